@@ -1,0 +1,41 @@
+# make quickstart   trains, evaluates and tries a small family (a few minutes on two cores)
+# make test         the tests (under ten minutes on two cores);  make test-long  those that train for longer
+# make lint         ruff and mypy;  make format  ruff's formatter
+# Each sets up .venv first if that is missing or out of date. Another Python: make PYTHON=/path/to/python3.11 test
+
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RUN ?= runs/quickstart
+
+.PHONY: setup quickstart test test-long lint format clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+quickstart: $(READY)
+	$(BIN)/polystill run recipes/quickstart.yaml --out $(RUN)
+
+# Two workers, one thread each: more threads than cores make small models several times slower.
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
+
+test-long: $(READY)
+	$(BIN)/python -m pytest -q -m long $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

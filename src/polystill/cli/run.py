@@ -1,0 +1,73 @@
+"""polystill run, prepare, status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polystill.cli.common import Out, RunFolder, Settings, console, show_log
+from polystill.extras import need_packages
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML).", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(run)
+    app.command()(prepare)
+    app.command()(status)
+
+
+def run(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
+    """Go the whole way: data, training, evaluation. Run again to continue after an interruption.
+
+    Finished stages are skipped. To a run that has begun one can add test sets, updates of the last stage and what is
+    evaluated; any other change of the recipe needs another folder.
+
+    **Examples**
+
+        polystill run recipes/quickstart.yaml --out runs/quickstart
+
+        polystill run recipes/multi30k.yaml --out runs/m30k --set data.folder=multi30k --set seed=2
+
+        torchrun --nproc-per-node 4 -m polystill run recipe.yaml --out runs/big
+    """
+    need_packages("run")
+    show_log()
+    from polystill.cli.summary import print_summary
+    from polystill.config import load_recipe
+    from polystill.pipeline import run_recipe
+
+    finished = run_recipe(load_recipe(recipe, settings), out)
+    if finished is not None:
+        print_summary(finished, console())
+
+
+def prepare(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
+    """Only the data: read, clean, train the tokenizer, pack. `polystill run` with the same folder goes on from there.
+
+    **Example**
+
+        polystill prepare recipe.yaml --out runs/mine
+    """
+    need_packages("prepare")
+    show_log()
+    from polystill.config import load_recipe
+    from polystill.pipeline import prepare_data
+
+    prepare_data(load_recipe(recipe, settings), out)
+
+
+def status(folder: RunFolder) -> None:
+    """Which stages of a run are finished, what they cost, and the results so far.
+
+    **Example**
+
+        polystill status runs/quickstart
+    """
+    need_packages("status", ("pydantic",))
+    from polystill.cli.summary import print_summary
+    from polystill.runs import Run
+
+    print_summary(Run.open(folder), console())

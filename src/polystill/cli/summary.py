@@ -1,0 +1,98 @@
+"""What a run has come to, for a person at a terminal: stages, results, samples, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from polystill.evaluation.quality import Row, sort_rows
+from polystill.evaluation.table import results_table
+from polystill.pipeline import family_space, read_text
+from polystill.runs import Run
+
+SAMPLES = 3
+
+
+def print_summary(run: Run, console: Console) -> None:
+    """Print all of it, as far as the run has got."""
+    console.print(_stages(run))
+    rows = _rows(run)
+    if rows:
+        console.print()
+        console.print(results_table(rows))
+        console.print(_how_measured(rows), style="dim")
+    for sample in _samples(run, rows):
+        console.print(sample, soft_wrap=True)
+    console.print()
+    console.print(Text("\n".join(_next_steps(run))), soft_wrap=True)
+
+
+def _stages(run: Run) -> Table:
+    finished, cost = run.stages(), run.results()["cost"]
+    expected = ["data", *(f"training.{stage.name}" for stage in run.recipe.stages), "family", "evaluation"]
+    table = Table("stage", "state", title=f"{run.run_id}", title_justify="left", box=None)
+    table.add_column("wall", justify="right")
+    table.add_column("CPU", justify="right")
+    for stage in expected:
+        state = f"finished {finished[stage]['finished_at']}" if stage in finished else "not finished"
+        spent = cost.get(stage, {})
+        table.add_row(stage, state, *(_duration(spent.get(key)) for key in ("seconds", "cpu_seconds")))
+    return table
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _rows(run: Run) -> list[Row]:
+    """The quality rows of the recipe's own engine and precision, the largest model first."""
+    wanted = run.recipe.evaluation
+    rows = run.results()["rows"]
+    rows = sort_rows(row for row in rows if (row["engine"], row["precision"]) == (wanted.engine, wanted.precision))
+    return [{key: value for key, value in row.items() if key != "words_per_second"} for row in rows]
+
+
+def _how_measured(rows: list[Row]) -> str:
+    signatures = dict.fromkeys(row[f"{name}_signature"] for row in rows for name in ("bleu", "chrf"))
+    return "\n".join([f"{rows[0]['engine']}, {rows[0]['precision']}; signatures:", *(f"  {s}" for s in signatures)])
+
+
+def _samples(run: Run, rows: list[Row]) -> Iterator[Text]:
+    """Translations of three sentences of the first test set by the largest, a middle and the smallest student."""
+    if not rows:
+        return
+    test_set = rows[0]["test_set"]
+    beam = max(row["beam"] for row in rows)
+    models = [row for row in rows if (row["test_set"], row["beam"]) == (test_set, beam)]
+    shown = dict.fromkeys(models[i]["model"] for i in (0, len(models) // 2, -1))
+    texts = {row["model"]: read_text(run.folder / row["hypotheses"]) for row in models if row["model"] in shown}
+    sources = read_text(run.data / "test" / f"{test_set}.source.txt")
+    references = read_text(run.data / "test" / f"{test_set}.target.txt")
+    for number in sorted({len(sources) * i // SAMPLES for i in range(SAMPLES)}):
+        yield Text(f"\n  {'source':<10} {sources[number]}", style="bold")
+        yield Text(f"  {'reference':<10} {references[number]}", style="dim")
+        for model in shown:
+            yield Text(f"  {model:<10} {texts[model][number]}")
+
+
+def _next_steps(run: Run) -> list[str]:
+    folder = run.folder
+    if not run.finished("evaluation"):
+        return [f"Continue with: polystill run {folder / 'recipe.yaml'} --out {folder}"]
+    name = family_space(run).candidates[0].name
+    return [
+        f"Everything lies in {folder}: family/ (the teacher, an ordinary Hugging Face folder, and its students in it),",
+        "results.json (all figures), hypotheses/ (all translations), data/ (cleaning.json says what was dropped),",
+        f"logs/ (tensorboard --logdir {folder / 'logs'}).",
+        "Next:",
+        f"  echo 'A dog runs.' | polystill translate {folder} --student {name}",
+        f"  polystill export {folder} {name} --to ctranslate2 --quantization int8 --out my-model",
+        f"  polystill status {folder}",
+    ]

@@ -1,0 +1,55 @@
+"""polystill translate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from polystill.cli.common import show_log
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(translate)
+
+
+def translate(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A run, a CTranslate2 folder or a Hugging Face Marian folder.", show_default=False
+        ),
+    ],
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option("--input", "-i", metavar="FILE", readable=False, help="Files to read; stdin by default."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Stdout by default.")] = None,
+    student: Annotated[
+        str | None, typer.Option(help="Which member of the family, such as e4d2; the teacher by default.")
+    ] = None,
+    beam: Annotated[int, typer.Option(min=1, help="Beam size; 1 is greedy search.")] = 5,
+    n_best: Annotated[int, typer.Option(min=1, help="Translations of each line, tab-separated.")] = 1,
+    engine: Annotated[Literal["ctranslate2", "torch"], typer.Option(help="What runs the model.")] = "ctranslate2",
+    precision: Annotated[
+        str, typer.Option(help="CTranslate2's compute type, such as int8 or float32; the folder's own by default.")
+    ] = "default",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 takes all cores.")] = 0,
+) -> None:
+    """Translate text, one line in, one line out, in order; empty lines stay empty.
+
+    A CTranslate2 folder (`polystill export`) needs the core install only.
+
+    **Examples**
+
+        echo "A dog runs." | polystill translate runs/quickstart --student e4d2
+
+        polystill translate my-model --input news.en --output news.de --beam 1 --precision int8
+    """
+    show_log()
+    from polystill.translation import open_translator, translate_files
+
+    with open_translator(model, student, engine=engine, precision=precision, threads=threads) as translator:
+        translate_files(translator, inputs or [], output, sys.stdin.buffer, beam_size=beam, n_best=n_best)

@@ -1,0 +1,402 @@
+"""The recipe: everything that one run depends on, as typed and checked values.
+
+A recipe is a YAML file; `--set key.path=value` changes single values. Unknown keys, wrong types and impossible
+combinations are found here, before any work starts, with the file, the field and what would be right.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from polystill.errors import UserError, nearest
+from polystill.students import Student, StudentSpace
+
+PRESETS: dict[str, dict[str, int]] = {
+    # The sizes that Bergamot ships, by the names their users know.
+    "tiny": {"encoder_layers": 6, "decoder_layers": 2, "d_model": 256, "ffn_dim": 1536, "heads": 8},
+    "base-memory": {"encoder_layers": 6, "decoder_layers": 4, "d_model": 384, "ffn_dim": 1536, "heads": 8},
+    "base": {"encoder_layers": 6, "decoder_layers": 2, "d_model": 512, "ffn_dim": 2048, "heads": 8},
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- data ---------------------------------------------------------------------------------------------------------
+
+
+class TextSource(_Strict):
+    """Two files with one sentence a line; plain, .gz or .zst."""
+
+    kind: Literal["text"] = "text"
+    source: str
+    target: str
+
+
+class TsvSource(_Strict):
+    """One tab-separated file; plain, .gz or .zst. Columns count from 0."""
+
+    kind: Literal["tsv"]
+    path: str
+    source_column: int = Field(0, ge=0)
+    target_column: int = Field(1, ge=0)
+
+
+class HuggingFaceSource(_Strict):
+    """A Hugging Face dataset: a local folder or file set, or the name of one on the hub.
+
+    With a `translation` column (the hub's custom) the languages are its keys; otherwise give the two column names.
+    """
+
+    kind: Literal["huggingface"]
+    path: str
+    name: str | None = None
+    split: str = "train"
+    source_column: str | None = None
+    target_column: str | None = None
+
+
+class MtdataSource(_Strict):
+    """A data set that the `mtdata` tool fetches, such as "Statmt-newstest_deen-2019-deu-eng"."""
+
+    kind: Literal["mtdata"]
+    dataset: str
+
+
+class SyntheticSource(_Strict):
+    """The built-in English-German corpus. Different splits never share a sentence pair."""
+
+    kind: Literal["synthetic"]
+    pairs: int = Field(40_000, ge=1)
+    seed: int = 1
+    split: Literal["train", "validation", "test"] = "train"
+
+
+Source = Annotated[
+    TextSource | TsvSource | HuggingFaceSource | MtdataSource | SyntheticSource, Field(discriminator="kind")
+]
+
+
+class Cleaning(_Strict):
+    """Which training pairs are dropped. Lengths are in whitespace-separated words."""
+
+    enabled: bool = True
+    min_words: int = Field(1, ge=1)
+    max_words: int = Field(150, ge=1)
+    max_ratio: float = Field(4.0, gt=1)
+    """Longer side over shorter side, applied from 5 words on."""
+    max_word_characters: int = Field(100, ge=1)
+    drop_duplicates: bool = True
+    drop_identical: bool = True
+    min_script_share: float = Field(0.5, ge=0, le=1)
+    """Least share of a side's letters that belong to its language's script; 0 turns the check off."""
+
+
+class TokenizerSettings(_Strict):
+    vocabulary_size: int = Field(8_000, ge=20)
+    """Rows of the joint vocabulary, `<pad>` included."""
+    character_coverage: float = Field(1.0, gt=0.9, le=1)
+    sample_lines: int = Field(2_000_000, ge=1)
+    """Lines (both sides together) that SentencePiece is trained on at most."""
+
+
+class Data(_Strict):
+    folder: str = "."
+    """Relative paths of the sources below start here."""
+    source_language: str = "en"
+    target_language: str = "de"
+    train: list[Source] = Field(min_length=1)
+    validation: Source
+    test: dict[str, Source] = Field(default_factory=dict)
+    cleaning: Cleaning = Cleaning()
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    max_tokens: int = Field(256, ge=8)
+    """Training pairs with more tokens on either side (end mark included) are dropped and counted."""
+
+
+# --- model --------------------------------------------------------------------------------------------------------
+
+
+class Model(_Strict):
+    """The teacher's shape. `preset` fills in sizes; single values beside it win.
+
+    With `start` (a Marian or OPUS-MT folder, or a polystill family) shape, vocabulary and weights come from there.
+    """
+
+    architecture: Literal["transformer"] = "transformer"
+    preset: Literal["tiny", "base-memory", "base"] | None = None
+    start: str | None = None
+    encoder_layers: int = Field(6, ge=1)
+    decoder_layers: int = Field(6, ge=1)
+    d_model: int = Field(256, ge=2)
+    ffn_dim: int = Field(1024, ge=1)
+    heads: int = Field(4, ge=1)
+    activation: Literal["relu", "swish", "gelu"] = "relu"
+    dropout: float = Field(0.1, ge=0, lt=1)
+    attention_dropout: float = Field(0.0, ge=0, lt=1)
+    activation_dropout: float = Field(0.0, ge=0, lt=1)
+    max_positions: int = Field(512, ge=8)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_preset(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("preset") in PRESETS:
+            return {**PRESETS[values["preset"]], **values}
+        return values
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Model:
+        if self.d_model % self.heads or self.d_model % 2:
+            raise ValueError(f"d_model {self.d_model} must be even and divisible by heads {self.heads}")
+        return self
+
+    @property
+    def teacher(self) -> Student:
+        return Student(self.encoder_layers, self.decoder_layers)
+
+
+class Students(_Strict):
+    """The student space: inclusive ranges with a rule, or an explicit list. The teacher is always in it."""
+
+    encoder: tuple[int, int] | None = None
+    decoder: tuple[int, int] | None = None
+    rule: Literal["decoder<=encoder", "any"] = "decoder<=encoder"
+    only: list[str] | None = None
+
+    def space(self, teacher: Student) -> StudentSpace:
+        """The space under that teacher; ranges default to (2, deepest), the published choice.
+
+        Raises:
+            UserError: a range or a listed student does not fit the teacher.
+        """
+        if self.only is not None:
+            return StudentSpace.from_list(teacher, [Student.parse(name) for name in self.only])
+        ranges = []
+        for side, given, deepest in (
+            ("encoder", self.encoder, teacher.encoder_layers),
+            ("decoder", self.decoder, teacher.decoder_layers),
+        ):
+            low, high = given if given is not None else (min(2, deepest), deepest)
+            if not 1 <= low <= high <= deepest:
+                raise UserError(
+                    f"students.{side}: [{low}, {high}] does not fit a teacher with {deepest} {side} layers; "
+                    f"expected 1 <= first <= last <= {deepest}"
+                )
+            ranges.append((low, high))
+        return StudentSpace.from_ranges(teacher, ranges[0], ranges[1], self.rule)
+
+
+# --- training -----------------------------------------------------------------------------------------------------
+
+
+class Objective(_Strict):
+    """What is minimised: `nll` trains the teacher alone, `aio_kd` teacher and sampled students (Miao et al. 2023)."""
+
+    kind: Literal["nll", "aio_kd"] = "aio_kd"
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    ce_weight: float = Field(1.0, ge=0)
+    kd_weight: float = Field(5.5, ge=0)
+    kd_warmup: int = Field(0, ge=0)
+    """Updates over which kd_weight grows linearly from 0 to its value; 0 applies it in full at once, as published."""
+    mutual_weight: float = Field(0.5, ge=0)
+    mutual: Literal["none", "no_weight", "full", "detaching"] = "none"
+    detach_threshold: float = Field(1.1, ge=0)
+    students_per_step: int = Field(2, ge=0)
+    sample_every: int = Field(1, ge=1)
+    """Updates for which one draw of students is kept."""
+
+
+class Stage(_Strict):
+    """One stage of training; it starts from the best checkpoint of the stage before it with a fresh optimizer."""
+
+    name: str = Field(pattern=r"^[a-z0-9_-]+$")
+    updates: int = Field(ge=1)
+    objective: dict[str, Any] = Field(default_factory=dict)
+    """Keys of `objective` that differ in this stage."""
+    learning_rate: float | None = Field(None, gt=0)
+    warmup: int | None = Field(None, ge=0)
+
+
+class Training(_Strict):
+    batch_tokens: int = Field(4096, ge=16)
+    """Target tokens (padding included) in one batch, over all ranks and accumulated micro-batches."""
+    accumulate: int = Field(1, ge=1)
+    """Micro-batches that one update is split into."""
+    learning_rate: float = Field(5e-4, gt=0)
+    schedule: Literal["inverse_sqrt", "cosine", "constant"] = "inverse_sqrt"
+    warmup: int = Field(4000, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(1e-4, ge=0)
+    clip_norm: float = Field(0.0, ge=0)
+    """Largest gradient norm; 0 does not clip."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto` takes bf16 where the hardware multiplies it fast (measured at start), otherwise fp32."""
+    mode: Literal["shared", "exact", "plain"] = "shared"
+    """`shared`: one encoder pass for all sampled networks. `exact`: batched, with dropout masks of each network's own.
+    `plain`: one network after another, unfused; the twin that the others are tested against."""
+    validate_every: int = Field(500, ge=1)
+    checkpoint_every: int = Field(500, ge=1)
+    average_last: int = Field(0, ge=0)
+    """Validation points whose weights are averaged at the end of a stage; kept if better than the best single one."""
+    early_stopping: int = Field(0, ge=0)
+    """Validations without a new best after which a stage ends; 0 never stops early."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    threads: int = Field(0, ge=0)
+    """CPU threads of one process; 0 takes all cores."""
+
+
+class Evaluation(_Strict):
+    beams: list[int] = Field(default_factory=lambda: [1, 5], min_length=1)
+    length_penalty: float = 1.0
+    engine: Literal["ctranslate2", "torch"] = "ctranslate2"
+    precision: str = "float32"
+    students: list[str] | None = None
+    """Which students to evaluate; all of them by default."""
+    lowercase: bool = False
+    """Also report BLEU with sacreBLEU's -lc, as Multi30k's literature does."""
+
+
+class Recipe(_Strict):
+    name: str = Field("run", pattern=r"^[A-Za-z0-9_.-]+$")
+    seed: int = 1
+    data: Data
+    model: Model = Model()
+    students: Students = Students()
+    objective: Objective = Objective()
+    training: Training = Training()
+    stages: list[Stage] = Field(min_length=1)
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Recipe:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stages: every stage needs a name of its own, got {names}")
+        for stage in self.stages:
+            self.stage_objective(stage)
+        return self
+
+    def stage_objective(self, stage: Stage) -> Objective:
+        """The objective of one stage: the recipe's, with the stage's own keys on top."""
+        return Objective.model_validate({**self.objective.model_dump(), **stage.objective})
+
+    def student_space(self, teacher: Student) -> StudentSpace:
+        """The networks that this recipe trains: the teacher alone under `nll`, its family under `aio_kd`.
+
+        Raises:
+            UserError: the space does not fit the teacher.
+        """
+        if self.objective.kind == "nll":
+            return StudentSpace.from_list(teacher, [])
+        return self.students.space(teacher)
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe file and apply overrides such as "training.learning_rate=1e-3" or "stages.0.updates=200".
+
+    Raises:
+        UserError: the file is missing or no YAML mapping, a key is unknown (the nearest is suggested), a value is of
+            the wrong type or out of range, or an override does not parse.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such recipe") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a recipe: {error}") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a mapping with keys such as data, model, stages")
+    for override in overrides or []:
+        _apply_override(values, override)
+    return parse_recipe(values, str(path))
+
+
+def parse_recipe(values: dict[str, Any], origin: str) -> Recipe:
+    """Check a mapping as a recipe; `origin` names it in errors.
+
+    Raises:
+        UserError: as for `load_recipe`; several mistakes are reported together, one a line.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(detail, origin) for detail in error.errors())) from None
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise UserError(f"--set {override}: expected key.path=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override}: the value is not valid YAML") from None
+    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text; people mean the number.
+        with suppress(ValueError):
+            value = float(value)
+    parts = key.split(".")
+    place: Any = values
+    for part in parts[:-1]:
+        place = _child(place, part, override)
+    last = parts[-1]
+    if isinstance(place, list):
+        _child(place, last, override)
+        place[int(last)] = value
+    else:
+        place[last] = value
+
+
+def _child(place: Any, part: str, override: str) -> Any:
+    if isinstance(place, list):
+        if not part.isdigit() or int(part) >= len(place):
+            raise UserError(f"--set {override}: {part!r} is no index of a list of {len(place)}")
+        return place[int(part)]
+    child = place.setdefault(part, {})
+    if not isinstance(child, dict | list):
+        raise UserError(f"--set {override}: {part!r} is a value and has no keys below it")
+    return child
+
+
+_SOURCE_KINDS = {"text", "tsv", "huggingface", "mtdata", "synthetic"}
+
+
+def _explain(detail: Any, origin: str) -> str:
+    place = [str(part) for part in detail["loc"] if part not in _SOURCE_KINDS]
+    field = ".".join(place) or "recipe"
+    if detail["type"] == "extra_forbidden":
+        return f"{origin}: unknown key {field!r}{nearest(place[-1], _known_keys())}"
+    message = detail["msg"].removeprefix("Value error, ")
+    given = detail.get("input")
+    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{origin}: {field}: {message}{shown}"
+
+
+def _known_keys() -> list[str]:
+    models: list[type[BaseModel]] = [
+        Recipe,
+        Data,
+        Cleaning,
+        TokenizerSettings,
+        Model,
+        Students,
+        Objective,
+        Stage,
+        Training,
+        Evaluation,
+    ]
+    models += [TextSource, TsvSource, HuggingFaceSource, MtdataSource, SyntheticSource]
+    return sorted({key for model in models for key in model.model_fields})

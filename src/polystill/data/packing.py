@@ -1,0 +1,196 @@
+"""Tokenised pairs on disk: memory-mapped Arrow files, so that a corpus of any size takes little memory.
+
+Folder layout: `00000.arrow`, `00001.arrow`, … (Arrow streams of the `datasets` library) with the columns `source` and
+`target`, lists of token ids with the end mark: uint16 where the vocabulary fits, int32 otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polystill.data.tokenizer import Tokenizer
+from polystill.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BLOCK_PAIRS = 20_000
+"""Pairs tokenised at a time, and rows of one Arrow record batch."""
+
+SHARD_ROWS = 10_000_000
+
+
+@dataclass
+class Packed:
+    """What `pack` did. `too_long` are the numbers of the pairs (from 0) with more than `max_tokens` on a side: dropped,
+    or shortened on request."""
+
+    rows: int = 0
+    too_long: list[int] = field(default_factory=list)
+    source_tokens: int = 0
+    target_tokens: int = 0
+
+
+def pack(
+    pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, folder: Path, max_tokens: int, *, shorten: bool = False
+) -> Packed:
+    """Tokenise pairs into the folder (made here; it must not hold packed files yet), in their order.
+
+    A side with more than `max_tokens` tokens (end mark included) drops the pair; with `shorten` it is cut to
+    `max_tokens` tokens instead, the last of them the end mark, so that row i stays pair i.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    packed = Packed()
+    shards = _Shards(folder, tokenizer.vocabulary_size)
+    threads = os.cpu_count() or 1
+    pairs = iter(pairs)
+    first = 0
+    while block := list(islice(pairs, BLOCK_PAIRS)):
+        sources = tokenizer.encode_source([source for source, _ in block], threads)
+        targets = tokenizer.encode_target([target for _, target in block], threads)
+        long = [max(len(s), len(t)) > max_tokens for s, t in zip(sources, targets, strict=True)]
+        packed.too_long += [first + i for i, too_long in enumerate(long) if too_long]
+        first += len(block)
+        if shorten:
+            sources, targets = _shortened(sources, max_tokens), _shortened(targets, max_tokens)
+        else:
+            sources = [s for s, drop in zip(sources, long, strict=True) if not drop]
+            targets = [t for t, drop in zip(targets, long, strict=True) if not drop]
+        packed.rows += len(sources)
+        packed.source_tokens += sum(map(len, sources))
+        packed.target_tokens += sum(map(len, targets))
+        shards.write(sources, targets)
+    shards.close()
+    return packed
+
+
+def _shortened(rows: list[list[int]], max_tokens: int) -> list[list[int]]:
+    return [row if len(row) <= max_tokens else row[: max_tokens - 1] + row[-1:] for row in rows]
+
+
+class _Shards:
+    """Writes blocks of rows to numbered Arrow files."""
+
+    def __init__(self, folder: Path, vocabulary_size: int):
+        from datasets import Features, List, Value
+
+        self.folder = folder
+        self.ids = np.uint16 if vocabulary_size <= 2**16 else np.int32
+        column = List(Value(np.dtype(self.ids).name))
+        self.features = Features({"source": column, "target": column})
+        self.count = 0
+        self.rows = 0
+        self.writer: Any = None
+        self._next()
+
+    def write(self, sources: list[list[int]], targets: list[list[int]]) -> None:
+        import pyarrow as pa
+
+        if self.rows >= SHARD_ROWS:
+            self._next()
+        if sources:
+            table = pa.table({"source": self._column(sources), "target": self._column(targets)})
+            self.writer.write_table(table)
+            self.rows += len(sources)
+
+    def close(self) -> None:
+        self.writer.finalize()
+
+    def _next(self) -> None:
+        from datasets.arrow_writer import ArrowWriter
+
+        if self.writer is not None:
+            self.writer.finalize()
+        path = self.folder / f"{self.count:05d}.arrow"
+        assert not path.exists(), path
+        self.writer = ArrowWriter(features=self.features, path=str(path))
+        self.count += 1
+        self.rows = 0
+
+    def _column(self, rows: list[list[int]]) -> pa.ListArray:
+        import pyarrow as pa
+
+        offsets = np.zeros(len(rows) + 1, dtype=np.int32)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        values = np.fromiter(chain.from_iterable(rows), dtype=self.ids, count=int(offsets[-1]))
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+
+
+class PackedDataset:
+    """Rows of token ids, read from memory-mapped files. Lengths count the end mark; only they are held in memory."""
+
+    def __init__(self, sources: list[tuple[np.ndarray, np.ndarray]], targets: list[tuple[np.ndarray, np.ndarray]]):
+        """Take for each chunk of rows its (offsets (rows+1), values) on both sides."""
+        self._sources, self._targets = sources, targets
+        counts = [len(offsets) - 1 for offsets, _ in sources]
+        self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        self.source_lengths: np.ndarray = _lengths(sources)
+        self.target_lengths: np.ndarray = _lengths(targets)
+
+    @classmethod
+    def open(cls, folder: Path) -> PackedDataset:
+        """Map the files of a folder that `pack` wrote.
+
+        Raises:
+            UserError: there are none, or one is damaged.
+        """
+        from datasets import Dataset
+
+        folder = Path(folder)
+        paths = sorted(folder.glob("[0-9]*.arrow"))
+        if not paths:
+            raise UserError(f"{folder}: no packed data (*.arrow) here")
+        sides: tuple[list[tuple[np.ndarray, np.ndarray]], ...] = ([], [])
+        for path in paths:
+            _check_end(path)
+            try:
+                table = Dataset.from_file(str(path)).data.table
+            except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError.
+                raise UserError(f"{path}: damaged packed data: {' '.join(str(error).split())}") from None
+            for column, views in zip(("source", "target"), sides, strict=True):
+                views += [_views(chunk) for chunk in table.column(column).chunks]
+        return cls(sides[0], sides[1])
+
+    def __len__(self) -> int:
+        return len(self.source_lengths)
+
+    def rows(self, indices: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Source and target ids of the given rows, in that order: read-only views of uint16 or int32, no copies."""
+        indices = np.asarray(indices, dtype=np.int64)
+        chunks = np.searchsorted(self._starts, indices, side="right") - 1
+        places = list(zip(chunks.tolist(), (indices - self._starts[chunks]).tolist(), strict=True))
+        return [_row(self._sources[c], i) for c, i in places], [_row(self._targets[c], i) for c, i in places]
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for sources, targets in zip(self._sources, self._targets, strict=True):
+            for i in range(len(sources[0]) - 1):
+                yield _row(sources, i), _row(targets, i)
+
+
+def _check_end(path: Path) -> None:
+    """An Arrow stream cut between two of its blocks reads as a shorter one, so look for the mark at its end."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8))
+        if file.read() != b"\xff\xff\xff\xff\0\0\0\0":
+            raise UserError(f"{path}: damaged packed data: the file is cut short")
+
+
+def _row(chunk: tuple[np.ndarray, np.ndarray], i: int) -> np.ndarray:
+    offsets, values = chunk
+    return values[offsets[i] : offsets[i + 1]]
+
+
+def _views(chunk: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
+    return chunk.offsets.to_numpy(), chunk.values.to_numpy()  # Views of the mapped file: both are zero-copy.
+
+
+def _lengths(chunks: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    parts = [np.diff(offsets) for offsets, _ in chunks]
+    return np.concatenate(parts).astype(np.int32, copy=False) if parts else np.zeros(0, dtype=np.int32)

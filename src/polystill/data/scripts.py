@@ -1,0 +1,105 @@
+"""Which script a language is written in, told from Unicode ranges of its letters."""
+
+from __future__ import annotations
+
+import re
+
+_RANGES = {
+    "Latin": "A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u1e00-\u1eff\u2c60-\u2c7f\ua722-\ua7ff"
+    "\uab30-\uab64\ufb00-\ufb06\uff21-\uff3a\uff41-\uff5a",
+    "Cyrillic": "\u0400-\u052f\u1c80-\u1c8f\u2de0-\u2dff\ua640-\ua69f",
+    "Greek": "\u0370-\u03ff\u1f00-\u1fff",
+    "Arabic": "\u0600-\u06ff\u0750-\u077f\u0870-\u08ff\ufb50-\ufdff\ufe70-\ufefc",
+    "Hebrew": "\u0590-\u05ff\ufb1d-\ufb4f",
+    "Armenian": "\u0530-\u058f\ufb13-\ufb17",
+    "Georgian": "\u10a0-\u10ff\u1c90-\u1cbf\u2d00-\u2d2f",
+    "Ethiopic": "\u1200-\u139f\u2d80-\u2ddf\uab00-\uab2f",
+    "Devanagari": "\u0900-\u097f\ua8e0-\ua8ff",
+    "Bengali": "\u0980-\u09ff",
+    "Gurmukhi": "\u0a00-\u0a7f",
+    "Gujarati": "\u0a80-\u0aff",
+    "Oriya": "\u0b00-\u0b7f",
+    "Tamil": "\u0b80-\u0bff",
+    "Telugu": "\u0c00-\u0c7f",
+    "Kannada": "\u0c80-\u0cff",
+    "Malayalam": "\u0d00-\u0d7f",
+    "Sinhala": "\u0d80-\u0dff",
+    "Thai": "\u0e00-\u0e7f",
+    "Lao": "\u0e80-\u0eff",
+    "Tibetan": "\u0f00-\u0fff",
+    "Myanmar": "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f",
+    "Khmer": "\u1780-\u17ff",
+    "Mongolian": "\u1800-\u18af",
+    "Hangul": "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff",
+    "Han": "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af",
+    "Kana": "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f",
+}
+
+_LANGUAGES = {
+    "Latin": "af an ast az bs ca ceb co cs cy da de en eo es et eu fi fil fo fr fy ga gd gl gn ha haw hmn hr ht hu "
+    "id ig is it jv ku la lb lt lv mg mi ms mt nb nds nl nn no nso ny oc om pl pt qu ro rw sk sl sm sn so "
+    "sq sr st su sv sw tk tl tn to tr ts uz vi wo xh yo zu",
+    "Cyrillic": "ab az ba be bg ce cv kk ky mk mn os ru sah sr tg tt tk uk uz",
+    "Greek": "el",
+    "Arabic": "ar arz az ckb fa ku ps sd ug ur",
+    "Hebrew": "he iw yi",
+    "Armenian": "hy",
+    "Georgian": "ka",
+    "Ethiopic": "am ti",
+    "Devanagari": "hi mr ne sa bho mai",
+    "Bengali": "bn as",
+    "Gurmukhi": "pa",
+    "Gujarati": "gu",
+    "Oriya": "or",
+    "Tamil": "ta",
+    "Telugu": "te",
+    "Kannada": "kn",
+    "Malayalam": "ml",
+    "Sinhala": "si",
+    "Thai": "th",
+    "Lao": "lo",
+    "Tibetan": "bo dz",
+    "Myanmar": "my",
+    "Khmer": "km",
+    "Mongolian": "mn",
+    "Hangul": "ko",
+    "Han": "zh ja yue ko",
+    "Kana": "ja",
+}
+
+_UNSPACED = {"zh", "yue", "ja", "th", "lo", "km", "my", "bo", "dz"}
+
+
+def _base(language: str) -> str:
+    return re.split("[-_]", language.lower())[0]
+
+
+def scripts_of(language: str) -> list[str]:
+    """The scripts of a language (ISO 639-1 where it has such a code: "de", "zh-Hant"); [] if it is not known."""
+    return [script for script, languages in _LANGUAGES.items() if _base(language) in languages.split()]
+
+
+def is_unspaced(language: str) -> bool:
+    """Whether the language is written without spaces between words."""
+    return _base(language) in _UNSPACED
+
+
+class ScriptShare:
+    """Measures what share of a text's letters belongs to a language's scripts."""
+
+    def __init__(self, language: str):
+        scripts = scripts_of(language)
+        self.known = bool(scripts)
+        self._latin = "Latin" in scripts
+        self._letters = re.compile(f"[{''.join(_RANGES[script] for script in scripts)}]+") if scripts else None
+
+    def __call__(self, text: str) -> float:
+        """The share, from 0 to 1; 1 for a text without letters or a language that is not known."""
+        if self._letters is None or (self._latin and text.isascii()):
+            return 1.0
+        rest = self._letters.sub("", text)
+        if self._latin and rest.isascii():
+            return 1.0
+        others = sum(map(str.isalpha, rest))
+        own = len(text) - len(rest)
+        return own / (own + others) if others else 1.0

@@ -1,0 +1,144 @@
+"""Questions and requests; an address decides between du, ihr and Sie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from polystill.data.synthetic import filling
+from polystill.data.synthetic import lexicon as lex
+from polystill.data.synthetic.choice import Dice, Weighted
+from polystill.data.synthetic.clauses import (
+    Clause,
+    Pair,
+    Sentence,
+    Slot,
+    english_infinitive,
+    english_main,
+    english_question,
+    german_imperative,
+    german_main,
+    german_verb_first,
+)
+from polystill.data.synthetic.filling import clause_with, subject_for
+from polystill.data.synthetic.inflection import ER, NOMINATIVE
+from polystill.data.synthetic.phrases import (
+    FIRST_NAMES,
+    TITLED_NAMES,
+    WHICH,
+    YOU,
+    YOU_FORMAL,
+    YOU_PLURAL,
+    I,
+    Phrase,
+    build,
+)
+from polystill.data.synthetic.words import Verb
+
+
+def yes_no_question(dice: Dice) -> Sentence:
+    """Does the man know Berlin? With an address: Mr Weber, do you …?: Herr Weber, kennen Sie …?"""
+    name, subject = ("", ""), None
+    if dice.chance(0.35):
+        name, subject = _address(dice)
+    verb = dice.pick(filling.PERSON_VERBS)
+    subject = subject or _asked_about(dice, verb)
+    clause = clause_with(dice, verb, subject, _question_tense(dice, verb, subject), negation=0.08)
+    if dice.chance(0.35):
+        clause.time = filling.time_for(dice, clause.tense, verb)
+    prefix, vorsatz = (f"{name[0]}, ", f"{name[1]}, ") if name[0] else ("", "")
+    return prefix + english_question(clause), vorsatz + german_verb_first(clause), "?"
+
+
+def _asked_about(dice: Dice, verb: Verb) -> Phrase:
+    subject = subject_for(dice, verb.subjects)
+    return YOU if subject is I else subject
+
+
+def _question_tense(dice: Dice, verb: Verb, subject: Phrase) -> str:
+    tense = filling.pick_tense(dice, verb, subject)
+    if tense == "since" or (tense == "present" and dice.chance(0.6)):
+        tense = "present" if "s" in verb.marks else "progressive"
+    return tense
+
+
+def _address(dice: Dice) -> tuple[Pair, Phrase]:
+    """Whom a question or request is put to; decides between du, ihr and Sie."""
+    kind = dice.random()
+    if kind < 0.45:
+        phrase = dice.pick(FIRST_NAMES)
+        return (phrase.english, phrase.english), YOU
+    if kind < 0.8:
+        phrase = dice.pick(TITLED_NAMES)
+        return (phrase.english, phrase.german(NOMINATIVE)), YOU_FORMAL
+    return dice.among((("children", "Kinder"), ("boys", "Jungs"), ("friends", "Freunde"))), YOU_PLURAL
+
+
+def wh_question(dice: Dice) -> Sentence:
+    """Why, when, where; which bus; whom."""
+    if dice.chance(0.4):
+        return _which_question(dice)
+    verb = dice.pick(filling.PERSON_VERBS)
+    subject = _asked_about(dice, verb)
+    clause = clause_with(dice, verb, subject, _question_tense(dice, verb, subject), negation=0.06)
+    choices = _WH_PLACE if "l" in verb.marks and dice.chance(0.5) else _WH
+    word, german = dice.pick(choices)
+    if word in ("how often", "when") and clause.tense == "perfect":
+        clause.tense = "past"
+    if word == "how often" and clause.tense == "progressive":
+        clause.tense = "present"
+    return f"{word} {english_question(clause)}", f"{german} {german_verb_first(clause)}", "?"
+
+
+_WH: Weighted[Pair] = Weighted([("why", "warum"), ("when", "wann"), ("how often", "wie oft")], [50, 35, 8])
+_WH_PLACE: Weighted[Pair] = Weighted([("where", "wo")])
+
+
+def _which_question(dice: Dice) -> Sentence:
+    """Which bus is she waiting for?: Auf welchen Bus wartet sie? Who …?: Wer …?"""
+    if dice.chance(0.35):
+        verb = dice.pick(filling.PERSON_VERBS)
+        who = Phrase("who", "whom", lambda case: ("wer", "wen", "wem", "wessen")[case], ER, 0, pronoun=True)
+        clause = clause_with(dice, verb, who, _question_tense(dice, verb, who), negation=0.05)
+        if "v" in verb.marks:
+            return english_main(clause), _turned(clause), "?"
+        return english_main(clause), german_main(clause), "?"
+    verb = dice.pick(_OBJECT_VERBS)
+    complement = verb.complements[0]
+    noun = dice.pick(lex.nouns(complement.kinds))
+    subject = _asked_about(dice, verb)
+    plural = noun.plural is not None and dice.chance(0.25)
+    which = build(WHICH, noun, plural=plural)
+    clause = clause_with(dice, verb, subject, _question_tense(dice, verb, subject), negation=0.0, gap=0, light=True)
+    german = which.german(complement.case)
+    if complement.role == "P":
+        german = f"{complement.german} {german}"
+    return f"{which.english} {english_question(clause)}", f"{german} {german_verb_first(clause)}", "?"
+
+
+def _turned(clause: Clause) -> str:
+    """Who likes the song?: Wem gefällt das Lied?"""
+    slots = [entry for entry in clause.slots if entry[0] not in (Slot.DATIVE, Slot.DATIVE_PRONOUN)]
+    return f"wem {german_verb_first(replace(clause, subject=clause.german_subject, slots=slots))}"
+
+
+_OBJECT_VERBS = lex.verbs_where(
+    lambda verb: (
+        verb.complements
+        and verb.complements[0].role in ("A", "P", "D")
+        and "person" in verb.subjects
+        and "v" not in verb.marks
+        and lex.nouns(verb.complements[0].kinds)
+        and all(
+            noun.kind not in lex.ARTICLELESS | lex.UNCOUNTABLE for noun in lex.nouns(verb.complements[0].kinds).items
+        )
+    )
+)
+
+
+def request(dice: Dice) -> Sentence:
+    """Anna, please open the door: Anna, öffne bitte die Tür; Mr Weber, please …: … Sie."""
+    (name, anrede), subject = _address(dice)
+    verb = dice.pick(filling.VOLITIONAL_VERBS)
+    clause = clause_with(dice, verb, subject, "present", negation=0.0, light=True)
+    please = f"{name}, please {english_infinitive(clause)}"
+    return please, f"{anrede}, {german_imperative(clause)}", "."

@@ -1,0 +1,278 @@
+"""Text to token ids and back: SentencePiece and a joint vocabulary, in the layout of Marian's Hugging Face folders.
+
+A tokenizer's folder holds `source.spm`, `target.spm`, `vocab.json` (piece to id) and `tokenizer_config.json`, as
+OPUS-MT's do; `transformers.MarianTokenizer` loads it and gives the same ids. Vocabularies trained here are in
+Marian's order: `</s>` 0, `<unk>` 1, pieces, `<pad>` last. Devices use this file: it needs SentencePiece and no more.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polystill.errors import UserError
+
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+
+    from polystill.config import TokenizerSettings
+
+EOS, UNK, PAD = "</s>", "<unk>", "<pad>"
+SPACE = "▁"
+
+SAMPLE_CHARACTERS = 15_000_000
+"""SentencePiece holds about 25 bytes for each character it is trained on; this keeps it near 400 MB."""
+
+_TRAINING_THREADS = 2  # Fixed: the sums of its EM steps depend on it, and so would the vocabulary.
+
+
+class Tokenizer:
+    """A pair of SentencePiece models with one vocabulary.
+
+    Special marks in the text itself (`</s>`, `<pad>`) are ordinary characters. As in `MarianTokenizer`, a language code
+    such as `>>deu<<` at the start of a line is one token, and a piece outside the vocabulary is `<unk>`.
+    """
+
+    def __init__(self, source_model: bytes, target_model: bytes, vocabulary: dict[str, int], config: dict[str, Any]):
+        """Take serialised SentencePiece models, piece -> id (ids 0..V-1, each once), and tokenizer_config.json."""
+        self._models = (source_model, target_model)
+        self._source = _processor(source_model)
+        self._target = self._source if target_model == source_model else _processor(target_model)
+        self._vocabulary = vocabulary
+        self._pieces = sorted(vocabulary, key=vocabulary.__getitem__)
+        self._config = config
+        self.vocabulary_size: int = len(vocabulary)
+        self.eos_id: int = vocabulary[EOS]
+        self.unk_id: int = vocabulary[UNK]
+        self.pad_id: int = vocabulary[PAD]
+        self.source_language: str | None = config.get("source_lang")
+        self.target_language: str | None = config.get("target_lang")
+        self._source_table = self._table(self._source)
+        self._target_table = self._source_table if self._target is self._source else self._table(self._target)
+
+    @classmethod
+    def load(cls, folder: Path) -> Tokenizer:
+        """Open a tokenizer's folder: one of ours, of a Marian model, or of OPUS-MT.
+
+        Raises:
+            UserError: a file is missing, unreadable or of another kind, a special token is missing, or the ids are not
+                0..V-1.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; expected a tokenizer with source.spm, target.spm, vocab.json")
+        if (folder / "target_vocab.json").exists():
+            raise UserError(f"{folder}: separate source and target vocabularies (target_vocab.json) are not supported")
+        vocabulary = _read_vocabulary(folder / "vocab.json")
+        models = []
+        for name in ("source.spm", "target.spm"):
+            content = _read_bytes(folder / name)
+            try:
+                _processor(content)
+            except RuntimeError:
+                raise UserError(f"{folder / name}: not a SentencePiece model") from None
+            models.append(content)
+        config_file = folder / "tokenizer_config.json"
+        config = _read_json_object(config_file) if config_file.exists() else {}
+        return cls(models[0], models[1], vocabulary, config)
+
+    def save(self, folder: Path) -> None:
+        """Write the folder that `load` and `transformers.MarianTokenizer` read; made if missing."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "source.spm").write_bytes(self._models[0])
+        (folder / "target.spm").write_bytes(self._models[1])
+        _write_json(folder / "vocab.json", {piece: i for i, piece in enumerate(self._pieces)})
+        _write_json(folder / "tokenizer_config.json", self._config)
+
+    @property
+    def pieces(self) -> list[str]:
+        """The vocabulary in the order of its ids (V)."""
+        return list(self._pieces)
+
+    def encode_source(self, lines: Sequence[str], threads: int = 1) -> list[list[int]]:
+        """Token ids of each line, the end mark last. An empty line is the end mark alone."""
+        return self._encode(lines, self._source, self._source_table, threads)
+
+    def encode_target(self, lines: Sequence[str], threads: int = 1) -> list[list[int]]:
+        """Token ids of each line, the end mark last. An empty line is the end mark alone."""
+        return self._encode(lines, self._target, self._target_table, threads)
+
+    def source_pieces(self, lines: Sequence[str]) -> list[list[str]]:
+        """Pieces of each line as CTranslate2 takes them, `</s>` last; pieces outside the vocabulary are `<unk>`."""
+        return [[self._pieces[i] for i in ids] for ids in self.encode_source(lines)]
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each sequence up to its first end mark; `<pad>` is dropped and `<unk>` becomes ⁇."""
+        return self.decode_pieces([[self._pieces[i] for i in row] for row in ids])
+
+    def decode_pieces(self, pieces: Sequence[Sequence[str]]) -> list[str]:
+        """As `decode`, from pieces."""
+        texts = []
+        for row in pieces:
+            row = list(row)
+            if EOS in row:
+                row = row[: row.index(EOS)]
+            text = self._target.decode_pieces([piece for piece in row if piece != PAD])
+            texts.append(text.replace(SPACE, " ").strip())
+        return texts
+
+    def _encode(
+        self, lines: Sequence[str], processor: SentencePieceProcessor, table: list[int] | None, threads: int
+    ) -> list[list[int]]:
+        rows = processor.encode(list(lines), num_threads=threads) if lines else []
+        outside = processor.unk_id()
+        for i, row in enumerate(rows):
+            # A piece unknown to one side's model may still be in the joint vocabulary, so look it up by its text.
+            if lines[i].startswith(">>") or (outside in row and self._models[0] != self._models[1]):
+                row = self._encode_line(lines[i], processor)
+            elif table is not None:
+                row = [table[j] for j in row]
+            row.append(self.eos_id)
+            rows[i] = row
+        return rows
+
+    def _encode_line(self, line: str, processor: SentencePieceProcessor) -> list[int]:
+        """One line by way of its pieces: slower, and exactly what `MarianTokenizer` does."""
+        pieces = []
+        end = line.find("<<")
+        if line.startswith(">>") and end != -1:
+            pieces.append(line[: end + 2])
+            line = line[end + 2 :]
+        pieces += processor.encode(line, out_type=str)
+        return [self._vocabulary.get(piece, self.unk_id) for piece in pieces]
+
+    def _table(self, processor: SentencePieceProcessor) -> list[int] | None:
+        """SentencePiece id -> vocabulary id, or None where they are the same."""
+        size = processor.get_piece_size()
+        table = [self._vocabulary.get(processor.id_to_piece(i), self.unk_id) for i in range(size)]
+        return None if table == list(range(size)) else table
+
+
+def train_tokenizer(
+    lines: Iterable[str], settings: TokenizerSettings, source_language: str, target_language: str, *, seed: int = 1
+) -> Tokenizer:
+    """Train a joint SentencePiece (unigram) vocabulary of `settings.vocabulary_size` rows, `<pad>` included.
+
+    `lines` holds both sides and is read once. Of a large corpus a seeded uniform sample of at most
+    `settings.sample_lines` lines and SAMPLE_CHARACTERS characters is used. The same lines, settings and seed give the
+    same vocabulary.
+
+    Raises:
+        UserError: the corpus is too small for that many pieces (the message names the most possible), has more
+            characters than pieces, or has no text.
+    """
+    from sentencepiece import SentencePieceTrainer
+
+    sample = _sample(lines, settings.sample_lines, SAMPLE_CHARACTERS, seed)
+    if not sample:
+        raise UserError("data.tokenizer: there is no text to train the vocabulary on")
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(sample),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=settings.vocabulary_size - 1,  # `<pad>` is appended below.
+            character_coverage=settings.character_coverage,
+            pad_id=-1,
+            bos_id=-1,
+            eos_id=0,
+            unk_id=1,
+            num_threads=_TRAINING_THREADS,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise UserError(_explain_training_error(str(error), settings)) from None
+    processor = _processor(model.getvalue())
+    pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
+    vocabulary = {piece: i for i, piece in enumerate([*pieces, PAD])}
+    assert len(vocabulary) == settings.vocabulary_size  # No piece is "<pad>": pieces never mix letters with signs.
+    config = {
+        "tokenizer_class": "MarianTokenizer",
+        "source_lang": source_language,
+        "target_lang": target_language,
+        "eos_token": EOS,
+        "unk_token": UNK,
+        "pad_token": PAD,
+        "model_max_length": 512,
+        "separate_vocabs": False,
+        "split_special_tokens": True,  # "</s>" in a text is text, there as here.
+        "clean_up_tokenization_spaces": False,
+    }
+    return Tokenizer(model.getvalue(), model.getvalue(), vocabulary, config)
+
+
+def _sample(lines: Iterable[str], most_lines: int, most_characters: int, seed: int) -> list[str]:
+    """A uniform sample in one pass: whenever it outgrows a limit, half of it is dropped and the rate halved."""
+    generator = random.Random(f"tokenizer-{seed}")
+    sample: list[str] = []
+    characters, rate = 0, 1.0
+    for line in lines:
+        if not line or (rate < 1 and generator.random() >= rate):
+            continue
+        sample.append(line)
+        characters += len(line)
+        while len(sample) > most_lines or (characters > most_characters and len(sample) > 1):
+            sample = [line for line in sample if generator.random() < 0.5]
+            characters = sum(map(len, sample))
+            rate /= 2
+    return sample
+
+
+def _explain_training_error(message: str, settings: TokenizerSettings) -> str:
+    field = f"data.tokenizer.vocabulary_size: {settings.vocabulary_size}"
+    if match := re.search(r"set it to a value <= (\d+)", message):
+        return f"{field} is too large for this corpus; the largest possible is {int(match[1]) + 1}"
+    if match := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return (
+            f"{field} is too small: the characters of this corpus alone need {int(match[1]) + 1}; "
+            "raise it or lower data.tokenizer.character_coverage"
+        )
+    return f"{field}: SentencePiece cannot train on this corpus: {' '.join(message.split())}"
+
+
+def _processor(model: bytes) -> SentencePieceProcessor:
+    from sentencepiece import SentencePieceProcessor
+
+    return SentencePieceProcessor(model_proto=model)
+
+
+def _read_vocabulary(path: Path) -> dict[str, int]:
+    vocabulary = _read_json_object(path)
+    if not all(type(i) is int for i in vocabulary.values()):
+        raise UserError(f"{path}: expected a JSON object of piece -> id")
+    for token in (EOS, UNK, PAD):
+        if token not in vocabulary:
+            raise UserError(f"{path}: {token} is missing")
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        raise UserError(f"{path}: {len(vocabulary)} pieces must have the ids 0 to {len(vocabulary) - 1}, each once")
+    return vocabulary
+
+
+def _read_json_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(_read_bytes(path))
+    except ValueError:
+        raise UserError(f"{path}: not valid JSON") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return value
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; a tokenizer's folder has source.spm, target.spm and vocab.json") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

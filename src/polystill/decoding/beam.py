@@ -1,0 +1,252 @@
+"""Batched beam search in torch over any `Decodable` model, by CTranslate2's rules.
+
+In each step the 2K best continuations of a sentence's K beams are taken. Those among the first K that end in the end
+mark are finished hypotheses; the best K others live on. A sentence is done when it has K finished hypotheses (without
+length penalty: when its best beam has finished and n_best are there), or at max_length, when the first K are taken as
+they are. Finished hypotheses are ranked by log p / length ** length_penalty, the end mark counted in both.
+`<pad>` has no probability, nor has the end mark in the first step.
+
+Shapes: B sentences in the batch, K beams, R = B * K rows (row = sentence * K + beam), V vocabulary, C = 2 * K
+candidates, S source positions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from polystill.data.tokenizer import Tokenizer
+from polystill.decoding.contract import EMPTY, UNLIMITED, Decodable, DecodingOptions, Hypothesis, cut_sources
+from polystill.errors import UserError
+
+KEEP_SHARE = 0.8
+"""Finished sentences leave the batch once no more than this share of it is alive; leaving copies all caches."""
+LARGEST_LOGITS = 2**25
+"""Most logits (R * V) of one step: 128 MiB."""
+
+
+class Found(NamedTuple):
+    """A finished hypothesis: ids without the end mark, its score, log-probabilities of its tokens and end mark."""
+
+    ids: list[int]
+    score: float
+    token_scores: list[float]
+
+
+# --- search -------------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def beam_search(model: Decodable, source: Tensor, options: DecodingOptions, student: Any = None) -> list[list[Found]]:
+    """Translate source (B, S), int64, padded with model.pad_id; for each sentence its n best, best first.
+
+    Raises:
+        UserError: the model's scores are not numbers, as happens when half-precision weights overflow.
+    """
+    max_length = min(options.max_length, max_positions(model) or options.max_length)
+    if options.beam_size == 1:
+        return _greedy(model, source, options, max_length, student)
+    beams = _Beams(model.eos_id, source, options)
+    state = model.start(source, student, options.beam_size)
+    tokens = torch.full((source.shape[0] * options.beam_size,), model.pad_id, device=source.device)
+    for step in range(max_length):
+        logits = mask_logits(model.step(state, tokens), model, first=step == 0)
+        rows = beams.advance(logits, last=step + 1 == max_length)
+        if not any(beams.alive):
+            break
+        kept = _leaving(beams.alive, source.device)
+        if kept is not None:
+            state.keep(kept)
+            rows = beams.keep(kept, rows)
+        state.reorder(rows)
+        tokens = beams.tokens[:, -1]
+    return beams.results()
+
+
+def mask_logits(logits: Tensor, model: Decodable, *, first: bool) -> Tensor:
+    """float32 logits (R, V) with -inf for `<pad>` and, in the first step, for the end mark. Writes into its input."""
+    logits = logits.float()
+    logits[:, model.pad_id] = -math.inf
+    if first:
+        logits[:, model.eos_id] = -math.inf
+    return logits
+
+
+def max_positions(model: Decodable) -> int | None:
+    """The most tokens that the model takes on either side, or None where it has no limit."""
+    return getattr(model, "max_positions", None)
+
+
+def _leaving(alive: list[bool], device: torch.device) -> Tensor | None:
+    """Which sentences (B',) stay if the finished ones are to leave now, else None."""
+    if sum(alive) > KEEP_SHARE * len(alive):
+        return None
+    return torch.tensor([i for i, is_alive in enumerate(alive) if is_alive], device=device)
+
+
+class _Beams:
+    """The hypotheses of one batch, alive and finished."""
+
+    def __init__(self, eos_id: int, source: Tensor, options: DecodingOptions) -> None:
+        self.eos_id, self.options = eos_id, options
+        sentences, device, K = source.shape[0], source.device, options.beam_size
+        self.finished: list[list[Found]] = [[] for _ in range(sentences)]
+        self.numbers = list(range(sentences))  # which sentence each place of the batch holds
+        self.alive = [True] * sentences  # each place
+        self.top_finished = [False] * sentences  # each place
+        # The beams of a sentence start out alike: all but one are impossible until the first step parts them.
+        self.scores_BK = torch.full((sentences, K), -math.inf, device=device)
+        self.scores_BK[:, 0] = 0
+        self.tokens = torch.empty(sentences * K, 0, dtype=torch.long, device=device)  # (R, tokens so far)
+        self.token_scores = torch.empty(sentences * K, 0, device=device)
+
+    def advance(self, logits_RV: Tensor, *, last: bool) -> Tensor:
+        """Choose how the beams go on; returns for each row the row (R,) that it continues."""
+        K, B = len(self.scores_BK[0]), len(self.scores_BK)
+        # The 2K best of every beam hold the 2K best of all beams, so log p is needed of no others.
+        log_p_RC, id_RC = logits_RV.topk(min(2 * K, logits_RV.shape[1]), dim=1)
+        log_p_RC = log_p_RC - logits_RV.logsumexp(1, keepdim=True)
+        totals = (self.scores_BK.view(-1, 1) + log_p_RC).view(B, -1)
+        score_BC, place_BC = totals.topk(2 * K, dim=1)
+        row_BC = torch.arange(B, device=place_BC.device)[:, None] * K + place_BC // id_RC.shape[1]
+        id_BC = id_RC.view(B, -1).gather(1, place_BC)
+        log_p_BC = log_p_RC.view(B, -1).gather(1, place_BC)
+
+        self._collect(score_BC[:, :K], row_BC[:, :K], id_BC[:, :K], log_p_BC[:, :K], last)
+        # The best K that do not end, in their order; at most one candidate of each beam ends, so there are K.
+        live_BK = (id_BC == self.eos_id).byte().sort(dim=1, stable=True).indices[:, :K]
+        rows = row_BC.gather(1, live_BK).flatten()
+        self.scores_BK = score_BC.gather(1, live_BK)
+        self.tokens = torch.cat([self.tokens[rows], id_BC.gather(1, live_BK).view(-1, 1)], 1)
+        self.token_scores = torch.cat([self.token_scores[rows], log_p_BC.gather(1, live_BK).view(-1, 1)], 1)
+        return rows
+
+    def _collect(self, score_BK: Tensor, row_BK: Tensor, id_BK: Tensor, log_p_BK: Tensor, last: bool) -> None:
+        """Take up the hypotheses that finish here, and see which sentences are done."""
+        columns = torch.stack([score_BK.double(), row_BK.double(), id_BK.double(), log_p_BK.double()])
+        score, row, token, log_p = columns.cpu().unbind()  # one transfer from the device a step
+        if not torch.isfinite(score[:, 0]).all():
+            raise _not_numbers()
+        ends = token == self.eos_id
+        finishes = (ends | last) & torch.isfinite(score)
+        for i, k in finishes.nonzero().tolist():
+            if self.alive[i]:
+                self.top_finished[i] |= k == 0
+                r = int(row[i, k])
+                ids = self.tokens[r].tolist() + ([] if ends[i, k] else [int(token[i, k])])
+                token_scores = [*self.token_scores[r].tolist(), float(log_p[i, k])]
+                normalised = float(score[i, k]) / len(token_scores) ** self.options.length_penalty
+                self.finished[self.numbers[i]].append(Found(ids, normalised, token_scores))
+        for i, alive in enumerate(self.alive):
+            self.alive[i] = alive and not last and not self._complete(i)
+
+    def _complete(self, i: int) -> bool:
+        found = len(self.finished[self.numbers[i]])
+        if self.options.length_penalty == 0:
+            return self.top_finished[i] and found >= self.options.n_best
+        return found >= self.options.beam_size
+
+    def keep(self, kept: Tensor, rows: Tensor) -> Tensor:
+        """Drop all sentences but those at the places kept (B',); returns their rows, counted anew."""
+        K = self.options.beam_size
+        places = kept.tolist()
+        self.numbers = [self.numbers[i] for i in places]
+        self.top_finished = [self.top_finished[i] for i in places]
+        self.alive = [True] * len(places)
+        kept_rows = (kept[:, None] * K + torch.arange(K, device=rows.device)).flatten()
+        self.scores_BK = self.scores_BK[kept]
+        self.tokens, self.token_scores = self.tokens[kept_rows], self.token_scores[kept_rows]
+        first_rows = torch.arange(len(places), device=rows.device)[:, None] * K
+        return (first_rows + (rows % K).view(-1, K)[kept]).flatten()
+
+    def results(self) -> list[list[Found]]:
+        return [sorted(found, key=lambda f: -f.score)[: self.options.n_best] for found in self.finished]
+
+
+def _greedy(
+    model: Decodable, source: Tensor, options: DecodingOptions, max_length: int, student: Any
+) -> list[list[Found]]:
+    """Beam search with one beam, without its bookkeeping: the best token of each step until the end mark."""
+    sentences, device = source.shape[0], source.device
+    state = model.start(source, student, 1)
+    places = torch.arange(sentences, device=device)  # the sentences in the batch
+    tokens = torch.full((sentences,), model.pad_id, device=device)
+    ended = torch.zeros(sentences, dtype=torch.bool, device=device)
+    token_steps, score_steps = [], []  # of each step, (sentences,); the end mark where a sentence has left
+    for step in range(max_length):
+        logits = mask_logits(model.step(state, tokens), model, first=step == 0)
+        best, tokens = logits.max(1)
+        log_p = best - logits.logsumexp(1)
+        token_steps.append(torch.full((sentences,), model.eos_id, device=device).index_put((places,), tokens))
+        score_steps.append(torch.zeros(sentences, device=device).index_put((places,), log_p))
+        ended = ended | (tokens == model.eos_id)
+        alive = (~ended).tolist()
+        if not any(alive):
+            break
+        kept = _leaving(alive, device)
+        if kept is not None:
+            state.keep(kept)
+            places, tokens, ended = places[kept], tokens[kept], ended[kept]
+    found = []
+    score_rows = torch.stack(score_steps, 1).double().tolist()
+    for ids, scores in zip(torch.stack(token_steps, 1).tolist(), score_rows, strict=True):
+        length = ids.index(model.eos_id) if model.eos_id in ids else len(ids)
+        scores = scores[: length + 1]
+        if not math.isfinite(sum(scores)):
+            raise _not_numbers()
+        found.append([Found(ids[:length], sum(scores) / len(scores) ** options.length_penalty, scores)])
+    return found
+
+
+def _not_numbers() -> UserError:
+    return UserError("the model's scores are not numbers (an overflow in half precision, or a broken checkpoint)")
+
+
+# --- translator ---------------------------------------------------------------------------------------------------
+
+
+class TorchTranslator:
+    """A torch model and its tokenizer as a `Translator`. `student` goes to the model's `start`."""
+
+    def __init__(self, model: Any, tokenizer: Tokenizer, student: Any = None) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.pieces = tokenizer.pieces
+        self.student = student
+        self.device = next(model.parameters()).device
+        self.max_source_tokens = max_positions(model) or UNLIMITED
+
+    def translate(self, lines: Sequence[str], options: DecodingOptions) -> list[list[Hypothesis]]:
+        """See `Translator`. The lines are sorted by length and translated in batches of options.batch_tokens."""
+        sources = cut_sources(self.tokenizer.encode_source(lines), self.max_source_tokens)
+        results: list[list[Hypothesis]] = [[EMPTY]] * len(lines)
+        for numbers in self._batches(sources, options):
+            source = torch.full((len(numbers), len(sources[numbers[0]])), self.model.pad_id)
+            for row, number in enumerate(numbers):
+                source[row, : len(sources[number])] = torch.tensor(sources[number])
+            found = beam_search(self.model, source.to(self.device), options, self.student)
+            for number, candidates in zip(numbers, found, strict=True):
+                results[number] = self._hypotheses(candidates, options)
+        return results
+
+    def _batches(self, sources: Sequence[Sequence[int]], options: DecodingOptions) -> Iterator[list[int]]:
+        """Numbers of the sources that are not blank, longest first."""
+        filled = [i for i, source in enumerate(sources) if len(source) > 1]
+        filled.sort(key=lambda i: -len(sources[i]))
+        largest = LARGEST_LOGITS // (options.beam_size * self.tokenizer.vocabulary_size)
+        while filled:
+            rows = max(1, min(options.batch_tokens // len(sources[filled[0]]), largest))
+            yield filled[:rows]
+            filled = filled[rows:]
+
+    def _hypotheses(self, found: list[Found], options: DecodingOptions) -> list[Hypothesis]:
+        tokens = [[self.pieces[i] for i in f.ids] for f in found]
+        texts = self.tokenizer.decode_pieces(tokens)
+        return [
+            Hypothesis(text, pieces, f.score, f.token_scores if options.token_scores else None)
+            for text, pieces, f in zip(texts, tokens, found, strict=True)
+        ]

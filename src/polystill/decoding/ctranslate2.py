@@ -1,0 +1,156 @@
+"""The CTranslate2 engine: what devices run. It needs ctranslate2 and sentencepiece, and no torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from polystill.data.tokenizer import Tokenizer
+from polystill.decoding.contract import EMPTY, DecodingOptions, Hypothesis, cut_sources
+from polystill.errors import UserError, nearest
+
+_log = logging.getLogger(__name__)
+
+INFO = "polystill.json"
+"""What an export says of itself, beside model.bin."""
+DEFAULT_POSITIONS = 512
+"""Positions of a model whose folder does not say (OPUS-MT's have 512)."""
+SCORED_TOKENS = 2048
+"""Tokens in one batch of forced decoding."""
+
+
+class CTranslate2Translator:
+    """A folder made by `polystill.export` as a `Translator`.
+
+    `precision` is a compute type of CTranslate2; "default" keeps the one that the folder was exported with, as far as
+    the device has it (`compute_type` says what is used). `threads` 0 takes all cores. Batches run side by side, one
+    thread each: for models of this size that is faster than several threads on one batch.
+    """
+
+    def __init__(self, folder: Path, precision: str = "default", threads: int = 0) -> None:
+        """Load the model.
+
+        Raises:
+            UserError: no CTranslate2 model or no tokenizer is in the folder, or the device lacks the precision.
+        """
+        import ctranslate2
+
+        folder = Path(folder)
+        if not (folder / "model.bin").is_file():
+            raise UserError(f"{folder}: no CTranslate2 model here (model.bin is missing)")
+        self.tokenizer = Tokenizer.load(folder)
+        self.info = read_info(folder)
+        self.max_source_tokens: int = self.info.get("max_positions", DEFAULT_POSITIONS)
+        self.threads = threads or available_cores()
+        check_precision(precision)
+        try:
+            self._translator = ctranslate2.Translator(
+                str(folder), compute_type=precision, inter_threads=self.threads, intra_threads=1
+            )
+        except RuntimeError as error:
+            raise UserError(f"{folder}: CTranslate2 cannot load this model: {' '.join(str(error).split())}") from None
+        self.compute_type: str = self._translator.compute_type
+        if precision.startswith("int8") and not self.info.get("quantization", "int8").startswith("int8"):
+            _log.warning(
+                "%s holds %s weights; made 8-bit while loading they lose accuracy on CPUs without VNNI: "
+                "export with quantization %s instead",
+                folder,
+                self.info["quantization"],
+                precision,
+            )
+
+    def translate(self, lines: Sequence[str], options: DecodingOptions) -> list[list[Hypothesis]]:
+        """See `Translator`. CTranslate2 sorts the lines by length and makes batches of options.batch_tokens."""
+        sources = cut_sources(self.tokenizer.source_pieces(lines), self.max_source_tokens)
+        filled = [i for i, source in enumerate(sources) if len(source) > 1]
+        max_length = min(options.max_length, self.max_source_tokens)
+        found = self._translator.translate_batch(
+            [sources[i] for i in filled],
+            max_batch_size=options.batch_tokens,
+            batch_type="tokens",
+            beam_size=options.beam_size,
+            num_hypotheses=options.n_best,
+            length_penalty=options.length_penalty,
+            max_input_length=0,
+            max_decoding_length=max_length,
+            return_scores=True,
+        )
+        results: list[list[Hypothesis]] = [[EMPTY]] * len(lines)
+        for i, result in zip(filled, found, strict=True):
+            texts = self.tokenizer.decode_pieces(result.hypotheses)
+            columns = zip(texts, result.hypotheses, result.scores, strict=True)
+            results[i] = [Hypothesis(text, tokens, score) for text, tokens, score in columns]
+        return self._with_token_scores(lines, results, max_length) if options.token_scores else results
+
+    def score(self, lines: Sequence[str], targets: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Log-probability of every token of each target (pieces without end mark) and of its end mark.
+
+        Of a target that does not fit the model's positions, only those of the tokens that do.
+        """
+        sources = cut_sources(self.tokenizer.source_pieces(lines), self.max_source_tokens)
+        most = self.max_source_tokens - 1
+        scored = self._translator.score_batch(
+            sources,
+            [list(target[:most]) for target in targets],
+            max_batch_size=SCORED_TOKENS,
+            batch_type="tokens",
+            max_input_length=0,
+        )
+        return [
+            result.log_probs if len(target) <= most else result.log_probs[:-1]
+            for target, result in zip(targets, scored, strict=True)
+        ]
+
+    def _with_token_scores(
+        self, lines: Sequence[str], results: list[list[Hypothesis]], max_length: int
+    ) -> list[list[Hypothesis]]:
+        """Add token scores by forced decoding, as the search itself does not keep them.
+
+        The first token's differs from beam.py's by log(1 - p(end mark)), as only the search rules out an empty line.
+        """
+        flat = [(i, k) for i, hypotheses in enumerate(results) for k, h in enumerate(hypotheses) if h is not EMPTY]
+        scores = self.score([lines[i] for i, _ in flat], [results[i][k].tokens for i, k in flat])
+        results = [list(hypotheses) for hypotheses in results]
+        for (i, k), row in zip(flat, scores, strict=True):
+            h = results[i][k]
+            # A hypothesis of max_length tokens was cut before its end mark.
+            results[i][k] = replace(h, token_scores=row[: max_length if len(h.tokens) == max_length else None])
+        return results
+
+
+def check_precision(precision: str) -> None:
+    """Raises:
+    UserError: this device cannot compute in that precision; the message lists those that it can.
+    """
+    from ctranslate2 import get_supported_compute_types
+
+    known = ["default", *sorted(get_supported_compute_types("cpu"))]
+    if precision not in known:
+        hint = nearest(precision, known)
+        raise UserError(f"precision {precision!r} is not available on this device{hint}; it has: {' '.join(known)}")
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """The export's polystill.json, or an empty dictionary for a folder that somebody else made.
+
+    Raises:
+        UserError: the file is there and not readable.
+    """
+    path = folder / INFO
+    if not path.is_file():
+        return {}
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error})") from None
+    return info if isinstance(info, dict) else {}

@@ -1,0 +1,17 @@
+"""The one exception that means "the user can fix this"."""
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: one line that says what, where, and what would be right.
+
+    The command line prints it without a traceback and exits with status 2. Programmers' mistakes are
+    assertions instead, and keep their traceback.
+    """
+
+
+def nearest(wrong: str, known: list[str]) -> str:
+    """Return " (did you mean 'x'?)" for the known name closest to `wrong`, or ""."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(wrong, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,285 @@
+"""BLEU and chrF of every student, measured on the very artefact that would be shipped."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polystill.decoding.contract import DecodingOptions, Translator
+from polystill.decoding.ctranslate2 import INFO, CTranslate2Translator, available_cores, check_precision, read_info
+from polystill.decoding.stream import read_lines
+from polystill.errors import UserError, nearest
+from polystill.runs import Run, write_atomic
+from polystill.students import Student
+
+if TYPE_CHECKING:
+    from polystill.decoding.beam import TorchTranslator
+
+Row = dict[str, Any]
+_log = logging.getLogger(__name__)
+
+ENGINES = ("ctranslate2", "torch")
+CHARACTER_LANGUAGES = {"zh": "zh", "ja": "char", "ko": "char"}
+"""sacreBLEU's tokenizer for target languages that do not put spaces between words; 13a for all others."""
+WARM_UP_LINES = 8
+
+
+# --- scores -------------------------------------------------------------------------------------------------------
+
+
+def corpus_scores(
+    hypotheses: Sequence[str], references: Sequence[str], *, target_language: str = "", lowercase: bool = False
+) -> Row:
+    """BLEU and chrF2 by sacreBLEU with their signatures; with `lowercase` also BLEU as `sacrebleu -lc` counts it."""
+    from sacrebleu import BLEU, CHRF
+
+    assert len(hypotheses) == len(references) > 0
+    tokenize = CHARACTER_LANGUAGES.get(target_language, "13a")
+    metrics: dict[str, Any] = {"bleu": BLEU(tokenize=tokenize), "chrf": CHRF()}
+    if lowercase:
+        metrics["bleu_lc"] = BLEU(lowercase=True, tokenize=tokenize)
+    row: Row = {}
+    for name, metric in metrics.items():
+        row[name] = metric.corpus_score(list(hypotheses), [list(references)]).score
+        row[f"{name}_signature"] = metric.get_signature().format()
+    return row
+
+
+# --- a run's students ---------------------------------------------------------------------------------------------
+
+
+def evaluate_students(
+    run: Run,
+    *,
+    students: Sequence[str] | None = None,
+    beams: Sequence[int] | None = None,
+    test_sets: Sequence[str] | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
+    threads: int = 0,
+    force: bool = False,
+) -> list[Row]:
+    """Translate test sets with students and score them; what is not given comes from the recipe.
+
+    Extracts and exports into RUN/students what is missing there. Each row goes into RUN/results.json as soon as it is
+    measured, its translations into RUN/hypotheses. Rows that are there already are returned as they are, or, with
+    `force`, measured again.
+
+    Raises:
+        UserError: unknown student, test set, engine or precision; no family; a test set without lines.
+    """
+    from polystill.models.folder import family_space
+
+    settings = run.recipe.evaluation
+    space = family_space(run.family)
+    names = students if students is not None else settings.students
+    chosen = [space.get(name) for name in names] if names is not None else list(space.candidates)
+    engine = engine or settings.engine
+    if engine not in ENGINES:
+        raise UserError(f"engine {engine!r}: unknown{nearest(engine, list(ENGINES))}; there are: {' '.join(ENGINES)}")
+    precision = precision or settings.precision
+    precision = "float32" if precision == "default" else precision
+    if engine == "ctranslate2":
+        check_precision(precision)
+    measured = _Measurement(run, engine, precision, threads or available_cores())
+    known = {} if force else {row_key(row): row for row in run.results()["rows"]}
+    rows: list[Row] = []
+    for student in chosen:
+        for test_set in _test_sets(run, test_sets):
+            for beam in beams if beams is not None else settings.beams:
+                row = known.get(measured.key(student, test_set, beam))
+                if row is None or not (run.folder / row["hypotheses"]).is_file():
+                    row = measured.measure(student, test_set, beam)
+                    run.add_results([row])
+                    _log.info("%s %s beam %d: BLEU %.2f, chrF %.2f", student, test_set, beam, row["bleu"], row["chrf"])
+                rows.append(row)
+    return rows
+
+
+def row_key(row: Row) -> tuple[Any, ...]:
+    """What identifies a row of RUN/results.json."""
+    return tuple(row.get(name) for name in ("model_id", "test_set", "engine", "precision", "beam"))
+
+
+def _test_sets(run: Run, wanted: Sequence[str] | None) -> list[str]:
+    known = list(run.recipe.data.test)
+    for name in wanted or []:
+        if name not in known:
+            raise UserError(f"test set {name!r} is not in the recipe{nearest(name, known)}; it has: {' '.join(known)}")
+    return list(wanted) if wanted is not None else known
+
+
+class _Measurement:
+    """One engine in one precision over the students of a run."""
+
+    def __init__(self, run: Run, engine: str, precision: str, threads: int) -> None:
+        self.run, self.engine, self.precision, self.threads = run, engine, precision, threads
+        self.method = run.recipe.stage_objective(run.recipe.stages[-1]).kind
+        self._student: Student | None = None  # whose translator and sizes these are
+        self._translator: Any = None
+        self._sizes: Row = {}
+        self._texts: dict[str, tuple[list[str], list[str]]] = {}
+        self._perplexities: dict[tuple[Student, str], float] = {}
+
+    def model_id(self, student: Student) -> str:
+        return f"{self.method}-gold-{student}"
+
+    def key(self, student: Student, test_set: str, beam: int) -> tuple[Any, ...]:
+        return (self.model_id(student), test_set, self.engine, self.precision, beam)
+
+    def measure(self, student: Student, test_set: str, beam: int) -> Row:
+        """One row of results; what is not measured is not in it."""
+        recipe = self.run.recipe
+        source, references = self._read(test_set)
+        self._load(student)
+        translator: Translator = self._translator
+        options = DecodingOptions(beam_size=beam, length_penalty=recipe.evaluation.length_penalty)
+        translator.translate(source[:WARM_UP_LINES], options)
+        start = time.perf_counter()
+        hypotheses = [found[0].text if found else "" for found in translator.translate(source, options)]
+        seconds = time.perf_counter() - start
+        path = f"hypotheses/{test_set}/{self.model_id(student)}.{self.engine}-{self.precision}.beam{beam}.txt"
+        (self.run.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.run.folder / path, "".join(line + "\n" for line in hypotheses))
+        language, lowercase = recipe.data.target_language, recipe.evaluation.lowercase
+        return {
+            "model_id": self.model_id(student),
+            "architecture": recipe.model.architecture,
+            "model": str(student),
+            "method": self.method,
+            "targets": "gold",
+            "test_set": test_set,
+            "engine": self.engine,
+            "precision": self.precision,
+            "beam": beam,
+            **corpus_scores(hypotheses, references, target_language=language, lowercase=lowercase),
+            **self._perplexity(student, test_set),
+            **self._sizes,
+            "words_per_second": sum(len(line.split()) for line in source) / seconds,
+            "threads": self.threads,
+            "batch_tokens": options.batch_tokens,
+            "length_penalty": options.length_penalty,
+            "hypotheses": path,
+        }
+
+    def _read(self, test_set: str) -> tuple[list[str], list[str]]:
+        if test_set not in self._texts:
+            folder = self.run.data / "test"
+            source, references = (_read_text(folder / f"{test_set}.{side}.txt") for side in ("source", "target"))
+            if len(source) != len(references) or not source:
+                raise UserError(
+                    f"{folder / test_set}: {len(source)} source lines and {len(references)} references; "
+                    "expected as many, and at least one"
+                )
+            self._texts[test_set] = source, references
+        return self._texts[test_set]
+
+    def _load(self, student: Student) -> None:
+        """Make this student the one that is loaded."""
+        from polystill.models.folder import parameter_count
+
+        if self._student == student:
+            return
+        self._translator = None  # frees the one before
+        folder = shipped = extracted(self.run, student)
+        if self.engine == "torch":
+            self._translator = load_torch(folder, self.precision, self.threads)
+        else:
+            shipped = exported(self.run, student, self.precision)
+            self._translator = CTranslate2Translator(shipped, self.precision, self.threads)
+        size = sum(path.stat().st_size for path in shipped.iterdir() if path.is_file())
+        self._sizes = {"parameters": parameter_count(folder), "size_bytes": size}
+        self._student = student
+
+    def _perplexity(self, student: Student, test_set: str) -> Row:
+        """Of the references, by CTranslate2's forced decoding; end marks count, `<pad>` has no probability."""
+        translator = self._translator
+        if not isinstance(translator, CTranslate2Translator):
+            return {}
+        if (student, test_set) not in self._perplexities:
+            source, references = self._read(test_set)
+            pieces = translator.tokenizer.pieces
+            targets = [[pieces[i] for i in ids[:-1]] for ids in translator.tokenizer.encode_target(references)]
+            scores = [score for row in translator.score(source, targets) for score in row]
+            self._perplexities[student, test_set] = math.exp(-math.fsum(scores) / len(scores))
+        return {"perplexity": self._perplexities[student, test_set]}
+
+
+# --- artefacts ----------------------------------------------------------------------------------------------------
+
+
+def extracted(run: Run, student: Student) -> Path:
+    """RUN/students/<student>: made if it is missing or from an earlier state of the family."""
+    from polystill.export.description import sha256, write_info
+    from polystill.models.folder import WEIGHTS, extract_student, read_family
+
+    read_family(run.family)
+    folder = run.students / str(student)
+    family = sha256(run.family / WEIGHTS)
+    if not (folder / INFO).is_file() or read_info(folder).get("family_sha256") != family:
+        extract_student(run.family, student, folder)
+        write_info(folder, {"format": "hf", "name": str(student), "family_sha256": family})
+    return folder
+
+
+def exported(run: Run, student: Student, precision: str) -> Path:
+    """RUN/students/<student>/ctranslate2-<precision>: made if it is missing or from an earlier state of the family."""
+    from polystill.export.ctranslate2 import export_ctranslate2
+    from polystill.export.description import sha256
+    from polystill.models.folder import WEIGHTS
+
+    student_folder = extracted(run, student)
+    folder = student_folder / f"ctranslate2-{precision}"
+    if read_info(folder).get("source_sha256") != sha256(student_folder / WEIGHTS):
+        export_ctranslate2(student_folder, folder, precision, _lines_to_verify(run))
+    return folder
+
+
+def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslator:
+    """A Hugging Face Marian folder in torch, on the GPU if there is one.
+
+    Raises:
+        UserError: the folder does not load, or the precision is none of torch's.
+    """
+    import torch
+
+    from polystill.decoding.beam import TorchTranslator
+    from polystill.models.folder import load_model_with_tokenizer
+
+    types = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if precision not in types:
+        raise UserError(f"precision {precision!r}: torch has {' '.join(types)}{nearest(precision, list(types))}")
+    torch.set_num_threads(threads or available_cores())
+    model, tokenizer = load_model_with_tokenizer(folder)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchTranslator(model.to(device, types[precision]), tokenizer)
+
+
+def _lines_to_verify(run: Run) -> list[str] | None:
+    path = run.data / "validation.source.txt"
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return list(islice(read_lines(file, str(path)), 16)) or None
+
+
+def _read_text(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            return list(read_lines(file, str(path)))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; is the data stage finished?") from None
+
+
+def sort_rows(rows: Iterable[Row]) -> list[Row]:
+    """By test set, then from the largest student to the smallest, then by engine, precision and beam."""
+
+    def key(row: Row) -> tuple[Any, ...]:
+        return (row["test_set"], -row.get("parameters", 0), *row_key(row))
+
+    return sorted(rows, key=key)

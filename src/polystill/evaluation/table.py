@@ -1,0 +1,60 @@
+"""Results as a table in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from polystill.evaluation.quality import Row, sort_rows
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def results_table(rows: Sequence[Row]) -> Table:
+    """A line each student, test set, engine and precision, columns for each beam size; unmeasured cells are empty."""
+    from rich.table import Table
+
+    beams = sorted({row["beam"] for row in rows})
+    columns = [name for name in ("bleu", "bleu_lc", "chrf", "words_per_second") if any(name in row for row in rows)]
+    groups: dict[tuple[Any, ...], dict[int, Row]] = {}
+    for row in sort_rows(rows):
+        key = (row["test_set"], row["model_id"], row["engine"], row["precision"])
+        groups.setdefault(key, {})[row["beam"]] = row
+    table = Table()
+    table.add_column("test set")
+    table.add_column("student")
+    if len({key[2:] for key in groups}) > 1:
+        table.add_column("engine")
+    for title in ("parameters", "size"):
+        table.add_column(title, justify="right")
+    for beam in beams:
+        for name in columns:
+            table.add_column(f"{_TITLES[name]}\n{'greedy' if beam == 1 else f'beam {beam}'}", justify="right")
+    previous = None
+    for key, by_beam in groups.items():
+        first = next(iter(by_beam.values()))
+        cells = ["" if key[0] == previous else key[0], first["model"]]
+        if len({key[2:] for key in groups}) > 1:
+            cells.append(f"{key[2]} {key[3]}")
+        cells += [_shown("parameters", first), _shown("size_bytes", first)]
+        cells += [_shown(name, by_beam.get(beam, {})) for beam in beams for name in columns]
+        if previous is not None and key[0] != previous:
+            table.add_section()
+        table.add_row(*cells)
+        previous = key[0]
+    return table
+
+
+_TITLES = {"bleu": "BLEU", "bleu_lc": "BLEU -lc", "chrf": "chrF", "words_per_second": "words/s"}
+
+
+def _shown(name: str, row: Row) -> str:
+    if name not in row:
+        return ""
+    value = row[name]
+    if name == "parameters":
+        return f"{value / 1e6:.2f} M"
+    if name == "size_bytes":
+        return f"{value / 1e6:.1f} MB"
+    return f"{value:,.0f}" if name == "words_per_second" else f"{value:.2f}"

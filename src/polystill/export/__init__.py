@@ -1,0 +1,36 @@
+"""Formats that a student can be exported to, by name: one module each, imported when used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from polystill.errors import UserError, nearest
+
+FORMATS = ("hf", "ctranslate2")
+
+
+def export_student(
+    student: Path, out: Path, to: str, quantization: str | None = None, lines: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Export a student's Hugging Face folder to the folder `out` in one of FORMATS.
+
+    The export is verified against the student on `lines` (by default on made-up ones) before `out` appears. Returns
+    what is written there as polystill.json.
+
+    Raises:
+        UserError: unknown format or quantization, `out` holds something that is no export, `student` is no Marian
+            folder, or the export does not translate like the student.
+    """
+    if to == "hf":
+        if quantization is not None:
+            raise UserError(f"--quantization {quantization}: a Hugging Face folder keeps float32; leave it out")
+        from polystill.export.huggingface import export_huggingface
+
+        return export_huggingface(student, out, lines)
+    if to == "ctranslate2":
+        from polystill.export.ctranslate2 import export_ctranslate2
+
+        return export_ctranslate2(student, out, quantization, lines)
+    raise UserError(f"--to {to}: unknown format{nearest(to, list(FORMATS))}; there are: {' '.join(FORMATS)}")

@@ -1,0 +1,145 @@
+"""Export to CTranslate2: one folder with the model and its tokenizer, which is all that a device needs.
+
+Eight-bit weights are kept within ±63, seven bits. On CPUs without VNNI that are not Intel's, CTranslate2's matrix
+product adds pairs of 8-bit products in 16 bits and clips the sum, which garbles translations when weights use all
+eight bits. With seven nothing is clipped (2 * 255 * 63 < 2**15), and the same folder translates alike on every CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from polystill.data.tokenizer import Tokenizer
+from polystill.decoding.beam import TorchTranslator
+from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.errors import UserError, nearest
+from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
+from polystill.models.folder import load_model_with_tokenizer
+from polystill.models.transformer import Transformer
+from polystill.runs import atomic_folder
+
+EXACT = 1e-3
+"""Most that a token's log-probability may differ in float32, in nats."""
+ROUNDED = 0.3
+"""Most that it may differ on average in any other precision. A wrong conversion is off by whole nats."""
+
+
+def export_ctranslate2(
+    student: Path, out: Path, quantization: str | None = None, lines: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Convert a Hugging Face Marian folder, verify that it translates alike, and put it at `out`.
+
+    Raises:
+        UserError: as `export_student`.
+    """
+    quantization = quantization or "float32"
+    _check_quantization(quantization)
+    check_replaceable(out)
+    model, tokenizer = load_model_with_tokenizer(student)
+    with atomic_folder(out) as temporary:
+        _convert(student, temporary, quantization)
+        tokenizer.save(temporary)
+        info = {**describe(student, model, tokenizer, "ctranslate2"), "quantization": quantization}
+        write_info(temporary, info)
+        agreement = verify(model, tokenizer, temporary, lines_to_verify(tokenizer, lines), _precision(quantization))
+        _judge(agreement, quantization, out)
+        info["verification"] = agreement._asdict()
+        write_info(temporary, info)
+    return info
+
+
+def _check_quantization(quantization: str) -> None:
+    from ctranslate2.specs.model_spec import ACCEPTED_MODEL_TYPES
+
+    if quantization not in ACCEPTED_MODEL_TYPES:
+        known = list(ACCEPTED_MODEL_TYPES)
+        raise UserError(f"--quantization {quantization}: unknown{nearest(quantization, known)}; use {' '.join(known)}")
+
+
+def _convert(student: Path, folder: Path, quantization: str) -> None:
+    from ctranslate2.converters import TransformersConverter
+    from transformers.utils import logging
+
+    shows_bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        spec = TransformersConverter(str(student))._load()  # what its convert() does, step by step
+    finally:
+        if shows_bars:
+            logging.enable_progress_bar()
+    spec.validate()
+    spec.optimize(quantization=quantization)
+    if quantization.startswith("int8"):
+        _limit_to_seven_bits(spec)
+    spec.save(str(folder))
+
+
+def _limit_to_seven_bits(spec: Any) -> None:
+    """Scale int8 weights from ±127 to ±63, in place. A weight w stands for w / scale, one scale a row."""
+    variables = spec.variables()
+    for name, weight in variables.items():
+        scale = variables.get(f"{name}_scale")
+        if scale is not None and getattr(weight, "dtype", None) == "int8":  # others are aliases of these
+            weight.array = np.rint(weight.numpy() * (63 / 127)).astype(np.int8)
+            scale.array = scale.numpy() * np.float32(63 / 127)
+
+
+# --- verification -------------------------------------------------------------------------------------------------
+
+
+class Agreement(NamedTuple):
+    """How an export compares with its source, on greedy translations."""
+
+    sentences: int
+    identical: float
+    """Share of sentences translated with the same tokens."""
+    mean_difference: float
+    """Mean absolute difference of the log-probabilities of the source model's tokens."""
+    largest_difference: float
+
+
+def verify(
+    model: Transformer, tokenizer: Tokenizer, folder: Path, lines: Sequence[str], precision: str = "default"
+) -> Agreement:
+    """Translate with both; then let the exported model score, token by token, what the source model wrote."""
+    options = DecodingOptions(beam_size=1, max_length=64, token_scores=True)
+    exported = CTranslate2Translator(folder, precision)
+    ours = [hypotheses[0] for hypotheses in TorchTranslator(model, tokenizer).translate(lines, options)]
+    theirs = [hypotheses[0] for hypotheses in exported.translate(lines, options)]
+    scores = exported.score(lines, [h.tokens for h in ours])
+    differences = []
+    for hypothesis, scored in zip(ours, scores, strict=True):
+        # The search gives an empty translation no probability, which moves the first token's. And a translation that
+        # was cut off has no score of its end mark.
+        pairs = zip(hypothesis.token_scores or [], scored, strict=False)
+        differences += [abs(a - b) for a, b in list(pairs)[1:]]
+    identical = sum(a.tokens == b.tokens for a, b in zip(ours, theirs, strict=True)) / max(len(lines), 1)
+    mean = math.fsum(differences) / max(len(differences), 1)
+    return Agreement(len(lines), identical, mean, max(differences, default=0.0))
+
+
+def _precision(quantization: str) -> str:
+    """What to compute in when verifying: as stored, or in float32 where this device cannot."""
+    from ctranslate2 import get_supported_compute_types
+
+    native = quantization in get_supported_compute_types("cpu")
+    return "default" if native else "int8_float32" if quantization.startswith("int8") else "float32"
+
+
+def _judge(agreement: Agreement, quantization: str, out: Path) -> None:
+    if quantization == "float32":
+        wrong, allowed = not agreement.largest_difference <= EXACT, f"at most {EXACT} in float32"
+    else:
+        wrong, allowed = not agreement.mean_difference <= ROUNDED, f"{ROUNDED} on average in {quantization}"
+    if wrong:
+        raise UserError(
+            f"{out}: not written: the exported model does not translate like its source: log-probabilities differ by "
+            f"{agreement.mean_difference:.3g} on average and {agreement.largest_difference:.3g} at most "
+            f"({allowed} is expected), {agreement.identical:.0%} of {agreement.sentences} translations are identical"
+        )

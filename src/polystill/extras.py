@@ -1,0 +1,22 @@
+"""What the core install leaves out."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from polystill.errors import UserError
+
+TRAINING = ("torch", "transformers", "datasets", "sacrebleu", "pydantic")
+
+
+def need_packages(purpose: str, packages: tuple[str, ...] = TRAINING) -> None:
+    """Stop early and say what to install; `purpose` begins the sentence, such as "run".
+
+    Raises:
+        UserError: one of the packages, all of them in the [train] extra, is missing.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{purpose} needs {', '.join(missing)}, which the core install leaves out: pip install 'polystill[train]'"
+        )

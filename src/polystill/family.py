@@ -1,0 +1,69 @@
+"""A trained family as a Python object, for use beside Hugging Face's libraries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from polystill.models.folder import FAMILY, extract_student, family_space
+from polystill.students import Student, StudentSpace
+
+if TYPE_CHECKING:
+    from transformers import MarianMTModel
+
+
+class Family:
+    """One training's networks: the teacher on disk, and every student in it.
+
+    >>> family = Family.load("runs/quickstart")
+    >>> student = family.student("e4d2")
+    >>> batch = student.tokenizer(["A dog runs."], return_tensors="pt", padding=True)
+    >>> student.tokenizer.batch_decode(student.generate(**batch), skip_special_tokens=True)
+    """
+
+    def __init__(self, folder: Path, space: StudentSpace) -> None:
+        self.folder = folder
+        self.space = space
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Family:
+        """A run's folder, or a family's own.
+
+        Raises:
+            UserError: there is no family in it.
+        """
+        folder = Path(folder)
+        if not (folder / FAMILY).is_file() and (folder / "recipe.yaml").is_file():
+            folder = folder / "family"
+        return cls(folder, family_space(folder))
+
+    @property
+    def students(self) -> list[str]:
+        """All members' names, the smallest first and the teacher last."""
+        return [student.name for student in self.space.candidates]
+
+    def student(self, name: str | Student) -> MarianMTModel:
+        """A member as a `transformers.MarianMTModel` of its own layers only, its tokenizer as `.tokenizer`.
+
+        `name` is such as "e4d2", "teacher" or "smallest".
+
+        Raises:
+            UserError: no such student; the message lists those that there are.
+        """
+        from transformers import AutoTokenizer, MarianMTModel
+
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "student"
+            self.extract(name, folder)
+            model: Any = MarianMTModel.from_pretrained(folder)
+            model.tokenizer = AutoTokenizer.from_pretrained(folder)
+        return model
+
+    def extract(self, name: str | Student, out: str | Path) -> None:
+        """Write a member as an ordinary Hugging Face folder.
+
+        Raises:
+            UserError: no such student, or `out` cannot be written.
+        """
+        extract_student(self.folder, self.space.get(str(name)), Path(out))

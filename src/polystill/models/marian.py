@@ -1,0 +1,205 @@
+"""Marian's names and shapes, as Hugging Face's MarianMTModel spells them: the one table of foreign names.
+
+Ours fuse query, key and value into one matrix; everything else maps one to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polystill.errors import UserError
+from polystill.models.transformer import Transformer, TransformerConfig, sinusoidal_positions
+
+Names = list[tuple[str, tuple[str, ...]]]
+
+_SELF_ATTENTION = [
+    ("self_attention.query_key_value", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
+    ("self_attention.output", ("self_attn.out_proj",)),
+    ("self_attention_norm.norm", ("self_attn_layer_norm",)),
+]
+_CROSS_ATTENTION = [
+    ("cross_attention.query", ("encoder_attn.q_proj",)),
+    ("cross_attention.key_value", ("encoder_attn.k_proj", "encoder_attn.v_proj")),
+    ("cross_attention.output", ("encoder_attn.out_proj",)),
+    ("cross_attention_norm.norm", ("encoder_attn_layer_norm",)),
+]
+_FEED_FORWARD = [
+    ("feed_forward.expand", ("fc1",)),
+    ("feed_forward.contract", ("fc2",)),
+    ("feed_forward_norm.norm", ("final_layer_norm",)),
+]
+_LAYER: dict[str, Names] = {
+    "encoder": [*_SELF_ATTENTION, *_FEED_FORWARD],
+    "decoder": [*_SELF_ATTENTION, *_CROSS_ATTENTION, *_FEED_FORWARD],
+}
+# MarianMTModel saves these again for each side; all three are the one embedding.
+_TIED = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")
+_POSITIONS = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")
+
+
+def parameter_names(encoder_layers: int, decoder_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Pairs of our parameter's name and Marian's names of the parts that it stacks along its first dimension."""
+    yield "embedding", ("model.shared.weight",)
+    yield "output_bias", ("final_logits_bias",)
+    for side, layers in (("encoder", encoder_layers), ("decoder", decoder_layers)):
+        for i in range(layers):
+            for ours, theirs in _LAYER[side]:
+                for kind in ("weight", "bias"):
+                    yield (
+                        f"{side}.{i}.{ours}.{kind}",
+                        tuple(f"model.{side}.layers.{i}.{their}.{kind}" for their in theirs),
+                    )
+
+
+def to_marian(state: dict[str, Tensor], encoder_layers: int, decoder_layers: int) -> dict[str, Tensor]:
+    """The first layers of our state as MarianMTModel's state (without the copies of the tied embedding)."""
+    marian: dict[str, Tensor] = {}
+    for ours, theirs in parameter_names(encoder_layers, decoder_layers):
+        parts = state[ours].detach().chunk(len(theirs)) if len(theirs) > 1 else (state[ours].detach(),)
+        for name, part in zip(theirs, parts, strict=True):
+            marian[name] = part[None].contiguous() if name == "final_logits_bias" else part.contiguous()
+    return marian
+
+
+def from_marian(marian: dict[str, Tensor], config: TransformerConfig, origin: str) -> dict[str, Tensor]:
+    """Our state from MarianMTModel's, in float32.
+
+    Raises:
+        UserError: a parameter is missing, has another shape than the folder's configuration says, or is unknown.
+    """
+    marian = dict(marian)
+    if "model.shared.weight" not in marian:
+        for name in _TIED:
+            if name in marian:
+                marian["model.shared.weight"] = marian[name]
+                break
+    marian.setdefault("final_logits_bias", torch.zeros(1, config.vocabulary_size))
+    state: dict[str, Tensor] = {}
+    expected = dict(Transformer(config).named_parameters())
+    for ours, theirs in parameter_names(config.encoder_layers, config.decoder_layers):
+        parts = []
+        for name in theirs:
+            if name not in marian:
+                raise UserError(f"{origin}: not a Marian model that polystill can read: parameter {name!r} is missing")
+            parts.append(marian.pop(name).float())
+        tensor = parts[0].reshape(-1) if ours == "output_bias" else torch.cat(parts)
+        if tensor.shape != expected[ours].shape:
+            raise UserError(
+                f"{origin}: parameter {theirs[0]!r} has shape {list(tensor.shape)}, "
+                f"but config.json says {list(expected[ours].shape)}"
+            )
+        state[ours] = tensor
+    _check_rest(marian, state["embedding"], config, origin)
+    return state
+
+
+def _check_rest(rest: dict[str, Tensor], embedding: Tensor, config: TransformerConfig, origin: str) -> None:
+    for name, tensor in rest.items():
+        if name in _TIED:
+            if tensor.shape != embedding.shape or not torch.equal(tensor.float(), embedding):
+                raise UserError(f"{origin}: {name!r} differs from the shared embedding; polystill needs all three tied")
+        elif name in _POSITIONS:
+            count = min(len(tensor), config.max_positions)
+            ours = sinusoidal_positions(count, config.d_model)
+            if tensor.shape[1] != config.d_model or not torch.allclose(tensor[:count].float(), ours, atol=1e-3):
+                raise UserError(f"{origin}: {name!r} holds learnt positions; polystill needs Marian's sinusoids")
+        else:
+            raise UserError(f"{origin}: unknown parameter {name!r}; is this a Marian model?")
+
+
+def marian_config(config: TransformerConfig, encoder_layers: int, decoder_layers: int) -> dict[str, Any]:
+    """config.json of the Hugging Face folder of the first layers."""
+    return {
+        "architectures": ["MarianMTModel"],
+        "model_type": "marian",
+        "vocab_size": config.vocabulary_size,
+        "decoder_vocab_size": config.vocabulary_size,
+        "d_model": config.d_model,
+        "encoder_layers": encoder_layers,
+        "decoder_layers": decoder_layers,
+        "num_hidden_layers": encoder_layers,
+        "encoder_attention_heads": config.heads,
+        "decoder_attention_heads": config.heads,
+        "encoder_ffn_dim": config.ffn_dim,
+        "decoder_ffn_dim": config.ffn_dim,
+        "activation_function": config.activation,
+        "dropout": config.dropout,
+        "attention_dropout": config.attention_dropout,
+        "activation_dropout": config.activation_dropout,
+        "encoder_layerdrop": 0.0,
+        "decoder_layerdrop": 0.0,
+        "max_position_embeddings": config.max_positions,
+        "scale_embedding": True,
+        "share_encoder_decoder_embeddings": True,
+        "tie_word_embeddings": True,
+        "is_encoder_decoder": True,
+        "pad_token_id": config.pad_id,
+        "eos_token_id": config.eos_id,
+        "bos_token_id": None,
+        "decoder_start_token_id": config.pad_id,
+        "dtype": "float32",
+    }
+
+
+def generation_config(config: TransformerConfig) -> dict[str, Any]:
+    """generation_config.json: `<pad>` gets no probability, as in polystill's own decoding."""
+    return {
+        "decoder_start_token_id": config.pad_id,
+        "eos_token_id": config.eos_id,
+        "forced_eos_token_id": config.eos_id,
+        "pad_token_id": config.pad_id,
+        "bad_words_ids": [[config.pad_id]],
+        "max_length": config.max_positions,
+        "num_beams": 5,
+    }
+
+
+def read_marian_config(values: dict[str, Any], origin: str) -> TransformerConfig:
+    """The shape that a Marian folder's config.json describes.
+
+    Raises:
+        UserError: it is no Marian model, or one whose shape polystill's Transformer does not have.
+    """
+    if values.get("model_type") != "marian":
+        raise UserError(f"{origin}: model_type is {values.get('model_type')!r}, expected 'marian'")
+
+    def need(key: str) -> Any:
+        if key not in values:
+            raise UserError(f"{origin}: key {key!r} is missing")
+        return values[key]
+
+    def refuse(key: str, wanted: Any, default: Any) -> None:
+        given = values.get(key, default)
+        if given != wanted:
+            raise UserError(f"{origin}: {key} is {given!r}; polystill's Transformer needs {wanted!r}")
+
+    refuse("scale_embedding", True, False)
+    refuse("share_encoder_decoder_embeddings", True, True)
+    refuse("decoder_vocab_size", need("vocab_size"), values.get("vocab_size"))
+    refuse("decoder_attention_heads", need("encoder_attention_heads"), None)
+    refuse("decoder_ffn_dim", need("encoder_ffn_dim"), None)
+    refuse("decoder_start_token_id", need("pad_token_id"), None)
+    refuse("static_position_embeddings", True, True)
+    refuse("normalize_before", False, False)
+    activation = {"silu": "swish"}.get(need("activation_function"), values["activation_function"])
+    if activation not in ("relu", "swish", "gelu"):
+        raise UserError(f"{origin}: activation_function {activation!r}; polystill has relu, swish and gelu")
+    return TransformerConfig(
+        vocabulary_size=need("vocab_size"),
+        pad_id=need("pad_token_id"),
+        eos_id=need("eos_token_id"),
+        d_model=need("d_model"),
+        ffn_dim=values["encoder_ffn_dim"],
+        heads=values["encoder_attention_heads"],
+        encoder_layers=need("encoder_layers"),
+        decoder_layers=need("decoder_layers"),
+        activation=activation,
+        dropout=values.get("dropout", 0.1),
+        attention_dropout=values.get("attention_dropout", 0.0),
+        activation_dropout=values.get("activation_dropout", 0.0),
+        max_positions=values.get("max_position_embeddings", 512),
+    )

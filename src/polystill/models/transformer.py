@@ -1,0 +1,301 @@
+"""A post-norm Transformer with elastic depth, in Marian's shape.
+
+Every layer's output is normalised, so the network may be read after any encoder and any decoder layer: the student
+e{E}d{D} is the first E encoder and the first D decoder layers. Which student runs is an argument, never state.
+
+Shapes: B sentences, S source positions, T target positions, D d_model, V vocabulary, R = B * beam size rows in
+decoding, H heads, K = D / H.
+
+As in Marian, source and target embeddings and the output projection are one matrix, embeddings are scaled by sqrt(D),
+positions are sinusoidal, decoding starts from `<pad>`, and the row and the bias of `<pad>` are zero at all times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polystill.models.dropout import dropout
+from polystill.models.layers import CrossAttention, FeedForward, Residual, SelfAttention
+from polystill.models.passes import PassPlan
+from polystill.students import Student
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    vocabulary_size: int
+    pad_id: int
+    eos_id: int
+    d_model: int
+    ffn_dim: int
+    heads: int
+    encoder_layers: int
+    decoder_layers: int
+    activation: str = "relu"
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    max_positions: int = 512
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        c = config
+        self.self_attention = SelfAttention(c.d_model, c.heads, c.attention_dropout)
+        self.self_attention_norm = Residual(c.d_model, c.dropout)
+        self.feed_forward = FeedForward(c.d_model, c.ffn_dim, c.activation, c.activation_dropout)
+        self.feed_forward_norm = Residual(c.d_model, c.dropout)
+
+    def forward(self, x_BSD: Tensor, mask: Tensor) -> Tensor:
+        x = self.self_attention_norm(x_BSD, self.self_attention(x_BSD, mask))
+        return self.feed_forward_norm(x, self.feed_forward(x))
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        c = config
+        self.self_attention = SelfAttention(c.d_model, c.heads, c.attention_dropout)
+        self.self_attention_norm = Residual(c.d_model, c.dropout)
+        self.cross_attention = CrossAttention(c.d_model, c.heads, c.attention_dropout)
+        self.cross_attention_norm = Residual(c.d_model, c.dropout)
+        self.feed_forward = FeedForward(c.d_model, c.ffn_dim, c.activation, c.activation_dropout)
+        self.feed_forward_norm = Residual(c.d_model, c.dropout)
+
+    def forward(self, x_BTD: Tensor, causal_mask: Tensor, memory_BSD: Tensor, memory_mask: Tensor) -> Tensor:
+        x = self.self_attention_norm(x_BTD, self.self_attention(x_BTD, causal_mask))
+        x = self.cross_attention_norm(x, self.cross_attention(x, memory_BSD, memory_mask))
+        return self.feed_forward_norm(x, self.feed_forward(x))
+
+    def step(self, x_RD: Tensor, cache: LayerCache, memory_mask: Tensor) -> Tensor:
+        update, cache.self_keys, cache.self_values = self.self_attention.step(x_RD, cache.self_keys, cache.self_values)
+        x = self.self_attention_norm(x_RD, update)
+        update = self.cross_attention.step(x, cache.memory_keys, cache.memory_values, memory_mask)
+        x = self.cross_attention_norm(x, update)
+        return self.feed_forward_norm(x, self.feed_forward(x))
+
+
+@dataclass
+class LayerCache:
+    """Keys and values of one decoder layer: of the memory (B, H, S, K), of the target so far (R, H, t, K)."""
+
+    memory_keys: Tensor
+    memory_values: Tensor
+    self_keys: Tensor | None = None
+    self_values: Tensor | None = None
+
+
+@dataclass
+class DecoderState:
+    """What decoding carries from step to step: row r is beam r % beam_size of sentence r // beam_size."""
+
+    layers: list[LayerCache]
+    memory_mask: Tensor
+    beam_size: int
+    position: int = 0
+
+    def reorder(self, rows: Tensor) -> None:
+        """Continue row i from the old row rows[i]; rows (R,) stay within their sentence."""
+        for layer in self.layers:
+            assert layer.self_keys is not None and layer.self_values is not None
+            layer.self_keys = layer.self_keys.index_select(0, rows)
+            layer.self_values = layer.self_values.index_select(0, rows)
+
+    def keep(self, sentences: Tensor) -> None:
+        """Drop all sentences but these (B',), in this order."""
+        self.memory_mask = self.memory_mask.index_select(0, sentences)
+        for layer in self.layers:
+            layer.memory_keys = layer.memory_keys.index_select(0, sentences)
+            layer.memory_values = layer.memory_values.index_select(0, sentences)
+        beams = torch.arange(self.beam_size, device=sentences.device)
+        if self.position:
+            self.reorder((sentences[:, None] * self.beam_size + beams).flatten())
+
+
+class Transformer(nn.Module):
+    """The teacher; its students are read out of it."""
+
+    positions: Tensor
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        assert config.d_model % config.heads == 0 and config.d_model % 2 == 0
+        self.config = config
+        self.embedding = nn.Parameter(torch.empty(config.vocabulary_size, config.d_model))
+        self.output_bias = nn.Parameter(torch.empty(config.vocabulary_size))
+        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        positions = sinusoidal_positions(config.max_positions, config.d_model)
+        self.register_buffer("positions", positions, persistent=False)
+        self._scale_by_depth()
+        nn.init.normal_(self.embedding, std=config.d_model**-0.5)
+        nn.init.zeros_(self.output_bias)
+        with torch.no_grad():
+            self.embedding[config.pad_id] = 0
+
+    def _scale_by_depth(self) -> None:
+        """Divide layer l's initial matrices by sqrt(l), as Marian's --transformer-depth-scaling (Zhang et al. 2019).
+
+        Post-norm networks of six layers leave their first plateau much sooner when deep layers start near identity.
+        """
+        with torch.no_grad():
+            for side in (self.encoder, self.decoder):
+                for depth, layer in enumerate(side, start=1):
+                    for module in layer.modules():
+                        if isinstance(module, nn.Linear):
+                            module.weight /= math.sqrt(depth)
+
+    @property
+    def pad_id(self) -> int:
+        return self.config.pad_id
+
+    @property
+    def eos_id(self) -> int:
+        return self.config.eos_id
+
+    @property
+    def max_positions(self) -> int:
+        return self.config.max_positions
+
+    @property
+    def teacher(self) -> Student:
+        return Student(self.config.encoder_layers, self.config.decoder_layers)
+
+    def with_dropout(self, dropout: float, attention_dropout: float, activation_dropout: float) -> Transformer:
+        """The same weights under other dropout probabilities."""
+        config = replace(
+            self.config,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            activation_dropout=activation_dropout,
+        )
+        model = Transformer(config)
+        model.load_state_dict(self.state_dict())
+        return model
+
+    def encoder_layers(self, depth: int) -> list[EncoderLayer]:
+        return cast(list[EncoderLayer], list(self.encoder)[:depth])
+
+    def decoder_layers(self, depth: int) -> list[DecoderLayer]:
+        return cast(list[DecoderLayer], list(self.decoder)[:depth])
+
+    def mask_pad_gradient(self) -> None:
+        """Zero the gradient of `<pad>`'s row and bias, so that both stay exactly zero under Adam and weight decay."""
+        for parameter in (self.embedding, self.output_bias):
+            if parameter.grad is not None:
+                parameter.grad[self.config.pad_id] = 0
+
+    # --- whole sentences ------------------------------------------------------------------------------------------
+
+    def forward(self, source: Tensor, target_in: Tensor, student: Student | None = None) -> Tensor:
+        """Logits (B, T, V) of one network, the plain way: its own encoder pass, its own decoder pass."""
+        student = student or self.teacher
+        mask = self.memory_mask(source)
+        memory = self.embed(source)
+        for layer in self.encoder_layers(student.encoder_layers):
+            memory = layer(memory, mask)
+        return self.project(self.decode(target_in, memory, mask, student.decoder_layers))
+
+    def decode(self, target_in: Tensor, memory: Tensor, memory_mask: Tensor, depth: int) -> Tensor:
+        """Hidden states (B, T, D) after the first `depth` decoder layers."""
+        causal = self.causal_mask(target_in)
+        x = self.embed(target_in)
+        for layer in self.decoder_layers(depth):
+            x = layer(x, causal, memory, memory_mask)
+        return x
+
+    def hidden_states(self, source: Tensor, target_in: Tensor, plan: PassPlan) -> list[Tensor]:
+        """Hidden states (B, T, D) for each of the plan's reads, all networks batched together."""
+        memories = self._encode_passes(source, plan)
+        return self._decode_passes(target_in, memories, self.memory_mask(source), plan)
+
+    def _encode_passes(self, source: Tensor, plan: PassPlan) -> list[Tensor]:
+        """The memory (B, S, D) that each decoder pass reads."""
+        batch = source.shape[0]
+        tiled = source.repeat(len(plan.encoder_depths), 1)
+        x, mask = self.embed(tiled), self.memory_mask(tiled)
+        wanted = {(p.encoder_pass, p.encoder_depth) for p in plan.decoder_passes}
+        memory_of: dict[tuple[int, int], Tensor] = {}
+        for depth, layer in enumerate(self.encoder_layers(plan.encoder_depths[0]), start=1):
+            rows = batch * sum(needed >= depth for needed in plan.encoder_depths)
+            x = layer(x[:rows], mask[:rows])
+            for i in range(rows // batch):
+                if (i, depth) in wanted:
+                    memory_of[i, depth] = x[i * batch : (i + 1) * batch]
+        return [memory_of[p.encoder_pass, p.encoder_depth] for p in plan.decoder_passes]
+
+    def _decode_passes(
+        self, target_in: Tensor, memories: Sequence[Tensor], memory_mask: Tensor, plan: PassPlan
+    ) -> list[Tensor]:
+        batch, passes = target_in.shape[0], len(plan.decoder_passes)
+        x, causal = self.embed(target_in.repeat(passes, 1)), self.causal_mask(target_in)
+        memory, memory_mask = torch.cat(list(memories)), memory_mask.repeat(passes, 1, 1, 1)
+        wanted = set(plan.reads)
+        hidden_of: dict[tuple[int, int], Tensor] = {}
+        for depth, layer in enumerate(self.decoder_layers(plan.decoder_passes[0].depth), start=1):
+            rows = batch * sum(p.depth >= depth for p in plan.decoder_passes)
+            x = layer(x[:rows], causal, memory[:rows], memory_mask[:rows])
+            for i in range(rows // batch):
+                if (i, depth) in wanted:
+                    hidden_of[i, depth] = x[i * batch : (i + 1) * batch]
+        return [hidden_of[read] for read in plan.reads]
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """(B, T) -> (B, T, D): scaled embeddings plus positions, with dropout."""
+        x = F.embedding(tokens, self.embedding) * math.sqrt(self.config.d_model)
+        x = x + self.positions[: tokens.shape[1]]
+        return dropout(x, self.config.dropout if self.training else 0.0)
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """(..., D) -> logits (..., V)."""
+        return F.linear(hidden, self.embedding, self.output_bias)
+
+    def memory_mask(self, source: Tensor) -> Tensor:
+        """(B, 1, 1, S), added to attention scores: the lowest float on `<pad>`, else 0."""
+        lowest = torch.finfo(self.embedding.dtype).min
+        zero = torch.zeros((), dtype=self.embedding.dtype, device=source.device)
+        return zero.masked_fill(source == self.pad_id, lowest)[:, None, None, :]
+
+    def causal_mask(self, target_in: Tensor) -> Tensor:
+        """(T, T), added to attention scores. Padding follows all tokens, so it needs no mask of its own."""
+        length = target_in.shape[1]
+        lowest = torch.finfo(self.embedding.dtype).min
+        return torch.full((length, length), lowest, dtype=self.embedding.dtype, device=target_in.device).triu(1)
+
+    # --- step by step ---------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def start(self, source: Tensor, student: Student | None = None, beam_size: int = 1) -> DecoderState:
+        """Encode source (B, S) and make ready to decode B * beam_size rows."""
+        student = student or self.teacher
+        mask = self.memory_mask(source)
+        memory = self.embed(source)
+        for layer in self.encoder_layers(student.encoder_layers):
+            memory = layer(memory, mask)
+        layers = self.decoder_layers(student.decoder_layers)
+        caches = [LayerCache(*layer.cross_attention.project_memory(memory)) for layer in layers]
+        return DecoderState(caches, mask, beam_size)
+
+    @torch.no_grad()
+    def step(self, state: DecoderState, tokens: Tensor) -> Tensor:
+        """Feed one token a row (R,), the first time `<pad>`; returns float32 logits (R, V) of the next token."""
+        x = F.embedding(tokens, self.embedding) * math.sqrt(self.config.d_model) + self.positions[state.position]
+        for layer, cache in zip(self.decoder_layers(len(state.layers)), state.layers, strict=True):
+            x = layer.step(x, cache, state.memory_mask)
+        state.position += 1
+        return self.project(x).float()
+
+
+def sinusoidal_positions(count: int, d_model: int) -> Tensor:
+    """(count, D): sines in the first half of the columns, cosines in the second, as Marian orders them."""
+    position = torch.arange(count, dtype=torch.float64)[:, None]
+    frequency = 10000.0 ** (-2 * torch.arange(d_model // 2, dtype=torch.float64) / d_model)
+    angles = position * frequency
+    return torch.cat([angles.sin(), angles.cos()], 1).float()

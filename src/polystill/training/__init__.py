@@ -1,0 +1,1 @@
+"""Training a family: the step, the data feed, validation of every candidate, checkpoints, and the stages."""

@@ -1,0 +1,103 @@
+"""Checkpoints of one stage, written atomically: full states to resume from, and weights alone to choose from.
+
+A stage's folder holds `state-<update>.pt` (the last two), `weights-<update>.safetensors` (the last few validation
+points, for averaging), `best.safetensors`, and at the end `final.safetensors`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from polystill.errors import UserError
+from polystill.runs import storage_errors, write_atomic
+
+KEPT_STATES = 2
+
+State = dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def save_state(self, update: int, state: State) -> None:
+        """Write a full state and drop all but the last two."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomic(self.folder / f"state-{update:08d}.pt", buffer.getvalue())
+        for path in self._states()[KEPT_STATES:]:
+            path.unlink()
+
+    def load_state(self, warn: Callable[[str], None]) -> State | None:
+        """The newest state that can be read, or None where there is none; each damaged one is named and passed over.
+
+        Raises:
+            UserError: there are states, and all of them are damaged.
+        """
+        states = self._states()
+        for path in states:
+            try:
+                state: State = torch.load(path, map_location="cpu", weights_only=True)
+                return state
+            except Exception as error:  # torch raises many kinds for a damaged archive
+                reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+                warn(f"{path}: damaged checkpoint, passed over ({reason})")
+        if states:
+            raise UserError(f"{self.folder}: all checkpoints are damaged; delete this folder to train the stage anew")
+        return None
+
+    def save_weights(self, update: int, weights: dict[str, Tensor], keep: int) -> None:
+        """Write the weights of a validation point and drop all but the last `keep`."""
+        write_atomic(self.folder / f"weights-{update:08d}.safetensors", _serialise(weights))
+        for path in sorted(self.folder.glob("weights-*.safetensors"))[:-keep]:
+            path.unlink()
+
+    def average_weights(self) -> dict[str, Tensor] | None:
+        """The mean of the kept validation points' weights, summed in float64; None where fewer than two are kept."""
+        paths = sorted(self.folder.glob("weights-*.safetensors"))
+        if len(paths) < 2:
+            return None
+        total = {name: tensor.double() for name, tensor in _load(paths[0]).items()}
+        for path in paths[1:]:
+            for name, tensor in _load(path).items():
+                total[name] += tensor
+        return {name: (tensor / len(paths)).float() for name, tensor in total.items()}
+
+    def save_best(self, weights: dict[str, Tensor]) -> None:
+        write_atomic(self.folder / "best.safetensors", _serialise(weights))
+
+    def load_best(self) -> dict[str, Tensor]:
+        return _load(self.folder / "best.safetensors")
+
+    def save_final(self, weights: dict[str, Tensor]) -> None:
+        """What the stage ends with: its best weights, or an average."""
+        write_atomic(self.folder / "final.safetensors", _serialise(weights))
+
+    def load_final(self) -> dict[str, Tensor]:
+        return _load(self.folder / "final.safetensors")
+
+    def _states(self) -> list[Path]:
+        return sorted(self.folder.glob("state-*.pt"), reverse=True)
+
+
+def _serialise(weights: dict[str, Tensor]) -> bytes:
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as weights ({error})") from None

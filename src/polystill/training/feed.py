@@ -1,0 +1,104 @@
+"""Batches for the training step, prepared one update ahead by a thread.
+
+An update's batch (rows of the corpus) is cut into micro-batches and those into one part a rank; which row goes where
+depends on the seed alone, so that any number of ranks sees the same batches.
+
+Shapes: B sentences, S source positions, T target positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polystill.data.batching import Batches, BatchSchedule, collate
+from polystill.data.packing import PackedDataset
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """source (B, S), target_in and target (B, T), padded; target_in starts with `<pad>`, target ends with `</s>`."""
+
+    source: Tensor
+    target_in: Tensor
+    target: Tensor
+
+    def to(self, device: torch.device) -> MicroBatch:
+        return MicroBatch(*(x.to(device, non_blocking=True) for x in (self.source, self.target_in, self.target)))
+
+
+@dataclass(frozen=True)
+class Position:
+    """The next batch to train on."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+@dataclass(frozen=True)
+class UpdateBatch:
+    """This rank's micro-batches of one update; `target_tokens` and `rows` are those of all ranks together."""
+
+    micro_batches: list[MicroBatch]
+    target_tokens: int
+    rows: np.ndarray
+    position: Position
+    following: Position
+
+
+def make_micro_batch(dataset: PackedDataset, rows: np.ndarray, pad_id: int) -> MicroBatch:
+    """Pad the rows; no rows make a batch of one sentence whose target is all padding, which adds nothing."""
+    batch = collate(*dataset.rows(rows if len(rows) else np.zeros(1, dtype=np.int64)), pad_id)
+    target = torch.from_numpy(batch.target)
+    if not len(rows):
+        target.fill_(pad_id)
+    start = torch.full((len(target), 1), pad_id)
+    return MicroBatch(torch.from_numpy(batch.source), torch.cat([start, target[:, :-1]], 1), target)
+
+
+class BatchFeed:
+    """Iterates over updates from a position on, without end."""
+
+    def __init__(
+        self,
+        dataset: PackedDataset,
+        schedule: BatchSchedule,
+        *,
+        pad_id: int,
+        accumulate: int = 1,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self._dataset, self._schedule = dataset, schedule
+        self._pad_id, self._accumulate, self._rank, self._ranks = pad_id, accumulate, rank, ranks
+
+    def updates(self, position: Position) -> Iterator[UpdateBatch]:
+        """Every update from `position` on; the next one is made while the current one is trained on."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            planned = self._plan(position)
+            ahead: Future[UpdateBatch] = pool.submit(self._make, *next(planned))
+            while True:
+                ready = ahead.result()
+                ahead = pool.submit(self._make, *next(planned))
+                yield ready
+
+    def _plan(self, position: Position) -> Iterator[tuple[np.ndarray, Position, Position]]:
+        while True:
+            batches: Batches = self._schedule.epoch(position.epoch)
+            for i in range(position.batch, len(batches)):
+                last = i + 1 == len(batches)
+                following = Position(position.epoch + 1, 0) if last else Position(position.epoch, i + 1)
+                yield batches[i], Position(position.epoch, i), following
+            position = Position(position.epoch + 1, 0)
+
+    def _make(self, rows: np.ndarray, position: Position, following: Position) -> UpdateBatch:
+        parts = [rows[i :: self._accumulate] for i in range(min(self._accumulate, len(rows)))]
+        shares = [part[self._rank :: self._ranks] for part in parts]
+        micro_batches = [make_micro_batch(self._dataset, share, self._pad_id) for share in shares]
+        target_tokens = int(self._dataset.target_lengths[rows].sum())
+        return UpdateBatch(micro_batches, target_tokens, rows, position, following)

@@ -1,0 +1,359 @@
+"""One stage of training, resumable to the bit.
+
+What an update does depends on the recipe, the weights and the update's number alone: batches, drawn students, learning
+rate and dropout are derived from (seed, stage, update), so a checkpoint needs no generator's state and a killed run
+continues as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from polystill.config import Objective, Stage
+from polystill.data.batching import BatchSchedule
+from polystill.errors import UserError
+from polystill.models.passes import exact_plan, shared_plan
+from polystill.objectives.vocab_loss import LossSettings
+from polystill.students import Student
+from polystill.training.cost import Clock, update_flops
+from polystill.training.feed import BatchFeed, MicroBatch, Position, UpdateBatch
+from polystill.training.optimizer import learning_rate, make_optimizer
+from polystill.training.progress import Progress
+from polystill.training.session import Session
+from polystill.training.step import TrainingStep
+from polystill.training.validation import Validation, validate
+
+LOG_EVERY = 10
+"""Updates between two points of the training curves."""
+
+
+def stage_key(stage: Stage) -> str:
+    """The stage's name in the run's state."""
+    return f"training.{stage.name}"
+
+
+@dataclass
+class StageState:
+    """All that a stage's continuation depends on, beside weights and optimizer."""
+
+    update: int = 0
+    position: Position = field(default_factory=Position)
+    best_score: float = math.inf
+    best_update: int = 0
+    validations_since_best: int = 0
+    skipped: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    target_tokens: int = 0
+    flops: int = 0
+
+    @classmethod
+    def restore(cls, values: dict[str, Any]) -> StageState:
+        return cls(**{**values, "position": Position(**values["position"])})
+
+
+class StageTrainer:
+    def __init__(self, session: Session, index: int, stage: Stage) -> None:
+        recipe = session.recipe
+        self.session, self.index, self.stage = session, index, stage
+        self.objective: Objective = recipe.stage_objective(stage)
+        self.training = recipe.training
+        self.peak = stage.learning_rate or recipe.training.learning_rate
+        self.warmup = recipe.training.warmup if stage.warmup is None else stage.warmup
+        self.checkpoints = session.checkpoints(stage)
+        self.state = StageState()
+        self.raw_optimizer = make_optimizer(session.model, recipe.training)
+        self.step_module = TrainingStep(session.model, recipe.training.mode, session.sum_over_ranks)
+        self._resume()
+        self.step, self.optimizer = session.accelerator.prepare(self.step_module, self.raw_optimizer)
+        self.plan = exact_plan if recipe.training.mode != "shared" else shared_plan
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        state, stage = self.state, self.stage
+        progress = Progress(stage.name, stage.updates, state.update, silent=not self.session.is_main)
+        self.progress, self.curves = progress, self._open_curves()
+        self.clock = Clock()
+        if not self._stopped_early():
+            for batch in self._feed().updates(state.position):
+                if state.update >= stage.updates:
+                    break
+                state.update += 1
+                loss = self._update(batch)
+                state.position = batch.following
+                progress.update(state.update, loss, batch.target_tokens)
+                due = state.update == stage.updates
+                if due or state.update % self.training.validate_every == 0:
+                    self._validate()
+                    if self._stopped_early():
+                        progress.say(f"{stage.name}: no better for {self.training.early_stopping} validations, stopped")
+                        due = True
+                if due or state.update % self.training.checkpoint_every == 0:
+                    self._save()
+                if due:
+                    break
+        self._finish()
+        progress.close()
+
+    def _update(self, batch: UpdateBatch) -> float:
+        """One optimizer update on one batch of all ranks; returns its loss a target token."""
+        t, update = self.session, self.state.update
+        networks = self._networks(update)
+        settings = self._settings(update)
+        rate = learning_rate(
+            update,
+            peak=self.peak,
+            warmup=self.warmup,
+            schedule=self.training.schedule,
+            updates=self.stage.updates,
+        )
+        for group in self.raw_optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(_seed(t.recipe.seed, self.index, update, t.rank))
+        t.model.train()
+        self.optimizer.zero_grad()
+        total = torch.zeros((), dtype=torch.float64, device=t.accelerator.device)
+        for i, micro_batch in enumerate(batch.micro_batches):
+            last = i + 1 == len(batch.micro_batches)
+            with nullcontext() if last else t.accelerator.no_sync(self.step):
+                losses = self.step(micro_batch.to(t.accelerator.device), networks, settings)
+                t.accelerator.backward(losses.loss * (t.ranks / batch.target_tokens))
+            total += losses.loss.detach()
+            self._count(micro_batch, networks)
+        self.state.target_tokens += batch.target_tokens
+        loss = float(t.sum_over_ranks(total)) / batch.target_tokens
+        self._apply(loss, batch)
+        if update % LOG_EVERY == 0:
+            ratios = {str(n): r for n, r in zip(networks[1:], losses.ce_ratio, strict=True)}
+            self._log({"train/loss": loss, "train/learning_rate": rate})
+            self._log({f"ce_ratio/{name}": ratio for name, ratio in ratios.items()})
+        return loss
+
+    def _apply(self, loss: float, batch: UpdateBatch) -> None:
+        """Take the optimizer's step, unless the loss or the gradient is not finite."""
+        t = self.session
+        t.model.mask_pad_gradient()
+        norm = float(t.accelerator.clip_grad_norm_(t.model.parameters(), self.training.clip_norm or math.inf))
+        scaled = t.accelerator.scaler is not None  # under fp16 the scaler itself skips updates with infinite gradients
+        if math.isfinite(loss) and (scaled or math.isfinite(norm)):
+            self.optimizer.step()
+            return
+        where = (
+            f"stage {self.stage.name}, update {self.state.update}, epoch {batch.position.epoch}, "
+            f"batch {batch.position.batch} (training rows {_some(batch.rows)})"
+        )
+        what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
+        if self.training.on_nonfinite == "stop":
+            raise UserError(
+                f"{where}: {what}; lower training.learning_rate, set training.clip_norm, "
+                "or skip such batches with training.on_nonfinite=skip"
+            )
+        self.state.skipped += 1
+        self.progress.say(f"{where}: {what}, skipped")
+
+    def _networks(self, update: int) -> list[Student]:
+        """The teacher and this update's students, alike on every rank."""
+        o, space = self.objective, self.session.space
+        if o.kind == "nll":
+            return [space.teacher]
+        seed = self.session.recipe.seed * 1000 + self.index
+        return [space.teacher, *space.sample(o.students_per_step, seed=seed, draw=(update - 1) // o.sample_every)]
+
+    def _settings(self, update: int) -> LossSettings:
+        o = self.objective
+        share = min(1.0, update / o.kd_warmup) if o.kd_warmup else 1.0
+        return LossSettings(
+            o.label_smoothing, o.ce_weight, o.kd_weight * share, o.mutual_weight, o.mutual, o.detach_threshold
+        )
+
+    def _feed(self) -> BatchFeed:
+        t = self.session
+        schedule = BatchSchedule(
+            t.train_set.source_lengths,
+            t.train_set.target_lengths,
+            self.training.batch_tokens,
+            seed=t.recipe.seed * 1000 + self.index,
+        )
+        return BatchFeed(
+            t.train_set,
+            schedule,
+            pad_id=t.model.pad_id,
+            accumulate=self.training.accumulate,
+            rank=t.rank,
+            ranks=t.ranks,
+        )
+
+    # --- validation and the best ------------------------------------------------------------------------------------
+
+    def _validate(self) -> None:
+        state, t = self.state, self.session
+        result = self._score()
+        state.history.append({"update": state.update, **asdict(result)})
+        weights = t.model.state_dict()
+        if t.is_main and self.training.average_last > 1:
+            self.checkpoints.save_weights(state.update, weights, self.training.average_last)
+        if result.score < state.best_score:
+            state.best_score, state.best_update, state.validations_since_best = result.score, state.update, 0
+            if t.is_main:
+                self.checkpoints.save_best(weights)
+        else:
+            state.validations_since_best += 1
+        self._log({f"validation/{name}": value for name, value in result.nll.items()})
+        self.progress.say(f"{self.stage.name} {state.update}: validation {_summary(result)}{self._mark_best()}")
+
+    def _score(self) -> Validation:
+        t = self.session
+        return validate(
+            t.model,
+            t.validation_set,
+            t.space,
+            self.objective.label_smoothing,
+            rank=t.rank,
+            ranks=t.ranks,
+            sum_over_ranks=t.sum_over_ranks,
+        )
+
+    def _mark_best(self) -> str:
+        return " (best)" if self.state.best_update == self.state.update else ""
+
+    def _stopped_early(self) -> bool:
+        return 0 < self.training.early_stopping <= self.state.validations_since_best
+
+    def _finish(self) -> None:
+        """Keep the best weights, or the average of the last validation points where that is better."""
+        t, state = self.session, self.state
+        t.accelerator.wait_for_everyone()  # the first rank writes what all read
+        if not state.best_update:
+            raise UserError(
+                f"stage {self.stage.name}: no validation gave a finite cross-entropy ({state.skipped} of {state.update} "
+                "updates were skipped); lower training.learning_rate or set training.clip_norm"
+            )
+        final, chosen = self.checkpoints.load_best(), f"update {state.best_update}"
+        average = self.checkpoints.average_weights() if self.training.average_last > 1 else None
+        if average is not None:
+            t.model.load_state_dict(average)
+            if self._score().score < state.best_score:
+                final, chosen = average, f"average of the last {self.training.average_last}"
+        t.model.load_state_dict(final)
+        result = self._score()
+        self.progress.say(f"{self.stage.name}: keeps {chosen}, validation {_summary(result)}")
+        if t.is_main:
+            self.checkpoints.save_final(final)
+            self._record(result, chosen)
+        t.accelerator.wait_for_everyone()
+
+    def _record(self, result: Validation, chosen: str) -> None:
+        self._add_time()
+        state, run = self.state, self.session.run
+        run.add_cost(
+            stage_key(self.stage),
+            {
+                "seconds": round(state.seconds, 3),
+                "cpu_seconds": round(state.cpu_seconds, 3),
+                "target_tokens": state.target_tokens,
+                "flops": state.flops,
+                "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "processes": self.session.ranks,
+                "threads": torch.get_num_threads(),
+                "device": self.session.accelerator.device.type,
+                "precision": self.session.precision,
+            },
+        )
+        run.finish(
+            stage_key(self.stage),
+            {
+                "updates": state.update,
+                "kept": chosen,
+                "skipped": state.skipped,
+                "validation": asdict(result),
+                "history": state.history,
+            },
+        )
+
+    # --- state ------------------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        if not self.session.is_main:
+            return
+        self._add_time()
+        scaler = self.session.accelerator.scaler
+        self.checkpoints.save_state(
+            self.state.update,
+            {
+                "model": self.session.model.state_dict(),
+                "optimizer": self.raw_optimizer.state_dict(),
+                "stage": asdict(self.state),
+                "precision": self.session.precision,
+                "scaler": None if scaler is None else scaler.state_dict(),
+            },
+        )
+
+    def _resume(self) -> None:
+        saved = self.checkpoints.load_state(warn)
+        if saved is None:
+            return
+        if saved["precision"] != self.session.precision:
+            raise UserError(
+                f"{self.checkpoints.folder}: was trained in {saved['precision']}, but this machine takes "
+                f"{self.session.precision}; start with --set training.precision={saved['precision']} in a new folder"
+            )
+        self.session.model.load_state_dict(saved["model"])
+        self.raw_optimizer.load_state_dict(saved["optimizer"])
+        if saved["scaler"] is not None and self.session.accelerator.scaler is not None:
+            self.session.accelerator.scaler.load_state_dict(saved["scaler"])
+        self.state = StageState.restore(saved["stage"])
+        if self.session.is_main:
+            warn(f"{self.stage.name}: continues after update {self.state.update} of {self.stage.updates}")
+
+    def _add_time(self) -> None:
+        wall, cpu = self.clock.lap()
+        self.state.seconds += wall
+        self.state.cpu_seconds += cpu
+
+    def _count(self, batch: MicroBatch, networks: list[Student]) -> None:
+        sentences, source_length = batch.source.shape
+        self.state.flops += self.session.ranks * update_flops(
+            self.session.model.config, self.plan(networks), sentences, source_length, batch.target.shape[1]
+        )
+
+    def _open_curves(self) -> Any:
+        if not self.session.is_main:
+            return None
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self.session.run.logs / self.stage.name), purge_step=self.state.update + 1)
+
+    def _log(self, values: dict[str, float]) -> None:
+        if self.curves is not None:
+            for name, value in values.items():
+                self.curves.add_scalar(name, value, self.state.update)
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def _summary(result: Validation) -> str:
+    """Such as "nll e2d2 2.31 … e6d6 2.10, summed CE 42.1"."""
+    names = list(result.nll)
+    ends = dict.fromkeys([names[0], names[-1]])
+    return "nll " + " … ".join(f"{name} {result.nll[name]:.3f}" for name in ends) + f", summed CE {result.score:.3f}"
+
+
+def _some(rows: np.ndarray) -> str:
+    shown = ", ".join(map(str, rows[:5].tolist()))
+    return shown + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+
+
+def warn(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

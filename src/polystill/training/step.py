@@ -1,0 +1,56 @@
+"""One training step of a family: teacher and sampled students over one batch, to one loss.
+
+Shapes: B sentences, S source positions, T target positions, N real target tokens, D d_model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from polystill.models.passes import PassPlan, exact_plan, shared_plan
+from polystill.models.transformer import Transformer
+from polystill.objectives.aio_kd import FamilyLoss, aio_kd_loss
+from polystill.objectives.vocab_loss import LossSettings, fused_family_loss, widen
+from polystill.students import Student
+from polystill.training.feed import MicroBatch
+
+PLANS: dict[str, Callable[[Sequence[Student]], PassPlan]] = {"shared": shared_plan, "exact": exact_plan}
+
+
+class TrainingStep(nn.Module):
+    """Forward pass and loss in one module, so that data-parallel wrappers see all use of the parameters.
+
+    mode: "shared" and "exact" batch all networks (see `models.passes`) and fuse the vocabulary loss; "plain" runs one
+    network after another with whole logits and is their twin.
+    """
+
+    def __init__(self, model: Transformer, mode: str, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        assert mode in ("plain", *PLANS)
+        self.model = model
+        self.mode = mode
+        self._sum_over_ranks = sum_over_ranks
+
+    def forward(self, batch: MicroBatch, networks: Sequence[Student], settings: LossSettings) -> FamilyLoss:
+        """The loss of `networks` (teacher first) on a batch: sums over its real target tokens."""
+        if self.mode == "plain":
+            return self._plain(batch, networks, settings)
+        model, plan = self.model, PLANS[self.mode](networks)
+        real = batch.target != model.pad_id
+        hidden = [h[real] for h in model.hidden_states(batch.source, batch.target_in, plan)]
+        return fused_family_loss(
+            hidden, plan.members, model.embedding, model.output_bias, batch.target[real], settings, self._sum_over_ranks
+        )
+
+    def _plain(self, batch: MicroBatch, networks: Sequence[Student], settings: LossSettings) -> FamilyLoss:
+        logits = [widen(self.model(batch.source, batch.target_in, network)) for network in networks]
+        return aio_kd_loss(
+            logits[0],
+            logits[1:],
+            batch.target,
+            pad_id=self.model.pad_id,
+            sum_over_ranks=self._sum_over_ranks,
+            **vars(settings),
+        )

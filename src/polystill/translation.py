@@ -1,0 +1,178 @@
+"""Text through a model of any kind: which engine, which files.
+
+The core install suffices for a CTranslate2 folder; the other kinds need the [train] extra.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, BinaryIO
+
+from polystill.decoding.ctranslate2 import CTranslate2Translator, check_precision
+from polystill.errors import UserError
+from polystill.extras import need_packages
+from polystill.runs import storage_errors
+
+if TYPE_CHECKING:
+    from polystill.decoding.contract import DecodingOptions, Translator
+
+
+@contextmanager
+def open_translator(
+    model: Path, student: str | None, *, engine: str = "ctranslate2", precision: str = "default", threads: int = 0
+) -> Iterator[Translator]:
+    """A translator of a run (or of one student of it), of a CTranslate2 folder or of a Hugging Face Marian folder.
+
+    A run's students are used as its evaluation used them. Another folder that CTranslate2 cannot run as it is gets
+    converted into a temporary one.
+
+    Raises:
+        UserError: no model is there, `student` is given for a folder without a family, or the model's format does
+            not go with the engine.
+    """
+    if not model.is_dir():
+        raise UserError(f"{model}: no such folder")
+    if student is not None and not _has_family(model):
+        raise UserError(f"--student {student}: {model} is a single model; only a run has students to choose from")
+    if engine == "ctranslate2":
+        check_precision(precision)
+    if (model / "model.bin").is_file():
+        if engine == "torch":
+            raise UserError(f"{model}: a CTranslate2 folder does not run with --engine torch")
+        yield _ctranslate2(model, precision, threads)
+        return
+    is_run = (model / "recipe.yaml").is_file()
+    if not is_run and not (model / "config.json").is_file():
+        raise UserError(
+            f"{model}: no model here; expected a run (recipe.yaml), a CTranslate2 folder (model.bin) or a Hugging Face "
+            "Marian folder (config.json)"
+        )
+    need_packages(f"{model}: translating with this kind of folder")
+    if is_run:
+        yield _from_run(model, student or "teacher", engine, precision, threads)
+        return
+    with TemporaryDirectory(prefix="polystill-") as temporary:
+        folder = _single_model(model, student or "teacher", Path(temporary))
+        if engine == "ctranslate2":
+            from polystill.export import export_student
+
+            converted = Path(temporary) / "ctranslate2"
+            export_student(folder, converted, "ctranslate2")
+            yield _ctranslate2(converted, precision, threads)
+        else:
+            yield _torch(folder, precision, threads)
+
+
+def _from_run(run_folder: Path, student: str, engine: str, precision: str, threads: int) -> Translator:
+    """What the run's evaluation measured, or would: RUN/students is used, and filled where it lacks something."""
+    from polystill.evaluation.quality import exported, extracted
+    from polystill.models.folder import family_space
+    from polystill.runs import Run
+
+    run = Run.open(run_folder)
+    if not run.family.is_dir():
+        raise UserError(
+            f"{run_folder}: this run has no family yet; continue it with "
+            f"polystill run {run_folder / 'recipe.yaml'} --out {run_folder}"
+        )
+    chosen = family_space(run.family).get(student)
+    if engine == "torch":
+        return _torch(extracted(run, chosen), precision, threads)
+    if precision == "default":
+        settings = run.recipe.evaluation
+        precision = settings.precision if settings.engine == "ctranslate2" else "float32"
+    return _ctranslate2(exported(run, chosen, precision), "default", threads)
+
+
+def _single_model(folder: Path, student: str, temporary: Path) -> Path:
+    """The folder itself, or one member of the family that it is, extracted into `temporary`."""
+    from polystill.models.folder import FAMILY, extract_student, family_space
+
+    if not (folder / FAMILY).is_file():
+        return folder
+    extract_student(folder, family_space(folder).get(student), temporary / "student")
+    return temporary / "student"
+
+
+def _has_family(folder: Path) -> bool:
+    return (folder / "recipe.yaml").is_file() or (folder / "family.json").is_file()
+
+
+def _ctranslate2(folder: Path, precision: str, threads: int) -> Translator:
+    return CTranslate2Translator(folder, precision, threads)
+
+
+def _torch(folder: Path, precision: str, threads: int) -> Translator:
+    from polystill.evaluation.quality import load_torch
+
+    return load_torch(folder, "float32" if precision == "default" else precision, threads)
+
+
+def translate_files(
+    translator: Translator,
+    inputs: Sequence[Path],
+    output: Path | None,
+    stdin: BinaryIO,
+    *,
+    beam_size: int = 5,
+    n_best: int = 1,
+) -> None:
+    """Translate files one after another, or stdin, to a file or stdout: one line in, one line out.
+
+    With n_best > 1 a line's translations stand on one line, best first, separated by tabs. A file appears when it is
+    complete.
+
+    Raises:
+        UserError: an input cannot be read or is not UTF-8, or the output cannot be written.
+    """
+    from polystill.decoding.contract import DecodingOptions
+
+    options = DecodingOptions(beam_size=beam_size, n_best=n_best)
+    for path in inputs:  # all of them, before the first is translated
+        _check_readable(path)
+    with _output(output) as target:
+        if not inputs:
+            _translate_stream(translator, stdin, "stdin", target, options)
+        for path in inputs:
+            with path.open("rb") as source:
+                _translate_stream(translator, source, str(path), target, options)
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[BinaryIO]:
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    is_device = path.exists() and not path.is_file()  # a pipe or /dev/null is written to, not replaced
+    unfinished = path if is_device else path.with_name(f".{path.name}.unfinished")
+    try:
+        with storage_errors(path):
+            with unfinished.open("wb") as file:
+                yield file
+            if not is_device:
+                unfinished.replace(path)
+    finally:
+        if not is_device:
+            unfinished.unlink(missing_ok=True)
+
+
+def _translate_stream(
+    translator: Translator, source: BinaryIO, name: str, target: BinaryIO, options: DecodingOptions
+) -> None:
+    from polystill.decoding.stream import read_lines, translate_n_best
+
+    for hypotheses in translate_n_best(translator, read_lines(source, name), options):
+        texts = [hypothesis.text.replace("\t", " ") for hypothesis in hypotheses]
+        target.write("\t".join(texts).encode() + b"\n")

@@ -1,0 +1,189 @@
+"""Small real models and batches that many tests start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from polystill.models.transformer import Transformer
+    from polystill.runs import Run
+    from polystill.training.feed import MicroBatch
+
+
+@pytest.fixture
+def make_model() -> Callable[..., Transformer]:
+    """Random tiny Transformers; every weight is far from its initial symmetry, `<pad>` is zero."""
+    import torch
+
+    from polystill.models.transformer import Transformer, TransformerConfig
+
+    def make(layers: int = 3, vocabulary_size: int = 40, **changes: Any) -> Transformer:
+        torch.manual_seed(changes.pop("seed", 1))
+        shape = {"d_model": 16, "ffn_dim": 32, "heads": 4, "dropout": 0.0, "max_positions": 64, **changes}
+        model = Transformer(
+            TransformerConfig(
+                vocabulary_size=vocabulary_size,
+                pad_id=vocabulary_size - 1,
+                eos_id=0,
+                **{"encoder_layers": layers, "decoder_layers": layers, **shape},
+            )
+        ).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+            model.embedding[model.pad_id] = 0
+            model.output_bias[model.pad_id] = 0
+        return model
+
+    return make
+
+
+@pytest.fixture
+def make_batch() -> Callable[..., MicroBatch]:
+    """Random batches with sentences of several lengths, padded as in training."""
+    import torch
+
+    from polystill.training.feed import MicroBatch
+
+    def make(vocabulary_size: int = 40, sentences: int = 5, longest: int = 7, seed: int = 1) -> MicroBatch:
+        generator = torch.Generator().manual_seed(seed)
+        pad = vocabulary_size - 1
+
+        def side() -> torch.Tensor:
+            rows = torch.full((sentences, longest), pad)
+            for i in range(sentences):
+                length = longest - i % 4
+                rows[i, : length - 1] = torch.randint(2, pad, (length - 1,), generator=generator)
+                rows[i, length - 1] = 0
+            return rows
+
+        source, target = side(), side()
+        target_in = torch.cat([torch.full((sentences, 1), pad), target[:, :-1]], 1)
+        return MicroBatch(source, target_in, target)
+
+    return make
+
+
+def counting_pairs(count: int, seed: int) -> list[tuple[str, str]]:
+    """A toy language that small networks learn: digits in words, to be said in the other language and in reverse."""
+    import random
+
+    english = "zero one two three four five six seven eight nine".split()
+    german = "null eins zwei drei vier fünf sechs sieben acht neun".split()
+    generator = random.Random(seed)
+    rows = [[generator.randrange(10) for _ in range(generator.randint(2, 8))] for _ in range(count)]
+    return [(" ".join(english[i] for i in row), " ".join(german[i] for i in reversed(row))) for row in rows]
+
+
+@pytest.fixture(scope="session")
+def counting_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy corpus as text: train (1,500 pairs), validation (60) and test (60)."""
+    folder = tmp_path_factory.mktemp("counting")
+    for name, count, seed in (("train", 1500, 1), ("validation", 60, 2), ("test", 60, 3)):
+        pairs = counting_pairs(count, seed)
+        (folder / f"{name}.en").write_text("".join(f"{source}\n" for source, _ in pairs), encoding="utf-8")
+        (folder / f"{name}.de").write_text("".join(f"{target}\n" for _, target in pairs), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def counting_recipe(counting_data: Path) -> dict[str, Any]:
+    """A recipe on the toy corpus that trains in seconds; tests change single keys of it."""
+
+    def text(name: str) -> dict[str, str]:
+        return {"kind": "text", "source": f"{name}.en", "target": f"{name}.de"}
+
+    return {
+        "name": "counting",
+        "data": {
+            "folder": str(counting_data),
+            "train": [text("train")],
+            "validation": text("validation"),
+            "test": {"counting": text("test")},
+            "tokenizer": {"vocabulary_size": 45},
+        },
+        "model": {
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "d_model": 16,
+            "ffn_dim": 32,
+            "heads": 2,
+            "dropout": 0.1,
+            "max_positions": 64,
+        },
+        "students": {"encoder": [1, 2], "decoder": [1, 2]},
+        "training": {
+            "batch_tokens": 256,
+            "learning_rate": 0.005,
+            "warmup": 10,
+            "validate_every": 5,
+            "checkpoint_every": 4,
+            "threads": 1,
+            "precision": "fp32",
+        },
+        "stages": [
+            {"name": "distillation", "updates": 12},
+            {"name": "mutual", "updates": 6, "objective": {"mutual": "no_weight"}},
+        ],
+    }
+
+
+@pytest.fixture
+def prepared_run(tmp_path: Path) -> Callable[..., Run]:
+    """Start a run of a recipe, its data stage done."""
+    from polystill.config import parse_recipe
+    from polystill.data.prepare import prepare_data
+    from polystill.runs import Run
+
+    def start(recipe: dict[str, Any], name: str = "run") -> Run:
+        run = Run.start(tmp_path / name, parse_recipe(recipe, "test"))
+        if not run.finished("data"):
+            run.finish("data", prepare_data(run.recipe, run.data, log=lambda line: None))
+        return run
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def counting_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face Marian folder of a small network that speaks the toy language, if not without mistakes."""
+    import numpy as np
+    import torch
+
+    from polystill.config import TokenizerSettings
+    from polystill.data.batching import collate
+    from polystill.data.tokenizer import train_tokenizer
+    from polystill.models.folder import extract_student, save_family
+    from polystill.models.transformer import Transformer, TransformerConfig
+    from polystill.students import StudentSpace
+
+    folder = tmp_path_factory.mktemp("student")
+    pairs = counting_pairs(2000, seed=4)
+    lines = [line for pair in pairs for line in pair]
+    tokenizer = train_tokenizer(lines, TokenizerSettings(vocabulary_size=45), "en", "de")
+    torch.manual_seed(1)
+    shape = {"d_model": 32, "ffn_dim": 64, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "max_positions": 48}
+    config = TransformerConfig(45, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **shape)
+    model = Transformer(config)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, betas=(0.9, 0.98))
+    sources = [np.array(ids) for ids in tokenizer.encode_source([source for source, _ in pairs])]
+    targets = [np.array(ids) for ids in tokenizer.encode_target([target for _, target in pairs])]
+    for step in range(160):
+        rows = slice(step * 32 % 2000, step * 32 % 2000 + 32)
+        batch = collate(sources[rows], targets[rows], tokenizer.pad_id)
+        source, target = torch.from_numpy(batch.source), torch.from_numpy(batch.target)
+        target_in = torch.cat([torch.full_like(target[:, :1], tokenizer.pad_id), target[:, :-1]], 1)
+        logits = model(source, target_in).flatten(0, 1)
+        loss = torch.nn.functional.cross_entropy(logits, target.flatten(), ignore_index=tokenizer.pad_id)
+        optimizer.zero_grad()
+        loss.backward()
+        model.mask_pad_gradient()
+        optimizer.step()
+    space = StudentSpace.from_list(model.teacher, [])
+    save_family(folder / "family", model, tokenizer, space, {})
+    extract_student(folder / "family", space.teacher, folder / "e2d2")
+    return folder / "e2d2"

@@ -1,0 +1,124 @@
+"""What every translation engine promises (decoding/contract.py), asked of each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from polystill.decoding.contract import EMPTY, DecodingOptions, Translator
+from polystill.decoding.stream import translate_lines
+
+LINES = ["one two three", "", "nine eight seven six five", " \t ", "zero", "four four", "qqq ☃ </s> <pad>", "a\u2028b"]
+
+
+def torch_translator(student: Path, folder: Path) -> Translator:
+    from polystill.decoding.beam import TorchTranslator
+    from polystill.models.folder import load_model_with_tokenizer
+
+    return TorchTranslator(*load_model_with_tokenizer(student))
+
+
+def torch_translator_of_a_family(student: Path, folder: Path) -> Translator:
+    from polystill.decoding.beam import TorchTranslator
+    from polystill.models.folder import load_model_with_tokenizer
+    from polystill.students import Student
+
+    return TorchTranslator(*load_model_with_tokenizer(student.parent / "family"), Student(2, 1))
+
+
+def torch_translator_in_bfloat16(student: Path, folder: Path) -> Translator:
+    import torch
+
+    from polystill.decoding.beam import TorchTranslator
+    from polystill.models.folder import load_model_with_tokenizer
+
+    model, tokenizer = load_model_with_tokenizer(student)
+    return TorchTranslator(model.to(torch.bfloat16), tokenizer)
+
+
+def ctranslate2_translator(student: Path, folder: Path) -> Translator:
+    from polystill.decoding.ctranslate2 import CTranslate2Translator
+    from polystill.export.ctranslate2 import export_ctranslate2
+
+    export_ctranslate2(student, folder / "float32")
+    return CTranslate2Translator(folder / "float32")
+
+
+def ctranslate2_translator_in_int8(student: Path, folder: Path) -> Translator:
+    from polystill.decoding.ctranslate2 import CTranslate2Translator
+    from polystill.export.ctranslate2 import export_ctranslate2
+
+    export_ctranslate2(student, folder / "int8", "int8")
+    return CTranslate2Translator(folder / "int8")
+
+
+ENGINES = [
+    torch_translator,
+    torch_translator_of_a_family,
+    torch_translator_in_bfloat16,
+    ctranslate2_translator,
+    ctranslate2_translator_in_int8,
+]
+
+
+@pytest.fixture(scope="module", params=ENGINES, ids=lambda make: make.__name__)
+def translator(
+    request: pytest.FixtureRequest, counting_student: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Translator:
+    make: Callable[[Path, Path], Translator] = request.param
+    return make(counting_student, tmp_path_factory.mktemp("engine"))
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_one_list_a_line_in_order(translator: Translator, beam_size: int) -> None:
+    options = DecodingOptions(beam_size=beam_size, batch_tokens=12)
+    together = translator.translate(LINES, options)
+    assert len(together) == len(LINES)
+    backwards = translator.translate(LINES[::-1], options)[::-1]
+    assert [[h.text for h in found] for found in together] == [[h.text for h in found] for found in backwards]
+    assert together[1] == together[3] == [EMPTY]
+
+
+def test_nothing_in_nothing_out(translator: Translator) -> None:
+    assert translator.translate([], DecodingOptions()) == []
+    assert translator.translate(["", ""], DecodingOptions()) == [[EMPTY], [EMPTY]]
+
+
+def test_hypotheses_are_distinct_sorted_and_scored(translator: Translator) -> None:
+    options = DecodingOptions(beam_size=4, n_best=4, token_scores=True)
+    for found in translator.translate([line for line in LINES if line.strip()], options):
+        assert len(found) == 4
+        assert len({tuple(h.tokens) for h in found}) == 4
+        assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+        for h in found:
+            assert h.tokens
+            assert not {"<pad>", "</s>"} & set(h.tokens)
+            assert h.token_scores is not None
+            assert all(score <= 1e-6 for score in h.token_scores)
+            was_cut = len(h.tokens) == translator.max_source_tokens
+            assert len(h.token_scores) == len(h.tokens) + (not was_cut)
+
+
+@pytest.mark.parametrize("max_length", [1, 3])
+def test_max_length_is_kept(translator: Translator, max_length: int) -> None:
+    options = DecodingOptions(beam_size=2, max_length=max_length, token_scores=True)
+    for (found,) in translator.translate(["one two three four five six"] * 3, options):
+        assert len(found.tokens) == max_length
+        assert found.token_scores is not None
+        assert len(found.token_scores) == max_length
+
+
+def test_lines_beyond_all_positions(translator: Translator, caplog: pytest.LogCaptureFixture) -> None:
+    options = DecodingOptions(beam_size=2, max_length=10_000)
+    lines = ["one " * 3000, "one two", "zero " * 48]
+    assert len(translator.translate(lines, options)) == 3
+    assert f"2 of 3 lines are longer than the model's {translator.max_source_tokens} tokens" in caplog.text
+
+
+def test_streams_keep_the_number_of_lines(translator: Translator) -> None:
+    out = list(translate_lines(translator, LINES * 3, DecodingOptions(beam_size=1), block_lines=5))
+    assert len(out) == len(LINES) * 3
+    assert all(len(line.splitlines()) <= 1 for line in out)
+    assert [bool(line) for line in out[:5]] == [True, False, True, False, True]

@@ -1,0 +1,65 @@
+"""Two processes on one global batch give the losses of one process: students, detaching and scaling are global."""
+
+from __future__ import annotations
+
+import copy
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from polystill.runs import Run
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _run(recipe: dict[str, Any], folder: Path, processes: int) -> dict[str, Any]:
+    folder.mkdir()
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    command = [sys.executable, "-m", "polystill", "run", str(path), "--out", str(folder / "run")]
+    port, environment = str(_free_port()), {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    ranks = []
+    for rank in range(processes):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_PORT": port}
+        variables = {**environment, **place, "ACCELERATE_USE_CPU": "true"} if processes > 1 else environment
+        ranks.append(
+            subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+    for process in ranks:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    run = Run.open(folder / "run")
+    return {stage.name: run.record(f"training.{stage.name}") for stage in run.recipe.stages}
+
+
+def test_two_processes_equal_one(counting_recipe: dict[str, Any], tmp_path: Path) -> None:
+    counting_recipe["model"]["dropout"] = 0.0
+    counting_recipe["objective"] = {"detach_threshold": 1.002}
+    counting_recipe["evaluation"] = {"beams": [1], "students": ["e1d1"]}
+    one = _run(copy.deepcopy(counting_recipe), tmp_path / "one", 1)
+    two = _run(copy.deepcopy(counting_recipe), tmp_path / "two", 2)
+    for stage, record in one.items():
+        for point, other in zip(record["history"], two[stage]["history"], strict=True):
+            assert point["nll"] == pytest.approx(other["nll"], rel=2e-4), (stage, point["update"])
+    losses = [_training_losses(tmp_path / name / "run" / "logs" / "distillation") for name in ("one", "two")]
+    assert losses[0]["train/loss"] == pytest.approx(losses[1]["train/loss"], rel=2e-4)
+    ratios = [value for name, values in losses[0].items() if name.startswith("ce_ratio/") for value in values]
+    assert min(ratios) < 1.002 < max(ratios)
+
+
+def _training_losses(logs: Path) -> dict[str, list[float]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(logs))
+    events.Reload()
+    return {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}

@@ -1,0 +1,80 @@
+"""Killed with SIGKILL at any moment and run again, a training ends with the very same weights."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+# Trains, and kills itself at a chosen call of os.fsync (every checkpoint write makes some) or after a chosen update.
+_TRAIN = """
+import os, signal, sys
+kind, moment = sys.argv[3], int(sys.argv[4])
+calls = 0
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+if kind == "fsync":
+    real = os.fsync
+    def fsync(descriptor):
+        global calls
+        calls += 1
+        if calls == moment:
+            die()
+        real(descriptor)
+    os.fsync = fsync
+from polystill.training import stage
+if kind == "update":
+    after = stage.StageTrainer._apply
+    def apply(self, *arguments):
+        global calls
+        after(self, *arguments)
+        calls += 1
+        if calls == moment:
+            die()
+    stage.StageTrainer._apply = apply
+from polystill.config import load_recipe
+from polystill.pipeline import _prepare, _train
+from polystill.runs import Run
+with Run.start(sys.argv[1], load_recipe(sys.argv[2])) as run:
+    _prepare(run)
+    _train(run)
+"""
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Callable[..., int]:
+    def run(folder: str, recipe: dict[str, Any], kind: str = "never", moment: int = 0) -> int:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+        command = [sys.executable, "-c", _TRAIN, str(tmp_path / folder), str(path), kind, str(moment)]
+        done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        return done.returncode
+
+    return run
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_are_those_of_an_undisturbed_run(
+    counting_recipe: dict[str, Any], train: Callable[..., int], tmp_path: Path, precision: str
+) -> None:
+    counting_recipe["training"]["precision"] = precision
+    counting_recipe["training"]["average_last"] = 2
+    assert train("whole", counting_recipe) == 0
+    killed = 0
+    # Update 3: before the first checkpoint. 7 and 14: later, the second one past the end of stage 1 (12 updates).
+    # fsync: in the middle of writing something: data, a checkpoint, the best weights, the run's state, the family.
+    for kind, moment in (("update", 3), ("fsync", 9), ("update", 7), ("fsync", 4), ("fsync", 14), ("fsync", 23)):
+        killed += train("killed", counting_recipe, kind, moment) != 0
+    assert killed >= 4
+    assert train("killed", counting_recipe) == 0
+    whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "killed"))
+    assert whole.read_bytes() == again.read_bytes()
+    assert not [path for path in (tmp_path / "killed").rglob("*") if ".tmp-" in path.name]

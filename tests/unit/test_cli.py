@@ -1,0 +1,133 @@
+"""cli: fast to start, exit statuses, one line for a user's mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import polystill
+from polystill.cli import app, main
+from polystill.errors import UserError
+
+COMMANDS = ["run", "prepare", "status", "translate", "evaluate", "extract", "export", "compare"]
+HELP_SECONDS = 0.5
+
+
+def exit_status(arguments: list[str]) -> int | str | None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    return caught.value.code
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_help_answers_in_half_a_second() -> None:
+    """The best of several starts: other tests run beside this one."""
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "polystill", "--help"], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < HELP_SECONDS
+
+
+def test_help_loads_no_heavy_library() -> None:
+    code = (
+        "import sys, json\nfrom polystill.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    loaded = set(json.loads(python(code).stdout.splitlines()[-1]))
+    heavy = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "ctranslate2", "numpy", "yaml"}
+    assert loaded & heavy == set()
+    assert "typer" in loaded
+
+
+def test_every_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sorted(command.callback.__name__ for command in app.registered_commands if command.callback) == sorted(
+        COMMANDS
+    )
+    assert exit_status(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Example" in shown
+    assert f"polystill {command} " in shown
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status(["--version"]) == 0
+    assert capsys.readouterr().out == f"polystill {polystill.__version__}\n"
+
+
+def test_users_mistake_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status(["status", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"error: {tmp_path}: this folder is no run (it has no recipe.yaml)\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["trian"], ["run"], ["export", "a"], ["translate", "x", "--beam", "0"], ["status", "x", "--no-such"]]
+)
+def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status(arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_programmers_mistakes_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import polystill.runs
+
+    def broken(folder: Path) -> None:
+        raise AssertionError("bug")
+
+    monkeypatch.setattr(polystill.runs.Run, "open", broken)
+    with pytest.raises(AssertionError, match="bug"):
+        main(["status", str(tmp_path)])
+
+
+def test_interrupt_is_status_130_and_one_line() -> None:
+    code = (
+        "import sys, polystill.runs as runs\nfrom polystill.cli import main\n"
+        "def wait(folder):\n    import time; print('ready', flush=True); time.sleep(60)\n"
+        "runs.Run.open = wait\nmain(['status', 'x'])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == "interrupted\n"
+
+
+def test_commands_for_training_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from polystill.extras import need_packages
+
+    need_packages("run")
+    with pytest.raises(UserError, match=r"run needs no_such_package, .* pip install 'polystill\[train\]'"):
+        need_packages("run", ("yaml", "no_such_package"))
+
+
+def test_public_names_are_imported_at_first_use() -> None:
+    code = "import sys, polystill; assert 'torch' not in sys.modules; polystill.Family; assert 'torch' in sys.modules"
+    assert python(code).returncode == 0
+    assert polystill.Student(4, 2).name == "e4d2"
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = polystill.Nothing

@@ -1,0 +1,180 @@
+"""config.py: recipes are checked before any work, and errors say what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from polystill.config import load_recipe, parse_recipe
+from polystill.errors import UserError
+from polystill.students import Student
+
+MINIMAL: dict[str, Any] = {
+    "data": {"train": [{"kind": "synthetic"}], "validation": {"kind": "synthetic", "split": "validation"}},
+    "stages": [{"name": "one", "updates": 10}],
+}
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL))
+    return path
+
+
+def error(values: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as caught:
+        parse_recipe({**MINIMAL, **values}, "my.yaml")
+    return str(caught.value)
+
+
+def test_defaults_are_the_published_settings() -> None:
+    recipe = parse_recipe(MINIMAL, "test")
+    assert (recipe.objective.kind, recipe.objective.kd_weight, recipe.objective.ce_weight) == ("aio_kd", 5.5, 1.0)
+    assert (recipe.objective.mutual_weight, recipe.objective.detach_threshold) == (0.5, 1.1)
+    assert (recipe.objective.students_per_step, recipe.objective.label_smoothing) == (2, 0.1)
+    assert (recipe.training.betas, recipe.training.schedule) == ((0.9, 0.98), "inverse_sqrt")
+    assert len(recipe.students.space(recipe.model.teacher).candidates) == 15
+
+
+def test_recipe_survives_a_round_trip(recipe_file: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(recipe_file, ["students.only=[e1d1, e2d1]", "training.betas=[0.9, 0.999]"])
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    assert load_recipe(copy) == recipe
+
+
+def test_unknown_key_names_file_field_and_the_nearest() -> None:
+    assert error({"training": {"learning_rat": 1}}) == (
+        "my.yaml: unknown key 'training.learning_rat' (did you mean 'learning_rate'?)"
+    )
+
+
+def test_several_mistakes_are_reported_together() -> None:
+    lines = error({"model": {"d_model": "big", "dropout": 2}, "sed": 3}).splitlines()
+    assert len(lines) == 3
+    assert any("model.d_model" in line and "'big'" in line for line in lines)
+    assert any("model.dropout" in line for line in lines)
+    assert any("'sed' (did you mean 'seed'?)" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"model": {"d_model": 100, "heads": 3}}, "d_model 100 must be even and divisible by heads 3"),
+        ({"model": {"architecture": "lstn"}}, "model.architecture"),
+        ({"stages": []}, "stages"),
+        ({"stages": [{"name": "a", "updates": 1}, {"name": "a", "updates": 1}]}, "a name of its own"),
+        ({"stages": [{"name": "a", "updates": 0}]}, "stages.0.updates"),
+        ({"stages": [{"name": "a", "updates": 1, "objective": {"mutual": "half"}}]}, "mutual"),
+        ({"data": {**MINIMAL["data"], "train": [{"kind": "tvs", "path": "x"}]}}, "data.train.0"),
+        ({"seed": "one"}, "seed"),
+    ],
+)
+def test_wrong_values_name_their_field(values: dict[str, Any], words: str) -> None:
+    message = error(values)
+    assert message.startswith("my.yaml: ")
+    assert words in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("students", "words"),
+    [
+        ({"encoder": [2, 7]}, r"students\.encoder: \[2, 7\] does not fit a teacher with 6 encoder layers"),
+        ({"decoder": [0, 2]}, r"students\.decoder: \[0, 2\]"),
+        ({"encoder": [4, 3]}, r"students\.encoder: \[4, 3\]"),
+        ({"only": ["e9d1"]}, "e9d1 is deeper than its teacher e6d6"),
+        ({"only": ["small"]}, "'small' is no student's name"),
+    ],
+)
+def test_spaces_that_do_not_fit_the_teacher(students: dict[str, Any], words: str) -> None:
+    recipe = parse_recipe({**MINIMAL, "students": students}, "test")
+    with pytest.raises(UserError, match=words):
+        recipe.students.space(Student(6, 6))
+
+
+def test_preset_fills_sizes_and_single_values_win() -> None:
+    model = parse_recipe({**MINIMAL, "model": {"preset": "tiny", "decoder_layers": 3}}, "test").model
+    assert (model.encoder_layers, model.decoder_layers, model.d_model, model.ffn_dim) == (6, 3, 256, 1536)
+
+
+def test_stage_objective_is_the_recipes_with_its_own_keys_on_top() -> None:
+    values = {
+        **MINIMAL,
+        "objective": {"kd_weight": 3.0},
+        "stages": [
+            {"name": "one", "updates": 1},
+            {"name": "two", "updates": 1, "objective": {"mutual": "full"}},
+        ],
+    }
+    recipe = parse_recipe(values, "test")
+    one, two = (recipe.stage_objective(stage) for stage in recipe.stages)
+    assert (one.kd_weight, one.mutual) == (3.0, "none")
+    assert (two.kd_weight, two.mutual) == (3.0, "full")
+
+
+# --- files and overrides ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("training.learning_rate=1e-3", ("training", "learning_rate"), 0.001),
+        ("stages.0.updates=77", ("stages", 0, "updates"), 77),
+        ("data.folder=/some/where", ("data", "folder"), "/some/where"),
+        ("evaluation.beams=[4]", ("evaluation", "beams"), [4]),
+        ("name=1e5x", ("name",), "1e5x"),
+    ],
+)
+def test_overrides(recipe_file: Path, override: str, path: tuple[str | int, ...], value: Any) -> None:
+    place: Any = load_recipe(recipe_file, [override]).model_dump()
+    for part in path:
+        place = place[part]
+    assert place == value
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seed", "expected key.path=value"),
+        ("=3", "expected key.path=value"),
+        ("stages.5.updates=1", "no index of a list of 1"),
+        ("stages.one.updates=1", "no index of a list of 1"),
+        ("seed.deep=1", "seed.deep|has no keys below it"),
+        ("trainig.threads=1", r"did you mean 'training'\?"),
+        ("seed=[1", "not valid YAML"),
+    ],
+)
+def test_wrong_overrides(recipe_file: Path, override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_recipe(recipe_file, ["seed=1", override])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"data: [unclosed", "not valid YAML"),
+        (b"- a\n- b\n", "expected a mapping"),
+        (b"", "expected a mapping"),
+        (b"\xff\xfe\x00", "cannot be read as a recipe"),
+        (b"a: \x01", "not valid YAML"),
+    ],
+)
+def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=words) as caught:
+        load_recipe(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_recipe_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such recipe"):
+        load_recipe(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="cannot be read as a recipe"):
+        load_recipe(tmp_path)

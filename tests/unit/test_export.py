@@ -1,0 +1,38 @@
+"""Exports by name: what is refused, and before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from polystill.errors import UserError
+from polystill.export import export_student
+
+
+def test_unknown_format_suggests_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--to ctranslate: unknown format \(did you mean 'ctranslate2'\?\)"):
+        export_student(tmp_path, tmp_path / "out", "ctranslate")
+
+
+def test_a_hugging_face_folder_is_not_quantized(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--quantization int8"):
+        export_student(tmp_path, tmp_path / "out", "hf", "int8")
+
+
+@pytest.mark.parametrize("to", ["hf", "ctranslate2"])
+def test_what_is_no_export_is_not_overwritten(to: str, counting_student: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="not empty and no earlier export"):
+        export_student(counting_student, tmp_path, to)
+    with pytest.raises(UserError, match="is a file"):
+        export_student(counting_student, tmp_path / "thesis.txt", to)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("to", ["hf", "ctranslate2"])
+def test_a_folder_that_is_no_model_is_refused(to: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"config\.json is missing"):
+        export_student(tmp_path / "empty", tmp_path / "out", to)
+    assert not (tmp_path / "out").exists()

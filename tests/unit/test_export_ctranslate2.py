@@ -1,0 +1,104 @@
+"""CTranslate2 exports: every quantization, what is in the folder, and that a wrong conversion is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ctranslate2.specs.model_spec import ACCEPTED_MODEL_TYPES
+
+from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.errors import UserError
+from polystill.export import ctranslate2 as export
+
+LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
+
+
+@pytest.mark.parametrize("quantization", [None, *ACCEPTED_MODEL_TYPES])
+def test_every_quantization_translates_like_the_student(
+    quantization: str | None, counting_student: Path, tmp_path: Path
+) -> None:
+    info = export.export_ctranslate2(counting_student, tmp_path / "out", quantization, LINES)
+    assert info["quantization"] == (quantization or "float32")
+    verification = info["verification"]
+    assert verification["sentences"] == len(LINES)
+    assert verification["identical"] >= (1.0 if quantization in (None, "float32") else 0.8)
+    found = CTranslate2Translator(tmp_path / "out").translate(LINES, DecodingOptions(beam_size=1))
+    assert all(h.text for (h,) in found)
+
+
+def test_the_folder_is_all_that_a_device_needs(counting_student: Path, tmp_path: Path) -> None:
+    out = tmp_path / "models" / "out"
+    info = export.export_ctranslate2(counting_student, out, "int8")
+    tokenizer = {"source.spm", "target.spm", "vocab.json", "tokenizer_config.json"}
+    model = {"model.bin", "config.json", "shared_vocabulary.json", "polystill.json"}
+    assert {path.name for path in out.iterdir()} == tokenizer | model
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert json.loads((out / "polystill.json").read_text()) == info
+    assert info["source_sha256"] == hashlib.sha256((counting_student / "model.safetensors").read_bytes()).hexdigest()
+    expected = {"name": "e2d2", "source_language": "en", "target_language": "de", "max_positions": 48}
+    assert expected.items() <= info.items()
+    assert {"torch", "ctranslate2", "transformers"} <= info["versions"].keys()
+
+
+def test_an_earlier_export_is_replaced(counting_student: Path, tmp_path: Path) -> None:
+    export.export_ctranslate2(counting_student, tmp_path / "out", "float32")
+    before = (tmp_path / "out" / "model.bin").stat().st_size
+    export.export_ctranslate2(counting_student, tmp_path / "out", "int8")
+    assert (tmp_path / "out" / "model.bin").stat().st_size < before / 2
+
+
+def test_unknown_quantization_lists_the_known(counting_student: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--quantization int4.*use int8 int8_float32 .* float32"):
+        export.export_ctranslate2(counting_student, tmp_path / "out", "int4")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_a_wrong_conversion_is_noticed_and_not_written(
+    quantization: str, counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ctranslate2.converters import TransformersConverter
+
+    load = TransformersConverter._load
+
+    def load_wrongly(self: Any) -> Any:
+        spec = load(self)
+        spec.decoder.scale_embeddings = 1.0
+        return spec
+
+    monkeypatch.setattr(TransformersConverter, "_load", load_wrongly)
+    with pytest.raises(UserError, match=r"does not translate like its source.*% of 5 translations are identical"):
+        export.export_ctranslate2(counting_student, tmp_path / "out", quantization, LINES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_int8_weights_use_seven_bits(counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    weights: dict[str, Any] = {}
+    limit = export._limit_to_seven_bits
+
+    def look(spec: Any) -> None:
+        before = {n: v.numpy().astype(float) for n, v in spec.variables().items() if hasattr(v, "numpy")}
+        limit(spec)
+        after = {n: v.numpy() for n, v in spec.variables().items() if hasattr(v, "numpy")}
+        weights.update({n: (before, after) for n in after if after[n].dtype == np.int8 and f"{n}_scale" in after})
+
+    monkeypatch.setattr(export, "_limit_to_seven_bits", look)
+    export.export_ctranslate2(counting_student, tmp_path / "out", "int8")
+    assert len(weights) > 10
+    for name, (before, after) in weights.items():
+        assert np.abs(after[name]).max() == 63
+        old, new = (side[name] / side[f"{name}_scale"][:, None] for side in (before, after))
+        assert np.abs(old - new).max() <= 0.51 / after[f"{name}_scale"].min()
+
+
+def test_made_up_lines_verify_where_none_are_given(counting_student: Path, tmp_path: Path) -> None:
+    info = export.export_ctranslate2(counting_student, tmp_path / "out")
+    assert info["verification"]["sentences"] == 16
+    assert info["verification"]["largest_difference"] <= 1e-3

@@ -1,0 +1,92 @@
+"""The package's layers: imports point down only, and the core's modules import nothing heavy at their top."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "src" / "polystill"
+
+# docs/architecture.md shows the same list. Names of one line do not import each other.
+LAYERS = [
+    {"__main__"},
+    {"cli"},
+    {"pipeline", "translation", "family"},
+    {"serving", "targets", "evaluation", "compression"},
+    {"training", "export"},
+    {"decoding", "objectives"},
+    {"models"},
+    {"data"},
+    {"runs"},
+    {"config"},
+    {"students", "extras"},
+    {"errors"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+# What a device runs: these must load where nothing but the core install is.
+CORE = ["cli/*", "errors", "extras", "students", "runs", "translation", "data/__init__", "data/tokenizer"]
+CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"]
+HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Full names of all imported modules, or of what is imported from them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def violations(source: str, own: str) -> list[str]:
+    """Imports of one module of the part `own` that do not point down."""
+    found = []
+    for name in imported(ast.parse(source)):
+        parts = name.split(".")
+        if parts[0] != "polystill" or parts[1].startswith("__"):
+            continue
+        if parts[1] != own and LEVEL[parts[1]] <= LEVEL[own]:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert own in LEVEL, f"{own} has no layer: add it to LAYERS and to docs/architecture.md"
+    assert violations(path.read_text(encoding="utf-8"), own) == []
+
+
+def test_a_wrong_import_is_found() -> None:
+    source = "def f():\n    from polystill import training\n    from polystill.decoding.beam import x\n"
+    assert violations(source, "models") == ["polystill.training", "polystill.decoding.beam.x"]
+    assert violations("from polystill.objectives import nll", "decoding") == ["polystill.objectives.nll"]
+    assert violations("from polystill.data.tokenizer import Tokenizer\nimport torch", "models") == []
+
+
+def at_import(path: Path) -> set[str]:
+    """Top names of what a module imports when it is imported itself."""
+    statements = ast.parse(path.read_text(encoding="utf-8")).body
+    plain = [statement for statement in statements if isinstance(statement, ast.Import | ast.ImportFrom)]
+    return {name.split(".")[0] for statement in plain for name in imported(statement)}
+
+
+@pytest.mark.parametrize("path", sorted({path for name in CORE for path in PACKAGE.glob(f"{name}.py")}), ids=str)
+def test_core_imports_nothing_heavy(path: Path) -> None:
+    assert at_import(path) & HEAVY == set()
+
+
+def test_documented_layers_are_these() -> None:
+    text = (PACKAGE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    block = text.split("```layers\n")[1].split("```")[0]
+    documented = [set(line.split("#")[0].split()) for line in block.splitlines()]
+    assert documented == LAYERS

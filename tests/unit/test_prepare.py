@@ -1,0 +1,252 @@
+import errno
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from polystill.config import Recipe, TokenizerSettings, parse_recipe
+from polystill.data import prepare
+from polystill.data.batching import BatchSchedule
+from polystill.data.packing import PackedDataset
+from polystill.data.prepare import prepare_data
+from polystill.data.tokenizer import Tokenizer, train_tokenizer
+from polystill.errors import UserError
+
+GENERATOR = random.Random(7)
+
+
+def sentences(letters: str, count: int) -> list[str]:
+    words = ["".join(GENERATOR.choices(letters, k=GENERATOR.randint(2, 7))) for _ in range(70)]
+    return [" ".join(GENERATOR.choices(words, k=GENERATOR.randint(3, 9))) for _ in range(count)]
+
+
+TRAIN = list(zip(sentences("abcdeghost", 400), sentences("abdeinrtzäß", 400), strict=True))
+HELD = list(zip(sentences("abcdeghost", 20), sentences("abdeinrtzäß", 20), strict=True))
+
+
+def write(folder: Path, name: str, pairs: list[tuple[str, str]]) -> dict[str, str]:
+    for i, side in enumerate(("en", "de")):
+        (folder / f"{name}.{side}").write_bytes("".join(pair[i] + "\n" for pair in pairs).encode())
+    return {"kind": "text", "source": f"{name}.en", "target": f"{name}.de"}
+
+
+def recipe(folder: Path, train: Any = TRAIN, held: Any = HELD, test: Any = None, **data: Any) -> Recipe:
+    values = {
+        "folder": str(folder),
+        "train": [write(folder, "train", train)],
+        "validation": write(folder, "held", held),
+        "test": {name: write(folder, name, pairs) for name, pairs in (test or {}).items()},
+        "tokenizer": {"vocabulary_size": 90},
+        **data,
+    }
+    return parse_recipe({"data": values, "stages": [{"name": "only", "updates": 1}]}, "recipe.yaml")
+
+
+def run(given: Recipe, folder: Path, tokenizer: Tokenizer | None = None) -> dict[str, Any]:
+    return prepare_data(given, folder, tokenizer=tokenizer, log=lambda line: None)
+
+
+def error_of(given: Recipe, folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        run(given, folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def decoded(folder: Path, part: str) -> list[tuple[str, str]]:
+    tokenizer = Tokenizer.load(folder / "tokenizer")
+    rows = list(PackedDataset.open(folder / part))
+    sides = ([row[side].tolist() for row in rows] for side in (0, 1))
+    return list(zip(*map(tokenizer.decode, sides), strict=True))
+
+
+def test_the_whole_stage(tmp_path: Path) -> None:
+    dirty = [*TRAIN[:200], ("", "leer"), TRAIN[3], ("Berlin", "Berlin"), *TRAIN[200:], TRAIN[3]]
+    given = recipe(tmp_path, dirty, test={"news": HELD[:5]})
+    out = tmp_path / "data"
+    record = run(given, out)
+    assert {path.name for path in out.iterdir()} == {
+        "tokenizer",
+        "train",
+        "validation",
+        "test",
+        "cleaning.json",
+        "validation.source.txt",
+        "validation.target.txt",
+    }
+    assert decoded(out, "train") == TRAIN
+    assert decoded(out, "validation") == HELD
+    assert (out / "validation.source.txt").read_bytes() == "".join(f"{s}\n" for s, _ in HELD).encode()
+    assert (out / "test/news.target.txt").read_bytes() == "".join(f"{t}\n" for _, t in HELD[:5]).encode()
+    assert record["pairs"] == {"read": 404, "train": 400, "validation": 20, "test/news": 5}
+    assert record["tokens"]["target"] == PackedDataset.open(out / "train").target_lengths.sum()
+    assert record["vocabulary_size"] == 90
+    cleaning = json.loads((out / "cleaning.json").read_text())
+    assert cleaning["dropped"] == record["dropped"]
+    assert {k: v for k, v in cleaning["dropped"].items() if v} == {"empty": 1, "duplicate": 2, "identical": 1}
+    assert (cleaning["total"], cleaning["kept"]) == (404, 400)
+    places = [(example["corpus"], example["line"], example["source"]) for example in cleaning["examples"]["duplicate"]]
+    assert places == [(f"{tmp_path}/train.en", 202, TRAIN[3][0]), (f"{tmp_path}/train.en", 404, TRAIN[3][0])]
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
+    given = recipe(tmp_path)
+    for name in "ab":
+        run(given, tmp_path / name)
+    files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    assert len(files) > 8
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_blocks_and_corpora_join_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "_BLOCK_PAIRS", 37)
+    two = write(tmp_path, "two", TRAIN[100:])
+    given = recipe(tmp_path, TRAIN[:250])
+    data = given.data.model_dump()
+    given = parse_recipe({**given.model_dump(), "data": {**data, "train": [*data["train"], two]}}, "recipe.yaml")
+    record = run(given, tmp_path / "data")
+    assert decoded(tmp_path / "data", "train") == TRAIN
+    assert record["dropped"]["duplicate"] == 150
+    examples = json.loads((tmp_path / "data/cleaning.json").read_text())["examples"]["duplicate"]
+    assert [(example["corpus"], example["line"]) for example in examples] == [
+        (f"{tmp_path}/two.en", line) for line in (1, 2, 3)
+    ]
+
+
+def test_duplicates_stay_when_asked_to(tmp_path: Path) -> None:
+    given = recipe(tmp_path, TRAIN + TRAIN[:50], cleaning={"drop_duplicates": False})
+    assert run(given, tmp_path / "data")["pairs"]["train"] == 450
+
+
+def test_batches_and_padding_are_those_of_training(tmp_path: Path) -> None:
+    given = recipe(tmp_path)
+    record = run(given, tmp_path / "data")
+    packed = PackedDataset.open(tmp_path / "data/train")
+    schedule = BatchSchedule(packed.source_lengths, packed.target_lengths, given.training.batch_tokens, given.seed)
+    assert record["batches"] == {"count": len(schedule.epoch(0)), "padding": schedule.padding(schedule.epoch(0))}
+
+
+def test_leakage_counts_held_out_sentences_in_the_training_data(tmp_path: Path) -> None:
+    held = [*HELD[:3], (TRAIN[0][0], "anders"), (f" {TRAIN[1][0]}", TRAIN[1][1]), (TRAIN[1][0], "auch anders")]
+    record = run(recipe(tmp_path, held=held, test={"clean": HELD}), tmp_path / "data")
+    assert record["leakage"] == {"validation": {"sources": 3, "pairs": 1}, "test/clean": {"sources": 0, "pairs": 0}}
+
+
+def test_too_many_tokens_are_dropped_from_training_and_shortened_in_validation(tmp_path: Path) -> None:
+    train = TRAIN[:2] + TRAIN[:2] + TRAIN[2:]  # Duplicates before them must not shift the lines of the examples.
+    record = run(recipe(tmp_path, train, max_tokens=16), tmp_path / "data")
+    packed = PackedDataset.open(tmp_path / "data/train")
+    assert max(packed.source_lengths.max(), packed.target_lengths.max()) <= 16
+    assert 0 < record["dropped"]["too_many_tokens"] == 400 - len(packed)
+    assert record["validation_shortened"] > 0
+    assert len(PackedDataset.open(tmp_path / "data/validation")) == len(HELD)
+    cleaning = json.loads((tmp_path / "data/cleaning.json").read_text())
+    assert cleaning["kept"] == len(packed)
+    tokenizer = Tokenizer.load(tmp_path / "data/tokenizer")
+    for example in cleaning["examples"]["too_many_tokens"]:
+        pair = train[example["line"] - 1]
+        assert pair == (example["source"], example["target"])
+        assert max(len(ids) for ids in tokenizer.encode_source(list(pair))) > 16
+
+
+def test_a_given_tokenizer_is_used(tmp_path: Path) -> None:
+    lines = [line for pair in TRAIN for line in pair]
+    tokenizer = train_tokenizer(lines, TokenizerSettings(vocabulary_size=70), "en", "de")
+    record = run(recipe(tmp_path), tmp_path / "data", tokenizer)
+    assert record["vocabulary_size"] == 70
+    assert Tokenizer.load(tmp_path / "data/tokenizer").pieces == tokenizer.pieces
+    assert decoded(tmp_path / "data", "train") == TRAIN
+
+
+def test_held_out_text_stays_one_line_a_sentence_for_every_reader(tmp_path: Path) -> None:
+    held = [("a\u2028b\rc", "d\x85e"), *HELD]
+    run(recipe(tmp_path, held=held), tmp_path / "data")
+    assert (tmp_path / "data/validation.source.txt").read_text().splitlines() == ["a b c", *(s for s, _ in HELD)]
+    assert (tmp_path / "data/validation.target.txt").read_text().splitlines() == ["d e", *(t for _, t in HELD)]
+
+
+def test_no_scratch_files_stay(tmp_path: Path) -> None:
+    run(recipe(tmp_path), tmp_path / "data")
+    error_of(recipe(tmp_path, [("", "x")]), tmp_path / "failed")
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith("text-") or path.name == "kept.arrow"]
+
+
+# --- mistakes -----------------------------------------------------------------------------------------------------
+
+
+def test_all_cleaned_away_says_why(tmp_path: Path) -> None:
+    pairs = [("", "x")] * 1200 + [("same", "same")] * 3
+    assert error_of(recipe(tmp_path, pairs), tmp_path / "data") == (
+        "data.train: all 1,203 pairs were cleaned away: empty 1,200, identical 3"
+    )
+
+
+def test_all_too_long_says_why(tmp_path: Path) -> None:
+    long = [pair for pair in TRAIN if len(pair[0]) > 40]
+    assert error_of(recipe(tmp_path, long + long[:2], max_tokens=8), tmp_path / "data") == (
+        f"data.train: all {len(long) + 2} pairs were cleaned away: duplicate 2, too_many_tokens {len(long)}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pair", "problem"),
+    [(("", "x"), "the source side is empty"), (("x", " \t"), "the target side is empty")],
+)
+def test_an_empty_side_in_a_held_out_set(tmp_path: Path, pair: tuple[str, str], problem: str) -> None:
+    end = f"{problem}; validation and test sets are not cleaned"
+    given = recipe(tmp_path, held=[*HELD[:4], pair])
+    assert error_of(given, tmp_path / "a") == f"{tmp_path}/held.en: line 5: {end}"
+    given = recipe(tmp_path, test={"news": [pair]})
+    assert error_of(given, tmp_path / "b") == f"{tmp_path}/news.en: line 1: {end}"
+
+
+def test_invalid_utf8_in_a_held_out_set(tmp_path: Path) -> None:
+    given = recipe(tmp_path)
+    (tmp_path / "held.de").write_bytes(b"x\xff\n" * 20)
+    assert error_of(given, tmp_path / "data") == (
+        f"{tmp_path}/held.en: line 1: the target side is not UTF-8; validation and test sets are not cleaned"
+    )
+
+
+def test_a_test_set_needs_a_plain_name(tmp_path: Path) -> None:
+    given = recipe(tmp_path)
+    given = given.model_copy(update={"data": given.data.model_copy(update={"test": {"../x": given.data.validation}})})
+    assert error_of(given, tmp_path / "data") == (
+        "data.test: '../x' is no name for a test set; letters, digits and _ . - are"
+    )
+
+
+def test_a_vocabulary_that_does_not_fit_the_corpus(tmp_path: Path) -> None:
+    given = recipe(tmp_path, tokenizer={"vocabulary_size": 30_000})
+    assert "is too large for this corpus; the largest possible is" in error_of(given, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, "no space left on the device"),
+        (errno.EACCES, "no permission to write there"),
+        (errno.EROFS, "no permission to write there"),
+    ],
+)
+@pytest.mark.parametrize("place", ["pack", "_write_held_out"])
+def test_disk_errors_name_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, message: str, place: str
+) -> None:
+    def fail(*arguments: Any, **more: Any) -> None:
+        raise OSError(number, "as the system says it")
+
+    monkeypatch.setattr(prepare, place, fail)
+    assert error_of(recipe(tmp_path), tmp_path / "data") == f"{tmp_path}/data: {message}"
+
+
+def test_hashes_of_pairs_see_the_border_between_the_sides() -> None:
+    hashes = {prepare._hash(pair) for pair in [("a b", "c"), ("a", "b c"), ("a b c", ""), ("c", "a b")]}
+    assert len(hashes) == 4 and max(hashes) < 2**64
+    assert prepare._hash(("a b", "c")) == prepare._hash(("a b", "c"))
+    assert np.array(list(hashes), dtype=np.uint64).dtype == np.uint64

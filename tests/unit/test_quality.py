@@ -1,0 +1,196 @@
+"""Scores, and the rows of results.json that evaluating a run makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sacrebleu
+
+from polystill.errors import UserError
+from polystill.evaluation import quality
+from polystill.evaluation.quality import corpus_scores, evaluate_students
+from polystill.evaluation.table import results_table
+from polystill.runs import Run
+from polystill.students import Student
+
+E2D1 = Student(2, 1)
+HYPOTHESES = ["The cat sat on the mat .", "A dog runs , fast .", ""]
+REFERENCES = ["the cat sat on a mat .", "A dog runs fast .", "Nothing ."]
+
+
+def test_scores_are_sacrebleus_and_carry_signatures() -> None:
+    row = corpus_scores(HYPOTHESES, REFERENCES, lowercase=True)
+    assert row["bleu"] == sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score
+    assert row["bleu_lc"] == sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES], lowercase=True).score > row["bleu"]
+    assert row["chrf"] == sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES]).score
+    assert row["bleu_signature"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+    assert "|case:lc|" in row["bleu_lc_signature"]
+    assert row["chrf_signature"].startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|")
+    assert "bleu_lc" not in corpus_scores(HYPOTHESES, REFERENCES)
+
+
+def test_languages_without_spaces_are_cut_into_characters() -> None:
+    assert "tok:zh" in corpus_scores(["我爱你"], ["我爱他"], target_language="zh")["bleu_signature"]
+
+
+@pytest.fixture
+def trained(
+    counting_recipe: dict[str, Any], prepared_run: Callable[..., Run], make_model: Callable[..., Any]
+) -> Callable[..., Run]:
+    """A run with its data and a (random) family, as it is when evaluation starts."""
+    from polystill.data.tokenizer import Tokenizer
+    from polystill.models.folder import save_family
+
+    def train(seed: int = 1, **evaluation: Any) -> Run:
+        run = prepared_run({**counting_recipe, "evaluation": {"beams": [1, 2], **evaluation}})
+        tokenizer = Tokenizer.load(run.data / "tokenizer")
+        model = make_model(2, tokenizer.vocabulary_size, seed=seed)
+        save_family(run.family, model, tokenizer, run.recipe.students.space(model.teacher), {})
+        return run
+
+    return train
+
+
+def test_rows_of_a_run(trained: Callable[..., Run]) -> None:
+    run = trained(lowercase=True)
+    rows = evaluate_students(run, threads=1)
+    assert [(row["model"], row["beam"]) for row in rows] == [
+        (name, beam) for name in ("e1d1", "e2d1", "e2d2") for beam in (1, 2)
+    ]
+    references = (run.data / "test" / "counting.target.txt").read_text().removesuffix("\n").split("\n")
+    for row in rows:
+        assert row["model_id"] == f"aio_kd-gold-{row['model']}"
+        expected: dict[str, Any] = {
+            "architecture": "transformer",
+            "method": "aio_kd",
+            "targets": "gold",
+            "test_set": "counting",
+        }
+        expected |= {"engine": "ctranslate2", "precision": "float32", "threads": 1}
+        assert expected.items() <= row.items()
+        hypotheses = (run.folder / row["hypotheses"]).read_text().removesuffix("\n").split("\n")
+        assert len(hypotheses) == len(references)
+        assert row["bleu"] == sacrebleu.corpus_bleu(hypotheses, [references]).score
+        assert row["words_per_second"] > 0
+        assert row["perplexity"] > 1
+        assert None not in row.values()
+    by_model = {row["model"]: row for row in rows}
+    assert by_model["e1d1"]["parameters"] < by_model["e2d1"]["parameters"] < by_model["e2d2"]["parameters"]
+    assert by_model["e1d1"]["size_bytes"] < by_model["e2d2"]["size_bytes"]
+    stored = json.loads((run.folder / "results.json").read_text())["rows"]
+    assert [row["hypotheses"] for row in stored] == [row["hypotheses"] for row in rows]
+    assert stored[0]["run_id"] == run.run_id
+
+
+def test_perplexity_is_the_torch_models(trained: Callable[..., Run]) -> None:
+    import torch
+
+    from polystill.models.folder import load_model_with_tokenizer
+
+    run = trained()
+    (row,) = evaluate_students(run, students=["e2d1"], beams=[1])
+    model, tokenizer = load_model_with_tokenizer(quality.extracted(run, E2D1))
+    lines = [(run.data / "test" / f"counting.{side}.txt").read_text().splitlines() for side in ("source", "target")]
+    total, tokens = 0.0, 0
+    pairs = zip(tokenizer.encode_source(lines[0]), tokenizer.encode_target(lines[1]), strict=True)
+    for source, target in pairs:
+        logits = model(torch.tensor([source]), torch.tensor([[model.pad_id, *target[:-1]]]))[0].detach()
+        logits[:, model.pad_id] = -torch.inf
+        total += float(logits.log_softmax(1)[range(len(target)), target].sum())
+        tokens += len(target)
+    assert row["perplexity"] == pytest.approx(torch.tensor(-total / tokens).exp().item(), rel=1e-4)
+
+
+def test_what_is_measured_is_not_measured_again(trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained()
+    first = evaluate_students(run, students=["smallest"])
+    measured: list[str] = []
+    measure = quality._Measurement.measure
+
+    def count(self: Any, student: Any, test_set: str, beam: int) -> Any:
+        measured.append(f"{student} {beam}")
+        return measure(self, student, test_set, beam)
+
+    monkeypatch.setattr(quality._Measurement, "measure", count)
+    assert [row["bleu"] for row in evaluate_students(run, students=["smallest"])] == [row["bleu"] for row in first]
+    assert measured == []
+    evaluate_students(run, students=["smallest"], beams=[1, 3])
+    assert measured == ["e1d1 3"]
+    (run.folder / first[0]["hypotheses"]).unlink()
+    evaluate_students(run, students=["smallest"])
+    assert measured == ["e1d1 3", "e1d1 1"]
+    evaluate_students(run, students=["smallest"], force=True)
+    assert measured[2:] == ["e1d1 1", "e1d1 2"]
+
+
+def test_students_of_an_older_family_are_made_anew(trained: Callable[..., Run]) -> None:
+    from polystill.models.folder import WEIGHTS
+
+    run = trained()
+    folder = quality.exported(run, E2D1, "float32")
+    model = (folder / "model.bin").read_bytes()
+    weights = (folder.parent / WEIGHTS).stat().st_mtime_ns
+    assert quality.exported(run, E2D1, "float32") == folder
+    assert (folder.parent / WEIGHTS).stat().st_mtime_ns == weights
+    trained(seed=2)
+    assert (quality.exported(run, E2D1, "float32") / "model.bin").read_bytes() != model
+
+
+def test_torch_and_ctranslate2_measure_alike(trained: Callable[..., Run]) -> None:
+    run = trained()
+    rows = [
+        row
+        for engine in ("torch", "ctranslate2")
+        for row in evaluate_students(run, engine=engine, beams=[2], threads=1)
+    ]
+    assert len({row["hypotheses"] for row in rows}) == 6
+    half = len(rows) // 2
+    for ours, theirs in zip(rows[:half], rows[half:], strict=True):
+        assert ours["model"] == theirs["model"]
+        assert ours["bleu"] == pytest.approx(theirs["bleu"], abs=0.5)
+        assert "perplexity" not in ours
+    assert len(run.results()["rows"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"students": ["e9d9"]}, "e9d9 is not in this family"),
+        ({"test_sets": ["count"]}, r"test set 'count' is not in the recipe \(did you mean 'counting'\?\)"),
+        ({"engine": "ctranslate"}, r"engine 'ctranslate': unknown \(did you mean 'ctranslate2'\?\)"),
+        ({"precision": "int9"}, "precision 'int9' is not available on this device"),
+        ({"engine": "torch", "precision": "int8"}, "precision 'int8': torch has float32"),
+    ],
+)
+def test_mistakes_are_named(trained: Callable[..., Run], wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        evaluate_students(trained(), **wrong)
+
+
+def test_a_run_without_family_is_refused(counting_recipe: dict[str, Any], prepared_run: Callable[..., Run]) -> None:
+    with pytest.raises(UserError, match="no family here"):
+        evaluate_students(prepared_run(counting_recipe))
+
+
+def test_table_shows_what_is_measured() -> None:
+    from rich.console import Console
+
+    row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "torch", "precision": "float32"}
+    rows = [
+        {**row, "beam": 1, "bleu": 31.25, "parameters": 2_811_904, "size_bytes": 11_000_000},
+        {**row, "beam": 5, "bleu": 32.5, "chrf": 60.25},
+        {**row, "model_id": "x-e6d6", "model": "e6d6", "beam": 1, "bleu": 35.0, "parameters": 5_000_000},
+    ]
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(results_table(rows))
+    lines = captured.get().splitlines()
+    assert "beam 5" in captured.get() and "greedy" in captured.get() and "words/s" not in captured.get()
+    large, small = (next(line for line in lines if name in line) for name in ("e6d6", "e2d2"))
+    assert lines.index(large) < lines.index(small)
+    for cell in ("2.81 M", "11.0 MB", "31.25", "32.50", "60.25"):
+        assert cell in small
+    assert "flickr" in large and "0.00" not in large

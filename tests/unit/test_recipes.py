@@ -1,0 +1,41 @@
+"""Every recipe that is shipped loads, and its students fit its teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from polystill.config import load_recipe
+from polystill.pipeline import check_recipe
+
+FOLDER = Path(__file__).parents[2] / "recipes"
+RECIPES = sorted(FOLDER.rglob("*.y*ml"))
+
+
+def test_the_promised_recipes_are_there() -> None:
+    assert {"quickstart.yaml", "multi30k.yaml"} <= {path.name for path in RECIPES}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_recipe_loads(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    space = check_recipe(recipe)
+    assert len(space.candidates) >= 6
+    assert recipe.data.test
+
+
+def test_quickstart_has_both_stages_and_unseen_test_sentences() -> None:
+    recipe = load_recipe(FOLDER / "quickstart.yaml")
+    mutual = [recipe.stage_objective(stage).mutual for stage in recipe.stages]
+    assert mutual[0] == "none"
+    assert mutual[-1] != "none"
+    assert recipe.data.train[0].split == "train"  # type: ignore[union-attr]
+    assert {source.split for source in recipe.data.test.values()} == {"test"}  # type: ignore[union-attr]
+
+
+def test_multi30k_is_the_published_space() -> None:
+    recipe = load_recipe(FOLDER / "multi30k.yaml", ["data.folder=/elsewhere"])
+    assert len(check_recipe(recipe).candidates) == 15
+    assert recipe.data.folder == "/elsewhere"

@@ -1,0 +1,330 @@
+"""runs.py: atomic writes, locks, changed recipes, results."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polystill.config import Recipe, load_recipe, parse_recipe
+from polystill.errors import UserError
+from polystill.runs import Run, atomic_folder, provenance, storage_errors, write_atomic
+
+
+def recipe(**changes: Any) -> Recipe:
+    """A small recipe; `changes` are dotted keys with "__" for the dot."""
+    values: dict[str, Any] = {
+        "data": {
+            "train": [{"kind": "synthetic", "pairs": 100}],
+            "validation": {"kind": "synthetic", "pairs": 10, "split": "validation"},
+            "test": {"seen": {"kind": "synthetic", "pairs": 10, "split": "test"}},
+        },
+        "stages": [{"name": "one", "updates": 10}, {"name": "two", "updates": 20}],
+    }
+    for key, value in changes.items():
+        place: Any = values
+        *parents, last = key.split("__")
+        for part in parents:
+            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        place[last] = value
+    return parse_recipe(values, "test")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+def finish_everything(run: Run) -> None:
+    for stage in ("data", "training.one", "training.two", "family", "evaluation"):
+        run.finish(stage, {"n": 1})
+    run.add_results([{"model_id": "m", "test_set": "seen", "engine": "torch", "precision": "float32", "beam": 1}])
+
+
+# --- atomic writes --------------------------------------------------------------------------------------------------
+
+
+def test_write_atomic_replaces_and_leaves_no_temporary(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_atomic(path, "first")
+    write_atomic(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(errno.ENOSPC, "no space left"), (errno.EROFS, "no permission"), (errno.EACCES, "no perm")]
+)
+def test_write_atomic_keeps_the_old_file_when_the_disk_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str
+) -> None:
+    path = tmp_path / "a.txt"
+    write_atomic(path, "old")
+
+    def refuse(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UserError, match=words) as caught:
+        write_atomic(path, "new")
+    assert str(path) in str(caught.value)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_storage_errors_understands_libraries_that_only_give_the_text(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no space left"), storage_errors(tmp_path / "weights"):
+        raise RuntimeError("SafetensorError: No space left on device (os error 28)")
+    with pytest.raises(ValueError, match="unrelated"), storage_errors(tmp_path):
+        raise ValueError("unrelated")
+
+
+def test_atomic_folder_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "result"
+    with atomic_folder(path) as temporary:
+        (temporary / "sub").mkdir()
+        (temporary / "sub" / "file").write_text("x")
+        assert not path.exists()
+    assert (path / "sub" / "file").read_text() == "x"
+    assert [p.name for p in path.parent.iterdir()] == ["result"]
+
+
+def test_atomic_folder_keeps_the_old_one_when_the_block_fails(tmp_path: Path) -> None:
+    path = tmp_path / "result"
+    with atomic_folder(path) as temporary:
+        (temporary / "file").write_text("old")
+    with pytest.raises(RuntimeError), atomic_folder(path) as temporary:
+        (temporary / "file").write_text("new")
+        raise RuntimeError
+    assert (path / "file").read_text() == "old"
+    with atomic_folder(path) as temporary:
+        (temporary / "other").write_text("new")
+    assert [p.name for p in path.iterdir()] == ["other"]
+    assert [p.name for p in tmp_path.iterdir()] == ["result"]
+
+
+def test_atomic_folder_restores_the_old_one_when_the_last_rename_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "result"
+    path.mkdir()
+    (path / "file").write_text("old")
+    rename = Path.rename
+
+    def fail_at_the_end(self: Path, target: Path) -> Path:
+        if ".tmp-" in self.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_end)
+    with pytest.raises(UserError, match="no space left"), atomic_folder(path):
+        pass
+    assert (path / "file").read_text() == "old"
+
+
+def test_start_clears_what_killed_processes_left(folder: Path) -> None:
+    Run.start(folder, recipe()).close()
+    (folder / ".data.tmp-0123abcd").mkdir()
+    (folder / ".state.json.tmp-0123abcd").write_text("half")
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / ".two.old-0123abcd").mkdir()  # killed between the two renames
+    (folder / "checkpoints" / ".two.tmp-0123abcd").mkdir()
+    (folder / "checkpoints" / "one").mkdir()
+    (folder / "checkpoints" / ".one.old-0123abcd").mkdir()  # killed after them
+    Run.start(folder, recipe()).close()
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    assert names == [".lock", "checkpoints", "checkpoints/one", "checkpoints/two", "recipe.yaml", "state.json"]
+
+
+# --- start, continue, refuse ------------------------------------------------------------------------------------------
+
+
+def test_recipe_on_disk_is_the_resolved_one(folder: Path) -> None:
+    given = recipe(students__encoder=[2, 4], training__betas=[0.9, 0.99])
+    Run.start(folder, given).close()
+    assert load_recipe(folder / "recipe.yaml") == given
+
+
+def test_stages_survive_and_are_found_again(folder: Path) -> None:
+    with Run.start(folder, recipe()) as run:
+        assert not run.finished("data")
+        run.finish("data", {"pairs": 3})
+        identity = run.run_id
+    again = Run.open(folder)
+    assert again.finished("data")
+    assert again.record("data")["pairs"] == 3  # type: ignore[index]
+    assert again.run_id == identity
+
+
+def test_two_runs_have_different_identities(tmp_path: Path) -> None:
+    identities = set()
+    for name in ("a", "b"):
+        with Run.start(tmp_path / name, recipe()) as run:
+            identities.add(run.run_id)
+    assert len(identities) == 2
+
+
+def test_changed_recipe_is_refused_with_every_key_and_both_values(folder: Path) -> None:
+    Run.start(folder, recipe()).close()
+    state = (folder / "state.json").read_bytes()
+    changed = recipe(training__learning_rate=0.1, model__d_model=64, stages__0__updates=11)
+    with pytest.raises(UserError) as caught:
+        Run.start(folder, changed)
+    message = str(caught.value)
+    assert "training.learning_rate: was 0.0005, now 0.1" in message
+    assert "model.d_model: was 256, now 64" in message
+    assert "stages.0.updates: was 10, now 11" in message
+    assert str(folder) in message
+    assert (folder / "state.json").read_bytes() == state
+    assert load_recipe(folder / "recipe.yaml") == recipe()
+
+
+REFUSED = {
+    "fewer updates": {"stages__1__updates": 19},
+    "another first stage": {"stages__0__updates": 11},
+    "a test set that changed": {"data__test__seen__pairs": 11},
+    "no test set": {"data__test": {}},
+    "seed": {"seed": 2},
+    "one stage more": {
+        "stages": [{"name": "one", "updates": 10}, {"name": "two", "updates": 20}, {"name": "three", "updates": 1}]
+    },
+}
+
+
+@pytest.mark.parametrize("changes", REFUSED.values(), ids=REFUSED)
+def test_refused_changes(folder: Path, changes: dict[str, Any]) -> None:
+    Run.start(folder, recipe()).close()
+    with pytest.raises(UserError, match="another recipe"):
+        Run.start(folder, recipe(**changes))
+
+
+NEW_TEST_SET = {"kind": "synthetic", "pairs": 5, "split": "test", "seed": 9}
+ADDED: dict[str, tuple[dict[str, Any], set[str], int]] = {
+    # change → the stages that are unfinished again, rows kept
+    "a test set": ({"data__test__seen.new": NEW_TEST_SET}, {"evaluation"}, 1),
+    "students": ({"evaluation__students": ["e4d2"]}, {"evaluation"}, 1),
+    "beams": ({"evaluation__beams": [1, 4]}, {"evaluation"}, 1),
+    "another penalty": ({"evaluation__length_penalty": 0.6}, {"evaluation"}, 0),
+    "more updates": ({"stages__1__updates": 30}, {"training.two", "family", "evaluation"}, 0),
+}
+
+
+@pytest.mark.parametrize(("changes", "unfinished", "rows"), ADDED.values(), ids=ADDED)
+def test_what_can_be_added(folder: Path, changes: dict[str, Any], unfinished: set[str], rows: int) -> None:
+    with Run.start(folder, recipe()) as run:
+        finish_everything(run)
+    changed = recipe(**changes)
+    with Run.start(folder, changed) as run:
+        stages = ("data", "training.one", "training.two", "family", "evaluation")
+        assert {stage for stage in stages if not run.finished(stage)} == unfinished
+        assert len(run.results()["rows"]) == rows
+    assert load_recipe(folder / "recipe.yaml") == changed
+
+
+def test_more_updates_are_refused_where_the_schedule_depends_on_them(folder: Path) -> None:
+    Run.start(folder, recipe(training__schedule="cosine")).close()
+    with pytest.raises(UserError, match=r"stages\.1\.updates: was 20, now 30"):
+        Run.start(folder, recipe(training__schedule="cosine", stages__1__updates=30))
+
+
+def test_foreign_folder_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match=r"not empty and is no run.*thesis\.tex"):
+        Run.start(folder, recipe())
+    with pytest.raises(UserError, match="this folder is no run"):
+        Run.open(folder)
+    with pytest.raises(UserError, match="no such run"):
+        Run.open(folder / "nowhere")
+
+
+def test_creation_that_was_killed_is_begun_again(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "state.json").write_text('{"run_id": "x", "stages": {}}')  # killed before recipe.yaml
+    Run.start(folder, recipe()).close()
+    assert Run.open(folder).run_id != "x"
+
+
+@pytest.mark.parametrize("name", ["state.json", "results.json"])
+@pytest.mark.parametrize("content", ['{"rows": [', "[]", '{"rows": {}, "stages": []}', "\x00\xff"])
+def test_damaged_files_are_named_and_never_overwritten(folder: Path, name: str, content: str) -> None:
+    with Run.start(folder, recipe()) as run:
+        finish_everything(run)
+    (folder / name).write_text(content, encoding="latin-1")
+    for changed in (recipe(), recipe(evaluation__students=["e4d2"])):
+        with pytest.raises(UserError, match=name):
+            Run.start(folder, changed)
+    assert (folder / name).read_text(encoding="latin-1") == content
+
+
+def test_missing_state_is_not_taken_for_a_new_run(folder: Path) -> None:
+    Run.start(folder, recipe()).close()
+    (folder / "state.json").unlink()
+    with pytest.raises(UserError, match=r"state\.json: missing"):
+        Run.start(folder, recipe())
+
+
+@pytest.fixture
+def other_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the run until its input ends."""
+    Run.start(folder, recipe()).close()
+    code = (
+        "import sys; from pathlib import Path; from polystill.runs import Run\n"
+        f"run = Run.open(Path({str(folder)!r}), lock=True); print('locked', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_second_process_is_refused_until_the_first_ends(folder: Path, other_process: subprocess.Popen[str]) -> None:
+    for attempt in (lambda: Run.start(folder, recipe()), lambda: Run.open(folder, lock=True)):
+        with pytest.raises(UserError, match=f"process {other_process.pid} is working on this run"):
+            attempt()
+    assert Run.open(folder).recipe == recipe()  # reading is free
+    other_process.kill()
+    other_process.wait()
+    Run.start(folder, recipe()).close()
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+
+
+def test_rows_are_merged_by_their_key(folder: Path) -> None:
+    row = {"model_id": "m", "test_set": "t", "engine": "torch", "precision": "float32", "beam": 1, "bleu": 10.0}
+    with Run.start(folder, recipe()) as run:
+        run.add_results([row, {**row, "beam": 5, "bleu": 11.0}])
+        run.add_results([{**row, "bleu": 12.0}])
+        rows = run.results()["rows"]
+    assert [(r["beam"], r["bleu"]) for r in rows] == [(1, 12.0), (5, 11.0)]
+    assert rows[0]["seed"] == 1
+    assert rows[0]["run_id"].startswith("run-")
+    assert "cores" in rows[0]["hardware"]
+
+
+def test_cost_is_kept_by_stage_and_key(folder: Path) -> None:
+    with Run.start(folder, recipe()) as run:
+        run.add_cost("data", {"seconds": 1.5, "device": "cpu"})
+        run.add_cost("family", {"seconds": 1})
+        run.add_cost("data", {"seconds": 3.5})
+        assert run.results()["cost"] == {"data": {"seconds": 3.5, "device": "cpu"}, "family": {"seconds": 1}}
+    assert json.loads((folder / "results.json").read_text())["provenance"]["versions"]["python"]
+
+
+def test_provenance_can_be_written_as_json() -> None:
+    found = json.loads(json.dumps(provenance()))
+    assert found["hardware"]["cores"] >= 1
+    assert found["versions"]["ctranslate2"]
+    assert found["command"]

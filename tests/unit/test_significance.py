@@ -1,0 +1,41 @@
+"""Paired bootstrap: equal systems do not differ, a clearly better one does."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from polystill.errors import UserError
+from polystill.evaluation.significance import compare
+
+
+def test_a_better_system_is_told_from_an_equal_one() -> None:
+    generator = random.Random(1)
+    words = [f"word{i}" for i in range(50)]
+    references = [" ".join(generator.choices(words, k=10)) for _ in range(80)]
+
+    def spoil(share: float) -> list[str]:
+        return [" ".join(w if generator.random() > share else "x" for w in line.split()) for line in references]
+
+    base = spoil(0.3)
+    rows = compare({"base": base, "same": list(base), "better": spoil(0.05)}, references, samples=200)
+    assert [(row["system"], row["metric"]) for row in rows] == [
+        (system, metric) for metric in ("bleu", "chrf") for system in ("base", "same", "better")
+    ]
+    for base_row, same, better in (rows[:3], rows[3:]):
+        assert "p_value" not in base_row
+        assert same["score"] == base_row["score"]
+        assert same["p_value"] > 0.5
+        assert better["p_value"] < 0.05
+        assert better["score"] > base_row["score"]
+        for row in (base_row, same, better):
+            assert abs(row["score"] - row["mean"]) < row["ci"] * 2
+            assert "bs:200" in row["signature"] and "seed:12345" in row["signature"]
+
+
+def test_systems_must_fit_the_references() -> None:
+    with pytest.raises(UserError, match="b has 2 translations, but there are 1 references"):
+        compare({"a": ["x"], "b": ["x", "y"]}, ["x"])
+    with pytest.raises(UserError, match="at least two systems"):
+        compare({"a": ["x"]}, ["x"])

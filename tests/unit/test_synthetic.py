@@ -1,0 +1,150 @@
+"""The corpus as a whole: reproducible, split by sentence, unambiguous, rich enough and fast enough."""
+
+import hashlib
+import re
+import time
+from collections import Counter, defaultdict
+
+import pytest
+
+from polystill.data.synthetic import SPLITS, generate, split_of
+from polystill.data.synthetic import lexicon as lex
+
+PAIRS = 40_000
+Pairs = list[tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def corpus() -> tuple[Pairs, float]:
+    start = time.process_time()
+    pairs = list(generate(PAIRS, seed=1, split="train"))
+    return pairs, time.process_time() - start
+
+
+def test_forty_thousand_pairs_take_seconds(corpus: tuple[Pairs, float]) -> None:
+    pairs, seconds = corpus
+    assert len(pairs) == PAIRS
+    assert seconds < 20
+
+
+def test_same_seed_same_pairs_on_every_machine() -> None:
+    first = list(generate(200, seed=7, split="train"))
+    assert first == list(generate(200, seed=7, split="train"))
+    assert first != list(generate(200, seed=8, split="train"))
+    digest = hashlib.sha256("\n".join("\t".join(pair) for pair in first).encode()).hexdigest()
+    assert digest[:16] == "CHK", "the corpus has changed: note it in the changelog and update this checksum"
+
+
+def test_splits_share_no_sentence(corpus: tuple[Pairs, float]) -> None:
+    train = {english for english, _ in corpus[0]}
+    for seed in (1, 2):
+        for split in ("validation", "test"):
+            others = {english for english, _ in generate(300, seed=seed, split=split)}
+            assert not others & train
+            assert {split_of(english) for english in others} == {split}
+
+
+def test_splits_have_their_shares() -> None:
+    shares = Counter(split_of(f"Sentence {number}.") for number in range(16_000))
+    assert set(shares) == set(SPLITS)
+    assert 800 < shares["validation"] < 1200 and 800 < shares["test"] < 1200
+
+
+def test_a_longer_corpus_begins_with_the_shorter_one() -> None:
+    assert list(generate(50, seed=3, split="train")) == list(generate(500, seed=3, split="train"))[:50]
+    assert list(generate(0, seed=3, split="train")) == []
+
+
+def test_one_english_sentence_has_one_german_one(corpus: tuple[Pairs, float]) -> None:
+    translations = defaultdict(set)
+    for english, german in corpus[0]:
+        translations[english].add(german)
+    ambiguous = [english for english, germans in translations.items() if len(germans) > 1]
+    assert len(ambiguous) <= PAIRS // 2000, ambiguous[:5]
+    assert len(translations) > 0.98 * PAIRS
+
+
+def test_lengths(corpus: tuple[Pairs, float]) -> None:
+    lengths = [len(english.split()) for english, _ in corpus[0]]
+    assert min(lengths) >= 3 and max(lengths) <= 25
+    assert 8.5 < sum(lengths) / len(lengths) < 11.5
+
+
+def test_sentences_are_well_formed(corpus: tuple[Pairs, float]) -> None:
+    for side in (0, 1):
+        for pair in corpus[0]:
+            text = pair[side]
+            assert text[0] == text[0].upper() and text[-1] in ".?", text
+            assert not re.search(r"\s\s|\s[,.?]|,[,.?]|^\s|\|", text), text
+
+
+def test_half_of_the_sentences_have_something_far_apart(corpus: tuple[Pairs, float]) -> None:
+    clause = re.compile(
+        r", (?:\w+ )?(?:de[rnms]|die|das|denen|dessen|deren|weil|dass|ob|wenn|als|um|damit|zu) |^\w+ \w+.*, "
+    )
+    bracket = re.compile(
+        r"\b(?:habe?n?|hast|ha[bt]t?|bin|ist|sind|wird|werden?|wurden?|kann|muss|will|darf) .* \w+[.?]$"
+    )
+    far = sum(1 for _, german in corpus[0] if clause.search(german) or bracket.search(german))
+    assert far > PAIRS / 2
+
+
+def lemma_forms() -> dict[tuple[str, str], set[str]]:
+    """All written forms by lemma; for a separable verb, only those in one word."""
+    forms: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for noun in lex.ALL_NOUNS:
+        forms["noun", noun.lemma].update(noun.singular, noun.plural or ())
+    for verb in lex.ALL_VERBS:
+        finite = [verb.prefix + form for form in verb.present + verb.past]
+        zu = f"{verb.prefix}zu{verb.infinitive}"
+        forms["verb", verb.lemma].update(finite, (verb.prefix + verb.infinitive, verb.participle, zu))
+    for adjective in lex.ALL_ADJECTIVES:
+        stems = [stem for stem in (adjective.stem, adjective.comparative, adjective.superlative) if stem]
+        endings = ("", "e", "en", "em", "er", "es")
+        forms["adjective", adjective.german].update(adjective.german, *([s + e for e in endings] for s in stems))
+    for name, pairs in {
+        "city": lex.CITY_NAMES.items,
+        "manner": lex.MANNER_ADVERBS.items,
+        "frequency": lex.FREQUENCY_ADVERBS.items,
+        "sentence": lex.SENTENCE_ADVERBS.items,
+        "month": lex.MONTH_NAMES,
+        "weekday": lex.WEEKDAY_NAMES,
+    }.items():
+        for _, german in pairs:
+            forms[name, german].add(german)
+    return forms
+
+
+def test_every_lemma_occurs(corpus: tuple[Pairs, float]) -> None:
+    text = "\n".join(german for _, german in corpus[0])
+    lower = text.lower()
+    words = set(re.findall(r"[\w-]+", text))
+    words |= {word[0].lower() + word[1:] for word in words}
+    forms = lemma_forms()
+    missing = [
+        lemma
+        for lemma, written in forms.items()
+        if not any(f in words or (" " in f and f.lower() in lower) for f in written)
+    ]
+    assert len(forms) >= 800
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    ("english", "german"),
+    [
+        (r" because of the ", r"[Ww]egen (des|der) "),
+        (r" so that ", r", damit "),
+        (r"in order to ", r", um .*zu"),
+        (r"^If .* would ", r"^Wenn .*(hätten?|hättest|wären?|wärst), würden?"),
+        (r"^(Mr|Mrs) \w+, please ", r"^(Herr|Frau) \w+, \w+ Sie "),
+        (r"^(Boys|Children|Friends), (have|are|will) you ", r" ihr "),
+        (r"^There (is|are) ", r" gibt es "),
+        (r"has been \w+ing .*for \w+ (days|weeks|hours)\.$", r" seit "),
+    ],
+)
+def test_constructions_occur_with_their_german_ones(corpus: tuple[Pairs, float], english: str, german: str) -> None:
+    found = [pair for pair in corpus[0] if re.search(english, pair[0])]
+    assert len(found) >= 10
+    wrong = [pair for pair in found if not re.search(german, pair[1])]
+    assert not wrong, wrong[:3]

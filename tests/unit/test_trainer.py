@@ -1,0 +1,188 @@
+"""Whole trainings on a toy language, in this process."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from polystill.errors import UserError
+from polystill.models.folder import family_space, load_model_with_tokenizer, read_family
+from polystill.training.trainer import train_family
+
+
+def _weights(run):
+    return load_file(run.family / "model.safetensors")
+
+
+def test_both_stages_make_a_family(counting_recipe, prepared_run, capsys) -> None:
+    run = prepared_run(counting_recipe)
+    train_family(run)
+    assert [s.name for s in family_space(run.family).candidates] == ["e1d1", "e2d1", "e2d2"]
+    family = read_family(run.family)
+    assert family["source_language"] == "en" and family["method"] == "aio_kd"
+    for stage in ("training.distillation", "training.mutual"):
+        record = run.record(stage)
+        assert set(record["validation"]["nll"]) == {"e1d1", "e2d1", "e2d2"}
+        cost = run.results()["cost"][stage]
+        assert cost["target_tokens"] > 0 and cost["flops"] > 0 and cost["seconds"] > 0
+    first = run.record("training.distillation")
+    assert [point["update"] for point in first["history"]] == [5, 10, 12]
+    assert list((run.logs / "distillation").glob("events*"))
+    assert "validation nll e1d1" in capsys.readouterr().err
+    before = (run.family / "model.safetensors").read_bytes()
+    train_family(run)
+    assert (run.family / "model.safetensors").read_bytes() == before
+
+
+def test_the_pad_row_stays_exactly_zero_over_many_updates(counting_recipe, prepared_run) -> None:
+    counting_recipe["training"]["weight_decay"] = 0.1
+    counting_recipe["stages"] = [{"name": "one", "updates": 100, "objective": {"mutual": "full"}}]
+    run = prepared_run(counting_recipe)
+    train_family(run)
+    model, tokenizer = load_model_with_tokenizer(run.family)
+    assert model.embedding[tokenizer.pad_id].abs().max() == 0
+    assert model.output_bias[tokenizer.pad_id] == 0
+    others = torch.cat([model.output_bias[: tokenizer.pad_id], model.output_bias[tokenizer.pad_id + 1 :]])
+    assert others.abs().max() > 0
+
+
+def test_the_toy_language_is_learnt(counting_recipe, prepared_run) -> None:
+    """Every student reaches a likelihood that a network blind to the source cannot: log 10 = 2.3 a word."""
+    counting_recipe["model"].update(d_model=32, ffn_dim=64, dropout=0.0)
+    counting_recipe["training"].update(batch_tokens=512, warmup=50, validate_every=100, checkpoint_every=1000)
+    counting_recipe["stages"] = [{"name": "one", "updates": 300}]
+    run = prepared_run(counting_recipe)
+    train_family(run)
+    nll = run.record("training.one")["validation"]["nll"]
+    assert nll["e2d2"] < 0.5, nll
+    assert nll["e1d1"] < 1.2, nll
+
+
+def test_stage_two_starts_from_the_first_stages_choice_with_a_fresh_optimizer(counting_recipe, prepared_run) -> None:
+    counting_recipe["stages"][1].update(updates=1, learning_rate=1e-12)
+    counting_recipe["training"].update(weight_decay=0.0)
+    run = prepared_run(counting_recipe)
+    train_family(run)
+    first = load_file(run.checkpoints / "distillation" / "final.safetensors")
+    last = load_file(run.checkpoints / "mutual" / "final.safetensors")
+    for name, tensor in first.items():
+        torch.testing.assert_close(last[name], tensor, atol=1e-6, rtol=0)
+    state = torch.load(run.checkpoints / "mutual" / "state-00000001.pt", weights_only=True)
+    assert state["optimizer"]["state"][0]["step"].item() == 1
+
+
+def test_accumulated_micro_batches_equal_one_batch(counting_recipe, prepared_run) -> None:
+    counting_recipe["model"]["dropout"] = 0.0
+    counting_recipe["objective"] = {"detach_threshold": 0.0}  # ratios of micro-batches may lie elsewhere
+    counting_recipe["stages"] = counting_recipe["stages"][:1]
+    split = copy.deepcopy(counting_recipe)
+    split["training"]["accumulate"] = 3
+    runs = [prepared_run(counting_recipe, "whole"), prepared_run(split, "split")]
+    for run in runs:
+        train_family(run)
+    a, b = (run.record("training.distillation")["validation"]["nll"] for run in runs)
+    assert a == pytest.approx(b, rel=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["exact", "plain"])
+def test_all_modes_train_alike_without_dropout(counting_recipe, prepared_run, mode) -> None:
+    counting_recipe["model"]["dropout"] = 0.0
+    other = copy.deepcopy(counting_recipe)
+    other["training"]["mode"] = mode
+    runs = [prepared_run(counting_recipe, "shared"), prepared_run(other, "other")]
+    for run in runs:
+        train_family(run)
+    a, b = (run.record("training.mutual")["validation"]["nll"] for run in runs)
+    assert a == pytest.approx(b, rel=1e-3)
+
+
+def test_nll_trains_the_teacher_alone(counting_recipe, prepared_run) -> None:
+    counting_recipe["objective"] = {"kind": "nll"}
+    counting_recipe["stages"] = [{"name": "one", "updates": 6}]
+    run = prepared_run(counting_recipe)
+    train_family(run)
+    assert family_space(run.family).candidates == (family_space(run.family).teacher,)
+
+
+def test_training_starts_from_a_marian_folder(counting_recipe, prepared_run) -> None:
+    first = prepared_run(counting_recipe, "first")
+    train_family(first)
+    again = copy.deepcopy(counting_recipe)
+    again["model"] = {"start": str(first.family), "dropout": 0.0}
+    again["training"]["learning_rate"] = 1e-12
+    again["training"]["weight_decay"] = 0.0
+    again["stages"] = [{"name": "one", "updates": 1}]
+    second = prepared_run(again, "second")
+    train_family(second)
+    for name, tensor in _weights(first).items():
+        torch.testing.assert_close(_weights(second)[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_a_start_with_another_vocabulary_is_refused(counting_recipe, prepared_run) -> None:
+    first = prepared_run(counting_recipe, "first")
+    train_family(first)
+    counting_recipe["model"] = {"start": str(first.family)}
+    counting_recipe["data"]["tokenizer"]["vocabulary_size"] = 40
+    with pytest.raises(UserError, match="vocabulary"):
+        train_family(prepared_run(counting_recipe, "second"))
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_batch(counting_recipe, prepared_run) -> None:
+    counting_recipe["training"].update(learning_rate=1e18, warmup=1)
+    with pytest.raises(UserError, match=r"stage distillation, update \d+, epoch 0, batch \d+ \(training rows \d+, .*nan"):
+        train_family(prepared_run(counting_recipe))
+
+
+def test_such_batches_are_skipped_and_counted_on_request(counting_recipe, prepared_run) -> None:
+    counting_recipe["training"].update(learning_rate=1e18, warmup=1, on_nonfinite="skip")
+    counting_recipe["stages"] = counting_recipe["stages"][:1]
+    run = prepared_run(counting_recipe)
+    with pytest.raises(UserError, match="no validation gave a finite cross-entropy"):
+        train_family(run)
+
+
+def test_early_stopping(counting_recipe, prepared_run) -> None:
+    counting_recipe["training"].update(learning_rate=1e-12, weight_decay=0.0, early_stopping=2, validate_every=1)
+    counting_recipe["stages"] = [{"name": "one", "updates": 50}]
+    run = prepared_run(counting_recipe)
+    train_family(run)
+    assert run.record("training.one")["updates"] < 50
+
+
+def test_average_is_kept_where_it_is_better(counting_recipe, prepared_run) -> None:
+    counting_recipe["training"].update(learning_rate=0.02, average_last=4, validate_every=3)
+    counting_recipe["stages"] = [{"name": "one", "updates": 60}]
+    run = prepared_run(counting_recipe)
+    train_family(run)
+    record = run.record("training.one")
+    best = min(sum(point["cross_entropy"].values()) for point in record["history"])
+    kept = sum(record["validation"]["cross_entropy"].values())
+    assert kept <= best + 1e-9
+    assert (record["kept"].startswith("average")) == (kept < best - 1e-9)
+
+
+def test_more_updates_continue_the_last_stage(counting_recipe, prepared_run) -> None:
+    whole = copy.deepcopy(counting_recipe)
+    whole["stages"][1]["updates"] = 12
+    undisturbed = prepared_run(whole, "whole")
+    train_family(undisturbed)
+    run = prepared_run(counting_recipe, "longer")
+    train_family(run)
+    run.close()
+    run = prepared_run(whole, "longer")
+    train_family(run)
+    states = [
+        torch.load(r.checkpoints / "mutual" / "state-00000012.pt", weights_only=True) for r in (undisturbed, run)
+    ]
+    for name, tensor in states[0]["model"].items():
+        assert torch.equal(states[1]["model"][name], tensor), name
+
+
+def test_the_record_is_plain_json(counting_recipe, prepared_run) -> None:
+    run = prepared_run(counting_recipe)
+    train_family(run)
+    json.dumps(run.stages())

@@ -1,0 +1,217 @@
+"""The learning rate, the data feed, checkpoints, costs and validation, each on its own."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polystill.data.batching import BatchSchedule
+from polystill.data.packing import PackedDataset
+from polystill.errors import UserError
+from polystill.models.passes import exact_plan, shared_plan
+from polystill.students import Student, StudentSpace
+from polystill.training.checkpoint import Checkpoints
+from polystill.training.cost import update_flops
+from polystill.training.feed import BatchFeed, Position
+from polystill.training.optimizer import learning_rate
+from polystill.training.progress import format_seconds
+from polystill.training.validation import validate
+
+# --- learning rate ----------------------------------------------------------------------------------------------------
+
+
+def _rates(schedule: str, *updates: int) -> list[float]:
+    return [learning_rate(u, peak=2.0, warmup=10, schedule=schedule, updates=110) for u in updates]
+
+
+def test_schedules() -> None:
+    assert _rates("inverse_sqrt", 1, 5, 10, 40) == pytest.approx([0.2, 1.0, 2.0, 1.0])
+    assert _rates("cosine", 5, 10, 60, 110) == pytest.approx([1.0, 2.0, 1.0, 0.0])
+    assert _rates("constant", 5, 10, 1000) == pytest.approx([1.0, 2.0, 2.0])
+
+
+def test_no_warmup_starts_at_the_peak() -> None:
+    assert learning_rate(1, peak=3.0, warmup=0, schedule="inverse_sqrt", updates=9) == 3.0
+
+
+# --- feed -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dataset() -> PackedDataset:
+    generator = np.random.default_rng(1)
+    lengths = generator.integers(3, 12, size=(2, 200))
+    sides = []
+    for side in lengths:
+        offsets = np.concatenate([[0], np.cumsum(side)])
+        values = generator.integers(2, 39, size=offsets[-1])
+        values[offsets[1:] - 1] = 0
+        sides.append([(offsets, values.astype(np.uint16))])
+    return PackedDataset(*sides)
+
+
+def _feed(dataset: PackedDataset, **settings: int) -> BatchFeed:
+    schedule = BatchSchedule(dataset.source_lengths, dataset.target_lengths, 100, seed=1)
+    return BatchFeed(dataset, schedule, pad_id=39, **settings)
+
+
+def test_an_epoch_shows_every_row_once_and_batches_hold_their_rows(dataset: PackedDataset) -> None:
+    seen: list[int] = []
+    for update in _feed(dataset).updates(Position()):
+        if update.position.epoch:
+            break
+        seen += update.rows.tolist()
+        (batch,) = update.micro_batches
+        real = batch.target != 39
+        assert real.sum() == update.target_tokens == dataset.target_lengths[update.rows].sum()
+        assert batch.target_in[:, 0].eq(39).all()
+        assert torch.equal(batch.target_in[:, 1:], batch.target[:, :-1])
+        sources, targets = dataset.rows(update.rows)
+        for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            assert batch.source[i, : len(source)].tolist() == source.tolist()
+            assert batch.target[i, : len(target)].tolist() == target.tolist()
+    assert sorted(seen) == list(range(200))
+
+
+def test_a_feed_continues_anywhere(dataset: PackedDataset) -> None:
+    whole = list(islice(_feed(dataset).updates(Position()), 60))
+    assert whole[-1].position.epoch > 0
+    for start in (3, 30, 59):
+        again = next(iter(_feed(dataset).updates(whole[start - 1].following)))
+        assert again.position == whole[start].position
+        assert again.rows.tolist() == whole[start].rows.tolist()
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_ranks_and_micro_batches_divide_the_same_batches(dataset: PackedDataset, accumulate: int) -> None:
+    whole = islice(_feed(dataset).updates(Position()), 20)
+    shares = [islice(_feed(dataset, accumulate=accumulate, rank=r, ranks=2).updates(Position()), 20) for r in (0, 1)]
+    for update, *parts in zip(whole, *shares, strict=True):
+        rows = sorted(map(tuple, update.micro_batches[0].target.tolist()))
+        width = len(rows[0])
+        divided = []
+        for part in parts:
+            assert part.target_tokens == update.target_tokens
+            assert len(part.micro_batches) == min(accumulate, len(update.rows))
+            for micro_batch in part.micro_batches:
+                for row in micro_batch.target.tolist():
+                    if any(token != 39 for token in row):  # an empty share is one sentence of padding
+                        divided.append(tuple(row + [39] * (width - len(row))))
+        assert sorted(divided) == rows
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_two_states_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "stage")
+    for update in (1, 2, 3):
+        checkpoints.save_state(update, {"update": update, "tensor": torch.full((3,), float(update))})
+    assert len(list((tmp_path / "stage").glob("state-*"))) == 2
+    state = checkpoints.load_state(pytest.fail)
+    assert state is not None and state["update"] == 3 and state["tensor"].tolist() == [3.0] * 3
+
+
+@pytest.mark.parametrize("damage", ["truncate", "empty", "garbage"])
+def test_a_damaged_state_is_named_and_the_one_before_is_used(tmp_path: Path, damage: str) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for update in (1, 2):
+        checkpoints.save_state(update, {"update": update, "tensor": torch.randn(1000)})
+    path = tmp_path / "state-00000002.pt"
+    content = path.read_bytes()
+    path.write_bytes({"truncate": content[: len(content) // 2], "empty": b"", "garbage": b"x" * 100}[damage])
+    warnings: list[str] = []
+    state = checkpoints.load_state(warnings.append)
+    assert state is not None and state["update"] == 1
+    assert len(warnings) == 1 and str(path) in warnings[0] and "damaged" in warnings[0]
+    (tmp_path / "state-00000001.pt").write_bytes(b"")
+    with pytest.raises(UserError, match="all checkpoints are damaged"):
+        checkpoints.load_state(warnings.append)
+
+
+def test_no_state_is_no_error(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path).load_state(pytest.fail) is None
+
+
+def test_a_state_with_code_in_it_is_not_run(tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "harmed",))
+
+    torch.save({"update": Harmful()}, tmp_path / "state-00000001.pt")
+    with pytest.raises(UserError):
+        Checkpoints(tmp_path).load_state(lambda line: None)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_average_of_the_last_points(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save_weights(1, {"w": torch.tensor([100.0])}, keep=3)
+    assert checkpoints.average_weights() is None
+    for update, value in ((2, 1.0), (3, 2.0), (4, 6.0)):
+        checkpoints.save_weights(update, {"w": torch.tensor([value])}, keep=3)
+    average = checkpoints.average_weights()
+    assert average is not None and average["w"].tolist() == [3.0]
+
+
+# --- cost, progress, validation -----------------------------------------------------------------------------------------
+
+
+def test_flops_of_the_plain_step_are_those_of_its_products(make_model, make_batch) -> None:  # type: ignore[no-untyped-def]
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, batch = make_model(), make_batch()
+    with FlopCounterMode(display=False) as counter:
+        model(batch.source, batch.target_in).sum().backward()
+    sentences, length = batch.source.shape
+    counted = update_flops(model.config, shared_plan([model.teacher]), sentences, length, length)
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+def test_sharing_passes_saves_flops(make_model) -> None:  # type: ignore[no-untyped-def]
+    config = make_model().config
+    networks = [Student(3, 3), Student(2, 2), Student(2, 1)]
+    shared, exact = (update_flops(config, plan(networks), 10, 8, 8) for plan in (shared_plan, exact_plan))
+    alone = sum(update_flops(config, shared_plan([network]), 10, 8, 8) for network in networks)
+    assert shared < exact
+    assert exact > alone  # by the projection that decides detaching
+
+
+def test_validation_equals_one_network_at_a_time(make_model, dataset: PackedDataset) -> None:  # type: ignore[no-untyped-def]
+    model = make_model()
+    space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3), "any")
+    result = validate(model, dataset, space, label_smoothing=0.1)
+    sources, targets = dataset.rows(np.arange(len(dataset)))
+    for student in (Student(1, 3), Student(2, 1), model.teacher):
+        nll, tokens = 0.0, 0
+        for source, target in zip(sources, targets, strict=True):
+            ids = torch.tensor(target.astype(np.int64))
+            target_in = torch.cat([torch.tensor([39]), ids[:-1]])
+            logits = model(torch.tensor(source.astype(np.int64))[None], target_in[None], student)
+            nll -= logits[0].log_softmax(-1)[range(len(ids)), ids].sum().item()
+            tokens += len(ids)
+        assert result.nll[student.name] == pytest.approx(nll / tokens, rel=1e-5)
+    assert set(result.cross_entropy) == set(map(str, space.candidates))
+    assert result.score == pytest.approx(sum(result.cross_entropy.values()))
+    assert math.isfinite(result.score)
+
+
+def test_validation_by_ranks_adds_up(make_model, dataset: PackedDataset) -> None:  # type: ignore[no-untyped-def]
+    model = make_model()
+    space = StudentSpace.from_ranges(model.teacher, (2, 3), (2, 3))
+    whole = validate(model, dataset, space, 0.1)
+    parts: list[torch.Tensor] = []
+    for rank in (0, 1):
+        validate(model, dataset, space, 0.1, rank=rank, ranks=2, sum_over_ranks=lambda s: (parts.append(s), s)[1])
+    tokens = int(dataset.target_lengths.sum())
+    summed = ((parts[0] + parts[1]) / tokens)[1].tolist()
+    assert summed == pytest.approx(list(whole.nll.values()), rel=1e-5)
+
+
+def test_durations_read_well() -> None:
+    assert [format_seconds(s) for s in (5, 99, 600, 3900, 7000)] == ["5 s", "99 s", "10 min", "65 min", "1 h 57 min"]
