@@ -130,9 +130,15 @@ def check_recipe(recipe: Recipe) -> StudentSpace:
 
     Raises:
         UserError: the start model cannot be loaded or its vocabulary does not fit, a student lies outside the
-            space, or the engine does not know the precision.
+            space, sentences may be longer than the model's positions, or the engine does not know the precision.
     """
-    space = recipe.student_space(_teacher(recipe))
+    teacher, positions = _teacher(recipe)
+    if recipe.data.max_tokens > positions:
+        raise UserError(
+            f"data.max_tokens {recipe.data.max_tokens} is more than the model has positions ({positions}); "
+            f"set data.max_tokens to at most {positions}"
+        )
+    space = recipe.students.space(teacher)
     for name in recipe.evaluation.students or []:
         space.get(name)
     if recipe.evaluation.engine == "ctranslate2":
@@ -142,13 +148,14 @@ def check_recipe(recipe: Recipe) -> StudentSpace:
     return space
 
 
-def _teacher(recipe: Recipe) -> Student:
+def _teacher(recipe: Recipe) -> tuple[Student, int]:
+    """The teacher's depths and its number of positions."""
     if recipe.model.start is None:
-        return recipe.model.teacher
+        return recipe.model.teacher, recipe.model.max_positions
     from polystill.models.folder import load_model_with_tokenizer
 
     model, _ = load_model_with_tokenizer(Path(recipe.model.start))
-    return model.teacher
+    return model.teacher, model.max_positions
 
 
 def _wait_for_data(run: Run) -> None:

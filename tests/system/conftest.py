@@ -25,6 +25,7 @@ data:
   test:
     unseen: {kind: synthetic, pairs: 12, split: test}
   tokenizer: {vocabulary_size: 400}
+  max_tokens: 64
 model: {encoder_layers: 2, decoder_layers: 2, d_model: 16, ffn_dim: 32, heads: 2, max_positions: 64}
 students: {encoder: [1, 2], decoder: [1, 2]}
 training: {batch_tokens: 256, learning_rate: 5.0e-3, warmup: 2, validate_every: 4, checkpoint_every: 4, threads: 1}
@@ -63,9 +64,7 @@ class Polystill(Protocol):
     ) -> Done: ...
 
 
-def run_command(
-    *arguments: str | Path, stdin: str | bytes = b"", before: Callable[[], object] | None = None
-) -> Done:
+def run_command(*arguments: str | Path, stdin: str | bytes = b"", before: Callable[[], object] | None = None) -> Done:
     """Run polystill here, which saves its imports; or with `before`, called first, in a process of its own."""
     given = [str(argument) for argument in arguments]
     text = stdin.encode() if isinstance(stdin, str) else stdin
@@ -92,7 +91,7 @@ def _run_here(arguments: list[str], stdin: bytes) -> Done:
         torch.set_num_threads(threads)
     for stream in streams[1:]:
         stream.flush()
-    out, errors = (stream.buffer.getvalue().decode() for stream in streams[1:])  # type: ignore[attr-defined]
+    out, errors = (stream.buffer.getvalue().decode() for stream in streams[1:])
     assert isinstance(status, int)
     return Done(status, out, errors)
 

@@ -93,6 +93,7 @@ def test_bad_text(
         (["evaluation.students=[e2d1, e9d9]"], ["e9d9", "e1d1 e2d1 e2d2"]),
         (["students.encoder=[1, 9]"], ["students.encoder", "2 encoder layers"]),
         (["evaluation.precision=int7"], ["int7", "int8"]),
+        (["data.max_tokens=65"], ["data.max_tokens 65", "positions (64)"]),
         (["model.start=/no/such/model"], ["/no/such/model"]),
         (["data.validation.kind=synthetik"], ["data.validation", "synthetik"]),
         (["data.tokenizer.vocabulary_size=1000000"], ["vocabulary_size"]),
@@ -147,7 +148,7 @@ def truncated_weights(folder: Path) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_bad_start_models(
+def test_start_models_that_do_not_fit(
     polystill: Any,
     tiny_recipe: Path,
     finished_run: Path,

@@ -1,11 +1,14 @@
 """Word order and choice of words: clauses built by hand, in every position."""
 
+import re
+
 import pytest
 
-from polystill.data.synthetic import clauses, filling, phrases, places, times
+from polystill.data.synthetic import clauses, filling, phrases, places, sentences_questions, times
 from polystill.data.synthetic import lexicon as lex
 from polystill.data.synthetic.choice import Dice
 from polystill.data.synthetic.clauses import Clause, Slot
+from polystill.data.synthetic.inflection import NOMINATIVE
 from polystill.data.synthetic.phrases import HE, SHE, THE, WE, YOU, YOU_FORMAL, YOU_PLURAL, A, I, Phrase, build
 from polystill.data.synthetic.words import Verb
 
@@ -68,15 +71,17 @@ def test_tenses(tense: str, english: str, german: str) -> None:
 @pytest.mark.parametrize(
     ("tense", "statement", "question"),
     [
-        ("present", "I do not see the dog", "do I not see the dog"),
-        ("past", "I did not see the dog", "did I not see the dog"),
-        ("can", "I cannot see the dog", ""),
-        ("had to", "I did not have to see the dog", ""),
-        ("was allowed to", "I was not allowed to see the dog", ""),
+        ("present", "he does not see the dog", "does he not see the dog"),
+        ("past", "he did not see the dog", "did he not see the dog"),
+        ("can", "he cannot see the dog", "can he not see the dog"),
+        ("had to", "he did not have to see the dog", "did he not have to see the dog"),
+        ("was allowed to", "he was not allowed to see the dog", "was he not allowed to see the dog"),
     ],
 )
 def test_english_negation_takes_do(tense: str, statement: str, question: str) -> None:
-    assert clauses.english_main(make(SEE, tense, I, noun("dog"), negated=True)) == statement
+    clause = make(SEE, tense, HE, noun("dog"), negated=True)
+    assert clauses.english_main(clause) == statement
+    assert clauses.english_question(clause) == question
 
 
 def test_english_questions_take_do() -> None:
@@ -207,16 +212,27 @@ def test_relative_clause_agrees_and_puts_the_verb_last() -> None:
     dice = Dice("relative")
     student = lex.NOUN_BY_ENGLISH["student"]
     phrases_ = [filling.with_relative_clause(dice, student, described=False) for _ in range(4000)]
-    found = {phrase.english: phrase.german(clauses.NOMINATIVE) for phrase in phrases_}
+    found = {phrase.english: phrase.german(NOMINATIVE) for phrase in phrases_}
     assert found["the student who slept"] == "der Student, der schlief,"
     assert found["the students that he helped"] == "die Studenten, denen er half,"
     assert found["the student that I helped"] == "der Student, dem ich geholfen habe,"
-    assert found["the students that he waited for"] == "die Studenten, auf die er wartete,"
+    waiting = [german for english, german in found.items() if english.endswith((" waited for", " waits for"))]
+    assert waiting and all(", auf de" in german or ", auf die " in german for german in waiting)
 
 
 def test_a_relative_clause_moves_behind_the_verb() -> None:
     heavy = build(THE, lex.NOUN_BY_ENGLISH["man"], tail=(" who sleeps", ", der schläft,"))
     assert clauses.german_main(make(SEE, "perfect", HE, heavy)) == "er hat den Mann gesehen, der schläft,"
+
+
+def test_the_address_decides_how_you_and_your_are_said() -> None:
+    dice = Dice("address")
+    said = [sentences_questions.request(dice) for _ in range(4000)]
+    assert any(" Ihr" in german for english, german, _ in said if english.startswith("Mr"))
+    assert any(re.search(r"\beue?r", german) for english, german, _ in said if english.startswith("children"))
+    for english, german, _ in said:
+        familiar = re.search(r"\b(du|dich|dir|deine?[nmrs]?)\b", german)
+        assert not (familiar and english.startswith(("Mr", "boys", "children", "friends"))), german
 
 
 def test_clock_and_dates() -> None:

@@ -29,7 +29,7 @@ def verb(english_name: str, infinitive: str) -> Verb:
         (phrases.NONE, "bread", False, ["altes Brot", "altes Brot", "altem Brot", "alten Brotes"]),
         (phrases.NONE, "dog", True, ["alte Hunde", "alte Hunde", "alten Hunden", "alter Hunde"]),
         (phrases.EVERY, "student", False, ["jeder alte Student", "jeden alten Studenten", "jedem alten Studenten"]),
-        (phrases.PLURAL_YOUR, "friend", True, ["eure alten Freunde", "eure alten Freunde", "euren alten Freunden"]),
+        (phrases.POSSESSIVES["our"], "friend", True, ["unsere alten Freunde"] * 2 + ["unseren alten Freunden"]),
     ],
 )
 def test_article_adjective_and_noun_agree(

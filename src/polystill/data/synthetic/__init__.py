@@ -5,7 +5,7 @@ small networks (gender, four cases, verb-second and verb-final order, separable 
 the right word often depends on context (know: kennen or wissen; to: nach, zu, in or auf). The English alone decides
 the German, by these conventions where a translator could choose:
 
-* "you" is du, unless an address before it says otherwise ("Mr Weber, …": Sie; "children, …": ihr);
+* "you" is du and "your" dein, unless an address says otherwise ("Mr Weber, …": Sie, Ihr; "children, …": ihr, euer);
 * a simple past is a Perfekt with I, we and you, as in speech, and a Präteritum with everyone else;
 * what stands first in the English sentence (a time, an adverb) stands first in the German one.
 

@@ -203,8 +203,8 @@ _NO_COMMA = ("perhaps", "probably")
 
 
 def english_question(clause: Clause) -> str:
-    """Auxiliary (do, if there is none), subject, verb; for a wh-word to go before."""
-    auxiliary, rest = english_verb(clause, clause.english_not)
+    """Auxiliary (do, if there is none), subject, not, verb; for a wh-word to go before."""
+    auxiliary, rest = english_verb(clause, False)
     if not auxiliary:
         person = clause.subject.person
         past = clause.tense == "past" or (clause.tense in MODALS and MODALS[clause.tense].past)
@@ -215,8 +215,8 @@ def english_question(clause: Clause) -> str:
             rest = f"{MODALS[clause.tense].english} to {clause.verb.english}"
         else:
             rest = clause.verb.english
-    adverb = clause.adverb[0] if clause.adverb else ""
-    words = (auxiliary, clause.subject.english, adverb, rest, _english_rest(clause))
+    negation = "not" if clause.english_not else ""
+    words = (auxiliary, clause.subject.english, negation, rest, _english_rest(clause))
     return " ".join(word for word in words if word)
 
 

@@ -73,7 +73,7 @@ def comparison(adjective: str) -> tuple[str, str]:
 
 
 def number_word(number: int, small: list[str], tens: list[str]) -> str:
-    """0–99 in words."""
+    """0 to 99 in words."""
     if number < 20:
         return small[number]
     unit = number % 10

@@ -178,17 +178,22 @@ def add_object(clause: Clause, complement: Complement, phrase: Phrase, particle:
         english = f"{particle} {english}" if phrase.heavy else f"{english} {particle}"
     clause.english_tail.append(english)
     german = phrase.german
+    if phrase.quantity:  # "nicht vier Kühe" would be a contrast.
+        clause.negated = clause.english_not = False
     if clause.negated and complement.role == "A" and phrase.kein is not None:
         german, clause.negated = phrase.kein, False
     if complement.role == "P":
-        clause.slots.append((Slot.PREPOSITIONAL, prepositional(complement.german, phrase, complement.case)))
+        # an das Rätsel denken, but ans Meer fahren: "ans" is for places.
+        contracted = (complement.german, complement.case) != ("an", ACCUSATIVE)
+        text = prepositional(complement.german, phrase, complement.case)
+        clause.slots.append((Slot.PREPOSITIONAL, text if contracted else f"an {german(ACCUSATIVE)}"))
     elif complement.role == "D":
         slot = Slot.DATIVE_PRONOUN if phrase.pronoun else Slot.DATIVE
         clause.slots.append((slot, german(DATIVE)))
     elif phrase.pronoun:
         clause.slots.append((Slot.ACCUSATIVE_PRONOUN, german(ACCUSATIVE)))
     else:
-        slot = Slot.INDEFINITE_ACCUSATIVE if phrase.indefinite else Slot.ACCUSATIVE
+        slot = Slot.INDEFINITE_ACCUSATIVE if phrase.indefinite or phrase.quantity else Slot.ACCUSATIVE
         clause.slots.append((slot, german(ACCUSATIVE)))
 
 
@@ -335,6 +340,9 @@ ACTIVE_VERBS = lex.verbs_where(lambda verb: True)
 _NEGATION = 0.13
 
 
+QUANTIFIED = ("every ", "all ", "both ", "many ")
+
+
 def clause_with(
     dice: Dice,
     verb: Verb,
@@ -347,7 +355,8 @@ def clause_with(
 ) -> Clause:
     """A clause around a given verb, subject and tense, with its complements but no circumstances."""
     clause = Clause(verb, tense, subject, subject)
-    if "n" not in verb.marks and tense not in ("since", "gern") and dice.chance(negation):
+    negatable = "n" not in verb.marks and tense not in ("since", "gern") and not subject.english.startswith(QUANTIFIED)
+    if negatable and dice.chance(negation):
         clause.negated = clause.english_not = True
     complete(dice, clause, gap=gap, light=light)
     return clause
@@ -360,10 +369,19 @@ def any_clause(dice: Dice, *, light: bool = False, pronoun: float = 0.34) -> Cla
     return clause_with(dice, verb, subject, pick_tense(dice, verb, subject), light=light)
 
 
+def pick_verb(dice: Dice, choices: Weighted[Verb], tense: str, avoid: Verb | None = None) -> Verb:
+    """A verb whose past can be told from its present if the tense is past, and that does not repeat another."""
+    while True:
+        verb = dice.pick(choices)
+        repeats = avoid is not None and verb.english == avoid.english
+        if not repeats and not (tense == "past" and verb.english_is_syncretic):
+            return verb
+
+
 def clause_about(dice: Dice, subject: Phrase, tense: str, *, noun: Noun | None, acting: bool) -> Clause:
     """A clause with a given pronoun as subject; `noun` says what it stands for, None if for a name."""
     people = VOLITIONAL_VERBS if acting else PERSON_VERBS
-    verb = dice.pick(people if noun is None or is_person(noun) else lex.verbs_by_subject(noun))
+    verb = pick_verb(dice, people if noun is None or is_person(noun) else lex.verbs_by_subject(noun), tense)
     return clause_with(
         dice, verb, subject, suitable(tense, verb, subject), light=True, negation=0.0 if acting else 0.08
     )

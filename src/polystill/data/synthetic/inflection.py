@@ -68,8 +68,6 @@ ADJECTIVE_ENDINGS: dict[str, Table] = {
     """),
 }
 
-POSSESSIVES = ("mein", "dein", "sein", "unser", "euer", "ihr")
-
 CONTRACTIONS = {
     "in dem": "im",
     "in das": "ins",
@@ -230,7 +228,7 @@ def zu_infinitive(infinitive: str, prefix: str = "") -> str:
 
 
 def number_word(number: int, small: list[str], tens: list[str]) -> str:
-    """0–99 in words as before a noun: drei, einundzwanzig."""
+    """0 to 99 in words as before a noun: drei, einundzwanzig."""
     if number < 20:
         return small[number]
     unit, ten = number % 10, tens[number // 10]

@@ -28,7 +28,7 @@ cheap | billig - - | clothing car device surface small upright hotel_ restaurant
 clever | klug klüger klügst | person fox_ dog_ monkey_
 friendly | freundlich - - | person dog_
 tired | müde müder müdest | person horse_ dog_
-ill | krank kränker kränkst | person animal
+ill | krank x x | person animal
 happy | glücklich - - | person
 sad | traurig trauriger traurigst | person story_ film_ song_
 rich | reich - - | people professional uncle_ aunt_
@@ -65,8 +65,8 @@ clean | sauber - - | clothing upright room towel_ window_ plate_
 dirty | schmutzig - - | clothing upright room car_ towel_ street_ window_
 broken | kaputt x x | device car toy chair_ umbrella_ window_
 modern | modern - - | building device car flat_ visual office_ museum_
-empty | leer x x | container upright room bus_ train_ wallet_
-full | voll x x | container upright bus_ train_ bucket_
+empty | leer x x | container bottle_ glass_ cup_ bucket_ can_ room bus_ train_ wallet_
+full | voll x x | container bottle_ glass_ cup_ jug_ can_ bus_ train_ bucket_
 round | rund x x | table_ carpet_ window_ ball_ box_
 wet | nass - - | clothing towel_ dog_ street_ bench_
 dry | trocken - - | towel_ bread_ shirt_
@@ -106,8 +106,8 @@ quiet | ruhig - - | street_ village_ room hotel_ child_ neighbour_ park_ guest_
 loud | laut - - | machine_ music_ engine_ party_ radio_ child_ street_ washing_machine_ vacuum_cleaner_
 strange | seltsam - - | story dream_ idea man_ woman_ noise_ question_ animal
 stupid | dumm dümmer dümmst | mistake_ question_ idea rule_ thief_ joke_
-wrong | falsch x x | answer_ decision_ ticket_ key_ word_ result_ train_
-right | richtig x x | answer_ decision_ solution_ word_ key_ method_
+wrong | falsch x x | answer_ decision_ ticket_ key_ word_ result_ train_ bus_ door_ book_
+right | richtig x x | answer_ decision_ solution_ word_ key_ method_ train_ bus_ door_ house_ ticket_ book_
 useful | nützlich - - | flat device dictionary_ method_ idea example_ rule_
 valuable | wertvoll - - | ring_ painting_ statue_ stamp_ coin_ book_ vase_ violin_
 rare | selten - - | stamp_ coin_ plant bird_ animal illness_ book_

@@ -193,19 +193,6 @@ everywhere    | überall
 abroad        | im Ausland
 """
 
-# Prepositions after a noun or for a free phrase. English | German | case | kinds.
-WITH = """
-with          | mit     | D | relative people
-without       | ohne    | A | relative people
-for           | für     | A | relative people
-"""
-
-CAUSES = """
-because of    | wegen
-despite       | trotz
-during        | während
-"""
-
 NUMBERS = """null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn
 siebzehn achtzehn neunzehn"""
 TENS = """- zehn zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig"""

@@ -274,7 +274,6 @@ hear, heard | hören | | | s
 notice | bemerken | | | s
 claim | behaupten | | | s
 write, wrote, written | schreiben schreibt schrieb geschrieben | | | s
-promise | versprechen verspricht versprach versprochen | | | s
 fear | befürchten | | | s
 explain | erklären | | | s
 """

@@ -48,6 +48,7 @@ class Determiner:
     endings: Table
     definite_article: bool = False
     indefinite: bool = False
+    quantity: bool = False
 
 
 STRONG, WEAK, MIXED = (ADJECTIVE_ENDINGS[name] for name in ("strong", "weak", "mixed"))
@@ -59,30 +60,27 @@ THIS = Determiner("this", with_endings("dies", STRONG_ENDINGS), WEAK)
 THESE = Determiner("these", THIS.forms, WEAK)
 EVERY = Determiner("every", with_endings("jed", STRONG_ENDINGS), WEAK)
 ALL = Determiner("all", with_endings("all", STRONG_ENDINGS), WEAK)
-MANY = Determiner("many", with_endings("viel", STRONG_ENDINGS), STRONG)
-SOME = Determiner("some", with_endings("einig", STRONG_ENDINGS), STRONG)
+MANY = Determiner("many", with_endings("viel", STRONG_ENDINGS), STRONG, quantity=True)
+SOME = Determiner("some", with_endings("einig", STRONG_ENDINGS), STRONG, quantity=True)
 BOTH = Determiner("both", with_endings("beid", STRONG_ENDINGS), WEAK)
 WHICH = Determiner("which", with_endings("welch", STRONG_ENDINGS), WEAK)
 NONE = Determiner("", EMPTY, STRONG, indefinite=True)
 
-ENGLISH_POSSESSIVES = ("my", "your", "his", "our", "your", "their")
 POSSESSIVES = {
     name: Determiner(name, with_endings(stem, EIN_ENDINGS), MIXED)
     for name, stem in zip(
         ("my", "your", "his", "her", "our", "their"), ("mein", "dein", "sein", "ihr", "unser", "ihr"), strict=True
     )
 }
-FORMAL_YOUR = Determiner("your", with_endings("Ihr", EIN_ENDINGS), MIXED)
-PLURAL_YOUR = Determiner("your", with_endings("euer", EIN_ENDINGS), MIXED)
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
     """A noun phrase in both languages.
 
-    person: 0–5 as in a conjugation table, for both languages (formal "you" is SIE). column: gender or plural, as in
-    the article tables. `kein` gives the German forms under negation, if the phrase is indefinite. `heavy` phrases have
-    something after the noun.
+    person: 0 to 5 as in a conjugation table, for both languages (formal "you" is SIE). column: gender or plural, as in
+    the article tables. `kein` gives the German forms under negation, if the phrase is indefinite. A `quantity` (three,
+    many, some) is no definite object either. `heavy` phrases have something after the noun.
     """
 
     english: str
@@ -94,6 +92,7 @@ class Phrase:
     pronoun: bool = False
     definite_article: bool = False
     kein: Callable[[int], str] | None = None
+    quantity: bool = False
     heavy: bool = False
     formal: bool = False
 
@@ -186,12 +185,12 @@ _ENGLISH_NUMERALS = ENGLISH_NUMBERS.split(), ENGLISH_TENS.split()
 
 
 def number_words(number: int) -> tuple[str, str]:
-    """2–99 in English and German words."""
+    """2 to 99 in English and German words."""
     return english.number_word(number, *_ENGLISH_NUMERALS), inflection.number_word(number, *_NUMERALS)
 
 
 def _numeral(english_word: str, german_word: str) -> Determiner:
-    return Determiner(english_word, ((german_word,) * 4,) * 4, STRONG)
+    return Determiner(english_word, ((german_word,) * 4,) * 4, STRONG, quantity=True)
 
 
 NUMERALS = Weighted(
@@ -230,6 +229,7 @@ def build(
         noun=noun,
         definite_article=determiner.definite_article,
         kein=_declension(NO, stems, forms, column, tail[1]) if determiner.indefinite else None,
+        quantity=determiner.quantity,
         heavy=bool(tail[0]),
     )
 
@@ -256,6 +256,10 @@ _OWNERS = Weighted(list(POSSESSIVES.values()), [10, 4, 8, 8, 5, 4])
 _OWNED = frozenset(("relative", "clothing", "small", "text", "toy", "car", "device", "room", "idea", "body"))
 # Of these a person has one.
 _ONE_EACH = frozenset(("mother", "father", "husband", "wife", "boss", "grandmother", "grandfather"))
+_SPOUSES = {
+    "husband": [POSSESSIVES[name] for name in ("my", "your", "her")],
+    "wife": [POSSESSIVES[name] for name in ("my", "your", "his")],
+}
 _RELATIVE_PLURALS = Weighted([THE, THESE, ALL, SOME], [60, 12, 12, 8])
 
 
@@ -275,8 +279,9 @@ def determiner_for(dice: Dice, noun: Noun) -> tuple[Determiner, bool]:
     owned = 0.8 if related else 0.2 if noun.kind in _OWNED else 0.0
     plural = may_be_plural(noun) and dice.chance(0.22)
     if owned and dice.chance(owned):
-        name = dice.chance(0.2)
-        return dice.pick(NAME_POSSESSIVES) if name else dice.pick(_OWNERS), plural
+        if noun.english in _SPOUSES:
+            return dice.among(_SPOUSES[noun.english]), False
+        return dice.pick(NAME_POSSESSIVES if dice.chance(0.2) else _OWNERS), plural
     if plural and dice.chance(0.17):
         return dice.pick(NUMERALS) if dice.chance(0.8) else dice.among(DIGITS), True
     if plural and related:
@@ -318,7 +323,7 @@ def noun_phrase(dice: Dice, noun: Noun, *, plain: bool = False, described: bool 
     return build(determiner, noun, plural=plural, adjectives=adjectives, tail=tail)
 
 
-_MATERIAL_KINDS = frozenset(("surface", "container", "toy", "small", "upright"))
+_MATERIAL_KINDS = frozenset(("surface", "container", "toy", "upright"))
 
 
 def _noun_tail(dice: Dice, noun: Noun) -> Tail:

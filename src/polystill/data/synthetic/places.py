@@ -59,7 +59,7 @@ _PLACE_DETERMINERS = Weighted([THE, A, POSSESSIVES["my"], POSSESSIVES["his"], PO
 
 def _place(dice: Dice, kinds: tuple[str, ...]) -> Phrase:
     noun = dice.pick(lex.nouns(kinds))
-    determiner = dice.pick(_PLACE_DETERMINERS) if noun.kind in ("room", "venue", "professional") else THE
+    determiner = dice.pick(_PLACE_DETERMINERS) if noun.kind == "room" else THE
     return build(determiner, noun, adjectives=attributes(dice, noun, A if determiner is THE else determiner))
 
 

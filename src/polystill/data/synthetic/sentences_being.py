@@ -36,7 +36,7 @@ def being(dice: Dice, subject: Phrase, noun: Noun, tense: str) -> Clause:
     degree, grad = dice.pick(lex.DEGREE_ADVERBS) if adjective.superlative and dice.chance(0.45) else ("", "")
     if degree == "too" and adjective.german not in _EXCESSIVE:
         degree, grad = "very", "sehr"
-    if dice.chance(0.12):
+    if dice.chance(0.12) and not subject.english.lower().startswith(filling.QUANTIFIED):
         clause.negated = clause.english_not = True
     if adjective.superlative is None and tense == "perfect":
         clause.tense = "past"
@@ -45,7 +45,7 @@ def being(dice: Dice, subject: Phrase, noun: Noun, tense: str) -> Clause:
     return clause
 
 
-_MOOD_NAMES = ("tired", "happy", "ill", "sad", "hungry", "angry", "nervous", "thirsty", "curious", "jealous", "drunk")
+_MOOD_NAMES = ("tired", "happy", "ill", "sad", "hungry", "angry", "nervous", "thirsty", "curious", "jealous")
 _MOODS = Weighted([adjective for adjective in lex.ALL_ADJECTIVES if adjective.english in _MOOD_NAMES])
 _EXCESSIVE = frozenset(
     [

@@ -37,7 +37,7 @@ def clause_in(dice: Dice, tense: str, *, acting: bool = False) -> Clause:
     """A clause of any person's verb in a given tense; of a verb of doing if `acting` or if the tense asks for it."""
     acting = acting or tense not in ("past", "present")
     choices = filling.VOLITIONAL_VERBS if acting else filling.PERSON_VERBS
-    verb = dice.pick(choices)
+    verb = filling.pick_verb(dice, choices, tense)
     subject = subject_for(dice, verb.subjects, pronoun=0.25, name=0.2)
     return clause_with(
         dice,
@@ -64,16 +64,16 @@ def _second(dice: Dice, first: Clause, tense: str, *, states: bool = True) -> Cl
             if states and (noun is None or filling.is_person(noun)) and dice.chance(0.3):
                 return being(dice, again, noun or _SOMEONE, _state_tense(tense))
             clause = clause_about(dice, again, tense, noun=noun, acting=not states)
-            if clause.verb is not first.verb:
+            if clause.verb.english != first.verb.english:
                 return clause
     choices = filling.PERSON_VERBS if states else filling.VOLITIONAL_VERBS
-    verb = dice.pick(choices)
-    while verb is first.verb:
-        verb = dice.pick(choices)
+    verb = filling.pick_verb(dice, choices, tense, avoid=first.verb)
     other = subject_for(dice, ("person",))
     if other.pronoun and other.person == ER:
         other = dice.pick(FIRST_NAMES)
-    return clause_with(dice, verb, other, filling.suitable(tense, verb, other), light=True, negation=0.1)
+    return clause_with(
+        dice, verb, other, filling.suitable(tense, verb, other), light=True, negation=0.1 if states else 0.0
+    )
 
 
 def _state_tense(tense: str) -> str:
@@ -102,7 +102,7 @@ def subordinate(dice: Dice) -> Sentence:
 
 
 # Conjunction: English, German, pairs of tenses (main clause, subordinate clause).
-_SAME = (("past", "past"), ("past", "past"), ("present", "present"), ("progressive", "present"), ("perfect", "present"))
+_SAME = (("past", "past"), ("past", "past"), ("present", "present"), ("progressive", "present"), ("perfect", "past"))
 _CONJUNCTIONS: Weighted[tuple[str, str, tuple[tuple[str, str], ...]]] = Weighted(
     [
         (

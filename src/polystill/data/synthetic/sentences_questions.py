@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from polystill.data.synthetic import filling
@@ -20,7 +22,7 @@ from polystill.data.synthetic.clauses import (
     german_verb_first,
 )
 from polystill.data.synthetic.filling import clause_with, subject_for
-from polystill.data.synthetic.inflection import ER, NOMINATIVE
+from polystill.data.synthetic.inflection import EIN_ENDINGS, ER, NOMINATIVE, with_endings
 from polystill.data.synthetic.phrases import (
     FIRST_NAMES,
     TITLED_NAMES,
@@ -37,16 +39,21 @@ from polystill.data.synthetic.words import Verb
 
 def yes_no_question(dice: Dice) -> Sentence:
     """Does the man know Berlin? With an address: Mr Weber, do you …?: Herr Weber, kennen Sie …?"""
-    name, subject = ("", ""), None
     if dice.chance(0.35):
-        name, subject = _address(dice)
+        return _addressed(dice, _question_to)
     verb = dice.pick(filling.PERSON_VERBS)
-    subject = subject or _asked_about(dice, verb)
+    return _question(dice, verb, _asked_about(dice, verb))
+
+
+def _question_to(dice: Dice, subject: Phrase) -> Sentence:
+    return _question(dice, dice.pick(filling.PERSON_VERBS), subject)
+
+
+def _question(dice: Dice, verb: Verb, subject: Phrase) -> Sentence:
     clause = clause_with(dice, verb, subject, _question_tense(dice, verb, subject), negation=0.08)
     if dice.chance(0.35):
         clause.time = filling.time_for(dice, clause.tense, verb)
-    prefix, vorsatz = (f"{name[0]}, ", f"{name[1]}, ") if name[0] else ("", "")
-    return prefix + english_question(clause), vorsatz + german_verb_first(clause), "?"
+    return english_question(clause), german_verb_first(clause), "?"
 
 
 def _asked_about(dice: Dice, verb: Verb) -> Phrase:
@@ -137,8 +144,29 @@ _OBJECT_VERBS = lex.verbs_where(
 
 def request(dice: Dice) -> Sentence:
     """Anna, please open the door: Anna, öffne bitte die Tür; Mr Weber, please …: … Sie."""
+    return _addressed(dice, _request_to)
+
+
+def _request_to(dice: Dice, subject: Phrase) -> Sentence:
+    clause = clause_with(dice, dice.pick(filling.VOLITIONAL_VERBS), subject, "present", negation=0.0, light=True)
+    return f"please {english_infinitive(clause)}", german_imperative(clause), "."
+
+
+def _addressed(dice: Dice, say: Callable[[Dice, Phrase], Sentence]) -> Sentence:
+    """What is said to someone, after their name: with "your" as they are addressed, and no further "you"."""
     (name, anrede), subject = _address(dice)
-    verb = dice.pick(filling.VOLITIONAL_VERBS)
-    clause = clause_with(dice, verb, subject, "present", negation=0.0, light=True)
-    please = f"{name}, please {english_infinitive(clause)}"
-    return please, f"{anrede}, {german_imperative(clause)}", "."
+    english, german, mark = say(dice, subject)
+    while subject is not YOU and len(_YOU.findall(english)) > (mark == "?"):
+        english, german, mark = say(dice, subject)
+    your = {YOU.german(0): {}, YOU_PLURAL.german(0): _EUER, YOU_FORMAL.german(0): _IHR}[subject.german(0)]
+    german = " ".join(your.get(word, word) for word in german.split(" "))
+    return f"{name}, {english}", f"{anrede}, {german}", mark
+
+
+def _instead_of_dein(stem: str) -> dict[str, str]:
+    forms = zip(with_endings("dein", EIN_ENDINGS), with_endings(stem, EIN_ENDINGS), strict=True)
+    return {dein: other for row in forms for dein, other in zip(*row, strict=True)}
+
+
+_YOU = re.compile(r"\byou\b")
+_EUER, _IHR = _instead_of_dein("euer"), _instead_of_dein("Ihr")
