@@ -105,6 +105,7 @@ def counting_recipe(counting_data: Path) -> dict[str, Any]:
             "validation": text("validation"),
             "test": {"counting": text("test")},
             "tokenizer": {"vocabulary_size": 45},
+            "max_tokens": 64,
         },
         "model": {
             "encoder_layers": 2,

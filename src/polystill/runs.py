@@ -194,10 +194,6 @@ class Run:
     def logs(self) -> Path:
         return self.folder / "logs"
 
-    @property
-    def hypotheses(self) -> Path:
-        return self.folder / "hypotheses"
-
     @classmethod
     def start(cls, folder: Path, recipe: Recipe) -> Run:
         """Create a run in `folder`, or continue the one that is there; holds the folder's lock until `close`.

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,23 +144,3 @@ def test_evaluate_again_gives_the_same_figures(polystill: Any, own_run: Path) ->
     assert sorted(figures) == sorted(
         (row["model_id"], row["beam"], row["bleu"], row["chrf"]) for row in rows_of(own_run)
     )
-
-
-def test_two_processes_train_one_run(tiny_recipe: Path, tmp_path: Path) -> None:
-    """torchrun -m polystill: the first rank prepares and evaluates, both train."""
-    folder = tmp_path / "run"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "polystill"]
-    arguments = ["run", str(tiny_recipe), "--out", str(folder), "--set", "evaluation.students=[e1d1]"]
-    done = subprocess.run(
-        [*launch, *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert finished(folder)[-1] == "evaluation"
-    assert done.stdout.count("Next:") == 1
-    cost = json.loads((folder / "results.json").read_text())["cost"]
-    assert cost["training.mutual"]["processes"] == 2
