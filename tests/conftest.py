@@ -72,8 +72,8 @@ def counting_pairs(count: int, seed: int) -> list[tuple[str, str]]:
     """A toy language that small networks learn: digits in words, to be said in the other language and in reverse."""
     import random
 
-    english = "zero one two three four five six seven eight nine".split()
-    german = "null eins zwei drei vier fünf sechs sieben acht neun".split()
+    english = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    german = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
     generator = random.Random(seed)
     rows = [[generator.randrange(10) for _ in range(generator.randint(2, 8))] for _ in range(count)]
     return [(" ".join(english[i] for i in row), " ".join(german[i] for i in reversed(row))) for row in rows]

@@ -34,7 +34,7 @@ class _Strict(BaseModel):
 class TextSource(_Strict):
     """Two files with one sentence a line; plain, .gz or .zst."""
 
-    kind: Literal["text"] = "text"
+    kind: Literal["text"]
     source: str
     target: str
 
@@ -379,6 +379,11 @@ def _explain(detail: Any, origin: str) -> str:
     field = ".".join(place) or "recipe"
     if detail["type"] == "extra_forbidden":
         return f"{origin}: unknown key {field!r}{nearest(place[-1], _known_keys())}"
+    if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        given = detail.get("ctx", {}).get("tag", "")
+        hint = nearest(given, sorted(_SOURCE_KINDS)) if given else ""
+        what = f"unknown kind {given!r}{hint}" if given else "the key 'kind' is missing"
+        return f"{origin}: {field}: {what}; there are: {' '.join(sorted(_SOURCE_KINDS))}"
     message = detail["msg"].removeprefix("Value error, ")
     given = detail.get("input")
     shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""

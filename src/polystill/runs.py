@@ -360,8 +360,8 @@ class Run:
         common = {"run_id": self.run_id, "seed": self.recipe.seed, "hardware": now["hardware"]["summary"]}
         if "commit" in now:
             common["commit"] = now["commit"]
-        merged = {_row_key(row): row for row in results["rows"]}
-        merged.update({_row_key(row): {**common, **row} for row in rows})
+        merged = {row_key(row): row for row in results["rows"]}
+        merged.update({row_key(row): {**common, **row} for row in rows})
         self._write_results({**results, "rows": list(merged.values()), "provenance": now})
 
     def add_cost(self, stage: str, cost: dict[str, Any]) -> None:
@@ -389,7 +389,8 @@ class Run:
         write_atomic(self.folder / "recipe.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def _row_key(row: dict[str, Any]) -> tuple[Any, ...]:
+def row_key(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What identifies a row of RUN/results.json."""
     return tuple(row.get(key) for key in _ROW_KEY)
 
 

@@ -61,8 +61,8 @@ def open_translator(
             from polystill.export import export_student
 
             converted = Path(temporary) / "ctranslate2"
-            export_student(folder, converted, "ctranslate2")
-            yield _ctranslate2(converted, precision, threads)
+            export_student(folder, converted, "ctranslate2", None if precision == "default" else precision)
+            yield _ctranslate2(converted, "default", threads)
         else:
             yield _torch(folder, precision, threads)
 

@@ -1,4 +1,4 @@
-"""Our Transformer against transformers.MarianMTModel: the same logits for every student, both ways, and OPUS-MT's layout."""
+"""Our Transformer against transformers.MarianMTModel: equal logits for every student, both ways; OPUS-MT's layout."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def test_an_extracted_student_loads_with_the_auto_classes(make_model: Any, count
     assert (marian.config.encoder_layers, marian.config.decoder_layers) == (2, 1)
     auto = AutoTokenizer.from_pretrained(tmp_path / "student")
     ids = auto(ENGLISH, return_tensors="pt", padding=True)
-    assert [[i for i in row if i != tokenizer.pad_id] for row in ids.input_ids.tolist()] == tokenizer.encode_source(ENGLISH)
+    rows = [[i for i in row if i != tokenizer.pad_id] for row in ids.input_ids.tolist()]
+    assert rows == tokenizer.encode_source(ENGLISH)
     target = torch.tensor([[tokenizer.pad_id, 5, 6], [tokenizer.pad_id, 7, 8]])
     with torch.no_grad():
         theirs = marian(**ids, decoder_input_ids=target).logits

@@ -50,12 +50,13 @@ with Run.start(sys.argv[1], load_recipe(sys.argv[2])) as run:
 
 @pytest.fixture
 def train(tmp_path: Path) -> Callable[..., int]:
-    def run(folder: str, recipe: dict[str, Any], kind: str = "never", moment: int = 0) -> int:
+    def run(folder: str, recipe: dict[str, Any], kind: str = "never", moment: int = 0, says: str = "") -> int:
         path = tmp_path / "recipe.yaml"
         path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
         command = [sys.executable, "-c", _TRAIN, str(tmp_path / folder), str(path), kind, str(moment)]
         done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        assert says in done.stderr
         return done.returncode
 
     return run
@@ -78,3 +79,15 @@ def test_weights_are_those_of_an_undisturbed_run(
     whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "killed"))
     assert whole.read_bytes() == again.read_bytes()
     assert not [path for path in (tmp_path / "killed").rglob("*") if ".tmp-" in path.name]
+
+
+def test_a_truncated_checkpoint_is_passed_over(
+    counting_recipe: dict[str, Any], train: Callable[..., int], tmp_path: Path
+) -> None:
+    assert train("whole", counting_recipe) == 0
+    assert train("damaged", counting_recipe, "update", 11) != 0  # states of updates 4 and 8 are there
+    newest = tmp_path / "damaged" / "checkpoints" / "distillation" / "state-00000008.pt"
+    newest.write_bytes(newest.read_bytes()[:5000])
+    assert train("damaged", counting_recipe, says=f"{newest}: damaged checkpoint, passed over") == 0
+    whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "damaged"))
+    assert whole.read_bytes() == again.read_bytes()

@@ -136,11 +136,11 @@ def test_missing_and_damaged_files(family: tuple[Path, Transformer], tmp_path: P
     with pytest.raises(UserError, match="not a readable safetensors file"):
         load_model(folder)
     weights.unlink()
-    with pytest.raises(UserError, match="model.safetensors: no such file$"):
+    with pytest.raises(UserError, match=r"model.safetensors: no such file$"):
         load_model(folder)
     (folder / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(UserError, match="never unpickles"):
         load_model(folder)
     (folder / "config.json").write_text("{")
-    with pytest.raises(UserError, match="config.json: not readable as JSON"):
+    with pytest.raises(UserError, match=r"config.json: not readable as JSON"):
         load_model(folder)

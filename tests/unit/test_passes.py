@@ -31,7 +31,7 @@ def test_exact_plan_gives_every_network_passes_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("make_plan", [shared_plan, exact_plan])
-def test_every_pair_of_the_published_space_is_read_at_its_own_depths(make_plan) -> None:  # type: ignore[no-untyped-def]
+def test_every_pair_of_the_published_space_is_read_at_its_own_depths(make_plan) -> None:
     for a, b in product(SPACE, SPACE):
         networks = [TEACHER, a, b]
         plan = make_plan(networks)

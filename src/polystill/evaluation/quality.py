@@ -14,7 +14,7 @@ from polystill.decoding.contract import DecodingOptions, Translator
 from polystill.decoding.ctranslate2 import INFO, CTranslate2Translator, available_cores, check_precision, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError, nearest
-from polystill.runs import Run, write_atomic
+from polystill.runs import Run, row_key, write_atomic
 from polystill.students import Student
 
 if TYPE_CHECKING:
@@ -99,11 +99,6 @@ def evaluate_students(
                     _log.info("%s %s beam %d: BLEU %.2f, chrF %.2f", student, test_set, beam, row["bleu"], row["chrf"])
                 rows.append(row)
     return rows
-
-
-def row_key(row: Row) -> tuple[Any, ...]:
-    """What identifies a row of RUN/results.json."""
-    return tuple(row.get(name) for name in ("model_id", "test_set", "engine", "precision", "beam"))
 
 
 def _test_sets(run: Run, wanted: Sequence[str] | None) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from polystill.data.tokenizer import Tokenizer
@@ -129,7 +129,7 @@ def _layers(student: Student) -> tuple[int, int]:
 
 
 def _write(folder: Path, state: dict[str, Tensor], config: TransformerConfig, student: Student) -> None:
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))  # save_file would make it private (0600)
     _write_json(folder / "config.json", marian_config(config, *_layers(student)))
     _write_json(folder / "generation_config.json", generation_config(config))
 

@@ -235,8 +235,9 @@ class StageTrainer:
         t.accelerator.wait_for_everyone()  # the first rank writes what all read
         if not state.best_update:
             raise UserError(
-                f"stage {self.stage.name}: no validation gave a finite cross-entropy ({state.skipped} of {state.update} "
-                "updates were skipped); lower training.learning_rate or set training.clip_norm"
+                f"stage {self.stage.name}: no validation gave a finite cross-entropy "
+                f"({state.skipped} of {state.update} updates were skipped); "
+                "lower training.learning_rate or set training.clip_norm"
             )
         final, chosen = self.checkpoints.load_best(), f"update {state.best_update}"
         average = self.checkpoints.average_weights() if self.training.average_last > 1 else None
