@@ -23,7 +23,7 @@ def read(source, folder: Path) -> list[RawPair]:
 def text(folder: Path, source: bytes, target: bytes) -> TextSource:
     (folder / "a.en").write_bytes(source)
     (folder / "a.de").write_bytes(target)
-    return TextSource(source="a.en", target="a.de")
+    return TextSource(kind="text", source="a.en", target="a.de")
 
 
 def error_of(source, folder: Path) -> str:
@@ -133,7 +133,10 @@ def test_a_missing_file(tmp_path: Path, name: str) -> None:
 
 def test_a_folder_is_no_text_file(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
-    assert error_of(TextSource(source="x", target="x"), tmp_path) == f"{tmp_path}/x: a folder; expected a text file"
+    assert (
+        error_of(TextSource(kind="text", source="x", target="x"), tmp_path)
+        == f"{tmp_path}/x: a folder; expected a text file"
+    )
 
 
 def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +156,7 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_absolute_paths_win_over_the_folder(tmp_path: Path) -> None:
     text(tmp_path, b"a\n", b"b\n")
-    source = TextSource(source=str(tmp_path / "a.en"), target=str(tmp_path / "a.de"))
+    source = TextSource(kind="text", source=str(tmp_path / "a.en"), target=str(tmp_path / "a.de"))
     assert read(source, Path("/nowhere")) == [("a", "b")]
     assert describe(source, Path("/nowhere")) == str(tmp_path / "a.en")
 
