@@ -40,7 +40,7 @@ PAIRS = [(line, line.upper()) for line in CONTENT.decode().split("\n")[:-1]]
 COMPRESS = {
     "plain": lambda data: data,
     "gzip": gzip.compress,
-    "gzip members": lambda data: gzip.compress(data[:5]) + gzip.compress(data[5:]),
+    "gzip members": lambda data: gzip.compress(data[:5], mtime=0) + gzip.compress(data[5:], mtime=0),
     "zstd": zstandard.compress,
     "zstd frames": lambda data: zstandard.compress(data[:5]) + zstandard.compress(data[5:]),
 }
@@ -71,7 +71,7 @@ def test_invalid_utf8_marks_its_side_alone(tmp_path: Path) -> None:
 def test_lines_across_blocks_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "_BLOCK", 16)
     lines = ["ä" * i for i in range(60)]
-    source = text(tmp_path, "\n".join(lines).encode(), gzip.compress("\r\n".join(lines).encode()))
+    source = text(tmp_path, "\n".join(lines).encode(), gzip.compress("\r\n".join(lines).encode(), mtime=0))
     assert read(source, tmp_path) == [(line, line) for line in lines]
 
 
@@ -90,7 +90,11 @@ def test_sides_of_unequal_length_name_the_first_file_and_both_counts(tmp_path: P
     )
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b""), zstandard.compress(b""), b"\xef\xbb\xbf"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", gzip.compress(b"", mtime=0), zstandard.compress(b""), b"\xef\xbb\xbf"],
+    ids=["nothing", "gzip", "zstd", "byte order mark"],
+)
 def test_an_empty_corpus(tmp_path: Path, content: bytes) -> None:
     assert error_of(text(tmp_path, content, content), tmp_path) == (
         f"{tmp_path}/a.en: empty corpus, not one sentence pair"
@@ -101,12 +105,12 @@ def test_an_empty_corpus(tmp_path: Path, content: bytes) -> None:
     ("content", "message"),
     [
         (b"\x7fELF\0\0\0", "a binary file; expected UTF-8 text, plain, gzip or zstd"),
-        (gzip.compress(b"PK\x03\x04\0"), "a binary file; expected UTF-8 text, plain, gzip or zstd"),
+        (gzip.compress(b"PK\x03\x04\0", mtime=0), "a binary file; expected UTF-8 text, plain, gzip or zstd"),
         ("a\nb\n".encode("utf-16"), "UTF-16 text; expected UTF-8 (`iconv -f utf-16 -t utf-8` converts it)"),
-        (gzip.compress(CONTENT * 50)[:-12], "gzip file cut short; it ends in the middle of its data"),
-        (gzip.compress(CONTENT)[:15], "gzip file cut short; it ends in the middle of its data"),
-        (gzip.compress(CONTENT)[:-8] + b"wrongsum", "damaged gzip file"),
-        (gzip.compress(CONTENT) + b"trailing", "damaged gzip file"),
+        (gzip.compress(CONTENT * 50, mtime=0)[:-12], "gzip file cut short; it ends in the middle of its data"),
+        (gzip.compress(CONTENT, mtime=0)[:15], "gzip file cut short; it ends in the middle of its data"),
+        (gzip.compress(CONTENT, mtime=0)[:-8] + b"wrongsum", "damaged gzip file"),
+        (gzip.compress(CONTENT, mtime=0) + b"trailing", "damaged gzip file"),
         (zstandard.compress(CONTENT)[:-3], "zstd file cut short; it ends in the middle of its data"),
         (zstandard.compress(CONTENT)[:4] + b"\xff" * 40, "damaged zstd file"),
     ],
