@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polystill.errors import UserError
-from polystill.runs import Run, atomic_folder
+from polystill.runs import Run
+from polystill.storage import atomic_folder
 
 if TYPE_CHECKING:
     from polystill.config import Recipe

@@ -1,12 +1,11 @@
-"""A run's folder: what is finished, atomic writes, resume, results and provenance.
+"""A run's folder: what is finished, resume, results.
 
     RUN/recipe.yaml    the resolved recipe; a folder is a run when it has one
     RUN/state.json     the run's identity and the record of each finished stage
     RUN/results.json   rows of measurements, cost of each stage, provenance
     RUN/data  RUN/checkpoints  RUN/logs  RUN/family  RUN/students  RUN/hypotheses
 
-Everything is written under a temporary name, flushed to the disk and renamed, so a process killed at any moment
-leaves the old content or the new one, never a part. Left-over temporaries are removed at the next start.
+Everything is written atomically (see `storage`); left-over temporaries are removed at the next start.
 """
 
 from __future__ import annotations
@@ -14,154 +13,18 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import secrets
-import shlex
-import shutil
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from polystill.errors import UserError
+from polystill.provenance import provenance
+from polystill.recipe_changes import can_be_added, recipe_differences, shown_value
+from polystill.storage import clear_left_overs, storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
-
-# --- atomic writes --------------------------------------------------------------------------------------------------
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
-_LEFT_OVER = re.compile(r"\.(?P<name>.+)\.(?P<kind>tmp|old)-[0-9a-f]{8}")
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn the storage errors that a user can mend into UserErrors that name the path.
-
-    Raises:
-        UserError: no space left (or a quota or file size limit), no permission, a read-only file system, or a file
-            where a folder is needed or the reverse, or a folder that is missing. Any other error passes unchanged.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        code = _error_code(error)
-        named = getattr(error, "filename", None)
-        where = named if isinstance(named, str) and f".{path.name}." not in named else str(path)
-        if code in _NO_SPACE:
-            raise UserError(f"{where}: cannot be written, no space left ({os.strerror(code)})") from error
-        if code in _NO_PERMISSION:
-            raise UserError(f"{where}: no permission ({os.strerror(code)})") from error
-        if code in (errno.ENOTDIR, errno.EEXIST):
-            raise UserError(f"{where}: is a file where a folder is needed ({os.strerror(code)})") from error
-        if code in (errno.ENOENT, errno.EISDIR):
-            raise UserError(f"{where}: {os.strerror(code).lower()}") from error
-        raise
-
-
-def _error_code(error: Exception) -> int:
-    """The system's error number, or 0; libraries in other languages (safetensors) only give its text."""
-    if isinstance(error, OSError) and error.errno:
-        return error.errno
-    text = str(error)
-    return next((code for code in (*_NO_SPACE, *_NO_PERMISSION) if os.strerror(code) in text), 0)
-
-
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Replace the file `path` by `content` (text as UTF-8) in one step; its folder must exist.
-
-    Raises:
-        UserError: no space left, or no permission; the old file is as it was.
-    """
-    path = Path(path)
-    temporary = _sibling(path, "tmp")
-    try:
-        with storage_errors(path):
-            with temporary.open("xb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Fill a folder that appears at `path` whole or not at all.
-
-    Yields a temporary sibling. When the block ends well, its files are flushed to the disk and it takes the place
-    of `path`; when the block raises, it is removed and `path` stays as it was. An existing folder is first moved
-    aside: killed between the two renames, the next start of the run moves it back.
-
-    Raises:
-        UserError: no space left, or no permission, here or in the block.
-    """
-    path = Path(path)
-    temporary = _sibling(path, "tmp")
-    aside = _sibling(path, "old")
-    try:
-        with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.mkdir()
-            yield temporary
-            _sync_tree(temporary)
-            if path.exists():
-                path.rename(aside)
-            temporary.rename(path)
-            _sync_folder(path.parent)
-    finally:
-        if aside.exists() and not path.exists():
-            aside.rename(path)
-        for left_over in (temporary, aside):
-            shutil.rmtree(left_over, ignore_errors=True)
-
-
-def _sibling(path: Path, kind: str) -> Path:
-    return path.with_name(f".{path.name}.{kind}-{secrets.token_hex(4)}")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_tree(folder: Path) -> None:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with (Path(parent) / name).open("rb") as file:
-                os.fsync(file.fileno())
-        _sync_folder(Path(parent))
-
-
-def _clear_left_overs(folder: Path) -> None:
-    """Finish or undo what killed processes left: move folders back that were aside, remove temporaries."""
-    for parent, folders, names in os.walk(folder):
-        left_overs = [name for name in (*folders, *names) if _LEFT_OVER.fullmatch(name)]
-        folders[:] = [name for name in folders if name not in left_overs]
-        for name in left_overs:
-            match = _LEFT_OVER.fullmatch(name)
-            assert match is not None
-            path, target = Path(parent) / name, Path(parent) / match["name"]
-            if match["kind"] == "old" and not target.exists():
-                path.rename(target)
-            elif path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
-
-# --- a run ----------------------------------------------------------------------------------------------------------
 
 _ROW_KEY = ("model_id", "test_set", "engine", "precision", "beam")
 
@@ -217,7 +80,7 @@ class Run:
             lock = _lock(folder)
         try:
             with storage_errors(folder):
-                _clear_left_overs(folder)
+                clear_left_overs(folder)
             if (folder / "recipe.yaml").is_file():
                 return cls._continue(folder, recipe, lock)
             return cls._create(folder, recipe, lock)
@@ -270,10 +133,10 @@ class Run:
         run = cls(folder, recipe, lock)
         run._state()  # Damaged files are found before anything is done.
         run.results()
-        changes = _differences(before, recipe)
-        refused = [change for change in changes if not _can_be_added(change, before, recipe)]
+        changes = recipe_differences(before, recipe)
+        refused = [change for change in changes if not can_be_added(change, before, recipe)]
         if refused:
-            lines = "\n".join(f"  {key}: was {_shown(old)}, now {_shown(new)}" for key, old, new in refused)
+            lines = "\n".join(f"  {key}: was {shown_value(old)}, now {shown_value(new)}" for key, old, new in refused)
             raise UserError(
                 f"{folder}: this run was started with another recipe:\n{lines}\n"
                 "use the old values or another folder; to a run that has begun one can add test sets (data.test), "
@@ -436,133 +299,3 @@ def _read_json(path: Path, expected: dict[str, type]) -> dict[str, Any]:
             raise UserError(f"{path}: damaged (no valid {key!r} in it); restore it from a copy, or start a new run")
     result: dict[str, Any] = values
     return result
-
-
-# --- recipes that differ ----------------------------------------------------------------------------------------------
-
-_MISSING = object()
-Change = tuple[str, Any, Any]
-"""A dotted key, its old value and its new one; `_MISSING` where it is absent."""
-
-
-def _differences(before: Recipe, after: Recipe) -> list[Change]:
-    old, new = (dict(_flatten(recipe.model_dump(mode="json"))) for recipe in (before, after))
-    keys = [*old, *(key for key in new if key not in old)]
-    pairs = [(key, old.get(key, _MISSING), new.get(key, _MISSING)) for key in keys]
-    return [change for change in pairs if change[1] != change[2]]
-
-
-def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Pairs of dotted key and value; lists of plain values count as one value."""
-    if isinstance(value, dict):
-        items = [(str(key), child) for key, child in value.items()]
-    elif isinstance(value, list) and any(isinstance(child, dict) for child in value):
-        items = [(str(index), child) for index, child in enumerate(value)]
-    else:
-        yield prefix.rstrip("."), value
-        return
-    for key, child in items:
-        yield from _flatten(child, f"{prefix}{key}.")
-
-
-def _can_be_added(change: Change, before: Recipe, after: Recipe) -> bool:
-    key, old, new = change
-    if key.startswith("evaluation."):
-        return True
-    if key.startswith("data.test."):
-        return all(after.data.test.get(name) == source for name, source in before.data.test.items())
-    last = len(before.stages) - 1
-    longer = key == f"stages.{last}.updates" and len(after.stages) == len(before.stages) and new > old
-    return longer and before.training.schedule != "cosine"
-
-
-def _shown(value: Any) -> str:
-    return "absent" if value is _MISSING else json.dumps(value, ensure_ascii=False)
-
-
-# --- provenance -------------------------------------------------------------------------------------------------------
-
-_PACKAGES = (
-    *("polystill", "torch", "transformers", "accelerate", "ctranslate2"),
-    *("sentencepiece", "sacrebleu", "datasets", "numpy"),
-)
-
-
-def provenance() -> dict[str, Any]:
-    """How results were obtained: versions, commit (of a source checkout), hardware and command line."""
-    import platform
-
-    from polystill import __version__
-
-    found = {
-        "versions": {"python": platform.python_version(), **_versions(), "polystill": __version__},
-        "hardware": _hardware(),
-        "command": shlex.join(["polystill", *sys.argv[1:]]),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-    commit = _commit()
-    return {**found, "commit": commit} if commit else found
-
-
-@cache
-def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-@cache
-def _commit() -> str | None:
-    """The commit of the checkout that this code runs from, "-dirty" added where files differ from it."""
-    import subprocess
-
-    here = Path(__file__).resolve()
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(here.parent), *arguments], capture_output=True, text=True, check=False, timeout=20
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    if git("ls-files", "--error-unmatch", here.name) is None:
-        return None
-    commit = git("rev-parse", "HEAD")
-    return f"{commit}-dirty" if commit and git("status", "--porcelain", "--", ".") else commit
-
-
-def _hardware() -> dict[str, Any]:
-    """CPU model, cores this process may use, memory in bytes, GPU (where torch is loaded), and a one-line summary."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found: dict[str, Any] = {"cpu": _cpu_model(), "cores": cores}
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found["memory_bytes"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    parts = [found["cpu"], f"{cores} cores"]
-    if "memory_bytes" in found:
-        parts.append(f"{found['memory_bytes'] / 2**30:.0f} GiB")
-    if "gpu" in found:
-        parts.append(found["gpu"])
-    return {**found, "summary": ", ".join(parts)}
-
-
-@cache
-def _cpu_model() -> str:
-    import platform
-
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        text = ""
-    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return match[1].strip() if match else platform.processor() or platform.machine()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from polystill.decoding.ctranslate2 import CTranslate2Translator, check_precision
 from polystill.errors import UserError
 from polystill.extras import need_packages
-from polystill.runs import storage_errors
+from polystill.storage import storage_errors
 
 if TYPE_CHECKING:
     from polystill.decoding.contract import DecodingOptions, Translator

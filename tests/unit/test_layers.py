@@ -21,6 +21,7 @@ LAYERS = [
     {"models"},
     {"data"},
     {"runs"},
+    {"storage", "provenance", "recipe_changes"},
     {"config"},
     {"students", "extras"},
     {"errors"},
@@ -28,7 +29,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
-CORE = ["cli/*", "errors", "extras", "students", "runs", "translation", "data/__init__", "data/tokenizer"]
+CORE = ["cli/*", "errors", "extras", "students", "runs", "storage", "translation", "data/__init__", "data/tokenizer"]
 CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 

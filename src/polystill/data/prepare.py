@@ -26,7 +26,7 @@ from polystill.data.corpus import SentencePair, describe, read_pairs
 from polystill.data.packing import PackedDataset, pack
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.errors import UserError
-from polystill.runs import storage_errors, write_atomic
+from polystill.storage import storage_errors, write_atomic
 
 _BLOCK_PAIRS = 20_000
 _PROGRESS_PAIRS = 1_000_000

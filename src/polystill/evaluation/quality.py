@@ -14,7 +14,8 @@ from polystill.decoding.contract import DecodingOptions, Translator
 from polystill.decoding.ctranslate2 import INFO, CTranslate2Translator, available_cores, check_precision, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError, nearest
-from polystill.runs import Run, row_key, write_atomic
+from polystill.runs import Run, row_key
+from polystill.storage import write_atomic
 from polystill.students import Student
 
 if TYPE_CHECKING:

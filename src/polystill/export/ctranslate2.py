@@ -22,7 +22,7 @@ from polystill.errors import UserError, nearest
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.models.transformer import Transformer
-from polystill.runs import atomic_folder
+from polystill.storage import atomic_folder
 
 EXACT = 1e-3
 """Most that a token's log-probability may differ in float32, in nats."""

@@ -14,7 +14,7 @@ from polystill.errors import UserError
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
 from polystill.models.folder import WEIGHTS, load_model_with_tokenizer
 from polystill.models.transformer import Transformer
-from polystill.runs import atomic_folder
+from polystill.storage import atomic_folder
 
 LARGEST_DIFFERENCE = 1e-3
 """Most that a logit of MarianMTModel may differ from ours."""

@@ -25,7 +25,7 @@ from polystill.models.marian import (
     to_marian,
 )
 from polystill.models.transformer import Transformer, TransformerConfig
-from polystill.runs import atomic_folder
+from polystill.storage import atomic_folder
 from polystill.students import Student, StudentSpace
 
 WEIGHTS = "model.safetensors"

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from polystill.errors import UserError
-from polystill.runs import storage_errors, write_atomic
+from polystill.storage import storage_errors, write_atomic
 
 KEPT_STATES = 2
 

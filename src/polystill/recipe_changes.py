@@ -1,0 +1,49 @@
+"""How two recipes differ, and which changes a run that has begun can take up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polystill.config import Recipe
+
+_MISSING = object()
+Change = tuple[str, Any, Any]
+"""A dotted key, its old value and its new one; `_MISSING` where it is absent."""
+
+
+def recipe_differences(before: Recipe, after: Recipe) -> list[Change]:
+    old, new = (dict(_flatten(recipe.model_dump(mode="json"))) for recipe in (before, after))
+    keys = [*old, *(key for key in new if key not in old)]
+    pairs = [(key, old.get(key, _MISSING), new.get(key, _MISSING)) for key in keys]
+    return [change for change in pairs if change[1] != change[2]]
+
+
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Pairs of dotted key and value; lists of plain values count as one value."""
+    if isinstance(value, dict):
+        items = [(str(key), child) for key, child in value.items()]
+    elif isinstance(value, list) and any(isinstance(child, dict) for child in value):
+        items = [(str(index), child) for index, child in enumerate(value)]
+    else:
+        yield prefix.rstrip("."), value
+        return
+    for key, child in items:
+        yield from _flatten(child, f"{prefix}{key}.")
+
+
+def can_be_added(change: Change, before: Recipe, after: Recipe) -> bool:
+    key, old, new = change
+    if key.startswith("evaluation."):
+        return True
+    if key.startswith("data.test."):
+        return all(after.data.test.get(name) == source for name, source in before.data.test.items())
+    last = len(before.stages) - 1
+    longer = key == f"stages.{last}.updates" and len(after.stages) == len(before.stages) and new > old
+    return longer and before.training.schedule != "cosine"
+
+
+def shown_value(value: Any) -> str:
+    return "absent" if value is _MISSING else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,10 @@
+import json
+
+from polystill.provenance import provenance
+
+
+def test_provenance_can_be_written_as_json() -> None:
+    found = json.loads(json.dumps(provenance()))
+    assert found["hardware"]["cores"] >= 1
+    assert found["versions"]["ctranslate2"]
+    assert found["command"]

@@ -1,0 +1,86 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from polystill.errors import UserError
+from polystill.storage import atomic_folder, storage_errors, write_atomic
+
+
+def test_write_atomic_replaces_and_leaves_no_temporary(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_atomic(path, "first")
+    write_atomic(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(errno.ENOSPC, "no space left"), (errno.EROFS, "no permission"), (errno.EACCES, "no perm")]
+)
+def test_write_atomic_keeps_the_old_file_when_the_disk_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str
+) -> None:
+    path = tmp_path / "a.txt"
+    write_atomic(path, "old")
+
+    def refuse(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UserError, match=words) as caught:
+        write_atomic(path, "new")
+    assert str(path) in str(caught.value)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_storage_errors_understands_libraries_that_only_give_the_text(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no space left"), storage_errors(tmp_path / "weights"):
+        raise RuntimeError("SafetensorError: No space left on device (os error 28)")
+    with pytest.raises(ValueError, match="unrelated"), storage_errors(tmp_path):
+        raise ValueError("unrelated")
+
+
+def test_atomic_folder_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "result"
+    with atomic_folder(path) as temporary:
+        (temporary / "sub").mkdir()
+        (temporary / "sub" / "file").write_text("x")
+        assert not path.exists()
+    assert (path / "sub" / "file").read_text() == "x"
+    assert [p.name for p in path.parent.iterdir()] == ["result"]
+
+
+def test_atomic_folder_keeps_the_old_one_when_the_block_fails(tmp_path: Path) -> None:
+    path = tmp_path / "result"
+    with atomic_folder(path) as temporary:
+        (temporary / "file").write_text("old")
+    with pytest.raises(RuntimeError), atomic_folder(path) as temporary:
+        (temporary / "file").write_text("new")
+        raise RuntimeError
+    assert (path / "file").read_text() == "old"
+    with atomic_folder(path) as temporary:
+        (temporary / "other").write_text("new")
+    assert [p.name for p in path.iterdir()] == ["other"]
+    assert [p.name for p in tmp_path.iterdir()] == ["result"]
+
+
+def test_atomic_folder_restores_the_old_one_when_the_last_rename_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "result"
+    path.mkdir()
+    (path / "file").write_text("old")
+    rename = Path.rename
+
+    def fail_at_the_end(self: Path, target: Path) -> Path:
+        if ".tmp-" in self.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_end)
+    with pytest.raises(UserError, match="no space left"), atomic_folder(path):
+        pass
+    assert (path / "file").read_text() == "old"
