@@ -90,35 +90,49 @@ def evaluate_run(
 
 
 def compare_students(folder: Path, names: Sequence[str], test_set: str | None, beam: int | None) -> list[Row]:
-    """Paired bootstrap of the first student against the others, on the translations that the run has stored.
+    """Paired bootstrap of the first student against the others, on the translations that their runs have stored.
 
-    `test_set` is the recipe's first by default, `beam` its largest. Returns `evaluation.significance.compare`'s rows.
+    A name is a student of the run in `folder`, or `OTHER_RUN/student`. `test_set` is the recipe's first by default,
+    `beam` its largest. Returns `evaluation.significance.compare`'s rows.
 
     Raises:
-        UserError: the folder is no run, or a student was not evaluated there.
+        UserError: a folder is no run, a student was not evaluated there, or the runs' references differ.
     """
     from polystill.evaluation.significance import compare
 
     run = Run.open(folder)
-    need_family(run)
-    settings, known = run.recipe.evaluation, list(run.recipe.data.test)
+    known = list(run.recipe.data.test)
     if not known or test_set not in (None, *known):
         raise UserError(f"--test-set {test_set}: the run has {' '.join(known) or 'no test sets'}")
-    test_set, beam = test_set or known[0], beam or max(settings.beams)
-    rows = {
-        row["model"]: row
-        for row in run.results()["rows"]
-        if (row["test_set"], row["beam"]) == (test_set, beam)
-        and (row["engine"], row["precision"]) == (settings.engine, settings.precision)
-    }
+    test_set, beam = test_set or known[0], beam or max(run.recipe.evaluation.beams)
+    references = _references(run, test_set)
     systems = {}
-    for name in (family_space(run).get(name).name for name in names):
-        if name not in rows:
-            raise UserError(
-                f"{folder}: {name} was not evaluated on {test_set} with beam {beam}; there are: {' '.join(rows)}"
-            )
-        systems[name] = read_text(run.folder / rows[name]["hypotheses"])
-    return compare(systems, read_text(run.data / "test" / f"{test_set}.target.txt"), lowercase=settings.lowercase)
+    for name in names:
+        place, _, student = name.rpartition("/")
+        other = Run.open(Path(place)) if place else run
+        if place and (test_set not in other.recipe.data.test or _references(other, test_set) != references):
+            raise UserError(f"{place}: has not the same test set {test_set} as {folder}")
+        systems[name] = _stored_translations(other, student, test_set, beam)
+    return compare(systems, references, lowercase=run.recipe.evaluation.lowercase)
+
+
+def _references(run: Run, test_set: str) -> list[str]:
+    return read_text(run.data / "test" / f"{test_set}.target.txt")
+
+
+def _stored_translations(run: Run, name: str, test_set: str, beam: int) -> list[str]:
+    need_family(run)
+    settings, student = run.recipe.evaluation, family_space(run).get(name).name
+    wanted = (test_set, beam, settings.engine, settings.precision)
+    rows = [row for row in run.results()["rows"] if tuple(row[key] for key in _STORED_BY) == wanted]
+    for row in rows:
+        if row["model"] == student:
+            return read_text(run.folder / row["hypotheses"])
+    there = " ".join(row["model"] for row in rows) or "none"
+    raise UserError(f"{run.folder}: {student} was not evaluated on {test_set} with beam {beam}; there are: {there}")
+
+
+_STORED_BY = ("test_set", "beam", "engine", "precision")
 
 
 def read_text(path: Path) -> list[str]:

@@ -45,7 +45,12 @@ def evaluate(
 
 def compare(
     folder: RunFolder,
-    students: Annotated[list[str], typer.Argument(metavar="STUDENT...", help="Two or more.", show_default=False)],
+    students: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STUDENT...", help="Two or more; OTHER_RUN/STUDENT for another run's.", show_default=False
+        ),
+    ],
     test_set: Annotated[str | None, typer.Option(help="The recipe's first by default.")] = None,
     beam: Annotated[int | None, typer.Option(min=1, help="The recipe's largest by default.")] = None,
 ) -> None:
@@ -53,9 +58,11 @@ def compare(
 
     Uses the translations that `polystill run` or `evaluate` has stored.
 
-    **Example**
+    **Examples**
 
-        polystill compare runs/quickstart e4d4 e4d2 e2d2
+        polystill compare runs/quickstart e3d3 e3d1 e1d1
+
+        polystill compare runs/family e2d2 runs/e2d2-alone/e2d2
     """
     need_packages("compare")
     from rich.table import Table
