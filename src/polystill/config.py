@@ -6,12 +6,11 @@ combinations are found here, before any work starts, with the file, the field an
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from polystill.errors import UserError, nearest
 from polystill.students import Student, StudentSpace
@@ -25,7 +24,11 @@ PRESETS: dict[str, dict[str, int]] = {
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A number is text where text is wanted (`--set name=1`), and every number is finite.
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 # --- data ---------------------------------------------------------------------------------------------------------
@@ -74,7 +77,7 @@ class SyntheticSource(_Strict):
 
     kind: Literal["synthetic"]
     pairs: int = Field(40_000, ge=1)
-    seed: int = 1
+    seed: Seed = 1
     split: Literal["train", "validation", "test"] = "train"
 
 
@@ -222,16 +225,25 @@ class Stage(_Strict):
     learning_rate: float | None = Field(None, gt=0)
     warmup: int | None = Field(None, ge=0)
 
+    @field_validator("objective")
+    @classmethod
+    def _check_objective(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The same keys with checked values; errors name their place below this stage."""
+        return Objective.model_validate(values).model_dump(include=set(values))
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
 
 class Training(_Strict):
     batch_tokens: int = Field(4096, ge=16)
     """Target tokens (padding included) in one batch, over all ranks and accumulated micro-batches."""
     accumulate: int = Field(1, ge=1)
-    """Micro-batches that one update is split into."""
+    """Micro-batches that one update is split into; each decides by itself which teacher or student is detached."""
     learning_rate: float = Field(5e-4, gt=0)
     schedule: Literal["inverse_sqrt", "cosine", "constant"] = "inverse_sqrt"
     warmup: int = Field(4000, ge=0)
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
     weight_decay: float = Field(1e-4, ge=0)
     clip_norm: float = Field(0.0, ge=0)
     """Largest gradient norm; 0 does not clip."""
@@ -247,13 +259,13 @@ class Training(_Strict):
     early_stopping: int = Field(0, ge=0)
     """Validations without a new best after which a stage ends; 0 never stops early."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
-    threads: int = Field(0, ge=0)
+    threads: int = Field(0, ge=0, le=1024)
     """CPU threads of one process; 0 takes all cores."""
 
 
 class Evaluation(_Strict):
-    beams: list[int] = Field(default_factory=lambda: [1, 5], min_length=1)
-    length_penalty: float = 1.0
+    beams: list[Annotated[int, Field(ge=1, le=1000)]] = Field(default_factory=lambda: [1, 5], min_length=1)
+    length_penalty: float = Field(1.0, ge=0)
     engine: Literal["ctranslate2", "torch"] = "ctranslate2"
     precision: str = "float32"
     students: list[str] | None = None
@@ -264,7 +276,7 @@ class Evaluation(_Strict):
 
 class Recipe(_Strict):
     name: str = Field("run", pattern=r"^[A-Za-z0-9_.-]+$")
-    seed: int = 1
+    seed: Seed = 1
     data: Data
     model: Model = Model()
     students: Students = Students()
@@ -278,13 +290,17 @@ class Recipe(_Strict):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: every stage needs a name of its own, got {names}")
-        for stage in self.stages:
-            self.stage_objective(stage)
         return self
 
     def stage_objective(self, stage: Stage) -> Objective:
         """The objective of one stage: the recipe's, with the stage's own keys on top."""
         return Objective.model_validate({**self.objective.model_dump(), **stage.objective})
+
+    @property
+    def method(self) -> Literal["nll", "aio_kd"]:
+        """What the run as a whole is: `aio_kd` if any of its stages is, for a family comes of it then."""
+        kinds = {self.stage_objective(stage).kind for stage in self.stages}
+        return "aio_kd" if "aio_kd" in kinds else "nll"
 
     def student_space(self, teacher: Student) -> StudentSpace:
         """The networks that this recipe trains: the teacher alone under `nll`, its family under `aio_kd`.
@@ -292,9 +308,36 @@ class Recipe(_Strict):
         Raises:
             UserError: the space does not fit the teacher.
         """
-        if self.objective.kind == "nll":
+        if self.method == "nll":
             return StudentSpace.from_list(teacher, [])
         return self.students.space(teacher)
+
+    def with_absolute_paths(self) -> Recipe:
+        """The same recipe, for any current folder: relative `data.folder` and `model.start` start at today's."""
+        data = self.data.model_copy(update={"folder": str(Path(self.data.folder).resolve())})
+        start = self.model.start and str(Path(self.model.start).resolve())
+        return self.model_copy(update={"data": data, "model": self.model.model_copy(update={"start": start})})
+
+    def refuse_ignored_keys(self) -> None:
+        """Refuse values that other values make void; those that equal their defaults count as not given.
+
+        Raises:
+            UserError: a shape or tokenizer settings beside `model.start`, or ranges beside `students.only`.
+        """
+        if self.model.start is not None:
+            used = {"architecture", "start", "dropout", "attention_dropout", "activation_dropout"}
+            ignored = [f"model.{key}" for key in _changed(self.model) if key not in used]
+            ignored += [f"data.tokenizer.{key}" for key in _changed(self.data.tokenizer)]
+            if ignored:
+                raise UserError(f"{', '.join(ignored)}: come from model.start ({self.model.start}); leave them out")
+        if self.students.only is not None and (ignored := [key for key in _changed(self.students) if key != "only"]):
+            names = ", ".join(f"students.{key}" for key in ignored)
+            raise UserError(f"{names}: students.only lists the students already; give one or the other")
+
+
+def _changed(section: Model | TokenizerSettings | Students) -> list[str]:
+    """The keys whose values are not their defaults."""
+    return [name for name, field in type(section).model_fields.items() if getattr(section, name) != field.default]
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -315,7 +358,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a recipe: {error}") from None
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _Loader)  # a safe loader
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
@@ -323,6 +366,19 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     for override in overrides or []:
         _apply_override(values, override)
     return parse_recipe(values, str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML would silently take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return node
 
 
 def parse_recipe(values: dict[str, Any], origin: str) -> Recipe:
@@ -345,9 +401,6 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise UserError(f"--set {override}: the value is not valid YAML") from None
-    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text; people mean the number.
-        with suppress(ValueError):
-            value = float(value)
     parts = key.split(".")
     place: Any = values
     for part in parts[:-1]:
@@ -371,37 +424,60 @@ def _child(place: Any, part: str, override: str) -> Any:
     return child
 
 
-_SOURCE_KINDS = {"text", "tsv", "huggingface", "mtdata", "synthetic"}
+_SOURCES: dict[str, type[BaseModel]] = {
+    "text": TextSource,
+    "tsv": TsvSource,
+    "huggingface": HuggingFaceSource,
+    "mtdata": MtdataSource,
+    "synthetic": SyntheticSource,
+}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "": Recipe,
+    "data": Data,
+    "data.cleaning": Cleaning,
+    "data.tokenizer": TokenizerSettings,
+    "model": Model,
+    "students": Students,
+    "objective": Objective,
+    "training": Training,
+    "stages": Stage,
+    "evaluation": Evaluation,
+    "stages.objective": Objective,
+}
 
 
 def _explain(detail: Any, origin: str) -> str:
-    place = [str(part) for part in detail["loc"] if part not in _SOURCE_KINDS]
-    field = ".".join(place) or "recipe"
+    place, kind = _without_kind(detail["loc"])
+    field = ".".join(str(part) for part in place) or "recipe"
     if detail["type"] == "extra_forbidden":
-        return f"{origin}: unknown key {field!r}{nearest(place[-1], _known_keys())}"
+        return f"{origin}: unknown key {field!r}{_hint(place, kind)}"
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         given = detail.get("ctx", {}).get("tag", "")
-        hint = nearest(given, sorted(_SOURCE_KINDS)) if given else ""
+        hint = nearest(given, sorted(_SOURCES)) if given else ""
         what = f"unknown kind {given!r}{hint}" if given else "the key 'kind' is missing"
-        return f"{origin}: {field}: {what}; there are: {' '.join(sorted(_SOURCE_KINDS))}"
+        return f"{origin}: {field}: {what}; there are: {' '.join(sorted(_SOURCES))}"
     message = detail["msg"].removeprefix("Value error, ")
     given = detail.get("input")
     shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
     return f"{origin}: {field}: {message}{shown}"
 
 
-def _known_keys() -> list[str]:
-    models: list[type[BaseModel]] = [
-        Recipe,
-        Data,
-        Cleaning,
-        TokenizerSettings,
-        Model,
-        Students,
-        Objective,
-        Stage,
-        Training,
-        Evaluation,
-    ]
-    models += [TextSource, TsvSource, HuggingFaceSource, MtdataSource, SyntheticSource]
-    return sorted({key for model in models for key in model.model_fields})
+def _without_kind(loc: tuple[str | int, ...]) -> tuple[list[str | int], str | None]:
+    """A place as people write it, and the kind of the source there, which pydantic puts into the place."""
+    place = list(loc)
+    at = {"train": 3, "test": 3, "validation": 2}.get(str(place[1])) if place[:1] == ["data"] and place[1:] else None
+    if at is not None and len(place) > at and place[at] in _SOURCES:
+        return place, str(place.pop(at))
+    return place, None
+
+
+def _hint(place: list[str | int], kind: str | None) -> str:
+    """What an unknown key may have been meant to be: a key of the same section, or the same key of another one."""
+    wrong = str(place[-1])
+    if kind is not None:
+        return nearest(wrong, list(_SOURCES[kind].model_fields))
+    section = ".".join(part for part in place[:-1] if isinstance(part, str))
+    for other, model in _SECTIONS.items():
+        if wrong in model.model_fields:
+            return f" (it belongs under {other!r})" if other else " (it belongs at the top, under no other key)"
+    return nearest(wrong, list(_SECTIONS[section].model_fields)) if section in _SECTIONS else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,9 @@ class Family:
             folder = Path(temporary) / "student"
             self.extract(name, folder)
             model: Any = MarianMTModel.from_pretrained(folder)
-            model.tokenizer = AutoTokenizer.from_pretrained(folder)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")  # done without
+                model.tokenizer = AutoTokenizer.from_pretrained(folder)
         return model
 
     def extract(self, name: str | Student, out: str | Path) -> None:

@@ -38,12 +38,13 @@ def run_recipe(recipe: Recipe, folder: Path) -> Run | None:
     Raises:
         UserError: the recipe cannot work or does not belong to the folder, or a stage found a mistake in its input.
     """
+    recipe = recipe.with_absolute_paths()
     if int(os.environ.get("RANK", "0")) > 0:
         run = Run.follow(folder, recipe)
         _wait_for_data(run)
         _train(run)
         return None
-    check_recipe(recipe)
+    check_recipe(recipe, folder)
     with Run.start(folder, recipe) as run:
         _prepare(run)
         _train(run)
@@ -57,7 +58,8 @@ def prepare_data(recipe: Recipe, folder: Path) -> None:
     Raises:
         UserError: as `run_recipe`.
     """
-    check_recipe(recipe)
+    recipe = recipe.with_absolute_paths()
+    check_recipe(recipe, folder)
     with Run.start(folder, recipe) as run:
         _prepare(run)
 
@@ -93,7 +95,8 @@ def compare_students(folder: Path, names: Sequence[str], test_set: str | None, b
     """Paired bootstrap of the first student against the others, on the translations that their runs have stored.
 
     A name is a student of the run in `folder`, or `OTHER_RUN/student`. `test_set` is the recipe's first by default,
-    `beam` its largest. Returns `evaluation.significance.compare`'s rows.
+    `beam` its largest; engine, precision and length penalty are that recipe's for all students. Returns
+    `evaluation.significance.compare`'s rows.
 
     Raises:
         UserError: a folder is no run, a student was not evaluated there, or the runs' references differ.
@@ -102,8 +105,10 @@ def compare_students(folder: Path, names: Sequence[str], test_set: str | None, b
 
     run = Run.open(folder)
     known = list(run.recipe.data.test)
-    if not known or test_set not in (None, *known):
-        raise UserError(f"--test-set {test_set}: the run has {' '.join(known) or 'no test sets'}")
+    if not known:
+        raise UserError(f"{folder}: the run has no test sets to compare on; add one to data.test")
+    if test_set not in (None, *known):
+        raise UserError(f"--test-set {test_set}: the run has {' '.join(known)}")
     test_set, beam = test_set or known[0], beam or max(run.recipe.evaluation.beams)
     references = _references(run, test_set)
     systems = {}
@@ -112,48 +117,71 @@ def compare_students(folder: Path, names: Sequence[str], test_set: str | None, b
         other = Run.open(Path(place)) if place else run
         if place and (test_set not in other.recipe.data.test or _references(other, test_set) != references):
             raise UserError(f"{place}: has not the same test set {test_set} as {folder}")
-        systems[name] = _stored_translations(other, student, test_set, beam)
-    return compare(systems, references, lowercase=run.recipe.evaluation.lowercase)
+        systems[name] = _stored_translations(other, student, test_set, beam, run.recipe)
+    language, lowercase = run.recipe.data.target_language, run.recipe.evaluation.lowercase
+    return compare(systems, references, target_language=language, lowercase=lowercase)
 
 
 def _references(run: Run, test_set: str) -> list[str]:
     return read_text(run.data / "test" / f"{test_set}.target.txt")
 
 
-def _stored_translations(run: Run, name: str, test_set: str, beam: int) -> list[str]:
+def _stored_translations(run: Run, name: str, test_set: str, beam: int, recipe: Recipe) -> list[str]:
+    """Translations measured with the engine, precision and length penalty of `recipe`, which may be another run's."""
     need_family(run)
-    settings, student = run.recipe.evaluation, family_space(run).get(name).name
-    wanted = (test_set, beam, settings.engine, settings.precision)
-    rows = [row for row in run.results()["rows"] if tuple(row[key] for key in _STORED_BY) == wanted]
+    student = family_space(run).get(name).name
+    rows = [row for row in run.results()["rows"] if (row["test_set"], row["beam"]) == (test_set, beam)]
+    rows = [row for row in rows if measured_as_recipe(row, recipe)]
     for row in rows:
         if row["model"] == student:
             return read_text(run.folder / row["hypotheses"])
     there = " ".join(row["model"] for row in rows) or "none"
-    raise UserError(f"{run.folder}: {student} was not evaluated on {test_set} with beam {beam}; there are: {there}")
+    settings = recipe.evaluation
+    how = f"{settings.engine} {settings.precision}, length penalty {settings.length_penalty:g}"
+    raise UserError(
+        f"{run.folder}: {student} was not evaluated on {test_set} with beam {beam} ({how}); there are: {there}"
+    )
 
 
-_STORED_BY = ("test_set", "beam", "engine", "precision")
+def measured_as_recipe(row: Row, recipe: Recipe) -> bool:
+    """Whether a row of results was measured with the recipe's own engine, precision and length penalty."""
+    settings = recipe.evaluation
+    wanted = (settings.engine, settings.precision, settings.length_penalty)
+    return (row["engine"], row["precision"], row["length_penalty"]) == wanted
 
 
 def read_text(path: Path) -> list[str]:
-    """The lines of one of a run's text files, which end at line feeds only."""
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    """The lines of one of a run's text files, which end at line feeds only.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); was the run copied without it?") from None
 
 
-def check_recipe(recipe: Recipe) -> StudentSpace:
+def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
     """Find what cannot work before hours are spent; returns the student space.
+
+    What lies in the run's `folder` counts: where the family is finished, the start model is not needed any more.
 
     Raises:
         UserError: the start model cannot be loaded or its vocabulary does not fit, a student lies outside the
-            space, sentences may be longer than the model's positions, or the engine does not know the precision.
+            space, sentences may be longer than the model's positions, the engine does not know the precision, or
+            values of a new run would be ignored.
     """
-    teacher, positions = _teacher(recipe)
+    run = Run.open(folder) if folder is not None and (folder / "recipe.yaml").is_file() else None
+    if run is None:
+        recipe.refuse_ignored_keys()
+    teacher, positions = _teacher(recipe, run)
     if recipe.data.max_tokens > positions:
         raise UserError(
             f"data.max_tokens {recipe.data.max_tokens} is more than the model has positions ({positions}); "
             f"set data.max_tokens to at most {positions}"
         )
-    space = recipe.students.space(teacher)
+    space = recipe.student_space(teacher)
     for name in recipe.evaluation.students or []:
         space.get(name)
     if recipe.evaluation.engine == "ctranslate2":
@@ -163,13 +191,17 @@ def check_recipe(recipe: Recipe) -> StudentSpace:
     return space
 
 
-def _teacher(recipe: Recipe) -> tuple[Student, int]:
+def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, int]:
     """The teacher's depths and its number of positions."""
     if recipe.model.start is None:
         return recipe.model.teacher, recipe.model.max_positions
     from polystill.models.folder import load_model_with_tokenizer
 
-    model, _ = load_model_with_tokenizer(Path(recipe.model.start))
+    trained = run is not None and run.finished("family")
+    try:
+        model, _ = load_model_with_tokenizer(run.family if run and trained else Path(recipe.model.start))
+    except UserError as error:
+        raise error if trained else UserError(f"model.start: {error}") from None
     return model.teacher, model.max_positions
 
 
@@ -177,9 +209,12 @@ def _wait_for_data(run: Run) -> None:
     """Wait until the first rank has taken up this very recipe and prepared the data."""
     from polystill.config import load_recipe
 
-    recipe = run.folder / "recipe.yaml"
-    while not (recipe.is_file() and load_recipe(recipe) == run.recipe and run.finished("data")):
+    path, waited = run.folder / "recipe.yaml", 0
+    while not (path.is_file() and load_recipe(path).with_absolute_paths() == run.recipe and run.finished("data")):
         time.sleep(0.5)
+        waited += 1
+        if waited % 120 == 0:
+            _log.info("%s: waiting since %d min for the first rank to prepare the data", run.folder, waited // 120)
 
 
 def _prepare(run: Run) -> None:
@@ -256,8 +291,28 @@ def family_space(run: Run) -> StudentSpace:
     return family_space(run.family)
 
 
-def export_student(folder: Path, name: str, out: Path, to: str, quantization: str | None = None) -> None:
-    """Write a run's student to `out` in one of `polystill.export.FORMATS`.
+def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
+    """Write a run's student as a Hugging Face folder: to `out`, or by default to RUN/students. Returns where it is.
+
+    Raises:
+        UserError: as `export_student`.
+    """
+    from polystill.evaluation.quality import extracted
+
+    if out is not None:
+        return export_student(folder, name, "hf", out)
+    run = Run.open(folder)
+    need_family(run)
+    student = extracted(run, family_space(run).get(name))
+    if not student.is_relative_to(run.students):
+        raise UserError(f"{run.students}: no permission; give a folder to write with --out")
+    return student
+
+
+def export_student(folder: Path, name: str, to: str, out: Path | None = None, quantization: str | None = None) -> Path:
+    """Write a run's student in one of `polystill.export.FORMATS`: to `out`, or by default to RUN/exports.
+
+    Returns where it is.
 
     Raises:
         UserError: the folder is no run, its training is not finished, it has no such student, or as
@@ -268,4 +323,8 @@ def export_student(folder: Path, name: str, out: Path, to: str, quantization: st
 
     run = Run.open(folder)
     need_family(run)
-    export.export_student(extracted(run, family_space(run).get(name)), out, to, quantization)
+    student = family_space(run).get(name)
+    if out is None:
+        out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization)))
+    export.export_student(extracted(run, student), out, to, quantization)
+    return out

@@ -14,7 +14,13 @@ Change = tuple[str, Any, Any]
 """A dotted key, its old value and its new one; `_MISSING` where it is absent."""
 
 
+FREE = ("training.on_nonfinite", "training.checkpoint_every", "training.threads")
+"""Keys on which nothing that is finished depends."""
+
+
 def recipe_differences(before: Recipe, after: Recipe) -> list[Change]:
+    """All keys that differ; paths are compared as seen from the current folder."""
+    before, after = before.with_absolute_paths(), after.with_absolute_paths()
     old, new = (dict(_flatten(recipe.model_dump(mode="json"))) for recipe in (before, after))
     keys = [*old, *(key for key in new if key not in old)]
     pairs = [(key, old.get(key, _MISSING), new.get(key, _MISSING)) for key in keys]
@@ -34,10 +40,13 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from _flatten(child, f"{prefix}{key}.")
 
 
-def can_be_added(change: Change, before: Recipe, after: Recipe) -> bool:
+def can_be_added(change: Change, before: Recipe, after: Recipe, *, data_finished: bool = False) -> bool:
+    """Whether a run can take a change up; once its data are prepared, the corpora may move elsewhere."""
     key, old, new = change
-    if key.startswith("evaluation."):
+    if key.startswith("evaluation.") or key in FREE:
         return True
+    if key == "data.folder":
+        return data_finished
     if key.startswith("data.test."):
         return all(after.data.test.get(name) == source for name, source in before.data.test.items())
     last = len(before.stages) - 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import secrets
 import time
@@ -20,13 +21,14 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from polystill.errors import UserError
 from polystill.provenance import provenance
-from polystill.recipe_changes import can_be_added, recipe_differences, shown_value
+from polystill.recipe_changes import FREE, can_be_added, recipe_differences, shown_value
 from polystill.storage import clear_left_overs, storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
 
-_ROW_KEY = ("model_id", "test_set", "engine", "precision", "beam")
+_log = logging.getLogger(__name__)
+_ROW_KEY = ("model_id", "test_set", "engine", "precision", "beam", "length_penalty")
 
 
 class Run:
@@ -68,6 +70,9 @@ class Run:
         - `stages.N.updates`: more updates in the last stage, unless the schedule is `cosine`, whose learning rate
           at every update depends on their number;
         - `evaluation.*`: other students, beam sizes, precision and so on.
+
+        Nothing depends on `training.on_nonfinite`, `checkpoint_every` and `threads`, nor, once the data are prepared,
+        on `data.folder`.
 
         Raises:
             UserError: the recipe differs elsewhere (all differing keys are named, with old and new values), the
@@ -134,13 +139,15 @@ class Run:
         run._state()  # Damaged files are found before anything is done.
         run.results()
         changes = recipe_differences(before, recipe)
-        refused = [change for change in changes if not can_be_added(change, before, recipe)]
+        prepared = run.finished("data")
+        refused = [c for c in changes if not can_be_added(c, before, recipe, data_finished=prepared)]
         if refused:
             lines = "\n".join(f"  {key}: was {shown_value(old)}, now {shown_value(new)}" for key, old, new in refused)
             raise UserError(
                 f"{folder}: this run was started with another recipe:\n{lines}\n"
                 "use the old values or another folder; to a run that has begun one can add test sets (data.test), "
-                "updates of the last stage (not with a cosine schedule) and what is evaluated (evaluation)"
+                "updates of the last stage (not with a cosine schedule) and what is evaluated (evaluation); "
+                f"{', '.join(FREE)} may change"
             )
         if changes:
             run._reopen({key for key, _, _ in changes})
@@ -149,14 +156,12 @@ class Run:
 
     def _reopen(self, changed: set[str]) -> None:
         """Make the stages unfinished that depend on keys which were added or changed."""
-        stages = {"evaluation"}
-        longer = any(key.startswith("stages.") for key in changed)
-        if longer:
+        stages = {"evaluation"} if changed - {*FREE, "data.folder"} else set()
+        if any(key.startswith("stages.") for key in changed):
             stages |= {f"training.{self.recipe.stages[-1].name}", "family"}
-        if longer or changed & {"evaluation.length_penalty", "evaluation.lowercase"}:
             results = self.results()
-            results["rows"] = []  # They describe another family, or were measured in another way.
-            self._write_results(results)
+            _log.info("%s: %d rows of results are of the family before; removed", self.folder, len(results["rows"]))
+            self._write_results({**results, "rows": []})
         state = self._state()
         state["stages"] = {name: record for name, record in state["stages"].items() if name not in stages}
         self._write_state(state)
@@ -177,11 +182,13 @@ class Run:
 
     @property
     def run_id(self) -> str:
-        """A name that tells this run from every other: the recipe's name and a random number."""
+        """The recipe's name and a random number: tells this run from every other, but for copies of its folder."""
         return str(self._state()["run_id"])
 
     def finished(self, stage: str) -> bool:
-        return self.record(stage) is not None
+        """Whether a stage is done; `data` and `family` are only as long as their folders are there."""
+        made = {"data": self.data, "family": self.family}.get(stage)
+        return self.record(stage) is not None and (made is None or made.is_dir())
 
     def record(self, stage: str) -> dict[str, Any] | None:
         """What a finished stage left on record, or None."""
@@ -214,7 +221,7 @@ class Run:
         return _read_json(path, {"rows": list, "cost": dict, "provenance": dict})
 
     def add_results(self, rows: list[dict[str, Any]]) -> None:
-        """Add rows; a row replaces the one of the same model_id, test_set, engine, precision and beam.
+        """Add rows; a row replaces the one of the same model_id, test_set, engine, precision, beam and length_penalty.
 
         `run_id`, `seed`, `commit` and `hardware` are filled in where a row lacks them.
         """

@@ -37,7 +37,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         code = _error_code(error)
         named = getattr(error, "filename", None)
-        where = named if isinstance(named, str) and f".{path.name}." not in named else str(path)
+        where = _final(Path(named) if isinstance(named, str) and f".{path.name}." not in named else path)
         if code in _NO_SPACE:
             raise UserError(f"{where}: cannot be written, no space left ({os.strerror(code)})") from error
         if code in _NO_PERMISSION:
@@ -47,6 +47,16 @@ def storage_errors(path: Path) -> Iterator[None]:
         if code in (errno.ENOENT, errno.EISDIR):
             raise UserError(f"{where}: {os.strerror(code).lower()}") from error
         raise
+
+
+def _final(path: Path) -> Path:
+    """The path under the names that its temporaries will get: people look for RUN/data, not for RUN/.data.tmp-1234."""
+    matches = [(part, _LEFT_OVER.fullmatch(part)) for part in path.parts]
+    return Path(*(match["name"] if match else part for part, match in matches))
+
+
+def is_no_permission(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in _NO_PERMISSION
 
 
 def _error_code(error: Exception) -> int:
@@ -95,17 +105,50 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
-            yield temporary
-            _sync_tree(temporary)
-            if path.exists():
-                path.rename(aside)
-            temporary.rename(path)
+            with _locked(temporary, wait=True):  # so that no other process takes it for a left-over
+                yield temporary
+                _sync_tree(temporary)
+                if path.exists():
+                    path.rename(aside)
+                temporary.rename(path)
             _sync_folder(path.parent)
     finally:
         if aside.exists() and not path.exists():
             aside.rename(path)
         for left_over in (temporary, aside):
             shutil.rmtree(left_over, ignore_errors=True)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Make the folder if it is missing, and wait until no other process is in a block with it.
+
+    Raises:
+        UserError: no space left, or no permission.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = folder / ".lock"
+        lock.touch()
+    with _locked(lock, wait=True):
+        yield
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a file or folder, if nobody else does; yields whether. Where the file system has no locks, nobody does."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        held = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            held = error.errno != errno.EWOULDBLOCK
+        yield held
+    finally:
+        os.close(descriptor)
 
 
 def _sibling(path: Path, kind: str) -> Path:
@@ -129,7 +172,10 @@ def _sync_tree(folder: Path) -> None:
 
 
 def clear_left_overs(folder: Path) -> None:
-    """Finish or undo what killed processes left: move folders back that were aside, remove temporaries."""
+    """Finish or undo what killed processes left: move folders back that were aside, remove temporaries.
+
+    Folders that a living process is filling stay.
+    """
     for parent, folders, names in os.walk(folder):
         left_overs = [name for name in (*folders, *names) if _LEFT_OVER.fullmatch(name)]
         folders[:] = [name for name in folders if name not in left_overs]
@@ -140,6 +186,8 @@ def clear_left_overs(folder: Path) -> None:
             if match["kind"] == "old" and not target.exists():
                 path.rename(target)
             elif path.is_dir():
-                shutil.rmtree(path)
+                with _locked(path, wait=False) as left_over:
+                    if left_over:
+                        shutil.rmtree(path)
             else:
                 path.unlink()

@@ -5,6 +5,7 @@ The core install suffices for a CTranslate2 folder; the other kinds need the [tr
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from polystill.extras import need_packages
 from polystill.storage import storage_errors
 
 if TYPE_CHECKING:
-    from polystill.decoding.contract import DecodingOptions, Translator
+    from polystill.decoding.contract import Translator
 
 
 @contextmanager
@@ -124,22 +125,55 @@ def translate_files(
     """Translate files one after another, or stdin, to a file or stdout: one line in, one line out.
 
     With n_best > 1 a line's translations stand on one line, best first, separated by tabs. A file appears when it is
-    complete.
+    complete; of a symbolic link, the file that it points to.
 
     Raises:
-        UserError: an input cannot be read or is not UTF-8, or the output cannot be written.
+        UserError: an input cannot be read or is not UTF-8, or the output cannot be written or is an input as well.
     """
     from polystill.decoding.contract import DecodingOptions
+    from polystill.decoding.stream import longest_line, translate_n_best
 
     options = DecodingOptions(beam_size=beam_size, n_best=n_best)
     for path in inputs:  # all of them, before the first is translated
         _check_readable(path)
+    if output is not None:
+        _check_no_input(output, inputs, stdin)
+    lines = _lines(inputs, stdin, longest_line(translator))
     with _output(output) as target:
-        if not inputs:
-            _translate_stream(translator, stdin, "stdin", target, options)
-        for path in inputs:
-            with path.open("rb") as source:
-                _translate_stream(translator, source, str(path), target, options)
+        for hypotheses in translate_n_best(translator, lines, options):
+            texts = [hypothesis.text.replace("\t", " ") for hypothesis in hypotheses]
+            target.write("\t".join(texts).encode() + b"\n")
+
+
+def _lines(inputs: Sequence[Path], stdin: BinaryIO, most_characters: int) -> Iterator[str]:
+    """All files' lines in turn, or stdin's."""
+    from polystill.decoding.stream import read_lines
+
+    if not inputs:
+        yield from read_lines(stdin, "stdin", most_characters)
+    for path in inputs:
+        with path.open("rb") as source:
+            yield from read_lines(source, str(path), most_characters)
+
+
+def _check_no_input(output: Path, inputs: Sequence[Path], stdin: BinaryIO) -> None:
+    """Raises:
+    UserError: the output is a file that is read, under whatever name; its text would be lost.
+    """
+    if not output.is_file():
+        return
+    for path in inputs:
+        if output.samefile(path):
+            raise UserError(f"--output {output}: this is the input {path}; give another file")
+    if not inputs and _is_open_as(output, stdin):
+        raise UserError(f"--output {output}: this is the input, stdin; give another file")
+
+
+def _is_open_as(path: Path, stream: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
+    except OSError:  # the stream is none of the system's
+        return False
 
 
 def _check_readable(path: Path) -> None:
@@ -155,24 +189,16 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    is_device = path.exists() and not path.is_file()  # a pipe or /dev/null is written to, not replaced
-    unfinished = path if is_device else path.with_name(f".{path.name}.unfinished")
+    if path.exists() and not path.is_file():  # a pipe or /dev/null is written to, not replaced
+        with storage_errors(path), path.open("wb") as file:
+            yield file
+        return
+    real = Path(os.path.realpath(path))  # what a symbolic link points to is replaced, not the link
+    unfinished = real.with_name(f".{real.name}.unfinished")
     try:
         with storage_errors(path):
             with unfinished.open("wb") as file:
                 yield file
-            if not is_device:
-                unfinished.replace(path)
+            unfinished.replace(real)
     finally:
-        if not is_device:
-            unfinished.unlink(missing_ok=True)
-
-
-def _translate_stream(
-    translator: Translator, source: BinaryIO, name: str, target: BinaryIO, options: DecodingOptions
-) -> None:
-    from polystill.decoding.stream import read_lines, translate_n_best
-
-    for hypotheses in translate_n_best(translator, read_lines(source, name), options):
-        texts = [hypothesis.text.replace("\t", " ") for hypothesis in hypotheses]
-        target.write("\t".join(texts).encode() + b"\n")
+        unfinished.unlink(missing_ok=True)

@@ -102,12 +102,51 @@ def test_hypotheses_are_distinct_sorted_and_scored(translator: Translator) -> No
 
 
 @pytest.mark.parametrize("max_length", [1, 3])
-def test_max_length_is_kept(translator: Translator, max_length: int) -> None:
+def test_max_length_is_kept_and_cuts_are_counted(
+    translator: Translator, max_length: int, caplog: pytest.LogCaptureFixture
+) -> None:
     options = DecodingOptions(beam_size=2, max_length=max_length, token_scores=True)
     for (found,) in translator.translate(["one two three four five six"] * 3, options):
         assert len(found.tokens) == max_length
         assert found.token_scores is not None
         assert len(found.token_scores) == max_length
+    assert caplog.messages == [
+        f"3 of 3 translations had not ended after {max_length} tokens, the most allowed, and were cut there"
+    ]
+
+
+def test_a_stream_counts_its_cuts_once(translator: Translator, caplog: pytest.LogCaptureFixture) -> None:
+    options = DecodingOptions(beam_size=1, max_length=3, token_scores=True)
+    lines = ["one two three four five six", "", "one " * 3000] * 3
+    assert len(list(translate_lines(translator, lines, options, block_lines=2))) == 9
+    assert caplog.messages == [
+        f"3 of 9 lines are longer than the model's {translator.max_source_tokens} tokens and were cut",
+        "6 of 9 translations had not ended after 3 tokens, the most allowed, and were cut there",
+    ]
+
+
+def test_a_huge_line_is_cut_before_it_is_tokenised(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = translator.tokenizer  # type: ignore[attr-defined]
+    encode = tokenizer.encode_source
+    longest: list[int] = []
+
+    def watched(lines: list[str]) -> list[list[int]]:
+        longest.extend(map(len, lines))
+        return encode(lines)
+
+    monkeypatch.setattr(tokenizer, "encode_source", watched)
+    huge, begun = "one two " * 200_000, "one two " * 300
+    found = translator.translate([huge, begun], DecodingOptions(beam_size=1))
+    assert found[0] == found[1]
+    assert max(longest) <= 64 * translator.max_source_tokens
+    assert "2 of 2 lines are longer" in caplog.text
+
+
+def test_a_blank_beginning_counts_as_cut(translator: Translator, caplog: pytest.LogCaptureFixture) -> None:
+    assert translator.translate([" " * 100_000 + "one"], DecodingOptions()) == [[EMPTY]]
+    assert "1 of 1 lines" in caplog.text
 
 
 def test_lines_beyond_all_positions(translator: Translator, caplog: pytest.LogCaptureFixture) -> None:

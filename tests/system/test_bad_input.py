@@ -94,7 +94,8 @@ def test_bad_text(
         (["students.encoder=[1, 9]"], ["students.encoder", "2 encoder layers"]),
         (["evaluation.precision=int7"], ["int7", "int8"]),
         (["data.max_tokens=65"], ["data.max_tokens 65", "positions (64)"]),
-        (["model.start=/no/such/model"], ["/no/such/model"]),
+        (["model={start: /no/such/model}", "data.tokenizer={}"], ["model.start: /no/such/model"]),
+        (["model.start=/no/such/model"], ["model.d_model", "data.tokenizer.vocabulary_size", "leave them out"]),
         (["data.validation.kind=synthetik"], ["data.validation", "synthetik"]),
         (["data.tokenizer.vocabulary_size=1000000"], ["vocabulary_size"]),
         (["seed"], ["--set seed", "key.path=value"]),
@@ -159,7 +160,8 @@ def test_start_models_that_do_not_fit(
     start = Path(shutil.copytree(finished_run / "family", tmp_path / "start"))
     (start / "family.json").unlink()
     spoil(start)
-    polystill("prepare", tiny_recipe, "--out", tmp_path / "run", "--set", f"model.start={start}").refused(*words)
+    settings = ("--set", f"model={{start: {start}}}", "--set", "data.tokenizer={}")
+    polystill("prepare", tiny_recipe, "--out", tmp_path / "run", *settings).refused("model.start: ", *words)
     assert not (tmp_path / "run").exists()
     polystill("translate", start, stdin="A dog.\n").refused(*words)
 

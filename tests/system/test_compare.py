@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,26 @@ def test_students_of_one_run(polystill: Any, finished_run: Path) -> None:
 def test_a_student_of_another_run(polystill: Any, finished_run: Path, own_run: Path) -> None:
     done = polystill("compare", finished_run, "e2d2", f"{own_run}/e2d2", "--beam", "2").ok()
     assert done.stdout.count("1.0000") == 2  # a copy of the run: the same translations
+
+
+def test_other_runs_are_compared_in_this_ones_engine_and_precision(
+    polystill: Any, finished_run: Path, own_run: Path
+) -> None:
+    """The other run's recipe asks for int8: its float32 rows are those that can be compared with."""
+    recipe = own_run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("precision: float32", "precision: int8"))
+    done = polystill("compare", finished_run, "e2d2", f"{own_run}/e2d2", "--beam", "2").ok()
+    assert done.stdout.count("1.0000") == 2
+    polystill("compare", own_run, "e2d2", f"{finished_run}/e1d1", "--beam", "2").refused("beam 2 (ctranslate2 int8")
+
+
+def test_what_is_missing_is_named(polystill: Any, own_run: Path) -> None:
+    shutil.rmtree(own_run / "hypotheses")
+    polystill("compare", own_run, "e2d2", "e1d1").refused(own_run / "hypotheses", "cannot be read")
+    assert "reference " not in polystill("status", own_run).ok().stdout
+    recipe = own_run / "recipe.yaml"
+    recipe.write_text(re.sub(r"  test:\n(    .*\n)+", "  test: {}\n", recipe.read_text()))
+    polystill("compare", own_run, "e2d2", "e1d1").refused("the run has no test sets to compare on")
 
 
 def test_bad_input(polystill: Any, finished_run: Path, own_run: Path, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from polystill.config import load_recipe
 
@@ -134,7 +136,56 @@ def test_a_changed_recipe_is_refused(polystill: Any, tiny_recipe: Path, own_run:
     polystill("run", tiny_recipe, "--out", own_run, *settings).refused(
         "training.learning_rate: was 0.005, now 0.25", "model.dropout: was 0.1, now 0.2"
     )
-    assert load_recipe(own_run / "recipe.yaml") == load_recipe(tiny_recipe)
+    assert load_recipe(own_run / "recipe.yaml") == load_recipe(tiny_recipe).with_absolute_paths()
+
+
+def test_a_family_that_was_lost_is_written_again(polystill: Any, own_run: Path) -> None:
+    family = (own_run / "family/model.safetensors").read_bytes()
+    shutil.rmtree(own_run / "family")
+    assert "Continue with: polystill run" in polystill("status", own_run).ok().stdout
+    polystill("translate", own_run, stdin="A dog.\n").refused("polystill run")
+    polystill("run", own_run / "recipe.yaml", "--out", own_run).ok()
+    assert (own_run / "family/model.safetensors").read_bytes() == family
+
+
+def test_a_finished_run_needs_neither_its_start_model_nor_the_folder_it_began_in(
+    polystill: Any, tiny_recipe: Path, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = yaml.safe_load(tiny_recipe.read_text())
+    values["model"], values["stages"] = {"start": "start"}, [{"name": "only", "updates": 2}]
+    values["evaluation"] = {"beams": [1], "students": ["e1d1"]}
+    del values["data"]["tokenizer"]
+    tiny_recipe.write_text(yaml.safe_dump(values))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished_run / "family", "start")
+    polystill("prepare", tiny_recipe, "--out", "run").ok()
+    monkeypatch.chdir("/")
+    run = tmp_path / "run"
+    polystill("run", run / "recipe.yaml", "--out", run).ok()
+    shutil.rmtree(tmp_path / "start")
+    polystill("run", run / "recipe.yaml", "--out", run, "--set", "evaluation.beams=[1, 2]").ok()
+    assert {row["beam"] for row in rows_of(run)} == {1, 2}
+
+
+def test_lowercase_scores_come_with_their_signature(polystill: Any, own_run: Path) -> None:
+    hypotheses = {path: path.stat().st_mtime_ns for path in (own_run / "hypotheses").rglob("*.txt")}
+    shown = polystill("run", own_run / "recipe.yaml", "--out", own_run, "--set", "evaluation.lowercase=true").ok()
+    assert "BLEU -lc" in shown.stdout
+    assert "|case:lc|" in shown.stdout
+    assert {path: path.stat().st_mtime_ns for path in (own_run / "hypotheses").rglob("*.txt")} == hypotheses
+
+
+def test_rows_measured_by_hand_outlive_a_change_of_the_length_penalty(polystill: Any, own_run: Path) -> None:
+    polystill("evaluate", own_run, "--precision", "int8", "--student", "e1d1", "--beam", "1").ok()
+    settings = ("--set", "evaluation.length_penalty=0.5", "--set", "evaluation.students=[e1d1]")
+    shown = polystill("run", own_run / "recipe.yaml", "--out", own_run, *settings).ok().stdout
+    rows = rows_of(own_run)
+    assert [(row["precision"], row["length_penalty"]) for row in rows[6:]] == [
+        ("int8", 1.0),
+        ("float32", 0.5),
+        ("float32", 0.5),
+    ]
+    assert "e2d2" not in shown[shown.index("test set") : shown.index("signatures")]
 
 
 def test_evaluate_again_gives_the_same_figures(polystill: Any, own_run: Path) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +45,44 @@ def test_all_kinds_of_folders_translate_alike(
     teacher = polystill("translate", finished_run, stdin=text).ok().stdout
     assert teacher == polystill("translate", finished_run, "--student", "teacher", stdin=text).ok().stdout
     assert len(teacher.splitlines()) == len(sentences)
+
+
+def test_without_out_extract_and_export_write_into_the_run(polystill: Any, own_run: Path) -> None:
+    said = polystill("extract", own_run, "e2d1").ok().stderr
+    assert f"wrote {own_run / 'students' / 'e2d1'}" in said
+    assert (own_run / "students/e2d1/model.safetensors").is_file()
+    for arguments, name in (
+        (["--to", "ctranslate2"], "e2d2-ctranslate2"),
+        (["--quantization", "int8"], "e2d2-ctranslate2-int8"),
+        (["--to", "hf"], "e2d2-hf"),
+    ):
+        said = polystill("export", own_run, "teacher", *arguments).ok().stderr
+        assert f"wrote {own_run / 'exports' / name}" in said
+        assert (own_run / "exports" / name / "polystill.json").is_file()
+
+
+def read_only(run: Path) -> Callable[[], None]:
+    """As the system refuses a user without rights; tests may run as root, who has all of them."""
+
+    def drop() -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for capability in (1, 2, 3):  # dac_override, dac_read_search, fowner
+            libc.prctl(24, capability, 0, 0, 0)
+
+    shutil.rmtree(run / "students")
+    run.chmod(0o555)
+    return drop
+
+
+def test_a_run_that_may_only_be_read(polystill: Any, own_run: Path, tmp_path: Path) -> None:
+    before = read_only(own_run)
+    done = polystill("translate", own_run, "--student", "e1d1", stdin="A dog.\n", before=before).ok()
+    assert done.stdout.count("\n") == 1
+    polystill("export", own_run, "e1d1", "--out", tmp_path / "out", before=before).ok()
+    polystill("extract", own_run, "e1d1", before=before).refused(own_run / "students", "no permission", "--out")
+    polystill("export", own_run, "e1d1", before=before).refused(own_run / "exports", "no permission")
+    own_run.chmod(0o755)
+    assert not (own_run / "students").exists()
 
 
 def test_extracted_student_loads_in_transformers(folders: dict[str, Path]) -> None:
@@ -87,6 +130,40 @@ def test_output_appears_whole_or_not_at_all(polystill: Any, folders: dict[str, P
     polystill("translate", folders["ctranslate2"], "-i", tmp_path / "in", "-o", tmp_path / "out").refused("line 2")
     assert (tmp_path / "out").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_an_input_is_not_overwritten(polystill: Any, folders: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("A dog.\n")
+    arguments = ("-i", tmp_path / "in", "-o", tmp_path / "in")
+    polystill("translate", folders["ctranslate2"], *arguments).refused("--output", "this is the input")
+    assert (tmp_path / "in").read_text() == "A dog.\n"
+
+
+def test_sigterm_leaves_nothing_behind(folders: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("old")
+    command = [sys.executable, "-m", "polystill", "translate", folders["ctranslate2"], "-o", tmp_path / "out"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 60
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < end:  # it has begun to write
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    assert (tmp_path / "out").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_huge_line_takes_little_memory(folders: dict[str, Path]) -> None:
+    """200 MB on one line in 4 GB of address space, of which the libraries alone take more than two."""
+    words = "yes 'A dog.' | head -c 200000000 | tr '\\n' ' '"
+    translate = f"{sys.executable} -m polystill translate {folders['ctranslate2']} --beam 1 --threads 1"
+    script = f"({words}; echo; echo 'A dog.') | (ulimit -v 4000000; {translate})"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads reserve space
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 2
+    assert "1 of 2 lines are longer" in done.stderr
 
 
 def test_n_best_stays_on_one_line(polystill: Any, folders: dict[str, Path], sentences: list[str]) -> None:

@@ -220,12 +220,23 @@ def test_logits_beyond_half_precision_are_scored_in_float32(beam_size: int) -> N
     assert math.isfinite(best.score)
 
 
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_by_default_the_positions_alone_limit_a_translation(beam_size: int) -> None:
+    model = ToyModel(seed=1, end_bias=-100.0)
+    for positions, expected in ((300, 300), (600, 600), (None, 512)):
+        model.max_positions = positions
+        (found,) = beam_search(model, torch.tensor([[1, 2]]), DecodingOptions(beam_size=beam_size))
+        assert len(found[0].ids) == expected
+
+
 @pytest.mark.parametrize("field", ["beam_size", "n_best", "max_length", "batch_tokens"])
 def test_options_out_of_range_are_refused(field: str) -> None:
     with pytest.raises(UserError, match=field):
         DecodingOptions(**{field: 0})
     with pytest.raises(UserError, match="n_best 6 is larger than beam_size 5"):
         DecodingOptions(n_best=6)
+    with pytest.raises(UserError, match="beam_size 100000000: expected at most 1000"):
+        DecodingOptions(beam_size=100_000_000)
 
 
 # --- TorchTranslator ----------------------------------------------------------------------------------------------

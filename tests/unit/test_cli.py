@@ -82,7 +82,15 @@ def test_users_mistake_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    "arguments", [["trian"], ["run"], ["export", "a"], ["translate", "x", "--beam", "0"], ["status", "x", "--no-such"]]
+    "arguments",
+    [
+        ["trian"],
+        ["run"],
+        ["export", "a"],
+        ["translate", "x", "--beam", "0"],
+        ["translate", "x", "--threads", "100000"],
+        ["status", "x", "--no-such"],
+    ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_status(arguments) == 2
@@ -115,6 +123,28 @@ def test_interrupt_is_status_130_and_one_line() -> None:
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert errors == "interrupted\n"
+
+
+def test_termination_is_status_143_and_clears_up(tmp_path: Path) -> None:
+    code = (
+        "import sys, polystill.pipeline as pipeline\nfrom pathlib import Path\nfrom polystill.cli import main\n"
+        "from polystill.storage import atomic_folder\nimport polystill.config as config\n"
+        "def wait(recipe, folder):\n    import time\n"
+        "    with atomic_folder(folder): print('ready', flush=True); time.sleep(60)\n"
+        "config.load_recipe = lambda *_: None\npipeline.run_recipe = wait\n"
+        f"main(['run', 'x', '--out', {str(tmp_path / 'run')!r}])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "RANK"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert errors == "terminated\nstopped; the same command goes on from the last checkpoint\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_commands_for_training_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,10 @@ def recipe_file(tmp_path: Path) -> Path:
     return path
 
 
+def stage_objective(**objective: Any) -> dict[str, Any]:
+    return {"stages": [{"name": "one", "updates": 1, "objective": objective}]}
+
+
 def error(values: dict[str, Any]) -> str:
     with pytest.raises(UserError) as caught:
         parse_recipe({**MINIMAL, **values}, "my.yaml")
@@ -53,6 +57,30 @@ def test_unknown_key_names_file_field_and_the_nearest() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"training": {"d_model": 1}}, "'training.d_model' (it belongs under 'model')"),
+        ({"model": {"seed": 1}}, "'model.seed' (it belongs at the top, under no other key)"),
+        ({"stages": [{"name": "a", "updates": 1, "lr": 1}]}, "'stages.0.lr'"),
+        ({"stages": [{"name": "a", "updates": 1, "learnin_rate": 1}]}, "'stages.0.learnin_rate' (did you mean 'lear"),
+        (stage_objective(kd_wieght=1), "'stages.0.objective.kd_wieght' (did you mean 'kd_weight'?)"),
+        (
+            {"data": {**MINIMAL["data"], "train": [{"kind": "tsv", "path": "x", "source": "y"}]}},
+            "'data.train.0.source' (did you mean 'source_column'?)",
+        ),
+        (
+            {"data": {**MINIMAL["data"], "test": {"synthetic": {"kind": "synthetic", "pair": 1}}}},
+            "'data.test.synthetic.pair' (did you mean 'pairs'?)",
+        ),
+    ],
+)
+def test_hints_are_keys_of_the_same_section_or_name_the_other(values: dict[str, Any], message: str) -> None:
+    given = error(values)
+    assert message in given
+    assert "'stages.0.lr'" not in given or "did you mean" not in given
+
+
 def test_several_mistakes_are_reported_together() -> None:
     lines = error({"model": {"d_model": "big", "dropout": 2}, "sed": 3}).splitlines()
     assert len(lines) == 3
@@ -72,6 +100,18 @@ def test_several_mistakes_are_reported_together() -> None:
         ({"stages": [{"name": "a", "updates": 1, "objective": {"mutual": "half"}}]}, "mutual"),
         ({"data": {**MINIMAL["data"], "train": [{"kind": "tvs", "path": "x"}]}}, "data.train.0"),
         ({"seed": "one"}, "seed"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**32}, "seed"),
+        ({"data": {**MINIMAL["data"], "train": [{"kind": "synthetic", "seed": -1}]}}, "data.train.0.seed"),
+        ({"training": {"betas": [0.9, 1.0]}}, "training.betas.1"),
+        ({"training": {"betas": [-0.1, 0.9]}}, "training.betas.0"),
+        ({"training": {"learning_rate": float("inf")}}, "training.learning_rate"),
+        ({"training": {"threads": 100_000}}, "training.threads"),
+        ({"evaluation": {"beams": [1, 0]}}, "evaluation.beams.1"),
+        ({"evaluation": {"beams": [100_000]}}, "evaluation.beams.0"),
+        ({"evaluation": {"length_penalty": float("nan")}}, "evaluation.length_penalty"),
+        ({"evaluation": {"length_penalty": -1}}, "evaluation.length_penalty"),
+        (stage_objective(kd_weight=-1), "stages.0.objective.kd_weight"),
     ],
 )
 def test_wrong_values_name_their_field(values: dict[str, Any], words: str) -> None:
@@ -117,6 +157,60 @@ def test_stage_objective_is_the_recipes_with_its_own_keys_on_top() -> None:
     assert (two.kd_weight, two.mutual) == (3.0, "full")
 
 
+def test_stage_objectives_are_read_as_the_recipes_own_is() -> None:
+    (stage,) = parse_recipe({**MINIMAL, **stage_objective(kd_weight="1e-3", mutual="full")}, "test").stages
+    assert stage.objective == {"kd_weight": 0.001, "mutual": "full"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage_kinds", "method", "students"),
+    [
+        ("nll", ["nll", "nll"], "nll", 1),
+        ("aio_kd", ["nll", "aio_kd"], "aio_kd", 15),
+        ("aio_kd", ["aio_kd", "nll"], "aio_kd", 15),
+        ("nll", ["nll", "aio_kd"], "aio_kd", 15),
+        ("aio_kd", ["nll", "nll"], "nll", 1),
+    ],
+)
+def test_a_run_is_aio_kd_if_any_stage_is(kind: str, stage_kinds: list[str], method: str, students: int) -> None:
+    stages = [{"name": f"s{i}", "updates": 1, "objective": {"kind": k}} for i, k in enumerate(stage_kinds)]
+    recipe = parse_recipe({**MINIMAL, "objective": {"kind": kind}, "stages": stages}, "test")
+    assert recipe.method == method
+    assert len(recipe.student_space(recipe.model.teacher).candidates) == students
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"model": {"start": "m", "d_model": 64}}, r"^model\.d_model: come from model\.start \(m\); leave them out$"),
+        ({"model": {"start": "m", "preset": "base"}}, r"model\.preset"),
+        (
+            {"model": {"start": "m"}, "data": {**MINIMAL["data"], "tokenizer": {"vocabulary_size": 99}}},
+            r"^data\.tokenizer\.vocabulary_size: come from model\.start",
+        ),
+        ({"students": {"only": ["e1d1"], "encoder": [1, 2], "rule": "any"}}, r"^students\.encoder, students\.rule: "),
+    ],
+)
+def test_values_that_others_make_void_are_refused(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        parse_recipe({**MINIMAL, **values}, "test").refuse_ignored_keys()
+
+
+def test_a_resolved_recipe_with_a_start_model_or_a_list_is_not_refused() -> None:
+    values = {**MINIMAL, "model": {"start": "m", "dropout": 0.3}, "students": {"only": ["e1d1"]}}
+    parse_recipe(parse_recipe(values, "test").model_dump(mode="json"), "test").refuse_ignored_keys()
+
+
+def test_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = parse_recipe({**MINIMAL, "model": {"start": "fam"}}, "test")
+    monkeypatch.chdir(tmp_path)
+    absolute = recipe.with_absolute_paths()
+    assert (absolute.data.folder, absolute.model.start) == (str(tmp_path), str(tmp_path / "fam"))
+    monkeypatch.chdir("/")
+    assert absolute.with_absolute_paths() == absolute
+    assert parse_recipe(MINIMAL, "test").with_absolute_paths().model.start is None
+
+
 # --- files and overrides ----------------------------------------------------------------------------------------------
 
 
@@ -128,6 +222,10 @@ def test_stage_objective_is_the_recipes_with_its_own_keys_on_top() -> None:
         ("data.folder=/some/where", ("data", "folder"), "/some/where"),
         ("evaluation.beams=[4]", ("evaluation", "beams"), [4]),
         ("name=1e5x", ("name",), "1e5x"),
+        ("name=1e5", ("name",), "1e5"),
+        ("name=1", ("name",), "1"),
+        ("data.folder=inf", ("data", "folder"), "inf"),
+        ("stages.0.objective.kd_weight=1e-1", ("stages", 0, "objective", "kd_weight"), 0.1),
     ],
 )
 def test_overrides(recipe_file: Path, override: str, path: tuple[str | int, ...], value: Any) -> None:
@@ -162,6 +260,7 @@ def test_wrong_overrides(recipe_file: Path, override: str, words: str) -> None:
         (b"", "expected a mapping"),
         (b"\xff\xfe\x00", "cannot be read as a recipe"),
         (b"a: \x01", "not valid YAML"),
+        (b"seed: 1\nname: x\nseed: 2\n", "the key 'seed' stands twice.*line 3"),
     ],
 )
 def test_files_that_are_no_recipe(tmp_path: Path, content: bytes, words: str) -> None:

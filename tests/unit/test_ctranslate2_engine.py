@@ -82,7 +82,7 @@ def test_lines_longer_than_the_positions_are_cut_and_counted(exported: Path, cap
     assert translator.max_source_tokens == 48
     longest = " ".join(["one"] * 47)
     translator.translate([longest], DecodingOptions(beam_size=1))
-    assert "cut" not in caplog.text
+    assert "lines are longer" not in caplog.text
     found = translator.translate([longest + " two three", longest, "one"], DecodingOptions(beam_size=1))
     assert found[0] == found[1]
     assert "1 of 3 lines are longer than the model's 48 tokens and were cut" in caplog.text
@@ -97,6 +97,11 @@ def test_the_engine_cannot_write_pad(exported: Path) -> None:
 def test_unknown_precision_lists_those_of_the_device(exported: Path) -> None:
     with pytest.raises(UserError, match=r"precision 'int9' is not available.*did you mean 'int8'.*float32"):
         CTranslate2Translator(exported, "int9")
+
+
+def test_threads_that_would_end_the_process_are_refused(exported: Path) -> None:
+    with pytest.raises(UserError, match="threads 100000: expected at most 1024"):
+        CTranslate2Translator(exported, threads=100_000)
 
 
 def test_a_folder_without_model_is_refused(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ctranslate2.specs.model_spec import ACCEPTED_MODEL_TYPES
+from safetensors.torch import load_file, save_file
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
@@ -102,3 +104,14 @@ def test_made_up_lines_verify_where_none_are_given(counting_student: Path, tmp_p
     info = export.export_ctranslate2(counting_student, tmp_path / "out")
     assert info["verification"]["sentences"] == 16
     assert info["verification"]["largest_difference"] <= 1e-3
+
+
+def test_verifying_with_the_beginnings_of_translations_is_no_warning(
+    counting_student: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    student = Path(shutil.copytree(counting_student, tmp_path / "student"))
+    weights = load_file(student / "model.safetensors")
+    weights["final_logits_bias"][0, 0] = -100.0  # it never ends
+    save_file(weights, student / "model.safetensors", {"format": "pt"})
+    export.export_ctranslate2(student, tmp_path / "out")
+    assert caplog.messages == []

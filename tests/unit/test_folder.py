@@ -144,3 +144,16 @@ def test_missing_and_damaged_files(family: tuple[Path, Transformer], tmp_path: P
     (folder / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config.json: not readable as JSON"):
         load_model(folder)
+
+
+def test_a_pad_row_that_fine_tuning_moved_is_taken_as_zero(
+    family: tuple[Path, Transformer], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, _ = family
+    state = load_file(folder / "model.safetensors")
+    state["model.shared.weight"][39] = 0.5
+    state["final_logits_bias"][0, 39] = -3.0
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    model = load_model(folder)
+    assert model.embedding[39].abs().max() == 0 and model.output_bias[39] == 0
+    assert "<pad> are not zero" in caplog.text

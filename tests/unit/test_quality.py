@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import multiprocessing
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +80,7 @@ def test_rows_of_a_run(trained: Callable[..., Run]) -> None:
         assert row["bleu"] == sacrebleu.corpus_bleu(hypotheses, [references]).score
         assert row["words_per_second"] > 0
         assert row["perplexity"] > 1
+        assert (row["length_penalty"], row["max_length"]) == (1.0, 64)
         assert None not in row.values()
     by_model = {row["model"]: row for row in rows}
     assert by_model["e1d1"]["parameters"] < by_model["e2d1"]["parameters"] < by_model["e2d2"]["parameters"]
@@ -124,6 +129,84 @@ def test_what_is_measured_is_not_measured_again(trained: Callable[..., Run], mon
     assert measured == ["e1d1 3", "e1d1 1"]
     evaluate_students(run, students=["smallest"], force=True)
     assert measured[2:] == ["e1d1 1", "e1d1 2"]
+
+
+def test_each_length_penalty_has_rows_and_translations_of_its_own(trained: Callable[..., Run]) -> None:
+    run = trained()
+    run.close()
+    (first,) = evaluate_students(run, students=["e1d1"], beams=[2])
+    other = trained(length_penalty=0.5)
+    (second,) = evaluate_students(other, students=["e1d1"], beams=[2])
+    assert (first["length_penalty"], second["length_penalty"]) == (1.0, 0.5)
+    assert first["hypotheses"] != second["hypotheses"]
+    assert [row["length_penalty"] for row in other.results()["rows"]] == [1.0, 0.5]
+
+
+def test_lowercase_scores_are_added_to_what_is_measured(
+    trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained()
+    run.close()
+    (before,) = evaluate_students(run, students=["e1d1"], beams=[1])
+    run = trained(lowercase=True)
+    monkeypatch.setattr(quality._Measurement, "measure", None)
+    (after,) = evaluate_students(run, students=["e1d1"], beams=[1])
+    lines = (run.folder / before["hypotheses"]).read_text().splitlines()
+    references = (run.data / "test" / "counting.target.txt").read_text().splitlines()
+    assert after["bleu_lc"] == sacrebleu.corpus_bleu(lines, [references], lowercase=True).score
+    assert {**after, **before} == after
+    assert run.results()["rows"] == [after]
+
+
+def test_the_method_is_aio_kd_if_a_stage_is(trained: Callable[..., Run], counting_recipe: dict[str, Any]) -> None:
+    counting_recipe["stages"][1]["objective"] = {"kind": "nll"}
+    (row,) = evaluate_students(trained(), students=["e1d1"], beams=[1])
+    assert (row["method"], row["model_id"]) == ("aio_kd", "aio_kd-gold-e1d1")
+
+
+def _exported_apart(run_folder: str) -> str:
+    return str(quality.exported(Run.open(Path(run_folder)), E2D1, "float32"))
+
+
+def test_several_processes_make_a_student_once(
+    trained: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polystill.models import folder
+
+    run, extract_student, log = trained(), folder.extract_student, tmp_path / "log"
+
+    def slowly(*arguments: Any) -> None:
+        with log.open("a") as file:
+            file.write("extracted\n")
+        time.sleep(0.5)
+        extract_student(*arguments)
+
+    monkeypatch.setattr(folder, "extract_student", slowly)
+    context = multiprocessing.get_context("fork")
+    with context.Pool(4) as pool:
+        made = pool.map(_exported_apart, [str(run.folder)] * 4, chunksize=1)
+    assert log.read_text() == "extracted\n"
+    assert set(made) == {str(run.students / "e2d1" / "ctranslate2-float32")}
+    assert sorted(path.name for path in run.students.iterdir()) == [".lock", "e2d1"]
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_run_that_cannot_be_written_is_used_all_the_same(
+    trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    run = trained()
+    mkdir = Path.mkdir
+
+    def refuse(self: Path, *arguments: Any, **options: Any) -> None:
+        if self == run.students:
+            raise OSError(code, "refused")
+        mkdir(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    folder = quality.exported(run, E2D1, "float32")
+    assert (folder / "model.bin").is_file()
+    assert (quality.extracted(run, E2D1) / "config.json").is_file()
+    assert not run.students.exists()
 
 
 def test_students_of_an_older_family_are_made_anew(trained: Callable[..., Run]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from polystill.config import load_recipe
+from polystill.errors import UserError
 from polystill.pipeline import check_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes"
@@ -33,6 +34,12 @@ def test_quickstart_has_both_stages_and_unseen_test_sentences() -> None:
     assert mutual[-1] != "none"
     assert recipe.data.train[0].split == "train"  # type: ignore[union-attr]
     assert {source.split for source in recipe.data.test.values()} == {"test"}  # type: ignore[union-attr]
+
+
+def test_students_to_evaluate_are_those_that_are_trained() -> None:
+    settings = ["evaluation.students=[e1d1]", "objective.kind=nll"]
+    with pytest.raises(UserError, match="e1d1 is not in this family; it has: e3d3"):
+        check_recipe(load_recipe(FOLDER / "quickstart.yaml", settings))
 
 
 def test_multi30k_is_the_published_space() -> None:

@@ -44,6 +44,8 @@ def folder(tmp_path: Path) -> Path:
 def finish_everything(run: Run) -> None:
     for stage in ("data", "training.one", "training.two", "family", "evaluation"):
         run.finish(stage, {"n": 1})
+    run.data.mkdir()
+    run.family.mkdir()
     run.add_results([{"model_id": "m", "test_set": "seen", "engine": "torch", "precision": "float32", "beam": 1}])
 
 
@@ -74,11 +76,21 @@ def test_stages_survive_and_are_found_again(folder: Path) -> None:
     with Run.start(folder, recipe()) as run:
         assert not run.finished("data")
         run.finish("data", {"pairs": 3})
+        run.data.mkdir()
         identity = run.run_id
     again = Run.open(folder)
     assert again.finished("data")
     assert again.record("data")["pairs"] == 3  # type: ignore[index]
     assert again.run_id == identity
+
+
+def test_a_stage_whose_folder_is_gone_is_not_finished(folder: Path) -> None:
+    with Run.start(folder, recipe()) as run:
+        finish_everything(run)
+        (folder / "family").rmdir()
+        assert (run.finished("data"), run.finished("training.two"), run.finished("family")) == (True, True, False)
+        (folder / "data").rmdir()
+        assert not run.finished("data")
 
 
 def test_two_runs_have_different_identities(tmp_path: Path) -> None:
@@ -129,7 +141,11 @@ ADDED: dict[str, tuple[dict[str, Any], set[str], int]] = {
     "a test set": ({"data__test__seen.new": NEW_TEST_SET}, {"evaluation"}, 1),
     "students": ({"evaluation__students": ["e4d2"]}, {"evaluation"}, 1),
     "beams": ({"evaluation__beams": [1, 4]}, {"evaluation"}, 1),
-    "another penalty": ({"evaluation__length_penalty": 0.6}, {"evaluation"}, 0),
+    "another penalty": ({"evaluation__length_penalty": 0.6}, {"evaluation"}, 1),
+    "lowercase": ({"evaluation__lowercase": True}, {"evaluation"}, 1),
+    "skipping losses that are not finite": ({"training__on_nonfinite": "skip"}, set(), 1),
+    "threads": ({"training__threads": 3}, set(), 1),
+    "corpora that moved": ({"data__folder": "/elsewhere"}, set(), 1),
     "more updates": ({"stages__1__updates": 30}, {"training.two", "family", "evaluation"}, 0),
 }
 
@@ -144,6 +160,28 @@ def test_what_can_be_added(folder: Path, changes: dict[str, Any], unfinished: se
         assert {stage for stage in stages if not run.finished(stage)} == unfinished
         assert len(run.results()["rows"]) == rows
     assert load_recipe(folder / "recipe.yaml") == changed
+
+
+def test_corpora_may_not_move_before_they_are_read(folder: Path) -> None:
+    Run.start(folder, recipe()).close()
+    with pytest.raises(UserError, match=r"data\.folder"):
+        Run.start(folder, recipe(data__folder="/elsewhere"))
+
+
+def test_relative_and_absolute_paths_to_the_same_place_are_no_change(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Run.start(folder, recipe(data__folder="corpora", model__start="model")).close()
+    Run.start(folder, recipe(data__folder=str(tmp_path / "corpora"), model__start=str(tmp_path / "model"))).close()
+
+
+def test_removed_rows_are_counted(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Run.start(folder, recipe()) as run:
+        finish_everything(run)
+    caplog.set_level("INFO", "polystill")
+    Run.start(folder, recipe(stages__1__updates=30)).close()
+    assert "1 rows of results are of the family before; removed" in caplog.text
 
 
 def test_more_updates_are_refused_where_the_schedule_depends_on_them(folder: Path) -> None:
@@ -224,9 +262,9 @@ def test_rows_are_merged_by_their_key(folder: Path) -> None:
     row = {"model_id": "m", "test_set": "t", "engine": "torch", "precision": "float32", "beam": 1, "bleu": 10.0}
     with Run.start(folder, recipe()) as run:
         run.add_results([row, {**row, "beam": 5, "bleu": 11.0}])
-        run.add_results([{**row, "bleu": 12.0}])
+        run.add_results([{**row, "bleu": 12.0}, {**row, "length_penalty": 0.5, "bleu": 13.0}])
         rows = run.results()["rows"]
-    assert [(r["beam"], r["bleu"]) for r in rows] == [(1, 12.0), (5, 11.0)]
+    assert [(r["beam"], r["bleu"]) for r in rows] == [(1, 12.0), (5, 11.0), (1, 13.0)]
     assert rows[0]["seed"] == 1
     assert rows[0]["run_id"].startswith("run-")
     assert "cores" in rows[0]["hardware"]

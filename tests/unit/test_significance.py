@@ -7,6 +7,7 @@ import random
 import pytest
 
 from polystill.errors import UserError
+from polystill.evaluation.quality import corpus_scores
 from polystill.evaluation.significance import compare
 
 
@@ -32,6 +33,36 @@ def test_a_better_system_is_told_from_an_equal_one() -> None:
         for row in (base_row, same, better):
             assert abs(row["score"] - row["mean"]) < row["ci"] * 2
             assert "bs:200" in row["signature"] and "seed:12345" in row["signature"]
+
+
+@pytest.mark.parametrize(
+    ("language", "lowercase", "references", "system"),
+    [
+        (
+            "de",
+            True,
+            ["Ein Hund läuft schnell, sagt Anna.", "Zwei Katzen schlafen."],
+            ["ein Hund läuft Schnell.", "Zwei."],
+        ),
+        ("zh", False, ["一只狗跑得很快。", "两只猫在睡觉。"], ["一只狗跑得快。", "两只猫睡觉。"]),
+        ("ja", True, ["犬が速く走る。", "猫が二匹寝ている。"], ["犬が走る。", "猫が寝ている。"]),
+    ],
+)
+def test_scores_are_those_of_the_results(
+    language: str, lowercase: bool, references: list[str], system: list[str]
+) -> None:
+    names = ("bleu_lc" if lowercase else "bleu", "chrf")
+    expected = corpus_scores(system, references, target_language=language, lowercase=lowercase)
+    systems = {"base": references, "system": system}
+    rows = compare(systems, references, target_language=language, lowercase=lowercase, samples=10)
+    found = {row["metric"]: row for row in rows if row["system"] == "system"}
+    assert tuple(found) == names
+    for name in names:
+        assert found[name]["score"] == pytest.approx(expected[f"{name}"])
+        parts = set(found[name]["signature"].split("|"))
+        assert {part for part in parts if not part.startswith(("bs:", "seed:"))} == set(
+            expected[f"{name}_signature"].split("|")
+        )
 
 
 def test_systems_must_fit_the_references() -> None:

@@ -1,11 +1,13 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from polystill.errors import UserError
-from polystill.storage import atomic_folder, storage_errors, write_atomic
+from polystill.storage import atomic_folder, clear_left_overs, locked_folder, storage_errors, write_atomic
 
 
 def test_write_atomic_replaces_and_leaves_no_temporary(tmp_path: Path) -> None:
@@ -34,6 +36,35 @@ def test_write_atomic_keeps_the_old_file_when_the_disk_refuses(
     assert str(path) in str(caught.value)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_errors_name_the_folder_that_people_know(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(UserError) as caught, atomic_folder(tmp_path / "data") as temporary:  # noqa: SIM117
+        with storage_errors(temporary / "train"):
+            raise full
+    assert str(caught.value).startswith(f"{tmp_path}/data/train: ")
+
+
+def test_left_overs_are_cleared_but_not_what_is_being_written(tmp_path: Path) -> None:
+    (tmp_path / ".dead.tmp-0123abcd").mkdir()
+    with atomic_folder(tmp_path / "alive") as temporary:
+        clear_left_overs(tmp_path)
+        (temporary / "file").write_text("x")
+    assert [p.name for p in tmp_path.iterdir()] == ["alive"]
+
+
+def test_locked_folder_waits_for_the_other_process(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from polystill.storage import locked_folder\n"
+        f"with locked_folder(Path({str(tmp_path)!r})): print(Path({str(tmp_path)!r}, 'mine').exists())"
+    )
+    with locked_folder(tmp_path):
+        other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(1.5)
+        (tmp_path / "mine").touch()
+    assert other.communicate(timeout=30)[0] == "True\n"
 
 
 def test_storage_errors_understands_libraries_that_only_give_the_text(tmp_path: Path) -> None:

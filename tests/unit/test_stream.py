@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polystill.decoding.contract import EMPTY, DecodingOptions, Hypothesis
+from polystill.decoding.contract import EMPTY, Cuts, DecodingOptions, Hypothesis
 from polystill.decoding.stream import read_lines, translate_lines, translate_n_best
 from polystill.errors import UserError
 
@@ -22,7 +22,9 @@ class Shouter:
     def __init__(self) -> None:
         self.blocks: list[int] = []
 
-    def translate(self, lines: Sequence[str], options: DecodingOptions) -> list[list[Hypothesis]]:
+    def translate(
+        self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
+    ) -> list[list[Hypothesis]]:
         self.blocks.append(len(lines))
         return [[Hypothesis(line.upper(), line.split(), 0.0)] if line.strip() else [EMPTY] for line in lines]
 
@@ -30,7 +32,9 @@ class Shouter:
 class BreakingTranslator(Shouter):
     """Its translations have line breaks of their own, or are not there at all."""
 
-    def translate(self, lines: Sequence[str], options: DecodingOptions) -> list[list[Hypothesis]]:
+    def translate(
+        self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
+    ) -> list[list[Hypothesis]]:
         return [[Hypothesis("a\nb\u2028c\r", [], -1.0)] if line else [] for line in lines]
 
 
@@ -82,6 +86,17 @@ def test_n_best_keeps_scores() -> None:
 )
 def test_only_a_line_feed_ends_a_line(content: bytes, lines: list[str]) -> None:
     assert list(read_lines(io.BytesIO(content), "x")) == lines
+
+
+@pytest.mark.parametrize("ends", [b"", b"\n"])
+@pytest.mark.parametrize("length", [*range(9, 13), 40])
+def test_of_a_longer_line_the_beginning_is_read(length: int, ends: bytes) -> None:
+    """Whatever the bytes at which reading stops, also within a character."""
+    content = ("ab" + "☃" * (length - 2)).encode() + b"\nshort\n" + "☃".encode() * 40 + ends
+    first, short, last = read_lines(io.BytesIO(content), "x", 4)
+    assert short == "short"
+    assert ("ab" + "☃" * (length - 2)).startswith(first) and 4 < len(first) <= 24
+    assert set(last) == {"☃"} and 4 < len(last) <= 24
 
 
 def test_what_is_not_utf8_is_named_by_line() -> None:

@@ -186,3 +186,15 @@ def test_the_record_is_plain_json(counting_recipe, prepared_run) -> None:
     run = prepared_run(counting_recipe)
     train_family(run)
     json.dumps(run.stages())
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_with(counting_recipe, prepared_run, monkeypatch) -> None:
+    from polystill.training import session
+
+    counting_recipe["training"]["precision"] = "auto"
+    run = prepared_run(counting_recipe)
+    monkeypatch.setattr(session, "best_precision", lambda: "fp32")
+    train_family(run)
+    again = session.Session(run)
+    monkeypatch.setattr(session, "best_precision", lambda: "bf16")
+    assert session.Session(run).precision == again.precision == "fp32"

@@ -6,7 +6,13 @@ work without torch.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -44,9 +50,11 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 2 a mistake in what was given (one line on stderr), 130 interrupted."""
+    """Run a command and exit: 0 done, 2 a mistake in what was given (one line on stderr), 130 or 143 stopped."""
+    warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")  # which Marian does without
     try:
-        app(arguments, prog_name="polystill")
+        with _terminated_in_order():
+            app(arguments, prog_name="polystill")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -54,3 +62,24 @@ def main(arguments: list[str] | None = None) -> None:
         if error.code == 130:
             print("interrupted", file=sys.stderr)
         raise
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Let SIGTERM end the process as an exception, so that temporaries are removed; it exits with status 143.
+
+    Not where a launcher started several ranks: one that waits for the others could not end in time.
+    """
+    if "RANK" in os.environ or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        print("terminated", file=sys.stderr)
+        sys.exit(143)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

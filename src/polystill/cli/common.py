@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +21,9 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as *training.threads=2*."),
 ]
+NewFolder = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)
+]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)]
 
 
@@ -32,6 +37,16 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+@contextmanager
+def saying_how_to_continue() -> Iterator[None]:
+    """Where work that goes on at the next start is stopped from outside, say so."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        say("stopped; the same command goes on from the last checkpoint")
+        raise
 
 
 def show_log() -> None:

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     folder: RunFolder,
     student: Annotated[list[str] | None, typer.Option(help="Such as e4d2; repeat for more. All by default.")] = None,
-    beam: Annotated[list[int] | None, typer.Option(min=1, help="Beam size; repeat for more.")] = None,
+    beam: Annotated[list[int] | None, typer.Option(min=1, max=1000, help="Beam size; repeat for more.")] = None,
     engine: Annotated[Literal["ctranslate2", "torch"] | None, typer.Option(help="What runs the models.")] = None,
     precision: Annotated[str | None, typer.Option(help="Such as float32 or int8.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Measure again what is measured already.")] = False,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from polystill.cli.common import Out, RunFolder, StudentName, say
+from polystill.cli.common import NewFolder, RunFolder, StudentName, say
 from polystill.extras import need_packages
 
 
@@ -15,8 +15,10 @@ def register(app: typer.Typer) -> None:
     app.command()(export)
 
 
-def extract(folder: RunFolder, student: StudentName, out: Out) -> None:
+def extract(folder: RunFolder, student: StudentName, out: NewFolder = None) -> None:
     """Write one student as an ordinary Hugging Face folder that holds only its own layers.
+
+    By default it is RUN/students/STUDENT.
 
     **Example**
 
@@ -25,23 +27,22 @@ def extract(folder: RunFolder, student: StudentName, out: Out) -> None:
     In Python: `AutoModelForSeq2SeqLM.from_pretrained("my-student")` and `AutoTokenizer.from_pretrained("my-student")`.
     """
     need_packages("extract")
-    from polystill.pipeline import export_student
+    from polystill.pipeline import extract_student
 
-    export_student(folder, student, out, "hf")
-    say(f"wrote {out}")
+    say(f"wrote {extract_student(folder, student, out)}")
 
 
 def export(
     folder: RunFolder,
     student: StudentName,
-    out: Out,
+    out: NewFolder = None,
     to: Annotated[Literal["hf", "ctranslate2"], typer.Option(help="The format.")] = "ctranslate2",
     quantization: Annotated[
         str | None,
         typer.Option(help="CTranslate2 only: int8, int8_float32, int8_bfloat16, float16, …; float32 by default."),
     ] = None,
 ) -> None:
-    """Write one student for the engine that ships it, tokenizer included.
+    """Write one student for the engine that ships it, tokenizer included: to RUN/exports by default.
 
     **Examples**
 
@@ -52,9 +53,6 @@ def export(
     need_packages("export")
     from polystill.pipeline import export_student
 
-    export_student(folder, student, out, to, quantization)
-    say(
-        f"wrote {out}; try it: echo 'A dog runs.' | polystill translate {out}"
-        if to == "ctranslate2"
-        else f"wrote {out}"
-    )
+    written = export_student(folder, student, to, out, quantization)
+    hint = f"; try it: echo 'A dog runs.' | polystill translate {written}" if to == "ctranslate2" else ""
+    say(f"wrote {written}{hint}")

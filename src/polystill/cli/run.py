@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polystill.cli.common import Out, RunFolder, Settings, console, show_log
+from polystill.cli.common import Out, RunFolder, Settings, console, saying_how_to_continue, show_log
 from polystill.extras import need_packages
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML).", show_default=False)]
@@ -39,7 +39,9 @@ def run(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
     from polystill.config import load_recipe
     from polystill.pipeline import run_recipe
 
-    finished = run_recipe(load_recipe(recipe, settings), out)
+    loaded = load_recipe(recipe, settings)
+    with saying_how_to_continue():
+        finished = run_recipe(loaded, out)
     if finished is not None:
         print_summary(finished, console())
 

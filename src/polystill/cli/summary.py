@@ -10,7 +10,7 @@ from rich.text import Text
 
 from polystill.evaluation.quality import Row, sort_rows
 from polystill.evaluation.table import results_table
-from polystill.pipeline import family_space, read_text
+from polystill.pipeline import family_space, measured_as_recipe, read_text
 from polystill.runs import Run
 
 SAMPLES = 3
@@ -37,7 +37,7 @@ def _stages(run: Run) -> Table:
     table.add_column("wall", justify="right")
     table.add_column("CPU", justify="right")
     for stage in expected:
-        state = f"finished {finished[stage]['finished_at']}" if stage in finished else "not finished"
+        state = f"finished {finished[stage]['finished_at']}" if run.finished(stage) else "not finished"
         spent = cost.get(stage, {})
         table.add_row(stage, state, *(_duration(spent.get(key)) for key in ("seconds", "cpu_seconds")))
     return table
@@ -52,21 +52,24 @@ def _duration(seconds: float | None) -> str:
 
 
 def _rows(run: Run) -> list[Row]:
-    """The quality rows of the recipe's own engine and precision, the largest model first."""
-    wanted = run.recipe.evaluation
-    rows = run.results()["rows"]
-    rows = sort_rows(row for row in rows if (row["engine"], row["precision"]) == (wanted.engine, wanted.precision))
+    """The quality rows of the recipe's own engine, precision and length penalty, the largest model first."""
+    rows = sort_rows(row for row in run.results()["rows"] if measured_as_recipe(row, run.recipe))
     return [{key: value for key, value in row.items() if key != "words_per_second"} for row in rows]
 
 
 def _how_measured(rows: list[Row]) -> str:
-    signatures = dict.fromkeys(row[f"{name}_signature"] for row in rows for name in ("bleu", "chrf"))
+    names = ("bleu_signature", "bleu_lc_signature", "chrf_signature")
+    signatures = dict.fromkeys(row[name] for row in rows for name in names if name in row)
     return "\n".join([f"{rows[0]['engine']}, {rows[0]['precision']}; signatures:", *(f"  {s}" for s in signatures)])
 
 
 def _samples(run: Run, rows: list[Row]) -> Iterator[Text]:
-    """Translations of three sentences of the first test set by the largest, a middle and the smallest student."""
-    if not rows:
+    """Translations of three sentences of the first test set by the largest, a middle and the smallest student.
+
+    None where the run was copied without its texts.
+    """
+    rows = [row for row in rows if (run.folder / row["hypotheses"]).is_file()]
+    if not rows or not (run.data / "test" / f"{rows[0]['test_set']}.target.txt").is_file():
         return
     test_set = rows[0]["test_set"]
     beam = max(row["beam"] for row in rows)
@@ -84,7 +87,7 @@ def _samples(run: Run, rows: list[Row]) -> Iterator[Text]:
 
 def _next_steps(run: Run) -> list[str]:
     folder = run.folder
-    if not run.finished("evaluation"):
+    if not run.finished("family") or not run.finished("evaluation"):
         return [f"Continue with: polystill run {folder / 'recipe.yaml'} --out {folder}"]
     name = family_space(run).candidates[0].name
     return [

@@ -30,13 +30,13 @@ def translate(
     student: Annotated[
         str | None, typer.Option(help="Which member of the family, such as e4d2; the teacher by default.")
     ] = None,
-    beam: Annotated[int, typer.Option(min=1, help="Beam size; 1 is greedy search.")] = 5,
+    beam: Annotated[int, typer.Option(min=1, max=1000, help="Beam size; 1 is greedy search.")] = 5,
     n_best: Annotated[int, typer.Option(min=1, help="Translations of each line, tab-separated.")] = 1,
     engine: Annotated[Literal["ctranslate2", "torch"], typer.Option(help="What runs the model.")] = "ctranslate2",
     precision: Annotated[
         str, typer.Option(help="CTranslate2's compute type, such as int8 or float32; the folder's own by default.")
     ] = "default",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 takes all cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 takes all cores.")] = 0,
 ) -> None:
     """Translate text, one line in, one line out, in order; empty lines stay empty.
 

@@ -20,7 +20,16 @@ import torch
 from torch import Tensor
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import EMPTY, UNLIMITED, Decodable, DecodingOptions, Hypothesis, cut_sources
+from polystill.decoding.contract import (
+    EMPTY,
+    UNLIMITED,
+    Cuts,
+    Decodable,
+    DecodingOptions,
+    Hypothesis,
+    counted_cuts,
+    longest_translation,
+)
 from polystill.errors import UserError
 
 KEEP_SHARE = 0.8
@@ -47,7 +56,7 @@ def beam_search(model: Decodable, source: Tensor, options: DecodingOptions, stud
     Raises:
         UserError: the model's scores are not numbers, as happens when half-precision weights overflow.
     """
-    max_length = min(options.max_length, max_positions(model) or options.max_length)
+    max_length = longest_translation(options, max_positions(model) or UNLIMITED)
     if options.beam_size == 1:
         return _greedy(model, source, options, max_length, student)
     beams = _Beams(model.eos_id, source, options)
@@ -220,10 +229,18 @@ class TorchTranslator:
         self.device = next(model.parameters()).device
         self.max_source_tokens = max_positions(model) or UNLIMITED
 
-    def translate(self, lines: Sequence[str], options: DecodingOptions) -> list[list[Hypothesis]]:
+    def translate(
+        self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
+    ) -> list[list[Hypothesis]]:
         """See `Translator`. The lines are sorted by length and translated in batches of options.batch_tokens."""
-        sources = cut_sources(self.tokenizer.encode_source(lines), self.max_source_tokens)
-        results: list[list[Hypothesis]] = [[EMPTY]] * len(lines)
+        with counted_cuts(cuts) as cuts:
+            sources = cuts.fit_sources(lines, self.tokenizer.encode_source, self.max_source_tokens)
+            results = self._translate(sources, options)
+            cuts.count_translations(results, longest_translation(options, self.max_source_tokens))
+        return results
+
+    def _translate(self, sources: Sequence[Sequence[int]], options: DecodingOptions) -> list[list[Hypothesis]]:
+        results: list[list[Hypothesis]] = [[EMPTY]] * len(sources)
         for numbers in self._batches(sources, options):
             source = torch.full((len(numbers), len(sources[numbers[0]])), self.model.pad_id)
             for row, number in enumerate(numbers):

@@ -6,7 +6,8 @@ All engines search alike, by CTranslate2's rules (beam.py spells them out), so t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+LARGEST_BEAM = 1000
+"""Beams take memory in proportion, and past a few dozen translations get worse."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class DecodingOptions:
     """Translations wanted of each sentence, best first; at most beam_size."""
     length_penalty: float = 1.0
     """A hypothesis of n tokens, end mark included, scores log p / n ** length_penalty."""
-    max_length: int = 256
-    """Most tokens of a translation; the model's number of positions limits it further."""
+    max_length: int | None = None
+    """Most tokens of a translation; None allows as many as the model has positions, which limit it in any case."""
     batch_tokens: int = 1024
     """Most source tokens (padding included) that are translated at once."""
     token_scores: bool = False
@@ -42,8 +46,11 @@ class DecodingOptions:
 
     def __post_init__(self) -> None:
         for name in ("beam_size", "n_best", "max_length", "batch_tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)}: expected at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} {value}: expected at least 1")
+        if self.beam_size > LARGEST_BEAM:
+            raise UserError(f"beam_size {self.beam_size}: expected at most {LARGEST_BEAM}")
         if self.n_best > self.beam_size:
             raise UserError(f"n_best {self.n_best} is larger than beam_size {self.beam_size}: a beam finds no more")
 
@@ -67,12 +74,74 @@ EMPTY = Hypothesis("", [], 0.0)
 """The translation of a line without a word."""
 
 
-def cut_sources(sources: Sequence[Sequence[T]], limit: int) -> list[list[T]]:
-    """Keep the first tokens and the end mark of sources that are longer than `limit`; logs how many there were."""
-    too_long = sum(len(source) > limit for source in sources)
-    if too_long:
-        _log.warning("%d of %d lines are longer than the model's %d tokens and were cut", too_long, len(sources), limit)
-    return [list(s) if len(s) <= limit else [*s[: limit - 1], s[-1]] for s in sources]
+# --- what does not fit the model ----------------------------------------------------------------------------------
+
+CHARACTERS_PER_TOKEN = 64
+"""Characters of a line that are tokenised for each token that the model takes; a piece seldom has more than 16. It
+bounds the memory that a line of any length needs."""
+DEFAULT_LENGTH = 512
+"""Most tokens of a translation by a model without positions."""
+
+
+@dataclass
+class Cuts:
+    """Lines that were cut because they, or their translations, are longer than the model can take."""
+
+    lines: int = 0
+    sources: int = 0
+    """Those of the lines that were cut before they were translated."""
+    translations: int = 0
+    """Those whose translation had not ended when it was as long as it may be."""
+    most_source_tokens: int = 0
+    most_tokens: int = 0
+
+    def log(self) -> None:
+        """A warning for each kind of cut that there was."""
+        if self.sources:
+            message = "%d of %d lines are longer than the model's %d tokens and were cut"
+            _log.warning(message, self.sources, self.lines, self.most_source_tokens)
+        if self.translations:
+            message = "%d of %d translations had not ended after %d tokens, the most allowed, and were cut there"
+            _log.warning(message, self.translations, self.lines, self.most_tokens)
+
+    def fit_sources(
+        self, lines: Sequence[str], encode: Callable[[Sequence[str]], Sequence[Sequence[T]]], limit: int
+    ) -> list[list[T]]:
+        """Tokens of each line; of a line with more than `limit` its first ones and the end mark."""
+        most_characters = limit * CHARACTERS_PER_TOKEN
+        sources = encode([line[:most_characters] for line in lines])
+        self.lines += len(lines)
+        self.most_source_tokens = limit
+        self.sources += sum(
+            len(source) > limit or len(line) > most_characters for source, line in zip(sources, lines, strict=True)
+        )
+        return [list(s) if len(s) <= limit else [*s[: limit - 1], s[-1]] for s in sources]
+
+    def count_translations(self, results: Sequence[Sequence[Hypothesis]], limit: int) -> None:
+        """Take up those translations that have all the `limit` tokens that they may have."""
+        self.most_tokens = limit
+        self.translations += sum(any(len(h.tokens) >= limit for h in found) for found in results)
+
+
+@contextmanager
+def counted_cuts(cuts: Cuts | None = None) -> Iterator[Cuts]:
+    """The caller's count to add to, or a new one, which is logged at the end."""
+    if cuts is not None:
+        yield cuts
+        return
+    cuts = Cuts()
+    yield cuts
+    cuts.log()
+
+
+def longest_translation(options: DecodingOptions, positions: int) -> int:
+    """Most tokens of a translation by a model with that many positions (or UNLIMITED)."""
+    if options.max_length is None:
+        return positions if positions < UNLIMITED else DEFAULT_LENGTH
+    return min(options.max_length, positions)
+
+
+# --- engines and models -------------------------------------------------------------------------------------------
 
 
 class Translator(Protocol):
@@ -81,9 +150,11 @@ class Translator(Protocol):
     max_source_tokens: int
     """Longer source lines are cut to this many tokens, end mark included."""
 
-    def translate(self, lines: Sequence[str], options: DecodingOptions) -> list[list[Hypothesis]]:
+    def translate(
+        self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
+    ) -> list[list[Hypothesis]]:
         """Translate lines: for each, in order, its n-best list (a blank line has just `EMPTY`; a search that ends with
-        fewer hypotheses returns what it has). Lines that had to be cut are counted in a logged warning."""
+        fewer hypotheses returns what it has). Lines that had to be cut are counted in `cuts`, or else logged."""
         ...
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import EMPTY, DecodingOptions, Hypothesis, cut_sources
+from polystill.decoding.contract import EMPTY, Cuts, DecodingOptions, Hypothesis, counted_cuts, longest_translation
 from polystill.errors import UserError, nearest
 
 _log = logging.getLogger(__name__)
@@ -20,6 +20,8 @@ INFO = "polystill.json"
 """What an export says of itself, beside model.bin."""
 DEFAULT_POSITIONS = 512
 """Positions of a model whose folder does not say (OPUS-MT's have 512)."""
+MOST_THREADS = 1024
+"""With far more of them than cores the process dies instead of failing."""
 SCORED_TOKENS = 2048
 """Tokens in one batch of forced decoding."""
 
@@ -36,7 +38,8 @@ class CTranslate2Translator:
         """Load the model.
 
         Raises:
-            UserError: no CTranslate2 model or no tokenizer is in the folder, or the device lacks the precision.
+            UserError: no CTranslate2 model or no tokenizer is in the folder, the device lacks the precision, or
+                `threads` is more than MOST_THREADS.
         """
         import ctranslate2
 
@@ -46,6 +49,8 @@ class CTranslate2Translator:
         self.tokenizer = Tokenizer.load(folder)
         self.info = read_info(folder)
         self.max_source_tokens: int = self.info.get("max_positions", DEFAULT_POSITIONS)
+        if threads > MOST_THREADS:
+            raise UserError(f"threads {threads}: expected at most {MOST_THREADS}; 0 takes all cores")
         self.threads = threads or available_cores()
         check_precision(precision)
         try:
@@ -64,11 +69,21 @@ class CTranslate2Translator:
                 precision,
             )
 
-    def translate(self, lines: Sequence[str], options: DecodingOptions) -> list[list[Hypothesis]]:
+    def translate(
+        self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
+    ) -> list[list[Hypothesis]]:
         """See `Translator`. CTranslate2 sorts the lines by length and makes batches of options.batch_tokens."""
-        sources = cut_sources(self.tokenizer.source_pieces(lines), self.max_source_tokens)
+        max_length = longest_translation(options, self.max_source_tokens)
+        with counted_cuts(cuts) as cuts:
+            sources = cuts.fit_sources(lines, self.tokenizer.source_pieces, self.max_source_tokens)
+            results = self._translate(sources, options, max_length)
+            cuts.count_translations(results, max_length)
+        return self._with_token_scores(lines, results, max_length) if options.token_scores else results
+
+    def _translate(
+        self, sources: Sequence[list[str]], options: DecodingOptions, max_length: int
+    ) -> list[list[Hypothesis]]:
         filled = [i for i, source in enumerate(sources) if len(source) > 1]
-        max_length = min(options.max_length, self.max_source_tokens)
         found = self._translator.translate_batch(
             [sources[i] for i in filled],
             max_batch_size=options.batch_tokens,
@@ -80,19 +95,20 @@ class CTranslate2Translator:
             max_decoding_length=max_length,
             return_scores=True,
         )
-        results: list[list[Hypothesis]] = [[EMPTY]] * len(lines)
+        results: list[list[Hypothesis]] = [[EMPTY]] * len(sources)
         for i, result in zip(filled, found, strict=True):
             texts = self.tokenizer.decode_pieces(result.hypotheses)
             columns = zip(texts, result.hypotheses, result.scores, strict=True)
             results[i] = [Hypothesis(text, tokens, score) for text, tokens, score in columns]
-        return self._with_token_scores(lines, results, max_length) if options.token_scores else results
+        return results
 
     def score(self, lines: Sequence[str], targets: Sequence[Sequence[str]]) -> list[list[float]]:
         """Log-probability of every token of each target (pieces without end mark) and of its end mark.
 
-        Of a target that does not fit the model's positions, only those of the tokens that do.
+        Of a target that does not fit the model's positions, only those of the tokens that do; a source line that does
+        not fit is cut as `translate` cuts it.
         """
-        sources = cut_sources(self.tokenizer.source_pieces(lines), self.max_source_tokens)
+        sources = Cuts().fit_sources(lines, self.tokenizer.source_pieces, self.max_source_tokens)
         most = self.max_source_tokens - 1
         scored = self._translator.score_batch(
             sources,

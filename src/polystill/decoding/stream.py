@@ -7,29 +7,49 @@ after it.
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from dataclasses import replace
+from itertools import count, islice
 from typing import BinaryIO
 
-from polystill.decoding.contract import DecodingOptions, Hypothesis, Translator
+from polystill.decoding.contract import CHARACTERS_PER_TOKEN, DecodingOptions, Hypothesis, Translator, counted_cuts
 from polystill.errors import UserError
 
 BLOCK_LINES = 2048
 """Lines read ahead: enough to sort into batches of like length."""
 
 
-def read_lines(stream: BinaryIO, name: str) -> Iterator[str]:
+def read_lines(stream: BinaryIO, name: str, most_characters: int | None = None) -> Iterator[str]:
     """Lines of a UTF-8 stream without their line feeds (and without the carriage return before one).
+
+    With `most_characters`, no more than the beginning of a longer line is ever held: at least one character more than
+    that, so that it is seen to be too long.
 
     Raises:
         UserError: a line is not UTF-8; the message names it by `name` and number.
     """
-    for number, line in enumerate(stream, start=1):
+    most_bytes = -1 if most_characters is None else 4 * most_characters + 8  # no character has more than four
+    for number in count(1):
+        line = stream.readline(most_bytes)
+        if not line:
+            return
+        is_whole = len(line) != most_bytes or line.endswith(b"\n")
         try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            codec = "utf-8-sig" if number == 1 else "utf-8"
+            # A line that is read in part may end within a character.
+            text = line.decode(codec) if is_whole else getincrementaldecoder(codec)().decode(line)
         except UnicodeDecodeError as error:
             raise UserError(f"{name}: line {number} is not UTF-8 (byte {error.start + 1}: {error.reason})") from None
         yield text.removesuffix("\n").removesuffix("\r")
+        while not is_whole:
+            rest = stream.readline(most_bytes)
+            is_whole = len(rest) != most_bytes or rest.endswith(b"\n")
+
+
+def longest_line(translator: Translator) -> int:
+    """Characters of a line that the translator looks at."""
+    return translator.max_source_tokens * CHARACTERS_PER_TOKEN
 
 
 def translate_lines(
@@ -37,8 +57,8 @@ def translate_lines(
 ) -> Iterator[str]:
     """The best translation of each line; never holds more than a block of them.
 
-    Lines are given, and come back, without line feeds. An empty line stays empty; an over-long one is cut (the
-    translator logs it); a line never becomes two.
+    Lines are given, and come back, without line feeds. An empty line stays empty; an over-long one is cut (how many
+    were is logged at the end); a line never becomes two.
     """
     for hypotheses in translate_n_best(translator, lines, options, block_lines=block_lines):
         yield hypotheses[0].text if hypotheses else ""
@@ -49,12 +69,14 @@ def translate_n_best(
 ) -> Iterator[list[Hypothesis]]:
     """As `translate_lines`, with all hypotheses of each line, their texts free of line breaks."""
     lines = iter(lines)
-    while block := [_one_line(line) for line in islice(lines, block_lines)]:
-        for hypotheses in translator.translate(block, options):
-            yield [
-                h if len(h.text.splitlines()) < 2 else Hypothesis(_one_line(h.text), h.tokens, h.score, h.token_scores)
-                for h in hypotheses
-            ]
+    with counted_cuts() as cuts:
+        while block := [_one_line(line) for line in islice(lines, block_lines)]:
+            for hypotheses in translator.translate(block, options, cuts):
+                yield [_on_one_line(hypothesis) for hypothesis in hypotheses]
+
+
+def _on_one_line(h: Hypothesis) -> Hypothesis:
+    return h if len(h.text.splitlines()) < 2 else replace(h, text=_one_line(h.text))
 
 
 def _one_line(text: str) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from polystill.decoding.contract import DecodingOptions, Translator
+from polystill.decoding.contract import Cuts, DecodingOptions, Translator, longest_translation
 from polystill.decoding.ctranslate2 import INFO, CTranslate2Translator, available_cores, check_precision, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError, nearest
 from polystill.runs import Run, row_key
-from polystill.storage import write_atomic
+from polystill.storage import is_no_permission, locked_folder, write_atomic
 from polystill.students import Student
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ def corpus_scores(
     """BLEU and chrF2 by sacreBLEU with their signatures; with `lowercase` also BLEU as `sacrebleu -lc` counts it."""
     from sacrebleu import BLEU, CHRF
 
-    assert len(hypotheses) == len(references) > 0
+    assert len(hypotheses) == len(references) > 0, (len(hypotheses), len(references))
     tokenize = CHARACTER_LANGUAGES.get(target_language, "13a")
     metrics: dict[str, Any] = {"bleu": BLEU(tokenize=tokenize), "chrf": CHRF()}
     if lowercase:
@@ -94,7 +97,11 @@ def evaluate_students(
         for test_set in _test_sets(run, test_sets):
             for beam in beams if beams is not None else settings.beams:
                 row = known.get(measured.key(student, test_set, beam))
-                if row is None or not (run.folder / row["hypotheses"]).is_file():
+                if row is not None and (run.folder / row["hypotheses"]).is_file():
+                    if settings.lowercase and "bleu_lc" not in row:
+                        row = measured.score_again(row)
+                        run.add_results([row])
+                else:
                     row = measured.measure(student, test_set, beam)
                     run.add_results([row])
                     _log.info("%s %s beam %d: BLEU %.2f, chrF %.2f", student, test_set, beam, row["bleu"], row["chrf"])
@@ -115,7 +122,7 @@ class _Measurement:
 
     def __init__(self, run: Run, engine: str, precision: str, threads: int) -> None:
         self.run, self.engine, self.precision, self.threads = run, engine, precision, threads
-        self.method = run.recipe.stage_objective(run.recipe.stages[-1]).kind
+        self.method = run.recipe.method
         self._student: Student | None = None  # whose translator and sizes these are
         self._translator: Any = None
         self._sizes: Row = {}
@@ -126,7 +133,8 @@ class _Measurement:
         return f"{self.method}-gold-{student}"
 
     def key(self, student: Student, test_set: str, beam: int) -> tuple[Any, ...]:
-        return (self.model_id(student), test_set, self.engine, self.precision, beam)
+        penalty = self.run.recipe.evaluation.length_penalty
+        return (self.model_id(student), test_set, self.engine, self.precision, beam, penalty)
 
     def measure(self, student: Student, test_set: str, beam: int) -> Row:
         """One row of results; what is not measured is not in it."""
@@ -135,14 +143,14 @@ class _Measurement:
         self._load(student)
         translator: Translator = self._translator
         options = DecodingOptions(beam_size=beam, length_penalty=recipe.evaluation.length_penalty)
-        translator.translate(source[:WARM_UP_LINES], options)
+        translator.translate(source[:WARM_UP_LINES], options, Cuts())
         start = time.perf_counter()
         hypotheses = [found[0].text if found else "" for found in translator.translate(source, options)]
         seconds = time.perf_counter() - start
-        path = f"hypotheses/{test_set}/{self.model_id(student)}.{self.engine}-{self.precision}.beam{beam}.txt"
+        how = f"{self.engine}-{self.precision}.beam{beam}.penalty{options.length_penalty:g}"
+        path = f"hypotheses/{test_set}/{self.model_id(student)}.{how}.txt"
         (self.run.folder / path).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.run.folder / path, "".join(line + "\n" for line in hypotheses))
-        language, lowercase = recipe.data.target_language, recipe.evaluation.lowercase
         return {
             "model_id": self.model_id(student),
             "architecture": recipe.model.architecture,
@@ -153,15 +161,30 @@ class _Measurement:
             "engine": self.engine,
             "precision": self.precision,
             "beam": beam,
-            **corpus_scores(hypotheses, references, target_language=language, lowercase=lowercase),
+            **self._scores(hypotheses, references),
             **self._perplexity(student, test_set),
             **self._sizes,
             "words_per_second": sum(len(line.split()) for line in source) / seconds,
             "threads": self.threads,
             "batch_tokens": options.batch_tokens,
             "length_penalty": options.length_penalty,
+            "max_length": longest_translation(options, translator.max_source_tokens),
             "hypotheses": path,
         }
+
+    def score_again(self, row: Row) -> Row:
+        """The row with scores computed anew from its stored translations, as the recipe wants them now."""
+        _, references = self._read(row["test_set"])
+        path = self.run.folder / row["hypotheses"]
+        hypotheses = _read_text(path)
+        if len(hypotheses) != len(references):
+            raise UserError(f"{path}: {len(hypotheses)} lines, but the test set has {len(references)}; use --force")
+        return {**row, **self._scores(hypotheses, references)}
+
+    def _scores(self, hypotheses: Sequence[str], references: Sequence[str]) -> Row:
+        recipe = self.run.recipe
+        language, lowercase = recipe.data.target_language, recipe.evaluation.lowercase
+        return corpus_scores(hypotheses, references, target_language=language, lowercase=lowercase)
 
     def _read(self, test_set: str) -> tuple[list[str], list[str]]:
         if test_set not in self._texts:
@@ -210,30 +233,77 @@ class _Measurement:
 
 
 def extracted(run: Run, student: Student) -> Path:
-    """RUN/students/<student>: made if it is missing or from an earlier state of the family."""
-    from polystill.export.description import sha256, write_info
-    from polystill.models.folder import WEIGHTS, extract_student, read_family
+    """RUN/students/<student>: made if it is missing or from an earlier state of the family.
 
-    read_family(run.family)
-    folder = run.students / str(student)
-    family = sha256(run.family / WEIGHTS)
-    if not (folder / INFO).is_file() or read_info(folder).get("family_sha256") != family:
-        extract_student(run.family, student, folder)
-        write_info(folder, {"format": "hf", "name": str(student), "family_sha256": family})
-    return folder
+    Where the run may not be written, it is made in a temporary folder that lasts as long as this process.
+    """
+    if _is_extracted(run, run.students / str(student)):
+        return run.students / str(student)
+    with _students_to_write(run) as students:
+        return _extract(run, student, students)
 
 
 def exported(run: Run, student: Student, precision: str) -> Path:
-    """RUN/students/<student>/ctranslate2-<precision>: made if it is missing or from an earlier state of the family."""
-    from polystill.export.ctranslate2 import export_ctranslate2
+    """RUN/students/<student>/ctranslate2-<precision>: made as `extracted`'s folder is."""
+    student_folder = run.students / str(student)
+    folder = student_folder / f"ctranslate2-{precision}"
+    if _is_extracted(run, student_folder) and _is_exported(student_folder, folder):
+        return folder
+    with _students_to_write(run) as students:
+        student_folder = _extract(run, student, students)
+        folder = student_folder / f"ctranslate2-{precision}"
+        if not _is_exported(student_folder, folder):
+            from polystill.export.ctranslate2 import export_ctranslate2
+
+            export_ctranslate2(student_folder, folder, precision, _lines_to_verify(run))
+    return folder
+
+
+@contextmanager
+def _students_to_write(run: Run) -> Iterator[Path]:
+    """RUN/students for this process alone: `translate`, `export` and `evaluate` of one run may go on side by side."""
+    with ExitStack() as stack:
+        students = run.students
+        try:
+            stack.enter_context(locked_folder(students))
+        except UserError as error:
+            if not is_no_permission(error.__cause__):
+                raise
+            students = Path(_temporary_students(run.family).name)
+        yield students
+
+
+@cache
+def _temporary_students(family: Path) -> TemporaryDirectory[str]:
+    """Removed when the process ends."""
+    return TemporaryDirectory(prefix="polystill-")
+
+
+def _extract(run: Run, student: Student, students: Path) -> Path:
+    from polystill.export.description import sha256, write_info
+    from polystill.models.folder import WEIGHTS, extract_student
+
+    folder = students / str(student)
+    if not _is_extracted(run, folder):
+        extract_student(run.family, student, folder)
+        info = {"format": "hf", "name": str(student), "family_sha256": sha256(run.family / WEIGHTS)}
+        write_info(folder, info)
+    return folder
+
+
+def _is_extracted(run: Run, folder: Path) -> bool:
+    from polystill.export.description import sha256
+    from polystill.models.folder import WEIGHTS, read_family
+
+    read_family(run.family)
+    return (folder / INFO).is_file() and read_info(folder).get("family_sha256") == sha256(run.family / WEIGHTS)
+
+
+def _is_exported(student_folder: Path, folder: Path) -> bool:
     from polystill.export.description import sha256
     from polystill.models.folder import WEIGHTS
 
-    student_folder = extracted(run, student)
-    folder = student_folder / f"ctranslate2-{precision}"
-    if read_info(folder).get("source_sha256") != sha256(student_folder / WEIGHTS):
-        export_ctranslate2(student_folder, folder, precision, _lines_to_verify(run))
-    return folder
+    return bool(read_info(folder).get("source_sha256") == sha256(student_folder / WEIGHTS))
 
 
 def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslator:

@@ -6,12 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polystill.errors import UserError
+from polystill.evaluation.quality import CHARACTER_LANGUAGES
 
 
 def compare(
-    systems: Mapping[str, Sequence[str]], references: Sequence[str], *, samples: int = 1000, lowercase: bool = False
+    systems: Mapping[str, Sequence[str]],
+    references: Sequence[str],
+    *,
+    target_language: str = "",
+    samples: int = 1000,
+    lowercase: bool = False,
 ) -> list[dict[str, Any]]:
-    """Compare systems' translations with the first system's, in BLEU and chrF2.
+    """Compare systems' translations with the first system's, in BLEU (with `lowercase` BLEU -lc) and chrF2.
+
+    Scores are those of `evaluation.quality.corpus_scores`, of the same names.
 
     Returns one row a system and metric: `system`, `metric`, `score`, `mean` and `ci` (the true score lies within
     mean ± ci at 95 % by bootstrap), `signature` and, but for the first system, `p_value` of the difference to it.
@@ -29,10 +37,9 @@ def compare(
         if len(lines) != len(references):
             raise UserError(f"{name} has {len(lines)} translations, but there are {len(references)} references")
     # References are given to the metrics at once, which then keep their n-grams.
-    metrics = {
-        "bleu": BLEU(lowercase=lowercase, references=[list(references)]),
-        "chrf": CHRF(lowercase=lowercase, references=[list(references)]),
-    }
+    tokenize = CHARACTER_LANGUAGES.get(target_language, "13a")
+    bleu = BLEU(lowercase=lowercase, tokenize=tokenize, references=[list(references)])
+    metrics = {"bleu_lc" if lowercase else "bleu": bleu, "chrf": CHRF(references=[list(references)])}
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
     signatures, results = PairedTest(named, metrics, references=None, test_type="bs", n_samples=samples)()
     rows = []

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def results_table(rows: Sequence[Row]) -> Table:
-    """A line each student, test set, engine and precision, columns for each beam size; unmeasured cells are empty."""
+    """A line each student, test set, engine and precision, columns for each beam size; unmeasured cells are empty.
+
+    The signature of each score stands below.
+    """
     from rich.table import Table
 
     beams = sorted({row["beam"] for row in rows})
@@ -21,7 +24,7 @@ def results_table(rows: Sequence[Row]) -> Table:
     for row in sort_rows(rows):
         key = (row["test_set"], row["model_id"], row["engine"], row["precision"])
         groups.setdefault(key, {})[row["beam"]] = row
-    table = Table()
+    table = Table(caption="\n".join(_signatures(rows)), caption_justify="left")
     table.add_column("test set")
     table.add_column("student")
     if len({key[2:] for key in groups}) > 1:
@@ -44,6 +47,17 @@ def results_table(rows: Sequence[Row]) -> Table:
         table.add_row(*cells)
         previous = key[0]
     return table
+
+
+def _signatures(rows: Sequence[Row]) -> list[str]:
+    """Of each kind of score that the rows have: how sacreBLEU computed it."""
+    lines = [
+        f"{_TITLES[name]} {row[f'{name}_signature']}"
+        for name in ("bleu", "bleu_lc", "chrf")
+        for row in rows
+        if f"{name}_signature" in row
+    ]
+    return list(dict.fromkeys(lines))
 
 
 _TITLES = {"bleu": "BLEU", "bleu_lc": "BLEU -lc", "chrf": "chrF", "words_per_second": "words/s"}

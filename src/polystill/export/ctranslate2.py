@@ -1,8 +1,8 @@
 """Export to CTranslate2: one folder with the model and its tokenizer, which is all that a device needs.
 
-Eight-bit weights are kept within ±63, seven bits. On CPUs without VNNI that are not Intel's, CTranslate2's matrix
-product adds pairs of 8-bit products in 16 bits and clips the sum, which garbles translations when weights use all
-eight bits. With seven nothing is clipped (2 * 255 * 63 < 2**15), and the same folder translates alike on every CPU.
+Eight-bit weights are kept within ±63, seven bits. On AVX2 processors without VNNI (seen on AMD's), CTranslate2's
+matrix product adds pairs of 8-bit products in 16 bits and clips the sum, which garbles translations when weights use
+all eight bits. With seven nothing is clipped (2 * 255 * 63 < 2**15).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.beam import TorchTranslator
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.errors import UserError, nearest
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
@@ -110,8 +110,9 @@ def verify(
     """Translate with both; then let the exported model score, token by token, what the source model wrote."""
     options = DecodingOptions(beam_size=1, max_length=64, token_scores=True)
     exported = CTranslate2Translator(folder, precision)
-    ours = [hypotheses[0] for hypotheses in TorchTranslator(model, tokenizer).translate(lines, options)]
-    theirs = [hypotheses[0] for hypotheses in exported.translate(lines, options)]
+    cuts = Cuts()  # not logged: beginnings are enough to compare
+    ours = [hypotheses[0] for hypotheses in TorchTranslator(model, tokenizer).translate(lines, options, cuts)]
+    theirs = [hypotheses[0] for hypotheses in exported.translate(lines, options, cuts)]
     scores = exported.score(lines, [h.tokens for h in ours])
     differences = []
     for hypothesis, scored in zip(ours, scores, strict=True):

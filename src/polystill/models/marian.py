@@ -5,6 +5,7 @@ Ours fuse query, key and value into one matrix; everything else maps one to one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from polystill.errors import UserError
 from polystill.models.transformer import Transformer, TransformerConfig, sinusoidal_positions
+
+_log = logging.getLogger(__name__)
 
 Names = list[tuple[str, tuple[str, ...]]]
 
@@ -94,7 +97,16 @@ def from_marian(marian: dict[str, Tensor], config: TransformerConfig, origin: st
             )
         state[ours] = tensor
     _check_rest(marian, state["embedding"], config, origin)
+    _clear_pad(state, config.pad_id, origin)
     return state
+
+
+def _clear_pad(state: dict[str, Tensor], pad_id: int, origin: str) -> None:
+    """Zero what decoding starts from, as Marian and CTranslate2 do; fine-tuning elsewhere may have moved it."""
+    if state["embedding"][pad_id].any() or state["output_bias"][pad_id]:
+        _log.warning("%s: the embedding and bias of <pad> are not zero; taken as zero, as in Marian", origin)
+        state["embedding"] = state["embedding"].index_fill(0, torch.tensor(pad_id), 0.0)
+        state["output_bias"] = state["output_bias"].index_fill(0, torch.tensor(pad_id), 0.0)
 
 
 def _check_rest(rest: dict[str, Tensor], embedding: Tensor, config: TransformerConfig, origin: str) -> None:

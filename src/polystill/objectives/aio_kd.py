@@ -24,7 +24,7 @@ MUTUAL = ("none", "no_weight", "full", "detaching")
 
 @dataclass(frozen=True)
 class FamilyLoss:
-    """Sums over non-pad tokens. `loss` is the weighted total; `ce` and `nll` add up teacher and students.
+    """Sums over non-pad tokens. `loss` is the weighted total; `ce` adds up teacher and students.
 
     ce_each: (1 + students,) cross-entropies, the teacher's first. ce_ratio: CE(student) / CE(teacher).
     """

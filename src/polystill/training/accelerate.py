@@ -21,19 +21,17 @@ def best_precision() -> str:
     return "bf16" if fast else "fp32"
 
 
-def make_accelerator(precision: str) -> tuple[Accelerator, str]:
-    """An Accelerator for this process and the precision it works in ("auto" resolved).
+def make_accelerator(precision: str) -> Accelerator:
+    """An Accelerator for this process.
 
     Raises:
         UserError: fp16 without a GPU.
     """
-    if precision == "auto":
-        precision = best_precision()
     cpu = not torch.cuda.is_available()
     if precision == "fp16" and cpu:
         raise UserError("training.precision=fp16 needs a GPU; use auto, fp32 or bf16")
     AcceleratorState._reset_state()  # a library user may train twice in one process, in two precisions
-    return Accelerator(cpu=cpu, mixed_precision="no" if precision == "fp32" else precision), precision
+    return Accelerator(cpu=cpu, mixed_precision="no" if precision == "fp32" else precision)
 
 
 def sum_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:

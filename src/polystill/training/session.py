@@ -14,7 +14,8 @@ from polystill.errors import UserError
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.models.transformer import Transformer, TransformerConfig
 from polystill.runs import Run
-from polystill.training.accelerate import make_accelerator, sum_over_ranks
+from polystill.storage import storage_errors, write_atomic
+from polystill.training.accelerate import best_precision, make_accelerator, sum_over_ranks
 from polystill.training.checkpoint import Checkpoints
 
 
@@ -25,7 +26,8 @@ class Session:
         recipe = run.recipe
         torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
         self.run, self.recipe = run, recipe
-        self.accelerator, self.precision = make_accelerator(recipe.training.precision)
+        self.precision = _precision(run)
+        self.accelerator = make_accelerator(self.precision)
         self.is_main = self.accelerator.is_main_process
         self.rank, self.ranks = self.accelerator.process_index, self.accelerator.num_processes
         self.tokenizer = Tokenizer.load(run.data / "tokenizer")
@@ -41,6 +43,19 @@ class Session:
         return Checkpoints(self.run.checkpoints / stage.name)
 
 
+def _precision(run: Run) -> str:
+    """What the run trains in: decided once, so that a run goes on as it began, on whatever machine."""
+    note = run.checkpoints / "precision"
+    if note.is_file():
+        return note.read_text(encoding="utf-8").strip()
+    wanted = run.recipe.training.precision
+    precision = best_precision() if wanted == "auto" else wanted
+    with storage_errors(run.checkpoints):
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+    write_atomic(note, precision + "\n")
+    return precision
+
+
 def build_model(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
     """The teacher that training starts from: new by the recipe's shape and seed, or from `model.start`.
 
@@ -50,21 +65,13 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
     shape = recipe.model
     if shape.start is None:
         torch.manual_seed(recipe.seed)
+        sizes = shape.model_dump(exclude={"architecture", "preset", "start"})
         return Transformer(
             TransformerConfig(
                 vocabulary_size=tokenizer.vocabulary_size,
                 pad_id=tokenizer.pad_id,
                 eos_id=tokenizer.eos_id,
-                d_model=shape.d_model,
-                ffn_dim=shape.ffn_dim,
-                heads=shape.heads,
-                encoder_layers=shape.encoder_layers,
-                decoder_layers=shape.decoder_layers,
-                activation=shape.activation,
-                dropout=shape.dropout,
-                attention_dropout=shape.attention_dropout,
-                activation_dropout=shape.activation_dropout,
-                max_positions=shape.max_positions,
+                **sizes,
             )
         )
     started, own_tokenizer = load_model_with_tokenizer(Path(shape.start))

@@ -21,9 +21,10 @@ from polystill.config import Objective, Stage
 from polystill.data.batching import BatchSchedule
 from polystill.errors import UserError
 from polystill.models.passes import exact_plan, shared_plan
-from polystill.objectives.vocab_loss import LossSettings
 from polystill.students import Student
 from polystill.training.cost import Clock, update_flops
+from polystill.training.curves import Curves
+from polystill.training.draw import networks_of, random_seed, settings_of, stage_seed
 from polystill.training.feed import BatchFeed, MicroBatch, Position, UpdateBatch
 from polystill.training.optimizer import learning_rate, make_optimizer
 from polystill.training.progress import Progress
@@ -73,43 +74,55 @@ class StageTrainer:
         self.state = StageState()
         self.raw_optimizer = make_optimizer(session.model, recipe.training)
         self.step_module = TrainingStep(session.model, recipe.training.mode, session.sum_over_ranks)
+        self.scaled = session.precision == "fp16"
         self._resume()
         self.step, self.optimizer = session.accelerator.prepare(self.step_module, self.raw_optimizer)
         self.plan = exact_plan if recipe.training.mode != "shared" else shared_plan
+        silent = not session.is_main
+        self.progress = Progress(stage.name, stage.updates, self.state.update, silent)
+        self.curves = Curves(session.run.logs / stage.name, self.state.update + 1, silent)
+        self.clock = Clock()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def train(self) -> None:
+        """Train to the stage's end, from wherever the last checkpoint left it, and keep the best weights."""
+        try:
+            if not self._stopped_early():
+                self._train_updates()
+            self._finish()
+        finally:
+            self.progress.close()
+            self.curves.close()
+            self.session.accelerator.free_memory()  # it would go on scaling for this stage's optimizer
+
+    def _train_updates(self) -> None:
         state, stage = self.state, self.stage
-        progress = Progress(stage.name, stage.updates, state.update, silent=not self.session.is_main)
-        self.progress, self.curves = progress, self._open_curves()
-        self.clock = Clock()
-        if not self._stopped_early():
-            for batch in self._feed().updates(state.position):
-                if state.update >= stage.updates:
-                    break
-                state.update += 1
-                loss = self._update(batch)
-                state.position = batch.following
-                progress.update(state.update, loss, batch.target_tokens)
-                due = state.update == stage.updates
-                if due or state.update % self.training.validate_every == 0:
-                    self._validate()
-                    if self._stopped_early():
-                        progress.say(f"{stage.name}: no better for {self.training.early_stopping} validations, stopped")
-                        due = True
-                if due or state.update % self.training.checkpoint_every == 0:
-                    self._save()
-                if due:
-                    break
-        self._finish()
-        progress.close()
+        for batch in self._feed().updates(state.position):
+            if state.update >= stage.updates:
+                return
+            state.update += 1
+            loss = self._update(batch)
+            state.position = batch.following
+            self.progress.update(state.update, loss, batch.target_tokens)
+            done = state.update == stage.updates
+            if done or state.update % self.training.validate_every == 0:
+                self._validate()
+                if self._stopped_early():
+                    self.progress.say(
+                        f"{stage.name}: no better for {self.training.early_stopping} validations, stopped"
+                    )
+                    done = True
+            if done or state.update % self.training.checkpoint_every == 0:
+                self._save()
+            if done:
+                return
 
     def _update(self, batch: UpdateBatch) -> float:
         """One optimizer update on one batch of all ranks; returns its loss a target token."""
         t, update = self.session, self.state.update
-        networks = self._networks(update)
-        settings = self._settings(update)
+        networks = networks_of(self.objective, t.space, stage_seed(t.recipe.seed, self.index), update)
+        settings = settings_of(self.objective, update)
         rate = learning_rate(
             update,
             peak=self.peak,
@@ -119,7 +132,7 @@ class StageTrainer:
         )
         for group in self.raw_optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(_seed(t.recipe.seed, self.index, update, t.rank))
+        torch.manual_seed(random_seed(t.recipe.seed, self.index, update, t.rank))
         t.model.train()
         self.optimizer.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=t.accelerator.device)
@@ -135,8 +148,8 @@ class StageTrainer:
         self._apply(loss, batch)
         if update % LOG_EVERY == 0:
             ratios = {str(n): r for n, r in zip(networks[1:], losses.ce_ratio, strict=True)}
-            self._log({"train/loss": loss, "train/learning_rate": rate})
-            self._log({f"ce_ratio/{name}": ratio for name, ratio in ratios.items()})
+            self.curves.add(update, {"train/loss": loss, "train/learning_rate": rate})
+            self.curves.add(update, {f"ce_ratio/{name}": ratio for name, ratio in ratios.items()})
         return loss
 
     def _apply(self, loss: float, batch: UpdateBatch) -> None:
@@ -144,9 +157,10 @@ class StageTrainer:
         t = self.session
         t.model.mask_pad_gradient()
         norm = float(t.accelerator.clip_grad_norm_(t.model.parameters(), self.training.clip_norm or math.inf))
-        scaled = t.accelerator.scaler is not None  # under fp16 the scaler itself skips updates with infinite gradients
-        if math.isfinite(loss) and (scaled or math.isfinite(norm)):
+        if math.isfinite(loss) and (self.scaled or math.isfinite(norm)):
             self.optimizer.step()
+            # Under fp16 the scaler itself leaves out updates whose gradient overflows, and lowers its scale.
+            self.state.skipped += bool(self.scaled and t.accelerator.optimizer_step_was_skipped)
             return
         where = (
             f"stage {self.stage.name}, update {self.state.update}, epoch {batch.position.epoch}, "
@@ -155,26 +169,13 @@ class StageTrainer:
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
         if self.training.on_nonfinite == "stop":
             raise UserError(
-                f"{where}: {what}; lower training.learning_rate, set training.clip_norm, "
-                "or skip such batches with training.on_nonfinite=skip"
+                f"{where}: {what}; start in a new folder with a lower training.learning_rate or a training.clip_norm, "
+                "or leave such updates out with training.on_nonfinite=skip"
             )
         self.state.skipped += 1
+        if self.scaled:
+            t.accelerator.scaler.update()  # this update's unscaling is over
         self.progress.say(f"{where}: {what}, skipped")
-
-    def _networks(self, update: int) -> list[Student]:
-        """The teacher and this update's students, alike on every rank."""
-        o, space = self.objective, self.session.space
-        if o.kind == "nll":
-            return [space.teacher]
-        seed = self.session.recipe.seed * 1000 + self.index
-        return [space.teacher, *space.sample(o.students_per_step, seed=seed, draw=(update - 1) // o.sample_every)]
-
-    def _settings(self, update: int) -> LossSettings:
-        o = self.objective
-        share = min(1.0, update / o.kd_warmup) if o.kd_warmup else 1.0
-        return LossSettings(
-            o.label_smoothing, o.ce_weight, o.kd_weight * share, o.mutual_weight, o.mutual, o.detach_threshold
-        )
 
     def _feed(self) -> BatchFeed:
         t = self.session
@@ -182,7 +183,7 @@ class StageTrainer:
             t.train_set.source_lengths,
             t.train_set.target_lengths,
             self.training.batch_tokens,
-            seed=t.recipe.seed * 1000 + self.index,
+            seed=stage_seed(t.recipe.seed, self.index),
         )
         return BatchFeed(
             t.train_set,
@@ -208,7 +209,7 @@ class StageTrainer:
                 self.checkpoints.save_best(weights)
         else:
             state.validations_since_best += 1
-        self._log({f"validation/{name}": value for name, value in result.nll.items()})
+        self.curves.add(state.update, {f"validation/{name}": value for name, value in result.nll.items()})
         self.progress.say(f"{self.stage.name} {state.update}: validation {_summary(result)}{self._mark_best()}")
 
     def _score(self) -> Validation:
@@ -237,7 +238,7 @@ class StageTrainer:
             raise UserError(
                 f"stage {self.stage.name}: no validation gave a finite cross-entropy "
                 f"({state.skipped} of {state.update} updates were skipped); "
-                "lower training.learning_rate or set training.clip_norm"
+                "start in a new folder with a lower training.learning_rate or a training.clip_norm"
             )
         final, chosen = self.checkpoints.load_best(), f"update {state.best_update}"
         average = self.checkpoints.average_weights() if self.training.average_last > 1 else None
@@ -248,38 +249,40 @@ class StageTrainer:
         t.model.load_state_dict(final)
         result = self._score()
         self.progress.say(f"{self.stage.name}: keeps {chosen}, validation {_summary(result)}")
+        cost = self._cost()
         if t.is_main:
             self.checkpoints.save_final(final)
-            self._record(result, chosen)
+            t.run.add_cost(stage_key(self.stage), cost)
+            t.run.finish(
+                stage_key(self.stage),
+                {
+                    "updates": state.update,
+                    "kept": chosen,
+                    "skipped": state.skipped,
+                    "validation": asdict(result),
+                    "history": state.history,
+                },
+            )
         t.accelerator.wait_for_everyone()
 
-    def _record(self, result: Validation, chosen: str) -> None:
+    def _cost(self) -> dict[str, Any]:
+        """What the stage cost, all ranks together; updates that a kill undid are not in it."""
         self._add_time()
-        state, run = self.state, self.session.run
-        run.add_cost(
-            stage_key(self.stage),
-            {
-                "seconds": round(state.seconds, 3),
-                "cpu_seconds": round(state.cpu_seconds, 3),
-                "target_tokens": state.target_tokens,
-                "flops": state.flops,
-                "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-                "processes": self.session.ranks,
-                "threads": torch.get_num_threads(),
-                "device": self.session.accelerator.device.type,
-                "precision": self.session.precision,
-            },
-        )
-        run.finish(
-            stage_key(self.stage),
-            {
-                "updates": state.update,
-                "kept": chosen,
-                "skipped": state.skipped,
-                "validation": asdict(result),
-                "history": state.history,
-            },
-        )
+        state, t = self.state, self.session
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        of_ranks = torch.tensor([state.cpu_seconds, peak], dtype=torch.float64, device=t.accelerator.device)
+        cpu_seconds, peaks = t.sum_over_ranks(of_ranks).tolist()
+        return {
+            "seconds": round(state.seconds, 3),
+            "cpu_seconds": round(cpu_seconds, 3),
+            "target_tokens": state.target_tokens,
+            "flops": state.flops,
+            "peak_rss_bytes": int(peaks),
+            "processes": t.ranks,
+            "threads": torch.get_num_threads(),
+            "device": t.accelerator.device.type,
+            "precision": t.precision,
+        }
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -294,7 +297,6 @@ class StageTrainer:
                 "model": self.session.model.state_dict(),
                 "optimizer": self.raw_optimizer.state_dict(),
                 "stage": asdict(self.state),
-                "precision": self.session.precision,
                 "scaler": None if scaler is None else scaler.state_dict(),
             },
         )
@@ -303,11 +305,6 @@ class StageTrainer:
         saved = self.checkpoints.load_state(warn)
         if saved is None:
             return
-        if saved["precision"] != self.session.precision:
-            raise UserError(
-                f"{self.checkpoints.folder}: was trained in {saved['precision']}, but this machine takes "
-                f"{self.session.precision}; start with --set training.precision={saved['precision']} in a new folder"
-            )
         self.session.model.load_state_dict(saved["model"])
         self.raw_optimizer.load_state_dict(saved["optimizer"])
         if saved["scaler"] is not None and self.session.accelerator.scaler is not None:
@@ -326,22 +323,6 @@ class StageTrainer:
         self.state.flops += self.session.ranks * update_flops(
             self.session.model.config, self.plan(networks), sentences, source_length, batch.target.shape[1]
         )
-
-    def _open_curves(self) -> Any:
-        if not self.session.is_main:
-            return None
-        from torch.utils.tensorboard import SummaryWriter
-
-        return SummaryWriter(str(self.session.run.logs / self.stage.name), purge_step=self.state.update + 1)
-
-    def _log(self, values: dict[str, float]) -> None:
-        if self.curves is not None:
-            for name, value in values.items():
-                self.curves.add_scalar(name, value, self.state.update)
-
-
-def _seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def _summary(result: Validation) -> str:

@@ -1,0 +1,20 @@
+"""The table of results never shows a score without saying how it was computed."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from polystill.evaluation.quality import corpus_scores
+from polystill.evaluation.table import results_table
+
+
+def test_every_score_has_its_signature() -> None:
+    row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "torch", "precision": "float32"}
+    scores = corpus_scores(["Ein Hund."], ["ein Hund läuft."], target_language="de", lowercase=True)
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(results_table([{**row, **scores, "beam": beam} for beam in (1, 5)]))
+    below = captured.get().split("└")[1]
+    for title, name in (("BLEU", "bleu"), ("BLEU -lc", "bleu_lc"), ("chrF", "chrf")):
+        assert below.count(f"{title} {scores[f'{name}_signature']}") == 1
+    assert "case:lc" in below
