@@ -239,7 +239,7 @@ class Training(_Strict):
     batch_tokens: int = Field(4096, ge=16)
     """Target tokens (padding included) in one batch, over all ranks and accumulated micro-batches."""
     accumulate: int = Field(1, ge=1)
-    """Micro-batches that one update is split into; each decides by itself which teacher or student is detached."""
+    """Micro-batches that one update is split into; each decides by itself where gradients are detached."""
     learning_rate: float = Field(5e-4, gt=0)
     schedule: Literal["inverse_sqrt", "cosine", "constant"] = "inverse_sqrt"
     warmup: int = Field(4000, ge=0)

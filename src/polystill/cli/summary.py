@@ -23,7 +23,7 @@ def print_summary(run: Run, console: Console) -> None:
     if rows:
         console.print()
         console.print(results_table(rows))
-        console.print(_how_measured(rows), style="dim")
+        console.print(f"{rows[0]['engine']}, {rows[0]['precision']}", style="dim")
     for sample in _samples(run, rows):
         console.print(sample, soft_wrap=True)
     console.print()
@@ -55,12 +55,6 @@ def _rows(run: Run) -> list[Row]:
     """The quality rows of the recipe's own engine, precision and length penalty, the largest model first."""
     rows = sort_rows(row for row in run.results()["rows"] if measured_as_recipe(row, run.recipe))
     return [{key: value for key, value in row.items() if key != "words_per_second"} for row in rows]
-
-
-def _how_measured(rows: list[Row]) -> str:
-    names = ("bleu_signature", "bleu_lc_signature", "chrf_signature")
-    signatures = dict.fromkeys(row[name] for row in rows for name in names if name in row)
-    return "\n".join([f"{rows[0]['engine']}, {rows[0]['precision']}; signatures:", *(f"  {s}" for s in signatures)])
 
 
 def _samples(run: Run, rows: list[Row]) -> Iterator[Text]:

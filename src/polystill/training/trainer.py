@@ -37,7 +37,7 @@ def _write_family(session: Session) -> None:
         info = {
             "source_language": recipe.data.source_language,
             "target_language": recipe.data.target_language,
-            "method": recipe.objective.kind,
+            "method": recipe.method,
             "targets": "gold",
             "seed": recipe.seed,
             "validation": record["validation"],
