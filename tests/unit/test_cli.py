@@ -108,21 +108,26 @@ def test_programmers_mistakes_keep_their_traceback(monkeypatch: pytest.MonkeyPat
         main(["status", str(tmp_path)])
 
 
+def stopped_by(number: signal.Signals, code: str) -> tuple[int, str]:
+    """Exit status and stderr of a program that is sent a signal when it has printed "ready"."""
+    environment = {name: value for name, value in os.environ.items() if name != "RANK"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    return process.returncode, errors
+
+
 def test_interrupt_is_status_130_and_one_line() -> None:
     code = (
         "import sys, polystill.runs as runs\nfrom polystill.cli import main\n"
         "def wait(folder):\n    import time; print('ready', flush=True); time.sleep(60)\n"
         "runs.Run.open = wait\nmain(['status', 'x'])"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert errors == "interrupted\n"
+    assert stopped_by(signal.SIGINT, code) == (130, "interrupted\n")
 
 
 def test_termination_is_status_143_and_clears_up(tmp_path: Path) -> None:
@@ -134,16 +139,8 @@ def test_termination_is_status_143_and_clears_up(tmp_path: Path) -> None:
         "config.load_recipe = lambda *_: None\npipeline.run_recipe = wait\n"
         f"main(['run', 'x', '--out', {str(tmp_path / 'run')!r}])"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "RANK"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 143
-    assert errors == "terminated\nstopped; the same command goes on from the last checkpoint\n"
+    message = "terminated\nstopped; the same command goes on from the last checkpoint\n"
+    assert stopped_by(signal.SIGTERM, code) == (143, message)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -22,6 +22,8 @@ from polystill.storage import is_no_permission, locked_folder, write_atomic
 from polystill.students import Student
 
 if TYPE_CHECKING:
+    from sacrebleu import BLEU
+
     from polystill.decoding.beam import TorchTranslator
 
 Row = dict[str, Any]
@@ -36,17 +38,23 @@ WARM_UP_LINES = 8
 # --- scores -------------------------------------------------------------------------------------------------------
 
 
+def bleu_metric(target_language: str, **settings: Any) -> BLEU:
+    """sacreBLEU's BLEU with the tokenizer that the target language needs; `settings` go to it."""
+    from sacrebleu import BLEU
+
+    return BLEU(tokenize=CHARACTER_LANGUAGES.get(target_language, "13a"), **settings)
+
+
 def corpus_scores(
     hypotheses: Sequence[str], references: Sequence[str], *, target_language: str = "", lowercase: bool = False
 ) -> Row:
     """BLEU and chrF2 by sacreBLEU with their signatures; with `lowercase` also BLEU as `sacrebleu -lc` counts it."""
-    from sacrebleu import BLEU, CHRF
+    from sacrebleu import CHRF
 
     assert len(hypotheses) == len(references) > 0, (len(hypotheses), len(references))
-    tokenize = CHARACTER_LANGUAGES.get(target_language, "13a")
-    metrics: dict[str, Any] = {"bleu": BLEU(tokenize=tokenize), "chrf": CHRF()}
+    metrics: dict[str, Any] = {"bleu": bleu_metric(target_language), "chrf": CHRF()}
     if lowercase:
-        metrics["bleu_lc"] = BLEU(lowercase=True, tokenize=tokenize)
+        metrics["bleu_lc"] = bleu_metric(target_language, lowercase=True)
     row: Row = {}
     for name, metric in metrics.items():
         row[name] = metric.corpus_score(list(hypotheses), [list(references)]).score

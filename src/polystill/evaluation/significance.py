@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polystill.errors import UserError
-from polystill.evaluation.quality import CHARACTER_LANGUAGES
+from polystill.evaluation.quality import bleu_metric
 
 
 def compare(
@@ -28,7 +28,7 @@ def compare(
     Raises:
         UserError: fewer than two systems, or a system has another number of lines than the references.
     """
-    from sacrebleu import BLEU, CHRF
+    from sacrebleu import CHRF
     from sacrebleu.significance import PairedTest
 
     if len(systems) < 2:
@@ -37,8 +37,7 @@ def compare(
         if len(lines) != len(references):
             raise UserError(f"{name} has {len(lines)} translations, but there are {len(references)} references")
     # References are given to the metrics at once, which then keep their n-grams.
-    tokenize = CHARACTER_LANGUAGES.get(target_language, "13a")
-    bleu = BLEU(lowercase=lowercase, tokenize=tokenize, references=[list(references)])
+    bleu = bleu_metric(target_language, lowercase=lowercase, references=[list(references)])
     metrics = {"bleu_lc" if lowercase else "bleu": bleu, "chrf": CHRF(references=[list(references)])}
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
     signatures, results = PairedTest(named, metrics, references=None, test_type="bs", n_samples=samples)()
