@@ -25,6 +25,11 @@ def dropout(x: Tensor, probability: float) -> Tensor:
     return out
 
 
+def plain_dropout(x: Tensor, probability: float) -> Tensor:
+    """The twin of `dropout`: torch's own."""
+    return F.dropout(x, probability)
+
+
 def random_bytes(count: int) -> Tensor:
     """`count` independent uniform bytes (uint8) from PyTorch's default CPU generator."""
     words = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None)

@@ -15,14 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polystill.models.dropout import dropout
-from polystill.models.layers import CrossAttention, FeedForward, Residual, SelfAttention
+from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention
 from polystill.models.passes import PassPlan
 from polystill.students import Student
 
@@ -42,16 +41,18 @@ class TransformerConfig:
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
     max_positions: int = 512
+    kernels: str = "fast"
+    """"fast", or "plain" for torch's own attention and dropout; no part of the model as it is saved."""
 
 
 class EncoderLayer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         c = config
-        self.self_attention = SelfAttention(c.d_model, c.heads, c.attention_dropout)
-        self.self_attention_norm = Residual(c.d_model, c.dropout)
-        self.feed_forward = FeedForward(c.d_model, c.ffn_dim, c.activation, c.activation_dropout)
-        self.feed_forward_norm = Residual(c.d_model, c.dropout)
+        self.self_attention = SelfAttention(c.d_model, c.heads, c.attention_dropout, c.kernels)
+        self.self_attention_norm = Residual(c.d_model, c.dropout, c.kernels)
+        self.feed_forward = FeedForward(c.d_model, c.ffn_dim, c.activation, c.activation_dropout, c.kernels)
+        self.feed_forward_norm = Residual(c.d_model, c.dropout, c.kernels)
 
     def forward(self, x_BSD: Tensor, mask: Tensor) -> Tensor:
         x = self.self_attention_norm(x_BSD, self.self_attention(x_BSD, mask))
@@ -62,12 +63,12 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         c = config
-        self.self_attention = SelfAttention(c.d_model, c.heads, c.attention_dropout)
-        self.self_attention_norm = Residual(c.d_model, c.dropout)
-        self.cross_attention = CrossAttention(c.d_model, c.heads, c.attention_dropout)
-        self.cross_attention_norm = Residual(c.d_model, c.dropout)
-        self.feed_forward = FeedForward(c.d_model, c.ffn_dim, c.activation, c.activation_dropout)
-        self.feed_forward_norm = Residual(c.d_model, c.dropout)
+        self.self_attention = SelfAttention(c.d_model, c.heads, c.attention_dropout, c.kernels)
+        self.self_attention_norm = Residual(c.d_model, c.dropout, c.kernels)
+        self.cross_attention = CrossAttention(c.d_model, c.heads, c.attention_dropout, c.kernels)
+        self.cross_attention_norm = Residual(c.d_model, c.dropout, c.kernels)
+        self.feed_forward = FeedForward(c.d_model, c.ffn_dim, c.activation, c.activation_dropout, c.kernels)
+        self.feed_forward_norm = Residual(c.d_model, c.dropout, c.kernels)
 
     def forward(self, x_BTD: Tensor, causal_mask: Tensor, memory_BSD: Tensor, memory_mask: Tensor) -> Tensor:
         x = self.self_attention_norm(x_BTD, self.self_attention(x_BTD, causal_mask))
@@ -168,15 +169,9 @@ class Transformer(nn.Module):
     def teacher(self) -> Student:
         return Student(self.config.encoder_layers, self.config.decoder_layers)
 
-    def with_dropout(self, dropout: float, attention_dropout: float, activation_dropout: float) -> Transformer:
-        """The same weights under other dropout probabilities."""
-        config = replace(
-            self.config,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            activation_dropout=activation_dropout,
-        )
-        model = Transformer(config)
+    def with_settings(self, **changes: Any) -> Transformer:
+        """The same weights under other dropout probabilities or kernels (fields of `TransformerConfig`)."""
+        model = Transformer(replace(self.config, **changes))
         model.load_state_dict(self.state_dict())
         return model
 
@@ -251,7 +246,7 @@ class Transformer(nn.Module):
         """(B, T) -> (B, T, D): scaled embeddings plus positions, with dropout."""
         x = F.embedding(tokens, self.embedding) * math.sqrt(self.config.d_model)
         x = x + self.positions[: tokens.shape[1]]
-        return dropout(x, self.config.dropout if self.training else 0.0)
+        return KERNELS[self.config.kernels].dropout(x, self.config.dropout if self.training else 0.0)
 
     def project(self, hidden: Tensor) -> Tensor:
         """(..., D) -> logits (..., V)."""

@@ -63,6 +63,7 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
         UserError: the start folder is no Marian model, or its vocabulary is not the data's.
     """
     shape = recipe.model
+    kernels = "plain" if recipe.training.mode == "plain" else "fast"
     if shape.start is None:
         torch.manual_seed(recipe.seed)
         sizes = shape.model_dump(exclude={"architecture", "preset", "start"})
@@ -71,10 +72,12 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
                 vocabulary_size=tokenizer.vocabulary_size,
                 pad_id=tokenizer.pad_id,
                 eos_id=tokenizer.eos_id,
+                kernels=kernels,
                 **sizes,
             )
         )
     started, own_tokenizer = load_model_with_tokenizer(Path(shape.start))
     if own_tokenizer.vocabulary_size != tokenizer.vocabulary_size or own_tokenizer.pieces != tokenizer.pieces:
         raise UserError(f"model.start: the vocabulary of {shape.start} is not the one that the data was tokenised with")
-    return started.with_dropout(shape.dropout, shape.attention_dropout, shape.activation_dropout)
+    dropouts = shape.model_dump(include={"dropout", "attention_dropout", "activation_dropout"})
+    return started.with_settings(kernels=kernels, **dropouts)
