@@ -61,9 +61,7 @@ def make_batch() -> Callable[..., MicroBatch]:
                 rows[i, length - 1] = 0
             return rows
 
-        source, target = side(), side()
-        target_in = torch.cat([torch.full((sentences, 1), pad), target[:, :-1]], 1)
-        return MicroBatch(source, target_in, target)
+        return MicroBatch.of(side(), side(), pad)
 
     return make
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polystill.models.dropout import dropout, plain_dropout
+from polystill.models.dropout import add_dropped, dropout, plain_add_dropped, plain_dropout
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu, "gelu": F.gelu}
 
@@ -39,9 +39,8 @@ def split_heads(x_RTD: Tensor, heads: int) -> Tensor:
 def attend(query_RHTK: Tensor, key_RHSK: Tensor, value_RHSK: Tensor, mask: Tensor | None, drop: float) -> Tensor:
     """Scaled dot-product attention; `mask` is added to the scores (0 or the lowest float). Returns (R, T, D)."""
     scale = 1.0 / math.sqrt(query_RHTK.shape[-1])
-    scores = (query_RHTK * scale) @ key_RHSK.transpose(-1, -2)
-    if mask is not None:
-        scores = scores + mask
+    scores = query_RHTK @ key_RHSK.transpose(-1, -2)
+    scores = scores * scale if mask is None else torch.add(mask, scores, alpha=scale)
     weights = dropout(scores.softmax(-1), drop)
     return (weights @ value_RHSK).transpose(1, 2).flatten(2)
 
@@ -58,9 +57,13 @@ class Kernels:
 
     attend: Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
     dropout: Callable[[Tensor, float], Tensor]
+    add_dropped: Callable[[Tensor, Tensor, float], Tensor]
 
 
-KERNELS = {"fast": Kernels(attend, dropout), "plain": Kernels(plain_attend, plain_dropout)}
+KERNELS = {
+    "fast": Kernels(attend, dropout, add_dropped),
+    "plain": Kernels(plain_attend, plain_dropout, plain_add_dropped),
+}
 """By name: ours, and their plain twins."""
 
 
@@ -144,4 +147,4 @@ class Residual(nn.Module):
         self.norm = nn.LayerNorm(d_model)
 
     def forward(self, x: Tensor, update: Tensor) -> Tensor:
-        return self.norm(x + self.kernels.dropout(update, self.drop if self.training else 0.0))
+        return self.norm(self.kernels.add_dropped(x, update, self.drop if self.training else 0.0))

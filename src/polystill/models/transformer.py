@@ -220,7 +220,9 @@ class Transformer(nn.Module):
         memory_of: dict[tuple[int, int], Tensor] = {}
         for depth, layer in enumerate(self.encoder_layers(plan.encoder_depths[0]), start=1):
             rows = batch * sum(needed >= depth for needed in plan.encoder_depths)
-            x = layer(x[:rows], mask[:rows])
+            if rows < len(x):
+                x, mask = x[:rows], mask[:rows]
+            x = layer(x, mask)
             for i in range(rows // batch):
                 if (i, depth) in wanted:
                     memory_of[i, depth] = x[i * batch : (i + 1) * batch]
@@ -236,7 +238,9 @@ class Transformer(nn.Module):
         hidden_of: dict[tuple[int, int], Tensor] = {}
         for depth, layer in enumerate(self.decoder_layers(plan.decoder_passes[0].depth), start=1):
             rows = batch * sum(p.depth >= depth for p in plan.decoder_passes)
-            x = layer(x[:rows], causal, memory[:rows], memory_mask[:rows])
+            if rows < len(x):
+                x, memory, memory_mask = x[:rows], memory[:rows], memory_mask[:rows]
+            x = layer(x, causal, memory, memory_mask)
             for i in range(rows // batch):
                 if (i, depth) in wanted:
                     hidden_of[i, depth] = x[i * batch : (i + 1) * batch]

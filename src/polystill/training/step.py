@@ -38,10 +38,10 @@ class TrainingStep(nn.Module):
         if self.mode == "plain":
             return self._plain(batch, networks, settings)
         model, plan = self.model, PLANS[self.mode](networks)
-        real = batch.target != model.pad_id
-        hidden = [h[real] for h in model.hidden_states(batch.source, batch.target_in, plan)]
+        hidden = [batch.real_tokens(h) for h in model.hidden_states(batch.source, batch.target_in, plan)]
+        target = batch.real_tokens(batch.target)
         return fused_family_loss(
-            hidden, plan.members, model.embedding, model.output_bias, batch.target[real], settings, self._sum_over_ranks
+            hidden, plan.members, model.embedding, model.output_bias, target, settings, self._sum_over_ranks
         )
 
     def _plain(self, batch: MicroBatch, networks: Sequence[Student], settings: LossSettings) -> FamilyLoss:

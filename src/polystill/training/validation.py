@@ -53,12 +53,10 @@ def validate(
     was_training = model.training
     model.eval()
     for rows in batches[rank::ranks]:
-        batch = make_micro_batch(dataset, rows, model.pad_id)
-        target = batch.target.to(device)
-        real = target != model.pad_id
-        hidden = model.hidden_states(batch.source.to(device), batch.target_in.to(device), plan)
+        batch = make_micro_batch(dataset, rows, model.pad_id).to(device)
+        hidden = [batch.real_tokens(h) for h in model.hidden_states(batch.source, batch.target_in, plan)]
         smoothed, plain = cross_entropies(
-            [h[real] for h in hidden], model.embedding, model.output_bias, target[real], label_smoothing
+            hidden, model.embedding, model.output_bias, batch.real_tokens(batch.target), label_smoothing
         )
         sums += torch.stack([smoothed, plain])[:, index]
     model.train(was_training)
