@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from polystill.objectives import vocab_loss
+from polystill.objectives import projection, vocab_loss
 from polystill.objectives.aio_kd import MUTUAL, FamilyLoss
 from polystill.objectives.decisions import directed_terms
 from polystill.objectives.vocab_loss import LossSettings, cross_entropies, fused_family_loss, plain_family_loss
@@ -21,8 +21,8 @@ MEMBERS = [(0,), (0, 1), (0, 1, 2), (0, 1, 1), (0, 0, 1), (0, 1, 2, 3), (0, 0, 0
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocab_loss, "CHUNK_ELEMENTS", VOCABULARY * 44)
-    monkeypatch.setattr(vocab_loss, "BLOCK_ELEMENTS", VOCABULARY * 11)
+    monkeypatch.setattr(projection, "CHUNK_ELEMENTS", VOCABULARY * 44)
+    monkeypatch.setattr(projection, "BLOCK_ELEMENTS", VOCABULARY * 11)
 
 
 def _inputs(networks: int, dtype: torch.dtype) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:

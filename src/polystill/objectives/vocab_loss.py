@@ -6,22 +6,16 @@ before the next chunk's, so memory beyond the hidden states and their gradients 
 the students. Whether a student's gradient is detached depends on the whole batch's cross-entropies, so those are
 computed first by a projection of their own; the networks run once, and no decision leaves the device.
 
-Matrix products are fastest over large chunks, the arithmetic between them over blocks that stay in a core's cache: a
-chunk is projected whole, turned into gradients block by block, and multiplied back whole.
-
 Shapes: N target tokens, D d_model, V vocabulary, K distinct networks, C tokens in a chunk or block.
 
 Gradients with respect to the logits of a network with probabilities p, and d = p_a * (log p_a - log p_b):
     CE against the smoothed target q:          p - q
     KL(a || b) = sum d, into b:                p_b - p_a
-    KL(a || b), into a:                        d - p_a * sum d
-The smoothed target is the same number everywhere but at the target token. That constant part of the gradient never
-enters the (C, V) tensors: what it adds to the products is known from column sums.
-"""
+    KL(a || b), into a:                        d - p_a * sum d"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +24,7 @@ from torch import Tensor
 
 from polystill.objectives.aio_kd import FamilyLoss, aio_kd_loss
 from polystill.objectives.decisions import directed_terms
-
-CHUNK_ELEMENTS = 1 << 22
-"""Elements (networks x tokens x vocabulary) of one chunk's logits."""
-BLOCK_ELEMENTS = 1 << 18
-"""Elements of one block on a CPU, where a handful of such tensors fits into a core's own cache."""
+from polystill.objectives.projection import Gradients, Projection, at_target, exponentiate, widen
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,7 @@ def cross_entropies(
 ) -> tuple[Tensor, Tensor]:
     """Label-smoothed and plain cross-entropy sums, each (K,) in float64, chunk by chunk and without gradients."""
     with torch.no_grad():
-        projection = _Projection(hidden, weight, bias)
+        projection = Projection(hidden, weight, bias)
         nll, log_sums = _normalise(projection, target)
         return projection.smoothed(nll, log_sums, label_smoothing), nll
 
@@ -115,9 +105,9 @@ class _FusedFamilyLoss(torch.autograd.Function):
             dtype = torch.get_autocast_dtype(weight.device.type)
             weight, bias = weight.to(dtype), bias.to(dtype)
             hidden = tuple(h.to(dtype) for h in hidden)
-        projection = _Projection(hidden, weight, bias)
+        projection = Projection(hidden, weight, bias)
         counts = torch.bincount(torch.tensor(list(members)), minlength=len(hidden)).to(target.device, torch.float64)
-        gradients = _Gradients(projection, target, settings.ce_weight * counts, settings.label_smoothing)
+        gradients = Gradients(projection, target, settings.ce_weight * counts, settings.label_smoothing)
         of_members = torch.tensor(list(members), device=target.device)
         kd = mutual = torch.zeros((), dtype=torch.float64, device=target.device)
         if len(hidden) == 1:
@@ -142,15 +132,15 @@ class _FusedFamilyLoss(torch.autograd.Function):
         return weight, bias, None, None, None, None, *hidden
 
 
-def _add_nll(projection: _Projection, target: Tensor, gradients: _Gradients) -> tuple[Tensor, Tensor]:
+def _add_nll(projection: Projection, target: Tensor, gradients: Gradients) -> tuple[Tensor, Tensor]:
     """The gradients of one network's cross-entropy, from one projection; returns as `_normalise`."""
     log_sums = torch.empty(1, projection.tokens, dtype=projection.wide, device=target.device)
     nll = torch.zeros(1, dtype=torch.float64, device=target.device)
     weight = gradients.ce_weight.to(projection.wide)
     for chunk, states, logits in projection.chunks():
-        nll -= _at_target(logits, target[chunk]).sum(1, dtype=torch.float64)
+        nll -= at_target(logits, target[chunk]).sum(1, dtype=torch.float64)
         for block in projection.blocks(chunk):
-            largest, total = _exponentiate(logits[:, block])
+            largest, total = exponentiate(logits[:, block])
             logits[:, block].mul_((weight / total)[..., None])
             log_sums[:, chunk][:, block] = total.log_().add_(largest)
         gradients.add(chunk, states, logits)
@@ -182,7 +172,7 @@ def _terms(decided: Tensor, members: Sequence[int], settings: LossSettings) -> l
 
 
 def _add_family(
-    projection: _Projection, log_sums: Tensor, terms: Sequence[_Divergence], gradients: _Gradients
+    projection: Projection, log_sums: Tensor, terms: Sequence[_Divergence], gradients: Gradients
 ) -> tuple[Tensor, Tensor]:
     """The gradients of every cross-entropy and divergence; returns the sums of knowledge distillation and mutual."""
     sums = torch.zeros(len(terms), dtype=torch.float64, device=log_sums.device)
@@ -242,108 +232,13 @@ def _add_scaled(into: Tensor, x: Tensor, scale: float | Tensor) -> None:
         into.add_(x, alpha=scale)
 
 
-class _Projection:
-    """The logits of all networks, chunk by chunk."""
-
-    def __init__(self, hidden: Sequence[Tensor], weight: Tensor, bias: Tensor) -> None:
-        self.hidden, self.weight, self.bias = hidden, weight, bias
-        self.networks, self.tokens, self.vocabulary = len(hidden), len(hidden[0]), len(weight)
-        self.wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
-
-    def chunks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Of every chunk its tokens, its states (K * C, D), and its logits (K, C, V) in float32 at least."""
-        for chunk in _slices(self.tokens, CHUNK_ELEMENTS // (self.networks * self.vocabulary)):
-            states = torch.cat([h[chunk] for h in self.hidden])
-            logits = torch.addmm(self.bias, states, self.weight.t())
-            yield chunk, states, widen(logits).unflatten(0, (self.networks, -1))
-
-    def blocks(self, chunk: slice) -> list[slice]:
-        """The blocks of a chunk, counted from its start."""
-        tokens = chunk.stop - chunk.start
-        on_cpu = self.weight.device.type == "cpu"
-        return _slices(tokens, BLOCK_ELEMENTS // (self.networks * self.vocabulary) if on_cpu else tokens)
-
-    def state_sums(self) -> Tensor:
-        """(K, D) in float64: every network's states added up."""
-        return torch.stack([h.sum(0, dtype=torch.float64) for h in self.hidden])
-
-    def smoothed(self, nll: Tensor, log_sums: Tensor, label_smoothing: float) -> Tensor:
-        """Label-smoothed cross-entropy sums (K,) from the plain ones and the softmaxes' log denominators (K, N)."""
-        others = label_smoothing / (self.vocabulary - 1)
-        logits = self.state_sums() @ self.weight.sum(0, dtype=torch.float64)
-        logits += self.tokens * self.bias.sum(dtype=torch.float64)
-        everywhere = self.vocabulary * log_sums.sum(1, dtype=torch.float64) - logits
-        return (1 - label_smoothing - others) * nll + others * everywhere
-
-
-def _normalise(projection: _Projection, target: Tensor) -> tuple[Tensor, Tensor]:
+def _normalise(projection: Projection, target: Tensor) -> tuple[Tensor, Tensor]:
     """NLL sums (K,) in float64, and the softmaxes' log denominators (K, N)."""
     log_sums = torch.empty(projection.networks, projection.tokens, dtype=projection.wide, device=target.device)
     nll = torch.zeros(projection.networks, dtype=torch.float64, device=target.device)
     for chunk, _, logits in projection.chunks():
-        nll -= _at_target(logits, target[chunk]).sum(1, dtype=torch.float64)
+        nll -= at_target(logits, target[chunk]).sum(1, dtype=torch.float64)
         for block in projection.blocks(chunk):
-            largest, total = _exponentiate(logits[:, block])
+            largest, total = exponentiate(logits[:, block])
             log_sums[:, chunk][:, block] = total.log_().add_(largest)
     return nll + log_sums.sum(1, dtype=torch.float64), log_sums
-
-
-def _exponentiate(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """exp(logits - largest) in place; returns the largest logits and the sums of what stands there now, (K, C)."""
-    largest = logits.amax(-1)
-    total = logits.sub_(largest[..., None]).exp_().sum(-1)
-    return largest, total
-
-
-def _at_target(logits: Tensor, target: Tensor) -> Tensor:
-    """(K, C, V), (C,) -> (K, C)."""
-    return logits.gather(-1, target.expand(len(logits), -1)[..., None])[..., 0]
-
-
-class _Gradients:
-    """Accumulates the gradients of one batch chunk by chunk: of the states, the projection's weight and its bias."""
-
-    def __init__(self, projection: _Projection, target: Tensor, ce_weight: Tensor, label_smoothing: float) -> None:
-        """ce_weight (K,): how much each network's cross-entropy counts."""
-        self._projection, self._target, self.ce_weight = projection, target, ce_weight
-        self._others = label_smoothing / (projection.vocabulary - 1)
-        self._at_target = (label_smoothing + self._others - 1) * ce_weight
-        wide = projection.wide
-        self.hidden = [torch.empty_like(h, dtype=wide) for h in projection.hidden]
-        self.weight = torch.zeros_like(projection.weight, dtype=wide)
-        self.bias = torch.zeros_like(projection.bias, dtype=wide)
-
-    def add(self, chunk: slice, states: Tensor, gradient: Tensor) -> None:
-        """Multiply a chunk's gradient with respect to its logits (K, C, V), but for label smoothing's part, back."""
-        at_target = self._at_target[:, None, None].to(gradient.dtype).expand(-1, gradient.shape[1], 1)
-        gradient.scatter_add_(2, self._target[chunk].expand(len(gradient), -1)[..., None], at_target)
-        flat = gradient.flatten(0, 1)
-        self.bias += flat.sum(0)
-        flat = flat.to(states.dtype)
-        for into, part in zip(self.hidden, (flat @ self._projection.weight).chunk(len(self.hidden)), strict=True):
-            into[chunk] = part
-        if self.weight.dtype == flat.dtype:
-            self.weight.addmm_(flat.t(), states)
-        else:  # a bf16 product, summed up in float32
-            self.weight += flat.t() @ states
-
-    def finish(self) -> tuple[Tensor, ...]:
-        """The gradients of weight, bias and each network's states, with what label smoothing adds everywhere."""
-        projection = self._projection
-        everywhere = -self._others * self.ce_weight
-        self.weight += everywhere.to(torch.float64) @ projection.state_sums()
-        self.bias += projection.tokens * everywhere.sum()
-        columns = projection.weight.sum(0, dtype=projection.wide)
-        for hidden, constant in zip(self.hidden, everywhere, strict=True):
-            hidden += constant * columns
-        return self.weight, self.bias, *self.hidden
-
-
-def _slices(length: int, size: int) -> list[slice]:
-    size = max(1, size)
-    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
-
-
-def widen(logits: Tensor) -> Tensor:
-    """Logits in float32 at least: losses are never computed in less."""
-    return logits if logits.dtype == torch.float64 else logits.float()

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from polystill.models.passes import PassPlan, exact_plan, shared_plan
 from polystill.models.transformer import Transformer
 from polystill.objectives.aio_kd import FamilyLoss, aio_kd_loss
-from polystill.objectives.vocab_loss import LossSettings, fused_family_loss, widen
+from polystill.objectives.projection import widen
+from polystill.objectives.vocab_loss import LossSettings, fused_family_loss
 from polystill.students import Student
 from polystill.training.feed import MicroBatch
 
