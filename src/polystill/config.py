@@ -23,6 +23,10 @@ PRESETS: dict[str, dict[str, int]] = {
 }
 
 
+TRANSFORMER_ONLY = {"preset", "ffn_dim", "heads", "activation", "attention_dropout", "activation_dropout"}
+"""Keys of `model` that an LSTM has no use for."""
+
+
 class _Strict(BaseModel):
     # A number is text where text is wanted (`--set name=1`), and every number is finite.
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
@@ -129,10 +133,11 @@ class Data(_Strict):
 class Model(_Strict):
     """The teacher's shape. `preset` fills in sizes; single values beside it win.
 
-    With `start` (a Marian or OPUS-MT folder, or a polystill family) shape, vocabulary and weights come from there.
+    With `start` (a Marian or OPUS-MT folder, a polystill family or student) shape, vocabulary and weights come from there.
     """
 
-    architecture: Literal["transformer"] = "transformer"
+    architecture: Literal["transformer", "lstm"] = "transformer"
+    """`lstm`: with attention and input feeding; it has encoder_layers, decoder_layers, d_model and dropout."""
     preset: Literal["tiny", "base-memory", "base"] | None = None
     start: str | None = None
     encoder_layers: int = Field(6, ge=1)
@@ -145,6 +150,7 @@ class Model(_Strict):
     attention_dropout: float = Field(0.0, ge=0, lt=1)
     activation_dropout: float = Field(0.0, ge=0, lt=1)
     max_positions: int = Field(512, ge=8)
+    """The longest sentences that the model takes, in tokens."""
 
     @model_validator(mode="before")
     @classmethod
@@ -154,7 +160,15 @@ class Model(_Strict):
         return values
 
     @model_validator(mode="after")
+    def _check_keys_apply(self) -> Model:
+        if self.architecture == "lstm" and (ignored := [key for key in _changed(self) if key in TRANSFORMER_ONLY]):
+            raise ValueError(f"{', '.join(ignored)}: an lstm has none; leave out")
+        return self
+
+    @model_validator(mode="after")
     def _check_heads(self) -> Model:
+        if self.architecture == "lstm":
+            return self
         if self.d_model % self.heads or self.d_model % 2:
             raise ValueError(f"d_model {self.d_model} must be even and divisible by heads {self.heads}")
         return self
@@ -162,6 +176,11 @@ class Model(_Strict):
     @property
     def teacher(self) -> Student:
         return Student(self.encoder_layers, self.decoder_layers)
+
+    def sizes(self) -> dict[str, Any]:
+        """The keys that say what a new model of this architecture looks like."""
+        left_out = {"architecture", "preset", "start"} | (TRANSFORMER_ONLY if self.architecture == "lstm" else set())
+        return self.model_dump(exclude=left_out)
 
 
 class Students(_Strict):
@@ -284,6 +303,23 @@ class Recipe(_Strict):
     training: Training = Training()
     stages: list[Stage] = Field(min_length=1)
     evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_engine(cls, values: Any) -> Any:
+        """CTranslate2 has no LSTM, so torch is the engine of LSTMs unless the recipe says something else."""
+        if not isinstance(values, dict) or not isinstance(values.get("model"), dict):
+            return values
+        evaluation = values.get("evaluation", {})
+        if values["model"].get("architecture") != "lstm" or not isinstance(evaluation, dict):
+            return values
+        return {**values, "evaluation": {"engine": "torch", **evaluation}}
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Recipe:
+        if self.model.architecture == "lstm" and self.evaluation.engine == "ctranslate2":
+            raise ValueError("evaluation.engine: CTranslate2 has no LSTM; leave it out, or say torch")
+        return self
 
     @model_validator(mode="after")
     def _check_stages(self) -> Recipe:

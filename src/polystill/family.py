@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from polystill.models.folder import FAMILY, extract_student, family_space
+from polystill.models.folder import FAMILY, extract_student, family_space, need_transformer
 from polystill.students import Student, StudentSpace
 
 if TYPE_CHECKING:
@@ -50,9 +50,11 @@ class Family:
         `name` is such as "e4d2", "teacher" or "smallest".
 
         Raises:
-            UserError: no such student; the message lists those that there are.
+            UserError: no such student (the message lists those that there are), or this is a family of LSTMs.
         """
         from transformers import AutoTokenizer, MarianMTModel
+
+        need_transformer(self.folder, "Hugging Face's transformers")
 
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "student"
@@ -64,7 +66,7 @@ class Family:
         return model
 
     def extract(self, name: str | Student, out: str | Path) -> None:
-        """Write a member as an ordinary Hugging Face folder.
+        """Write a member as a folder; a Transformer as an ordinary Hugging Face folder.
 
         Raises:
             UserError: no such student, or `out` cannot be written.

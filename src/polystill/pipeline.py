@@ -196,12 +196,14 @@ def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, int]:
     if recipe.model.start is None:
         return recipe.model.teacher, recipe.model.max_positions
     from polystill.models.folder import load_model_with_tokenizer
+    from polystill.training.session import check_architecture
 
     trained = run is not None and run.finished("family")
     try:
         model, _ = load_model_with_tokenizer(run.family if run and trained else Path(recipe.model.start))
     except UserError as error:
         raise error if trained else UserError(f"model.start: {error}") from None
+    check_architecture(model, recipe)
     return model.teacher, model.max_positions
 
 
@@ -292,17 +294,25 @@ def family_space(run: Run) -> StudentSpace:
 
 
 def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
-    """Write a run's student as a Hugging Face folder: to `out`, or by default to RUN/students. Returns where it is.
+    """Write a run's student as a folder (a Transformer as Hugging Face's): to `out`, or by default to RUN/students.
+
+    Returns where it is.
 
     Raises:
         UserError: as `export_student`.
     """
-    from polystill.evaluation.quality import extracted
+    from polystill.evaluation.quality import extracted, write_extracted
+    from polystill.export.description import check_replaceable
+    from polystill.models.folder import architecture_in
 
-    if out is not None:
-        return export_student(folder, name, "hf", out)
     run = Run.open(folder)
     need_family(run)
+    if out is not None:
+        if architecture_in(run.family) == "transformer":
+            return export_student(folder, name, "hf", out)
+        check_replaceable(out)
+        write_extracted(run, family_space(run).get(name), out)
+        return out
     student = extracted(run, family_space(run).get(name))
     if not student.is_relative_to(run.students):
         raise UserError(f"{run.students}: no permission; give a folder to write with --out")

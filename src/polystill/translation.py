@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_translator(
-    model: Path, student: str | None, *, engine: str = "ctranslate2", precision: str = "default", threads: int = 0
+    model: Path, student: str | None, *, engine: str | None = None, precision: str = "default", threads: int = 0
 ) -> Iterator[Translator]:
-    """A translator of a run (or of one student of it), of a CTranslate2 folder or of a Hugging Face Marian folder.
+    """A translator of a run (or of one student of it), of a CTranslate2 folder or of a model's folder.
 
-    A run's students are used as its evaluation used them. Another folder that CTranslate2 cannot run as it is gets
-    converted into a temporary one.
+    The engine is CTranslate2 by default, and torch for architectures that CTranslate2 does not have. A run's students
+    are used as its evaluation used them. Another folder that CTranslate2 cannot run as it is gets converted into a
+    temporary one.
 
     Raises:
         UserError: no model is there, `student` is given for a folder without a family, or the model's format does
@@ -39,11 +40,10 @@ def open_translator(
         raise UserError(f"{model}: no such folder")
     if student is not None and not _has_family(model):
         raise UserError(f"--student {student}: {model} is a single model; only a run has students to choose from")
-    if engine == "ctranslate2":
-        check_precision(precision)
     if (model / "model.bin").is_file():
         if engine == "torch":
             raise UserError(f"{model}: a CTranslate2 folder does not run with --engine torch")
+        check_precision(precision)
         yield _ctranslate2(model, precision, threads)
         return
     is_run = (model / "recipe.yaml").is_file()
@@ -53,6 +53,9 @@ def open_translator(
             "Marian folder (config.json)"
         )
     need_packages(f"{model}: translating with this kind of folder")
+    engine = _engine(model / "family" if is_run else model, engine)
+    if engine == "ctranslate2":
+        check_precision(precision)
     if is_run:
         yield _from_run(model, student or "teacher", engine, precision, threads)
         return
@@ -66,6 +69,19 @@ def open_translator(
             yield _ctranslate2(converted, "default", threads)
         else:
             yield _torch(folder, precision, threads)
+
+
+def _engine(folder: Path, wanted: str | None) -> str:
+    """The engine to translate with, where a folder holds a model (a run without a family is refused later)."""
+    from polystill.models.folder import architecture_in, need_transformer
+
+    if not folder.is_dir():
+        return wanted or "ctranslate2"
+    if wanted is None:
+        return "ctranslate2" if architecture_in(folder) == "transformer" else "torch"
+    if wanted == "ctranslate2":
+        need_transformer(folder, "CTranslate2")
+    return wanted
 
 
 def _from_run(run_folder: Path, student: str, engine: str, precision: str, threads: int) -> Translator:

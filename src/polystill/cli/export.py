@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def extract(folder: RunFolder, student: StudentName, out: NewFolder = None) -> None:
-    """Write one student as an ordinary Hugging Face folder that holds only its own layers.
+    """Write one student as a folder that holds only its own layers: an ordinary Hugging Face one, unless it is an LSTM.
 
     By default it is RUN/students/STUDENT.
 

@@ -84,12 +84,15 @@ def _next_steps(run: Run) -> list[str]:
     if not run.finished("family") or not run.finished("evaluation"):
         return [f"Continue with: polystill run {folder / 'recipe.yaml'} --out {folder}"]
     name = family_space(run).candidates[0].name
+    is_lstm = run.recipe.model.architecture == "lstm"  # which neither Hugging Face nor CTranslate2 has
+    kind = "" if is_lstm else ", an ordinary Hugging Face folder,"
+    ship = "extract {} {}" if is_lstm else "export {} {} --to ctranslate2 --quantization int8"
     return [
-        f"Everything lies in {folder}: family/ (the teacher, an ordinary Hugging Face folder, and its students in it),",
+        f"Everything lies in {folder}: family/ (the teacher{kind} and its students in it),",
         "results.json (all figures), hypotheses/ (all translations), data/ (cleaning.json says what was dropped),",
         f"logs/ (tensorboard --logdir {folder / 'logs'}).",
         "Next:",
         f"  echo 'A dog runs.' | polystill translate {folder} --student {name}",
-        f"  polystill export {folder} {name} --to ctranslate2 --quantization int8 --out my-model",
+        f"  polystill {ship.format(folder, name)} --out my-model",
         f"  polystill status {folder}",
     ]

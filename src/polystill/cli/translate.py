@@ -19,7 +19,9 @@ def translate(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL", help="A run, a CTranslate2 folder or a Hugging Face Marian folder.", show_default=False
+            metavar="MODEL",
+            help="A run, a CTranslate2 folder, or a student's or Hugging Face Marian folder.",
+            show_default=False,
         ),
     ],
     inputs: Annotated[
@@ -32,7 +34,10 @@ def translate(
     ] = None,
     beam: Annotated[int, typer.Option(min=1, max=1000, help="Beam size; 1 is greedy search.")] = 5,
     n_best: Annotated[int, typer.Option(min=1, help="Translations of each line, tab-separated.")] = 1,
-    engine: Annotated[Literal["ctranslate2", "torch"], typer.Option(help="What runs the model.")] = "ctranslate2",
+    engine: Annotated[
+        Literal["ctranslate2", "torch"] | None,
+        typer.Option(help="What runs the model: ctranslate2 by default, torch for an LSTM."),
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="CTranslate2's compute type, such as int8 or float32; the folder's own by default.")
     ] = "default",

@@ -82,9 +82,10 @@ def evaluate_students(
     `force`, measured again.
 
     Raises:
-        UserError: unknown student, test set, engine or precision; no family; a test set without lines.
+        UserError: unknown student, test set, engine or precision; no family, or one that the engine does not have; a
+            test set without lines.
     """
-    from polystill.models.folder import family_space
+    from polystill.models.folder import family_space, need_transformer
 
     settings = run.recipe.evaluation
     space = family_space(run.family)
@@ -97,6 +98,7 @@ def evaluate_students(
     precision = "float32" if precision == "default" else precision
     if engine == "ctranslate2":
         check_precision(precision)
+        need_transformer(run.family, "CTranslate2")
     measured = _Measurement(run, engine, precision, threads or available_cores())
     known = {} if force else {row_key(row): row for row in run.results()["rows"]}
     rows: list[Row] = []
@@ -314,15 +316,20 @@ def _temporary_students(family: Path) -> TemporaryDirectory[str]:
 
 
 def _extract(run: Run, student: Student, students: Path) -> Path:
+    folder = students / str(student)
+    if not _is_extracted(run, folder):
+        write_extracted(run, student, folder)
+    return folder
+
+
+def write_extracted(run: Run, student: Student, folder: Path) -> None:
+    """Write a student's own layers, and a note of what they were taken from."""
     from polystill.export.description import sha256, write_info
     from polystill.models.folder import WEIGHTS, extract_student
 
-    folder = students / str(student)
-    if not _is_extracted(run, folder):
-        extract_student(run.family, student, folder)
-        info = {"format": "hf", "name": str(student), "family_sha256": sha256(run.family / WEIGHTS)}
-        write_info(folder, info)
-    return folder
+    extract_student(run.family, student, folder)
+    info = {"format": "hf", "name": str(student), "family_sha256": sha256(run.family / WEIGHTS)}
+    write_info(folder, info)
 
 
 def _is_extracted(run: Run, folder: Path) -> bool:
@@ -341,7 +348,7 @@ def _is_exported(student_folder: Path, folder: Path) -> bool:
 
 
 def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslator:
-    """A Hugging Face Marian folder in torch, on the GPU if there is one.
+    """A model's folder, of any architecture, in torch, on the GPU if there is one.
 
     Raises:
         UserError: the folder does not load, or the precision is none of torch's.

@@ -20,8 +20,8 @@ from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.errors import UserError, nearest
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
-from polystill.models.folder import load_model_with_tokenizer
-from polystill.models.transformer import Transformer
+from polystill.models.elastic import ElasticModel
+from polystill.models.folder import load_model_with_tokenizer, need_transformer
 from polystill.storage import atomic_folder
 
 EXACT = 1e-3
@@ -41,6 +41,7 @@ def export_ctranslate2(
     quantization = quantization or "float32"
     _check_quantization(quantization)
     check_replaceable(out)
+    need_transformer(student, "CTranslate2")
     model, tokenizer = load_model_with_tokenizer(student)
     with atomic_folder(out) as temporary:
         _convert(student, temporary, quantization)
@@ -105,7 +106,7 @@ class Agreement(NamedTuple):
 
 
 def verify(
-    model: Transformer, tokenizer: Tokenizer, folder: Path, lines: Sequence[str], precision: str = "default"
+    model: ElasticModel, tokenizer: Tokenizer, folder: Path, lines: Sequence[str], precision: str = "default"
 ) -> Agreement:
     """Translate with both; then let the exported model score, token by token, what the source model wrote."""
     options = DecodingOptions(beam_size=1, max_length=64, token_scores=True)

@@ -13,8 +13,8 @@ from typing import Any
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.ctranslate2 import INFO
 from polystill.errors import UserError
+from polystill.models.elastic import ElasticModel
 from polystill.models.folder import WEIGHTS, parameter_count
-from polystill.models.transformer import Transformer
 
 VERIFIED_LINES = 16
 """Sentences that an export is verified with."""
@@ -34,7 +34,7 @@ def check_replaceable(out: Path) -> None:
         raise UserError(f"{out}: not empty and no earlier export ({INFO} is missing); give a new folder")
 
 
-def describe(student: Path, model: Transformer, tokenizer: Tokenizer, to: str) -> dict[str, Any]:
+def describe(student: Path, model: ElasticModel, tokenizer: Tokenizer, to: str) -> dict[str, Any]:
     """The part of polystill.json that does not depend on the format."""
     languages = {"source_language": tokenizer.source_language, "target_language": tokenizer.target_language}
     return {

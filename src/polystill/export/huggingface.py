@@ -12,8 +12,8 @@ import torch
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
-from polystill.models.folder import WEIGHTS, load_model_with_tokenizer
-from polystill.models.transformer import Transformer
+from polystill.models.elastic import ElasticModel
+from polystill.models.folder import WEIGHTS, load_model_with_tokenizer, need_transformer
 from polystill.storage import atomic_folder
 
 LARGEST_DIFFERENCE = 1e-3
@@ -27,6 +27,7 @@ def export_huggingface(student: Path, out: Path, lines: Sequence[str] | None = N
         UserError: as `export_student`.
     """
     check_replaceable(out)
+    need_transformer(student, "Hugging Face's transformers")
     model, tokenizer = load_model_with_tokenizer(student)
     with atomic_folder(out) as temporary:
         for name in ("config.json", "generation_config.json", WEIGHTS):
@@ -45,7 +46,7 @@ def export_huggingface(student: Path, out: Path, lines: Sequence[str] | None = N
 
 
 @torch.inference_mode()
-def verify(model: Transformer, tokenizer: Tokenizer, folder: Path, lines: Sequence[str]) -> float:
+def verify(model: ElasticModel, tokenizer: Tokenizer, folder: Path, lines: Sequence[str]) -> float:
     """The largest difference between a logit of MarianMTModel and ours; infinite if the token ids differ."""
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
     from transformers.utils import logging

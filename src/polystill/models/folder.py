@@ -1,7 +1,8 @@
-"""Families and students as ordinary Hugging Face Marian folders (safetensors only; nothing is unpickled).
+"""Families and students as folders (safetensors only; nothing is unpickled).
 
-RUN/family holds the whole teacher and family.json, which says who the candidates are; an extracted student's folder
-holds that student's own layers and nothing else.
+A Transformer's is an ordinary Hugging Face Marian folder; config.json's `model_type` says which architecture a folder
+holds. RUN/family holds the whole teacher and family.json, which says who the candidates are; an extracted student's
+folder holds that student's own layers and nothing else.
 """
 
 from __future__ import annotations
@@ -16,15 +17,8 @@ from torch import Tensor
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.models.marian import (
-    from_marian,
-    generation_config,
-    marian_config,
-    parameter_names,
-    read_marian_config,
-    to_marian,
-)
-from polystill.models.transformer import Transformer, TransformerConfig
+from polystill.models.architectures import ARCHITECTURES, architecture_name, architecture_of
+from polystill.models.elastic import ElasticModel
 from polystill.storage import atomic_folder
 from polystill.students import Student, StudentSpace
 
@@ -33,13 +27,14 @@ FAMILY = "family.json"
 
 
 def save_family(
-    folder: Path, model: Transformer, tokenizer: Tokenizer, space: StudentSpace, info: dict[str, Any]
+    folder: Path, model: ElasticModel, tokenizer: Tokenizer, space: StudentSpace, info: dict[str, Any]
 ) -> None:
     """Write the family folder, whole or not at all; `info` (languages, method, scores) goes into family.json."""
     family = {"format": 1, "teacher": str(space.teacher), "candidates": [str(s) for s in space.candidates], **info}
-    state = to_marian(model.state_dict(), *_layers(space.teacher))
+    name = architecture_of(model)
+    state = ARCHITECTURES[name].to_folder(model.state_dict(), *_layers(space.teacher))
     with atomic_folder(folder) as temporary:
-        _write(temporary, state, model.config, space.teacher)
+        _write(temporary, state, name, model.config, space.teacher)
         tokenizer.save(temporary)
         _write_json(temporary / FAMILY, family)
 
@@ -64,26 +59,42 @@ def family_space(folder: Path) -> StudentSpace:
     return StudentSpace.from_list(Student.parse(family["teacher"]), map(Student.parse, family["candidates"]))
 
 
-def load_model(folder: Path) -> Transformer:
-    """Load any Marian folder (OPUS-MT's, an extracted student's, a family's) in float32.
+def architecture_in(folder: Path) -> str:
+    """Which architecture a folder holds, by its config.json: a key of `ARCHITECTURES`.
+
+    Raises:
+        UserError: there is no model in it, or one that polystill does not have.
+    """
+    return _read_config(folder)[0]
+
+
+def need_transformer(folder: Path, engine: str) -> None:
+    """Raises UserError where a folder holds another architecture, which that engine or format does not have."""
+    if (name := architecture_in(folder)) != "transformer":
+        raise UserError(f"{folder}: {engine} has no {name.upper()}; this model runs with --engine torch only")
+
+
+def load_model(folder: Path) -> ElasticModel:
+    """Load any folder of a known architecture (OPUS-MT's, an extracted student's, a family's) in float32.
 
     Raises:
         UserError: files are missing, the weights are not safetensors, or shapes do not fit config.json.
     """
-    config = _read_config(folder)
-    model = Transformer(config)
-    model.load_state_dict(from_marian(_read_weights(folder), config, str(folder)), strict=True)
+    name, config = _read_config(folder)
+    architecture = ARCHITECTURES[name]
+    model = architecture.model(config)
+    model.load_state_dict(architecture.from_folder(_read_weights(folder), config, str(folder)), strict=True)
     model.eval()
     return model
 
 
-def load_model_with_tokenizer(folder: Path) -> tuple[Transformer, Tokenizer]:
+def load_model_with_tokenizer(folder: Path) -> tuple[ElasticModel, Tokenizer]:
     """As `load_model`, with the tokenizer beside it.
 
     Raises:
         UserError: as `load_model`; or the vocabulary does not fit the model.
     """
-    config, tokenizer = _read_config(folder), Tokenizer.load(folder)
+    (_, config), tokenizer = _read_config(folder), Tokenizer.load(folder)
     if tokenizer.vocabulary_size != config.vocabulary_size:
         raise UserError(
             f"{folder}: vocab.json has {tokenizer.vocabulary_size} entries, "
@@ -99,16 +110,16 @@ def load_model_with_tokenizer(folder: Path) -> tuple[Transformer, Tokenizer]:
 
 
 def extract_student(family: Path, student: Student, out: Path) -> None:
-    """Write one student of a family as a Hugging Face Marian folder with only its own layers and the tokenizer.
+    """Write one student of a family as a folder with only its own layers and the tokenizer.
 
     Raises:
         UserError: the folder is no family, or the student is not in it.
     """
     family_space(family).check(student)
-    config = _read_config(family)
-    wanted = {name for _, theirs in parameter_names(*_layers(student)) for name in theirs}
+    name, config = _read_config(family)
+    wanted = ARCHITECTURES[name].parameter_names(*_layers(student))
     with atomic_folder(out) as temporary:
-        _write(temporary, _read_weights(family, wanted), config, student)
+        _write(temporary, _read_weights(family, wanted), name, config, student)
         Tokenizer.load(family).save(temporary)
 
 
@@ -128,18 +139,22 @@ def _layers(student: Student) -> tuple[int, int]:
     return student.encoder_layers, student.decoder_layers
 
 
-def _write(folder: Path, state: dict[str, Tensor], config: TransformerConfig, student: Student) -> None:
+def _write(folder: Path, state: dict[str, Tensor], architecture: str, config: Any, student: Student) -> None:
     (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))  # save_file would make it private (0600)
-    _write_json(folder / "config.json", marian_config(config, *_layers(student)))
-    _write_json(folder / "generation_config.json", generation_config(config))
+    for name, values in ARCHITECTURES[architecture].config_files(config, *_layers(student)).items():
+        _write_json(folder / name, values)
 
 
-def _read_config(folder: Path) -> TransformerConfig:
+def _read_config(folder: Path) -> tuple[str, Any]:
+    """The architecture's name and the model's configuration."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no Marian model here (config.json is missing)")
-    return read_marian_config(_read_json(folder / "config.json"), str(folder / "config.json"))
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: no model here (config.json is missing)")
+    values = _read_json(path)
+    name = architecture_name(values.get("model_type"), str(path))
+    return name, ARCHITECTURES[name].read_config(values, str(path))
 
 
 def _open_weights(folder: Path) -> Any:

@@ -5,7 +5,6 @@ Ours fuse query, key and value into one matrix; everything else maps one to one.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +12,8 @@ import torch
 from torch import Tensor
 
 from polystill.errors import UserError
+from polystill.models.elastic import clear_pad
 from polystill.models.transformer import Transformer, TransformerConfig, sinusoidal_positions
-
-_log = logging.getLogger(__name__)
 
 Names = list[tuple[str, tuple[str, ...]]]
 
@@ -58,6 +56,11 @@ def parameter_names(encoder_layers: int, decoder_layers: int) -> Iterator[tuple[
                     )
 
 
+def marian_parameter_names(encoder_layers: int, decoder_layers: int) -> set[str]:
+    """Marian's names of the parameters of a network of that depth."""
+    return {name for _, theirs in parameter_names(encoder_layers, decoder_layers) for name in theirs}
+
+
 def to_marian(state: dict[str, Tensor], encoder_layers: int, decoder_layers: int) -> dict[str, Tensor]:
     """The first layers of our state as MarianMTModel's state (without the copies of the tied embedding)."""
     marian: dict[str, Tensor] = {}
@@ -97,16 +100,8 @@ def from_marian(marian: dict[str, Tensor], config: TransformerConfig, origin: st
             )
         state[ours] = tensor
     _check_rest(marian, state["embedding"], config, origin)
-    _clear_pad(state, config.pad_id, origin)
+    clear_pad(state, config.pad_id, origin)
     return state
-
-
-def _clear_pad(state: dict[str, Tensor], pad_id: int, origin: str) -> None:
-    """Zero what decoding starts from, as Marian and CTranslate2 do; fine-tuning elsewhere may have moved it."""
-    if state["embedding"][pad_id].any() or state["output_bias"][pad_id]:
-        _log.warning("%s: the embedding and bias of <pad> are not zero; taken as zero, as in Marian", origin)
-        state["embedding"] = state["embedding"].index_fill(0, torch.tensor(pad_id), 0.0)
-        state["output_bias"] = state["output_bias"].index_fill(0, torch.tensor(pad_id), 0.0)
 
 
 def _check_rest(rest: dict[str, Tensor], embedding: Tensor, config: TransformerConfig, origin: str) -> None:
@@ -167,6 +162,14 @@ def generation_config(config: TransformerConfig) -> dict[str, Any]:
         "bad_words_ids": [[config.pad_id]],
         "max_length": config.max_positions,
         "num_beams": 5,
+    }
+
+
+def marian_config_files(config: TransformerConfig, encoder_layers: int, decoder_layers: int) -> dict[str, Any]:
+    """The JSON files of the Hugging Face folder of the first layers."""
+    return {
+        "config.json": marian_config(config, encoder_layers, decoder_layers),
+        "generation_config.json": generation_config(config),
     }
 
 

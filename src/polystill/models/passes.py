@@ -1,8 +1,8 @@
 """Which passes compute a set of networks that are prefixes of one teacher.
 
 Networks e{E}d{D} share the teacher's layers, so a batch needs far fewer passes than networks: one encoder pass can be
-read at every depth, and decoders that read the same memory are one decoder pass read at several depths. The plan is
-derived from the drawn networks alone and holds no tensors.
+read at every depth, and decoders that read the same memory are one decoder pass read at several depths (not so those
+with input feeding). The plan is derived from the drawn networks alone and holds no tensors.
 """
 
 from __future__ import annotations
@@ -53,6 +53,21 @@ def shared_plan(networks: Sequence[Student]) -> PassPlan:
         encoder_depths=(max(deepest),),
         decoder_passes=tuple(decoder_passes),
         reads=tuple((pass_of[network.encoder_layers], network.decoder_layers) for network in distinct),
+        members=tuple(distinct.index(network) for network in networks),
+    )
+
+
+def shared_encoder_plan(networks: Sequence[Student]) -> PassPlan:
+    """One encoder pass for all networks, a decoder pass for each distinct one.
+
+    For decoders with input feeding: what is fed back comes from the top layer, so a pass serves one depth only.
+    """
+    distinct = list(dict.fromkeys(networks))
+    ordered = sorted(distinct, key=lambda network: (-network.decoder_layers, -network.encoder_layers))
+    return PassPlan(
+        encoder_depths=(max(network.encoder_layers for network in networks),),
+        decoder_passes=tuple(DecoderPass(0, network.encoder_layers, network.decoder_layers) for network in ordered),
+        reads=tuple((ordered.index(network), network.decoder_layers) for network in distinct),
         members=tuple(distinct.index(network) for network in networks),
     )
 

@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polystill.models.dropout import dropout
+from polystill.models.elastic import ElasticModel
 from polystill.models.layers import CrossAttention, FeedForward, Residual, SelfAttention
-from polystill.models.passes import PassPlan
+from polystill.models.passes import PassPlan, shared_plan
 from polystill.students import Student
 
 
@@ -119,15 +120,16 @@ class DecoderState:
             self.reorder((sentences[:, None] * self.beam_size + beams).flatten())
 
 
-class Transformer(nn.Module):
+class Transformer(ElasticModel):
     """The teacher; its students are read out of it."""
 
+    config: TransformerConfig
     positions: Tensor
+    shared_plan = staticmethod(shared_plan)
 
     def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         assert config.d_model % config.heads == 0 and config.d_model % 2 == 0
-        self.config = config
         self.embedding = nn.Parameter(torch.empty(config.vocabulary_size, config.d_model))
         self.output_bias = nn.Parameter(torch.empty(config.vocabulary_size))
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
@@ -152,23 +154,9 @@ class Transformer(nn.Module):
                         if isinstance(module, nn.Linear):
                             module.weight /= math.sqrt(depth)
 
-    @property
-    def pad_id(self) -> int:
-        return self.config.pad_id
-
-    @property
-    def eos_id(self) -> int:
-        return self.config.eos_id
-
-    @property
-    def max_positions(self) -> int:
-        return self.config.max_positions
-
-    @property
-    def teacher(self) -> Student:
-        return Student(self.config.encoder_layers, self.config.decoder_layers)
-
-    def with_dropout(self, dropout: float, attention_dropout: float, activation_dropout: float) -> Transformer:
+    def with_dropout(
+        self, dropout: float, attention_dropout: float = 0.0, activation_dropout: float = 0.0
+    ) -> Transformer:
         """The same weights under other dropout probabilities."""
         config = replace(
             self.config,
@@ -185,12 +173,6 @@ class Transformer(nn.Module):
 
     def decoder_layers(self, depth: int) -> list[DecoderLayer]:
         return cast(list[DecoderLayer], list(self.decoder)[:depth])
-
-    def mask_pad_gradient(self) -> None:
-        """Zero the gradient of `<pad>`'s row and bias, so that both stay exactly zero under Adam and weight decay."""
-        for parameter in (self.embedding, self.output_bias):
-            if parameter.grad is not None:
-                parameter.grad[self.config.pad_id] = 0
 
     # --- whole sentences ------------------------------------------------------------------------------------------
 
@@ -252,10 +234,6 @@ class Transformer(nn.Module):
         x = F.embedding(tokens, self.embedding) * math.sqrt(self.config.d_model)
         x = x + self.positions[: tokens.shape[1]]
         return dropout(x, self.config.dropout if self.training else 0.0)
-
-    def project(self, hidden: Tensor) -> Tensor:
-        """(..., D) -> logits (..., V)."""
-        return F.linear(hidden, self.embedding, self.output_bias)
 
     def memory_mask(self, source: Tensor) -> Tensor:
         """(B, 1, 1, S), added to attention scores: the lowest float on `<pad>`, else 0."""

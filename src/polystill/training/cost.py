@@ -8,25 +8,45 @@ Shapes as in `models.transformer`; a backward pass costs twice its forward pass.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
+from polystill.models.elastic import ElasticConfig
+from polystill.models.lstm import LstmConfig
 from polystill.models.passes import PassPlan
 from polystill.models.transformer import TransformerConfig
 
 
-def update_flops(
-    config: TransformerConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int
-) -> int:
+def update_flops(config: ElasticConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
     """FLOPs of forward and backward passes of a plan over one padded batch."""
-    c = config
+    target = sentences * target_length
+    networks = _PRODUCTS[type(config)](config, plan, sentences, source_length, target_length)
+    projection = target * config.d_model * config.vocabulary_size * len(plan.reads)
+    decided_first = projection if len(plan.members) > 1 else 0  # the projection that decides detaching has no backward
+    return 2 * (3 * (networks + projection) + decided_first)
+
+
+def _transformer(c: TransformerConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
+    """Multiply-adds of the passes' forward products."""
     source, target = sentences * source_length, sentences * target_length
     feed_forward = 2 * c.d_model * c.ffn_dim
     encoder_layer = source * (4 * c.d_model**2 + feed_forward + 2 * source_length * c.d_model)
     decoder_layer = target * (6 * c.d_model**2 + feed_forward + 2 * (target_length + source_length) * c.d_model)
     decoder_layer += source * 2 * c.d_model**2
-    projection = target * c.d_model * c.vocabulary_size * len(plan.reads)
-    decided_first = projection if len(plan.members) > 1 else 0  # the projection that decides detaching has no backward
-    networks = sum(plan.encoder_depths) * encoder_layer + sum(p.depth for p in plan.decoder_passes) * decoder_layer
-    return 2 * (3 * (networks + projection) + decided_first)
+    return sum(plan.encoder_depths) * encoder_layer + sum(p.depth for p in plan.decoder_passes) * decoder_layer
+
+
+def _lstm(c: LstmConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
+    """Multiply-adds of the passes' forward products."""
+    source, target = sentences * source_length, sentences * target_length
+    layer = 8 * c.d_model**2  # four gates, each from the layer's input and its state
+    fed = 4 * c.d_model**2  # to the first layer's gates
+    attention = source * 2 * c.d_model**2 + target * (c.d_model**2 + 2 * source_length * c.d_model)
+    decoders = len(plan.decoder_passes) * (target * fed + attention)
+    decoders += sum(p.depth for p in plan.decoder_passes) * target * layer
+    return sum(plan.encoder_depths) * source * layer + decoders
+
+
+_PRODUCTS: dict[type, Callable[..., int]] = {TransformerConfig: _transformer, LstmConfig: _lstm}
 
 
 class Clock:

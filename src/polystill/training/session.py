@@ -11,8 +11,9 @@ from polystill.config import Recipe, Stage
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
+from polystill.models.architectures import ARCHITECTURES, architecture_of
+from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_model_with_tokenizer
-from polystill.models.transformer import Transformer, TransformerConfig
 from polystill.runs import Run
 from polystill.storage import storage_errors, write_atomic
 from polystill.training.accelerate import best_precision, make_accelerator, sum_over_ranks
@@ -56,25 +57,31 @@ def _precision(run: Run) -> str:
     return precision
 
 
-def build_model(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
+def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
     """The teacher that training starts from: new by the recipe's shape and seed, or from `model.start`.
 
     Raises:
-        UserError: the start folder is no Marian model, or its vocabulary is not the data's.
+        UserError: the start folder is no model of this architecture, or its vocabulary is not the data's.
     """
     shape = recipe.model
     if shape.start is None:
         torch.manual_seed(recipe.seed)
-        sizes = shape.model_dump(exclude={"architecture", "preset", "start"})
-        return Transformer(
-            TransformerConfig(
-                vocabulary_size=tokenizer.vocabulary_size,
-                pad_id=tokenizer.pad_id,
-                eos_id=tokenizer.eos_id,
-                **sizes,
-            )
+        architecture = ARCHITECTURES[shape.architecture]
+        config = architecture.config(
+            vocabulary_size=tokenizer.vocabulary_size,
+            pad_id=tokenizer.pad_id,
+            eos_id=tokenizer.eos_id,
+            **shape.sizes(),
         )
+        return architecture.model(config)
     started, own_tokenizer = load_model_with_tokenizer(Path(shape.start))
     if own_tokenizer.vocabulary_size != tokenizer.vocabulary_size or own_tokenizer.pieces != tokenizer.pieces:
         raise UserError(f"model.start: the vocabulary of {shape.start} is not the one that the data was tokenised with")
+    check_architecture(started, recipe)
     return started.with_dropout(shape.dropout, shape.attention_dropout, shape.activation_dropout)
+
+
+def check_architecture(started: ElasticModel, recipe: Recipe) -> None:
+    """Raises UserError where the recipe says another architecture than that of the model it starts from."""
+    if (name := architecture_of(started)) != recipe.model.architecture:
+        raise UserError(f"model.start: {recipe.model.start} needs model.architecture: {name}")

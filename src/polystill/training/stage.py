@@ -20,7 +20,6 @@ import torch
 from polystill.config import Objective, Stage
 from polystill.data.batching import BatchSchedule
 from polystill.errors import UserError
-from polystill.models.passes import exact_plan, shared_plan
 from polystill.students import Student
 from polystill.training.cost import Clock, update_flops
 from polystill.training.curves import Curves
@@ -77,7 +76,6 @@ class StageTrainer:
         self.scaled = session.precision == "fp16"
         self._resume()
         self.step, self.optimizer = session.accelerator.prepare(self.step_module, self.raw_optimizer)
-        self.plan = exact_plan if recipe.training.mode != "shared" else shared_plan
         silent = not session.is_main
         self.progress = Progress(stage.name, stage.updates, self.state.update, silent)
         self.curves = Curves(session.run.logs / stage.name, self.state.update + 1, silent)
@@ -321,7 +319,7 @@ class StageTrainer:
     def _count(self, batch: MicroBatch, networks: list[Student]) -> None:
         sentences, source_length = batch.source.shape
         self.state.flops += self.session.ranks * update_flops(
-            self.session.model.config, self.plan(networks), sentences, source_length, batch.target.shape[1]
+            self.session.model.config, self.step_module.plan(networks), sentences, source_length, batch.target.shape[1]
         )
 
 

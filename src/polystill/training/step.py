@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from polystill.models.passes import PassPlan, exact_plan, shared_plan
-from polystill.models.transformer import Transformer
+from polystill.models.elastic import ElasticModel
+from polystill.models.passes import PassPlan, exact_plan
 from polystill.objectives.aio_kd import FamilyLoss, aio_kd_loss
 from polystill.objectives.vocab_loss import LossSettings, fused_family_loss, widen
 from polystill.students import Student
 from polystill.training.feed import MicroBatch
 
-PLANS: dict[str, Callable[[Sequence[Student]], PassPlan]] = {"shared": shared_plan, "exact": exact_plan}
+MODES = ("shared", "exact", "plain")
 
 
 class TrainingStep(nn.Module):
@@ -26,9 +26,9 @@ class TrainingStep(nn.Module):
     network after another with whole logits and is their twin.
     """
 
-    def __init__(self, model: Transformer, mode: str, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, model: ElasticModel, mode: str, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        assert mode in ("plain", *PLANS)
+        assert mode in MODES
         self.model = model
         self.mode = mode
         self._sum_over_ranks = sum_over_ranks
@@ -37,12 +37,16 @@ class TrainingStep(nn.Module):
         """The loss of `networks` (teacher first) on a batch: sums over its real target tokens."""
         if self.mode == "plain":
             return self._plain(batch, networks, settings)
-        model, plan = self.model, PLANS[self.mode](networks)
+        model, plan = self.model, self.plan(networks)
         real = batch.target != model.pad_id
         hidden = [h[real] for h in model.hidden_states(batch.source, batch.target_in, plan)]
         return fused_family_loss(
             hidden, plan.members, model.embedding, model.output_bias, batch.target[real], settings, self._sum_over_ranks
         )
+
+    def plan(self, networks: Sequence[Student]) -> PassPlan:
+        """The passes that this mode computes the networks with."""
+        return self.model.shared_plan(networks) if self.mode == "shared" else exact_plan(networks)
 
     def _plain(self, batch: MicroBatch, networks: Sequence[Student], settings: LossSettings) -> FamilyLoss:
         logits = [widen(self.model(batch.source, batch.target_in, network)) for network in networks]

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
-from polystill.models.passes import shared_plan
-from polystill.models.transformer import Transformer
+from polystill.models.elastic import ElasticModel
 from polystill.objectives.vocab_loss import cross_entropies
 from polystill.students import StudentSpace
 from polystill.training.feed import make_micro_batch
@@ -34,7 +33,7 @@ class Validation:
 
 @torch.no_grad()
 def validate(
-    model: Transformer,
+    model: ElasticModel,
     dataset: PackedDataset,
     space: StudentSpace,
     label_smoothing: float,
@@ -45,7 +44,7 @@ def validate(
 ) -> Validation:
     """Score all candidates on a data set; with several ranks each does its share."""
     networks = list(space.candidates)
-    plan = shared_plan(networks)
+    plan = model.shared_plan(networks)
     index = list(plan.members)
     device = model.embedding.device
     sums = torch.zeros(2, len(networks), dtype=torch.float64, device=device)

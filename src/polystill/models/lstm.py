@@ -1,0 +1,333 @@
+"""An LSTM encoder-decoder with elastic depth: global attention ("general") and input feeding (Luong et al. 2015), as
+Kim & Rush (2016) use it.
+
+A unidirectional encoder; its topmost layer that runs is the memory. The decoder's first layer reads the embedding of
+the previous token and the previous attentional state h~; its topmost layer that runs asks the memory:
+
+    a = softmax(h W_a memory)    h~ = tanh(W_c [a memory; h])    logits = E h~ + b
+
+Decoder layer l starts from the last state of encoder layer l, or of the last one that runs where there are fewer.
+Since h~ is fed back, every network e{E}d{D} needs a decoder pass of its own; encoder passes are shared.
+Dropout acts on the embeddings, between layers and on h~ (before it is fed back).
+
+Shapes: B sentences, S source positions, T target positions, D d_model, V vocabulary, R rows of the decoder (sentences x
+passes in training, sentences x beams in decoding), M memories (R in training, B in decoding), K = R / M beams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from polystill.models.dropout import dropout
+from polystill.models.elastic import ElasticModel
+from polystill.models.passes import PassPlan, exact_plan, shared_encoder_plan
+from polystill.students import Student
+
+
+@dataclass(frozen=True)
+class LstmConfig:
+    """`d_model` is the width of embeddings and states; `max_positions` bounds what is decoded, not what is learnt."""
+
+    vocabulary_size: int
+    pad_id: int
+    eos_id: int
+    d_model: int
+    encoder_layers: int
+    decoder_layers: int
+    dropout: float = 0.1
+    max_positions: int = 512
+
+
+INITIAL_RANGE = 0.1
+"""Parameters start uniform in ± this, as in the paper."""
+FORGET_BIAS = 1.0
+"""Initial bias of the forget gates: states last from the beginning (Jozefowicz et al. 2015)."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One encoder pass read at one depth: its memory (B, S, D) and each layer's last states, (B, D) each."""
+
+    memory: Tensor
+    hidden: list[Tensor]
+    cells: list[Tensor]
+
+    def initial(self, layer: int) -> tuple[Tensor, Tensor]:
+        """What decoder layer `layer` (counted from 0) starts from."""
+        layer = min(layer, len(self.hidden) - 1)
+        return self.hidden[layer], self.cells[layer]
+
+
+@dataclass(frozen=True)
+class StepWeights:
+    """The decoder's weights as a step multiplies with them, put together once for all steps.
+
+    embedded: (4D, D) and bias (4D,), from the token to the first layer's gates.
+    layers: for each layer (4D, 2D) and its bias (4D,); the first reads [h~; h], the others [x; h]. The first's bias is
+    in `embedded` already.
+    output: (D, D), from the top layer's h to h~.
+    """
+
+    embedded: Tensor
+    embedded_bias: Tensor
+    layers: list[tuple[Tensor, Tensor | None]]
+    output: Tensor
+
+
+@dataclass
+class DecoderState:
+    """What decoding carries from step to step.
+
+    hidden, cells: of each layer (rows, D); the rows of deeper layers are the first ones of those of the layers below.
+    fed: (R, D), h~ of the step before. keys, values: (M, S, D), the memory through W_a and through W_c's first half.
+    mask: (M, 1, S), added to the scores.
+    """
+
+    weights: StepWeights
+    hidden: list[Tensor]
+    cells: list[Tensor]
+    fed: Tensor
+    keys: Tensor
+    values: Tensor
+    mask: Tensor
+
+    def reorder(self, rows: Tensor) -> None:
+        """Continue row i from the old row rows[i]; rows (R,) stay within their sentence."""
+        self.hidden = [hidden.index_select(0, rows) for hidden in self.hidden]
+        self.cells = [cells.index_select(0, rows) for cells in self.cells]
+        self.fed = self.fed.index_select(0, rows)
+
+    def keep(self, sentences: Tensor) -> None:
+        """Drop all sentences but these (B',), in this order."""
+        beam_size = len(self.fed) // len(self.keys)
+        self.keys = self.keys.index_select(0, sentences)
+        self.values = self.values.index_select(0, sentences)
+        self.mask = self.mask.index_select(0, sentences)
+        beams = torch.arange(beam_size, device=sentences.device)
+        self.reorder((sentences[:, None] * beam_size + beams).flatten())
+
+
+class Attention(nn.Module):
+    """Global attention with the "general" score, and the layer that makes h~ of context and h."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.general = nn.Linear(d_model, d_model, bias=False)
+        self.output = nn.Linear(2 * d_model, d_model, bias=False)
+
+
+class Lstm(ElasticModel):
+    """The teacher; its students are read out of it."""
+
+    config: LstmConfig
+    shared_plan = staticmethod(shared_encoder_plan)
+
+    def __init__(self, config: LstmConfig) -> None:
+        super().__init__(config)
+        width = config.d_model
+        self.embedding = nn.Parameter(torch.empty(config.vocabulary_size, width))
+        self.output_bias = nn.Parameter(torch.empty(config.vocabulary_size))
+        self.encoder = nn.ModuleList(nn.LSTM(width, width, batch_first=True) for _ in range(config.encoder_layers))
+        self.decoder = nn.ModuleList(
+            nn.LSTMCell(width if layer else 2 * width, width) for layer in range(config.decoder_layers)
+        )
+        self.attention = Attention(width)
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        for name, parameter in self.named_parameters():
+            if parameter.ndim > 1:
+                nn.init.uniform_(parameter, -INITIAL_RANGE, INITIAL_RANGE)
+            else:
+                nn.init.zeros_(parameter)
+            if name.endswith(("bias_ih", "bias_ih_l0")):  # gates in the order input, forget, cell, output
+                parameter[self.config.d_model : 2 * self.config.d_model] = FORGET_BIAS
+        self.embedding[self.config.pad_id] = 0
+
+    def with_dropout(self, dropout: float, attention_dropout: float = 0.0, activation_dropout: float = 0.0) -> Lstm:
+        """The same weights under another dropout probability; the Transformer's other two do not apply."""
+        assert not attention_dropout and not activation_dropout
+        model = Lstm(replace(self.config, dropout=dropout))
+        model.load_state_dict(self.state_dict())
+        return model
+
+    # --- whole sentences ------------------------------------------------------------------------------------------
+
+    def forward(self, source: Tensor, target_in: Tensor, student: Student | None = None) -> Tensor:
+        """Logits (B, T, V) of one network."""
+        (hidden,) = self.hidden_states(source, target_in, exact_plan([student or self.teacher]))
+        return self.project(hidden)
+
+    def hidden_states(self, source: Tensor, target_in: Tensor, plan: PassPlan) -> list[Tensor]:
+        """Attentional states h~ (B, T, D) for each of the plan's reads: one loop over time for all passes."""
+        batch, length = target_in.shape
+        passes = plan.decoder_passes
+        assert all(depth == passes[i].depth for i, depth in plan.reads), "a pass with input feeding serves one depth"
+        state = self._start(self._encode_passes(source, plan), [p.depth for p in passes], source)
+        w = state.weights
+        gates_RTG = F.linear(self.embed(target_in.repeat(len(passes), 1)), w.embedded, w.embedded_bias)
+        steps = [self._advance(state, gates_RG) for gates_RG in gates_RTG.unbind(1)]
+        hidden_RTD = torch.stack(steps, 1)
+        assert hidden_RTD.shape[:2] == (batch * len(passes), length)
+        return [hidden_RTD[i * batch : (i + 1) * batch] for i, _ in plan.reads]
+
+    def _encode_passes(self, source: Tensor, plan: PassPlan) -> list[Encoded]:
+        """What each decoder pass reads."""
+        wanted = [
+            {p.encoder_depth for p in plan.decoder_passes if p.encoder_pass == i}
+            for i in range(len(plan.encoder_depths))
+        ]
+        encoded = [self.encode(source, depths) for depths in wanted]
+        return [encoded[p.encoder_pass][p.encoder_depth] for p in plan.decoder_passes]
+
+    def encode(self, source: Tensor, depths: set[int]) -> dict[int, Encoded]:
+        """One encoder pass over source (B, S), read at these depths. Padding is left out, not masked."""
+        lengths = (source != self.pad_id).sum(1).clamp(min=1).cpu()
+        packed = pack_padded_sequence(self.embed(source), lengths, batch_first=True, enforce_sorted=False)
+        hidden: list[Tensor] = []
+        cells: list[Tensor] = []
+        encoded = {}
+        for depth, layer in enumerate(list(self.encoder)[: max(depths)], start=1):
+            inputs = packed if depth == 1 else _with_data(packed, self._drop(packed.data))
+            packed, (last_hidden, last_cells) = layer(inputs)
+            hidden.append(last_hidden[0])
+            cells.append(last_cells[0])
+            if depth in depths:
+                memory, _ = pad_packed_sequence(packed, batch_first=True, total_length=source.shape[1])
+                encoded[depth] = Encoded(memory, list(hidden), list(cells))
+        return encoded
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """(...) -> (..., D), with dropout."""
+        return self._drop(F.embedding(tokens, self.embedding))
+
+    def memory_mask(self, source: Tensor) -> Tensor:
+        """(B, 1, S), added to attention scores: the lowest float on `<pad>`, else 0."""
+        lowest = torch.finfo(self.embedding.dtype).min
+        zero = torch.zeros((), dtype=self.embedding.dtype, device=source.device)
+        return zero.masked_fill(source == self.pad_id, lowest)[:, None, :]
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return dropout(x, self.config.dropout if self.training else 0.0)
+
+    # --- one step of the decoder ------------------------------------------------------------------------------------
+
+    def _start(self, encoded: Sequence[Encoded], depths: Sequence[int], source: Tensor) -> DecoderState:
+        """Decoder passes of these depths, deepest first, before their first step; pass i has rows [i*B, (i+1)*B)."""
+        memory_RSD = torch.cat([e.memory for e in encoded])
+        hidden, cells = [], []
+        for layer in range(depths[0]):
+            initial = [e.initial(layer) for e, depth in zip(encoded, depths, strict=True) if depth > layer]
+            hidden.append(torch.cat([h for h, _ in initial]))
+            cells.append(torch.cat([c for _, c in initial]))
+        context_weight, output_weight = self.attention.output.weight.chunk(2, 1)
+        return DecoderState(
+            weights=self._step_weights(depths[0], output_weight),
+            hidden=hidden,
+            cells=cells,
+            fed=torch.zeros_like(hidden[0]),
+            keys=self.attention.general(memory_RSD),
+            values=F.linear(memory_RSD, context_weight),
+            mask=self.memory_mask(source).repeat(len(encoded), 1, 1),
+        )
+
+    def _step_weights(self, depth: int, output_weight: Tensor) -> StepWeights:
+        cells = cast(list[nn.LSTMCell], list(self.decoder)[:depth])
+        embedded, fed = cells[0].weight_ih.chunk(2, 1)
+        weights = [torch.cat([fed, cells[0].weight_hh], 1)]
+        weights += [torch.cat([cell.weight_ih, cell.weight_hh], 1) for cell in cells[1:]]
+        biases = [cell.bias_ih + cell.bias_hh for cell in cells]
+        dtype = _product_type(embedded)
+        return StepWeights(
+            embedded,
+            biases[0],
+            [(weight.to(dtype), bias) for weight, bias in zip(weights, [None, *biases[1:]], strict=True)],
+            output_weight.to(dtype),
+        )
+
+    def _advance(self, state: DecoderState, gates_RG: Tensor) -> Tensor:
+        """One step of all rows, from the tokens' part of the first layer's gates (R, 4D); returns h~ (R, D)."""
+        x = state.fed
+        for layer, (weight, bias) in enumerate(state.weights.layers):
+            rows = len(state.hidden[layer])
+            if layer:
+                x = self._drop(x[:rows])
+            gates = F.linear(torch.cat([x, state.hidden[layer]], 1), weight, bias)
+            gates = gates if layer else gates + gates_RG
+            x, state.cells[layer] = lstm_cell(gates, state.cells[layer])
+            state.hidden[layer] = x
+        state.fed = self._drop(self._attend(state, _topmost(state.hidden)))
+        return state.fed
+
+    def _attend(self, state: DecoderState, top_RD: Tensor) -> Tensor:
+        """h~ (R, D); the beams of a sentence ask its one memory."""
+        query_MKD = top_RD.unflatten(0, (len(state.keys), -1))
+        scores = query_MKD @ state.keys.transpose(1, 2) + state.mask
+        context_RD = (scores.softmax(-1).to(state.values.dtype) @ state.values).flatten(0, 1)
+        return torch.tanh(context_RD + F.linear(top_RD, state.weights.output))
+
+    # --- step by step ---------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def start(self, source: Tensor, student: Student | None = None, beam_size: int = 1) -> DecoderState:
+        """Encode source (B, S) and make ready to decode B * beam_size rows."""
+        student = student or self.teacher
+        encoded = self.encode(source, {student.encoder_layers})[student.encoder_layers]
+        state = self._start([encoded], [student.decoder_layers], source)
+        state.reorder(torch.arange(len(source), device=source.device).repeat_interleave(beam_size))
+        return state
+
+    @torch.no_grad()
+    def step(self, state: DecoderState, tokens: Tensor) -> Tensor:
+        """Feed one token a row (R,), the first time `<pad>`; returns float32 logits (R, V) of the next token."""
+        gates_RG = F.linear(self.embed(tokens), state.weights.embedded, state.weights.embedded_bias)
+        return self.project(self._advance(state, gates_RG)).float()
+
+    def start_tensors(self, source: Tensor) -> tuple[Tensor, ...]:
+        """`start` for tracing: hidden, cells (L, B, D), fed (B, D), keys, values (B, S, D), mask (B, 1, S)."""
+        state = self.start(source)
+        return torch.stack(state.hidden), torch.stack(state.cells), state.fed, state.keys, state.values, state.mask
+
+    def step_tensors(
+        self, tokens: Tensor, hidden: Tensor, cells: Tensor, fed: Tensor, keys: Tensor, values: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`step` for tracing: tokens (R,) and `start_tensors`' to logits (R, V), hidden, cells, fed."""
+        weights = self._step_weights(len(hidden), self.attention.output.weight.chunk(2, 1)[1])
+        state = DecoderState(weights, list(hidden.unbind()), list(cells.unbind()), fed, keys, values, mask)
+        logits = self.step(state, tokens)
+        return logits, torch.stack(state.hidden), torch.stack(state.cells), state.fed
+
+
+def lstm_cell(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Gates (R, 4D), in torch's order, and old cells (R, D) to hidden states and cells, at least in float32 inside."""
+    wide = gates.to(torch.promote_types(gates.dtype, torch.float32))
+    entered, kept, new, shown = wide.chunk(4, 1)
+    cells = kept.sigmoid() * cells + entered.sigmoid() * new.tanh()
+    return (shown.sigmoid() * cells.tanh()).to(gates.dtype), cells
+
+
+def _topmost(hidden: list[Tensor]) -> Tensor:
+    """Each row's state in the deepest layer that it runs through."""
+    parts, done = [], 0
+    for of_layer in reversed(hidden):
+        parts.append(of_layer[done:])
+        done = len(of_layer)
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def _with_data(packed: PackedSequence, data: Tensor) -> PackedSequence:
+    return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+
+
+def _product_type(weight: Tensor) -> torch.dtype:
+    """What autocast multiplies weights in. It keeps casts of parameters, but not of what is put together of them."""
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
