@@ -214,6 +214,7 @@ class _Measurement:
     def _load(self, student: Student) -> None:
         """Make this student the one that is loaded."""
         from polystill.models.folder import parameter_count
+        from polystill.models.pruning import nonzero_parameters
 
         if self._student == student:
             return
@@ -231,6 +232,8 @@ class _Measurement:
             self._translator = CTranslate2Translator(shipped, self.precision, self.threads)
         size = sum(path.stat().st_size for path in shipped.iterdir() if path.is_file())
         self._sizes = {"parameters": parameter_count(folder), "size_bytes": size}
+        if self.run.recipe.prunes:
+            self._sizes["nonzero_parameters"] = nonzero_parameters(self._model)
         self._student = student
 
     def _perplexity(self, test_set: str) -> float:

@@ -79,7 +79,8 @@ def _shown(name: str, row: Row) -> str:
         return ""
     value = row[name]
     if name == "parameters":
-        return f"{value / 1e6:.2f} M"
+        left = f"{row['nonzero_parameters'] / 1e6:.2f} of " if "nonzero_parameters" in row else ""
+        return f"{left}{value / 1e6:.2f} M"
     if name == "size_bytes":
         return f"{value / 1e6:.1f} MB"
     if name == "p_mode":
