@@ -235,6 +235,33 @@ class Objective(_Strict):
     """Updates for which one draw of students is kept."""
 
 
+class Pruning(_Strict):
+    """Magnitude pruning in a stage of training; what is zero stays zero, in this stage and in all that follow."""
+
+    schedule: Literal["oneshot", "gradual", "hold"] = "oneshot"
+    """`oneshot`: all at once before the first update. `gradual`: along a cubic over `updates` (Zhu & Gupta 2017).
+    `hold`: nothing is pruned, the zeros of the model that the stage starts from are kept."""
+    sparsity: float = Field(0.0, ge=0, lt=1)
+    """Share of the matrices' weights that is removed."""
+    scope: Literal["global", "layer", "matrix"] = "global"
+    """Whose weights are ranked together."""
+    updates: int = Field(0, ge=0)
+    """gradual: the update that reaches the full sparsity; what is left of the stage retrains."""
+    every: int = Field(100, ge=1)
+    """gradual: updates between two steps."""
+
+    @model_validator(mode="after")
+    def _check_keys_apply(self) -> Pruning:
+        used = {"oneshot": {"sparsity", "scope"}, "gradual": {"sparsity", "scope", "updates", "every"}, "hold": set()}
+        ignored = [key for key in _changed(self) if key not in {"schedule", *used[self.schedule]}]
+        if ignored:
+            raise ValueError(f"{', '.join(ignored)}: of no use with the schedule {self.schedule}; leave out")
+        for key in sorted({"sparsity", "updates"} & used[self.schedule]):
+            if not getattr(self, key):
+                raise ValueError(f"the schedule {self.schedule} needs {key}")
+        return self
+
+
 class Stage(_Strict):
     """One stage of training; it starts from the best checkpoint of the stage before it with a fresh optimizer."""
 
@@ -242,6 +269,7 @@ class Stage(_Strict):
     updates: int = Field(ge=1)
     objective: dict[str, Any] = Field(default_factory=dict)
     """Keys of `objective` that differ in this stage."""
+    pruning: Pruning | None = None
     learning_rate: float | None = Field(None, gt=0)
     warmup: int | None = Field(None, ge=0)
 
@@ -250,6 +278,12 @@ class Stage(_Strict):
     def _check_objective(cls, values: dict[str, Any]) -> dict[str, Any]:
         """The same keys with checked values; errors name their place below this stage."""
         return Objective.model_validate(values).model_dump(include=set(values))
+
+    @model_validator(mode="after")
+    def _check_pruning(self) -> Stage:
+        if self.pruning is not None and self.pruning.updates > self.updates:
+            raise ValueError(f"pruning.updates {self.pruning.updates} is more than the stage's {self.updates} updates")
+        return self
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -333,6 +367,16 @@ class Recipe(_Strict):
         """The objective of one stage: the recipe's, with the stage's own keys on top."""
         return Objective.model_validate({**self.objective.model_dump(), **stage.objective})
 
+    def stage_pruning(self, stage: Stage) -> Pruning | None:
+        """The pruning of one stage: its own; after a stage that prunes, its zeros are held."""
+        before = self.stages[: self.stages.index(stage)]
+        return stage.pruning or (Pruning(schedule="hold") if any(other.pruning for other in before) else None)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether the run's models are sparse in the end."""
+        return any(stage.pruning for stage in self.stages)
+
     @property
     def method(self) -> Literal["nll", "aio_kd"]:
         """What the run as a whole is: `aio_kd` if any of its stages is, for a family comes of it then."""
@@ -372,7 +416,7 @@ class Recipe(_Strict):
             raise UserError(f"{names}: students.only lists the students already; give one or the other")
 
 
-def _changed(section: Model | TokenizerSettings | Students) -> list[str]:
+def _changed(section: Model | TokenizerSettings | Students | Pruning) -> list[str]:
     """The keys whose values are not their defaults."""
     return [name for name, field in type(section).model_fields.items() if getattr(section, name) != field.default]
 
@@ -480,6 +524,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "stages": Stage,
     "evaluation": Evaluation,
     "stages.objective": Objective,
+    "stages.pruning": Pruning,
 }
 
 

@@ -91,3 +91,17 @@ def test_a_truncated_checkpoint_is_passed_over(
     assert train("damaged", counting_recipe, says=f"{newest}: damaged checkpoint, passed over") == 0
     whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "damaged"))
     assert whole.read_bytes() == again.read_bytes()
+
+
+def test_pruning_goes_on_as_if_nothing_had_happened(
+    counting_recipe: dict[str, Any], train: Callable[..., int], tmp_path: Path
+) -> None:
+    """Killed on the way to the full sparsity (update 7 of 9), and in the stage that holds it."""
+    pruning = {"schedule": "gradual", "sparsity": 0.8, "updates": 9, "every": 2}
+    counting_recipe["stages"][0]["pruning"] = pruning
+    assert train("whole", counting_recipe) == 0
+    assert train("killed", counting_recipe, "update", 7) != 0
+    assert train("killed", counting_recipe, "update", 10) != 0  # of those after update 4: update 2 of stage 2
+    assert train("killed", counting_recipe) == 0
+    whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "killed"))
+    assert whole.read_bytes() == again.read_bytes()

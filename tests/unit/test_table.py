@@ -18,3 +18,19 @@ def test_every_score_has_its_signature() -> None:
     for title, name in (("BLEU", "bleu"), ("BLEU -lc", "bleu_lc"), ("chrF", "chrf")):
         assert below.count(f"{title} {scores[f'{name}_signature']}") == 1
     assert "case:lc" in below
+
+
+def test_p_mode_is_that_of_the_largest_beam_and_perplexity_the_students() -> None:
+    row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "torch", "precision": "float32"}
+    measured = {"bleu": 30.0, "perplexity": 22.714}
+    rows = [
+        {**row, **measured, "beam": 1, "p_mode": 0.121},
+        {**row, **measured, "beam": 5, "p_mode": 0.16923},
+        {**row, **measured, "model_id": "x-e1d1", "model": "e1d1", "beam": 5, "p_mode": 2e-9},
+    ]
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(results_table(rows))
+    shown = captured.get()
+    assert "p(mode)" in shown and "16.92 %" in shown and "12.1" not in shown and "<0.01 %" in shown
+    assert shown.count("22.71") == 2 and "PPL" in shown

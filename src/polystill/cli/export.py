@@ -36,10 +36,10 @@ def export(
     folder: RunFolder,
     student: StudentName,
     out: NewFolder = None,
-    to: Annotated[Literal["hf", "ctranslate2"], typer.Option(help="The format.")] = "ctranslate2",
+    to: Annotated[Literal["hf", "ctranslate2", "sparse"], typer.Option(help="The format.")] = "ctranslate2",
     quantization: Annotated[
         str | None,
-        typer.Option(help="CTranslate2 only: int8, int8_float32, int8_bfloat16, float16, …; float32 by default."),
+        typer.Option(help="ctranslate2: int8, int8_float32, float16, …; sparse: int8, float16. Default float32."),
     ] = None,
 ) -> None:
     """Write one student for the engine that ships it, tokenizer included: to RUN/exports by default.
@@ -49,6 +49,8 @@ def export(
         polystill export RUN e4d2 --to ctranslate2 --quantization int8 --out my-model
 
         polystill export RUN teacher --to hf --out my-teacher
+
+        polystill export RUN e2d2 --to sparse --quantization int8 --out my-pruned-model
     """
     need_packages("export")
     from polystill.pipeline import export_student

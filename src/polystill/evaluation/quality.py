@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from polystill.decoding.contract import Cuts, DecodingOptions, Translator, longest_translation
+from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, Translator, longest_translation
 from polystill.decoding.ctranslate2 import INFO, CTranslate2Translator, available_cores, check_precision, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError, nearest
@@ -135,9 +134,10 @@ class _Measurement:
         self.method = run.recipe.method
         self._student: Student | None = None  # whose translator and sizes these are
         self._translator: Any = None
+        self._model: Any = None  # the same student in torch and float32, which scores what any engine wrote
         self._sizes: Row = {}
         self._texts: dict[str, tuple[list[str], list[str]]] = {}
-        self._perplexities: dict[tuple[Student, str], float] = {}
+        self._perplexities: dict[str, float] = {}  # of that student
 
     def model_id(self, student: Student) -> str:
         return f"{self.method}-gold-{student}"
@@ -155,8 +155,10 @@ class _Measurement:
         options = DecodingOptions(beam_size=beam, length_penalty=recipe.evaluation.length_penalty)
         translator.translate(source[:WARM_UP_LINES], options, Cuts())
         start = time.perf_counter()
-        hypotheses = [found[0].text if found else "" for found in translator.translate(source, options)]
+        found = translator.translate(source, options)
         seconds = time.perf_counter() - start
+        hypotheses = [n_best[0].text if n_best else "" for n_best in found]
+        longest = longest_translation(options, translator.max_source_tokens)
         how = f"{self.engine}-{self.precision}.beam{beam}.penalty{options.length_penalty:g}"
         path = f"hypotheses/{test_set}/{self.model_id(student)}.{how}.txt"
         (self.run.folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -172,13 +174,14 @@ class _Measurement:
             "precision": self.precision,
             "beam": beam,
             **self._scores(hypotheses, references),
-            **self._perplexity(student, test_set),
+            "perplexity": self._perplexity(test_set),
+            **self._p_mode(source, found, longest),
             **self._sizes,
             "words_per_second": sum(len(line.split()) for line in source) / seconds,
             "threads": self.threads,
             "batch_tokens": options.batch_tokens,
             "length_penalty": options.length_penalty,
-            "max_length": longest_translation(options, translator.max_source_tokens),
+            "max_length": longest,
             "hypotheses": path,
         }
 
@@ -211,32 +214,58 @@ class _Measurement:
     def _load(self, student: Student) -> None:
         """Make this student the one that is loaded."""
         from polystill.models.folder import parameter_count
+        from polystill.models.pruning import nonzero_parameters
 
         if self._student == student:
             return
-        self._translator = None  # frees the one before
+        self._translator = self._model = None  # frees those before
+        self._perplexities = {}
         folder = shipped = extracted(self.run, student)
-        if self.engine == "torch":
+        in_float32 = load_torch(folder, "float32", self.threads)
+        self._model = in_float32.model
+        if (self.engine, self.precision) == ("torch", "float32"):
+            self._translator = in_float32
+        elif self.engine == "torch":
             self._translator = load_torch(folder, self.precision, self.threads)
         else:
             shipped = exported(self.run, student, self.precision)
             self._translator = CTranslate2Translator(shipped, self.precision, self.threads)
         size = sum(path.stat().st_size for path in shipped.iterdir() if path.is_file())
         self._sizes = {"parameters": parameter_count(folder), "size_bytes": size}
+        if self.run.recipe.prunes:
+            self._sizes["nonzero_parameters"] = nonzero_parameters(self._model)
         self._student = student
 
-    def _perplexity(self, student: Student, test_set: str) -> Row:
-        """Of the references, by CTranslate2's forced decoding; end marks count, `<pad>` has no probability."""
-        translator = self._translator
-        if not isinstance(translator, CTranslate2Translator):
-            return {}
-        if (student, test_set) not in self._perplexities:
+    def _perplexity(self, test_set: str) -> float:
+        """Of the references, an end mark each; of one that does not fit the model, its first tokens."""
+        from polystill.evaluation.mode import perplexity
+
+        if test_set not in self._perplexities:
             source, references = self._read(test_set)
-            pieces = translator.tokenizer.pieces
-            targets = [[pieces[i] for i in ids[:-1]] for ids in translator.tokenizer.encode_target(references)]
-            scores = [score for row in translator.score(source, targets) for score in row]
-            self._perplexities[student, test_set] = math.exp(-math.fsum(scores) / len(scores))
-        return {"perplexity": self._perplexities[student, test_set]}
+            tokenizer, most = self._translator.tokenizer, self._translator.max_source_tokens
+            targets = [ids[:most] for ids in tokenizer.encode_target(references)]
+            self._perplexities[test_set] = perplexity(self._model, self._source_ids(source), targets)
+        return self._perplexities[test_set]
+
+    def _p_mode(self, source: Sequence[str], found: Sequence[Sequence[Hypothesis]], longest: int) -> Row:
+        """Over the lines that the model was given: blank ones were not."""
+        from polystill.evaluation.mode import p_mode
+
+        tokenizer = self._translator.tokenizer
+        id_of = {piece: i for i, piece in enumerate(tokenizer.pieces)}
+        sources: list[list[int]] = []
+        outputs: list[list[int] | None] = []
+        for ids, n_best in zip(self._source_ids(source), found, strict=True):
+            if len(ids) > 1:
+                sources.append(ids)
+                ended = n_best and len(n_best[0].tokens) < longest
+                outputs.append([*(id_of[piece] for piece in n_best[0].tokens), tokenizer.eos_id] if ended else None)
+        return {"p_mode": p_mode(self._model, sources, outputs)} if sources else {}
+
+    def _source_ids(self, source: Sequence[str]) -> list[list[int]]:
+        """Cut where the engine cuts them."""
+        translator = self._translator
+        return Cuts().fit_sources(source, translator.tokenizer.encode_source, translator.max_source_tokens)
 
 
 # --- artefacts ----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def results_table(rows: Sequence[Row]) -> Table:
     """A line each student, test set, engine and precision, columns for each beam size; unmeasured cells are empty.
 
-    The signature of each score stands below.
+    p(mode) is that of the largest beam. The signature of each score stands below.
     """
     from rich.table import Table
 
@@ -31,9 +31,14 @@ def results_table(rows: Sequence[Row]) -> Table:
         table.add_column("engine")
     for title in ("parameters", "size"):
         table.add_column(title, justify="right")
+    has_perplexity, has_p_mode = (any(name in row for row in rows) for name in ("perplexity", "p_mode"))
+    if has_perplexity:
+        table.add_column("PPL", justify="right")
     for beam in beams:
         for name in columns:
-            table.add_column(f"{_TITLES[name]}\n{'greedy' if beam == 1 else f'beam {beam}'}", justify="right")
+            table.add_column(f"{_TITLES[name]}\n{_search(beam)}", justify="right")
+    if has_p_mode:
+        table.add_column(f"p(mode)\n{_search(beams[-1])}", justify="right")
     previous = None
     for key, by_beam in groups.items():
         first = next(iter(by_beam.values()))
@@ -41,12 +46,18 @@ def results_table(rows: Sequence[Row]) -> Table:
         if len({key[2:] for key in groups}) > 1:
             cells.append(f"{key[2]} {key[3]}")
         cells += [_shown("parameters", first), _shown("size_bytes", first)]
+        cells += [_shown("perplexity", first)] * has_perplexity
         cells += [_shown(name, by_beam.get(beam, {})) for beam in beams for name in columns]
+        cells += [_shown("p_mode", by_beam.get(beams[-1], {}))] * has_p_mode
         if previous is not None and key[0] != previous:
             table.add_section()
         table.add_row(*cells)
         previous = key[0]
     return table
+
+
+def _search(beam: int) -> str:
+    return "greedy" if beam == 1 else f"beam {beam}"
 
 
 def _signatures(rows: Sequence[Row]) -> list[str]:
@@ -68,7 +79,10 @@ def _shown(name: str, row: Row) -> str:
         return ""
     value = row[name]
     if name == "parameters":
-        return f"{value / 1e6:.2f} M"
+        left = f"{row['nonzero_parameters'] / 1e6:.2f} of " if "nonzero_parameters" in row else ""
+        return f"{left}{value / 1e6:.2f} M"
     if name == "size_bytes":
         return f"{value / 1e6:.1f} MB"
+    if name == "p_mode":
+        return f"{100 * value:.2f} %" if value >= 1e-4 else "<0.01 %"
     return f"{value:,.0f}" if name == "words_per_second" else f"{value:.2f}"

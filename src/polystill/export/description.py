@@ -14,7 +14,7 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.ctranslate2 import INFO
 from polystill.errors import UserError
 from polystill.models.elastic import ElasticModel
-from polystill.models.folder import WEIGHTS, parameter_count
+from polystill.models.folder import parameter_count, weights_path
 
 VERIFIED_LINES = 16
 """Sentences that an export is verified with."""
@@ -46,7 +46,7 @@ def describe(student: Path, model: ElasticModel, tokenizer: Tokenizer, to: str) 
         "parameters": parameter_count(student),
         "vocabulary_size": tokenizer.vocabulary_size,
         "max_positions": model.max_positions,
-        "source_sha256": sha256(student / WEIGHTS),
+        "source_sha256": sha256(weights_path(student)),
         "versions": versions("polystill", "torch", "transformers", "ctranslate2", "sentencepiece"),
     }
 

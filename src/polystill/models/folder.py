@@ -2,7 +2,8 @@
 
 A Transformer's is an ordinary Hugging Face Marian folder; config.json's `model_type` says which architecture a folder
 holds. RUN/family holds the whole teacher and family.json, which says who the candidates are; an extracted student's
-folder holds that student's own layers and nothing else.
+folder holds that student's own layers and nothing else. A pruned model's folder may hold its weights in the sparse form
+(see `models.sparse`), in a file of another name; all that reads folders here reads both.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.models.architectures import ARCHITECTURES, architecture_name, architecture_of
 from polystill.models.elastic import ElasticModel
+from polystill.models.sparse import SparseFile, sparse_bytes
 from polystill.storage import atomic_folder
 from polystill.students import Student, StudentSpace
 
 WEIGHTS = "model.safetensors"
+SPARSE_WEIGHTS = "model.sparse.safetensors"
 FAMILY = "family.json"
 
 
@@ -123,8 +126,42 @@ def extract_student(family: Path, student: Student, out: Path) -> None:
         Tokenizer.load(family).save(temporary)
 
 
+def write_sparse_model(folder: Path, model: ElasticModel, tokenizer: Tokenizer, values: str = "float32") -> None:
+    """Write a model with its weights in the sparse form into a folder that is there.
+
+    Raises:
+        UserError: as `sparse_bytes`.
+    """
+    architecture, layers = architecture_of(model), _layers(model.teacher)
+    parameters = ARCHITECTURES[architecture].parameter_names(*layers)
+    state = ARCHITECTURES[architecture].to_folder(model.state_dict(), *layers)
+    content = sparse_bytes({name: tensor for name, tensor in state.items() if name in parameters}, values)
+    (folder / SPARSE_WEIGHTS).write_bytes(content)
+    _write_config(folder, architecture, model.config, model.teacher)
+    tokenizer.save(folder)
+
+
+def write_dense_model(folder: Path, model: ElasticModel, tokenizer: Tokenizer) -> None:
+    """Write a model as an ordinary folder into one that is there."""
+    name = architecture_of(model)
+    state = ARCHITECTURES[name].to_folder(model.state_dict(), *_layers(model.teacher))
+    _write(folder, state, name, model.config, model.teacher)
+    tokenizer.save(folder)
+
+
+def weights_path(folder: Path) -> Path:
+    """The file that a model's weights are read from, sparse or not; where there is none, the one to expect."""
+    sparse = folder / SPARSE_WEIGHTS
+    return sparse if sparse.is_file() and not (folder / WEIGHTS).is_file() else folder / WEIGHTS
+
+
+def is_sparse(folder: Path) -> bool:
+    """Whether a folder's weights are in the sparse form, which other programs do not read."""
+    return weights_path(folder).name == SPARSE_WEIGHTS
+
+
 def parameter_count(folder: Path) -> int:
-    """Parameters stored in a folder's safetensors file, from its header alone."""
+    """Parameters in a folder's safetensors file, zeros included, from its header alone."""
     total = 0
     with _open_weights(folder) as weights:
         for name in weights.keys():  # noqa: SIM118 (not a dict)
@@ -141,6 +178,10 @@ def _layers(student: Student) -> tuple[int, int]:
 
 def _write(folder: Path, state: dict[str, Tensor], architecture: str, config: Any, student: Student) -> None:
     (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))  # save_file would make it private (0600)
+    _write_config(folder, architecture, config, student)
+
+
+def _write_config(folder: Path, architecture: str, config: Any, student: Student) -> None:
     for name, values in ARCHITECTURES[architecture].config_files(config, *_layers(student)).items():
         _write_json(folder / name, values)
 
@@ -158,7 +199,9 @@ def _read_config(folder: Path) -> tuple[str, Any]:
 
 
 def _open_weights(folder: Path) -> Any:
-    path = folder / WEIGHTS
+    path = weights_path(folder)
+    if path.name == SPARSE_WEIGHTS:
+        return SparseFile(path)
     if not path.is_file():
         hint = ""
         if (folder / "pytorch_model.bin").is_file():

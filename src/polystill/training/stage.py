@@ -27,6 +27,7 @@ from polystill.training.draw import networks_of, random_seed, settings_of, stage
 from polystill.training.feed import BatchFeed, MicroBatch, Position, UpdateBatch
 from polystill.training.optimizer import learning_rate, make_optimizer
 from polystill.training.progress import Progress
+from polystill.training.pruning import Pruner
 from polystill.training.session import Session
 from polystill.training.step import TrainingStep
 from polystill.training.validation import Validation, validate
@@ -72,6 +73,7 @@ class StageTrainer:
         self.checkpoints = session.checkpoints(stage)
         self.state = StageState()
         self.raw_optimizer = make_optimizer(session.model, recipe.training)
+        self.pruner = Pruner(session.model, recipe.stage_pruning(stage))
         self.step_module = TrainingStep(session.model, recipe.training.mode, session.sum_over_ranks)
         self.scaled = session.precision == "fp16"
         self._resume()
@@ -131,6 +133,7 @@ class StageTrainer:
         for group in self.raw_optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(random_seed(t.recipe.seed, self.index, update, t.rank))
+        self.pruner.begin(update)
         t.model.train()
         self.optimizer.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=t.accelerator.device)
@@ -154,9 +157,11 @@ class StageTrainer:
         """Take the optimizer's step, unless the loss or the gradient is not finite."""
         t = self.session
         t.model.mask_pad_gradient()
+        self.pruner.mask_gradient()
         norm = float(t.accelerator.clip_grad_norm_(t.model.parameters(), self.training.clip_norm or math.inf))
         if math.isfinite(loss) and (self.scaled or math.isfinite(norm)):
             self.optimizer.step()
+            self.pruner.hold()
             # Under fp16 the scaler itself leaves out updates whose gradient overflows, and lowers its scale.
             self.state.skipped += bool(self.scaled and t.accelerator.optimizer_step_was_skipped)
             return
@@ -199,13 +204,14 @@ class StageTrainer:
         result = self._score()
         state.history.append({"update": state.update, **asdict(result)})
         weights = t.model.state_dict()
-        if t.is_main and self.training.average_last > 1:
+        sparse_enough = self.pruner.at_target(state.update)
+        if t.is_main and self.training.average_last > 1 and sparse_enough:
             self.checkpoints.save_weights(state.update, weights, self.training.average_last)
-        if result.score < state.best_score:
+        if result.score < state.best_score and sparse_enough:
             state.best_score, state.best_update, state.validations_since_best = result.score, state.update, 0
             if t.is_main:
                 self.checkpoints.save_best(weights)
-        else:
+        elif sparse_enough:
             state.validations_since_best += 1
         self.curves.add(state.update, {f"validation/{name}": value for name, value in result.nll.items()})
         self.progress.say(f"{self.stage.name} {state.update}: validation {_summary(result)}{self._mark_best()}")
@@ -257,6 +263,7 @@ class StageTrainer:
                     "updates": state.update,
                     "kept": chosen,
                     "skipped": state.skipped,
+                    **self.pruner.record(),
                     "validation": asdict(result),
                     "history": state.history,
                 },

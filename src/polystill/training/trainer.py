@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from polystill.models.folder import save_family
 from polystill.runs import Run
+from polystill.training.pruning import warn_of_zeros
 from polystill.training.session import Session
-from polystill.training.stage import StageTrainer, stage_key
+from polystill.training.stage import StageTrainer, stage_key, warn
 
 
 def train_family(run: Run) -> None:
@@ -18,6 +19,8 @@ def train_family(run: Run) -> None:
         return
     session = Session(run)
     stages = run.recipe.stages
+    if session.is_main and not run.finished(stage_key(stages[0])):
+        warn_of_zeros(run.recipe, session.model, warn)
     for index, stage in enumerate(stages):
         if run.finished(stage_key(stage)):
             continue
@@ -41,6 +44,7 @@ def _write_family(session: Session) -> None:
             "targets": "gold",
             "seed": recipe.seed,
             "validation": record["validation"],
+            **({"sparsity": record["sparsity"]} if "sparsity" in record else {}),
         }
         save_family(run.family, session.model, session.tokenizer, session.space, info)
         run.finish("family", {"teacher": str(session.space.teacher), "students": len(session.space.candidates)})

@@ -1,0 +1,1 @@
+"""Making trained models smaller: magnitude pruning of a folder."""

@@ -1,0 +1,71 @@
+"""Magnitude pruning of a model's folder in one shot, without retraining (`training.pruning` retrains).
+
+The result is in the sparse form of `models.sparse`: exact, and as small as its weights that are left. It is a model's
+folder like any other: to translate with, to export, and to start training from.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from polystill.errors import UserError
+from polystill.export.description import describe, write_info
+from polystill.models.folder import (
+    FAMILY,
+    load_model_with_tokenizer,
+    read_family,
+    weights_path,
+    write_sparse_model,
+)
+from polystill.models.pruning import MatrixCount, Scope, check_sparsity, counts, nonzero_parameters, prune
+from polystill.storage import atomic_folder
+
+
+@dataclass(frozen=True)
+class PrunedFolder:
+    """What pruning a folder came to; bytes are those of the weights' files."""
+
+    matrices: list[MatrixCount]
+    parameters: int
+    nonzero_parameters: int
+    bytes_before: int
+    bytes_after: int
+
+
+def prune_folder(folder: Path, out: Path, sparsity: float, scope: Scope) -> PrunedFolder:
+    """Prune a student's or a family's folder (or a run's family) into a new folder; a family stays a family.
+
+    Raises:
+        UserError: sparsity is not in [0, 1), `out` is there already, or `folder` holds no model.
+    """
+    check_sparsity(sparsity, "--sparsity")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"{out}: exists already; give a new folder")
+    if (folder / "recipe.yaml").is_file():
+        folder = folder / "family"
+    model, tokenizer = load_model_with_tokenizer(folder)
+    prune(model, sparsity, scope)
+    rows = counts(model)
+    reached = 1 - sum(row.nonzero for row in rows) / sum(row.weights for row in rows)
+    with atomic_folder(out) as temporary:
+        write_sparse_model(temporary, model, tokenizer)
+        if (folder / FAMILY).is_file():
+            family = {**read_family(folder), "sparsity": round(reached, 6)}
+            (temporary / FAMILY).write_text(json.dumps(family, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        info = {
+            **describe(folder, model, tokenizer, "sparse"),
+            "quantization": "float32",
+            "nonzero_parameters": nonzero_parameters(model),
+            "weights_bytes": weights_path(temporary).stat().st_size,
+            "pruning": {"sparsity": sparsity, "scope": scope},
+        }
+        write_info(temporary, info)
+    return PrunedFolder(
+        matrices=rows,
+        parameters=info["parameters"],
+        nonzero_parameters=info["nonzero_parameters"],
+        bytes_before=weights_path(folder).stat().st_size,
+        bytes_after=info["weights_bytes"],
+    )

@@ -1,0 +1,83 @@
+"""How a model spreads its probability: p(mode) and perplexity, by forced decoding (Kim & Rush 2016, section 5).
+
+p(mode) is the mean over sentences of p(y|x), y the model's own output: the share of its probability mass that sits on
+what it says. A model distilled on a teacher's translations has a far higher one, which is why greedy search then finds
+what beam search finds. Perplexity is that of the references, a token. Both are of the model's own distribution: label
+smoothing does not enter, and `<pad>` has no probability, as in decoding.
+
+Shapes: B sentences, S source positions, T target positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BATCH_TOKENS = 2048
+"""Most tokens of one side (padding included) that are scored at once."""
+LARGEST_LOGITS = 2**25
+"""Most logits (B * T * V) of one batch: 128 MiB."""
+
+Ids = Sequence[int]
+
+
+def p_mode(model: Any, sources: Sequence[Ids], outputs: Sequence[Ids | None]) -> float:
+    """The mean of p(output | source), from 0 to 1; needs at least one sentence.
+
+    sources: token ids with end marks. outputs: the model's own translations, with end marks; None for one that was cut
+    before its end mark, which is no sentence: it counts with probability 0.
+    """
+    whole = [(source, output) for source, output in zip(sources, outputs, strict=True) if output is not None]
+    scores = log_probabilities(model, [source for source, _ in whole], [output for _, output in whole])
+    return math.fsum(math.exp(math.fsum(row)) for row in scores) / len(sources)
+
+
+def perplexity(model: Any, sources: Sequence[Ids], references: Sequence[Ids]) -> float:
+    """exp of the mean negative log-likelihood a reference token (with the end marks, where the ids have them)."""
+    scores = [score for row in log_probabilities(model, sources, references) for score in row]
+    return math.exp(-math.fsum(scores) / len(scores))
+
+
+@torch.inference_mode()
+def log_probabilities(model: Any, sources: Sequence[Ids], targets: Sequence[Ids]) -> list[list[float]]:
+    """Natural logarithms of p(token | source, tokens before it) for every token of every target.
+
+    model: has pad_id and output_bias (V,), and is called as model(source, target_in) for logits (B, T, V). Neither
+    side may be empty, or longer than the model's positions.
+    """
+    assert len(sources) == len(targets)
+    device = next(model.parameters()).device
+    scores: list[list[float]] = [[]] * len(targets)
+    for numbers in _batches(sources, targets, len(model.output_bias)):
+        source = _padded([sources[i] for i in numbers], model.pad_id).to(device)
+        target = _padded([targets[i] for i in numbers], model.pad_id).to(device)
+        target_in = torch.cat([torch.full_like(target[:, :1], model.pad_id), target[:, :-1]], 1)
+        pad = torch.tensor(model.pad_id, device=device)
+        logits = model(source, target_in).float().index_fill(2, pad, -math.inf)
+        at_target = logits.gather(2, target[..., None])[..., 0]
+        log_p = (at_target - logits.logsumexp(2)).cpu().double()
+        for row, i in enumerate(numbers):
+            scores[i] = log_p[row, : len(targets[i])].tolist()
+    return scores
+
+
+def _batches(sources: Sequence[Ids], targets: Sequence[Ids], vocabulary_size: int) -> Iterator[list[int]]:
+    """Numbers of the pairs, the longest first."""
+    most = max(1, min(BATCH_TOKENS, LARGEST_LOGITS // vocabulary_size))
+    lengths = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
+    left = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    while left:
+        rows = max(1, most // lengths[left[0]])
+        yield left[:rows]
+        left = left[rows:]
+
+
+def _padded(rows: Sequence[Ids], pad_id: int) -> Tensor:
+    padded = torch.full((len(rows), max(map(len, rows))), pad_id)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = torch.tensor(row)
+    return padded

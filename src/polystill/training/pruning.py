@@ -1,0 +1,82 @@
+"""Pruning as a part of training: weights go by a schedule, and what is zero stays zero.
+
+What an update does follows from its number and the weights alone: the mask is where the weights are zero. So nothing is
+added to a checkpoint, and a killed run continues to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from polystill.config import Pruning, Recipe
+from polystill.models.elastic import ElasticModel
+from polystill.models.pruning import prune, sparsity_of, zeros
+
+NOTICED = 0.01
+"""No model has so many zeros by chance."""
+
+
+def sparsity_at(update: int, settings: Pruning) -> float | None:
+    """The sparsity that the weights are pruned to before an update (from 1), or None where nothing changes.
+
+    oneshot: all at once before the first update. gradual: at every `every`-th update and at the last of `updates`,
+    S * (1 - (1 - update / updates) ** 3) (Zhu & Gupta 2017, equation 1, from zero).
+    """
+    if settings.schedule == "oneshot":
+        return settings.sparsity if update == 1 else None
+    if settings.schedule == "gradual":
+        last = settings.updates
+        if update == last or (update < last and update % settings.every == 0):
+            return settings.sparsity * (1 - (1 - update / last) ** 3)
+    return None
+
+
+class Pruner:
+    """One stage's pruning of its model; without settings it does nothing."""
+
+    def __init__(self, model: ElasticModel, settings: Pruning | None) -> None:
+        self._model, self._settings = model, settings
+        self._zeros: list[tuple[nn.Parameter, Tensor]] = []
+
+    def begin(self, update: int) -> None:
+        """Prune as the schedule has it for this update, and see what is to stay zero."""
+        if self._settings is None:
+            return
+        sparsity = sparsity_at(update, self._settings)
+        if sparsity is not None:
+            prune(self._model, sparsity, self._settings.scope)
+        self._zeros = list(zeros(self._model))
+
+    def mask_gradient(self) -> None:
+        """Zero the gradients of what stays zero: it has no part in the gradient's norm and moves no moments."""
+        for parameter, zero in self._zeros:
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(zero, 0.0)
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """After the optimizer's step: moments of earlier gradients have moved what was pruned since."""
+        for parameter, zero in self._zeros:
+            parameter.masked_fill_(zero, 0.0)
+
+    def at_target(self, update: int) -> bool:
+        """Whether the model is as sparse after this update as it will be: before, no weights count as the best."""
+        return self._settings is None or self._settings.schedule != "gradual" or update >= self._settings.updates
+
+    def record(self) -> dict[str, float]:
+        """What the stage's record says of it."""
+        return {} if self._settings is None else {"sparsity": round(sparsity_of(self._model), 6)}
+
+
+def warn_of_zeros(recipe: Recipe, model: ElasticModel, warn: Callable[[str], None]) -> None:
+    """Warn where a pruned model is about to be trained dense again: nobody would see it in the end."""
+    if recipe.model.start is not None and recipe.stages[0].pruning is None:
+        share = sparsity_of(model)
+        if share > NOTICED:
+            warn(
+                f"model.start: {share:.0%} of its weights are zero, which training will change; to keep them zero, "
+                "say stages.0.pruning: {schedule: hold}"
+            )
