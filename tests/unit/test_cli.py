@@ -16,7 +16,7 @@ import polystill
 from polystill.cli import app, main
 from polystill.errors import UserError
 
-COMMANDS = ["run", "prepare", "status", "translate", "evaluate", "extract", "export", "compare"]
+COMMANDS = ["run", "prepare", "status", "translate", "evaluate", "extract", "export", "compare", "generate", "select"]
 HELP_SECONDS = 0.5
 
 
