@@ -65,9 +65,7 @@ def open_folder(folder: Path) -> IO[str]:
         if folder.is_dir() and not (folder / MANIFEST).is_file():
             others = sorted(path.name for path in folder.iterdir() if path.name not in (".lock", SCRATCH))
             if others:
-                raise UserError(
-                    f"{folder}: not empty and no generated targets ({others[0]} is in it); give a new folder"
-                )
+                raise UserError(f"{folder}: holds {others[0]} and no generated targets; give a new or empty folder")
         folder.mkdir(parents=True, exist_ok=True)
         lock = lock_folder(folder, "folder")
         try:

@@ -33,7 +33,10 @@ class HuggingFaceTokenizer:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # it raises many kinds
             raise UserError(f"{folder}: its tokenizer cannot be loaded: {_first_line(error)}") from None
-        known: int = max(len(self._tokenizer), max(self._tokenizer.get_vocab().values()) + 1)
+        # M2M's marks of languages, "__de__", stand after its vocabulary; NLLB's, "deu_Latn", are part of it.
+        self._marks: dict[str, int] = getattr(self._tokenizer, "lang_code_to_id", {})
+        ids = [*self._tokenizer.get_vocab().values(), *self._marks.values()]
+        known = max(len(self._tokenizer), max(ids) + 1)
         pieces = self._tokenizer.convert_ids_to_tokens(list(range(known)))
         self.pieces: list[str] = [f"<{i}>" if piece is None else piece for i, piece in enumerate(pieces)]
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
@@ -48,16 +51,13 @@ class HuggingFaceTokenizer:
             if language is None:
                 raise UserError(f"{folder}: a multilingual model; say which --{side}-language it is to take")
             if self._language_id(language) is None:
-                known = [piece.strip("_") for piece in self._tokenizer.all_special_tokens]
-                raise UserError(f"--{side}-language {language}: {folder} knows no such{nearest(language, known)}")
+                hint = nearest(language, [*self._marks, *self._tokenizer.all_special_tokens])
+                raise UserError(f"--{side}-language {language}: {folder} knows no such language{hint}")
         self._tokenizer.src_lang = languages[0]
         return self._language_id(languages[1] or "")
 
     def _language_id(self, language: str) -> int | None:
-        for piece in (language, f"__{language}__"):  # NLLB's and mBART's; M2M's
-            if piece in self._ids:
-                return self._ids[piece]
-        return None
+        return self._marks[language] if language in self._marks else self._ids.get(language)
 
     def encode_source(self, lines: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Token ids of each line, with the marks that the model expects, the end mark last."""

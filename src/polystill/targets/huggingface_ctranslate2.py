@@ -18,10 +18,30 @@ from polystill.decoding.ctranslate2 import DEFAULT_POSITIONS, available_cores
 from polystill.targets.huggingface import HuggingFaceTokenizer
 
 
-class ConvertedTranslator:
-    """A folder that CTranslate2's converter wrote as a `Translator`."""
+def convert(folder: Path, tokenizer: HuggingFaceTokenizer, out: Path, precision: str) -> None:
+    """Convert a model, with the vocabulary as its tokenizer has it, id for id.
 
-    def __init__(self, folder: Path, tokenizer: HuggingFaceTokenizer, precision: str, threads: int) -> None:
+    CTranslate2's own list lacks M2M's languages, of which transformers 5 keeps no list where the converter looks.
+    """
+    from ctranslate2.converters import TransformersConverter
+
+    spec = TransformersConverter(str(folder))._load()
+    for side, size in (("source", spec.get_source_vocabulary_size()), ("target", spec.get_target_vocabulary_size())):
+        rows = size[0] if isinstance(size, list) else size
+        spare = [f"madeupword{i}" for i in range(rows - len(tokenizer.pieces))]
+        spec._vocabularies[side] = [[*tokenizer.pieces, *spare]]
+    spec.validate()
+    spec.optimize(quantization=precision)
+    out.mkdir(parents=True)
+    spec.save(str(out))
+
+
+class ConvertedTranslator:
+    """A folder that `convert` wrote as a `Translator`; `original` is the Hugging Face folder."""
+
+    def __init__(
+        self, folder: Path, original: Path, tokenizer: HuggingFaceTokenizer, precision: str, threads: int
+    ) -> None:
         import ctranslate2
 
         self.tokenizer = tokenizer
@@ -31,7 +51,7 @@ class ConvertedTranslator:
         )
         language = tokenizer.target_language_id
         self._prefix = [] if language is None else [tokenizer.pieces[language]]
-        self.max_source_tokens = _positions(folder)
+        self.max_source_tokens = _positions(original) - len(self._prefix)
 
     def translate(
         self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
@@ -70,6 +90,5 @@ class ConvertedTranslator:
 
 
 def _positions(folder: Path) -> int:
-    """Positions of a converted model; its configuration does not always say."""
     values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return int(values.get("max_position_embeddings") or DEFAULT_POSITIONS)

@@ -71,9 +71,7 @@ def generate_targets(
         UserError: teachers or text cannot be read or do not go together, or `out` holds something else.
     """
     if (text.source is None) == (text.run is None):
-        raise UserError(
-            "give --run (a run or recipe, for its training text) or --source (a text), and only one of them"
-        )
+        raise UserError("give one of --run (a run or recipe, for its training text) and --source (a text)")
     folders = [_model_folder(teacher) for teacher in teachers]
     recipe = None if text.run is None else _read_recipe(text.run)
     if recipe is not None:

@@ -152,7 +152,7 @@ def ready_teacher(
     if engine == "ctranslate2":
         check_precision(precision)
         if kinds[0] != "ctranslate2":
-            ready = [_convert(folders[0], kinds[0], scratch / "model", precision)]
+            ready = [_convert(folders[0], kinds[0], scratch / "model", precision, languages)]
             precision = "default"
     teacher = Teacher(tuple(ready), tuple(folders), kinds, engine, precision, threads, languages, options)
     if len(folders) > 1:
@@ -160,16 +160,17 @@ def ready_teacher(
     return teacher
 
 
-def _convert(folder: Path, kind: Kind, out: Path, precision: str) -> Path:
+def _convert(folder: Path, kind: Kind, out: Path, precision: str, languages: Languages) -> Path:
     precision = "float32" if precision == "default" else precision
     if kind == "polystill":
         from polystill.export import export_student
 
         export_student(folder, out, "ctranslate2", precision)
         return out
-    from ctranslate2.converters import TransformersConverter
+    from polystill.targets.huggingface import HuggingFaceTokenizer
+    from polystill.targets.huggingface_ctranslate2 import convert
 
-    TransformersConverter(str(folder)).convert(str(out), quantization=precision)
+    convert(folder, HuggingFaceTokenizer(folder, languages), out, precision)
     return out
 
 
@@ -208,7 +209,8 @@ def _open_ctranslate2(teacher: Teacher) -> Translator:
         return CTranslate2Translator(teacher.folders[0], teacher.precision, teacher.threads)
     from polystill.targets.huggingface_ctranslate2 import ConvertedTranslator
 
-    return ConvertedTranslator(teacher.folders[0], _tokenizer(teacher, 0), teacher.precision, teacher.threads)
+    original, tokenizer = teacher.tokenizers[0], _tokenizer(teacher, 0)
+    return ConvertedTranslator(teacher.folders[0], original, tokenizer, teacher.precision, teacher.threads)
 
 
 def _open_torch(teacher: Teacher) -> Translator:
