@@ -11,6 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from polystill.models.transformer import Transformer
     from polystill.runs import Run
+    from polystill.targets.store import TargetSet
     from polystill.training.feed import MicroBatch
 
 
@@ -186,3 +187,28 @@ def counting_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_family(folder / "family", model, tokenizer, space, {})
     extract_student(folder / "family", space.teacher, folder / "e2d2")
     return folder / "e2d2"
+
+
+@pytest.fixture
+def make_targets() -> Callable[..., TargetSet]:
+    """A finished folder of targets with these entries, in shards of two sources unless `size` says otherwise."""
+    from polystill.data.training_text import lines_sha256
+    from polystill.targets import store
+
+    def make(folder: Path, entries: list[store.Entry], kind: str = "corpus", size: int = 2) -> TargetSet:
+        sentences = sum(len(entry.ids) for entry in entries)
+        lines = {i: entry.source for entry in entries for i in entry.ids}
+        about = {"kind": kind, "sha256": lines_sha256(lines[i] for i in sorted(lines)), "sentences": sentences}
+        n_best = max(len(entry.hypotheses) for entry in entries)
+        plan = {"source": about, "n_best": n_best, "languages": ["en", "de"], "shard_size": size}
+        (folder / store.SHARDS).mkdir(parents=True)
+        shards: list[dict[str, Any]] = []
+        for start in range(0, len(entries), size):
+            store.write_shard(folder, len(shards), store.plan_sha256(plan), entries[start : start + size], {})
+            note = store.read_note(store.shard_path(folder, len(shards)))
+            shards.append({key: note[key] for key in ("sources", "sentences", "source_sha256")})
+        manifest = {"format": 1, "finished": True, "plan": plan, "teachers": ["someone"]}
+        store.write_manifest(folder, {**manifest, "sentences": sentences, "shards": shards})
+        return store.TargetSet.open(folder)
+
+    return make

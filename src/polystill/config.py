@@ -113,6 +113,12 @@ class TokenizerSettings(_Strict):
     """Lines (both sides together) that SentencePiece is trained on at most."""
 
 
+GOLD = "gold"
+TargetsName = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+Weights = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+"""How often the pairs of each kind of targets are drawn in an epoch: 2 takes each twice, 0.5 half of them."""
+
+
 class Data(_Strict):
     folder: str = "."
     """Relative paths of the sources below start here."""
@@ -121,10 +127,19 @@ class Data(_Strict):
     train: list[Source] = Field(min_length=1)
     validation: Source
     test: dict[str, Source] = Field(default_factory=dict)
+    targets: dict[TargetsName, str] = Field(default_factory=dict)
+    """Targets beside the corpus' own, which are called gold: folders that `polystill generate` or `select` wrote."""
     cleaning: Cleaning = Cleaning()
     tokenizer: TokenizerSettings = TokenizerSettings()
     max_tokens: int = Field(256, ge=8)
     """Training pairs with more tokens on either side (end mark included) are dropped and counted."""
+
+    @field_validator("targets")
+    @classmethod
+    def _check_targets(cls, folders: dict[str, str]) -> dict[str, str]:
+        if GOLD in folders:
+            raise ValueError(f"{GOLD!r} is the name of the corpus' own targets; call these otherwise")
+        return folders
 
 
 # --- model --------------------------------------------------------------------------------------------------------
@@ -235,6 +250,9 @@ class Objective(_Strict):
     """Updates for which one draw of students is kept."""
 
 
+Schedule = Literal["inverse_sqrt", "cosine", "constant"]
+
+
 class Pruning(_Strict):
     """Magnitude pruning in a stage of training; what is zero stays zero, in this stage and in all that follow."""
 
@@ -270,8 +288,14 @@ class Stage(_Strict):
     objective: dict[str, Any] = Field(default_factory=dict)
     """Keys of `objective` that differ in this stage."""
     pruning: Pruning | None = None
+    targets: Weights | None = None
+    """Instead of the recipe's `targets`."""
     learning_rate: float | None = Field(None, gt=0)
     warmup: int | None = Field(None, ge=0)
+    schedule: Schedule | None = None
+    select_by: Literal["ce", "bleu"] = "ce"
+    """The best checkpoint: of the lowest label-smoothed cross-entropy, or of the highest BLEU of greedy translations,
+    on the validation set and summed over all networks of the space."""
 
     @field_validator("objective")
     @classmethod
@@ -295,7 +319,7 @@ class Training(_Strict):
     accumulate: int = Field(1, ge=1)
     """Micro-batches that one update is split into; each decides by itself where gradients are detached."""
     learning_rate: float = Field(5e-4, gt=0)
-    schedule: Literal["inverse_sqrt", "cosine", "constant"] = "inverse_sqrt"
+    schedule: Schedule = "inverse_sqrt"
     warmup: int = Field(4000, ge=0)
     betas: tuple[Beta, Beta] = (0.9, 0.98)
     weight_decay: float = Field(1e-4, ge=0)
@@ -335,6 +359,8 @@ class Recipe(_Strict):
     model: Model = Model()
     students: Students = Students()
     objective: Objective = Objective()
+    targets: Weights = Field(default_factory=lambda: {GOLD: 1.0})
+    """What the networks learn to say: `gold`, names of `data.targets`, or a mixture of them with weights."""
     training: Training = Training()
     stages: list[Stage] = Field(min_length=1)
     evaluation: Evaluation = Evaluation()
@@ -362,6 +388,30 @@ class Recipe(_Strict):
         if len(set(names)) != len(names):
             raise ValueError(f"stages: every stage needs a name of its own, got {names}")
         return self
+
+    @model_validator(mode="after")
+    def _check_target_names(self) -> Recipe:
+        known = [GOLD, *self.data.targets]
+        places = [("targets", self.targets), *((f"stages.{i}.targets", s.targets) for i, s in enumerate(self.stages))]
+        for place, weights in places:
+            for name in weights or {}:
+                if name not in known:
+                    hint = nearest(name, known)
+                    raise ValueError(f"{place}: {name!r} is not in data.targets{hint}; there are: {' '.join(known)}")
+        return self
+
+    def stage_targets(self, stage: Stage) -> dict[str, float]:
+        """The targets of one stage and their weights."""
+        return self.targets if stage.targets is None else stage.targets
+
+    def stage_schedule(self, stage: Stage) -> Schedule:
+        return stage.schedule or self.training.schedule
+
+    @property
+    def targets_label(self) -> str:
+        """What the run as a whole was trained on, such as "gold", "gold+0.5xbeam" or "beam,interpolated" (stages)."""
+        labels = [_targets_label(self.stage_targets(stage)) for stage in self.stages]
+        return ",".join(dict.fromkeys(labels))
 
     def stage_objective(self, stage: Stage) -> Objective:
         """The objective of one stage: the recipe's, with the stage's own keys on top."""
@@ -394,9 +444,14 @@ class Recipe(_Strict):
         return self.students.space(teacher)
 
     def with_absolute_paths(self) -> Recipe:
-        """The same recipe, for any current folder: relative `data.folder` and `model.start` start at today's."""
+        """The same recipe, for any current folder.
+
+        Relative paths of `data.folder`, `data.targets` and `model.start` start at today's.
+        """
         data = self.data.model_copy(update={"folder": str(Path(self.data.folder).resolve())})
         start = self.model.start and str(Path(self.model.start).resolve())
+        targets = {name: str(Path(folder).resolve()) for name, folder in self.data.targets.items()}
+        data = data.model_copy(update={"targets": targets})
         return self.model_copy(update={"data": data, "model": self.model.model_copy(update={"start": start})})
 
     def refuse_ignored_keys(self) -> None:
@@ -414,6 +469,12 @@ class Recipe(_Strict):
         if self.students.only is not None and (ignored := [key for key in _changed(self.students) if key != "only"]):
             names = ", ".join(f"students.{key}" for key in ignored)
             raise UserError(f"{names}: students.only lists the students already; give one or the other")
+
+
+def _targets_label(weights: dict[str, float]) -> str:
+    if len(weights) == 1:
+        return next(iter(weights))
+    return "+".join(name if weight == 1 else f"{weight:g}x{name}" for name, weight in weights.items())
 
 
 def _changed(section: Model | TokenizerSettings | Students | Pruning) -> list[str]:

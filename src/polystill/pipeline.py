@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from polystill.config import Recipe
     from polystill.data.tokenizer import Tokenizer
     from polystill.students import Student, StudentSpace
+    from polystill.targets.store import TargetSet
 
 _log = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -168,13 +169,15 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
     What lies in the run's `folder` counts: where the family is finished, the start model is not needed any more.
 
     Raises:
-        UserError: the start model cannot be loaded or its vocabulary does not fit, a student lies outside the
-            space, sentences may be longer than the model's positions, the engine does not know the precision, or
-            values of a new run would be ignored.
+        UserError: the start model cannot be loaded or its vocabulary does not fit, generated targets are missing
+            or unfinished, a student lies outside the space, sentences may be longer than the model's positions, the
+            engine does not know the precision, or values of a new run would be ignored.
     """
     run = Run.open(folder) if folder is not None and (folder / "recipe.yaml").is_file() else None
     if run is None:
         recipe.refuse_ignored_keys()
+    if run is None or not run.finished("data"):
+        _open_targets(recipe)
     teacher, positions = _teacher(recipe, run)
     if recipe.data.max_tokens > positions:
         raise UserError(
@@ -226,8 +229,31 @@ def _prepare(run: Run) -> None:
         prepare.prepare_test_sets(run.recipe, run.data)  # those added since
         return
     with _measured(run, "data"), atomic_folder(run.data) as temporary:
-        record = prepare.prepare_data(run.recipe, temporary, tokenizer=_start_tokenizer(run.recipe), log=_log.info)
+        record = prepare.prepare_data(
+            run.recipe,
+            temporary,
+            tokenizer=_start_tokenizer(run.recipe),
+            targets=_open_targets(run.recipe),
+            log=_log.info,
+        )
     run.finish("data", record)
+
+
+def _open_targets(recipe: Recipe) -> dict[str, TargetSet]:
+    """The generated targets that a recipe names.
+
+    Raises:
+        UserError: one of them is no finished folder of targets.
+    """
+    from polystill.targets.store import TargetSet
+
+    opened = {}
+    for name, folder in recipe.data.targets.items():
+        try:
+            opened[name] = TargetSet.open(Path(folder))
+        except UserError as error:
+            raise UserError(f"data.targets.{name}: {error}") from None
+    return opened
 
 
 def _start_tokenizer(recipe: Recipe) -> Tokenizer | None:

@@ -16,7 +16,19 @@ import polystill
 from polystill.cli import app, main
 from polystill.errors import UserError
 
-COMMANDS = ["run", "prepare", "status", "translate", "evaluate", "extract", "export", "compare", "prune"]
+COMMANDS = [
+    "run",
+    "prepare",
+    "status",
+    "translate",
+    "evaluate",
+    "extract",
+    "export",
+    "compare",
+    "generate",
+    "select",
+    "prune",
+]
 HELP_SECONDS = 0.5
 
 

@@ -23,7 +23,7 @@ LAYERS = [
     {"runs"},
     {"storage", "provenance", "recipe_changes"},
     {"config"},
-    {"students", "extras"},
+    {"students", "extras", "metrics"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

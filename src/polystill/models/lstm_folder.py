@@ -18,6 +18,7 @@ from polystill.models.lstm import Lstm, LstmConfig
 MODEL_TYPE = "polystill-lstm"
 _TERMS = {"vocabulary_size": "vocab_size", "pad_id": "pad_token_id", "eos_id": "eos_token_id"}
 """Those of `LstmConfig`'s fields that Hugging Face calls otherwise; its words are used, as in Marian's config.json."""
+_SAVED = [name for name in LstmConfig.__dataclass_fields__ if name != "kernels"]
 _COUNTS = ("vocabulary_size", "d_model", "encoder_layers", "decoder_layers", "max_positions")
 
 
@@ -61,7 +62,7 @@ def from_lstm_folder(tensors: dict[str, Tensor], config: LstmConfig, origin: str
 def lstm_config_files(config: LstmConfig, encoder_layers: int, decoder_layers: int) -> dict[str, dict[str, Any]]:
     """The folder's JSON files for the first layers."""
     fields = asdict(replace(config, encoder_layers=encoder_layers, decoder_layers=decoder_layers))
-    named = {_TERMS.get(name, name): value for name, value in fields.items()}
+    named = {_TERMS.get(name, name): fields[name] for name in _SAVED}
     return {"config.json": {"architectures": ["Lstm"], "model_type": MODEL_TYPE, **named, "dtype": "float32"}}
 
 
@@ -72,7 +73,7 @@ def read_lstm_config(values: dict[str, Any], origin: str) -> LstmConfig:
         UserError: a key is missing or no number that can be right.
     """
     fields: dict[str, Any] = {}
-    for name in LstmConfig.__dataclass_fields__:
+    for name in _SAVED:
         key = _TERMS.get(name, name)
         if key not in values:
             raise UserError(f"{origin}: key {key!r} is missing")

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from polystill.data.batching import Batches, BatchSchedule, collate
+from polystill.data.batching import Batches, collate
 from polystill.data.packing import PackedDataset
 
 
@@ -75,13 +76,19 @@ def make_micro_batch(dataset: PackedDataset, rows: np.ndarray, pad_id: int) -> M
     return MicroBatch.of(torch.from_numpy(batch.source), target, pad_id)
 
 
+class Schedule(Protocol):
+    """Which rows of a data set make the batches of an epoch: `BatchSchedule`, or a `Mixture`."""
+
+    def epoch(self, number: int) -> Batches: ...
+
+
 class BatchFeed:
     """Iterates over updates from a position on, without end."""
 
     def __init__(
         self,
         dataset: PackedDataset,
-        schedule: BatchSchedule,
+        schedule: Schedule,
         *,
         pad_id: int,
         accumulate: int = 1,

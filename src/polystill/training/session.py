@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from polystill.config import Recipe, Stage
+from polystill.config import GOLD, Recipe, Stage
+from polystill.data.mixture import Mixture
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
@@ -36,6 +37,15 @@ class Session:
         self.validation_set = PackedDataset.open(run.data / "validation")
         self.model = build_model(recipe, self.tokenizer).to(self.accelerator.device)
         self.space = recipe.student_space(self.model.teacher)
+
+    def mixture(self, stage: Stage, seed: int) -> Mixture:
+        """What a stage trains on: gold and generated pairs by their weights."""
+        weights = self.recipe.stage_targets(stage)
+        parts = [(self._targets(name), weight) for name, weight in weights.items()]
+        return Mixture(parts, self.recipe.training.batch_tokens, seed)
+
+    def _targets(self, name: str) -> PackedDataset:
+        return self.train_set if name == GOLD else PackedDataset.open(self.run.data / "targets" / name)
 
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         return sum_over_ranks(self.accelerator, values)
