@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from polystill.cli.bench import _prepared
+
 SPREAD = {"min", "median", "max"}
 
 
-def test_train_compares_all_variants(polystill, finished_run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "steps.json"
-    done = polystill("bench", "train", finished_run, "--rounds", "1", "--batches", "1", "--json", out).ok()
+def test_train_compares_all_variants(polystill, tiny_recipe: Path, tmp_path: Path) -> None:
+    out, run = tmp_path / "steps.json", tmp_path / "run"
+    polystill("prepare", tiny_recipe, "--out", run).ok()
+    polystill("bench", "train", run, "--set", "data.max_tokens=9").refused("--set data.max_tokens=9", "a run's data")
+    polystill("bench", "train", run, "--out", tmp_path / "other").refused("--out", "is a run")
+    done = polystill("bench", "train", run, "--rounds", "1", "--batches", "1", "--json", out).ok()
     result = json.loads(out.read_text())
     rows = {row["variant"]: row for row in result["rows"]}
     fp32 = {"teacher", "teacher-plain", "family-plain", "family-exact", "family-shared"}
@@ -25,18 +30,20 @@ def test_train_compares_all_variants(polystill, finished_run: Path, tmp_path: Pa
     assert (result["format"], result["benchmark"]) == (1, "train")
     assert result["settings"]["students_per_step"] == 2
     assert result["provenance"]["hardware"]
-    polystill("bench", "train", finished_run, "--json", out).refused("--json", out, "is there already")
+    polystill("bench", "train", run, "--json", out).refused("--json", out, "is there already")
 
 
-def test_train_prepares_a_recipes_data_once(polystill, tiny_recipe: Path, tmp_path: Path) -> None:
+def test_data_of_a_recipe_are_kept_on_request(polystill, tiny_recipe: Path, tmp_path: Path) -> None:
+    with _prepared(tiny_recipe, ["training.batch_tokens=64"], None) as (recipe, data):
+        assert recipe.training.batch_tokens == 64
+        assert list((data / "train").glob("*.arrow"))
+    assert not data.exists()
+    with _prepared(tiny_recipe, None, tmp_path / "run") as (_, data):
+        assert data == tmp_path / "run" / "data"
+    with _prepared(tmp_path / "run", ["seed=7"], None) as (recipe, again):
+        assert (recipe.seed, again) == (7, data)
     polystill("bench", "train", tmp_path / "none.yaml").refused("none.yaml", "no such recipe")
     polystill("bench", "train", tiny_recipe, "--json", tmp_path / "no" / "x.json").refused("--json", "no such folder")
-    run = tmp_path / "run"
-    fast = ["--set", "training.batch_tokens=64", "--rounds", "1", "--batches", "1"]
-    polystill("bench", "train", tiny_recipe, "--out", run, *fast).ok()
-    assert (run / "data" / "train").is_dir()
-    polystill("bench", "train", run, "--set", "data.max_tokens=9").refused("--set data.max_tokens=9", "a run's data")
-    polystill("bench", "train", run, "--out", tmp_path / "other").refused("--out", "is a run")
 
 
 def test_loss_compares_memory(polystill, tmp_path: Path) -> None:

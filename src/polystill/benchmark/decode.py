@@ -43,8 +43,7 @@ class _Pass:
     def __init__(self, system: System, batches: list[list[str]], batch_size: int, threads: int) -> None:
         self.system, self.batches, self.batch_size = system, batches, batch_size
         self.latencies: list[list[float]] = []  # of each sentence, in each measured round
-        side_by_side = 1 if system.inner_threads or batch_size == 1 else threads
-        self._pool = ThreadPoolExecutor(side_by_side)
+        self._side_by_side = 1 if system.inner_threads or batch_size == 1 else threads
         # So many source tokens that no batch is cut in two.
         self._options = DecodingOptions(beam_size=system.beam_size, batch_tokens=10**6)
 
@@ -52,7 +51,11 @@ class _Pass:
         self._translate(self.batches[0])
 
     def run(self) -> None:
-        self.latencies.append(list(self._pool.map(self._translate, self.batches)))
+        if self._side_by_side == 1:
+            self.latencies.append([self._translate(batch) for batch in self.batches])
+            return
+        with ThreadPoolExecutor(self._side_by_side) as pool:
+            self.latencies.append(list(pool.map(self._translate, self.batches)))
 
     def _translate(self, lines: list[str]) -> float:
         start = time.perf_counter()

@@ -215,6 +215,8 @@ def measure(
         {**_row(trial, seconds, workload.target_tokens, limits), "shares": _shares(trial)} for trial in trials.values()
     ]
     trials.clear()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
     for row in rows:
         row["memory"] = child.call(
             f"{__name__}:peak_of",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polystill.cli.common import NewFolder, RunFolder, Settings, console, say
+from polystill.cli.common import NewFolder, RunFolder, Settings, console, say, show_log
 from polystill.errors import UserError
 from polystill.extras import need_packages
 
@@ -59,6 +59,7 @@ def train(
         polystill bench train runs/mine --set training.threads=2 --students 4 --json steps.json
     """
     need_packages("bench train")
+    show_log()
     from polystill.benchmark.tables import train_table
     from polystill.benchmark.train import measure
 
