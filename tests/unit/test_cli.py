@@ -70,12 +70,12 @@ def test_every_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert exit_status(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(command in shown for command in COMMANDS)
+    assert all(command in shown for command in [*COMMANDS, "bench"])
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "bench train", "bench loss", "bench decode"])
 def test_help_of_every_command_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_status([command, "--help"]) == 0
+    assert exit_status([*command.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     assert "Example" in shown
     assert f"polystill {command} " in shown

@@ -15,7 +15,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"pipeline", "translation", "family"},
-    {"serving", "targets", "evaluation", "compression"},
+    {"serving", "targets", "evaluation", "compression", "benchmark"},
     {"training", "export"},
     {"decoding", "objectives"},
     {"models"},

@@ -21,7 +21,7 @@ def update_flops(config: ElasticConfig, plan: PassPlan, sentences: int, source_l
     target = sentences * target_length
     networks = _PRODUCTS[type(config)](config, plan, sentences, source_length, target_length)
     projection = target * config.d_model * config.vocabulary_size * len(plan.reads)
-    decided_first = projection if len(plan.members) > 1 else 0  # the projection that decides detaching has no backward
+    decided_first = projection if len(plan.reads) > 1 else 0  # the projection that decides detaching has no backward
     return 2 * (3 * (networks + projection) + decided_first)
 
 
