@@ -233,10 +233,17 @@ class Students(_Strict):
 # --- training -----------------------------------------------------------------------------------------------------
 
 
-class Objective(_Strict):
-    """What is minimised: `nll` trains the teacher alone, `aio_kd` teacher and sampled students (Miao et al. 2023)."""
+ObjectiveKind = Literal["nll", "word_kd", "aio_kd"]
 
-    kind: Literal["nll", "aio_kd"] = "aio_kd"
+
+class Objective(_Strict):
+    """What is minimised.
+
+    `nll` trains one network alone, `word_kd` one network against a frozen teacher (Kim & Rush 2016), `aio_kd` a teacher
+    together with sampled students of its own (Miao et al. 2023).
+    """
+
+    kind: ObjectiveKind = "aio_kd"
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     ce_weight: float = Field(1.0, ge=0)
     kd_weight: float = Field(5.5, ge=0)
@@ -248,6 +255,12 @@ class Objective(_Strict):
     students_per_step: int = Field(2, ge=0)
     sample_every: int = Field(1, ge=1)
     """Updates for which one draw of students is kept."""
+    teacher: str | None = None
+    """word_kd: a model's folder, a run (its teacher is meant), or RUN/student, of any architecture."""
+    alpha: float = Field(0.5, ge=0, le=1)
+    """word_kd: the share of the teacher's part; the NLL has the rest."""
+    temperature: float = Field(1.0, gt=0)
+    """word_kd: of the softmaxes that are compared."""
 
 
 Schedule = Literal["inverse_sqrt", "cosine", "constant"]
@@ -302,6 +315,13 @@ class Stage(_Strict):
     def _check_objective(cls, values: dict[str, Any]) -> dict[str, Any]:
         """The same keys with checked values; errors name their place below this stage."""
         return Objective.model_validate(values).model_dump(include=set(values))
+
+    def with_absolute_paths(self) -> Stage:
+        """The same stage, for any current folder."""
+        if not self.objective.get("teacher"):
+            return self
+        teacher = str(Path(self.objective["teacher"]).resolve())
+        return self.model_copy(update={"objective": {**self.objective, "teacher": teacher}})
 
     @model_validator(mode="after")
     def _check_pruning(self) -> Stage:
@@ -387,6 +407,10 @@ class Recipe(_Strict):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: every stage needs a name of its own, got {names}")
+        for stage in self.stages:
+            objective = self.stage_objective(stage)
+            if objective.kind == "word_kd" and not objective.teacher:
+                raise ValueError(f"objective.teacher: missing; word_kd (stage {stage.name}) learns from one")
         return self
 
     @model_validator(mode="after")
@@ -428,37 +452,49 @@ class Recipe(_Strict):
         return any(stage.pruning for stage in self.stages)
 
     @property
-    def method(self) -> Literal["nll", "aio_kd"]:
+    def method(self) -> ObjectiveKind:
         """What the run as a whole is: `aio_kd` if any of its stages is, for a family comes of it then."""
         kinds = {self.stage_objective(stage).kind for stage in self.stages}
-        return "aio_kd" if "aio_kd" in kinds else "nll"
+        by_weight: tuple[ObjectiveKind, ...] = ("aio_kd", "word_kd", "nll")
+        return next(kind for kind in by_weight if kind in kinds)
+
+    @property
+    def word_kd_teachers(self) -> list[str]:
+        """The frozen teachers of all stages, as the recipe names them."""
+        objectives = [self.stage_objective(stage) for stage in self.stages]
+        return list(dict.fromkeys(o.teacher for o in objectives if o.kind == "word_kd" and o.teacher))
 
     def student_space(self, teacher: Student) -> StudentSpace:
-        """The networks that this recipe trains: the teacher alone under `nll`, its family under `aio_kd`.
+        """The networks that this recipe trains: one alone under `nll` and `word_kd`, a family under `aio_kd`.
 
         Raises:
             UserError: the space does not fit the teacher.
         """
-        if self.method == "nll":
+        if self.method != "aio_kd":
             return StudentSpace.from_list(teacher, [])
         return self.students.space(teacher)
 
     def with_absolute_paths(self) -> Recipe:
         """The same recipe, for any current folder.
 
-        Relative paths of `data.folder`, `data.targets` and `model.start` start at today's.
+        Relative paths of `data.folder`, `data.targets`, `model.start` and `objective.teacher` start at today's.
         """
         data = self.data.model_copy(update={"folder": str(Path(self.data.folder).resolve())})
         start = self.model.start and str(Path(self.model.start).resolve())
         targets = {name: str(Path(folder).resolve()) for name, folder in self.data.targets.items()}
         data = data.model_copy(update={"targets": targets})
-        return self.model_copy(update={"data": data, "model": self.model.model_copy(update={"start": start})})
+        model = self.model.model_copy(update={"start": start})
+        teacher = self.objective.teacher and str(Path(self.objective.teacher).resolve())
+        objective = self.objective.model_copy(update={"teacher": teacher})
+        stages = [stage.with_absolute_paths() for stage in self.stages]
+        return self.model_copy(update={"data": data, "model": model, "objective": objective, "stages": stages})
 
     def refuse_ignored_keys(self) -> None:
         """Refuse values that other values make void; those that equal their defaults count as not given.
 
         Raises:
-            UserError: a shape or tokenizer settings beside `model.start`, or ranges beside `students.only`.
+            UserError: a shape or tokenizer settings beside `model.start`, ranges beside `students.only`, or a teacher
+                that no stage learns from.
         """
         if self.model.start is not None:
             used = {"architecture", "start", "dropout", "attention_dropout", "activation_dropout"}
@@ -469,6 +505,8 @@ class Recipe(_Strict):
         if self.students.only is not None and (ignored := [key for key in _changed(self.students) if key != "only"]):
             names = ", ".join(f"students.{key}" for key in ignored)
             raise UserError(f"{names}: students.only lists the students already; give one or the other")
+        if self.objective.teacher and not self.word_kd_teachers:
+            raise UserError("objective.teacher: no stage learns from it; set objective.kind to word_kd, or leave out")
 
 
 def _targets_label(weights: dict[str, float]) -> str:

@@ -184,6 +184,8 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
             f"data.max_tokens {recipe.data.max_tokens} is more than the model has positions ({positions}); "
             f"set data.max_tokens to at most {positions}"
         )
+    if not (run and run.finished("family")):
+        _check_word_kd_teachers(recipe)
     space = recipe.student_space(teacher)
     for name in recipe.evaluation.students or []:
         space.get(name)
@@ -208,6 +210,29 @@ def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, int]:
         raise error if trained else UserError(f"model.start: {error}") from None
     check_architecture(model, recipe)
     return model.teacher, model.max_positions
+
+
+def _check_word_kd_teachers(recipe: Recipe) -> None:
+    """Raises UserError where a frozen teacher is missing, or does not fit the student's vocabulary or sentences."""
+    if not recipe.word_kd_teachers:
+        return
+    from polystill.training.frozen import load_teacher
+
+    tokenizer = _start_tokenizer(recipe)
+    assert tokenizer is not None
+    asked = recipe.data.tokenizer.vocabulary_size
+    if asked not in (type(recipe.data.tokenizer)().vocabulary_size, tokenizer.vocabulary_size):
+        raise UserError(
+            f"data.tokenizer.vocabulary_size {asked}: the vocabulary comes from the teacher and has "
+            f"{tokenizer.vocabulary_size} entries; leave it out"
+        )
+    for place in recipe.word_kd_teachers:
+        teacher = load_teacher(place, tokenizer)
+        if recipe.data.max_tokens > teacher.model.max_positions:
+            raise UserError(
+                f"data.max_tokens {recipe.data.max_tokens} is more than objective.teacher ({place}) has positions "
+                f"({teacher.model.max_positions})"
+            )
 
 
 def _wait_for_data(run: Run) -> None:
@@ -257,12 +282,16 @@ def _open_targets(recipe: Recipe) -> dict[str, TargetSet]:
 
 
 def _start_tokenizer(recipe: Recipe) -> Tokenizer | None:
-    """The vocabulary of the model that training starts from, if it does."""
-    if recipe.model.start is None:
-        return None
-    from polystill.data.tokenizer import Tokenizer
+    """The vocabulary of the model that training starts from, or of the frozen teacher, if there is one."""
+    if recipe.model.start is not None:
+        from polystill.data.tokenizer import Tokenizer
 
-    return Tokenizer.load(Path(recipe.model.start))
+        return Tokenizer.load(Path(recipe.model.start))
+    for place in recipe.word_kd_teachers:
+        from polystill.training.frozen import teacher_tokenizer
+
+        return teacher_tokenizer(place)
+    return None
 
 
 def _train(run: Run) -> None:

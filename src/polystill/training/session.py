@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from polystill.config import GOLD, Recipe, Stage
+from polystill.config import GOLD, Objective, Recipe, Stage
 from polystill.data.mixture import Mixture
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
@@ -19,6 +19,7 @@ from polystill.runs import Run
 from polystill.storage import storage_errors, write_atomic
 from polystill.training.accelerate import best_precision, make_accelerator, sum_over_ranks
 from polystill.training.checkpoint import Checkpoints
+from polystill.training.frozen import FrozenTeacher, load_teacher
 
 
 class Session:
@@ -49,6 +50,17 @@ class Session:
 
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         return sum_over_ranks(self.accelerator, values)
+
+    def frozen_teacher(self, objective: Objective) -> FrozenTeacher | None:
+        """The teacher that a stage's objective learns from, if it has one.
+
+        Raises:
+            UserError: there is no such model, or its vocabulary is not the data's.
+        """
+        if objective.kind != "word_kd":
+            return None
+        assert objective.teacher is not None
+        return load_teacher(objective.teacher, self.tokenizer).to(self.accelerator.device)
 
     def checkpoints(self, stage: Stage) -> Checkpoints:
         return Checkpoints(self.run.checkpoints / stage.name)

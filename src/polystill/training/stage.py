@@ -74,7 +74,8 @@ class StageTrainer:
         self.state = StageState()
         self.raw_optimizer = make_optimizer(session.model, recipe.training)
         self.pruner = Pruner(session.model, recipe.stage_pruning(stage))
-        self.step_module = TrainingStep(session.model, recipe.training.mode, session.sum_over_ranks)
+        self.teacher = session.frozen_teacher(self.objective)
+        self.step_module = TrainingStep(session.model, recipe.training.mode, session.sum_over_ranks, self.teacher)
         self.scaled = session.precision == "fp16"
         self._resume()
         self.step, self.optimizer = session.accelerator.prepare(self.step_module, self.raw_optimizer)
@@ -321,10 +322,10 @@ class StageTrainer:
         self.state.cpu_seconds += cpu
 
     def _count(self, batch: MicroBatch, networks: list[Student]) -> None:
-        sentences, source_length = batch.source.shape
-        self.state.flops += self.session.ranks * update_flops(
-            self.session.model.config, self.step_module.plan(networks), sentences, source_length, batch.target.shape[1]
-        )
+        sizes = (*batch.source.shape, batch.target.shape[1])
+        flops = update_flops(self.session.model.config, self.step_module.plan(networks), *sizes)
+        flops += self.teacher.flops(*sizes) if self.teacher else 0
+        self.state.flops += self.session.ranks * flops
 
 
 def _summary(result: Validation) -> str:
