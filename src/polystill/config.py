@@ -148,8 +148,7 @@ class Data(_Strict):
 class Model(_Strict):
     """The teacher's shape. `preset` fills in sizes; single values beside it win.
 
-    With `start` (a Marian or OPUS-MT folder, a polystill family or student) shape, vocabulary and weights come from
-    there.
+    With `start` (a Marian or OPUS-MT folder, a polystill family or student) shape, vocabulary and weights are its own.
     """
 
     architecture: Literal["transformer", "lstm"] = "transformer"

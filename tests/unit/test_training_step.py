@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 import torch
 
+from polystill.models.transformer import Transformer
 from polystill.objectives.vocab_loss import LossSettings
 from polystill.students import Student
 from polystill.training.step import TrainingStep
@@ -23,6 +24,7 @@ def _gradients(step: TrainingStep, batch, networks, settings):
     return result, gradients
 
 
+@pytest.mark.parametrize("architecture", ["transformer", "lstm"])
 @pytest.mark.parametrize("mutual", ["none", "no_weight"])
 @pytest.mark.parametrize("mode", ["shared", "exact"])
 def test_losses_and_gradients_of_every_pair_equal_the_plain_twin(make_model, make_batch, mode, mutual) -> None:
@@ -30,7 +32,9 @@ def test_losses_and_gradients_of_every_pair_equal_the_plain_twin(make_model, mak
     settings = LossSettings(mutual=mutual, detach_threshold=1.0)
     plain, fast = (TrainingStep(model, m, lambda ce: ce) for m in ("plain", mode))
     decisions = set()
-    for a, b in product(SPACE, SPACE):
+    # The LSTM's loops are slow, and it batches every pair alike.
+    pairs = list(product(SPACE, SPACE))
+    for a, b in pairs if isinstance(model, Transformer) else pairs[::13]:
         networks = [model.teacher, a, b]
         expected, expected_gradients = _gradients(plain, batch, networks, settings)
         result, gradients = _gradients(fast, batch, networks, settings)
