@@ -424,8 +424,9 @@ class Recipe(_Strict):
         return self
 
     def stage_targets(self, stage: Stage) -> dict[str, float]:
-        """The targets of one stage and their weights."""
-        return self.targets if stage.targets is None else stage.targets
+        """The targets of one stage and their weights, gold first: in an order that the recipe's does not change."""
+        weights = self.targets if stage.targets is None else stage.targets
+        return dict(sorted(weights.items(), key=lambda item: (item[0] != GOLD, item[0])))
 
     def stage_schedule(self, stage: Stage) -> Schedule:
         return stage.schedule or self.training.schedule

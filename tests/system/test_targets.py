@@ -89,7 +89,7 @@ def test_the_whole_way(polystill: Any, finished_run: Path, loose_recipe: Path, t
 def start(finished_run: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
     def run(out: str) -> subprocess.Popen[bytes]:
         arguments = ["generate", finished_run, "--run", finished_run, "--out", tmp_path / out, "--engine", "torch"]
-        arguments += ["--beam", "6", "--n-best", "2", "--shard-size", "25", "--workers", "2", "--threads", "1"]
+        arguments += ["--beam", "3", "--n-best", "2", "--shard-size", "25", "--workers", "2", "--threads", "1"]
         command = [sys.executable, "-m", "polystill", *map(str, arguments)]
         return subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
 

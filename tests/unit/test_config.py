@@ -293,7 +293,7 @@ def with_targets(*stages: dict[str, Any], **values: Any) -> dict[str, Any]:
     [
         (with_targets(), "gold"),
         (with_targets(targets={"beam": 3}), "beam"),
-        (with_targets(targets={"gold": 1, "beam": 0.5}), "gold+0.5xbeam"),
+        (with_targets(targets={"beam": 0.5, "gold": 1}), "gold+0.5xbeam"),
         (with_targets({}, {"targets": {"inter-50": 1}}, {}, targets={"beam": 1}), "beam,inter-50"),
     ],
 )

@@ -285,8 +285,6 @@ def test_targets_of_another_text_are_found_before_anything_else(tmp_path: Path, 
     entries = [Entry([i], source, [target], [Candidate("x")]) for i, (source, target) in enumerate(TRAIN[:-1])]
     targets = make_targets(tmp_path / "beam", entries, size=400)
     given = recipe(tmp_path, targets={"beam": str(tmp_path / "beam")})
-    with pytest.raises(
-        UserError, match=r"data\.targets\.beam: .*does not line up.* from 399 sentences .* text has 400"
-    ):
+    with pytest.raises(UserError, match=r"data\.targets\.beam: .*does not line up.*from 399 sentences.*text has 400"):
         prepare_data(given, tmp_path / "data", targets={"beam": targets}, log=lambda line: None)
     assert not (tmp_path / "data/tokenizer").exists()

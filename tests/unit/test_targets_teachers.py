@@ -18,7 +18,7 @@ from polystill.errors import UserError
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.targets.ensemble import Ensemble, check_one_vocabulary
 from polystill.targets.huggingface import load_huggingface
-from polystill.targets.teachers import choose_engine, fingerprint, kind_of, open_teacher, ready_teacher
+from polystill.targets.teachers import check_teacher, choose_engine, convert_teacher, fingerprint, kind_of, open_teacher
 
 LINES = ["one two three", "nine", "four four six seven zero", "eight one"]
 OPTIONS = DecodingOptions(beam_size=3, n_best=3, max_length=12)
@@ -46,7 +46,10 @@ def m2m_folder(tmp_path_factory: pytest.TempPathFactory, counting_student: Path)
         init_std=0.5,
         **shape,
     )
-    M2M100ForConditionalGeneration(config).save_pretrained(folder)
+    model = M2M100ForConditionalGeneration(config)
+    with torch.no_grad():
+        model.model.shared.weight[tokenizer.encoder_size :] *= 0.01  # so that it seldom says a mark of a language
+    model.save_pretrained(folder)
     return folder
 
 
@@ -66,7 +69,7 @@ def marian_folder(tmp_path: Path, counting_student: Path) -> Path:
 
 def ready(folders: list[Path], scratch: Path, engine: Any = None, **more: Any) -> Any:
     settings = {"precision": "default", "threads": 1, "languages": ("en", "de"), "options": OPTIONS, **more}
-    return ready_teacher(folders, scratch, engine=engine, **settings)
+    return convert_teacher(check_teacher(folders, engine=engine, **settings), scratch)
 
 
 def test_both_engines_of_a_polystill_folder_agree(counting_student: Path, tmp_path: Path) -> None:
@@ -93,7 +96,8 @@ def test_a_marian_folder_through_transformers_is_the_same(counting_student: Path
         assert [h.score for h in found] == pytest.approx([h.score for h in expected], abs=1e-4)
 
 
-def greedy_of_transformers(folder: Path, **more: Any) -> list[str]:
+def greedy_of_transformers(folder: Path, skipped: int, **more: Any) -> list[str]:
+    """Its translations of LINES without the marks that they begin with."""
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -101,7 +105,7 @@ def greedy_of_transformers(folder: Path, **more: Any) -> list[str]:
     batch = tokenizer(LINES, return_tensors="pt", padding=True)
     # polystill rules out an empty translation; `<pad>` and forced ends aside, greedy search is one thing everywhere.
     rows = model.generate(**batch, num_beams=1, do_sample=False, max_length=14, forced_eos_token_id=None, **more)
-    return [tokenizer.decode(row[1:13], skip_special_tokens=True).strip() for row in rows]
+    return [tokenizer.decode(row[skipped:13], skip_special_tokens=True).strip() for row in rows]
 
 
 def test_a_foreign_marian_folder_decodes_as_in_transformers(marian_folder: Path, tmp_path: Path) -> None:
@@ -109,7 +113,7 @@ def test_a_foreign_marian_folder_decodes_as_in_transformers(marian_folder: Path,
     teacher = ready([marian_folder], tmp_path, options=DecodingOptions(beam_size=1, max_length=12))
     assert teacher.engine == "torch"
     found = [row[0].text for row in open_teacher(teacher)(LINES)]
-    assert found == greedy_of_transformers(marian_folder, min_length=2) and len(set(found)) > 1
+    assert found == greedy_of_transformers(marian_folder, 1, min_length=2) and len(set(found)) > 1
 
 
 def test_an_m2m_folder_decodes_as_in_transformers(m2m_folder: Path, tmp_path: Path) -> None:
@@ -121,15 +125,16 @@ def test_an_m2m_folder_decodes_as_in_transformers(m2m_folder: Path, tmp_path: Pa
     from transformers import AutoTokenizer
 
     german = AutoTokenizer.from_pretrained(m2m_folder).get_lang_id("de")
-    assert found["torch"] == greedy_of_transformers(m2m_folder, forced_bos_token_id=german, min_length=3)
+    assert found["torch"] == greedy_of_transformers(m2m_folder, 2, forced_bos_token_id=german, min_length=3)
     assert found["ctranslate2"] == found["torch"] and len(set(found["torch"])) > 1
 
 
 def test_an_m2m_folder_with_beams_is_alike_in_both_engines(m2m_folder: Path, tmp_path: Path) -> None:
+    """CTranslate2 rules out an empty translation without giving its probability to others: scores differ by that."""
     found = [open_teacher(ready([m2m_folder], tmp_path / engine, engine))(LINES) for engine in ("torch", "ctranslate2")]
     for ours, theirs in zip(*found, strict=True):
         assert [c.text for c in ours] == [c.text for c in theirs]
-        assert [c.score for c in ours] == pytest.approx([c.score for c in theirs], abs=1e-3)
+        assert [c.score for c in ours] == pytest.approx([c.score for c in theirs], abs=0.01)
 
 
 # --- ensembles ----------------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ class HuggingFaceTokenizer:
         self.pieces: list[str] = [f"<{i}>" if piece is None else piece for i, piece in enumerate(pieces)]
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
         self.vocabulary_size = known
+        self.pad: str = self._tokenizer.pad_token
         self.target_language_id = self._choose_languages(folder, languages)
 
     def _choose_languages(self, folder: Path, languages: Languages) -> int | None:
@@ -70,7 +71,8 @@ class HuggingFaceTokenizer:
 
     def decode_pieces(self, pieces: Sequence[Sequence[str]]) -> list[str]:
         """Text of each target without its marks."""
-        rows = [[self._ids[piece] for piece in row] for row in pieces]
+        marks = set(self._marks.values())
+        rows = [[i for piece in row if (i := self._ids[piece]) not in marks] for row in pieces]
         texts = [self._tokenizer.decode(row, skip_special_tokens=True) for row in rows]
         return [text.strip() for text in texts]
 

@@ -78,15 +78,27 @@ class ConvertedTranslator:
             num_hypotheses=options.n_best,
             length_penalty=options.length_penalty,
             max_input_length=0,
-            max_decoding_length=max_length,
+            suppress_sequences=[[self.tokenizer.pad]],
+            min_decoding_length=1 + len(self._prefix),
+            max_decoding_length=max_length + len(self._prefix),
             return_scores=True,
         )
         results: list[list[Hypothesis]] = [[EMPTY]] * len(lines)
         for i, result in zip(filled, found, strict=True):
             tokens = [row[len(self._prefix) :] for row in result.hypotheses]
+            scores = [
+                score * self._without_prefix(len(row), max_length) ** options.length_penalty
+                for row, score in zip(tokens, result.scores, strict=True)
+            ]
             texts = self.tokenizer.decode_pieces(tokens)
-            results[i] = [Hypothesis(*columns) for columns in zip(texts, tokens, result.scores, strict=True)]
+            rows = [Hypothesis(*columns) for columns in zip(texts, tokens, scores, strict=True)]
+            results[i] = sorted(rows, key=lambda h: -h.score)
         return results
+
+    def _without_prefix(self, tokens: int, max_length: int) -> float:
+        """CTranslate2 counts the prefix in a hypothesis' length, as we do not: the one length over the other."""
+        length = tokens + (tokens < max_length)  # the end mark
+        return (length + len(self._prefix)) / length
 
 
 def _positions(folder: Path) -> int:

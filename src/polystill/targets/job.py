@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,14 +19,14 @@ from polystill.targets.filter import HypothesisFilter
 from polystill.targets.generate import SCRATCH, Generation, generate, open_folder
 from polystill.targets.pool import LocalPool, Pool, RayPool, ThisProcess
 from polystill.targets.sources import Sources, corpus_sources, text_sources
+from polystill.targets.store import MANIFEST
 from polystill.targets.teachers import (
     Engine,
     Translate,
-    choose_engine,
+    check_teacher,
+    convert_teacher,
     fingerprint,
-    kind_of,
     open_teacher,
-    ready_teacher,
 )
 from polystill.targets.translations_file import TranslationsFile
 
@@ -124,13 +125,14 @@ def _languages(text: Text, recipe: Recipe | None) -> tuple[str, str]:
 @contextmanager
 def _opened(out: Path) -> Iterator[Path]:
     """The folder is this process' alone; yields a place in it for what is not kept."""
-    import shutil
-
+    existed = out.exists()
     with open_folder(out):
         try:
             yield out / SCRATCH
         finally:
             shutil.rmtree(out / SCRATCH, ignore_errors=True)
+            if not existed and not (out / MANIFEST).exists():  # nothing came of it
+                shutil.rmtree(out, ignore_errors=True)
 
 
 @contextmanager
@@ -185,23 +187,22 @@ class _ModelJob:
         where: Where,
         say: Callable[[str], None],
     ) -> None:
-        self._folders, self._options, self._where, self._say = folders, options, where, say
-        self._engine = choose_engine(folders, [kind_of(folder) for folder in folders], where.engine)
         own = (None, None) if recipe is None else (recipe.data.source_language, recipe.data.target_language)
-        self._languages = (text.languages[0] or own[0], text.languages[1] or own[1])
-        self._threads = where.threads or max(1, available_cores() // where.workers)
-        self.pool = self._make_pool()
-
-    def _make_pool(self) -> Pool:
-        if self._where.ray:
-            return RayPool(self._where.workers, self._say, self._threads)
-        return ThisProcess() if self._where.workers == 1 else LocalPool(self._where.workers, self._say)
+        self._teacher = check_teacher(
+            folders,
+            engine=where.engine,
+            precision=where.precision,
+            threads=where.threads or max(1, available_cores() // where.workers),
+            languages=(text.languages[0] or own[0], text.languages[1] or own[1]),
+            options=options,
+        )
+        self.pool = _make_pool(where, self._teacher.threads, say)
 
     def plan(self) -> dict[str, Any]:
-        o = self._options
+        o = self._teacher.options
         return {
-            "engine": self._engine,
-            "precision": self._where.precision,
+            "engine": self._teacher.engine,
+            "precision": self._teacher.precision,
             "beam": o.beam_size,
             "n_best": o.n_best,
             "length_penalty": o.length_penalty,
@@ -209,13 +210,10 @@ class _ModelJob:
         }
 
     def ready(self, scratch: Path) -> Callable[[], Translate]:
-        teacher = ready_teacher(
-            self._folders,
-            scratch.resolve(),
-            engine=self._engine,
-            precision=self._where.precision,
-            threads=self._threads,
-            languages=self._languages,
-            options=self._options,
-        )
-        return partial(open_teacher, teacher)
+        return partial(open_teacher, convert_teacher(self._teacher, scratch.resolve()))
+
+
+def _make_pool(where: Where, threads: int, say: Callable[[str], None]) -> Pool:
+    if where.ray:
+        return RayPool(where.workers, say, threads)
+    return ThisProcess() if where.workers == 1 else LocalPool(where.workers, say)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -130,9 +130,8 @@ def fingerprint(teacher: Path) -> str:
 # --- getting ready ------------------------------------------------------------------------------------------------
 
 
-def ready_teacher(
+def check_teacher(
     folders: Sequence[Path],
-    scratch: Path,
     *,
     engine: Engine | None,
     precision: str,
@@ -140,24 +139,36 @@ def ready_teacher(
     languages: Languages,
     options: DecodingOptions,
 ) -> Teacher:
-    """Check the models, and convert them into `scratch` where the engine needs that; workers open the result.
+    """Find what cannot work before anything is written; `convert_teacher` makes the result ready.
 
     Raises:
-        UserError: a folder is no model, models and engine do not go together, vocabularies differ, or a conversion
-            does not translate like its model.
+        UserError: a folder is no model, models, engine and precision do not go together, a language is not known, or
+            vocabularies differ.
     """
+    from polystill.targets.ensemble import check_one_vocabulary
+
     kinds = tuple(kind_of(folder) for folder in folders)
     engine = choose_engine(folders, kinds, engine)
-    ready = list(folders)
     if engine == "ctranslate2":
         check_precision(precision)
-        if kinds[0] != "ctranslate2":
-            ready = [_convert(folders[0], kinds[0], scratch / "model", precision, languages)]
-            precision = "default"
-    teacher = Teacher(tuple(ready), tuple(folders), kinds, engine, precision, threads, languages, options)
-    if len(folders) > 1:
-        _check_ensemble(teacher)
+    else:
+        _dtype(precision)
+    teacher = Teacher(tuple(folders), tuple(folders), kinds, engine, precision, threads, languages, options)
+    vocabularies = [_tokenizer(teacher, i).pieces for i in range(len(folders))]
+    check_one_vocabulary([str(folder) for folder in folders], vocabularies)
     return teacher
+
+
+def convert_teacher(teacher: Teacher, scratch: Path) -> Teacher:
+    """The teacher that workers open, converted into `scratch` where its engine needs that.
+
+    Raises:
+        UserError: the conversion does not translate like its model.
+    """
+    if teacher.engine == "torch" or teacher.kinds[0] == "ctranslate2":
+        return teacher
+    out = _convert(teacher.folders[0], teacher.kinds[0], scratch / "model", teacher.precision, teacher.languages)
+    return replace(teacher, folders=(out,), precision="default")
 
 
 def _convert(folder: Path, kind: Kind, out: Path, precision: str, languages: Languages) -> Path:
@@ -172,13 +183,6 @@ def _convert(folder: Path, kind: Kind, out: Path, precision: str, languages: Lan
 
     convert(folder, HuggingFaceTokenizer(folder, languages), out, precision)
     return out
-
-
-def _check_ensemble(teacher: Teacher) -> None:
-    from polystill.targets.ensemble import check_one_vocabulary
-
-    names = [str(folder) for folder in teacher.folders]
-    check_one_vocabulary(names, [_tokenizer(teacher, i).pieces for i in range(len(names))])
 
 
 # --- in a worker --------------------------------------------------------------------------------------------------
