@@ -11,7 +11,7 @@ import math
 import resource
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,17 @@ import torch
 from polystill.config import Objective, Stage
 from polystill.errors import UserError
 from polystill.students import Student
+from polystill.training.best import BestWeights
 from polystill.training.cost import Clock, update_flops
 from polystill.training.curves import Curves
 from polystill.training.draw import networks_of, random_seed, settings_of, stage_seed
-from polystill.training.feed import BatchFeed, MicroBatch, Position, UpdateBatch
+from polystill.training.feed import BatchFeed, MicroBatch, UpdateBatch
 from polystill.training.optimizer import learning_rate, make_optimizer
 from polystill.training.progress import Progress
 from polystill.training.pruning import Pruner
-from polystill.training.selection import with_bleu
 from polystill.training.session import Session
+from polystill.training.state import StageState
 from polystill.training.step import TrainingStep
-from polystill.training.validation import Validation, validate
 
 LOG_EVERY = 10
 """Updates between two points of the training curves."""
@@ -39,27 +39,6 @@ LOG_EVERY = 10
 def stage_key(stage: Stage) -> str:
     """The stage's name in the run's state."""
     return f"training.{stage.name}"
-
-
-@dataclass
-class StageState:
-    """All that a stage's continuation depends on, beside weights and optimizer."""
-
-    update: int = 0
-    position: Position = field(default_factory=Position)
-    best_score: float = math.inf
-    best_update: int = 0
-    validations_since_best: int = 0
-    skipped: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    target_tokens: int = 0
-    flops: int = 0
-
-    @classmethod
-    def restore(cls, values: dict[str, Any]) -> StageState:
-        return cls(**{**values, "position": Position(**values["position"])})
 
 
 class StageTrainer:
@@ -82,6 +61,7 @@ class StageTrainer:
         silent = not session.is_main
         self.progress = Progress(stage.name, stage.updates, self.state.update, silent)
         self.curves = Curves(session.run.logs / stage.name, self.state.update + 1, silent)
+        self.best = BestWeights(session, stage, self.state, self.checkpoints, self.pruner, self.curves)
         self.clock = Clock()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
@@ -89,7 +69,7 @@ class StageTrainer:
     def train(self) -> None:
         """Train to the stage's end, from wherever the last checkpoint left it, and keep the best weights."""
         try:
-            if not self._stopped_early():
+            if not self.best.stopped_early():
                 self._train_updates()
             self._finish()
         finally:
@@ -108,8 +88,10 @@ class StageTrainer:
             self.progress.update(state.update, loss, batch.target_tokens)
             done = state.update == stage.updates
             if done or state.update % self.training.validate_every == 0:
-                self._validate()
-                if self._stopped_early():
+                result, is_best = self.best.validate()
+                mark = " (best)" if is_best else ""
+                self.progress.say(f"{stage.name} {state.update}: validation {result}{mark}")
+                if self.best.stopped_early():
                     self.progress.say(
                         f"{stage.name}: no better for {self.training.early_stopping} validations, stopped"
                     )
@@ -193,47 +175,10 @@ class StageTrainer:
             ranks=t.ranks,
         )
 
-    # --- validation and the best ------------------------------------------------------------------------------------
-
-    def _validate(self) -> None:
-        state, t = self.state, self.session
-        result = self._score()
-        state.history.append({"update": state.update, **result.record()})
-        weights = t.model.state_dict()
-        sparse_enough = self.pruner.at_target(state.update)
-        if t.is_main and self.training.average_last > 1 and sparse_enough:
-            self.checkpoints.save_weights(state.update, weights, self.training.average_last)
-        if result.score < state.best_score and sparse_enough:
-            state.best_score, state.best_update, state.validations_since_best = result.score, state.update, 0
-            if t.is_main:
-                self.checkpoints.save_best(weights)
-        elif sparse_enough:
-            state.validations_since_best += 1
-        self.curves.add(state.update, {f"validation/{name}": value for name, value in result.nll.items()})
-        self.curves.add(state.update, {f"validation_bleu/{name}": value for name, value in (result.bleu or {}).items()})
-        self.progress.say(f"{self.stage.name} {state.update}: validation {_summary(result)}{self._mark_best()}")
-
-    def _score(self) -> Validation:
-        t = self.session
-        result = validate(
-            t.model,
-            t.validation_set,
-            t.space,
-            self.objective.label_smoothing,
-            rank=t.rank,
-            ranks=t.ranks,
-            sum_over_ranks=t.sum_over_ranks,
-        )
-        return with_bleu(result, t) if self.stage.select_by == "bleu" else result
-
-    def _mark_best(self) -> str:
-        return " (best)" if self.state.best_update == self.state.update else ""
-
-    def _stopped_early(self) -> bool:
-        return 0 < self.training.early_stopping <= self.state.validations_since_best
+    # --- the end ----------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        """Keep the best weights, or the average of the last validation points where that is better."""
+        """Leave the model with the stage's best weights, and put on record what came of it."""
         t, state = self.session, self.state
         t.accelerator.wait_for_everyone()  # the first rank writes what all read
         if not state.best_update:
@@ -242,15 +187,8 @@ class StageTrainer:
                 f"({state.skipped} of {state.update} updates were skipped); "
                 "start in a new folder with a lower training.learning_rate or a training.clip_norm"
             )
-        final, chosen = self.checkpoints.load_best(), f"update {state.best_update}"
-        average = self.checkpoints.average_weights() if self.training.average_last > 1 else None
-        if average is not None:
-            t.model.load_state_dict(average)
-            if self._score().score < state.best_score:
-                final, chosen = average, f"average of the last {self.training.average_last}"
-        t.model.load_state_dict(final)
-        result = self._score()
-        self.progress.say(f"{self.stage.name}: keeps {chosen}, validation {_summary(result)}")
+        final, chosen, result = self.best.choose()
+        self.progress.say(f"{self.stage.name}: keeps {chosen}, validation {result}")
         cost = self._cost()
         if t.is_main:
             self.checkpoints.save_final(final)
@@ -326,18 +264,6 @@ class StageTrainer:
         flops = update_flops(self.session.model.config, self.step_module.plan(networks), *sizes)
         flops += self.teacher.flops(*sizes) if self.teacher else 0
         self.state.flops += self.session.ranks * flops
-
-
-def _summary(result: Validation) -> str:
-    """Such as "nll e2d2 2.31 … e6d6 2.10, summed CE 42.1", and with it "BLEU e2d2 30.1 … e6d6 33.0, mean 31.9"."""
-    names = list(result.nll)
-    ends = dict.fromkeys([names[0], names[-1]])
-    nll = " … ".join(f"{name} {result.nll[name]:.3f}" for name in ends)
-    text = f"nll {nll}, summed CE {sum(result.cross_entropy.values()):.3f}"
-    if result.bleu is None:
-        return text
-    bleu = " … ".join(f"{name} {result.bleu[name]:.2f}" for name in ends)
-    return f"{text}, greedy BLEU {bleu}, mean {-result.score / len(names):.2f}"
 
 
 def _some(rows: np.ndarray) -> str:

@@ -40,6 +40,17 @@ class Validation:
         """Its values for JSON; what was not measured is absent."""
         return {name: values for name, values in vars(self).items() if values is not None}
 
+    def __str__(self) -> str:
+        """Such as "nll e2d2 2.31 … e6d6 2.10, summed CE 42.1", and "greedy BLEU e2d2 30.1 … e6d6 33.0, mean 31.9"."""
+        names = list(self.nll)
+        ends = dict.fromkeys([names[0], names[-1]])
+        nll = " … ".join(f"{name} {self.nll[name]:.3f}" for name in ends)
+        text = f"nll {nll}, summed CE {sum(self.cross_entropy.values()):.3f}"
+        if self.bleu is None:
+            return text
+        bleu = " … ".join(f"{name} {self.bleu[name]:.2f}" for name in ends)
+        return f"{text}, greedy BLEU {bleu}, mean {-self.score / len(names):.2f}"
+
 
 @torch.no_grad()
 def validate(

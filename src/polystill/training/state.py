@@ -1,0 +1,30 @@
+"""Where a stage of training stands: what its continuation depends on, beside weights and optimizer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from polystill.training.feed import Position
+
+
+@dataclass
+class StageState:
+    """Counted so far; the last update that is done, and the batch that follows."""
+
+    update: int = 0
+    position: Position = field(default_factory=Position)
+    best_score: float = math.inf
+    best_update: int = 0
+    validations_since_best: int = 0
+    skipped: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    target_tokens: int = 0
+    flops: int = 0
+
+    @classmethod
+    def restore(cls, values: dict[str, Any]) -> StageState:
+        return cls(**{**values, "position": Position(**values["position"])})
