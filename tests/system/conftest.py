@@ -124,14 +124,26 @@ def tiny_recipe(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The tiny recipe, trained and evaluated once for all workers. Tests do not change it."""
+    return _finished("finished-run", TINY_RECIPE, tmp_path_factory, worker_id)
+
+
+@pytest.fixture(scope="session")
+def finished_lstm_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The same with LSTMs."""
+    shape = "{architecture: lstm, encoder_layers: 2, decoder_layers: 2, d_model: 16, max_positions: 64}"
+    lines = [f"model: {shape}" if line.startswith("model:") else line for line in TINY_RECIPE.splitlines()]
+    return _finished("finished-lstm-run", "\n".join(lines), tmp_path_factory, worker_id)
+
+
+def _finished(name: str, text: str, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     shared = tmp_path_factory.getbasetemp()
     if worker_id != "master":
         shared = shared.parent
-    folder = shared / "finished-run"
-    with FileLock(shared / "finished-run.lock"):
+    folder = shared / name
+    with FileLock(shared / f"{name}.lock"):
         if not folder.exists():
-            recipe = shared / "tiny.yaml"
-            recipe.write_text(TINY_RECIPE)
+            recipe = shared / f"{name}.yaml"
+            recipe.write_text(text)
             run_command("run", recipe, "--out", folder.with_suffix(".new")).ok()
             folder.with_suffix(".new").rename(folder)
     return folder

@@ -108,6 +108,7 @@ def tiny_lstm(vocabulary: int, seed: int) -> Lstm:
     for parameter in model.parameters():
         parameter.mul_(2)
     model.embedding[: model.pad_id].mul_(1.5)
+    model.output_bias[EOS] = 1.0
     return model
 
 

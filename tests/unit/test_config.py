@@ -94,6 +94,12 @@ def test_several_mistakes_are_reported_together() -> None:
     [
         ({"model": {"d_model": 100, "heads": 3}}, "d_model 100 must be even and divisible by heads 3"),
         ({"model": {"architecture": "lstn"}}, "model.architecture"),
+        ({"model": {"architecture": "lstm", "heads": 8}}, "heads: an lstm has none"),
+        ({"model": {"architecture": "lstm", "preset": "tiny"}}, "preset"),
+        (
+            {"model": {"architecture": "lstm"}, "evaluation": {"engine": "ctranslate2"}},
+            "evaluation.engine: CTranslate2 has no LSTM",
+        ),
         ({"stages": []}, "stages"),
         ({"stages": [{"name": "a", "updates": 1}, {"name": "a", "updates": 1}]}, "a name of its own"),
         ({"stages": [{"name": "a", "updates": 0}]}, "stages.0.updates"),
@@ -119,6 +125,22 @@ def test_wrong_values_name_their_field(values: dict[str, Any], words: str) -> No
     assert message.startswith("my.yaml: ")
     assert words in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("evaluation", [{}, {"evaluation": {"beams": [1]}}, {"evaluation": {"engine": "torch"}}])
+def test_an_lstms_engine_is_torch(evaluation: dict[str, Any]) -> None:
+    lstm = {**MINIMAL, "model": {"architecture": "lstm", "d_model": 7, "dropout": 0.2}, **evaluation}
+    recipe = parse_recipe(lstm, "my.yaml")
+    assert recipe.evaluation.engine == "torch"
+    assert recipe.model.sizes() == {
+        "encoder_layers": 6,
+        "decoder_layers": 6,
+        "d_model": 7,
+        "dropout": 0.2,
+        "max_positions": 512,
+    }
+    assert parse_recipe(recipe.model_dump(mode="json"), "resolved.yaml") == recipe
+    assert parse_recipe(MINIMAL, "my.yaml").evaluation.engine == "ctranslate2"
 
 
 @pytest.mark.parametrize(

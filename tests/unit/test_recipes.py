@@ -15,7 +15,7 @@ RECIPES = sorted(FOLDER.rglob("*.y*ml"))
 
 
 def test_the_promised_recipes_are_there() -> None:
-    assert {"quickstart.yaml", "multi30k.yaml"} <= {path.name for path in RECIPES}
+    assert {"quickstart.yaml", "multi30k.yaml", "multi30k-lstm.yaml"} <= {path.name for path in RECIPES}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
@@ -23,7 +23,7 @@ def test_recipe_loads(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
     space = check_recipe(recipe)
-    assert len(space.candidates) >= 6
+    assert len(space.candidates) >= (6 if recipe.method == "aio_kd" else 1)
     assert recipe.data.test
 
 
@@ -40,6 +40,14 @@ def test_students_to_evaluate_are_those_that_are_trained() -> None:
     settings = ["evaluation.students=[e1d1]", "objective.kind=nll"]
     with pytest.raises(UserError, match="e1d1 is not in this family; it has: e3d3"):
         check_recipe(load_recipe(FOLDER / "quickstart.yaml", settings))
+
+
+def test_multi30k_lstm_is_a_teacher_or_a_family_for_the_torch_engine() -> None:
+    recipe = load_recipe(FOLDER / "multi30k-lstm.yaml")
+    assert recipe.evaluation.engine == "torch"
+    assert list(map(str, check_recipe(recipe).candidates)) == ["e2d2"]
+    family = load_recipe(FOLDER / "multi30k-lstm.yaml", ["objective.kind=aio_kd"])
+    assert list(map(str, check_recipe(family).candidates)) == ["e1d1", "e2d1", "e2d2"]
 
 
 def test_multi30k_is_the_published_space() -> None:
