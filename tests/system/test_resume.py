@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from polystill.targets.store import Candidate, Entry
+
 # Trains, and kills itself at a chosen call of os.fsync (every checkpoint write makes some) or after a chosen update.
 _TRAIN = """
 import os, signal, sys
@@ -64,9 +66,14 @@ def train(tmp_path: Path) -> Callable[..., int]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_weights_are_those_of_an_undisturbed_run(
-    counting_recipe: dict[str, Any], train: Callable[..., int], tmp_path: Path, precision: str
+    counting_recipe: dict[str, Any], train: Callable[..., int], make_targets: Any, tmp_path: Path, precision: str
 ) -> None:
     counting_recipe["training"]["precision"] = precision
+    if precision == "bf16":  # the one with gold targets alone, the other with a mixture
+        lines = [Entry([i], f"one {i % 10}", [], [Candidate(f"{i % 7} eins")]) for i in range(300)]
+        make_targets(tmp_path / "news", lines, kind="text", size=300)
+        counting_recipe["data"]["targets"] = {"news": str(tmp_path / "news")}
+        counting_recipe["targets"] = {"gold": 0.3, "news": 1.5}
     counting_recipe["training"]["average_last"] = 2
     assert train("whole", counting_recipe) == 0
     killed = 0
