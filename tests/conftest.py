@@ -9,27 +9,42 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from polystill.models.transformer import Transformer
+    from polystill.models.elastic import ElasticModel
     from polystill.runs import Run
+    from polystill.targets.store import TargetSet
     from polystill.training.feed import MicroBatch
 
 
+def model_shape(architecture: str, **shape: Any) -> dict[str, Any]:
+    """Those keys that an architecture has, out of a Transformer's."""
+    from polystill.config import TRANSFORMER_ONLY
+
+    return {key: value for key, value in shape.items() if architecture == "transformer" or key not in TRANSFORMER_ONLY}
+
+
 @pytest.fixture
-def make_model() -> Callable[..., Transformer]:
-    """Random tiny Transformers; every weight is far from its initial symmetry, `<pad>` is zero."""
+def architecture() -> str:
+    """What `make_model` makes where a test does not say; tests of both parametrize it."""
+    return "transformer"
+
+
+@pytest.fixture
+def make_model(architecture: str) -> Callable[..., ElasticModel]:
+    """Random tiny models; every weight is far from its initial symmetry, `<pad>` is zero."""
     import torch
 
-    from polystill.models.transformer import Transformer, TransformerConfig
+    from polystill.models.architectures import ARCHITECTURES
 
-    def make(layers: int = 3, vocabulary_size: int = 40, **changes: Any) -> Transformer:
+    def make(layers: int = 3, vocabulary_size: int = 40, **changes: Any) -> ElasticModel:
         torch.manual_seed(changes.pop("seed", 1))
         shape = {"d_model": 16, "ffn_dim": 32, "heads": 4, "dropout": 0.0, "max_positions": 64, **changes}
-        model = Transformer(
-            TransformerConfig(
+        model_class, config_class = ARCHITECTURES[architecture].model, ARCHITECTURES[architecture].config
+        model = model_class(
+            config_class(
                 vocabulary_size=vocabulary_size,
                 pad_id=vocabulary_size - 1,
                 eos_id=0,
-                **{"encoder_layers": layers, "decoder_layers": layers, **shape},
+                **{"encoder_layers": layers, "decoder_layers": layers, **model_shape(architecture, **shape)},
             )
         ).eval()
         with torch.no_grad():
@@ -61,9 +76,7 @@ def make_batch() -> Callable[..., MicroBatch]:
                 rows[i, length - 1] = 0
             return rows
 
-        source, target = side(), side()
-        target_in = torch.cat([torch.full((sentences, 1), pad), target[:, :-1]], 1)
-        return MicroBatch(source, target_in, target)
+        return MicroBatch.of(side(), side(), pad)
 
     return make
 
@@ -149,27 +162,44 @@ def prepared_run(tmp_path: Path) -> Callable[..., Run]:
     return start
 
 
+@pytest.fixture
+def counting_lstm_recipe(counting_recipe: dict[str, Any]) -> dict[str, Any]:
+    """The same for LSTMs."""
+    model = {"architecture": "lstm", **model_shape("lstm", **counting_recipe["model"])}
+    return {**counting_recipe, "model": model}
+
+
 @pytest.fixture(scope="session")
 def counting_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Hugging Face Marian folder of a small network that speaks the toy language, if not without mistakes."""
+    return _train_on_counting("transformer", tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="session")
+def counting_lstm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for an LSTM."""
+    return _train_on_counting("lstm", tmp_path_factory.mktemp("lstm"))
+
+
+def _train_on_counting(architecture: str, folder: Path) -> Path:
     import numpy as np
     import torch
 
     from polystill.config import TokenizerSettings
     from polystill.data.batching import collate
     from polystill.data.tokenizer import train_tokenizer
+    from polystill.models.architectures import ARCHITECTURES
     from polystill.models.folder import extract_student, save_family
-    from polystill.models.transformer import Transformer, TransformerConfig
     from polystill.students import StudentSpace
 
-    folder = tmp_path_factory.mktemp("student")
     pairs = counting_pairs(2000, seed=4)
     lines = [line for pair in pairs for line in pair]
     tokenizer = train_tokenizer(lines, TokenizerSettings(vocabulary_size=45), "en", "de")
     torch.manual_seed(1)
     shape = {"d_model": 32, "ffn_dim": 64, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "max_positions": 48}
-    config = TransformerConfig(45, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **shape)
-    model = Transformer(config)
+    shape = model_shape(architecture, **shape)
+    config = ARCHITECTURES[architecture].config(45, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **shape)
+    model = ARCHITECTURES[architecture].model(config)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, betas=(0.9, 0.98))
     sources = [np.array(ids) for ids in tokenizer.encode_source([source for source, _ in pairs])]
     targets = [np.array(ids) for ids in tokenizer.encode_target([target for _, target in pairs])]
@@ -188,3 +218,28 @@ def counting_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_family(folder / "family", model, tokenizer, space, {})
     extract_student(folder / "family", space.teacher, folder / "e2d2")
     return folder / "e2d2"
+
+
+@pytest.fixture
+def make_targets() -> Callable[..., TargetSet]:
+    """A finished folder of targets with these entries, in shards of two sources unless `size` says otherwise."""
+    from polystill.data.training_text import lines_sha256
+    from polystill.targets import store
+
+    def make(folder: Path, entries: list[store.Entry], kind: str = "corpus", size: int = 2) -> TargetSet:
+        sentences = sum(len(entry.ids) for entry in entries)
+        lines = {i: entry.source for entry in entries for i in entry.ids}
+        about = {"kind": kind, "sha256": lines_sha256(lines[i] for i in sorted(lines)), "sentences": sentences}
+        n_best = max(len(entry.hypotheses) for entry in entries)
+        plan = {"source": about, "n_best": n_best, "languages": ["en", "de"], "shard_size": size}
+        (folder / store.SHARDS).mkdir(parents=True)
+        shards: list[dict[str, Any]] = []
+        for start in range(0, len(entries), size):
+            store.write_shard(folder, len(shards), store.plan_sha256(plan), entries[start : start + size], {})
+            note = store.read_note(store.shard_path(folder, len(shards)))
+            shards.append({key: note[key] for key in ("sources", "sentences", "source_sha256")})
+        manifest = {"format": 1, "finished": True, "plan": plan, "teachers": ["someone"]}
+        store.write_manifest(folder, {**manifest, "sentences": sentences, "shards": shards})
+        return store.TargetSet.open(folder)
+
+    return make

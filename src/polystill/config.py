@@ -113,6 +113,12 @@ class TokenizerSettings(_Strict):
     """Lines (both sides together) that SentencePiece is trained on at most."""
 
 
+GOLD = "gold"
+TargetsName = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+Weights = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+"""How often the pairs of each kind of targets are drawn in an epoch: 2 takes each twice, 0.5 half of them."""
+
+
 class Data(_Strict):
     folder: str = "."
     """Relative paths of the sources below start here."""
@@ -121,10 +127,19 @@ class Data(_Strict):
     train: list[Source] = Field(min_length=1)
     validation: Source
     test: dict[str, Source] = Field(default_factory=dict)
+    targets: dict[TargetsName, str] = Field(default_factory=dict)
+    """Targets beside the corpus' own, which are called gold: folders that `polystill generate` or `select` wrote."""
     cleaning: Cleaning = Cleaning()
     tokenizer: TokenizerSettings = TokenizerSettings()
     max_tokens: int = Field(256, ge=8)
     """Training pairs with more tokens on either side (end mark included) are dropped and counted."""
+
+    @field_validator("targets")
+    @classmethod
+    def _check_targets(cls, folders: dict[str, str]) -> dict[str, str]:
+        if GOLD in folders:
+            raise ValueError(f"{GOLD!r} is the name of the corpus' own targets; call these otherwise")
+        return folders
 
 
 # --- model --------------------------------------------------------------------------------------------------------
@@ -133,7 +148,7 @@ class Data(_Strict):
 class Model(_Strict):
     """The teacher's shape. `preset` fills in sizes; single values beside it win.
 
-    With `start` (a Marian or OPUS-MT folder, a polystill family or student) shape, vocabulary and weights come from there.
+    With `start` (a Marian or OPUS-MT folder, a polystill family or student) shape, vocabulary and weights are its own.
     """
 
     architecture: Literal["transformer", "lstm"] = "transformer"
@@ -217,10 +232,17 @@ class Students(_Strict):
 # --- training -----------------------------------------------------------------------------------------------------
 
 
-class Objective(_Strict):
-    """What is minimised: `nll` trains the teacher alone, `aio_kd` teacher and sampled students (Miao et al. 2023)."""
+ObjectiveKind = Literal["nll", "word_kd", "aio_kd"]
 
-    kind: Literal["nll", "aio_kd"] = "aio_kd"
+
+class Objective(_Strict):
+    """What is minimised.
+
+    `nll` trains one network alone, `word_kd` one network against a frozen teacher (Kim & Rush 2016), `aio_kd` a teacher
+    together with sampled students of its own (Miao et al. 2023).
+    """
+
+    kind: ObjectiveKind = "aio_kd"
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     ce_weight: float = Field(1.0, ge=0)
     kd_weight: float = Field(5.5, ge=0)
@@ -232,6 +254,15 @@ class Objective(_Strict):
     students_per_step: int = Field(2, ge=0)
     sample_every: int = Field(1, ge=1)
     """Updates for which one draw of students is kept."""
+    teacher: str | None = None
+    """word_kd: a model's folder, a run (its teacher is meant), or RUN/student, of any architecture."""
+    alpha: float = Field(0.5, ge=0, le=1)
+    """word_kd: the share of the teacher's part; the NLL has the rest."""
+    temperature: float = Field(1.0, gt=0)
+    """word_kd: of the softmaxes that are compared."""
+
+
+Schedule = Literal["inverse_sqrt", "cosine", "constant"]
 
 
 class Pruning(_Strict):
@@ -269,14 +300,27 @@ class Stage(_Strict):
     objective: dict[str, Any] = Field(default_factory=dict)
     """Keys of `objective` that differ in this stage."""
     pruning: Pruning | None = None
+    targets: Weights | None = None
+    """Instead of the recipe's `targets`."""
     learning_rate: float | None = Field(None, gt=0)
     warmup: int | None = Field(None, ge=0)
+    schedule: Schedule | None = None
+    select_by: Literal["ce", "bleu"] = "ce"
+    """The best checkpoint: of the lowest label-smoothed cross-entropy, or of the highest BLEU of greedy translations,
+    on the validation set and summed over all networks of the space."""
 
     @field_validator("objective")
     @classmethod
     def _check_objective(cls, values: dict[str, Any]) -> dict[str, Any]:
         """The same keys with checked values; errors name their place below this stage."""
         return Objective.model_validate(values).model_dump(include=set(values))
+
+    def with_absolute_paths(self) -> Stage:
+        """The same stage, for any current folder."""
+        if not self.objective.get("teacher"):
+            return self
+        teacher = str(Path(self.objective["teacher"]).resolve())
+        return self.model_copy(update={"objective": {**self.objective, "teacher": teacher}})
 
     @model_validator(mode="after")
     def _check_pruning(self) -> Stage:
@@ -294,7 +338,7 @@ class Training(_Strict):
     accumulate: int = Field(1, ge=1)
     """Micro-batches that one update is split into; each decides by itself where gradients are detached."""
     learning_rate: float = Field(5e-4, gt=0)
-    schedule: Literal["inverse_sqrt", "cosine", "constant"] = "inverse_sqrt"
+    schedule: Schedule = "inverse_sqrt"
     warmup: int = Field(4000, ge=0)
     betas: tuple[Beta, Beta] = (0.9, 0.98)
     weight_decay: float = Field(1e-4, ge=0)
@@ -334,6 +378,8 @@ class Recipe(_Strict):
     model: Model = Model()
     students: Students = Students()
     objective: Objective = Objective()
+    targets: Weights = Field(default_factory=lambda: {GOLD: 1.0})
+    """What the networks learn to say: `gold`, names of `data.targets`, or a mixture of them with weights."""
     training: Training = Training()
     stages: list[Stage] = Field(min_length=1)
     evaluation: Evaluation = Evaluation()
@@ -360,7 +406,36 @@ class Recipe(_Strict):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: every stage needs a name of its own, got {names}")
+        for stage in self.stages:
+            objective = self.stage_objective(stage)
+            if objective.kind == "word_kd" and not objective.teacher:
+                raise ValueError(f"objective.teacher: missing; word_kd (stage {stage.name}) learns from one")
         return self
+
+    @model_validator(mode="after")
+    def _check_target_names(self) -> Recipe:
+        known = [GOLD, *self.data.targets]
+        places = [("targets", self.targets), *((f"stages.{i}.targets", s.targets) for i, s in enumerate(self.stages))]
+        for place, weights in places:
+            for name in weights or {}:
+                if name not in known:
+                    hint = nearest(name, known)
+                    raise ValueError(f"{place}: {name!r} is not in data.targets{hint}; there are: {' '.join(known)}")
+        return self
+
+    def stage_targets(self, stage: Stage) -> dict[str, float]:
+        """The targets of one stage and their weights, gold first: in an order that the recipe's does not change."""
+        weights = self.targets if stage.targets is None else stage.targets
+        return dict(sorted(weights.items(), key=lambda item: (item[0] != GOLD, item[0])))
+
+    def stage_schedule(self, stage: Stage) -> Schedule:
+        return stage.schedule or self.training.schedule
+
+    @property
+    def targets_label(self) -> str:
+        """What the run as a whole was trained on, such as "gold", "gold+0.5xbeam" or "beam,interpolated" (stages)."""
+        labels = [_targets_label(self.stage_targets(stage)) for stage in self.stages]
+        return ",".join(dict.fromkeys(labels))
 
     def stage_objective(self, stage: Stage) -> Objective:
         """The objective of one stage: the recipe's, with the stage's own keys on top."""
@@ -377,32 +452,49 @@ class Recipe(_Strict):
         return any(stage.pruning for stage in self.stages)
 
     @property
-    def method(self) -> Literal["nll", "aio_kd"]:
+    def method(self) -> ObjectiveKind:
         """What the run as a whole is: `aio_kd` if any of its stages is, for a family comes of it then."""
         kinds = {self.stage_objective(stage).kind for stage in self.stages}
-        return "aio_kd" if "aio_kd" in kinds else "nll"
+        by_weight: tuple[ObjectiveKind, ...] = ("aio_kd", "word_kd", "nll")
+        return next(kind for kind in by_weight if kind in kinds)
+
+    @property
+    def word_kd_teachers(self) -> list[str]:
+        """The frozen teachers of all stages, as the recipe names them."""
+        objectives = [self.stage_objective(stage) for stage in self.stages]
+        return list(dict.fromkeys(o.teacher for o in objectives if o.kind == "word_kd" and o.teacher))
 
     def student_space(self, teacher: Student) -> StudentSpace:
-        """The networks that this recipe trains: the teacher alone under `nll`, its family under `aio_kd`.
+        """The networks that this recipe trains: one alone under `nll` and `word_kd`, a family under `aio_kd`.
 
         Raises:
             UserError: the space does not fit the teacher.
         """
-        if self.method == "nll":
+        if self.method != "aio_kd":
             return StudentSpace.from_list(teacher, [])
         return self.students.space(teacher)
 
     def with_absolute_paths(self) -> Recipe:
-        """The same recipe, for any current folder: relative `data.folder` and `model.start` start at today's."""
+        """The same recipe, for any current folder.
+
+        Relative paths of `data.folder`, `data.targets`, `model.start` and `objective.teacher` start at today's.
+        """
         data = self.data.model_copy(update={"folder": str(Path(self.data.folder).resolve())})
         start = self.model.start and str(Path(self.model.start).resolve())
-        return self.model_copy(update={"data": data, "model": self.model.model_copy(update={"start": start})})
+        targets = {name: str(Path(folder).resolve()) for name, folder in self.data.targets.items()}
+        data = data.model_copy(update={"targets": targets})
+        model = self.model.model_copy(update={"start": start})
+        teacher = self.objective.teacher and str(Path(self.objective.teacher).resolve())
+        objective = self.objective.model_copy(update={"teacher": teacher})
+        stages = [stage.with_absolute_paths() for stage in self.stages]
+        return self.model_copy(update={"data": data, "model": model, "objective": objective, "stages": stages})
 
     def refuse_ignored_keys(self) -> None:
         """Refuse values that other values make void; those that equal their defaults count as not given.
 
         Raises:
-            UserError: a shape or tokenizer settings beside `model.start`, or ranges beside `students.only`.
+            UserError: a shape or tokenizer settings beside `model.start`, ranges beside `students.only`, or a teacher
+                that no stage learns from.
         """
         if self.model.start is not None:
             used = {"architecture", "start", "dropout", "attention_dropout", "activation_dropout"}
@@ -413,6 +505,14 @@ class Recipe(_Strict):
         if self.students.only is not None and (ignored := [key for key in _changed(self.students) if key != "only"]):
             names = ", ".join(f"students.{key}" for key in ignored)
             raise UserError(f"{names}: students.only lists the students already; give one or the other")
+        if self.objective.teacher and not self.word_kd_teachers:
+            raise UserError("objective.teacher: no stage learns from it; set objective.kind to word_kd, or leave out")
+
+
+def _targets_label(weights: dict[str, float]) -> str:
+    if len(weights) == 1:
+        return next(iter(weights))
+    return "+".join(name if weight == 1 else f"{weight:g}x{name}" for name, weight in weights.items())
 
 
 def _changed(section: Model | TokenizerSettings | Students | Pruning) -> list[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from polystill.config import Recipe
     from polystill.data.tokenizer import Tokenizer
     from polystill.students import Student, StudentSpace
+    from polystill.targets.store import TargetSet
 
 _log = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -168,19 +169,23 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
     What lies in the run's `folder` counts: where the family is finished, the start model is not needed any more.
 
     Raises:
-        UserError: the start model cannot be loaded or its vocabulary does not fit, a student lies outside the
-            space, sentences may be longer than the model's positions, the engine does not know the precision, or
-            values of a new run would be ignored.
+        UserError: the start model cannot be loaded or its vocabulary does not fit, generated targets are missing
+            or unfinished, a student lies outside the space, sentences may be longer than the model's positions, the
+            engine does not know the precision, or values of a new run would be ignored.
     """
     run = Run.open(folder) if folder is not None and (folder / "recipe.yaml").is_file() else None
     if run is None:
         recipe.refuse_ignored_keys()
+    if run is None or not run.finished("data"):
+        _open_targets(recipe)
     teacher, positions = _teacher(recipe, run)
     if recipe.data.max_tokens > positions:
         raise UserError(
             f"data.max_tokens {recipe.data.max_tokens} is more than the model has positions ({positions}); "
             f"set data.max_tokens to at most {positions}"
         )
+    if not (run and run.finished("family")):
+        _check_word_kd_teachers(recipe)
     space = recipe.student_space(teacher)
     for name in recipe.evaluation.students or []:
         space.get(name)
@@ -207,6 +212,29 @@ def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, int]:
     return model.teacher, model.max_positions
 
 
+def _check_word_kd_teachers(recipe: Recipe) -> None:
+    """Raises UserError where a frozen teacher is missing, or does not fit the student's vocabulary or sentences."""
+    if not recipe.word_kd_teachers:
+        return
+    from polystill.training.frozen import load_teacher
+
+    tokenizer = _start_tokenizer(recipe)
+    assert tokenizer is not None
+    asked = recipe.data.tokenizer.vocabulary_size
+    if asked not in (type(recipe.data.tokenizer)().vocabulary_size, tokenizer.vocabulary_size):
+        raise UserError(
+            f"data.tokenizer.vocabulary_size {asked}: the vocabulary comes from the teacher and has "
+            f"{tokenizer.vocabulary_size} entries; leave it out"
+        )
+    for place in recipe.word_kd_teachers:
+        teacher = load_teacher(place, tokenizer)
+        if recipe.data.max_tokens > teacher.model.max_positions:
+            raise UserError(
+                f"data.max_tokens {recipe.data.max_tokens} is more than objective.teacher ({place}) has positions "
+                f"({teacher.model.max_positions})"
+            )
+
+
 def _wait_for_data(run: Run) -> None:
     """Wait until the first rank has taken up this very recipe and prepared the data."""
     from polystill.config import load_recipe
@@ -226,17 +254,44 @@ def _prepare(run: Run) -> None:
         prepare.prepare_test_sets(run.recipe, run.data)  # those added since
         return
     with _measured(run, "data"), atomic_folder(run.data) as temporary:
-        record = prepare.prepare_data(run.recipe, temporary, tokenizer=_start_tokenizer(run.recipe), log=_log.info)
+        record = prepare.prepare_data(
+            run.recipe,
+            temporary,
+            tokenizer=_start_tokenizer(run.recipe),
+            targets=_open_targets(run.recipe),
+            log=_log.info,
+        )
     run.finish("data", record)
 
 
-def _start_tokenizer(recipe: Recipe) -> Tokenizer | None:
-    """The vocabulary of the model that training starts from, if it does."""
-    if recipe.model.start is None:
-        return None
-    from polystill.data.tokenizer import Tokenizer
+def _open_targets(recipe: Recipe) -> dict[str, TargetSet]:
+    """The generated targets that a recipe names.
 
-    return Tokenizer.load(Path(recipe.model.start))
+    Raises:
+        UserError: one of them is no finished folder of targets.
+    """
+    from polystill.targets.store import TargetSet
+
+    opened = {}
+    for name, folder in recipe.data.targets.items():
+        try:
+            opened[name] = TargetSet.open(Path(folder))
+        except UserError as error:
+            raise UserError(f"data.targets.{name}: {error}") from None
+    return opened
+
+
+def _start_tokenizer(recipe: Recipe) -> Tokenizer | None:
+    """The vocabulary of the model that training starts from, or of the frozen teacher, if there is one."""
+    if recipe.model.start is not None:
+        from polystill.data.tokenizer import Tokenizer
+
+        return Tokenizer.load(Path(recipe.model.start))
+    for place in recipe.word_kd_teachers:
+        from polystill.training.frozen import teacher_tokenizer
+
+        return teacher_tokenizer(place)
+    return None
 
 
 def _train(run: Run) -> None:

@@ -51,7 +51,7 @@ def can_be_added(change: Change, before: Recipe, after: Recipe, *, data_finished
         return all(after.data.test.get(name) == source for name, source in before.data.test.items())
     last = len(before.stages) - 1
     longer = key == f"stages.{last}.updates" and len(after.stages) == len(before.stages) and new > old
-    return longer and before.training.schedule != "cosine"
+    return longer and before.stage_schedule(before.stages[last]) != "cosine"
 
 
 def shown_value(value: Any) -> str:

@@ -82,7 +82,7 @@ class Run:
         folder = Path(folder)
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            lock = _lock(folder)
+            lock = lock_folder(folder)
         try:
             with storage_errors(folder):
                 clear_left_overs(folder)
@@ -112,7 +112,7 @@ class Run:
         if not lock:
             return cls(folder, recipe)
         with storage_errors(folder):
-            return cls(folder, recipe, _lock(folder))
+            return cls(folder, recipe, lock_folder(folder))
 
     @classmethod
     def follow(cls, folder: Path, recipe: Recipe) -> Run:
@@ -264,7 +264,7 @@ def row_key(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row.get(key) for key in _ROW_KEY)
 
 
-def _lock(folder: Path) -> IO[str]:
+def lock_folder(folder: Path, what: str = "run") -> IO[str]:
     """Lock the folder for this process until the returned file is closed or the process ends.
 
     A record lock, unlike flock's, is not inherited by forked workers, so a worker that outlives a killed parent
@@ -282,7 +282,7 @@ def _lock(folder: Path) -> IO[str]:
         if error.errno not in (errno.EACCES, errno.EAGAIN):
             raise
         who = f"process {holder}" if holder else "another process"
-        raise UserError(f"{folder}: {who} is working on this run; wait until it has ended, or stop it") from None
+        raise UserError(f"{folder}: {who} is working on this {what}; wait until it has ended, or stop it") from None
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()

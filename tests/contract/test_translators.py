@@ -54,7 +54,12 @@ def ctranslate2_translator_in_int8(student: Path, folder: Path) -> Translator:
     return CTranslate2Translator(folder / "int8")
 
 
+def torch_translator_of_an_lstm(student: Path, folder: Path) -> Translator:
+    return torch_translator(student, folder)
+
+
 ENGINES = [
+    torch_translator_of_an_lstm,
     torch_translator,
     torch_translator_of_a_family,
     torch_translator_in_bfloat16,
@@ -64,11 +69,10 @@ ENGINES = [
 
 
 @pytest.fixture(scope="module", params=ENGINES, ids=lambda make: make.__name__)
-def translator(
-    request: pytest.FixtureRequest, counting_student: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Translator:
+def translator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Translator:
     make: Callable[[Path, Path], Translator] = request.param
-    return make(counting_student, tmp_path_factory.mktemp("engine"))
+    student = "counting_lstm" if make is torch_translator_of_an_lstm else "counting_student"
+    return make(request.getfixturevalue(student), tmp_path_factory.mktemp("engine"))
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from polystill.decoding.beam import Found, TorchTranslator, beam_search
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
+from polystill.models.lstm import Lstm, LstmConfig
 
 EOS = 0
 
@@ -57,7 +58,7 @@ class ToyModel(nn.Module):
         return logits
 
 
-def enumerate_all(model: ToyModel, source: Tensor, max_length: int, length_penalty: float) -> list[Found]:
+def enumerate_all(model: ToyModel | Lstm, source: Tensor, max_length: int, length_penalty: float) -> list[Found]:
     """Every hypothesis of one sentence (1, S), best first, scored one token at a time."""
     tokens = [t for t in range(model.pad_id) if t != EOS]
     found = []
@@ -70,7 +71,7 @@ def enumerate_all(model: ToyModel, source: Tensor, max_length: int, length_penal
     return sorted(found, key=lambda f: -f.score)
 
 
-def score_tokens(model: ToyModel, source: Tensor, sequence: list[int]) -> list[float]:
+def score_tokens(model: ToyModel | Lstm, source: Tensor, sequence: list[int]) -> list[float]:
     state, previous, scores = model.start(source), model.pad_id, []
     for i, token in enumerate(sequence):
         logits = model.step(state, torch.tensor([previous]))[0].double()
@@ -99,7 +100,44 @@ def test_a_beam_wide_enough_finds_the_best_of_all_sequences(seed: int, length_pe
             assert f.token_scores == pytest.approx(e.token_scores, abs=1e-5)
 
 
-def reference_search(model: ToyModel, source: Tensor, options: DecodingOptions) -> list[Found]:
+@torch.no_grad()
+def tiny_lstm(vocabulary: int, seed: int) -> Lstm:
+    """Weights so large that every token before matters."""
+    torch.manual_seed(seed)
+    model = Lstm(LstmConfig(vocabulary, vocabulary - 1, EOS, d_model=6, encoder_layers=2, decoder_layers=2)).eval()
+    for parameter in model.parameters():
+        parameter.mul_(2)
+    model.embedding[: model.pad_id].mul_(1.5)
+    return model
+
+
+@torch.no_grad()
+def test_a_wide_beam_of_an_lstm_finds_the_best_of_all_sequences() -> None:
+    model = tiny_lstm(vocabulary=5, seed=1)
+    source = torch.tensor([[1, 2, EOS], [3, EOS, model.pad_id]])
+    options = DecodingOptions(beam_size=30, n_best=5, max_length=3)
+    for i, found in enumerate(beam_search(model, source, options)):
+        every = enumerate_all(model, source[i : i + 1], 3, 1.0)[:5]
+        assert [f.ids for f in found] == [f.ids for f in every]
+        assert [f.score for f in found] == pytest.approx([f.score for f in every], abs=1e-5)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+@torch.no_grad()
+def test_batched_search_of_an_lstm_follows_the_rules_written_out(beam_size: int) -> None:
+    model = tiny_lstm(vocabulary=12, seed=2)
+    source = torch.randint(1, 11, (10, 4), generator=torch.Generator().manual_seed(1))
+    source[3:6, 3] = model.pad_id
+    options = DecodingOptions(beam_size=beam_size, max_length=7)
+    lengths: set[int] = set()
+    for i, found in enumerate(beam_search(model, source, options)):
+        expected = reference_search(model, source[i : i + 1], options)
+        assert [f.ids for f in found] == [f.ids for f in expected]
+        lengths.update(len(f.ids) for f in found)
+    assert len(lengths) > 1, "the test means little if all sentences end together"
+
+
+def reference_search(model: ToyModel | Lstm, source: Tensor, options: DecodingOptions) -> list[Found]:
     """CTranslate2's rules for one sentence (1, S), in plain Python over lists of tokens."""
     K = options.beam_size
     beams: list[tuple[list[int], float]] = [([], 0.0)]

@@ -16,7 +16,19 @@ import polystill
 from polystill.cli import app, main
 from polystill.errors import UserError
 
-COMMANDS = ["run", "prepare", "status", "translate", "evaluate", "extract", "export", "compare", "prune"]
+COMMANDS = [
+    "run",
+    "prepare",
+    "status",
+    "translate",
+    "evaluate",
+    "extract",
+    "export",
+    "compare",
+    "generate",
+    "select",
+    "prune",
+]
 HELP_SECONDS = 0.5
 
 
@@ -58,12 +70,12 @@ def test_every_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert exit_status(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(command in shown for command in COMMANDS)
+    assert all(command in shown for command in [*COMMANDS, "bench"])
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "bench train", "bench loss", "bench decode"])
 def test_help_of_every_command_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_status([command, "--help"]) == 0
+    assert exit_status([*command.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     assert "Example" in shown
     assert f"polystill {command} " in shown

@@ -277,3 +277,49 @@ def test_missing_recipe_and_folder(tmp_path: Path) -> None:
         load_recipe(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="cannot be read as a recipe"):
         load_recipe(tmp_path)
+
+
+# --- targets ------------------------------------------------------------------------------------------------------
+
+
+def with_targets(*stages: dict[str, Any], **values: Any) -> dict[str, Any]:
+    data = {**MINIMAL["data"], "targets": {"beam": "targets/beam", "inter-50": "targets/inter"}}
+    named = [{"name": f"stage{i}", "updates": 1, **stage} for i, stage in enumerate(stages or ({},))]
+    return {**MINIMAL, "data": data, "stages": named, **values}
+
+
+@pytest.mark.parametrize(
+    ("values", "label"),
+    [
+        (with_targets(), "gold"),
+        (with_targets(targets={"beam": 3}), "beam"),
+        (with_targets(targets={"beam": 0.5, "gold": 1}), "gold+0.5xbeam"),
+        (with_targets({}, {"targets": {"inter-50": 1}}, {}, targets={"beam": 1}), "beam,inter-50"),
+    ],
+)
+def test_what_a_run_is_trained_on(values: dict[str, Any], label: str) -> None:
+    assert parse_recipe(values, "test").targets_label == label
+
+
+def test_a_stages_own_targets_and_schedule() -> None:
+    values = with_targets({}, {"targets": {"inter-50": 2}, "schedule": "constant"}, targets={"beam": 1})
+    recipe = parse_recipe(values, "test")
+    assert [recipe.stage_targets(stage) for stage in recipe.stages] == [{"beam": 1.0}, {"inter-50": 2.0}]
+    assert [recipe.stage_schedule(stage) for stage in recipe.stages] == ["inverse_sqrt", "constant"]
+    assert recipe.with_absolute_paths().data.targets["beam"] == str(Path("targets/beam").resolve())
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (with_targets(targets={"bean": 1}), "targets: 'bean' is not in data.targets (did you mean 'beam'?); there are"),
+        (with_targets({"targets": {"x": 1}}), "stages.0.targets: 'x' is not in data.targets"),
+        (with_targets(targets={}), "my.yaml: targets: "),
+        (with_targets(targets={"beam": -1}), "my.yaml: targets.beam: "),
+        ({"data": {**MINIMAL["data"], "targets": {"gold": "x"}}}, "'gold' is the name of the corpus' own targets"),
+        ({"data": {**MINIMAL["data"], "targets": {"../x": "x"}}}, "data.targets.../x"),
+        (with_targets({"select_by": "chrf"}), "stages.0.select_by"),
+    ],
+)
+def test_wrong_targets_are_named(values: dict[str, Any], words: str) -> None:
+    assert words in error(values)

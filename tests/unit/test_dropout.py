@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from polystill.models.dropout import dropout, random_bytes
+from polystill.models.dropout import add_dropped, dropout, plain_add_dropped, random_bytes
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.3, 0.5])
@@ -25,9 +25,24 @@ def test_gradient_passes_where_the_value_passed() -> None:
     assert 0 < (x.grad == 0).sum() < x.numel()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_added_dropout_equals_a_sum_with_the_same_mask(dtype: torch.dtype) -> None:
+    x, update = (torch.randn(4, 30, 20, dtype=dtype).transpose(1, 2).requires_grad_() for _ in range(2))
+    upstream = torch.randn(4, 20, 30, dtype=dtype)
+    results = []
+    for added in (add_dropped, lambda x, update, probability: x + dropout(update, probability)):
+        torch.manual_seed(1)
+        out = added(x, update, 0.3)
+        results.append((out, *torch.autograd.grad(out, (x, update), upstream)))
+    for ours, expected in zip(*results, strict=True):
+        close = {"rtol": 0.02, "atol": 0.02} if dtype == torch.bfloat16 else {}  # the sum rounds twice
+        torch.testing.assert_close(ours, expected, **close)
+
+
 def test_zero_probability_is_the_identity() -> None:
-    x = torch.randn(3)
+    x, update = torch.randn(3), torch.randn(3)
     assert dropout(x, 0.0) is x
+    assert torch.equal(add_dropped(x, update, 0.0), plain_add_dropped(x, update, 0.0))
 
 
 def test_seed_decides_the_mask() -> None:

@@ -15,7 +15,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"pipeline", "translation", "family"},
-    {"serving", "targets", "evaluation", "compression"},
+    {"serving", "targets", "evaluation", "compression", "benchmark"},
     {"training", "export"},
     {"decoding", "objectives"},
     {"models"},
@@ -23,7 +23,7 @@ LAYERS = [
     {"runs"},
     {"storage", "provenance", "recipe_changes"},
     {"config"},
-    {"students", "extras"},
+    {"students", "extras", "metrics"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from polystill.models.passes import DecoderPass, exact_plan, shared_plan
+from polystill.models.passes import DecoderPass, exact_plan, shared_encoder_plan, shared_plan
 from polystill.students import Student
 
 SPACE = [Student(e, d) for e in range(2, 7) for d in range(2, e + 1)]
@@ -23,6 +23,14 @@ def test_shared_plan_computes_equal_networks_once() -> None:
     assert plan.members == (0, 1, 0, 1)
 
 
+def test_with_input_feeding_only_encoder_passes_are_shared() -> None:
+    plan = shared_encoder_plan([TEACHER, Student(4, 3), Student(6, 2), Student(4, 3)])
+    assert plan.encoder_depths == (6,)
+    assert plan.decoder_passes == (DecoderPass(0, 6, 6), DecoderPass(0, 4, 3), DecoderPass(0, 6, 2))
+    assert plan.reads == ((0, 6), (1, 3), (2, 2))
+    assert plan.members == (0, 1, 2, 1)
+
+
 def test_exact_plan_gives_every_network_passes_of_its_own() -> None:
     plan = exact_plan([TEACHER, Student(3, 2), TEACHER])
     assert plan.encoder_depths == (6, 6, 3)
@@ -30,7 +38,7 @@ def test_exact_plan_gives_every_network_passes_of_its_own() -> None:
     assert len({p.encoder_pass for p in plan.decoder_passes}) == 3
 
 
-@pytest.mark.parametrize("make_plan", [shared_plan, exact_plan])
+@pytest.mark.parametrize("make_plan", [shared_plan, shared_encoder_plan, exact_plan])
 def test_every_pair_of_the_published_space_is_read_at_its_own_depths(make_plan) -> None:
     for a, b in product(SPACE, SPACE):
         networks = [TEACHER, a, b]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from polystill.config import Recipe, TokenizerSettings, parse_recipe
-from polystill.data import prepare
+from polystill.data import prepare, training_text
 from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.data.prepare import prepare_data
@@ -104,7 +104,7 @@ def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_blocks_and_corpora_join_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "_BLOCK_PAIRS", 37)
+    monkeypatch.setattr(training_text, "_BLOCK_PAIRS", 37)
     two = write(tmp_path, "two", TRAIN[100:])
     given = recipe(tmp_path, TRAIN[:250])
     data = given.data.model_dump()
@@ -247,7 +247,44 @@ def test_disk_errors_name_the_folder(
 
 
 def test_hashes_of_pairs_see_the_border_between_the_sides() -> None:
-    hashes = {prepare._hash(pair) for pair in [("a b", "c"), ("a", "b c"), ("a b c", ""), ("c", "a b")]}
+    hashes = {training_text._hash(pair) for pair in [("a b", "c"), ("a", "b c"), ("a b c", ""), ("c", "a b")]}
     assert len(hashes) == 4 and max(hashes) < 2**64
-    assert prepare._hash(("a b", "c")) == prepare._hash(("a b", "c"))
+    assert training_text._hash(("a b", "c")) == training_text._hash(("a b", "c"))
     assert np.array(list(hashes), dtype=np.uint64).dtype == np.uint64
+
+
+# --- generated targets --------------------------------------------------------------------------------------------
+
+
+def test_generated_targets_are_packed_beside_gold(tmp_path: Path, make_targets: Any) -> None:
+    from polystill.data.training_text import lines_sha256
+    from polystill.targets.store import Candidate, Entry
+
+    entries = [Entry([i], source, [target], [Candidate(f"{target} x")]) for i, (source, target) in enumerate(TRAIN)]
+    entries[2] = Entry([2], TRAIN[2][0], [TRAIN[2][1]], [Candidate("a b"), Candidate("b a"), Candidate("x " * 300)])
+    entries[3] = Entry([3], TRAIN[3][0], [TRAIN[3][1]], [], filtered=1)
+    targets = make_targets(tmp_path / "beam", entries, size=100)
+    mono = make_targets(tmp_path / "news", [Entry([0, 5], "ab cd", [], [Candidate("de a")])], kind="text")
+    folders = {"beam": str(tmp_path / "beam"), "news": str(tmp_path / "news")}
+    given = recipe(tmp_path, targets=folders)
+    out = tmp_path / "data"
+    record = prepare_data(given, out, targets={"beam": targets, "news": mono}, log=lambda line: None)
+    assert record["source_sha256"] == lines_sha256(source for source, _ in TRAIN)
+    assert decoded(out, "train") == TRAIN
+    expected = [(source, f"{target} x") for source, target in TRAIN]
+    expected[2:4] = [(TRAIN[2][0], "a b"), (TRAIN[2][0], "b a")]
+    assert [len(text.split()) for _, text in decoded(out, "targets/beam")] == [len(t.split()) for _, t in expected]
+    assert [source for source, _ in decoded(out, "targets/beam")] == [source for source, _ in expected]
+    assert record["targets"]["beam"]["pairs"] == 400 and record["targets"]["beam"]["too_many_tokens"] == 1
+    assert decoded(out, "targets/news") == [("ab cd", "de a")] * 2
+
+
+def test_targets_of_another_text_are_found_before_anything_else(tmp_path: Path, make_targets: Any) -> None:
+    from polystill.targets.store import Candidate, Entry
+
+    entries = [Entry([i], source, [target], [Candidate("x")]) for i, (source, target) in enumerate(TRAIN[:-1])]
+    targets = make_targets(tmp_path / "beam", entries, size=400)
+    given = recipe(tmp_path, targets={"beam": str(tmp_path / "beam")})
+    with pytest.raises(UserError, match=r"data\.targets\.beam: .*does not line up.*from 399 sentences.*text has 400"):
+        prepare_data(given, tmp_path / "data", targets={"beam": targets}, log=lambda line: None)
+    assert not (tmp_path / "data/tokenizer").exists()

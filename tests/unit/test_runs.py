@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,14 @@ def test_more_updates_are_refused_where_the_schedule_depends_on_them(folder: Pat
     Run.start(folder, recipe(training__schedule="cosine")).close()
     with pytest.raises(UserError, match=r"stages\.1\.updates: was 20, now 30"):
         Run.start(folder, recipe(training__schedule="cosine", stages__1__updates=30))
+
+
+@pytest.mark.parametrize(("general", "own", "allowed"), [("cosine", "constant", True), ("constant", "cosine", False)])
+def test_it_is_the_last_stages_own_schedule_that_counts(folder: Path, general: str, own: str, allowed: bool) -> None:
+    schedules = {"training__schedule": general, "stages__1__schedule": own}
+    Run.start(folder, recipe(**schedules)).close()
+    with nullcontext() if allowed else pytest.raises(UserError, match=r"stages\.1\.updates: was 20, now 30"):
+        Run.start(folder, recipe(**schedules, stages__1__updates=30)).close()
 
 
 def test_foreign_folder_is_refused(folder: Path) -> None:

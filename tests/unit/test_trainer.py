@@ -198,3 +198,56 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(counting_recipe, prep
     again = session.Session(run)
     monkeypatch.setattr(session, "best_precision", lambda: "bf16")
     assert session.Session(run).precision == again.precision == "fp32"
+
+
+# --- LSTMs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["nll", "aio_kd"])
+def test_lstms_learn_the_toy_language(counting_lstm_recipe, prepared_run, kind) -> None:
+    """Far below what a network blind to the source can reach: log 10 = 2.3 a word. `<pad>` stays zero on the way."""
+    counting_lstm_recipe["model"].update(d_model=32, dropout=0.0)
+    counting_lstm_recipe["objective"] = {"kind": kind}
+    counting_lstm_recipe["training"].update(
+        batch_tokens=512, learning_rate=0.01, warmup=20, validate_every=100, checkpoint_every=1000, clip_norm=1.0
+    )
+    counting_lstm_recipe["stages"] = [{"name": "one", "updates": 200 if kind == "nll" else 250}]
+    run = prepared_run(counting_lstm_recipe)
+    train_family(run)
+    nll = run.record("training.one")["validation"]["nll"]
+    assert nll["e2d2"] < 0.5, nll
+    assert set(nll) == ({"e2d2"} if kind == "nll" else {"e1d1", "e2d1", "e2d2"})
+    assert all(value < 1.2 for value in nll.values()), nll
+    model, tokenizer = load_model_with_tokenizer(run.family)
+    assert not model.embedding[tokenizer.pad_id].any() and model.output_bias[tokenizer.pad_id] == 0
+
+
+def test_an_interrupted_lstm_goes_on_to_the_bit(counting_lstm_recipe, prepared_run) -> None:
+    """Stopped after a checkpoint, with dropout and drawn students, it ends where the undisturbed run does."""
+    undisturbed = prepared_run(counting_lstm_recipe, "whole")
+    train_family(undisturbed)
+    shorter = copy.deepcopy(counting_lstm_recipe)
+    shorter["stages"] = [{**shorter["stages"][0]}, {**shorter["stages"][1], "updates": 2}]
+    run = prepared_run(shorter, "interrupted")
+    train_family(run)
+    run.close()
+    run = prepared_run(counting_lstm_recipe, "interrupted")
+    train_family(run)
+    expected = _weights(undisturbed)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in _weights(run).items())
+
+
+def test_an_lstm_goes_on_from_its_folder_and_a_transformer_does_not(counting_lstm_recipe, prepared_run) -> None:
+    first = prepared_run(counting_lstm_recipe, "first")
+    train_family(first)
+    again = copy.deepcopy(counting_lstm_recipe)
+    again["model"] = {"architecture": "lstm", "start": str(first.family), "dropout": 0.0}
+    again["training"].update(learning_rate=1e-12, weight_decay=0.0)
+    again["stages"] = [{"name": "one", "updates": 1}]
+    second = prepared_run(again, "second")
+    train_family(second)
+    for name, tensor in _weights(first).items():
+        torch.testing.assert_close(_weights(second)[name], tensor, atol=1e-6, rtol=0)
+    del again["model"]["architecture"]
+    with pytest.raises(UserError, match=r"needs model\.architecture: lstm"):
+        train_family(prepared_run(again, "third"))

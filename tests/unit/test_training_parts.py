@@ -13,7 +13,7 @@ import torch
 from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.errors import UserError
-from polystill.models.passes import exact_plan, shared_plan
+from polystill.models.passes import exact_plan
 from polystill.students import Student, StudentSpace
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.cost import update_flops
@@ -162,6 +162,7 @@ def test_average_of_the_last_points(tmp_path: Path) -> None:
 # --- cost, progress, validation ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("architecture", ["transformer", "lstm"])
 def test_flops_of_the_plain_step_are_those_of_its_products(make_model, make_batch) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -169,12 +170,14 @@ def test_flops_of_the_plain_step_are_those_of_its_products(make_model, make_batc
     with FlopCounterMode(display=False) as counter:
         model(batch.source, batch.target_in).sum().backward()
     sentences, length = batch.source.shape
-    counted = update_flops(model.config, shared_plan([model.teacher]), sentences, length, length)
+    counted = update_flops(model.config, model.shared_plan([model.teacher]), sentences, length, length)
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
+@pytest.mark.parametrize("architecture", ["transformer", "lstm"])
 def test_sharing_passes_saves_flops(make_model) -> None:
-    config = make_model().config
+    model = make_model()
+    config, shared_plan = model.config, model.shared_plan
     networks = [Student(3, 3), Student(2, 2), Student(2, 1)]
     shared, exact = (update_flops(config, plan(networks), 10, 8, 8) for plan in (shared_plan, exact_plan))
     alone = sum(update_flops(config, shared_plan([network]), 10, 8, 8) for network in networks)
@@ -182,6 +185,7 @@ def test_sharing_passes_saves_flops(make_model) -> None:
     assert exact > alone  # by the projection that decides detaching
 
 
+@pytest.mark.parametrize("architecture", ["transformer", "lstm"])
 def test_validation_equals_one_network_at_a_time(make_model, dataset: PackedDataset) -> None:
     model = make_model()
     space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3), "any")

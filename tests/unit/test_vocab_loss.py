@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from polystill.objectives import vocab_loss
+from polystill.objectives import projection, vocab_loss
 from polystill.objectives.aio_kd import MUTUAL, FamilyLoss
+from polystill.objectives.decisions import directed_terms
 from polystill.objectives.vocab_loss import LossSettings, cross_entropies, fused_family_loss, plain_family_loss
 
 TOKENS, WIDTH, VOCABULARY = 37, 8, 23
@@ -20,7 +21,8 @@ MEMBERS = [(0,), (0, 1), (0, 1, 2), (0, 1, 1), (0, 0, 1), (0, 1, 2, 3), (0, 0, 0
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocab_loss, "CHUNK_ELEMENTS", VOCABULARY * 11)
+    monkeypatch.setattr(projection, "CHUNK_ELEMENTS", VOCABULARY * 44)
+    monkeypatch.setattr(projection, "BLOCK_ELEMENTS", VOCABULARY * 11)
 
 
 def _inputs(networks: int, dtype: torch.dtype) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
@@ -55,6 +57,19 @@ def test_equals_the_plain_twin(members: tuple[int, ...], mutual: str, dtype: tor
     assert len(fused_gradients) == len(plain_gradients) == max(members) + 3
     for ours, theirs in zip(fused_gradients, plain_gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("mutual", MUTUAL)
+def test_decisions_left_on_the_device_change_nothing(mutual: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = LossSettings(mutual=mutual, detach_threshold=1.01)
+    expected, expected_gradients = _run(fused_family_loss, (0, 1, 2, 3), settings, torch.float64)
+    monkeypatch.setattr(
+        vocab_loss, "directed_terms", lambda ce, **settings: directed_terms(ce, **{**settings, "on_host": False})
+    )
+    result, gradients = _run(fused_family_loss, (0, 1, 2, 3), settings, torch.float64)
+    torch.testing.assert_close(result.loss, expected.loss)
+    for ours, theirs in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_threshold_divides_the_students_of_these_tests() -> None:
@@ -123,7 +138,7 @@ print((peak() - before) / 1024 - 4 * sum(h.numel() for h in hidden) / 2**20)
 
 @pytest.mark.parametrize(("networks", "tokens"), [(2, 2000), (8, 2000), (2, 16000)])
 def test_memory_grows_neither_with_students_nor_with_tokens(networks: int, tokens: int) -> None:
-    """Whole logits would take 128 MB a network and 2,000 tokens; chunks of 2^21 elements take a few times 8 MB."""
+    """Whole logits would take 128 MB a network and 2,000 tokens; chunks of 2^22 elements take 16 MB and a copy."""
     command = [sys.executable, "-c", _MEMORY, str(networks), str(tokens)]
     grown = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert grown < 100, f"{grown:.0f} MiB beyond hidden states and their gradients"

@@ -40,12 +40,12 @@ def console() -> Console:
 
 
 @contextmanager
-def saying_how_to_continue() -> Iterator[None]:
+def saying_how_to_continue(where: str = "the last checkpoint") -> Iterator[None]:
     """Where work that goes on at the next start is stopped from outside, say so."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        say("stopped; the same command goes on from the last checkpoint")
+        say(f"stopped; the same command goes on from {where}")
         raise
 
 

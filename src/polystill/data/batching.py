@@ -65,6 +65,10 @@ class Batches(Sequence[np.ndarray]):
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[i] for i in range(len(self)))
 
+    def of(self, rows: np.ndarray) -> Batches:
+        """The same batches where row i means rows[i]."""
+        return Batches(rows[self._order], self._bounds, self._places)
+
 
 class BatchSchedule:
     """How the rows of a corpus are batched in every epoch.

@@ -73,7 +73,7 @@ def describe(source: Source, folder: Path) -> str:
 
 def _read_text(source: TextSource, folder: Path, languages: tuple[str, str]) -> Iterator[RawPair]:
     paths = (folder / source.source, folder / source.target)
-    sides = [_lines(path) for path in paths]
+    sides = [read_lines(path) for path in paths]
     count = 0
     while True:
         first, second = next(sides[0], None), next(sides[1], None)
@@ -94,7 +94,7 @@ def _read_text(source: TextSource, folder: Path, languages: tuple[str, str]) -> 
 def _read_tsv(source: TsvSource, folder: Path, languages: tuple[str, str]) -> Iterator[RawPair]:
     path = folder / source.path
     needed = max(source.source_column, source.target_column) + 1
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         columns = line.split(b"\t")
         if len(columns) < needed:
             raise UserError(f"{path}: line {number}: {len(columns)} tab-separated columns, expected at least {needed}")
@@ -108,7 +108,7 @@ def _decoded(line: bytes) -> str | None:
         return None
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def read_lines(path: Path) -> Iterator[bytes]:
     """The lines of a file without their ends; a byte order mark at its start is dropped."""
     rest, number, first = b"", 0, True
     for block in _blocks(path):

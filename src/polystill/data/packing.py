@@ -7,7 +7,7 @@ Folder layout: `00000.arrow`, `00001.arrow`, … (Arrow streams of the `datasets
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -157,6 +157,13 @@ class PackedDataset:
             for column, views in zip(("source", "target"), sides, strict=True):
                 views += [_views(chunk) for chunk in table.column(column).chunks]
         return cls(sides[0], sides[1])
+
+    @classmethod
+    def joined(cls, parts: Sequence[PackedDataset]) -> PackedDataset:
+        """All rows of the parts, one part after another; nothing is copied but the lengths."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls([c for part in parts for c in part._sources], [c for part in parts for c in part._targets])
 
     def __len__(self) -> int:
         return len(self.source_lengths)

@@ -1,55 +1,70 @@
 """The data stage: from the recipe's corpora to a folder that training and evaluation read.
 
-The folder gets `tokenizer/`, `train/` and `validation/` (packed), `cleaning.json`, and the untouched text of validation
-and test sets: `validation.source.txt`, `validation.target.txt`, `test/<name>.source.txt`, `test/<name>.target.txt`, one
-sentence a line, UTF-8, LF. Text stays on disk throughout: memory holds one block of pairs and a few numbers a pair.
+The folder gets `tokenizer/`, `train/`, `targets/<name>/` and `validation/` (packed), `cleaning.json`, and the untouched
+text of validation and test sets: `validation.source.txt`, `validation.target.txt`, `test/<name>.source.txt`,
+`test/<name>.target.txt`, one sentence a line, UTF-8, LF.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Protocol
 
 from polystill.config import Recipe, Source
 from polystill.data.batching import BatchSchedule
-from polystill.data.cleaning import EXAMPLES, Cleaner, CleaningReport, clean, mark_duplicates
+from polystill.data.cleaning import CleaningReport
 from polystill.data.corpus import SentencePair, describe, read_pairs
-from polystill.data.packing import PackedDataset, pack
+from polystill.data.packing import Packed, PackedDataset, pack
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
+from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
 from polystill.errors import UserError
 from polystill.storage import storage_errors, write_atomic
 
-_BLOCK_PAIRS = 20_000
-_PROGRESS_PAIRS = 1_000_000
 _OTHER_LINE_ENDS = re.compile("[\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 
 
+class Targets(Protocol):
+    """Generated targets, as `polystill.targets` reads them."""
+
+    def check_source(self, sha256: str, sentences: int) -> None:
+        """Raises UserError where they belong to another training text than the one with this checksum."""
+        ...
+
+    def pairs(self) -> Iterator[SentencePair]:
+        """Training pairs of source and translation."""
+        ...
+
+
 def prepare_data(
-    recipe: Recipe, folder: Path, *, tokenizer: Tokenizer | None = None, log: Callable[[str], None]
+    recipe: Recipe,
+    folder: Path,
+    *,
+    tokenizer: Tokenizer | None = None,
+    targets: Mapping[str, Targets] | None = None,
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Make the data folder and return its record: counts, what was dropped, padding, leakage, seconds.
 
-    `folder` is empty or missing. With `tokenizer` (that of a pretrained start) none is trained. `log` gets lines of
-    progress. `leakage` counts for each held-out set the sentences whose source, and whose pair, is in the training
-    data after cleaning.
+    `folder` is empty or missing. With `tokenizer` (that of a pretrained start) none is trained. `targets` are those of
+    `data.targets`, opened. `log` gets lines of progress. `leakage` counts for each held-out set the sentences whose
+    source, and whose pair, is in the training data after cleaning.
 
     Raises:
-        UserError: whatever is wrong with a corpus; all pairs cleaned away; an empty side in validation or test; a
-            vocabulary that does not fit the corpus; no space or permission for the folder.
+        UserError: whatever is wrong with a corpus; all pairs cleaned away; targets of another training text; an empty
+            side in validation or test; a vocabulary that does not fit the corpus; no space or permission for the
+            folder.
     """
+    assert set(targets or {}) == set(recipe.data.targets)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix="text-") as scratch:
-            return _prepare(recipe, folder, Path(scratch), tokenizer, log)
+            return _prepare(recipe, folder, Path(scratch), tokenizer, targets or {}, log)
 
 
 def prepare_test_sets(recipe: Recipe, folder: Path) -> None:
@@ -64,41 +79,43 @@ def prepare_test_sets(recipe: Recipe, folder: Path) -> None:
 
 
 def _prepare(
-    recipe: Recipe, folder: Path, scratch: Path, tokenizer: Tokenizer | None, log: Callable[[str], None]
+    recipe: Recipe,
+    folder: Path,
+    scratch: Path,
+    tokenizer: Tokenizer | None,
+    targets: Mapping[str, Targets],
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     data, clock, report = recipe.data, _Clock(), CleaningReport()
     held_out = _write_held_out(recipe, folder, _held_out_sets(recipe))
     log(", ".join(f"{name}: {len(held.pairs):,} pairs" for name, held in held_out.items()))
     clock.lap("held_out")
 
-    store = _TextStore(scratch / "kept.arrow")
-    hashes = _clean_training(recipe, store, report, held_out, log)
+    text = clean_training(recipe, scratch / "kept.arrow", report, log, _look(held_out))
+    source_sha256 = text.source_sha256()
     clock.lap("clean")
-    if data.cleaning.enabled and data.cleaning.drop_duplicates:
-        duplicate = mark_duplicates(hashes)
-        _report_rows(report, "duplicate", np.flatnonzero(duplicate), store, recipe)
-    else:
-        duplicate = np.zeros(len(hashes), dtype=bool)
-    del hashes
-    clock.lap("deduplicate")
     log(f"cleaned: {report.kept:,} of {report.total:,} pairs kept; dropped: {report.summary()}")
+
+    for name, target in targets.items():
+        _check_source(name, target, source_sha256, text)
 
     if tokenizer is None:
         log(f"training a vocabulary of {data.tokenizer.vocabulary_size:,}")
-        lines = (line for pair in store.pairs(duplicate) for line in pair)
+        lines = (line for pair in text.pairs() for line in pair)
         tokenizer = train_tokenizer(lines, data.tokenizer, data.source_language, data.target_language, seed=recipe.seed)
     tokenizer.save(folder / "tokenizer")
     clock.lap("tokenizer")
 
-    packed = pack(store.pairs(duplicate), tokenizer, folder / "train", data.max_tokens)
-    kept_rows = np.flatnonzero(~duplicate)
-    _report_rows(report, "too_many_tokens", kept_rows[packed.too_long], store, recipe)
+    packed = pack(text.pairs(), tokenizer, folder / "train", data.max_tokens)
+    report_rows(report, "too_many_tokens", text.rows[packed.too_long], text.store, recipe)
     validation = pack(held_out["validation"].pairs, tokenizer, folder / "validation", data.max_tokens, shorten=True)
     clock.lap("pack")
+    generated = {name: _pack_targets(recipe, name, target, tokenizer, folder, log) for name, target in targets.items()}
+    clock.lap("targets")
     content = json.dumps(report.as_dict(), ensure_ascii=False, indent=1)
     (folder / "cleaning.json").write_text(content + "\n", encoding="utf-8")
     if not report.kept:
-        raise _all_cleaned_away(report)
+        raise all_cleaned_away(report)
 
     batches = _measure_batches(recipe, folder)
     clock.lap("batch")
@@ -114,6 +131,8 @@ def _prepare(
     return {
         "pairs": {"read": report.total, "train": packed.rows}
         | {name: len(held.pairs) for name, held in held_out.items()},
+        "source_sha256": source_sha256,
+        "targets": generated,
         "dropped": report.dropped,
         "tokens": {"source": packed.source_tokens, "target": packed.target_tokens},
         "vocabulary_size": tokenizer.vocabulary_size,
@@ -124,49 +143,39 @@ def _prepare(
     }
 
 
-def _clean_training(
-    recipe: Recipe,
-    store: _TextStore,
-    report: CleaningReport,
-    held_out: dict[str, _HeldOut],
-    log: Callable[[str], None],
-) -> np.ndarray:
-    """Stream all training corpora into the store; returns a 64-bit hash of each stored pair (N,)."""
-    data = recipe.data
-    languages = (data.source_language, data.target_language)
-    cleaner = Cleaner(data.cleaning, languages)
+def _look(held_out: dict[str, _HeldOut]) -> Callable[[str, str], None]:
+    """Sees every training pair, and tells the held-out sets of those that are theirs as well."""
     sources = {source for held in held_out.values() for source in held.found}
-    hashes: list[np.ndarray] = []
-    logged = 0
-    for number, corpus in enumerate(data.train):
-        name = describe(corpus, Path(data.folder))
-        kept = clean(read_pairs(corpus, Path(data.folder), languages=languages), cleaner, report, name)
-        for block in _blocks(kept):
-            store.write(number, block)
-            hashes.append(np.array([_hash(pair) for _, pair in block], dtype=np.uint64))
-            for _, (source, target) in block:
-                if source in sources:
-                    for held in held_out.values():
-                        held.look(source, target)
-            if report.total - logged >= _PROGRESS_PAIRS:
-                logged = report.total
-                log(f"read {report.total:,} pairs, {report.kept:,} kept so far")
-    store.finish()
-    if not report.kept:
-        raise _all_cleaned_away(report)
-    return np.concatenate(hashes)
+
+    def look(source: str, target: str) -> None:
+        if source in sources:
+            for held in held_out.values():
+                held.look(source, target)
+
+    return look
 
 
-def _all_cleaned_away(report: CleaningReport) -> UserError:
-    return UserError(f"data.train: all {report.total:,} pairs were cleaned away: {report.summary()}")
+def _check_source(name: str, targets: Targets, source_sha256: str, text: TrainingText) -> None:
+    try:
+        targets.check_source(source_sha256, len(text))
+    except UserError as error:
+        raise UserError(f"data.targets.{name}: {error}") from None
 
 
-def _report_rows(report: CleaningReport, reason: str, rows: np.ndarray, store: _TextStore, recipe: Recipe) -> None:
-    """Count stored rows that were dropped later."""
-    for i, row in enumerate(rows[:EXAMPLES].tolist()):
-        corpus, line, pair = store.row(row)
-        name = describe(recipe.data.train[corpus], Path(recipe.data.folder))
-        report.drop(reason, name, line, pair, count=1 if i else max(1, len(rows) - EXAMPLES + 1))
+def _pack_targets(
+    recipe: Recipe, name: str, targets: Targets, tokenizer: Tokenizer, folder: Path, log: Callable[[str], None]
+) -> dict[str, int]:
+    """Pack generated pairs beside the corpus' own, and return their counts; they are filtered already."""
+    packed: Packed = pack(targets.pairs(), tokenizer, folder / "targets" / name, recipe.data.max_tokens)
+    if not packed.rows:
+        raise UserError(f"data.targets.{name}: not one pair with at most {recipe.data.max_tokens} tokens on each side")
+    log(f"targets {name}: {packed.rows:,} pairs, {packed.target_tokens:,} target tokens")
+    return {
+        "pairs": packed.rows,
+        "too_many_tokens": len(packed.too_long),
+        "source_tokens": packed.source_tokens,
+        "target_tokens": packed.target_tokens,
+    }
 
 
 def _measure_batches(recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -175,22 +184,6 @@ def _measure_batches(recipe: Recipe, folder: Path) -> dict[str, Any]:
     schedule = BatchSchedule(packed.source_lengths, packed.target_lengths, recipe.training.batch_tokens, recipe.seed)
     epoch = schedule.epoch(0)
     return {"count": len(epoch), "padding": schedule.padding(epoch)}
-
-
-def _hash(pair: SentencePair) -> int:
-    digest = hashlib.blake2b("\n".join(pair).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
-
-
-def _blocks(items: Iterator[Any]) -> Iterator[list[Any]]:
-    block = []
-    for item in items:
-        block.append(item)
-        if len(block) == _BLOCK_PAIRS:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 # --- held-out sets ------------------------------------------------------------------------------------------------
@@ -258,58 +251,6 @@ def _read_held_out(source: Source, folder: str, languages: tuple[str, str]) -> l
         first, second = (_OTHER_LINE_ENDS.sub(" ", text or "") for text in sides)
         pairs.append((first, second))
     return pairs
-
-
-# --- kept text ----------------------------------------------------------------------------------------------------
-
-
-class _TextStore:
-    """Cleaned pairs in one uncompressed Arrow file, written in blocks and read back through a memory map."""
-
-    def __init__(self, path: Path):
-        import pyarrow as pa
-
-        self._path = path
-        self._schema = pa.schema(
-            [("corpus", pa.int32()), ("line", pa.int64()), ("source", pa.string()), ("target", pa.string())]
-        )
-        self._writer = pa.ipc.new_file(str(path), self._schema)
-        self._starts = [0]
-        self._reader: Any = None
-
-    def write(self, corpus: int, block: list[tuple[int, SentencePair]]) -> None:
-        import pyarrow as pa
-
-        columns = [
-            pa.array(np.full(len(block), corpus, dtype=np.int32)),
-            pa.array([line for line, _ in block], pa.int64()),
-            pa.array([source for _, (source, _) in block], pa.string()),
-            pa.array([target for _, (_, target) in block], pa.string()),
-        ]
-        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
-        self._starts.append(self._starts[-1] + len(block))
-
-    def finish(self) -> None:
-        import pyarrow as pa
-
-        self._writer.close()
-        self._reader = pa.ipc.open_file(pa.memory_map(str(self._path)))
-
-    def pairs(self, leave_out: np.ndarray) -> Iterator[SentencePair]:
-        """All pairs in order but those marked in `leave_out` (N,)."""
-        for i in range(self._reader.num_record_batches):
-            batch = self._reader.get_batch(i)
-            skipped = leave_out[self._starts[i] : self._starts[i + 1]].tolist()
-            sources, targets = batch.column("source").to_pylist(), batch.column("target").to_pylist()
-            for skip, source, target in zip(skipped, sources, targets, strict=True):
-                if not skip:
-                    yield source, target
-
-    def row(self, number: int) -> tuple[int, int, SentencePair]:
-        """Corpus number, line and text of one row."""
-        i = int(np.searchsorted(self._starts, number, side="right")) - 1
-        row = self._reader.get_batch(i).slice(number - self._starts[i], 1).to_pylist()[0]
-        return row["corpus"], row["line"], (row["source"], row["target"])
 
 
 # --- small things -------------------------------------------------------------------------------------------------

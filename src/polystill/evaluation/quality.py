@@ -16,32 +16,22 @@ from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, Trans
 from polystill.decoding.ctranslate2 import INFO, CTranslate2Translator, available_cores, check_precision, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError, nearest
+from polystill.metrics import bleu_metric
 from polystill.runs import Run, row_key
 from polystill.storage import is_no_permission, locked_folder, write_atomic
 from polystill.students import Student
 
 if TYPE_CHECKING:
-    from sacrebleu import BLEU
-
     from polystill.decoding.beam import TorchTranslator
 
 Row = dict[str, Any]
 _log = logging.getLogger(__name__)
 
 ENGINES = ("ctranslate2", "torch")
-CHARACTER_LANGUAGES = {"zh": "zh", "ja": "char", "ko": "char"}
-"""sacreBLEU's tokenizer for target languages that do not put spaces between words; 13a for all others."""
 WARM_UP_LINES = 8
 
 
 # --- scores -------------------------------------------------------------------------------------------------------
-
-
-def bleu_metric(target_language: str, **settings: Any) -> BLEU:
-    """sacreBLEU's BLEU with the tokenizer that the target language needs; `settings` go to it."""
-    from sacrebleu import BLEU
-
-    return BLEU(tokenize=CHARACTER_LANGUAGES.get(target_language, "13a"), **settings)
 
 
 def corpus_scores(
@@ -140,7 +130,7 @@ class _Measurement:
         self._perplexities: dict[str, float] = {}  # of that student
 
     def model_id(self, student: Student) -> str:
-        return f"{self.method}-gold-{student}"
+        return f"{self.method}-{self.run.recipe.targets_label}-{student}"
 
     def key(self, student: Student, test_set: str, beam: int) -> tuple[Any, ...]:
         penalty = self.run.recipe.evaluation.length_penalty
@@ -168,7 +158,7 @@ class _Measurement:
             "architecture": recipe.model.architecture,
             "model": str(student),
             "method": self.method,
-            "targets": "gold",
+            "targets": recipe.targets_label,
             "test_set": test_set,
             "engine": self.engine,
             "precision": self.precision,
@@ -328,10 +318,12 @@ def _extract(run: Run, student: Student, students: Path) -> Path:
 def write_extracted(run: Run, student: Student, folder: Path) -> None:
     """Write a student's own layers, and a note of what they were taken from."""
     from polystill.export.description import sha256, write_info
-    from polystill.models.folder import WEIGHTS, extract_student
+    from polystill.models.folder import WEIGHTS, extract_student, read_family
 
     extract_student(run.family, student, folder)
-    info = {"format": "hf", "name": str(student), "family_sha256": sha256(run.family / WEIGHTS)}
+    family = read_family(run.family)
+    trained: Row = {key: family[key] for key in ("method", "targets") if key in family}
+    info = {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(run.family / WEIGHTS)}
     write_info(folder, info)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polystill.errors import UserError
-from polystill.evaluation.quality import bleu_metric
+from polystill.metrics import bleu_metric
 
 
 def compare(

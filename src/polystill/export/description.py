@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.ctranslate2 import INFO
+from polystill.decoding.ctranslate2 import INFO, read_info
 from polystill.errors import UserError
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import parameter_count, weights_path
@@ -36,10 +36,12 @@ def check_replaceable(out: Path) -> None:
 
 def describe(student: Path, model: ElasticModel, tokenizer: Tokenizer, to: str) -> dict[str, Any]:
     """The part of polystill.json that does not depend on the format."""
+    trained = {key: value for key, value in read_info(student).items() if key in ("method", "targets")}
     languages = {"source_language": tokenizer.source_language, "target_language": tokenizer.target_language}
     return {
         "format": to,
         "name": str(model.teacher),
+        **trained,
         **{key: value for key, value in languages.items() if value},
         "encoder_layers": model.config.encoder_layers,
         "decoder_layers": model.config.decoder_layers,

@@ -72,7 +72,11 @@ def model_card(info: dict[str, Any]) -> str:
     if languages:
         front += ["language:", *(f"- {language}" for language in languages)]
     front += ["tags:", "- translation", "- marian", "- polystill"]
-    return _CARD.format(front="\n".join(front), pair=" → ".join(languages) or "translation", **info)
+    trained = ""
+    if "method" in info and "targets" in info:
+        trained = f" (method: {info['method']}, targets: {info['targets']})"
+    pair = " → ".join(languages) or "translation"
+    return _CARD.format(front="\n".join(front), pair=pair, trained=trained, **info)
 
 
 _CARD = """\
@@ -83,7 +87,7 @@ _CARD = """\
 # {name}: {pair}
 
 A Marian translation model with {encoder_layers} encoder and {decoder_layers} decoder layers ({parameters:,} parameters,
-a vocabulary of {vocabulary_size:,}), one student of a family that polystill trained.
+a vocabulary of {vocabulary_size:,}), one student of a family that polystill trained{trained}.
 
 ```python
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer

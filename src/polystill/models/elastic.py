@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -79,12 +80,6 @@ class ElasticModel(nn.Module, ABC):
     def step(self, state: Any, tokens: Tensor) -> Tensor:
         """Feed one token a row (R,), the first time `<pad>`; returns float32 logits (R, V) of the next token."""
 
-    @abstractmethod
-    def with_dropout(
-        self, dropout: float, attention_dropout: float = 0.0, activation_dropout: float = 0.0
-    ) -> ElasticModel:
-        """The same weights under other dropout probabilities."""
-
     # --- of all architectures ---------------------------------------------------------------------------------------
 
     @property
@@ -103,6 +98,12 @@ class ElasticModel(nn.Module, ABC):
     @property
     def teacher(self) -> Student:
         return Student(self.config.encoder_layers, self.config.decoder_layers)
+
+    def with_settings(self, **changes: Any) -> ElasticModel:
+        """The same weights under other dropout probabilities or kernels (fields of the configuration)."""
+        model = type(self)(replace(self.config, **changes))
+        model.load_state_dict(self.state_dict())
+        return model
 
     def mask_pad_gradient(self) -> None:
         """Zero the gradient of `<pad>`'s row and bias, so that both stay exactly zero under Adam and weight decay."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polystill.models.dropout import dropout
+from polystill.models.dropout import add_dropped, dropout, plain_add_dropped, plain_dropout
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu, "gelu": F.gelu}
 
@@ -38,27 +39,49 @@ def split_heads(x_RTD: Tensor, heads: int) -> Tensor:
 def attend(query_RHTK: Tensor, key_RHSK: Tensor, value_RHSK: Tensor, mask: Tensor | None, drop: float) -> Tensor:
     """Scaled dot-product attention; `mask` is added to the scores (0 or the lowest float). Returns (R, T, D)."""
     scale = 1.0 / math.sqrt(query_RHTK.shape[-1])
-    scores = (query_RHTK * scale) @ key_RHSK.transpose(-1, -2)
-    if mask is not None:
-        scores = scores + mask
+    scores = query_RHTK @ key_RHSK.transpose(-1, -2)
+    scores = scores * scale if mask is None else torch.add(mask, scores, alpha=scale)
     weights = dropout(scores.softmax(-1), drop)
     return (weights @ value_RHSK).transpose(1, 2).flatten(2)
+
+
+def plain_attend(query_RHTK: Tensor, key_RHSK: Tensor, value_RHSK: Tensor, mask: Tensor | None, drop: float) -> Tensor:
+    """The twin of `attend`: torch's own scaled dot-product attention."""
+    out = F.scaled_dot_product_attention(query_RHTK, key_RHSK, value_RHSK, mask, drop)
+    return out.transpose(1, 2).flatten(2)
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """What a network computes attention and dropout with in training."""
+
+    attend: Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
+    dropout: Callable[[Tensor, float], Tensor]
+    add_dropped: Callable[[Tensor, Tensor, float], Tensor]
+
+
+KERNELS = {
+    "fast": Kernels(attend, dropout, add_dropped),
+    "plain": Kernels(plain_attend, plain_dropout, plain_add_dropped),
+}
+"""By name: ours, and their plain twins."""
 
 
 class SelfAttention(nn.Module):
     """Multi-head attention of a sequence to itself; query, key and value share one projection."""
 
-    def __init__(self, d_model: int, heads: int, attention_dropout: float) -> None:
+    def __init__(self, d_model: int, heads: int, attention_dropout: float, kernels: str = "fast") -> None:
         super().__init__()
         self.heads = heads
         self.attention_dropout = attention_dropout
+        self.kernels = KERNELS[kernels]
         self.query_key_value = linear(d_model, 3 * d_model, parts=3)
         self.output = linear(d_model, d_model)
 
     def forward(self, x_RTD: Tensor, mask: Tensor | None) -> Tensor:
         query, key, value = (split_heads(x, self.heads) for x in self.query_key_value(x_RTD).chunk(3, -1))
         drop = self.attention_dropout if self.training else 0.0
-        return self.output(attend(query, key, value, mask, drop))
+        return self.output(self.kernels.attend(query, key, value, mask, drop))
 
     def step(self, x_RD: Tensor, keys: Tensor | None, values: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """One further position: returns its output (R, D) and the grown caches (R, H, t, K)."""
@@ -71,10 +94,11 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Multi-head attention of the target to the encoder's memory."""
 
-    def __init__(self, d_model: int, heads: int, attention_dropout: float) -> None:
+    def __init__(self, d_model: int, heads: int, attention_dropout: float, kernels: str = "fast") -> None:
         super().__init__()
         self.heads = heads
         self.attention_dropout = attention_dropout
+        self.kernels = KERNELS[kernels]
         self.query = linear(d_model, d_model)
         self.key_value = linear(d_model, 2 * d_model, parts=2)
         self.output = linear(d_model, d_model)
@@ -82,7 +106,8 @@ class CrossAttention(nn.Module):
     def forward(self, x_RTD: Tensor, memory_RSD: Tensor, mask: Tensor) -> Tensor:
         key, value = self.project_memory(memory_RSD)
         drop = self.attention_dropout if self.training else 0.0
-        return self.output(attend(split_heads(self.query(x_RTD), self.heads), key, value, mask, drop))
+        query = split_heads(self.query(x_RTD), self.heads)
+        return self.output(self.kernels.attend(query, key, value, mask, drop))
 
     def project_memory(self, memory_RSD: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (R, H, S, K) of a memory."""
@@ -97,25 +122,29 @@ class CrossAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    def __init__(self, d_model: int, ffn_dim: int, activation: str, activation_dropout: float) -> None:
+    def __init__(
+        self, d_model: int, ffn_dim: int, activation: str, activation_dropout: float, kernels: str = "fast"
+    ) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[activation]
         self.activation_dropout = activation_dropout
+        self.kernels = KERNELS[kernels]
         self.expand = linear(d_model, ffn_dim)
         self.contract = linear(ffn_dim, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         drop = self.activation_dropout if self.training else 0.0
-        return self.contract(dropout(self.activation(self.expand(x)), drop))
+        return self.contract(self.kernels.dropout(self.activation(self.expand(x)), drop))
 
 
 class Residual(nn.Module):
     """Post-norm: LayerNorm(x + dropout(sublayer output))."""
 
-    def __init__(self, d_model: int, drop: float) -> None:
+    def __init__(self, d_model: int, drop: float, kernels: str = "fast") -> None:
         super().__init__()
         self.drop = drop
+        self.kernels = KERNELS[kernels]
         self.norm = nn.LayerNorm(d_model)
 
     def forward(self, x: Tensor, update: Tensor) -> Tensor:
-        return self.norm(x + dropout(update, self.drop if self.training else 0.0))
+        return self.norm(self.kernels.add_dropped(x, update, self.drop if self.training else 0.0))

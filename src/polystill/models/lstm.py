@@ -7,8 +7,8 @@ the previous token and the previous attentional state h~; its topmost layer that
     a = softmax(h W_a memory)    h~ = tanh(W_c [a memory; h])    logits = E h~ + b
 
 Decoder layer l starts from the last state of encoder layer l, or of the last one that runs where there are fewer.
-Since h~ is fed back, every network e{E}d{D} needs a decoder pass of its own; encoder passes are shared.
-Dropout acts on the embeddings, between layers and on h~ (before it is fed back).
+Since h~ is fed back, every network e{E}d{D} needs a decoder pass of its own; encoder passes are shared. Dropout acts
+on the embeddings, between layers and on h~ (before it is fed back).
 
 Shapes: B sentences, S source positions, T target positions, D d_model, V vocabulary, R rows of the decoder (sentences x
 passes in training, sentences x beams in decoding), M memories (R in training, B in decoding), K = R / M beams.
@@ -16,8 +16,9 @@ passes in training, sentences x beams in decoding), M memories (R in training, B
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -25,8 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from polystill.models.dropout import dropout
 from polystill.models.elastic import ElasticModel
+from polystill.models.layers import KERNELS
 from polystill.models.passes import PassPlan, exact_plan, shared_encoder_plan
 from polystill.students import Student
 
@@ -43,12 +44,13 @@ class LstmConfig:
     decoder_layers: int
     dropout: float = 0.1
     max_positions: int = 512
+    kernels: str = "fast"
+    """"fast", or "plain" for torch's own dropout; no part of the model as it is saved."""
 
 
-INITIAL_RANGE = 0.1
-"""Parameters start uniform in ± this, as in the paper."""
 FORGET_BIAS = 1.0
 """Initial bias of the forget gates: states last from the beginning (Jozefowicz et al. 2015)."""
+DEEPER_GAIN = 2.0
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class DecoderState:
 
     def keep(self, sentences: Tensor) -> None:
         """Drop all sentences but these (B',), in this order."""
-        beam_size = len(self.fed) // len(self.keys)
+        beam_size = self.fed.shape[0] // self.keys.shape[0]
         self.keys = self.keys.index_select(0, sentences)
         self.values = self.values.index_select(0, sentences)
         self.mask = self.mask.index_select(0, sentences)
@@ -143,21 +145,20 @@ class Lstm(ElasticModel):
 
     @torch.no_grad()
     def _initialise(self) -> None:
+        """Glorot-uniform matrices, each gate's on its own; deeper layers' inputs twice that, for the open half of an
+        output gate halves what a layer passes on. With the paper's U(-0.1, 0.1) small networks do not leave the first
+        plateau (measured in docs/performance.md)."""
         for name, parameter in self.named_parameters():
-            if parameter.ndim > 1:
-                nn.init.uniform_(parameter, -INITIAL_RANGE, INITIAL_RANGE)
-            else:
+            if parameter.ndim == 1:
                 nn.init.zeros_(parameter)
-            if name.endswith(("bias_ih", "bias_ih_l0")):  # gates in the order input, forget, cell, output
-                parameter[self.config.d_model : 2 * self.config.d_model] = FORGET_BIAS
+                if name.endswith(("bias_ih", "bias_ih_l0")):  # gates in the order input, forget, cell, output
+                    parameter[self.config.d_model : 2 * self.config.d_model] = FORGET_BIAS
+            elif name != "embedding":
+                is_input_of_deeper = "weight_ih" in name and ".0." not in name
+                for part in parameter.chunk(1 if name.startswith("attention") else 4):
+                    nn.init.xavier_uniform_(part, DEEPER_GAIN if is_input_of_deeper else 1.0)
+        nn.init.normal_(self.embedding, std=self.config.d_model**-0.5)
         self.embedding[self.config.pad_id] = 0
-
-    def with_dropout(self, dropout: float, attention_dropout: float = 0.0, activation_dropout: float = 0.0) -> Lstm:
-        """The same weights under another dropout probability; the Transformer's other two do not apply."""
-        assert not attention_dropout and not activation_dropout
-        model = Lstm(replace(self.config, dropout=dropout))
-        model.load_state_dict(self.state_dict())
-        return model
 
     # --- whole sentences ------------------------------------------------------------------------------------------
 
@@ -206,8 +207,8 @@ class Lstm(ElasticModel):
         return encoded
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """(...) -> (..., D), with dropout."""
-        return self._drop(F.embedding(tokens, self.embedding))
+        """(...) -> (..., D): embeddings scaled by sqrt(D), as in Marian's Transformers, with dropout."""
+        return self._drop(F.embedding(tokens, self.embedding) * math.sqrt(self.config.d_model))
 
     def memory_mask(self, source: Tensor) -> Tensor:
         """(B, 1, S), added to attention scores: the lowest float on `<pad>`, else 0."""
@@ -216,7 +217,7 @@ class Lstm(ElasticModel):
         return zero.masked_fill(source == self.pad_id, lowest)[:, None, :]
 
     def _drop(self, x: Tensor) -> Tensor:
-        return dropout(x, self.config.dropout if self.training else 0.0)
+        return KERNELS[self.config.kernels].dropout(x, self.config.dropout if self.training else 0.0)
 
     # --- one step of the decoder ------------------------------------------------------------------------------------
 
@@ -257,7 +258,7 @@ class Lstm(ElasticModel):
         """One step of all rows, from the tokens' part of the first layer's gates (R, 4D); returns h~ (R, D)."""
         x = state.fed
         for layer, (weight, bias) in enumerate(state.weights.layers):
-            rows = len(state.hidden[layer])
+            rows = state.hidden[layer].shape[0]
             if layer:
                 x = self._drop(x[:rows])
             gates = F.linear(torch.cat([x, state.hidden[layer]], 1), weight, bias)
@@ -269,7 +270,7 @@ class Lstm(ElasticModel):
 
     def _attend(self, state: DecoderState, top_RD: Tensor) -> Tensor:
         """h~ (R, D); the beams of a sentence ask its one memory."""
-        query_MKD = top_RD.unflatten(0, (len(state.keys), -1))
+        query_MKD = top_RD.view(state.keys.shape[0], -1, top_RD.shape[1])
         scores = query_MKD @ state.keys.transpose(1, 2) + state.mask
         context_RD = (scores.softmax(-1).to(state.values.dtype) @ state.values).flatten(0, 1)
         return torch.tanh(context_RD + F.linear(top_RD, state.weights.output))
@@ -300,7 +301,7 @@ class Lstm(ElasticModel):
         self, tokens: Tensor, hidden: Tensor, cells: Tensor, fed: Tensor, keys: Tensor, values: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`step` for tracing: tokens (R,) and `start_tensors`' to logits (R, V), hidden, cells, fed."""
-        weights = self._step_weights(len(hidden), self.attention.output.weight.chunk(2, 1)[1])
+        weights = self._step_weights(hidden.shape[0], self.attention.output.weight.chunk(2, 1)[1])
         state = DecoderState(weights, list(hidden.unbind()), list(cells.unbind()), fed, keys, values, mask)
         logits = self.step(state, tokens)
         return logits, torch.stack(state.hidden), torch.stack(state.cells), state.fed
@@ -319,7 +320,7 @@ def _topmost(hidden: list[Tensor]) -> Tensor:
     parts, done = [], 0
     for of_layer in reversed(hidden):
         parts.append(of_layer[done:])
-        done = len(of_layer)
+        done = of_layer.shape[0]
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 

@@ -18,14 +18,15 @@ from polystill.models.lstm import Lstm, LstmConfig
 MODEL_TYPE = "polystill-lstm"
 _TERMS = {"vocabulary_size": "vocab_size", "pad_id": "pad_token_id", "eos_id": "eos_token_id"}
 """Those of `LstmConfig`'s fields that Hugging Face calls otherwise; its words are used, as in Marian's config.json."""
+_SAVED = [name for name in LstmConfig.__dataclass_fields__ if name != "kernels"]
 _COUNTS = ("vocabulary_size", "d_model", "encoder_layers", "decoder_layers", "max_positions")
 
 
 def lstm_parameter_names(encoder_layers: int, decoder_layers: int) -> set[str]:
     """The parameters of a network of that depth."""
-    sizes = {"vocabulary_size": 1, "d_model": 1, "encoder_layers": encoder_layers, "decoder_layers": decoder_layers}
+    config = LstmConfig(1, 0, 0, d_model=1, encoder_layers=encoder_layers, decoder_layers=decoder_layers)
     with torch.device("meta"):
-        return set(Lstm(LstmConfig(pad_id=0, eos_id=0, **sizes)).state_dict())
+        return set(Lstm(config).state_dict())
 
 
 def to_lstm_folder(state: dict[str, Tensor], encoder_layers: int, decoder_layers: int) -> dict[str, Tensor]:
@@ -61,7 +62,7 @@ def from_lstm_folder(tensors: dict[str, Tensor], config: LstmConfig, origin: str
 def lstm_config_files(config: LstmConfig, encoder_layers: int, decoder_layers: int) -> dict[str, dict[str, Any]]:
     """The folder's JSON files for the first layers."""
     fields = asdict(replace(config, encoder_layers=encoder_layers, decoder_layers=decoder_layers))
-    named = {_TERMS.get(name, name): value for name, value in fields.items()}
+    named = {_TERMS.get(name, name): fields[name] for name in _SAVED}
     return {"config.json": {"architectures": ["Lstm"], "model_type": MODEL_TYPE, **named, "dtype": "float32"}}
 
 
@@ -72,7 +73,7 @@ def read_lstm_config(values: dict[str, Any], origin: str) -> LstmConfig:
         UserError: a key is missing or no number that can be right.
     """
     fields: dict[str, Any] = {}
-    for name in LstmConfig.__dataclass_fields__:
+    for name in _SAVED:
         key = _TERMS.get(name, name)
         if key not in values:
             raise UserError(f"{origin}: key {key!r} is missing")

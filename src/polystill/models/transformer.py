@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polystill.models.dropout import dropout
 from polystill.models.elastic import ElasticModel
-from polystill.models.layers import CrossAttention, FeedForward, Residual, SelfAttention
+from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention
 from polystill.models.passes import PassPlan, shared_plan
 from polystill.students import Student
 
@@ -43,16 +42,18 @@ class TransformerConfig:
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
     max_positions: int = 512
+    kernels: str = "fast"
+    """"fast", or "plain" for torch's own attention and dropout; no part of the model as it is saved."""
 
 
 class EncoderLayer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         c = config
-        self.self_attention = SelfAttention(c.d_model, c.heads, c.attention_dropout)
-        self.self_attention_norm = Residual(c.d_model, c.dropout)
-        self.feed_forward = FeedForward(c.d_model, c.ffn_dim, c.activation, c.activation_dropout)
-        self.feed_forward_norm = Residual(c.d_model, c.dropout)
+        self.self_attention = SelfAttention(c.d_model, c.heads, c.attention_dropout, c.kernels)
+        self.self_attention_norm = Residual(c.d_model, c.dropout, c.kernels)
+        self.feed_forward = FeedForward(c.d_model, c.ffn_dim, c.activation, c.activation_dropout, c.kernels)
+        self.feed_forward_norm = Residual(c.d_model, c.dropout, c.kernels)
 
     def forward(self, x_BSD: Tensor, mask: Tensor) -> Tensor:
         x = self.self_attention_norm(x_BSD, self.self_attention(x_BSD, mask))
@@ -63,12 +64,12 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         c = config
-        self.self_attention = SelfAttention(c.d_model, c.heads, c.attention_dropout)
-        self.self_attention_norm = Residual(c.d_model, c.dropout)
-        self.cross_attention = CrossAttention(c.d_model, c.heads, c.attention_dropout)
-        self.cross_attention_norm = Residual(c.d_model, c.dropout)
-        self.feed_forward = FeedForward(c.d_model, c.ffn_dim, c.activation, c.activation_dropout)
-        self.feed_forward_norm = Residual(c.d_model, c.dropout)
+        self.self_attention = SelfAttention(c.d_model, c.heads, c.attention_dropout, c.kernels)
+        self.self_attention_norm = Residual(c.d_model, c.dropout, c.kernels)
+        self.cross_attention = CrossAttention(c.d_model, c.heads, c.attention_dropout, c.kernels)
+        self.cross_attention_norm = Residual(c.d_model, c.dropout, c.kernels)
+        self.feed_forward = FeedForward(c.d_model, c.ffn_dim, c.activation, c.activation_dropout, c.kernels)
+        self.feed_forward_norm = Residual(c.d_model, c.dropout, c.kernels)
 
     def forward(self, x_BTD: Tensor, causal_mask: Tensor, memory_BSD: Tensor, memory_mask: Tensor) -> Tensor:
         x = self.self_attention_norm(x_BTD, self.self_attention(x_BTD, causal_mask))
@@ -154,20 +155,6 @@ class Transformer(ElasticModel):
                         if isinstance(module, nn.Linear):
                             module.weight /= math.sqrt(depth)
 
-    def with_dropout(
-        self, dropout: float, attention_dropout: float = 0.0, activation_dropout: float = 0.0
-    ) -> Transformer:
-        """The same weights under other dropout probabilities."""
-        config = replace(
-            self.config,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            activation_dropout=activation_dropout,
-        )
-        model = Transformer(config)
-        model.load_state_dict(self.state_dict())
-        return model
-
     def encoder_layers(self, depth: int) -> list[EncoderLayer]:
         return cast(list[EncoderLayer], list(self.encoder)[:depth])
 
@@ -207,7 +194,9 @@ class Transformer(ElasticModel):
         memory_of: dict[tuple[int, int], Tensor] = {}
         for depth, layer in enumerate(self.encoder_layers(plan.encoder_depths[0]), start=1):
             rows = batch * sum(needed >= depth for needed in plan.encoder_depths)
-            x = layer(x[:rows], mask[:rows])
+            if rows < len(x):
+                x, mask = x[:rows], mask[:rows]
+            x = layer(x, mask)
             for i in range(rows // batch):
                 if (i, depth) in wanted:
                     memory_of[i, depth] = x[i * batch : (i + 1) * batch]
@@ -223,7 +212,9 @@ class Transformer(ElasticModel):
         hidden_of: dict[tuple[int, int], Tensor] = {}
         for depth, layer in enumerate(self.decoder_layers(plan.decoder_passes[0].depth), start=1):
             rows = batch * sum(p.depth >= depth for p in plan.decoder_passes)
-            x = layer(x[:rows], causal, memory[:rows], memory_mask[:rows])
+            if rows < len(x):
+                x, memory, memory_mask = x[:rows], memory[:rows], memory_mask[:rows]
+            x = layer(x, causal, memory, memory_mask)
             for i in range(rows // batch):
                 if (i, depth) in wanted:
                     hidden_of[i, depth] = x[i * batch : (i + 1) * batch]
@@ -233,7 +224,7 @@ class Transformer(ElasticModel):
         """(B, T) -> (B, T, D): scaled embeddings plus positions, with dropout."""
         x = F.embedding(tokens, self.embedding) * math.sqrt(self.config.d_model)
         x = x + self.positions[: tokens.shape[1]]
-        return dropout(x, self.config.dropout if self.training else 0.0)
+        return KERNELS[self.config.kernels].dropout(x, self.config.dropout if self.training else 0.0)
 
     def memory_mask(self, source: Tensor) -> Tensor:
         """(B, 1, 1, S), added to attention scores: the lowest float on `<pad>`, else 0."""

@@ -26,7 +26,7 @@ MUTUAL = ("none", "no_weight", "full", "detaching")
 class FamilyLoss:
     """Sums over non-pad tokens. `loss` is the weighted total; `ce` adds up teacher and students.
 
-    ce_each: (1 + students,) cross-entropies, the teacher's first. ce_ratio: CE(student) / CE(teacher).
+    ce_each: (1 + students,) cross-entropies, the teacher's first. ce_decided: the same over all ranks.
     """
 
     loss: Tensor
@@ -34,7 +34,12 @@ class FamilyLoss:
     kd: Tensor
     mutual: Tensor
     ce_each: Tensor
-    ce_ratio: list[float]
+    ce_decided: Tensor
+
+    @property
+    def ce_ratio(self) -> list[float]:
+        """CE(student) / CE(teacher) over all ranks, by which gradients are detached."""
+        return (self.ce_decided[1:] / self.ce_decided[0]).tolist()
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,9 @@ def aio_kd_loss(
     target = target[real]
     log_p = [logits[real].log_softmax(-1) for logits in (teacher_logits, *student_logits)]
     ce_each = torch.stack([smoothed_cross_entropy(x, target, label_smoothing).sum() for x in log_p])
-    decided = sum_over_ranks(ce_each.detach()).tolist()
+    decided = sum_over_ranks(ce_each.detach())
     kd = mutual_sum = ce_each.new_zeros(())
-    for term in distillations(decided, mutual=mutual, detach_threshold=detach_threshold):
+    for term in distillations(decided.tolist(), mutual=mutual, detach_threshold=detach_threshold):
         better = log_p[term.a] if term.open else log_p[term.a].detach()
         divergence = term.share * (better.exp() * (better - log_p[term.b])).sum()
         if term.a == 0:
@@ -120,5 +125,5 @@ def aio_kd_loss(
         kd=kd,
         mutual=mutual_sum,
         ce_each=ce_each.detach(),
-        ce_ratio=[ce / decided[0] for ce in decided[1:]],
+        ce_decided=decided,
     )

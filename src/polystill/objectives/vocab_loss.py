@@ -4,15 +4,14 @@ A (tokens x vocabulary) tensor is by far the largest of a training step, and dis
 several of them for every network and every pair. Here a chunk's logits, losses and gradients are made and used up
 before the next chunk's, so memory beyond the hidden states and their gradients grows neither with the tokens nor with
 the students. Whether a student's gradient is detached depends on the whole batch's cross-entropies, so those are
-computed first by a projection of their own; the networks run once.
+computed first by a projection of their own; the networks run once, and no decision leaves the device.
 
-Shapes: N target tokens, D d_model, V vocabulary, K distinct networks, C tokens in a chunk.
+Shapes: N target tokens, D d_model, V vocabulary, K distinct networks, C tokens in a chunk or block.
 
-Gradients with respect to the logits of a network with probabilities p:
+Gradients with respect to the logits of a network with probabilities p, and d = p_a * (log p_a - log p_b):
     CE against the smoothed target q:          p - q
-    KL(a || b), into b:                        p_b - p_a
-    KL(a || b), into a:                        p_a * (log p_a - log p_b - KL(a || b))
-"""
+    KL(a || b) = sum d, into b:                p_b - p_a
+    KL(a || b), into a:                        d - p_a * sum d"""
 
 from __future__ import annotations
 
@@ -23,10 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polystill.objectives.aio_kd import Distillation, FamilyLoss, aio_kd_loss, distillations
-
-CHUNK_ELEMENTS = 1 << 21
-"""Elements (networks x tokens x vocabulary) of one chunk's logits: small enough for a last-level cache."""
+from polystill.objectives.aio_kd import FamilyLoss, aio_kd_loss
+from polystill.objectives.decisions import directed_terms
+from polystill.objectives.projection import Gradients, Projection, at_target, exponentiate, widen
 
 
 @dataclass(frozen=True)
@@ -78,33 +76,17 @@ def fused_family_loss(
     loss, report = _FusedFamilyLoss.apply(weight, bias, target, members, settings, sum_over_ranks, *hidden)
     networks = len(members)
     ce_each, decided, kd, mutual = report[:networks], report[networks:-2], report[-2], report[-1]
-    return FamilyLoss(
-        loss=loss,
-        ce=ce_each.sum(),
-        kd=kd,
-        mutual=mutual,
-        ce_each=ce_each,
-        ce_ratio=(decided[1:] / decided[0]).tolist(),
-    )
+    return FamilyLoss(loss=loss, ce=ce_each.sum(), kd=kd, mutual=mutual, ce_each=ce_each, ce_decided=decided)
 
 
 def cross_entropies(
     hidden: Sequence[Tensor], weight: Tensor, bias: Tensor, target: Tensor, label_smoothing: float
 ) -> tuple[Tensor, Tensor]:
     """Label-smoothed and plain cross-entropy sums, each (K,) in float64, chunk by chunk and without gradients."""
-    smoothed = torch.zeros(len(hidden), dtype=torch.float64, device=target.device)
-    plain = torch.zeros_like(smoothed)
-    others = label_smoothing / (len(weight) - 1)
     with torch.no_grad():
-        for chunk in _chunks(len(target), len(hidden) * len(weight)):
-            logits = _project(hidden, weight, bias, chunk)
-            log_sum = logits.logsumexp(-1)
-            at_target = logits.gather(-1, target[chunk].expand(len(hidden), -1)[..., None])[..., 0]
-            nll = (log_sum - at_target).double()
-            total = (log_sum * len(weight) - logits.sum(-1)).double()
-            smoothed += ((1 - label_smoothing - others) * nll + others * total).sum(1)
-            plain += nll.sum(1)
-    return smoothed, plain
+        projection = Projection(hidden, weight, bias)
+        nll, log_sums = _normalise(projection, target)
+        return projection.smoothed(nll, log_sums, label_smoothing), nll
 
 
 class _FusedFamilyLoss(torch.autograd.Function):
@@ -123,24 +105,26 @@ class _FusedFamilyLoss(torch.autograd.Function):
             dtype = torch.get_autocast_dtype(weight.device.type)
             weight, bias = weight.to(dtype), bias.to(dtype)
             hidden = tuple(h.to(dtype) for h in hidden)
-        index = torch.tensor(list(members), device=weight.device)
-        ce, terms = None, []
-        decided = None
-        if len(members) > 1:
-            ce = cross_entropies(hidden, weight, bias, target, settings.label_smoothing)[0][index]
+        projection = Projection(hidden, weight, bias)
+        counts = torch.bincount(torch.tensor(list(members)), minlength=len(hidden)).to(target.device, torch.float64)
+        gradients = Gradients(projection, target, settings.ce_weight * counts, settings.label_smoothing)
+        of_members = torch.tensor(list(members), device=target.device)
+        kd = mutual = torch.zeros((), dtype=torch.float64, device=target.device)
+        if len(hidden) == 1:
+            nll, log_sums = _add_nll(projection, target, gradients)
+            ce = projection.smoothed(nll, log_sums, settings.label_smoothing)[of_members]
             decided = sum_over_ranks(ce)
-            terms = distillations(decided.tolist(), mutual=settings.mutual, detach_threshold=settings.detach_threshold)
-        gradients = _Gradients(hidden, weight, bias, target, members, settings, terms)
-        for chunk in _chunks(len(target), len(hidden) * len(weight)):
-            gradients.add(chunk)
-        if ce is None or decided is None:
-            ce = decided = gradients.ce
-        ctx.save_for_backward(gradients.weight, gradients.bias, *gradients.hidden)
-        loss = settings.ce_weight * ce.sum() + settings.kd_weight * gradients.kd
-        loss = loss + settings.mutual_weight * gradients.mutual
-        report = torch.cat([ce, decided, gradients.kd[None], gradients.mutual[None]])
+        else:
+            nll, log_sums = _normalise(projection, target)
+            ce = projection.smoothed(nll, log_sums, settings.label_smoothing)[of_members]
+            decided = sum_over_ranks(ce)
+            terms = _terms(decided, members, settings)
+            kd, mutual = _add_family(projection, log_sums, terms, gradients)
+        ctx.save_for_backward(*gradients.finish())
+        loss = settings.ce_weight * ce.sum() + settings.kd_weight * kd + settings.mutual_weight * mutual
+        report = torch.cat([ce, decided, kd[None], mutual[None]])
         ctx.mark_non_differentiable(report)
-        return loss.to(torch.float64 if weight.dtype == torch.float64 else torch.float32), report
+        return loss.to(projection.wide), report
 
     @staticmethod
     def backward(ctx: Any, loss_gradient: Tensor, _: Tensor) -> tuple[Any, ...]:
@@ -148,97 +132,113 @@ class _FusedFamilyLoss(torch.autograd.Function):
         return weight, bias, None, None, None, None, *hidden
 
 
-class _Gradients:
-    """Accumulates the gradients and the KL sums of one batch, chunk by chunk."""
-
-    def __init__(
-        self,
-        hidden: Sequence[Tensor],
-        weight: Tensor,
-        bias: Tensor,
-        target: Tensor,
-        members: Sequence[int],
-        settings: LossSettings,
-        terms: Sequence[Distillation],
-    ) -> None:
-        self._hidden, self._weight, self._bias, self._target = hidden, weight, bias, target
-        self._settings = settings
-        wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        self.hidden = [torch.empty(h.shape, dtype=wide, device=h.device) for h in hidden]
-        self.weight = torch.zeros(weight.shape, dtype=wide, device=weight.device)
-        self.bias = torch.zeros(bias.shape, dtype=wide, device=bias.device)
-        self.ce = torch.zeros(1, dtype=torch.float64, device=weight.device)
-        self.kd = torch.zeros((), dtype=torch.float64, device=weight.device)
-        self.mutual = torch.zeros((), dtype=torch.float64, device=weight.device)
-        self._ce_weight = [settings.ce_weight * members.count(k) for k in range(len(hidden))]
-        # (a, b, share, weight, open, is knowledge distillation), of distinct networks: KL(a || a) is 0.
-        self._terms = [
-            (members[t.a], members[t.b], t.share, self._weight_of(t), t.open, t.a == 0)
-            for t in terms
-            if members[t.a] != members[t.b]
-        ]
-
-    def _weight_of(self, term: Distillation) -> float:
-        return term.share * (self._settings.kd_weight if term.a == 0 else self._settings.mutual_weight)
-
-    def add(self, chunk: slice) -> None:
-        log_p = _project(self._hidden, self._weight, self._bias, chunk).log_softmax(-1)
-        p = log_p.exp()
-        if len(self._hidden) == 1:
-            self._add_cross_entropy(log_p[0], self._target[chunk])
-        gradient = self._logits_gradient(log_p, p, self._target[chunk])
-        gradient = gradient.to(self._weight.dtype)
-        for into, of_network in zip(self.hidden, gradient, strict=True):
-            into[chunk] = of_network @ self._weight
-        stacked = torch.cat([h[chunk] for h in self._hidden])
-        flat = gradient.flatten(0, 1)
-        if self.weight.dtype == flat.dtype:
-            self.weight.addmm_(flat.t(), stacked)
-        else:  # a bf16 product, summed up in float32
-            self.weight += flat.t() @ stacked
-        self.bias += flat.sum(0)
-
-    def _add_cross_entropy(self, log_p: Tensor, target: Tensor) -> None:
-        smoothing = self._settings.label_smoothing
-        others = smoothing / (log_p.shape[-1] - 1)
-        nll = -log_p.gather(-1, target[:, None]).sum(dtype=torch.float64)
-        self.ce += (1 - smoothing - others) * nll - others * log_p.sum(dtype=torch.float64)
-
-    def _logits_gradient(self, log_p: Tensor, p: Tensor, target: Tensor) -> Tensor:
-        """(K, C, V): d loss / d logits."""
-        own = list(self._ce_weight)
-        for _, b, _, weight, _, _ in self._terms:
-            own[b] += weight
-        gradient = p * p.new_tensor(own)[:, None, None]
-        for a, b, share, weight, is_open, is_kd in self._terms:
-            gradient[b].add_(p[a], alpha=-weight)
-            pointwise = (log_p[a] - log_p[b]).mul_(p[a])
-            divergence = pointwise.sum(-1)
-            total = self.kd if is_kd else self.mutual
-            total += share * divergence.sum(dtype=torch.float64)
-            if is_open:
-                gradient[a].add_(pointwise, alpha=weight)
-                gradient[a].addcmul_(p[a], divergence[:, None], value=-weight)
-        smoothing = self._settings.label_smoothing
-        others = smoothing / (p.shape[-1] - 1)
-        ce_weight = p.new_tensor(self._ce_weight)[:, None, None]
-        gradient -= others * ce_weight
-        at_target = (-(1 - smoothing - others) * ce_weight).expand(-1, len(target), 1)
-        return gradient.scatter_add_(2, target.expand(len(p), -1)[..., None], at_target)
+def _add_nll(projection: Projection, target: Tensor, gradients: Gradients) -> tuple[Tensor, Tensor]:
+    """The gradients of one network's cross-entropy, from one projection; returns as `_normalise`."""
+    log_sums = torch.empty(1, projection.tokens, dtype=projection.wide, device=target.device)
+    nll = torch.zeros(1, dtype=torch.float64, device=target.device)
+    weight = gradients.ce_weight.to(projection.wide)
+    for chunk, states, logits in projection.chunks():
+        nll -= at_target(logits, target[chunk]).sum(1, dtype=torch.float64)
+        for block in projection.blocks(chunk):
+            largest, total = exponentiate(logits[:, block])
+            logits[:, block].mul_((weight / total)[..., None])
+            log_sums[:, chunk][:, block] = total.log_().add_(largest)
+        gradients.add(chunk, states, logits)
+    return nll + log_sums.sum(1, dtype=torch.float64), log_sums
 
 
-def _chunks(tokens: int, elements_a_token: int) -> list[slice]:
-    size = max(1, CHUNK_ELEMENTS // elements_a_token)
-    return [slice(start, min(start + size, tokens)) for start in range(0, tokens, size)]
+@dataclass(frozen=True)
+class _Divergence:
+    """A term between distinct networks a and b: its share of the reported sum, its weight, its weight into a."""
+
+    a: int
+    b: int
+    is_kd: bool
+    share: float | Tensor
+    weight: float | Tensor
+    weight_into_a: float | Tensor
 
 
-def _project(hidden: Sequence[Tensor], weight: Tensor, bias: Tensor, chunk: slice) -> Tensor:
-    """Logits (K, C, V) of one chunk, in float32 at least."""
-    stacked = torch.cat([h[chunk] for h in hidden])
-    logits = torch.addmm(bias, stacked, weight.t()).unflatten(0, (len(hidden), -1))
-    return widen(logits)
+def _terms(decided: Tensor, members: Sequence[int], settings: LossSettings) -> list[_Divergence]:
+    terms = []
+    on_host = decided.device.type == "cpu"
+    for t in directed_terms(
+        decided, mutual=settings.mutual, detach_threshold=settings.detach_threshold, on_host=on_host
+    ):
+        if members[t.a] != members[t.b]:  # KL(a || a) is 0
+            weight = t.share * (settings.kd_weight if t.a == 0 else settings.mutual_weight)
+            terms.append(_Divergence(members[t.a], members[t.b], t.a == 0, t.share, weight, weight * t.open))
+    return terms
 
 
-def widen(logits: Tensor) -> Tensor:
-    """Logits in float32 at least: losses are never computed in less."""
-    return logits if logits.dtype == torch.float64 else logits.float()
+def _add_family(
+    projection: Projection, log_sums: Tensor, terms: Sequence[_Divergence], gradients: Gradients
+) -> tuple[Tensor, Tensor]:
+    """The gradients of every cross-entropy and divergence; returns the sums of knowledge distillation and mutual."""
+    sums = torch.zeros(len(terms), dtype=torch.float64, device=log_sums.device)
+    own = gradients.ce_weight.to(projection.wide, copy=True)
+    for t in terms:
+        own[t.b] += t.weight
+    for chunk, states, logits in projection.chunks():
+        for block in projection.blocks(chunk):
+            log_p = logits[:, block].sub_(log_sums[:, chunk][:, block, None])
+            sums += _to_gradient(log_p, own, terms)
+        gradients.add(chunk, states, logits)
+    kd, mutual = log_sums.new_zeros(2, dtype=torch.float64)
+    for t, total in zip(terms, sums, strict=True):
+        if t.is_kd:
+            kd = kd + t.share * total
+        else:
+            mutual = mutual + t.share * total
+    return kd, mutual
+
+
+def _to_gradient(log_p: Tensor, own: Tensor, terms: Sequence[_Divergence]) -> Tensor:
+    """Turn log-probabilities (K, C, V) in place into the gradient with respect to the logits, but for the targets'.
+
+    own (K,): each network's weight as the one that learns. Returns every term's divergence, summed over the tokens.
+    """
+    p = log_p.exp()
+    factor = own[:, None].repeat(1, log_p.shape[1])
+    taught: dict[int, Tensor] = {}
+    sums = []
+    for t in terms:
+        pointwise = torch.sub(log_p[t.a], log_p[t.b]).mul_(p[t.a])
+        divergence = pointwise.sum(-1)
+        sums.append(divergence.sum(dtype=torch.float64))
+        if _acts(t.weight_into_a):
+            factor[t.a] -= t.weight_into_a * divergence
+            if t.a in taught:
+                _add_scaled(taught[t.a], pointwise, t.weight_into_a)
+            else:
+                taught[t.a] = pointwise.mul_(t.weight_into_a)
+    torch.mul(p, factor[..., None], out=log_p)
+    for a, pointwise in taught.items():
+        log_p[a].add_(pointwise)
+    for t in terms:
+        _add_scaled(log_p[t.b], p[t.a], -t.weight)
+    return torch.stack(sums) if sums else p.new_zeros(0, dtype=torch.float64)
+
+
+def _acts(weight: float | Tensor) -> bool:
+    """Whether a term may weigh something; what a GPU has decided is not asked for."""
+    return isinstance(weight, Tensor) or weight != 0
+
+
+def _add_scaled(into: Tensor, x: Tensor, scale: float | Tensor) -> None:
+    if isinstance(scale, Tensor):
+        into.addcmul_(x, scale)
+    else:
+        into.add_(x, alpha=scale)
+
+
+def _normalise(projection: Projection, target: Tensor) -> tuple[Tensor, Tensor]:
+    """NLL sums (K,) in float64, and the softmaxes' log denominators (K, N)."""
+    log_sums = torch.empty(projection.networks, projection.tokens, dtype=projection.wide, device=target.device)
+    nll = torch.zeros(projection.networks, dtype=torch.float64, device=target.device)
+    for chunk, _, logits in projection.chunks():
+        nll -= at_target(logits, target[chunk]).sum(1, dtype=torch.float64)
+        for block in projection.blocks(chunk):
+            largest, total = exponentiate(logits[:, block])
+            log_sums[:, chunk][:, block] = total.log_().add_(largest)
+    return nll + log_sums.sum(1, dtype=torch.float64), log_sums

@@ -16,13 +16,22 @@ from polystill.models.passes import PassPlan
 from polystill.models.transformer import TransformerConfig
 
 
+def forward_flops(config: ElasticConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
+    """FLOPs of a plan's forward passes over one padded batch, projections to the vocabulary included."""
+    networks = _PRODUCTS[type(config)](config, plan, sentences, source_length, target_length)
+    return 2 * (networks + _projection(config, plan, sentences * target_length))
+
+
 def update_flops(config: ElasticConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
     """FLOPs of forward and backward passes of a plan over one padded batch."""
-    target = sentences * target_length
-    networks = _PRODUCTS[type(config)](config, plan, sentences, source_length, target_length)
-    projection = target * config.d_model * config.vocabulary_size * len(plan.reads)
-    decided_first = projection if len(plan.members) > 1 else 0  # the projection that decides detaching has no backward
-    return 2 * (3 * (networks + projection) + decided_first)
+    forward = forward_flops(config, plan, sentences, source_length, target_length)
+    # Where several networks are projected, detaching is decided first, by a projection that has no backward pass.
+    decided_first = 2 * _projection(config, plan, sentences * target_length) if len(plan.reads) > 1 else 0
+    return 3 * forward + decided_first
+
+
+def _projection(config: ElasticConfig, plan: PassPlan, target_tokens: int) -> int:
+    return target_tokens * config.d_model * config.vocabulary_size * len(plan.reads)
 
 
 def _transformer(c: TransformerConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from polystill.config import Objective
 from polystill.objectives.vocab_loss import LossSettings
+from polystill.objectives.word_kd import WordKdSettings
 from polystill.students import Student, StudentSpace
 
 
@@ -24,15 +25,17 @@ def random_seed(*numbers: int) -> int:
 
 def networks_of(objective: Objective, space: StudentSpace, seed: int, update: int) -> list[Student]:
     """The teacher and the students of an update (counted from 1), teacher first."""
-    if objective.kind == "nll":
+    if objective.kind != "aio_kd":
         return [space.teacher]
     draw = (update - 1) // objective.sample_every
     return [space.teacher, *space.sample(objective.students_per_step, seed=seed, draw=draw)]
 
 
-def settings_of(objective: Objective, update: int) -> LossSettings:
+def settings_of(objective: Objective, update: int) -> LossSettings | WordKdSettings:
     """The loss's numbers at an update: kd_weight grows over `kd_warmup` updates."""
     o = objective
+    if o.kind == "word_kd":
+        return WordKdSettings(alpha=o.alpha, temperature=o.temperature, label_smoothing=o.label_smoothing)
     share = min(1.0, update / o.kd_warmup) if o.kd_warmup else 1.0
     return LossSettings(
         label_smoothing=o.label_smoothing,

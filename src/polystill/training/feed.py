@@ -11,25 +11,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from polystill.data.batching import Batches, BatchSchedule, collate
+from polystill.data.batching import Batches, collate
 from polystill.data.packing import PackedDataset
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """source (B, S), target_in and target (B, T), padded; target_in starts with `<pad>`, target ends with `</s>`."""
+    """source (B, S), target_in and target (B, T), padded; target_in starts with `<pad>`, target ends with `</s>`.
+
+    real (N,): where in the flattened target the real tokens stand, found on the host: a GPU would make it wait.
+    """
 
     source: Tensor
     target_in: Tensor
     target: Tensor
+    real: Tensor
+
+    @classmethod
+    def of(cls, source: Tensor, target: Tensor, pad_id: int) -> MicroBatch:
+        start = torch.full((len(target), 1), pad_id)
+        real = (target.flatten() != pad_id).nonzero()[:, 0]
+        return cls(source, torch.cat([start, target[:, :-1]], 1), target, real)
 
     def to(self, device: torch.device) -> MicroBatch:
-        return MicroBatch(*(x.to(device, non_blocking=True) for x in (self.source, self.target_in, self.target)))
+        tensors = (self.source, self.target_in, self.target, self.real)
+        return MicroBatch(*(x.to(device, non_blocking=True) for x in tensors))
+
+    def real_tokens(self, x: Tensor) -> Tensor:
+        """(B, T, ...) -> (N, ...)."""
+        return x.flatten(0, 1).index_select(0, self.real)
 
 
 @dataclass(frozen=True)
@@ -57,8 +73,13 @@ def make_micro_batch(dataset: PackedDataset, rows: np.ndarray, pad_id: int) -> M
     target = torch.from_numpy(batch.target)
     if not len(rows):
         target.fill_(pad_id)
-    start = torch.full((len(target), 1), pad_id)
-    return MicroBatch(torch.from_numpy(batch.source), torch.cat([start, target[:, :-1]], 1), target)
+    return MicroBatch.of(torch.from_numpy(batch.source), target, pad_id)
+
+
+class Schedule(Protocol):
+    """Which rows of a data set make the batches of an epoch: `BatchSchedule`, or a `Mixture`."""
+
+    def epoch(self, number: int) -> Batches: ...
 
 
 class BatchFeed:
@@ -67,7 +88,7 @@ class BatchFeed:
     def __init__(
         self,
         dataset: PackedDataset,
-        schedule: BatchSchedule,
+        schedule: Schedule,
         *,
         pad_id: int,
         accumulate: int = 1,

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from polystill.config import Recipe, Stage
+from polystill.config import GOLD, Objective, Recipe, Stage
+from polystill.data.mixture import Mixture
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
@@ -18,6 +19,7 @@ from polystill.runs import Run
 from polystill.storage import storage_errors, write_atomic
 from polystill.training.accelerate import best_precision, make_accelerator, sum_over_ranks
 from polystill.training.checkpoint import Checkpoints
+from polystill.training.frozen import FrozenTeacher, load_teacher
 
 
 class Session:
@@ -37,8 +39,28 @@ class Session:
         self.model = build_model(recipe, self.tokenizer).to(self.accelerator.device)
         self.space = recipe.student_space(self.model.teacher)
 
+    def mixture(self, stage: Stage, seed: int) -> Mixture:
+        """What a stage trains on: gold and generated pairs by their weights."""
+        weights = self.recipe.stage_targets(stage)
+        parts = [(self._targets(name), weight) for name, weight in weights.items()]
+        return Mixture(parts, self.recipe.training.batch_tokens, seed)
+
+    def _targets(self, name: str) -> PackedDataset:
+        return self.train_set if name == GOLD else PackedDataset.open(self.run.data / "targets" / name)
+
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         return sum_over_ranks(self.accelerator, values)
+
+    def frozen_teacher(self, objective: Objective) -> FrozenTeacher | None:
+        """The teacher that a stage's objective learns from, if it has one.
+
+        Raises:
+            UserError: there is no such model, or its vocabulary is not the data's.
+        """
+        if objective.kind != "word_kd":
+            return None
+        assert objective.teacher is not None
+        return load_teacher(objective.teacher, self.tokenizer).to(self.accelerator.device)
 
     def checkpoints(self, stage: Stage) -> Checkpoints:
         return Checkpoints(self.run.checkpoints / stage.name)
@@ -64,6 +86,7 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
         UserError: the start folder is no model of this architecture, or its vocabulary is not the data's.
     """
     shape = recipe.model
+    kernels = "plain" if recipe.training.mode == "plain" else "fast"
     if shape.start is None:
         torch.manual_seed(recipe.seed)
         architecture = ARCHITECTURES[shape.architecture]
@@ -71,6 +94,7 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
             vocabulary_size=tokenizer.vocabulary_size,
             pad_id=tokenizer.pad_id,
             eos_id=tokenizer.eos_id,
+            kernels=kernels,
             **shape.sizes(),
         )
         return architecture.model(config)
@@ -78,7 +102,8 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
     if own_tokenizer.vocabulary_size != tokenizer.vocabulary_size or own_tokenizer.pieces != tokenizer.pieces:
         raise UserError(f"model.start: the vocabulary of {shape.start} is not the one that the data was tokenised with")
     check_architecture(started, recipe)
-    return started.with_dropout(shape.dropout, shape.attention_dropout, shape.activation_dropout)
+    dropouts = {key: value for key, value in shape.sizes().items() if key.endswith("dropout")}
+    return started.with_settings(kernels=kernels, **dropouts)
 
 
 def check_architecture(started: ElasticModel, recipe: Recipe) -> None:

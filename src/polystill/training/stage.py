@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from polystill.config import Objective, Stage
-from polystill.data.batching import BatchSchedule
 from polystill.errors import UserError
 from polystill.students import Student
 from polystill.training.cost import Clock, update_flops
@@ -28,6 +27,7 @@ from polystill.training.feed import BatchFeed, MicroBatch, Position, UpdateBatch
 from polystill.training.optimizer import learning_rate, make_optimizer
 from polystill.training.progress import Progress
 from polystill.training.pruning import Pruner
+from polystill.training.selection import with_bleu
 from polystill.training.session import Session
 from polystill.training.step import TrainingStep
 from polystill.training.validation import Validation, validate
@@ -74,7 +74,8 @@ class StageTrainer:
         self.state = StageState()
         self.raw_optimizer = make_optimizer(session.model, recipe.training)
         self.pruner = Pruner(session.model, recipe.stage_pruning(stage))
-        self.step_module = TrainingStep(session.model, recipe.training.mode, session.sum_over_ranks)
+        self.teacher = session.frozen_teacher(self.objective)
+        self.step_module = TrainingStep(session.model, recipe.training.mode, session.sum_over_ranks, self.teacher)
         self.scaled = session.precision == "fp16"
         self._resume()
         self.step, self.optimizer = session.accelerator.prepare(self.step_module, self.raw_optimizer)
@@ -127,7 +128,7 @@ class StageTrainer:
             update,
             peak=self.peak,
             warmup=self.warmup,
-            schedule=self.training.schedule,
+            schedule=t.recipe.stage_schedule(self.stage),
             updates=self.stage.updates,
         )
         for group in self.raw_optimizer.param_groups:
@@ -182,15 +183,10 @@ class StageTrainer:
 
     def _feed(self) -> BatchFeed:
         t = self.session
-        schedule = BatchSchedule(
-            t.train_set.source_lengths,
-            t.train_set.target_lengths,
-            self.training.batch_tokens,
-            seed=stage_seed(t.recipe.seed, self.index),
-        )
+        mixture = t.mixture(self.stage, stage_seed(t.recipe.seed, self.index))
         return BatchFeed(
-            t.train_set,
-            schedule,
+            mixture.dataset,
+            mixture,
             pad_id=t.model.pad_id,
             accumulate=self.training.accumulate,
             rank=t.rank,
@@ -202,7 +198,7 @@ class StageTrainer:
     def _validate(self) -> None:
         state, t = self.state, self.session
         result = self._score()
-        state.history.append({"update": state.update, **asdict(result)})
+        state.history.append({"update": state.update, **result.record()})
         weights = t.model.state_dict()
         sparse_enough = self.pruner.at_target(state.update)
         if t.is_main and self.training.average_last > 1 and sparse_enough:
@@ -214,11 +210,12 @@ class StageTrainer:
         elif sparse_enough:
             state.validations_since_best += 1
         self.curves.add(state.update, {f"validation/{name}": value for name, value in result.nll.items()})
+        self.curves.add(state.update, {f"validation_bleu/{name}": value for name, value in (result.bleu or {}).items()})
         self.progress.say(f"{self.stage.name} {state.update}: validation {_summary(result)}{self._mark_best()}")
 
     def _score(self) -> Validation:
         t = self.session
-        return validate(
+        result = validate(
             t.model,
             t.validation_set,
             t.space,
@@ -227,6 +224,7 @@ class StageTrainer:
             ranks=t.ranks,
             sum_over_ranks=t.sum_over_ranks,
         )
+        return with_bleu(result, t) if self.stage.select_by == "bleu" else result
 
     def _mark_best(self) -> str:
         return " (best)" if self.state.best_update == self.state.update else ""
@@ -264,7 +262,7 @@ class StageTrainer:
                     "kept": chosen,
                     "skipped": state.skipped,
                     **self.pruner.record(),
-                    "validation": asdict(result),
+                    "validation": result.record(),
                     "history": state.history,
                 },
             )
@@ -324,17 +322,22 @@ class StageTrainer:
         self.state.cpu_seconds += cpu
 
     def _count(self, batch: MicroBatch, networks: list[Student]) -> None:
-        sentences, source_length = batch.source.shape
-        self.state.flops += self.session.ranks * update_flops(
-            self.session.model.config, self.step_module.plan(networks), sentences, source_length, batch.target.shape[1]
-        )
+        sizes = (*batch.source.shape, batch.target.shape[1])
+        flops = update_flops(self.session.model.config, self.step_module.plan(networks), *sizes)
+        flops += self.teacher.flops(*sizes) if self.teacher else 0
+        self.state.flops += self.session.ranks * flops
 
 
 def _summary(result: Validation) -> str:
-    """Such as "nll e2d2 2.31 … e6d6 2.10, summed CE 42.1"."""
+    """Such as "nll e2d2 2.31 … e6d6 2.10, summed CE 42.1", and with it "BLEU e2d2 30.1 … e6d6 33.0, mean 31.9"."""
     names = list(result.nll)
     ends = dict.fromkeys([names[0], names[-1]])
-    return "nll " + " … ".join(f"{name} {result.nll[name]:.3f}" for name in ends) + f", summed CE {result.score:.3f}"
+    nll = " … ".join(f"{name} {result.nll[name]:.3f}" for name in ends)
+    text = f"nll {nll}, summed CE {sum(result.cross_entropy.values()):.3f}"
+    if result.bleu is None:
+        return text
+    bleu = " … ".join(f"{name} {result.bleu[name]:.2f}" for name in ends)
+    return f"{text}, greedy BLEU {bleu}, mean {-result.score / len(names):.2f}"
 
 
 def _some(rows: np.ndarray) -> str:

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from polystill.models.elastic import ElasticModel
 from polystill.models.passes import PassPlan, exact_plan
 from polystill.objectives.aio_kd import FamilyLoss, aio_kd_loss
-from polystill.objectives.vocab_loss import LossSettings, fused_family_loss, widen
+from polystill.objectives.projection import widen
+from polystill.objectives.vocab_loss import LossSettings, fused_family_loss
+from polystill.objectives.word_kd import Output, WordKdSettings, fused_word_kd_loss, plain_word_kd_loss
 from polystill.students import Student
 from polystill.training.feed import MicroBatch
+from polystill.training.frozen import FrozenTeacher
 
 MODES = ("shared", "exact", "plain")
 
@@ -26,27 +29,46 @@ class TrainingStep(nn.Module):
     network after another with whole logits and is their twin.
     """
 
-    def __init__(self, model: ElasticModel, mode: str, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        model: ElasticModel,
+        mode: str,
+        sum_over_ranks: Callable[[Tensor], Tensor],
+        teacher: FrozenTeacher | None = None,
+    ) -> None:
         super().__init__()
         assert mode in MODES
         self.model = model
         self.mode = mode
         self._sum_over_ranks = sum_over_ranks
+        self._teacher = teacher
 
-    def forward(self, batch: MicroBatch, networks: Sequence[Student], settings: LossSettings) -> FamilyLoss:
+    def forward(
+        self, batch: MicroBatch, networks: Sequence[Student], settings: LossSettings | WordKdSettings
+    ) -> FamilyLoss:
         """The loss of `networks` (teacher first) on a batch: sums over its real target tokens."""
+        if isinstance(settings, WordKdSettings):
+            return self._word_kd(batch, networks, settings)
         if self.mode == "plain":
             return self._plain(batch, networks, settings)
         model, plan = self.model, self.plan(networks)
-        real = batch.target != model.pad_id
-        hidden = [h[real] for h in model.hidden_states(batch.source, batch.target_in, plan)]
+        hidden = [batch.real_tokens(h) for h in model.hidden_states(batch.source, batch.target_in, plan)]
+        target = batch.real_tokens(batch.target)
         return fused_family_loss(
-            hidden, plan.members, model.embedding, model.output_bias, batch.target[real], settings, self._sum_over_ranks
+            hidden, plan.members, model.embedding, model.output_bias, target, settings, self._sum_over_ranks
         )
 
     def plan(self, networks: Sequence[Student]) -> PassPlan:
         """The passes that this mode computes the networks with."""
         return self.model.shared_plan(networks) if self.mode == "shared" else exact_plan(networks)
+
+    def _word_kd(self, batch: MicroBatch, networks: Sequence[Student], settings: WordKdSettings) -> FamilyLoss:
+        assert self._teacher is not None
+        model = self.model
+        (hidden,) = model.hidden_states(batch.source, batch.target_in, self.plan(networks))
+        student = Output(batch.real_tokens(hidden), model.embedding, model.output_bias)
+        loss = plain_word_kd_loss if self.mode == "plain" else fused_word_kd_loss
+        return loss(student, self._teacher.output(batch), batch.real_tokens(batch.target), settings)
 
     def _plain(self, batch: MicroBatch, networks: Sequence[Student], settings: LossSettings) -> FamilyLoss:
         logits = [widen(self.model(batch.source, batch.target_in, network)) for network in networks]

@@ -41,7 +41,7 @@ def _write_family(session: Session) -> None:
             "source_language": recipe.data.source_language,
             "target_language": recipe.data.target_language,
             "method": recipe.method,
-            "targets": "gold",
+            "targets": recipe.targets_label,
             "seed": recipe.seed,
             "validation": record["validation"],
             **({"sparsity": record["sparsity"]} if "sparsity" in record else {}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,11 +25,20 @@ class Validation:
 
     cross_entropy: dict[str, float]
     nll: dict[str, float]
+    bleu: dict[str, float] | None = None
+    """BLEU of greedy translations, where the stage selects by it."""
 
     @property
     def score(self) -> float:
-        """What "best" means: the lowest cross-entropy summed over all candidates, as published."""
-        return sum(self.cross_entropy.values())
+        """What "best" means: the lowest of these.
+
+        The cross-entropy summed over all candidates, as published; or their summed BLEU, with a minus sign.
+        """
+        return sum(self.cross_entropy.values()) if self.bleu is None else -sum(self.bleu.values())
+
+    def record(self) -> dict[str, Any]:
+        """Its values for JSON; what was not measured is absent."""
+        return {name: values for name, values in vars(self).items() if values is not None}
 
 
 @torch.no_grad()
@@ -52,12 +62,10 @@ def validate(
     was_training = model.training
     model.eval()
     for rows in batches[rank::ranks]:
-        batch = make_micro_batch(dataset, rows, model.pad_id)
-        target = batch.target.to(device)
-        real = target != model.pad_id
-        hidden = model.hidden_states(batch.source.to(device), batch.target_in.to(device), plan)
+        batch = make_micro_batch(dataset, rows, model.pad_id).to(device)
+        hidden = [batch.real_tokens(h) for h in model.hidden_states(batch.source, batch.target_in, plan)]
         smoothed, plain = cross_entropies(
-            [h[real] for h in hidden], model.embedding, model.output_bias, target[real], label_smoothing
+            hidden, model.embedding, model.output_bias, batch.real_tokens(batch.target), label_smoothing
         )
         sums += torch.stack([smoothed, plain])[:, index]
     model.train(was_training)

@@ -1,0 +1,1 @@
+"""What `polystill bench` measures, each figure beside what it is compared with, in one run."""

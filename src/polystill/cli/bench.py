@@ -1,0 +1,258 @@
+"""polystill bench train, loss, decode."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from polystill.cli.common import NewFolder, RunFolder, Settings, console, say, show_log
+from polystill.errors import UserError
+from polystill.extras import need_packages
+
+if TYPE_CHECKING:
+    from polystill.config import Recipe
+
+bench = typer.Typer(
+    name="bench",
+    help="Measure speed and memory, each figure beside what it is compared with.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all figures here.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Times that each is measured, all of them in turn.")]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (train, loss, decode):
+        bench.command()(command)
+    app.add_typer(bench)
+
+
+def train(
+    what: Annotated[
+        Path, typer.Argument(metavar="RECIPE|RUN", help="A recipe (YAML) or a run's folder.", show_default=False)
+    ],
+    settings: Settings = None,
+    students: Annotated[int, typer.Option(min=1, help="Students drawn for each batch.")] = 2,
+    rounds: Rounds = 5,
+    batches: Annotated[int, typer.Option(min=1, help="Batches of each round.")] = 4,
+    json_file: JsonFile = None,
+    out: NewFolder = None,
+) -> None:
+    """Time training steps: teacher alone, the plain one-network-at-a-time family, and ours in each mode.
+
+    All variants see the same batches and students and are timed in turn. A recipe's data are prepared into a temporary
+    folder, or into that of --out, which `polystill run` goes on from; a run's are used as they are. docs/benchmark.md
+    says how to read the figures.
+
+    **Examples**
+
+        polystill bench train recipes/quickstart.yaml
+
+        polystill bench train runs/mine --set training.threads=2 --students 4 --json steps.json
+    """
+    need_packages("bench train")
+    show_log()
+    from polystill.benchmark.tables import train_table
+    from polystill.benchmark.train import measure
+
+    _check_new(json_file)
+    with _prepared(what, settings, out) as (recipe, data):
+        result = measure(recipe, data, students=students, rounds=rounds, batches=batches, log=say)
+    console().print(train_table(result))
+    _write_json(json_file, "train", result)
+
+
+def loss(
+    vocabulary: Annotated[int, typer.Option(min=20, help="Rows of the vocabulary.")] = 32_000,
+    tokens: Annotated[int, typer.Option(min=1, help="Target tokens of the batch.")] = 4096,
+    students: Annotated[str, typer.Option(metavar="N,N,…", help="Numbers of students.")] = "1,2,4,8",
+    d_model: Annotated[int, typer.Option(min=1, help="Width of the hidden states.")] = 512,
+    rounds: Rounds = 3,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 takes all cores.")] = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """Peak memory and time of the vocabulary loss, ours against its plain twin, by the number of students.
+
+    **Example**
+
+        polystill bench loss --vocabulary 32000 --tokens 4096 --students 1,2,4,8
+    """
+    need_packages("bench loss")
+    from polystill.benchmark.loss import measure
+    from polystill.benchmark.tables import loss_table
+
+    _check_new(json_file)
+    result = measure(
+        vocabulary_size=vocabulary,
+        tokens=tokens,
+        d_model=d_model,
+        students=_numbers("--students", students),
+        rounds=rounds,
+        threads=threads,
+        log=say,
+    )
+    console().print(loss_table(result))
+    _write_json(json_file, "loss", result)
+
+
+def decode(
+    folder: RunFolder,
+    student: Annotated[list[str] | None, typer.Option(help="Such as e4d2; repeat for more. All by default.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each system.")] = 1,
+    batch_sizes: Annotated[str, typer.Option(metavar="N,N,…", help="Sentences translated at once.")] = "32,1",
+    sentences: Annotated[int, typer.Option(min=1, help="The first so many of the test set.")] = 1000,
+    test_set: Annotated[str | None, typer.Option(help="The recipe's first by default.")] = None,
+    rounds: Rounds = 3,
+    json_file: JsonFile = None,
+) -> None:
+    """Time translation: teacher with beam 5, teacher greedy and students greedy, on every engine and precision.
+
+    CTranslate2 in float32 and int8, torch in float32; tokenisation included. What is compared with what is in
+    docs/benchmark.md. Also the torch beam search against transformers' `generate`.
+
+    **Example**
+
+        polystill bench decode runs/mine --student e2d2 --threads 1 --batch-sizes 32,1
+    """
+    need_packages("bench decode")
+    from polystill.benchmark.tables import decode_table, generate_line
+
+    sizes = _numbers("--batch-sizes", batch_sizes)
+    _check_new(json_file)
+    lines, test_set = _test_lines(folder, test_set, sentences)
+    names = _members(folder, student)
+    rows = _decode_systems(folder, names, lines, sizes, rounds, threads)
+    generated = _against_generate(folder, lines, sizes, rounds, threads)
+    out = console()
+    out.print(decode_table(rows))
+    for row in generated:
+        out.print(generate_line(row), soft_wrap=True)
+    settings = {"test_set": test_set, "sentences": len(lines), "threads": threads, "rounds": rounds}
+    _write_json(json_file, "decode", {"settings": settings, "rows": rows, "generate": generated})
+
+
+BEAM = 5
+DECODERS = (("ctranslate2", "float32"), ("ctranslate2", "int8"), ("torch", "float32"))
+
+
+def _decode_systems(
+    folder: Path, names: list[str], lines: list[str], sizes: list[int], rounds: int, threads: int
+) -> list[dict[str, Any]]:
+    from polystill.benchmark.decode import System, measure
+    from polystill.translation import open_translator
+
+    systems = []
+    with ExitStack() as stack:
+        for engine, precision in DECODERS:
+            for name in ["teacher", *names]:
+                opened = open_translator(folder, name, engine=engine, precision=precision, threads=threads)
+                translator = stack.enter_context(opened)
+                for beam in (BEAM, 1) if name == "teacher" else (1,):
+                    systems.append(System(name, engine, precision, beam, translator, inner_threads=engine == "torch"))
+        say(f"{len(systems)} systems, {len(lines)} sentences")
+        return measure(systems, lines, batch_sizes=sizes, rounds=rounds, threads=threads, log=say)
+
+
+def _against_generate(
+    folder: Path, lines: list[str], sizes: list[int], rounds: int, threads: int
+) -> list[dict[str, Any]]:
+    from polystill.benchmark.generate import measure
+    from polystill.family import Family
+
+    with TemporaryDirectory(prefix="polystill-") as temporary:
+        teacher = Path(temporary) / "teacher"
+        Family.load(folder).extract("teacher", teacher)
+        return [
+            measure(teacher, lines, beam_size=BEAM, batch_size=size, rounds=rounds, threads=threads, log=say)
+            for size in sizes
+        ]
+
+
+def _test_lines(folder: Path, test_set: str | None, count: int) -> tuple[list[str], str]:
+    """The first lines of a run's test set, empty ones left out, and the set's name."""
+    from polystill.pipeline import need_family, read_text
+    from polystill.runs import Run
+
+    run = Run.open(folder)
+    need_family(run)
+    known = list(run.recipe.data.test)
+    if not known:
+        raise UserError(f"{folder}: the run has no test sets to translate; add one to data.test")
+    if test_set not in (None, *known):
+        raise UserError(f"--test-set {test_set}: the run has {' '.join(known)}")
+    name = test_set or known[0]
+    lines = [line for line in read_text(run.data / "test" / f"{name}.source.txt") if line.strip()]
+    return lines[:count], name
+
+
+def _members(folder: Path, wanted: list[str] | None) -> list[str]:
+    """Names of the students other than the teacher."""
+    from polystill.pipeline import family_space
+    from polystill.runs import Run
+
+    space = family_space(Run.open(folder))
+    chosen = [space.get(name) for name in wanted] if wanted else list(space.candidates)
+    return [str(student) for student in dict.fromkeys(chosen) if student != space.teacher]
+
+
+# --- what they share --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _prepared(what: Path, settings: list[str] | None, out: Path | None) -> Iterator[tuple[Recipe, Path]]:
+    """A recipe and the folder of its packed data."""
+    from polystill.config import load_recipe
+    from polystill.pipeline import prepare_data
+    from polystill.runs import Run
+
+    if what.is_dir():
+        run = Run.open(what)
+        if out is not None:
+            raise UserError(f"--out {out}: {what} is a run and has its data; --out is where a recipe's data go")
+        if not run.finished("data"):
+            raise UserError(f"{what}: its data are not prepared; run polystill prepare first")
+        for setting in settings or ():
+            if setting.startswith(("data.", "data=")):
+                raise UserError(f"--set {setting}: a run's data are used as they are; give a recipe to prepare others")
+        yield load_recipe(what / "recipe.yaml", settings), run.data
+        return
+    recipe = load_recipe(what, settings)
+    with TemporaryDirectory(prefix="polystill-") as temporary:
+        folder = Path(temporary) / "run" if out is None else out
+        prepare_data(recipe, folder)
+        run = Run.open(folder)
+        yield run.recipe, run.data
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """Positive numbers with commas between them."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise UserError(f"{option} {text}: expected positive numbers with commas between them, such as 1,2,4")
+    return [int(part) for part in parts]
+
+
+def _check_new(path: Path | None) -> None:
+    """Before hours are spent."""
+    if path is not None and path.exists():
+        raise UserError(f"--json {path}: is there already; give a new file")
+    if path is not None and not path.parent.is_dir():
+        raise UserError(f"--json {path}: no such folder {path.parent}")
+
+
+def _write_json(path: Path | None, benchmark: str, result: dict[str, Any]) -> None:
+    from polystill.provenance import provenance
+    from polystill.storage import write_atomic
+
+    if path is not None:
+        content = {"format": 1, "benchmark": benchmark, **result, "provenance": provenance()}
+        write_atomic(path, json.dumps(content, indent=1) + "\n")
+        say(f"wrote {path}")

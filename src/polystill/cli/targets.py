@@ -1,0 +1,137 @@
+"""polystill generate, select."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from polystill.cli.common import Out, say, saying_how_to_continue, show_log
+from polystill.errors import UserError
+from polystill.extras import need_packages
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(generate)
+    app.command()(select)
+
+
+class Engine(StrEnum):
+    """A list of these is an option that Typer knows; of literals it is not."""
+
+    ctranslate2 = "ctranslate2"
+    torch = "torch"
+    ray = "ray"
+
+
+Teachers = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="TEACHER...",
+        help="A run, a Hugging Face or CTranslate2 folder, or a TSV file (source, tab, translations); several models "
+        "of one vocabulary make an ensemble.",
+        show_default=False,
+    ),
+]
+
+
+def generate(
+    teachers: Teachers,
+    out: Out,
+    run: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Translate the training text of this run or recipe.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Translate this text, one sentence a line; plain, .gz or .zst.")
+    ] = None,
+    beam: Annotated[int, typer.Option(min=1, max=1000, help="Beam size.")] = 5,
+    n_best: Annotated[int, typer.Option(min=1, help="Translations kept of each sentence, with their scores.")] = 1,
+    length_penalty: Annotated[float, typer.Option(min=0.0, help="A score is log p / length ** this.")] = 1.0,
+    engine: Annotated[
+        list[Engine] | None,
+        typer.Option(
+            help="What runs the model: ctranslate2 where it can, else torch. *ray*, alone or beside one of them, "
+            "spreads the work over a Ray cluster instead of processes of this machine."
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Such as float32 or int8; by default float32, or what a CTranslate2 folder holds.")
+    ] = "default",
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes that translate side by side.")] = 1,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="Of each worker; 0 shares the cores.")] = 0,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Source tokens translated at once by a worker.")] = 1024,
+    shard_size: Annotated[int, typer.Option(min=1, help="Different sentences in a shard.")] = 2000,
+    source_language: Annotated[
+        str | None, typer.Option(help="For a multilingual teacher, by its own name, such as eng_Latn.")
+    ] = None,
+    target_language: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+) -> None:
+    """Let a teacher translate the training text: targets for Seq-KD, or an n-best list for Seq-Inter.
+
+    Stopped, the same command goes on at the first shard that is missing. Translations that are no use (copies,
+    repetitions, wrong script, length) are left out and counted in FOLDER/manifest.json. A recipe takes the folder as
+    *data.targets.NAME*.
+
+    **Examples**
+
+        polystill generate runs/teacher --run runs/teacher --out targets/beam
+
+        polystill generate runs/teacher --run runs/teacher --beam 35 --n-best 35 --out targets/n-best
+
+        polystill generate opus-mt-en-de --source news.en.zst --workers 8 --threads 1 --out targets/news
+
+        polystill generate nllb --run R.yaml --source-language eng_Latn --target-language deu_Latn --out targets/nllb
+    """
+    need_packages("generate")
+    show_log()
+    from polystill.decoding.contract import DecodingOptions
+    from polystill.targets.job import Text, Where, generate_targets
+
+    ray = Engine.ray in (engine or [])
+    if {Engine.ctranslate2, Engine.torch} <= set(engine or []):
+        raise UserError("--engine ctranslate2 --engine torch: one engine runs the model")
+    names: tuple[Literal["ctranslate2", "torch"], ...] = ("ctranslate2", "torch")
+    runs_model = next((name for name in names if name in (engine or [])), None)
+    with saying_how_to_continue("the first shard that is missing"):
+        manifest = generate_targets(
+            teachers,
+            Text(run, source, (source_language, target_language)),
+            out,
+            options=DecodingOptions(beam, n_best, length_penalty, batch_tokens=batch_tokens),
+            where=Where(runs_model, precision, workers, threads, ray),
+            shard_size=shard_size,
+            say=say,
+        )
+    counts = manifest["filter"]
+    dropped = ", ".join(f"{reason} {count:,}" for reason, count in counts["dropped"].items() if count) or "nothing"
+    say(f"wrote {out}: {counts['kept']:,} of {counts['hypotheses']:,} translations kept; left out: {dropped}")
+
+
+def select(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Targets with n-best lists and references.", show_default=False)
+    ],
+    out: Out,
+    by: Annotated[Literal["bleu", "chrf"], typer.Option(help="Smoothed sentence BLEU, or chrF.")] = "bleu",
+    share: Annotated[float, typer.Option(help="Of the sentences, drawn at random.")] = 1.0,
+) -> None:
+    """Keep of each sentence the candidate nearest to its reference: targets for Seq-Inter.
+
+    **Examples**
+
+        polystill select targets/n-best --by bleu --out targets/interpolated
+
+        polystill select targets/n-best --by chrf --share 0.5 --out targets/interpolated-half
+    """
+    need_packages("select")
+    from polystill.targets.select import select_targets
+
+    found = select_targets(folder, out, by=by, share=share, say=say)["selection"]
+    before, after = found["mean_similarity_of_the_teachers_best"], found["mean_similarity"]
+    others, without = found["not_the_teachers_best"], found["without_candidates"]
+    say(
+        f"wrote {out}: {found['sentences']:,} sentences, mean {by} {before:.1f} (the teacher's best) -> {after:.1f}; "
+        f"{others:,} are not the teacher's best, {without:,} had no candidate"
+    )

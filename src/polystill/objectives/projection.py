@@ -1,0 +1,118 @@
+"""The projection to the vocabulary and its gradients, over chunks and blocks of tokens.
+
+Matrix products are fastest over large chunks, the arithmetic between them over blocks that stay in a core's cache: a
+chunk is projected whole, turned into gradients block by block, and multiplied back whole. No tensor of (tokens x
+vocabulary) outlives its chunk.
+
+Shapes: N target tokens, D d_model, V vocabulary, K networks, C tokens in a chunk or block.
+
+The smoothed target of a cross-entropy is one number everywhere but at the target token. That constant part of the
+gradient never enters the (C, V) tensors: what it adds to the products is known from column sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+CHUNK_ELEMENTS = 1 << 22
+"""Elements (networks x tokens x vocabulary) of one chunk's logits."""
+BLOCK_ELEMENTS = 1 << 18
+"""Elements of one block on a CPU, of which a core's own cache holds a handful."""
+
+
+class Projection:
+    """The logits of all networks, chunk by chunk."""
+
+    def __init__(self, hidden: Sequence[Tensor], weight: Tensor, bias: Tensor) -> None:
+        self.hidden, self.weight, self.bias = hidden, weight, bias
+        self.networks, self.tokens, self.vocabulary = len(hidden), len(hidden[0]), len(weight)
+        self.wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
+
+    def chunks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Of every chunk its tokens, its states (K * C, D), and its logits (K, C, V) in float32 at least."""
+        for chunk in _slices(self.tokens, CHUNK_ELEMENTS // (self.networks * self.vocabulary)):
+            states = torch.cat([h[chunk] for h in self.hidden])
+            logits = torch.addmm(self.bias, states, self.weight.t())
+            yield chunk, states, widen(logits).unflatten(0, (self.networks, -1))
+
+    def blocks(self, chunk: slice) -> list[slice]:
+        """The blocks of a chunk, counted from its start."""
+        tokens = chunk.stop - chunk.start
+        on_cpu = self.weight.device.type == "cpu"
+        return _slices(tokens, BLOCK_ELEMENTS // (self.networks * self.vocabulary) if on_cpu else tokens)
+
+    def state_sums(self) -> Tensor:
+        """(K, D) in float64: every network's states added up."""
+        return torch.stack([h.sum(0, dtype=torch.float64) for h in self.hidden])
+
+    def smoothed(self, nll: Tensor, log_sums: Tensor, label_smoothing: float) -> Tensor:
+        """Label-smoothed cross-entropy sums (K,) from the plain ones and the softmaxes' log denominators (K, N)."""
+        others = label_smoothing / (self.vocabulary - 1)
+        logits = self.state_sums() @ self.weight.sum(0, dtype=torch.float64)
+        logits += self.tokens * self.bias.sum(dtype=torch.float64)
+        everywhere = self.vocabulary * log_sums.sum(1, dtype=torch.float64) - logits
+        return (1 - label_smoothing - others) * nll + others * everywhere
+
+
+def exponentiate(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """exp(logits - largest) in place; returns the largest logits and the sums of what stands there now, (K, C)."""
+    largest = logits.amax(-1)
+    total = logits.sub_(largest[..., None]).exp_().sum(-1)
+    return largest, total
+
+
+def at_target(logits: Tensor, target: Tensor) -> Tensor:
+    """(K, C, V), (C,) -> (K, C)."""
+    return logits.gather(-1, target.expand(len(logits), -1)[..., None])[..., 0]
+
+
+class Gradients:
+    """Accumulates the gradients of one batch chunk by chunk: of the states, the projection's weight and its bias."""
+
+    def __init__(self, projection: Projection, target: Tensor, ce_weight: Tensor, label_smoothing: float) -> None:
+        """ce_weight (K,): how much each network's cross-entropy counts."""
+        self._projection, self._target, self.ce_weight = projection, target, ce_weight
+        self._others = label_smoothing / (projection.vocabulary - 1)
+        self._target_weight = (label_smoothing + self._others - 1) * ce_weight
+        wide = projection.wide
+        self.hidden = [torch.empty_like(h, dtype=wide) for h in projection.hidden]
+        self.weight = torch.zeros_like(projection.weight, dtype=wide)
+        self.bias = torch.zeros_like(projection.bias, dtype=wide)
+
+    def add(self, chunk: slice, states: Tensor, gradient: Tensor) -> None:
+        """Multiply a chunk's gradient with respect to its logits (K, C, V), but for label smoothing's part, back."""
+        at_target = self._target_weight[:, None, None].to(gradient.dtype).expand(-1, gradient.shape[1], 1)
+        gradient.scatter_add_(2, self._target[chunk].expand(len(gradient), -1)[..., None], at_target)
+        flat = gradient.flatten(0, 1)
+        self.bias += flat.sum(0)
+        flat = flat.to(states.dtype)
+        for into, part in zip(self.hidden, (flat @ self._projection.weight).chunk(len(self.hidden)), strict=True):
+            into[chunk] = part
+        if self.weight.dtype == flat.dtype:
+            self.weight.addmm_(flat.t(), states)
+        else:  # a bf16 product, summed up in float32
+            self.weight += flat.t() @ states
+
+    def finish(self) -> tuple[Tensor, ...]:
+        """The gradients of weight, bias and each network's states, with what label smoothing adds everywhere."""
+        projection = self._projection
+        everywhere = -self._others * self.ce_weight
+        self.weight += everywhere.to(torch.float64) @ projection.state_sums()
+        self.bias += projection.tokens * everywhere.sum()
+        columns = projection.weight.sum(0, dtype=projection.wide)
+        for hidden, constant in zip(self.hidden, everywhere, strict=True):
+            hidden += constant * columns
+        return self.weight, self.bias, *self.hidden
+
+
+def _slices(length: int, size: int) -> list[slice]:
+    size = max(1, size)
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def widen(logits: Tensor) -> Tensor:
+    """Logits in float32 at least: losses are never computed in less."""
+    return logits if logits.dtype == torch.float64 else logits.float()

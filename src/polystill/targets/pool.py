@@ -1,0 +1,231 @@
+"""Work spread over processes: one shard of lines a task, handed out one at a time.
+
+A worker that dies in mid-shard (killed, out of memory) is replaced and its shard given out again; what others do goes
+on. Results come in the order in which they are ready, each shard's once.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from polystill.errors import UserError
+
+MOST_ATTEMPTS = 3
+"""Workers that a shard may cost before it is given up."""
+
+Lines = list[str]
+Work = Callable[[Lines], Any]
+Task = tuple[int, Lines]
+"""A shard's number and its lines."""
+
+
+class Pool(Protocol):
+    def run(self, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
+        """Do all tasks: (number, result) of each as it is ready. `open_work` is called once in each worker.
+
+        Raises:
+            UserError: the work itself raised it, or a task cost MOST_ATTEMPTS workers.
+        """
+        ...
+
+
+class _Attempts:
+    """Counts what a task has cost so far."""
+
+    def __init__(self) -> None:
+        self._lost: dict[int, int] = {}
+
+    def lost(self, number: int, how: str, say: Callable[[str], None]) -> None:
+        self._lost[number] = self._lost.get(number, 0) + 1
+        if self._lost[number] == MOST_ATTEMPTS:
+            raise UserError(
+                f"shard {number}: {MOST_ATTEMPTS} workers died at it ({how}); if memory ran out, use fewer --workers, "
+                "a smaller --batch-tokens or a smaller --beam"
+            )
+        say(f"shard {number}: its worker died ({how}); it is done again")
+
+
+# --- this process -------------------------------------------------------------------------------------------------
+
+
+class ThisProcess:
+    """No pool: one task after the other, here."""
+
+    def run(self, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
+        work: Work | None = None
+        for number, lines in tasks:
+            work = work or open_work()
+            yield number, work(lines)
+
+
+# --- local processes ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Worker:
+    process: Any
+    connection: Connection
+    task: Task | None = None
+
+
+class LocalPool:
+    """Processes on this machine. They are spawned, not forked: threads of torch and CTranslate2 do not survive that."""
+
+    def __init__(self, workers: int, say: Callable[[str], None]) -> None:
+        self._count, self._say = workers, say
+        self._context = multiprocessing.get_context("spawn")
+
+    def run(self, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
+        waiting, again, attempts = iter(tasks), deque[Task](), _Attempts()
+        workers: list[_Worker] = []
+        try:
+            while True:
+                while len(workers) < self._count and (task := _next(again, waiting)):
+                    workers.append(self._start(open_work, task))
+                if not workers:
+                    return
+                for ready in wait([worker.connection for worker in workers]):
+                    worker = next(w for w in workers if w.connection is ready)
+                    assert worker.task is not None
+                    number = worker.task[0]
+                    try:
+                        result = worker.connection.recv()
+                    except (EOFError, OSError):
+                        workers.remove(worker)
+                        attempts.lost(number, _how(worker), self._say)
+                        again.append(worker.task)
+                        continue
+                    if isinstance(result, Exception):
+                        raise result
+                    worker.task = _next(again, waiting)  # before this result is used, so that nobody waits for that
+                    if worker.task is None or not _give(worker):
+                        again.extend([worker.task] if worker.task else [])
+                        workers.remove(worker)
+                        _stop(worker)
+                    yield number, result
+        finally:
+            for worker in workers:
+                _stop(worker)
+
+    def _start(self, open_work: Callable[[], Work], task: Task) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(open_work, theirs), daemon=True)
+        process.start()
+        theirs.close()  # else its end would not be seen here
+        worker = _Worker(process, ours, task)
+        _give(worker)  # a process that is dead by now is seen when its answer is waited for
+        return worker
+
+
+def _next(again: deque[Task], waiting: Iterator[Task]) -> Task | None:
+    return again.popleft() if again else next(waiting, None)
+
+
+def _give(worker: _Worker) -> bool:
+    try:
+        worker.connection.send(worker.task)
+    except OSError:
+        return False
+    return True
+
+
+def _how(worker: _Worker) -> str:
+    worker.process.join(10)
+    code = worker.process.exitcode
+    return f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+
+
+def _stop(worker: _Worker) -> None:
+    worker.connection.close()
+    worker.process.terminate()
+    worker.process.join(10)
+    if worker.process.exitcode is None:
+        worker.process.kill()
+        worker.process.join()
+
+
+def _serve(open_work: Callable[[], Work], connection: Connection) -> None:
+    """A worker's life: it ends with its connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process stops the others
+    try:
+        work = open_work()
+        while True:
+            _, lines = connection.recv()
+            connection.send(work(lines))
+    except (EOFError, OSError):
+        return
+    except Exception as error:
+        connection.send(error if isinstance(error, UserError) else RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+# --- Ray ----------------------------------------------------------------------------------------------------------
+
+
+class RayPool:
+    """Actors on a Ray cluster: the one that RAY_ADDRESS names, else a local one that is started for this.
+
+    Lines and translations travel through Ray; the model's folder must be readable at its path on every node.
+    """
+
+    def __init__(self, workers: int, say: Callable[[str], None], threads: int = 1) -> None:
+        self._count, self._say, self._threads = workers, say, threads
+
+    def run(self, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
+        ray = _ray()
+        started = not ray.is_initialized()
+        if started:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        try:
+            yield from self._run(ray, open_work, tasks)
+        finally:
+            if started:
+                ray.shutdown()
+
+    def _run(self, ray: Any, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
+        waiting, again, attempts = iter(tasks), deque[Task](), _Attempts()
+        actor_class = ray.remote(num_cpus=self._threads)(_Actor)
+        running: dict[Any, tuple[Any, Task]] = {}  # answer to come -> actor, task
+        while True:
+            while len(running) < self._count and (task := _next(again, waiting)):
+                actor = actor_class.remote(open_work)
+                running[actor.work.remote(task[1])] = actor, task
+            if not running:
+                return
+            for answer in ray.wait(list(running))[0]:
+                actor, task = running.pop(answer)
+                try:
+                    result = ray.get(answer)
+                except ray.exceptions.RayActorError as error:
+                    attempts.lost(task[0], type(error).__name__, self._say)
+                    again.append(task)
+                    continue
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause if isinstance(error.cause, UserError) else error from None
+                if following := _next(again, waiting):
+                    running[actor.work.remote(following[1])] = actor, following
+                yield task[0], result
+
+
+class _Actor:
+    def __init__(self, open_work: Callable[[], Work]) -> None:
+        self._open = open_work
+        self._work: Work | None = None
+
+    def work(self, lines: Lines) -> Any:
+        if self._work is None:  # not in __init__, where a user's mistake would count as the actor's death
+            self._work = self._open()
+        return self._work(lines)
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--pool ray needs Ray: pip install 'polystill[ray]'") from None
+    return ray

@@ -1,0 +1,265 @@
+"""Generated targets on disk, and the checks that a source still lines up with its translations.
+
+    FOLDER/manifest.json           what was generated, of which source, by whom, how; counts and what was filtered
+    FOLDER/shards/00000.parquet    one row a distinct source: ids, source, references, hypotheses, scores, filtered
+
+`ids` are the sentences of the training corpus (or the lines of a text, both from 0) that have this source. A shard
+carries a checksum of its sources and one of the plan (source, teacher, search) that it belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polystill.data.training_text import lines_sha256
+from polystill.errors import UserError
+from polystill.storage import write_atomic
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SHARDS = "shards"
+_METADATA = b"polystill"
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One translation; score is log p / n ** length_penalty, None where nobody knows it."""
+
+    text: str
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A distinct source with all the sentences that have it, and their references where there are any."""
+
+    ids: list[int]
+    source: str
+    references: list[str]
+    hypotheses: list[Candidate]
+    """Best first, without those that the filter took."""
+    filtered: int = 0
+    """How many it took."""
+
+
+# --- shards -------------------------------------------------------------------------------------------------------
+
+
+def plan_sha256(plan: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plan, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    return folder / SHARDS / f"{number:05d}.parquet"
+
+
+def write_shard(folder: Path, number: int, plan: str, entries: Sequence[Entry], report: dict[str, Any]) -> None:
+    """Write a whole shard at once. `plan` is the plan's checksum, `report` the filter's counts.
+
+    Raises:
+        UserError: no space left, or no permission.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {
+        "ids": pa.array([entry.ids for entry in entries], pa.list_(pa.int64())),
+        "source": pa.array([entry.source for entry in entries], pa.string()),
+        "references": pa.array([entry.references for entry in entries], pa.list_(pa.string())),
+        "hypotheses": pa.array([[h.text for h in entry.hypotheses] for entry in entries], pa.list_(pa.string())),
+        "scores": pa.array([[h.score for h in entry.hypotheses] for entry in entries], pa.list_(pa.float64())),
+        "filtered": pa.array([entry.filtered for entry in entries], pa.int32()),
+    }
+    note = {
+        "plan": plan,
+        "sources": len(entries),
+        "sentences": sum(len(entry.ids) for entry in entries),
+        "source_sha256": lines_sha256(entry.source for entry in entries),
+        "report": report,
+    }
+    table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(note)})
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd")
+    write_atomic(shard_path(folder, number), content.getvalue())
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """What a shard says of itself: plan, sources, sentences, source_sha256, report.
+
+    Raises:
+        UserError: the file is missing, damaged, or no shard.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        note: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[_METADATA])
+    except FileNotFoundError:
+        raise UserError(f"{path}: this shard is missing; run the same `polystill generate` command again") from None
+    except KeyError:
+        raise UserError(f"{path}: no shard of generated targets") from None
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds too
+        raise UserError(f"{path}: damaged ({' '.join(str(error).split())}); delete it and generate it again") from None
+    return note
+
+
+def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
+    """The entries of a shard; `expected` has its plan, sources and source_sha256.
+
+    Raises:
+        UserError: it is missing or damaged, or belongs to another source, teacher or search.
+    """
+    import pyarrow.parquet as pq
+
+    note = read_note(path)
+    _check_plan(path, note, expected["plan"])
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({' '.join(str(error).split())}); delete it and generate it again") from None
+    entries = [
+        Entry(
+            row["ids"],
+            row["source"],
+            row["references"],
+            [Candidate(text, score) for text, score in zip(row["hypotheses"], row["scores"], strict=True)],
+            row["filtered"],
+        )
+        for row in rows
+    ]
+    found = lines_sha256(entry.source for entry in entries)
+    if len(entries) != expected["sources"] or found != expected["source_sha256"]:
+        raise UserError(
+            f"{path}: its {len(entries):,} sources (sha256 {found[:12]}…) are not the {expected['sources']:,} of the "
+            f"manifest (sha256 {expected['source_sha256'][:12]}…): this shard is of another source"
+        )
+    for entry in entries:
+        if not entry.hypotheses and not entry.filtered:
+            raise UserError(f"{path}: no translation of sentence {entry.ids[0]} ({_short(entry.source)})")
+    return entries
+
+
+def _check_plan(path: Path, note: dict[str, Any], plan: str) -> None:
+    if note["plan"] != plan:
+        raise UserError(f"{path}: this shard was made of another source, by another teacher or with another search")
+
+
+def check_shard(folder: Path, number: int, plan: str, sources: Sequence[str]) -> bool:
+    """Whether a shard is there already, to be kept.
+
+    Raises:
+        UserError: it is damaged, or of another source or plan.
+    """
+    path = shard_path(folder, number)
+    if not path.is_file():
+        return False
+    note = read_note(path)
+    _check_plan(path, note, plan)
+    if note["source_sha256"] != lines_sha256(sources):
+        raise UserError(f"{path}: this shard is of another source")
+    return True
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "…")
+
+
+# --- a whole folder -----------------------------------------------------------------------------------------------
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """A folder's manifest, finished or not.
+
+    Raises:
+        UserError: the folder is missing, no folder of targets, or its manifest is damaged or of another format.
+    """
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; `polystill generate` makes one of targets")
+    if not path.is_file():
+        raise UserError(f"{folder}: no generated targets here ({MANIFEST} is missing)")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error})") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "plan" not in manifest:
+        raise UserError(f"{path}: this version of polystill reads targets of format {FORMAT}")
+    return manifest
+
+
+class TargetSet:
+    """A finished folder of generated targets."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder, self.manifest = folder, manifest
+        self.plan: dict[str, Any] = manifest["plan"]
+        self.source: dict[str, Any] = self.plan["source"]
+
+    @classmethod
+    def open(cls, folder: Path) -> TargetSet:
+        """Open a folder to read; the shards' content is checked as they are read.
+
+        Raises:
+            UserError: the folder holds no targets, they are not finished, or a shard is missing.
+        """
+        manifest = read_manifest(folder)
+        if not manifest.get("finished"):
+            raise UserError(f"{folder}: these targets are not finished; run the same `polystill generate` again")
+        for number in range(len(manifest["shards"])):
+            if not shard_path(folder, number).is_file():
+                raise UserError(f"{shard_path(folder, number)}: this shard is missing; copy it here, or generate anew")
+        return cls(Path(folder), manifest)
+
+    def check_source(self, sha256: str, sentences: int) -> None:
+        """That these are translations of this very training text; text of its own (monolingual) fits any.
+
+        Raises:
+            UserError: they are of another text.
+        """
+        source = self.source
+        if source["kind"] == "corpus" and (source["sha256"], source["sentences"]) != (sha256, sentences):
+            raise UserError(
+                f"{self.folder}: does not line up with the training text: it was generated from "
+                f"{source['sentences']:,} sentences (sha256 {source['sha256'][:12]}…), the recipe's cleaned training "
+                f"text has {sentences:,} (sha256 {sha256[:12]}…); generate it from this recipe"
+            )
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, shard after shard.
+
+        Raises:
+            UserError: a shard is damaged or of another source; at the end, a sentence that is missing or doubled.
+        """
+        plan = plan_sha256(self.plan)
+        seen: list[np.ndarray] = []
+        for number, shard in enumerate(self.manifest["shards"]):
+            entries = read_shard(shard_path(self.folder, number), {**shard, "plan": plan})
+            seen.append(np.array([i for entry in entries for i in entry.ids], dtype=np.int64))
+            yield from entries
+        ids = np.concatenate(seen) if seen else np.zeros(0, dtype=np.int64)
+        expected = self.manifest["sentences"]
+        if len(ids) != expected or len(np.unique(ids)) != len(ids):
+            raise UserError(
+                f"{self.folder}: {len(ids):,} sentences, {len(np.unique(ids)):,} of them different; expected "
+                f"{expected:,}, each once"
+            )
+
+    def pairs(self) -> Iterator[Pair]:
+        """Training pairs (source, hypothesis): one for every hypothesis of every sentence."""
+        for entry in self.entries():
+            for _ in entry.ids:
+                for hypothesis in entry.hypotheses:
+                    yield entry.source, hypothesis.text

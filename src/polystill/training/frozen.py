@@ -1,0 +1,91 @@
+"""The frozen teacher of Word-KD: any model of any architecture with the student's vocabulary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from polystill.data.tokenizer import Tokenizer
+from polystill.errors import UserError
+from polystill.models.elastic import ElasticModel
+from polystill.models.folder import family_space, load_model_with_tokenizer
+from polystill.objectives.word_kd import Output
+from polystill.students import Student
+from polystill.training.cost import forward_flops
+from polystill.training.feed import MicroBatch
+
+
+class FrozenTeacher:
+    """One network, without dropout and gradients."""
+
+    def __init__(self, model: ElasticModel, student: Student) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self._plan = model.shared_plan([student])
+
+    def to(self, device: torch.device) -> FrozenTeacher:
+        self.model.to(device)
+        return self
+
+    @torch.no_grad()
+    def output(self, batch: MicroBatch) -> Output:
+        """Its states at the batch's real target tokens, and its projection."""
+        (hidden,) = self.model.hidden_states(batch.source, batch.target_in, self._plan)
+        return Output(batch.real_tokens(hidden), self.model.embedding, self.model.output_bias)
+
+    def flops(self, sentences: int, source_length: int, target_length: int) -> int:
+        """Of its pass over one padded batch."""
+        return forward_flops(self.model.config, self._plan, sentences, source_length, target_length)
+
+
+def find_teacher(place: str) -> tuple[Path, Student | None]:
+    """What a recipe's `objective.teacher` means: a folder, and a student in it, or None for the whole network.
+
+    `place` is a model's folder (a Marian or OPUS-MT model, a family, an extracted student), a run, whose teacher is
+    meant, or RUN/e4d2.
+
+    Raises:
+        UserError: nothing of the kind is there.
+    """
+    path = Path(place)
+    for folder, student in ((path, None), (path / "family", None), (path.parent / "family", path.name)):
+        if (folder / "config.json").is_file():
+            try:
+                return folder, None if student is None else family_space(folder).get(student)
+            except UserError as error:
+                raise UserError(f"objective.teacher: {error}") from None
+    raise UserError(
+        f"objective.teacher: {place}: no model here; expected a model's folder, a finished run, or RUN/student"
+    )
+
+
+def teacher_tokenizer(place: str) -> Tokenizer:
+    """The vocabulary that a student of this teacher needs.
+
+    Raises:
+        UserError: as `find_teacher`, or the folder has no tokenizer.
+    """
+    folder, _ = find_teacher(place)
+    try:
+        return Tokenizer.load(folder)
+    except UserError as error:
+        raise UserError(f"objective.teacher: {error}") from None
+
+
+def load_teacher(place: str, tokenizer: Tokenizer) -> FrozenTeacher:
+    """The teacher at a place, whose students are trained with `tokenizer`.
+
+    Raises:
+        UserError: there is no model, or its vocabulary is another one.
+    """
+    folder, student = find_teacher(place)
+    try:
+        model, own = load_model_with_tokenizer(folder)
+    except UserError as error:
+        raise UserError(f"objective.teacher: {error}") from None
+    if own.pieces != tokenizer.pieces:
+        raise UserError(
+            f"objective.teacher: the vocabulary of {place} ({own.vocabulary_size} pieces) is not the student's "
+            f"({tokenizer.vocabulary_size} pieces); Word-KD compares probabilities piece by piece"
+        )
+    return FrozenTeacher(model, student or model.teacher)

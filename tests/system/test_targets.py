@@ -1,0 +1,167 @@
+"""generate → select → a recipe with targets → evaluation, as a user goes; killed on the way, and with bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from polystill.targets.store import Entry, TargetSet
+
+
+def entries(folder: Path) -> list[Entry]:
+    return sorted(TargetSet.open(folder).entries(), key=lambda entry: entry.ids)
+
+
+@pytest.fixture
+def loose_recipe(tiny_recipe: Path) -> Path:
+    """The tiny recipe, its cleaning so lax that an untrained teacher's words pass."""
+    recipe = yaml.safe_load(tiny_recipe.read_text())
+    recipe["data"]["cleaning"] = {"enabled": False}
+    tiny_recipe.write_text(yaml.safe_dump(recipe))
+    return tiny_recipe
+
+
+def test_the_whole_way(polystill: Any, finished_run: Path, loose_recipe: Path, tmp_path: Path) -> None:
+    n_best, chosen = tmp_path / "n-best", tmp_path / "interpolated"
+    said = polystill(
+        "generate", finished_run, "--run", loose_recipe, "--beam", "3", "--n-best", "3", "--out", n_best
+    ).ok()
+    assert "400 sentences, 400 different ones" in said.stderr
+    assert "left out: " in said.stderr
+    polystill("select", n_best, "--by", "chrf", "--share", "0.5", "--out", chosen).ok()
+    assert len(entries(chosen)) <= 200
+
+    recipe = yaml.safe_load(loose_recipe.read_text())
+    recipe["data"]["targets"] = {"beam": str(n_best), "interpolated": str(chosen)}
+    recipe["targets"] = {"gold": 1.0, "beam": 0.5}
+    recipe["stages"] = [
+        {"name": "first", "updates": 4},
+        {
+            "name": "tuning",
+            "updates": 4,
+            "targets": {"interpolated": 1.0},
+            "schedule": "constant",
+            "warmup": 0,
+            "learning_rate": 5e-4,
+            "select_by": "bleu",
+        },
+    ]
+    loose_recipe.write_text(yaml.safe_dump(recipe))
+    run = tmp_path / "run"
+    polystill("run", loose_recipe, "--out", run).ok()
+    state = json.loads((run / "state.json").read_text())["stages"]
+    pairs = sum(len(entry.hypotheses) for entry in entries(n_best))
+    packed = state["data"]["targets"]
+    assert packed["beam"]["pairs"] + packed["beam"]["too_many_tokens"] == pairs
+    assert set(state["training.tuning"]["validation"]["bleu"]) == {"e1d1", "e2d1", "e2d2"}
+    label = "gold+0.5xbeam,interpolated"
+    assert json.loads((run / "family/family.json").read_text())["targets"] == label
+    rows = json.loads((run / "results.json").read_text())["rows"]
+    assert {row["targets"] for row in rows} == {label}
+    assert {row["model_id"] for row in rows} == {f"aio_kd-{label}-{name}" for name in ("e1d1", "e2d1", "e2d2")}
+    polystill("export", run, "e1d1", "--to", "hf", "--out", tmp_path / "model").ok()
+    assert f"targets: {label}" in (tmp_path / "model/README.md").read_text()
+
+    recipe["data"]["train"][0]["pairs"] = 399
+    loose_recipe.write_text(yaml.safe_dump(recipe))
+    other = tmp_path / "other"
+    done = polystill("run", loose_recipe, "--out", other)
+    done.refused("data.targets.beam", "does not line up with the training text", "400", "399")
+    assert not (other / "checkpoints").exists() and not (other / "data").exists()
+
+
+# --- killed -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start(finished_run: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
+    def run(out: str) -> subprocess.Popen[bytes]:
+        arguments = ["generate", finished_run, "--run", finished_run, "--out", tmp_path / out, "--engine", "torch"]
+        arguments += ["--beam", "3", "--n-best", "2", "--shard-size", "25", "--workers", "2", "--threads", "1"]
+        command = [sys.executable, "-m", "polystill", *map(str, arguments)]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    return run
+
+
+def wait_for_shards(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 240
+    while len(list(folder.glob("shards/*.parquet"))) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_killed_workers_and_a_killed_command_lose_and_double_nothing(
+    start: Callable[[str], subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    process = start("worker")
+    wait_for_shards(tmp_path / "worker", 2)
+    workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    workers[0].send_signal(signal.SIGKILL)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said.decode()
+    assert b"its worker died (signal 9); it is done again" in said
+
+    process = start("command")
+    wait_for_shards(tmp_path / "command", 3)
+    process.kill()
+    process.communicate(timeout=60)
+    done = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "command/shards").iterdir() if path.suffix == ".parquet"
+    }
+    assert 3 <= len(done) < 16
+    process = start("command")
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said.decode()
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    found = entries(tmp_path / "worker")
+    assert [entry.ids for entry in found] == [[i] for i in range(400)]
+    assert found == entries(tmp_path / "command")
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------
+
+
+def test_bad_input(polystill: Any, finished_run: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    polystill("generate", finished_run, "--out", out).refused("give one of --run")
+    polystill("generate", tmp_path, "--run", tiny_recipe, "--out", out).refused("no model here", "recipe.yaml")
+    polystill("generate", finished_run, "--run", tiny_recipe, "--beam", "2", "--n-best", "3", "--out", out).refused(
+        "n_best 3 is larger than beam_size 2"
+    )
+    polystill("generate", finished_run, "--run", tiny_recipe, "--precision", "int3", "--out", out).refused("int3")
+    polystill("select", tmp_path, "--out", out).refused("no generated targets here")
+    both = ["--engine", "torch", "--engine", "ctranslate2"]
+    polystill("generate", finished_run, "--run", tiny_recipe, *both, "--out", out).refused("one engine")
+    for key, value, words in (
+        ("data.targets.beam", tmp_path / "nothing", ["data.targets.beam", "no such folder"]),
+        ("data.targets.gold", tmp_path, ["data.targets", "'gold' is the name of the corpus' own targets"]),
+        ("targets.beem", 1, ["'beem' is not in data.targets", "gold"]),
+        ("targets.gold", 0, ["targets.gold", "greater than 0"]),
+    ):
+        polystill("run", tiny_recipe, "--out", tmp_path / "run", "--set", f"{key}={value}").refused(*words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_ensemble_of_two_vocabularies(polystill: Any, finished_run: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(finished_run / "family", other)
+    vocabulary = json.loads((other / "vocab.json").read_text())
+    first, second = list(vocabulary)[5:7]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    (other / "vocab.json").write_text(json.dumps(vocabulary))
+    done = polystill("generate", finished_run, other, "--run", tiny_recipe, "--out", tmp_path / "out")
+    done.refused(other, "its vocabulary is not that of", "piece 5")
+    assert not list((tmp_path / "out").glob("shards/*"))

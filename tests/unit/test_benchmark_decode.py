@@ -1,0 +1,89 @@
+"""Decoding benchmarks over translators that only wait, and over a real model."""
+
+import threading
+import time
+
+import pytest
+
+from polystill.benchmark.decode import System, batches_of, measure
+from polystill.decoding.contract import EMPTY
+
+LINES = ["a b c", "a", "a b", "a b c d", "a b"]
+
+
+class Waiting:
+    """Takes the given seconds a batch."""
+
+    max_source_tokens = 100
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.batches: list[list[str]] = []
+        self.at_once: set[int] = set()
+
+    def translate(self, lines, options, cuts=None):
+        self.batches.append(list(lines))
+        self.at_once.add(threading.get_ident())
+        time.sleep(self.seconds)
+        return [[EMPTY] for _ in lines]
+
+
+def _system(student: str, beam: int, seconds: float, engine: str = "ctranslate2", precision: str = "float32") -> System:
+    return System(student, engine, precision, beam, Waiting(seconds), inner_threads=engine == "torch")
+
+
+def _measure(systems, sizes, threads=1):
+    rows = measure(systems, LINES, batch_sizes=sizes, rounds=1, threads=threads, log=lambda line: None)
+    return {(row["student"], row["precision"], row["beam"], row["batch_size"]): row for row in rows}
+
+
+def test_batches_hold_like_lengths_and_single_sentences_keep_their_order() -> None:
+    assert batches_of(LINES, 2) == [["a b c d", "a b c"], ["a b", "a b"], ["a"]]
+    assert batches_of(LINES, 1) == [[line] for line in LINES]
+
+
+def test_ratios_are_to_the_teacher_with_the_largest_beam() -> None:
+    systems = [
+        _system("teacher", 5, 0.04),
+        _system("teacher", 1, 0.02),
+        _system("e1d1", 1, 0.01),
+        _system("teacher", 5, 0.02, precision="int8"),
+        _system("e1d1", 1, 0.005, precision="int8"),
+    ]
+    rows = _measure(systems, [2, 1])
+    assert len(rows) == 10
+    assert rows["teacher", "float32", 5, 2]["speed_to_reference"] == {"min": 1, "median": 1, "max": 1}
+    speed = {key: row["words_per_second"]["median"] for key, row in rows.items()}
+    student = rows["e1d1", "int8", 1, 2]
+    of = {
+        "speed_to_reference": ("teacher", "float32", 5, 2),
+        "speed_to_teacher_same_engine": ("teacher", "int8", 5, 2),
+    }
+    for key, teacher in of.items():
+        assert student[key]["median"] == pytest.approx(speed["e1d1", "int8", 1, 2] / speed[teacher])
+    assert student["speed_to_reference"]["median"] > 1
+    assert speed["teacher", "float32", 5, 1] < 12 / (5 * 0.04)  # words of five sentences
+    assert rows["teacher", "float32", 5, 1]["latency_ms"]["p50"]["median"] >= 40
+    assert "latency_ms" not in student
+
+
+def _threads_used(system: System, batch_size: int) -> int:
+    _measure([system], [batch_size], threads=3)
+    assert isinstance(system.translator, Waiting)
+    return len(system.translator.at_once - {threading.get_ident()}) or 1  # the warm-up is the caller's
+
+
+def test_threads_take_batches_side_by_side_but_single_sentences_wait_for_each_other() -> None:
+    for size, most in ((2, 3), (1, 1)):
+        assert _threads_used(_system("teacher", 5, 0.02), size) == most
+    assert _threads_used(_system("teacher", 5, 0.02, engine="torch"), 2) == 1
+
+
+def test_torch_search_and_transformers_agree(counting_student, capfd) -> None:
+    from polystill.benchmark.generate import measure
+
+    lines = ["one two three", "nine", "four four five six seven"]
+    row = measure(counting_student, lines, beam_size=3, batch_size=2, rounds=1, threads=1, log=lambda line: None)
+    assert row["same_translations"] == 1
+    assert row["speed_to_transformers"]["median"] > 0
+    assert "Loading" not in capfd.readouterr().err

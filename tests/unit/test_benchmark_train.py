@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from polystill.benchmark.parts import PARTS, Timeline, marked_parts
+from polystill.benchmark.train import Trial, Variant, load_workload, variants
+from polystill.models.transformer import Transformer
+from polystill.objectives.vocab_loss import LossSettings
+from polystill.training.step import TrainingStep
+
+
+@pytest.fixture
+def workload(counting_recipe, prepared_run):
+    counting_recipe["model"]["dropout"] = 0.0
+    run = prepared_run(counting_recipe)
+    return load_workload(run.recipe, run.data, students=2, batches=2)
+
+
+def test_variants_of_a_machine() -> None:
+    names = ["teacher", "teacher-plain", "family-plain", "family-exact", "family-shared"]
+    assert [variant.name for variant in variants(fast_bf16=False, gpu=False)] == names
+    with_bf16 = [variant.name for variant in variants(fast_bf16=True, gpu=False)]
+    assert with_bf16 == [*names, "teacher-bf16", "family-exact-bf16", "family-shared-bf16"]
+    assert "family-plain-bf16" in [variant.name for variant in variants(fast_bf16=True, gpu=True)]
+
+
+def test_all_variants_do_the_same_work(workload) -> None:
+    losses = {}
+    for variant in variants(fast_bf16=False, gpu=False):
+        trial = Trial(variant, workload)
+        trial.run()
+        losses[variant.name] = trial.loss
+        assert trial.model.config.kernels == ("plain" if variant.mode == "plain" else "fast")
+        assert len(trial.networks(0)) == (3 if variant.who == "family" else 1)
+    assert losses["teacher"] == pytest.approx(losses["teacher-plain"], rel=1e-4)
+    assert losses["family-exact"] == pytest.approx(losses["family-plain"], rel=1e-4)
+    assert losses["family-shared"] == pytest.approx(losses["family-plain"], rel=1e-4)
+    assert losses["family-plain"] > losses["teacher"]
+
+
+def test_shared_passes_take_fewer_flops_than_exact_ones(workload) -> None:
+    flops = {v.name: Trial(v, workload).flops() for v in variants(fast_bf16=False, gpu=False)}
+    assert flops["teacher"] == flops["teacher-plain"] < flops["family-shared"] < flops["family-exact"]
+    assert flops["family-plain"] < flops["family-exact"]  # it decides detaching by the logits that it has
+
+
+@pytest.mark.parametrize("mode", ["plain", "exact", "shared"])
+def test_parts_of_a_step_add_up_and_follow_the_depths(make_model, make_batch, mode) -> None:
+    def shares(**layers: int) -> dict[str, float]:
+        model, batch = make_model(vocabulary_size=400, d_model=32, ffn_dim=64, **layers).train(), make_batch(400, 16)
+        optimizer = torch.optim.AdamW(model.parameters())
+        timeline = Timeline(torch.device("cpu"))
+        with marked_parts(model, timeline):
+            for _ in range(4):
+                timeline.enter("encoder")
+                loss = TrainingStep(model, mode, lambda ce: ce)(batch, [model.teacher] * 2, LossSettings()).loss
+                timeline.enter("vocabulary_loss")
+                loss.backward()
+                timeline.enter("optimizer")
+                optimizer.step()
+                timeline.enter(None)
+        assert "project" not in vars(model)
+        return timeline.shares()
+
+    wide, deep = shares(encoder_layers=6, decoder_layers=1), shares(encoder_layers=1, decoder_layers=6)
+    for found in (wide, deep):
+        assert tuple(found) == PARTS
+        assert sum(found.values()) == pytest.approx(1)
+        assert min(found.values()) > 0
+    assert wide["encoder"] > 1.5 * wide["decoders"]
+    assert deep["decoders"] > 3 * deep["encoder"]
+
+
+def test_marks_change_nothing(make_model, make_batch) -> None:
+    model, batch = make_model().train(), make_batch()
+
+    def loss(of: Transformer) -> torch.Tensor:
+        of.zero_grad()
+        loss = TrainingStep(of, "plain", lambda ce: ce)(batch, [of.teacher], LossSettings()).loss
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in of.parameters() if p.grad is not None])
+
+    expected = loss(model)
+    with marked_parts(model, Timeline(torch.device("cpu"))):
+        assert torch.equal(loss(model), expected)
+
+
+def test_bf16_variants_run_under_autocast(workload) -> None:
+    trial = Trial(Variant("family", "shared", "bf16"), workload)
+    seen: list[torch.dtype | None] = []
+    trial.step.register_forward_pre_hook(lambda *_: seen.append(_autocast()))
+    trial.run()
+    assert seen == [torch.bfloat16] * 2
+    assert trial.loss == trial.loss
+
+
+def _autocast() -> torch.dtype | None:
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None

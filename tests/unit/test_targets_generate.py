@@ -1,0 +1,174 @@
+"""Generation with a real teacher: whole, resumed, refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from polystill.decoding.contract import DecodingOptions
+from polystill.errors import UserError
+from polystill.targets import generate as generate_module
+from polystill.targets import store
+from polystill.targets.job import Text, Where, generate_targets
+from polystill.targets.store import Candidate, Entry, TargetSet, shard_path
+
+OPTIONS = DecodingOptions(beam_size=3, n_best=3)
+
+
+@pytest.fixture
+def recipe_file(counting_recipe: dict[str, Any], counting_data: Path, tmp_path: Path) -> Path:
+    """The toy corpus' first 60 pairs, some of their sources twice."""
+    sources, targets = ((counting_data / f"train.{side}").read_text().splitlines() for side in ("en", "de"))
+    pairs = list(dict(zip(sources, targets, strict=True)).items())[:60]
+    pairs += [(source, f"null {target}") for source, target in pairs[:5]]
+    for i, side in enumerate(("en", "de")):
+        (tmp_path / f"small.{side}").write_text("".join(f"{pair[i]}\n" for pair in pairs))
+    train = {"kind": "text", "source": str(tmp_path / "small.en"), "target": str(tmp_path / "small.de")}
+    counting_recipe["data"] |= {"train": [train], "cleaning": {"max_ratio": 20}}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(counting_recipe))
+    return path
+
+
+@pytest.fixture
+def generate(counting_student: Path, recipe_file: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    def run(out: str = "out", **changes: Any) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "teachers": [counting_student],
+            "text": Text(run=recipe_file),
+            "options": OPTIONS,
+            "where": Where(threads=1),
+            "shard_size": 20,
+            "say": lambda line: None,
+            **changes,
+        }
+        return generate_targets(out=tmp_path / out, **arguments)
+
+    return run
+
+
+def entries(folder: Path) -> list[Entry]:
+    return list(TargetSet.open(folder).entries())
+
+
+def test_a_corpus_is_translated_whole(generate: Any, tmp_path: Path, recipe_file: Path) -> None:
+    manifest = generate()
+    found = entries(tmp_path / "out")
+    lines = (tmp_path / "small.en").read_text().splitlines()
+    references = (tmp_path / "small.de").read_text().splitlines()
+    assert sorted(i for entry in found for i in entry.ids) == list(range(65))
+    assert [len(entry.ids) for entry in found[:6]] == [2] * 5 + [1]
+    for entry in found:
+        assert [lines[i] for i in entry.ids] == [entry.source] * len(entry.ids)
+        assert [references[i] for i in entry.ids] == entry.references
+        assert len(entry.hypotheses) + entry.filtered == 3
+        scores = [h.score for h in entry.hypotheses if h.score is not None]
+        assert scores == sorted(scores, reverse=True) and len(scores) == len(entry.hypotheses)
+    assert manifest["plan"]["engine"] == "ctranslate2" and manifest["plan"]["beam"] == 3
+    assert [shard["sources"] for shard in manifest["shards"]] == [20, 20, 20]
+    counts = manifest["filter"]
+    assert counts["hypotheses"] == 180 == counts["kept"] + sum(counts["dropped"].values())
+    assert counts["kept"] == sum(len(entry.hypotheses) for entry in found)
+    assert not (tmp_path / "out/.scratch").exists()
+
+
+def test_what_is_done_is_not_done_again(generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after a shard, with another one lost, and started again: the same content, and nothing done twice."""
+    generate("whole")
+    written = store.write_shard
+
+    def stop(folder: Path, number: int, *arguments: Any) -> None:
+        written(folder, number, *arguments)
+        if number == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(generate_module, "write_shard", stop)
+    with pytest.raises(KeyboardInterrupt):
+        generate()
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="not finished"):
+        TargetSet.open(tmp_path / "out")
+    shard_path(tmp_path / "out", 0).unlink()
+    before = shard_path(tmp_path / "out", 1).stat().st_mtime_ns
+    generate()
+    assert shard_path(tmp_path / "out", 1).stat().st_mtime_ns == before
+    assert entries(tmp_path / "out") == entries(tmp_path / "whole")
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("[!.]*.*")}
+    generate()  # finished already
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("[!.]*.*")} == stamps
+
+
+def test_workers_make_no_difference(generate: Any, tmp_path: Path) -> None:
+    generate("one")
+    generate("two", where=Where(workers=2, threads=1))
+    assert entries(tmp_path / "one") == entries(tmp_path / "two")
+
+
+def test_a_text_without_references(generate: Any, tmp_path: Path) -> None:
+    (tmp_path / "mono").write_text("one two\n\nthree\none two\n")
+    manifest = generate(text=Text(source=tmp_path / "mono", languages=("en", "de")), options=DecodingOptions(2))
+    found = entries(tmp_path / "out")
+    assert [(entry.ids, entry.source, entry.references) for entry in found] == [
+        ([0, 3], "one two", []),
+        ([2], "three", []),
+    ]
+    assert manifest["plan"]["source"]["kind"] == "text" and manifest["sentences"] == 3
+
+
+def test_a_file_of_translations(generate: Any, tmp_path: Path) -> None:
+    lines = (tmp_path / "small.en").read_text().splitlines()
+    tsv = tmp_path / "have.tsv"
+    tsv.write_text("".join(f"{line}\tdies ist {i}\tdas ist {i}\n" for i, line in enumerate(lines)))
+    generate(teachers=[tsv])
+    first = entries(tmp_path / "out")[0]
+    assert first.ids == [0, 60] and first.hypotheses == [Candidate("dies ist 0"), Candidate("das ist 0")]
+    tsv.write_text("".join(f"{line}\tx\n" for line in lines[:30] + lines[31:]))
+    with pytest.raises(UserError, match=f"have.tsv: no translation of '{lines[30]}' from line 31 on"):
+        generate("missing", teachers=[tsv])
+    tsv.write_text("".join(f"{line}\t{'' if i == 30 else 'x'}\n" for i, line in enumerate(lines)))
+    with pytest.raises(UserError, match=f"have.tsv: line 31: no translation of '{lines[30]}'"):
+        generate("empty", teachers=[tsv])
+
+
+def test_a_folder_of_another_plan_is_refused(generate: Any, tmp_path: Path, recipe_file: Path) -> None:
+    generate()
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("[!.]*.*")}
+    with pytest.raises(UserError, match="was begun with beam 3, n_best 3, not with beam 2, n_best 1"):
+        generate(options=DecodingOptions(2))
+    (tmp_path / "small.en").write_text((tmp_path / "small.en").read_text().replace("one", "eleven"))
+    with pytest.raises(UserError, match=r"was begun with source of 65 sentences \(sha256 .*not with source of 65"):
+        generate()
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("[!.]*.*")} == before
+
+
+def test_a_shard_from_another_generation_is_refused(generate: Any, tmp_path: Path) -> None:
+    generate("other", options=DecodingOptions(2))
+    generate()
+    (tmp_path / "out/manifest.json").write_text(
+        (tmp_path / "out/manifest.json").read_text().replace('"finished": true', '"finished": false')
+    )
+    shutil.copy(shard_path(tmp_path / "other", 0), shard_path(tmp_path / "out", 0))
+    with pytest.raises(UserError, match="was made of another source, by another teacher or with another search"):
+        generate()
+
+
+def test_mistakes_before_anything_is_written(generate: Any, tmp_path: Path, recipe_file: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter.txt").write_text("dear")
+    for changes, message in (
+        ({"text": Text()}, "give one of --run"),
+        ({"text": Text(run=recipe_file, source=recipe_file)}, "give one of --run"),
+        ({"teachers": [tmp_path / "nobody"]}, "nobody: no such folder"),
+        ({"text": Text(run=tmp_path / "nowhere.yaml")}, "no such recipe"),
+    ):
+        with pytest.raises(UserError, match=message):
+            generate(**changes)
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match=r"mine: holds letter\.txt and no generated targets"):
+        generate("mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]

@@ -1,0 +1,272 @@
+"""Side by side with Marian in one run: its single network against our whole family.
+
+    python -m venv marian && marian/bin/pip install pymarian
+    python tools/against_marian.py recipes/multi30k.yaml --set data.folder=multi30k --marian marian/bin/pymarian
+
+Marian trains the recipe's teacher alone on the CPU in fp32: same sizes, token ids, dropout, label smoothing, Adam and
+words an update. Ours trains the teacher and drawn students. They take turns, slice by slice. Target tokens are counted
+alike on both sides: real ones with their end marks, no padding; that Marian's log counts so is checked first, on one
+epoch of a few hundred pairs. docs/benchmark.md says more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from polystill.benchmark.rounds import quotients, spread
+from polystill.benchmark.train import Trial, Variant, Workload, load_workload
+from polystill.config import Recipe, load_recipe
+from polystill.data.packing import PackedDataset
+from polystill.errors import UserError
+from polystill.models.transformer import TransformerConfig
+from polystill.pipeline import prepare_data
+from polystill.provenance import provenance
+from polystill.runs import Run
+from polystill.storage import write_atomic
+from polystill.training.accelerate import best_precision
+
+MOST_PAIRS = 100_000
+CHECKED_PAIRS = 300
+UPDATE = re.compile(r"Up\. \d+ : Sen\. [\d,]+ : Cost \S+ \* ([\d,]+) .*: Time ([\d.]+)s")
+INSTALL = "python -m venv marian && marian/bin/pip install pymarian, then --marian marian/bin/pymarian"
+
+
+@dataclass(frozen=True)
+class Update:
+    """One update in Marian's log: the target tokens that it says it trained on, and the seconds since the last one."""
+
+    tokens: int
+    seconds: float
+
+
+class Marian:
+    """Marian's training of one network on the pairs in a folder."""
+
+    def __init__(self, program: str, folder: Path, recipe: Recipe, config: TransformerConfig, threads: int) -> None:
+        self.program, self.folder, self.recipe, self.config, self.threads = program, folder, recipe, config, threads
+
+    def train(self, data: str, words: int, seed: int, *stop: str) -> list[Update]:
+        """Updates of a new training, as logged; `seed` decides which batches come first.
+
+        Raises:
+            UserError: Marian failed; its last lines are the message.
+        """
+        with TemporaryDirectory(dir=self.folder) as scratch:
+            done = subprocess.run(
+                [self.program, "train", *self._options(data, words, scratch), "--seed", str(seed), *stop],
+                capture_output=True,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},  # a thread for each of --cpu-threads
+            )
+        log = done.stdout + done.stderr
+        updates = read_log(log)
+        if done.returncode or not updates:
+            raise UserError(f"{self.program}: " + " | ".join(log.strip().splitlines()[-3:]))
+        return updates
+
+    def _options(self, data: str, words: int, scratch: str) -> list[str]:
+        c, training = self.config, self.recipe.training
+        source, target = (str(self.folder / f"{data}.{side}") for side in ("source", "target"))
+        vocabulary = str(self.folder / "vocabulary.yml")
+        options: dict[str, Any] = {
+            "type": "transformer",
+            "model": f"{scratch}/model.npz",
+            "train-sets": [source, target],
+            "vocabs": [vocabulary, vocabulary],
+            "dim-vocabs": [c.vocabulary_size, c.vocabulary_size],
+            "tempdir": scratch,
+            "dim-emb": c.d_model,
+            "transformer-dim-ffn": c.ffn_dim,
+            "transformer-ffn-activation": c.activation,
+            "transformer-heads": c.heads,
+            "enc-depth": c.encoder_layers,
+            "dec-depth": c.decoder_layers,
+            "transformer-dropout": c.dropout,
+            "transformer-dropout-attention": c.attention_dropout,
+            "transformer-dropout-ffn": c.activation_dropout,
+            "label-smoothing": self.recipe.objective.label_smoothing,
+            "optimizer-params": [*training.betas, 1e-8],
+            "learn-rate": training.learning_rate,
+            "lr-warmup": training.warmup,
+            "clip-norm": training.clip_norm,
+            "max-length": self.recipe.data.max_tokens,
+            "mini-batch": 10_000,
+            "mini-batch-words": words,
+            "maxi-batch": 100,
+            "precision": ["float32", "float32"],
+            "cpu-threads": self.threads,
+            "workspace": 2048,
+            "disp-freq": "1u",
+        }
+        flags = ["--tied-embeddings-all", "--transformer-depth-scaling", "--sync-sgd"]
+        for name, value in options.items():
+            flags += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+        return flags
+
+
+def read_log(log: str) -> list[Update]:
+    """What Marian logs of its updates under --disp-freq 1u."""
+    return [Update(int(match[1].replace(",", "")), float(match[2])) for match in UPDATE.finditer(log)]
+
+
+def write_pairs(folder: Path, name: str, dataset: PackedDataset, count: int) -> int:
+    """Write the first pairs for Marian, ids as words (the end marks are Marian's own); returns the target tokens."""
+    tokens = 0
+    with (folder / f"{name}.source").open("w") as source, (folder / f"{name}.target").open("w") as target:
+        for number, row in enumerate(dataset):
+            if number == count:
+                break
+            for file, ids in zip((source, target), row, strict=True):
+                file.write(" ".join(_word(i) for i in ids[:-1].tolist()) + "\n")
+            tokens += len(row[1])
+    return tokens
+
+
+def write_vocabulary(folder: Path, size: int) -> None:
+    """Marian's vocabulary of that many rows, its end mark 0 and unknown word 1 as ours."""
+    words = {_word(i): i for i in range(size)}
+    (folder / "vocabulary.yml").write_text(json.dumps(words))
+
+
+def _word(i: int) -> str:
+    return {0: "</s>", 1: "<unk>"}.get(i, f"w{i}")
+
+
+def check_counting(marian: Marian, dataset: PackedDataset) -> dict[str, int]:
+    """Whether Marian's labels of one epoch are our target tokens.
+
+    Raises:
+        UserError: they are not.
+    """
+    own = write_pairs(marian.folder, "few", dataset, CHECKED_PAIRS)
+    theirs = sum(update.tokens for update in marian.train("few", 1000, 1, "--after-epochs", "1"))
+    if theirs != own:
+        raise UserError(f"Marian counts {theirs} target tokens where we count {own}: the figures cannot be compared")
+    return {"pairs": min(CHECKED_PAIRS, len(dataset)), "target_tokens": own, "marian_labels": theirs}
+
+
+def source_words(workload: Workload, dataset: PackedDataset) -> int:
+    """Source tokens of an average batch of ours: what Marian's --mini-batch-words counts."""
+    return round(sum(int(dataset.source_lengths[b.rows].sum()) for b in workload.batches) / len(workload.batches))
+
+
+def measure(marian: Marian, trials: dict[str, Trial], words: int, rounds: int, updates: int) -> dict[str, Any]:
+    """Slices in turn; Marian's first update of each slice, in which it allocates, is left out."""
+    speeds: dict[str, list[float]] = {name: [] for name in ("marian", *trials)}
+    sizes = []
+    for trial in trials.values():
+        trial.run()  # warms up
+    for number in range(rounds):
+        counted = marian.train("train", words, number + 1, "--after-batches", str(updates + 1))[1:]
+        sizes += [update.tokens for update in counted]
+        speeds["marian"].append(sum(u.tokens for u in counted) / sum(u.seconds for u in counted))
+        for name, trial in trials.items():
+            start = time.perf_counter()
+            trial.run()
+            speeds[name].append(trial.workload.target_tokens / (time.perf_counter() - start))
+        shown = ", ".join(f"{name} {values[-1]:.0f}" for name, values in speeds.items())
+        print(f"slice {number + 1} of {rounds}: {shown} target tokens/s", file=sys.stderr, flush=True)
+    workload = next(iter(trials.values())).workload
+    return {
+        "target_tokens_per_second": {name: spread(values) for name, values in speeds.items()},
+        "speed_to_marian": {name: quotients(speeds[name], speeds["marian"]) for name in trials},
+        "target_tokens_an_update": {
+            "marian": sum(sizes) / len(sizes),
+            "polystill": workload.target_tokens / len(workload.batches),
+        },
+    }
+
+
+def compare(recipe: Recipe, data: Path, given: argparse.Namespace, program: str) -> dict[str, Any]:
+    workload = load_workload(recipe, data, given.students, given.updates)
+    dataset = PackedDataset.open(data / "train")
+    precisions = dict.fromkeys(["fp32", best_precision()])
+    variants = [Variant("family", mode, precision) for mode in ("exact", "shared") for precision in precisions]
+    trials = {variant.name: Trial(variant, workload) for variant in variants}
+    threads = recipe.training.threads or os.cpu_count() or 1
+    with TemporaryDirectory(prefix="marian-") as temporary:
+        folder, config = Path(temporary), trials["family-shared"].model.config
+        marian = Marian(program, folder, recipe, config, threads)
+        write_vocabulary(folder, workload.tokenizer.vocabulary_size)
+        checked = check_counting(marian, dataset)
+        write_pairs(folder, "train", dataset, MOST_PAIRS)
+        result = measure(marian, trials, source_words(workload, dataset), given.rounds, given.updates)
+    settings = {"name": recipe.name, "students_per_step": given.students, "threads": threads}
+    settings |= {"rounds": given.rounds, "updates_a_slice": given.updates, "marian": version(program)}
+    return {"settings": settings, "counting": checked, **result}
+
+
+def version(program: str) -> str:
+    done = subprocess.run([program, "--version"], capture_output=True, text=True)
+    return (done.stdout + done.stderr).strip()
+
+
+def find_marian(wanted: str | None) -> str:
+    """Raises:
+    UserError: Marian is not there; the message says how to install it.
+    """
+    for name in [wanted] if wanted else ["pymarian", "marian"]:
+        if found := shutil.which(name):
+            return found
+    raise UserError(f"{wanted or 'pymarian'}: no such program; {INSTALL}")
+
+
+def report(result: dict[str, Any]) -> None:
+    for name, values in result["target_tokens_per_second"].items():
+        ratio = result["speed_to_marian"].get(name)
+        beside = f"  {ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}) times Marian" if ratio else ""
+        print(
+            f"{name:20} {values['median']:8.0f} ({values['min']:.0f}–{values['max']:.0f}) target tokens/s{beside}"
+            f"{'' if ratio else '  (the teacher alone)'}"
+        )
+    sizes = result["target_tokens_an_update"]
+    print(f"target tokens an update: Marian {sizes['marian']:.0f}, polystill {sizes['polystill']:.0f}")
+    print(f"counted alike: {result['counting']}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
+    parser.add_argument("--marian", metavar="PROGRAM", help="pymarian, if it is not on the PATH")
+    parser.add_argument("--students", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5, help="slices of each")
+    parser.add_argument("--updates", type=int, default=8, help="updates of a slice")
+    parser.add_argument("--json", type=Path, help="also write all figures here")
+    given = parser.parse_args(arguments)
+    try:
+        program = find_marian(given.marian)
+        if given.json is not None and given.json.exists():
+            raise UserError(f"--json {given.json}: is there already; give a new file")
+        if given.recipe.is_dir():
+            run = Run.open(given.recipe)
+            result = compare(load_recipe(given.recipe / "recipe.yaml", given.set), run.data, given, program)
+        else:
+            with TemporaryDirectory(prefix="polystill-") as temporary:
+                folder = Path(temporary) / "run"
+                prepare_data(load_recipe(given.recipe, given.set), folder)
+                run = Run.open(folder)
+                result = compare(run.recipe, run.data, given, program)
+        report(result)
+        if given.json is not None:
+            content = {"format": 1, "benchmark": "marian", **result, "provenance": provenance()}
+            write_atomic(given.json, json.dumps(content, indent=1) + "\n")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
