@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-from .conftest import Polystill
 
-
-def test_prune_retrain_and_ship(polystill: Polystill, finished_run: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+def test_prune_retrain_and_ship(polystill: Any, finished_run: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     pruned = tmp_path / "pruned"
     report = polystill("prune", finished_run, "--sparsity", "0.75", "--scope", "layer", "--out", pruned).ok().stdout
     assert "encoder.0.feed_forward.expand.weight" in report and "75.0%" in report
@@ -39,7 +38,7 @@ def test_prune_retrain_and_ship(polystill: Polystill, finished_run: Path, tiny_r
     polystill("translate", broken, stdin="A dog runs.\n").refused(broken / weights.name, "not a readable")
 
 
-def test_bad_input(polystill: Polystill, finished_run: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+def test_bad_input(polystill: Any, finished_run: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     polystill("prune", finished_run, "--sparsity", "1", "--out", out).refused("--sparsity 1", "less than 1")
     polystill("prune", finished_run, "--sparsity", "-0.1", "--out", out).refused("--sparsity -0.1", "at least 0")

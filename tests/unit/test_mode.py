@@ -76,9 +76,9 @@ class Uneven(torch.nn.Module):
 
 def test_perplexity_by_hand() -> None:
     """Tokens 1 2 </s> and 3 </s>: 2 + 3 + 1 + 3 + 1 = 10 bits over five tokens."""
-    sources = [[1, EOS], [2, 3, EOS]]
-    assert perplexity(Uneven(), sources, [[1, 2, EOS], [3, EOS]]) == pytest.approx(2 ** (10 / 5))
-    assert p_mode(Uneven(), sources, [[1, 2, EOS], [3, EOS]]) == pytest.approx((1 / 64 + 1 / 16) / 2)
+    model, sources = Uneven().eval(), [[1, EOS], [2, 3, EOS]]
+    assert perplexity(model, sources, [[1, 2, EOS], [3, EOS]]) == pytest.approx(2 ** (10 / 5))
+    assert p_mode(model, sources, [[1, 2, EOS], [3, EOS]]) == pytest.approx((1 / 64 + 1 / 16) / 2)
 
 
 def test_batches_change_nothing(make_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,3 +34,11 @@ def test_p_mode_is_that_of_the_largest_beam_and_perplexity_the_students() -> Non
     shown = captured.get()
     assert "p(mode)" in shown and "16.92 %" in shown and "12.1" not in shown and "<0.01 %" in shown
     assert shown.count("22.71") == 2 and "PPL" in shown
+
+
+def test_a_pruned_model_shows_what_is_left_of_it() -> None:
+    row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "torch", "precision": "float32"}
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(results_table([{**row, "beam": 1, "parameters": 2_811_904, "nonzero_parameters": 590_000}]))
+    assert "0.59 of 2.81 M" in captured.get()

@@ -49,7 +49,7 @@ def log_probabilities(model: Any, sources: Sequence[Ids], targets: Sequence[Ids]
     model: has pad_id and output_bias (V,), and is called as model(source, target_in) for logits (B, T, V). Neither
     side may be empty, or longer than the model's positions.
     """
-    assert len(sources) == len(targets)
+    assert len(sources) == len(targets) and not model.training
     device = next(model.parameters()).device
     scores: list[list[float]] = [[]] * len(targets)
     for numbers in _batches(sources, targets, len(model.output_bias)):
