@@ -64,7 +64,7 @@ def train(
     from polystill.benchmark.train import measure
 
     _check_new(json_file)
-    with _prepared(what, settings, out) as (recipe, data):
+    with prepared_data(what, settings, out) as (recipe, data):
         result = measure(recipe, data, students=students, rounds=rounds, batches=batches, log=say)
     console().print(train_table(result))
     _write_json(json_file, "train", result)
@@ -216,8 +216,8 @@ def _members(folder: Path, wanted: list[str] | None) -> list[str]:
 
 
 @contextmanager
-def _prepared(what: Path, settings: list[str] | None, out: Path | None) -> Iterator[tuple[Recipe, Path]]:
-    """A recipe and the folder of its packed data."""
+def prepared_data(what: Path, settings: list[str] | None, out: Path | None) -> Iterator[tuple[Recipe, Path]]:
+    """A recipe and the folder of its packed data: a run's own, or made for the block (or in `out`)."""
     from polystill.config import load_recipe
     from polystill.pipeline import prepare_data
     from polystill.runs import Run
