@@ -27,13 +27,12 @@ from typing import Any
 
 from polystill.benchmark.rounds import quotients, spread
 from polystill.benchmark.train import Trial, Variant, Workload, load_workload
-from polystill.config import Recipe, load_recipe
+from polystill.cli.bench import prepared_data
+from polystill.config import Recipe
 from polystill.data.packing import PackedDataset
 from polystill.errors import UserError
 from polystill.models.transformer import TransformerConfig
-from polystill.pipeline import prepare_data
 from polystill.provenance import provenance
-from polystill.runs import Run
 from polystill.storage import write_atomic
 from polystill.training.accelerate import best_precision
 
@@ -250,15 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         program = find_marian(given.marian)
         if given.json is not None and given.json.exists():
             raise UserError(f"--json {given.json}: is there already; give a new file")
-        if given.recipe.is_dir():
-            run = Run.open(given.recipe)
-            result = compare(load_recipe(given.recipe / "recipe.yaml", given.set), run.data, given, program)
-        else:
-            with TemporaryDirectory(prefix="polystill-") as temporary:
-                folder = Path(temporary) / "run"
-                prepare_data(load_recipe(given.recipe, given.set), folder)
-                run = Run.open(folder)
-                result = compare(run.recipe, run.data, given, program)
+        with prepared_data(given.recipe, given.set, None) as (recipe, data):
+            result = compare(recipe, data, given, program)
         report(result)
         if given.json is not None:
             content = {"format": 1, "benchmark": "marian", **result, "provenance": provenance()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from polystill.cli.bench import _prepared
+from polystill.cli.bench import prepared_data
 
 SPREAD = {"min", "median", "max"}
 
@@ -34,13 +34,13 @@ def test_train_compares_all_variants(polystill, tiny_recipe: Path, tmp_path: Pat
 
 
 def test_data_of_a_recipe_are_kept_on_request(polystill, tiny_recipe: Path, tmp_path: Path) -> None:
-    with _prepared(tiny_recipe, ["training.batch_tokens=64"], None) as (recipe, data):
+    with prepared_data(tiny_recipe, ["training.batch_tokens=64"], None) as (recipe, data):
         assert recipe.training.batch_tokens == 64
         assert list((data / "train").glob("*.arrow"))
     assert not data.exists()
-    with _prepared(tiny_recipe, None, tmp_path / "run") as (_, data):
+    with prepared_data(tiny_recipe, None, tmp_path / "run") as (_, data):
         assert data == tmp_path / "run" / "data"
-    with _prepared(tmp_path / "run", ["seed=7"], None) as (recipe, again):
+    with prepared_data(tmp_path / "run", ["seed=7"], None) as (recipe, again):
         assert (recipe.seed, again) == (7, data)
     polystill("bench", "train", tmp_path / "none.yaml").refused("none.yaml", "no such recipe")
     polystill("bench", "train", tiny_recipe, "--json", tmp_path / "no" / "x.json").refused("--json", "no such folder")

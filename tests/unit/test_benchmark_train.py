@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from polystill.benchmark.parts import PARTS, Timeline, marked_parts
-from polystill.benchmark.train import Trial, Variant, load_workload, variants
+from polystill.benchmark.train import Trial, Variant, _shares, load_workload, variants
 from polystill.models.transformer import Transformer
 from polystill.objectives.vocab_loss import LossSettings
 from polystill.training.step import TrainingStep
@@ -95,3 +95,18 @@ def test_bf16_variants_run_under_autocast(workload) -> None:
 
 def _autocast() -> torch.dtype | None:
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+
+
+def test_lstms_are_measured_too_but_for_the_shares(counting_recipe, prepared_run) -> None:
+    shape = {"architecture": "lstm", "encoder_layers": 2, "decoder_layers": 2, "d_model": 16, "dropout": 0.0}
+    run = prepared_run({**counting_recipe, "model": shape})
+    workload = load_workload(run.recipe, run.data, students=2, batches=1)
+    losses = {}
+    for mode in ("plain", "exact", "shared"):
+        trial = Trial(Variant("family", mode, "fp32"), workload)
+        assert _shares(trial) == {}
+        trial.run()
+        losses[mode] = trial.loss
+        assert trial.flops() > 0
+    assert losses["exact"] == pytest.approx(losses["plain"], rel=1e-4)
+    assert losses["shared"] == pytest.approx(losses["plain"], rel=1e-4)

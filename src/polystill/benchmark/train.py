@@ -63,7 +63,7 @@ class Workload:
 
 
 def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Workload:
-    """The first batches that the recipe's first stage would train on, with `students` drawn for each.
+    """The first batches of the corpus itself that the first stage would train on, with `students` drawn for each.
 
     Raises:
         UserError: the data folder is damaged, or the student space does not fit the teacher.

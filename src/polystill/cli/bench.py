@@ -64,7 +64,7 @@ def train(
     from polystill.benchmark.train import measure
 
     _check_new(json_file)
-    with _prepared(what, settings, out) as (recipe, data):
+    with prepared_data(what, settings, out) as (recipe, data):
         result = measure(recipe, data, students=students, rounds=rounds, batches=batches, log=say)
     console().print(train_table(result))
     _write_json(json_file, "train", result)
@@ -116,7 +116,7 @@ def decode(
     """Time translation: teacher with beam 5, teacher greedy and students greedy, on every engine and precision.
 
     CTranslate2 in float32 and int8, torch in float32; tokenisation included. What is compared with what is in
-    docs/benchmark.md. Also the torch beam search against transformers' `generate`.
+    docs/benchmark.md. Also the torch beam search against transformers' `generate`. LSTMs run in torch only.
 
     **Example**
 
@@ -124,13 +124,16 @@ def decode(
     """
     need_packages("bench decode")
     from polystill.benchmark.tables import decode_table, generate_line
+    from polystill.runs import Run
 
     sizes = _numbers("--batch-sizes", batch_sizes)
     _check_new(json_file)
     lines, test_set = _test_lines(folder, test_set, sentences)
     names = _members(folder, student)
-    rows = _decode_systems(folder, names, lines, sizes, rounds, threads)
-    generated = _against_generate(folder, lines, sizes, rounds, threads)
+    elsewhere = Run.open(folder).recipe.model.architecture == "transformer"  # runs in other engines than torch
+    decoders = [(engine, precision) for engine, precision in DECODERS if elsewhere or engine == "torch"]
+    rows = _decode_systems(folder, names, decoders, lines, sizes, rounds, threads)
+    generated = _against_generate(folder, lines, sizes, rounds, threads) if elsewhere else []
     out = console()
     out.print(decode_table(rows))
     for row in generated:
@@ -144,14 +147,20 @@ DECODERS = (("ctranslate2", "float32"), ("ctranslate2", "int8"), ("torch", "floa
 
 
 def _decode_systems(
-    folder: Path, names: list[str], lines: list[str], sizes: list[int], rounds: int, threads: int
+    folder: Path,
+    names: list[str],
+    decoders: list[tuple[str, str]],
+    lines: list[str],
+    sizes: list[int],
+    rounds: int,
+    threads: int,
 ) -> list[dict[str, Any]]:
     from polystill.benchmark.decode import System, measure
     from polystill.translation import open_translator
 
     systems = []
     with ExitStack() as stack:
-        for engine, precision in DECODERS:
+        for engine, precision in decoders:
             for name in ["teacher", *names]:
                 opened = open_translator(folder, name, engine=engine, precision=precision, threads=threads)
                 translator = stack.enter_context(opened)
@@ -207,8 +216,8 @@ def _members(folder: Path, wanted: list[str] | None) -> list[str]:
 
 
 @contextmanager
-def _prepared(what: Path, settings: list[str] | None, out: Path | None) -> Iterator[tuple[Recipe, Path]]:
-    """A recipe and the folder of its packed data."""
+def prepared_data(what: Path, settings: list[str] | None, out: Path | None) -> Iterator[tuple[Recipe, Path]]:
+    """A recipe and the folder of its packed data: a run's own, or made for the block (or in `out`)."""
     from polystill.config import load_recipe
     from polystill.pipeline import prepare_data
     from polystill.runs import Run
