@@ -32,21 +32,15 @@ def test_a_student_of_another_width(polystill: Polystill, finished_run: Path, ti
 def test_refused_before_any_work(polystill: Polystill, finished_run: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
 
-    def refused(*overrides: str) -> None:
-        nonlocal message
-        message = polystill("run", tiny_recipe, "--out", run, *overrides).refused().stderr
+    def refused(overrides: list[str], *words: str) -> None:
+        polystill("run", tiny_recipe, "--out", run, *overrides).refused(*words)
         assert not (run / "data").exists()
 
-    message = ""
-    refused("--set", "objective.kind=word_kd")
-    assert "objective.teacher: missing" in message
-    refused("--set", f"objective.teacher={finished_run}")
-    assert "no stage learns from it" in message
-    refused(*_word_kd(tmp_path / "nothing"))
-    assert "no model here" in message
-    refused(*_word_kd(finished_run / "e5d5"))
-    assert "e5d5" in message and "e2d1" in message
-    refused(*_word_kd(finished_run), "--set", "data.tokenizer.vocabulary_size=300")
-    assert "vocabulary_size 300" in message and "400" in message
-    refused(*_word_kd(finished_run), "--set", "data.max_tokens=100", "--set", "model.max_positions=128")
-    assert "data.max_tokens 100" in message and "64" in message
+    refused(["--set", "objective.kind=word_kd"], "objective.teacher: missing")
+    refused(["--set", f"objective.teacher={finished_run}"], "no stage learns from it")
+    refused(_word_kd(tmp_path / "nothing"), "objective.teacher", "no model here")
+    refused(_word_kd(finished_run / "e5d5"), "objective.teacher", "e5d5", "e2d1")
+    sizes = ["--set", "data.tokenizer.vocabulary_size=300"]
+    refused([*_word_kd(finished_run), *sizes], "data.tokenizer.vocabulary_size 300", "400")
+    long = ["--set", "data.max_tokens=100", "--set", "model.max_positions=128"]
+    refused([*_word_kd(finished_run), *long], "data.max_tokens 100", "64")

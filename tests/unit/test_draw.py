@@ -3,6 +3,8 @@
 import pytest
 
 from polystill.config import Objective
+from polystill.objectives.vocab_loss import LossSettings
+from polystill.objectives.word_kd import WordKdSettings
 from polystill.students import Student, StudentSpace
 from polystill.training.draw import networks_of, random_seed, settings_of, stage_seed
 
@@ -30,9 +32,19 @@ def test_nll_trains_the_teacher_alone() -> None:
 
 
 def test_kd_sets_in_over_its_warmup() -> None:
+    def kd_weight(objective: Objective, update: int) -> float:
+        settings = settings_of(objective, update)
+        assert isinstance(settings, LossSettings)
+        return settings.kd_weight
+
     objective = Objective(kd_weight=5.0, kd_warmup=10)
-    assert [settings_of(objective, update).kd_weight for update in (1, 5, 10, 99)] == pytest.approx([0.5, 2.5, 5, 5])
-    assert settings_of(Objective(), 1).kd_weight == 5.5
+    assert [kd_weight(objective, update) for update in (1, 5, 10, 99)] == pytest.approx([0.5, 2.5, 5, 5])
+    assert kd_weight(Objective(), 1) == 5.5
+
+
+def test_word_kd_has_numbers_of_its_own() -> None:
+    objective = Objective(kind="word_kd", alpha=0.9, temperature=1.5, label_smoothing=0)
+    assert settings_of(objective, 3) == WordKdSettings(alpha=0.9, temperature=1.5, label_smoothing=0)
 
 
 def test_seeds_differ() -> None:

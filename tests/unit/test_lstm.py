@@ -39,8 +39,8 @@ def reference(model: Lstm, source: list[int], target_in: list[int], student: Stu
     fed, logits = torch.zeros(1, width).double(), []
     for token in target_in:
         x = torch.cat([model.embedding[token][None] * width**0.5, fed], 1)
-        for i, cell in enumerate(model.decoder[: student.decoder_layers]):
-            states[i] = cell(x, states[i])
+        for i, layer in enumerate(model.decoder[: student.decoder_layers]):
+            states[i] = layer(x, states[i])
             x = states[i][0]
         scores = torch.stack([x[0] @ model.attention.general.weight @ m for m in memory])
         context = sum(weight * m for weight, m in zip(scores.softmax(0), memory, strict=True))
