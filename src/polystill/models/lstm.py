@@ -51,6 +51,7 @@ class LstmConfig:
 FORGET_BIAS = 1.0
 """Initial bias of the forget gates: states last from the beginning (Jozefowicz et al. 2015)."""
 DEEPER_GAIN = 2.0
+"""Of the initial input weights above the first layer: a half-open output gate halves what a layer passes on."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,10 @@ class Lstm(ElasticModel):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """Glorot-uniform matrices, each gate's on its own; deeper layers' inputs twice that, for the open half of an
-        output gate halves what a layer passes on. With the paper's U(-0.1, 0.1) small networks do not leave the first
-        plateau (measured in docs/performance.md)."""
+        """Glorot-uniform matrices, each gate's on its own, those of deeper layers' inputs times DEEPER_GAIN.
+
+        With the paper's U(-0.1, 0.1) small networks do not leave the first plateau (docs/performance.md).
+        """
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
                 nn.init.zeros_(parameter)
