@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from polystill.models.transformer import Transformer
+from polystill.models.lstm import Lstm
 from polystill.objectives.vocab_loss import LossSettings
 from polystill.students import Student
 from polystill.training.step import TrainingStep
@@ -29,12 +29,13 @@ def _gradients(step: TrainingStep, batch, networks, settings):
 @pytest.mark.parametrize("mode", ["shared", "exact"])
 def test_losses_and_gradients_of_every_pair_equal_the_plain_twin(make_model, make_batch, mode, mutual) -> None:
     model, batch = make_model().double(), make_batch()
-    settings = LossSettings(mutual=mutual, detach_threshold=1.0)
+    is_lstm = isinstance(model, Lstm)
+    settings = LossSettings(mutual=mutual, detach_threshold=1.006 if is_lstm else 1.0)  # amid the students' ratios
     plain, fast = (TrainingStep(model, m, lambda ce: ce) for m in ("plain", mode))
     decisions = set()
     # The LSTM's loops are slow, and it batches every pair alike.
     pairs = list(product(SPACE, SPACE))
-    for a, b in pairs if isinstance(model, Transformer) else pairs[::13]:
+    for a, b in pairs[::13] if is_lstm else pairs:
         networks = [model.teacher, a, b]
         expected, expected_gradients = _gradients(plain, batch, networks, settings)
         result, gradients = _gradients(fast, batch, networks, settings)
