@@ -152,6 +152,16 @@ def prepared_run(tmp_path: Path) -> Callable[..., Run]:
 @pytest.fixture(scope="session")
 def counting_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Hugging Face Marian folder of a small network that speaks the toy language, if not without mistakes."""
+    return train_counting_student(tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="session")
+def marian_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As counting_student, with the positions that Marian has."""
+    return train_counting_student(tmp_path_factory.mktemp("marian-student"), positions="marian")
+
+
+def train_counting_student(folder: Path, **changes: Any) -> Path:
     import numpy as np
     import torch
 
@@ -162,13 +172,12 @@ def counting_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from polystill.models.transformer import Transformer, TransformerConfig
     from polystill.students import StudentSpace
 
-    folder = tmp_path_factory.mktemp("student")
     pairs = counting_pairs(2000, seed=4)
     lines = [line for pair in pairs for line in pair]
     tokenizer = train_tokenizer(lines, TokenizerSettings(vocabulary_size=45), "en", "de")
     torch.manual_seed(1)
     shape = {"d_model": 32, "ffn_dim": 64, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "max_positions": 48}
-    config = TransformerConfig(45, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **shape)
+    config = TransformerConfig(45, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **{**shape, **changes})
     model = Transformer(config)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, betas=(0.9, 0.98))
     sources = [np.array(ids) for ids in tokenizer.encode_source([source for source, _ in pairs])]

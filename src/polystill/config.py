@@ -145,6 +145,9 @@ class Model(_Strict):
     attention_dropout: float = Field(0.0, ge=0, lt=1)
     activation_dropout: float = Field(0.0, ge=0, lt=1)
     max_positions: int = Field(512, ge=8)
+    positions: Literal["huggingface", "marian"] | None = None
+    """Which sinusoids: Marian and Bergamot need `marian`, which all other engines take as well. By default those of
+    `start`, or else huggingface."""
 
     @model_validator(mode="before")
     @classmethod
@@ -325,7 +328,7 @@ class Recipe(_Strict):
             UserError: a shape or tokenizer settings beside `model.start`, or ranges beside `students.only`.
         """
         if self.model.start is not None:
-            used = {"architecture", "start", "dropout", "attention_dropout", "activation_dropout"}
+            used = {"architecture", "start", "positions", "dropout", "attention_dropout", "activation_dropout"}
             ignored = [f"model.{key}" for key in _changed(self.model) if key not in used]
             ignored += [f"data.tokenizer.{key}" for key in _changed(self.data.tokenizer)]
             if ignored:

@@ -319,12 +319,14 @@ def export_student(folder: Path, name: str, to: str, out: Path | None = None, qu
             `polystill.export.export_student`.
     """
     from polystill import export
-    from polystill.evaluation.quality import extracted
+    from polystill.evaluation.quality import extracted, lines_to_verify
 
     run = Run.open(folder)
     need_family(run)
     student = family_space(run).get(name)
     if out is None:
         out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization)))
-    export.export_student(extracted(run, student), out, to, quantization)
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out}: exists already; give a new folder with --out, or remove this one")
+    export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run))
     return out

@@ -8,7 +8,12 @@ from typing import Any
 
 from polystill.errors import UserError, nearest
 
-FORMATS = ("hf", "ctranslate2")
+FORMATS = {
+    "hf": None,
+    "ctranslate2": "ctranslate2",
+    "marian": None,
+}
+"""Format -> what its `--quantization` is documented as, or None where it has no choice."""
 
 
 def export_student(
@@ -21,16 +26,20 @@ def export_student(
 
     Raises:
         UserError: unknown format or quantization, `out` holds something that is no export, `student` is no Marian
-            folder, or the export does not translate like the student.
+            folder, a program that the format needs is missing, or the export does not translate like the student.
     """
+    if to not in FORMATS:
+        raise UserError(f"--to {to}: unknown format{nearest(to, list(FORMATS))}; there are: {' '.join(FORMATS)}")
+    if quantization is not None and FORMATS[to] is None:
+        raise UserError(f"--quantization {quantization}: --to {to} has no choice of precision; leave it out")
     if to == "hf":
-        if quantization is not None:
-            raise UserError(f"--quantization {quantization}: a Hugging Face folder keeps float32; leave it out")
         from polystill.export.huggingface import export_huggingface
 
         return export_huggingface(student, out, lines)
-    if to == "ctranslate2":
-        from polystill.export.ctranslate2 import export_ctranslate2
+    if to == "marian":
+        from polystill.export.marian import export_marian
 
-        return export_ctranslate2(student, out, quantization, lines)
-    raise UserError(f"--to {to}: unknown format{nearest(to, list(FORMATS))}; there are: {' '.join(FORMATS)}")
+        return export_marian(student, out, lines)
+    from polystill.export.ctranslate2 import export_ctranslate2
+
+    return export_ctranslate2(student, out, quantization, lines)

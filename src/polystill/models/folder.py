@@ -17,6 +17,7 @@ from torch import Tensor
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.models.marian import (
+    POSITION_TABLES,
     from_marian,
     generation_config,
     marian_config,
@@ -37,7 +38,7 @@ def save_family(
 ) -> None:
     """Write the family folder, whole or not at all; `info` (languages, method, scores) goes into family.json."""
     family = {"format": 1, "teacher": str(space.teacher), "candidates": [str(s) for s in space.candidates], **info}
-    state = to_marian(model.state_dict(), *_layers(space.teacher))
+    state = to_marian(model.state_dict(), model.config, *_layers(space.teacher))
     with atomic_folder(folder) as temporary:
         _write(temporary, state, model.config, space.teacher)
         tokenizer.save(temporary)
@@ -106,17 +107,19 @@ def extract_student(family: Path, student: Student, out: Path) -> None:
     """
     family_space(family).check(student)
     config = _read_config(family)
-    wanted = {name for _, theirs in parameter_names(*_layers(student)) for name in theirs}
+    wanted = {name for _, theirs in parameter_names(*_layers(student)) for name in theirs} | {*POSITION_TABLES}
     with atomic_folder(out) as temporary:
         _write(temporary, _read_weights(family, wanted), config, student)
         Tokenizer.load(family).save(temporary)
 
 
 def parameter_count(folder: Path) -> int:
-    """Parameters stored in a folder's safetensors file, from its header alone."""
+    """Parameters stored in a folder's safetensors file, from its header alone; tables of positions are none."""
     total = 0
     with _open_weights(folder) as weights:
         for name in weights.keys():  # noqa: SIM118 (not a dict)
+            if name in POSITION_TABLES:
+                continue
             size = 1
             for length in weights.get_slice(name).get_shape():
                 size *= length

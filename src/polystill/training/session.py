@@ -65,7 +65,7 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
     shape = recipe.model
     if shape.start is None:
         torch.manual_seed(recipe.seed)
-        sizes = shape.model_dump(exclude={"architecture", "preset", "start"})
+        sizes = shape.model_dump(exclude={"architecture", "preset", "start"}, exclude_none=True)
         return Transformer(
             TransformerConfig(
                 vocabulary_size=tokenizer.vocabulary_size,
@@ -77,4 +77,7 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
     started, own_tokenizer = load_model_with_tokenizer(Path(shape.start))
     if own_tokenizer.vocabulary_size != tokenizer.vocabulary_size or own_tokenizer.pieces != tokenizer.pieces:
         raise UserError(f"model.start: the vocabulary of {shape.start} is not the one that the data was tokenised with")
-    return started.with_dropout(shape.dropout, shape.attention_dropout, shape.activation_dropout)
+    changes = shape.model_dump(
+        include={"dropout", "attention_dropout", "activation_dropout", "positions"}, exclude_none=True
+    )
+    return started.with_changes(**changes)

@@ -1,0 +1,84 @@
+"""The programs that exports are for, each in an environment of its own, made once and kept.
+
+They are kept in POLYSTILL_TEST_TOOLS, by default .pytest_cache/tools. Where one cannot be installed, its tests are
+skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from polystill.decoding.beam import TorchTranslator
+from polystill.decoding.contract import DecodingOptions
+from polystill.models.folder import load_model_with_tokenizer
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.consumer)
+
+
+@pytest.fixture(scope="session")
+def tools(pytestconfig: pytest.Config) -> Path:
+    folder = Path(os.environ.get("POLYSTILL_TEST_TOOLS", pytestconfig.rootpath / ".pytest_cache" / "tools"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def install(folder: Path, *commands: list[str | Path]) -> Path:
+    """Run the commands that fill a folder, unless that was done before; skip where one fails."""
+    with FileLock(f"{folder}.lock"):
+        if not (folder / ".complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            for command in commands:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+                if done.returncode != 0:
+                    pytest.skip(f"cannot be installed here: {done.stderr.strip()[-500:]}")
+            (folder / ".complete").touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pymarian(tools: Path) -> Path:
+    """Marian's program."""
+    folder = tools / "pymarian-1.12.42"
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "pymarian==1.12.42"]
+    return install(folder, [sys.executable, "-m", "venv", folder], pip) / "bin" / "pymarian"
+
+
+@pytest.fixture
+def with_pymarian(pymarian: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("POLYSTILL_PYMARIAN", str(pymarian))
+    return pymarian
+
+
+@pytest.fixture(scope="session")
+def translate() -> Callable[[Path, list[str], int], list[str]]:
+    """Translations by a student's folder in torch: what every consumer's are compared with."""
+
+    def by_torch(student: Path, lines: list[str], beam_size: int = 1) -> list[str]:
+        translator = TorchTranslator(*load_model_with_tokenizer(student))
+        return [found[0].text for found in translator.translate(lines, DecodingOptions(beam_size=beam_size))]
+
+    return by_torch
+
+
+@pytest.fixture(scope="session")
+def hundred_lines() -> list[str]:
+    """Sentences of the toy language, no two alike."""
+    import random
+
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    generator = random.Random(7)
+    return [f"{' '.join(generator.choices(words, k=1 + i % 9))} {words[i % 10]}" for i in range(100)]
