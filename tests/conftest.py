@@ -157,11 +157,12 @@ def counting_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def marian_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As counting_student, with the positions that Marian has."""
-    return train_counting_student(tmp_path_factory.mktemp("marian-student"), positions="marian")
+    """As counting_student, with the positions that Marian has, and as wide as Bergamot needs it."""
+    folder = tmp_path_factory.mktemp("marian-student")
+    return train_counting_student(folder, positions="marian", d_model=64, learning_rate=3e-3)
 
 
-def train_counting_student(folder: Path, **changes: Any) -> Path:
+def train_counting_student(folder: Path, learning_rate: float = 5e-3, **changes: Any) -> Path:
     import numpy as np
     import torch
 
@@ -179,7 +180,7 @@ def train_counting_student(folder: Path, **changes: Any) -> Path:
     shape = {"d_model": 32, "ffn_dim": 64, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "max_positions": 48}
     config = TransformerConfig(45, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **{**shape, **changes})
     model = Transformer(config)
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, betas=(0.9, 0.98))
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=(0.9, 0.98))
     sources = [np.array(ids) for ids in tokenizer.encode_source([source for source, _ in pairs])]
     targets = [np.array(ids) for ids in tokenizer.encode_target([target for _, target in pairs])]
     for step in range(160):

@@ -6,6 +6,7 @@ skipped.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -40,7 +41,6 @@ def install(folder: Path, *commands: list[str | Path]) -> Path:
     """Run the commands that fill a folder, unless that was done before; skip where one fails."""
     with FileLock(f"{folder}.lock"):
         if not (folder / ".complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
             for command in commands:
                 done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
                 if done.returncode != 0:
@@ -54,13 +54,46 @@ def pymarian(tools: Path) -> Path:
     """Marian's program."""
     folder = tools / "pymarian-1.12.42"
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "pymarian==1.12.42"]
-    return install(folder, [sys.executable, "-m", "venv", folder], pip) / "bin" / "pymarian"
+    return install(folder, [sys.executable, "-m", "venv", "--clear", folder], pip) / "bin" / "pymarian"
 
 
 @pytest.fixture
 def with_pymarian(pymarian: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("POLYSTILL_PYMARIAN", str(pymarian))
     return pymarian
+
+
+@pytest.fixture(scope="session")
+def node_modules(tools: Path) -> Path:
+    """Packages from npm: Bergamot's runtime and Hugging Face's transformers."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is missing")
+    wanted = (HERE / "package.json").read_text()
+    folder = tools / f"node-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+    with FileLock(f"{folder}.files.lock"):
+        folder.mkdir(exist_ok=True)
+        if not (folder / "package.json").exists():
+            (folder / "package.json").write_text(wanted)
+    # Its scripts would only download libraries for GPUs.
+    install(folder, ["npm", "install", "--prefix", folder, "--ignore-scripts", "--no-audit", "--no-fund"])
+    # The package calls all its files modules, but its worker is a classic script: browsers take it, node needs telling.
+    worker = folder / "node_modules" / "@browsermt" / "bergamot-translator" / "worker"
+    (worker / "package.json").write_text('{"type": "commonjs"}')
+    return folder / "node_modules"
+
+
+@pytest.fixture(scope="session")
+def run_node(node_modules: Path) -> Callable[..., list[str]]:
+    """Run one of the scripts here on an export; lines in, lines out."""
+
+    def run(script: str, folder: Path, lines: list[str]) -> list[str]:
+        text = "".join(f"{line}\n" for line in lines)
+        command = ["node", str(HERE / script), str(node_modules), str(folder)]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr
+        return [line.strip() for line in done.stdout.splitlines()]
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from polystill.export.marian import check_shape, parameters
 from polystill.models.folder import load_model
 
 
-@pytest.mark.parametrize("to", ["marian"])
+@pytest.mark.parametrize("to", ["marian", "bergamot"])
 def test_without_pymarian_the_message_says_how_to_get_it(
     to: str, marian_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,9 +45,9 @@ def test_names_shapes_and_settings(marian_student: Path) -> None:
     arrays = dict(parameters(model))
     settings = yaml.safe_load(arrays.pop("special:model.yml").tobytes().rstrip(b"\0"))
     assert {"type": "transformer", "enc-depth": 2, "dec-depth": 2, "dim-vocabs": [44, 44]}.items() <= settings.items()
-    assert arrays["Wemb"].shape == (44, 32)
+    assert arrays["Wemb"].shape == (44, 64)
     assert arrays["decoder_ff_logit_out_b"].shape == (1, 44)
-    assert arrays["encoder_l2_ffn_W1"].shape == (32, 64)
+    assert arrays["encoder_l2_ffn_W1"].shape == (64, 64)
     expected = model.decoder_layers(2)[1].cross_attention.query.weight.detach().numpy().T
     assert np.array_equal(arrays["decoder_l2_context_Wq"], expected)
     assert len(arrays) == 2 + 2 * 16 + 2 * 26

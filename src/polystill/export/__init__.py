@@ -12,6 +12,7 @@ FORMATS = {
     "hf": None,
     "ctranslate2": "ctranslate2",
     "marian": None,
+    "bergamot": None,
 }
 """Format -> what its `--quantization` is documented as, or None where it has no choice."""
 
@@ -40,6 +41,10 @@ def export_student(
         from polystill.export.marian import export_marian
 
         return export_marian(student, out, lines)
+    if to == "bergamot":
+        from polystill.export.bergamot import export_bergamot
+
+        return export_bergamot(student, out, lines)
     from polystill.export.ctranslate2 import export_ctranslate2
 
     return export_ctranslate2(student, out, quantization, lines)

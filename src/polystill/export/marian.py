@@ -45,7 +45,9 @@ def export_marian(student: Path, out: Path, lines: Sequence[str] | None = None) 
     check_shape(model, student)
     lines = lines_to_verify(tokenizer, lines)
     with atomic_folder(out) as temporary:
-        vocabularies = write_model(model, tokenizer, temporary, lines)
+        arrays: dict[str, Any] = dict(parameters(model))
+        np.savez(temporary / MODEL, **arrays)
+        vocabularies = write_vocabularies(tokenizer, temporary, lines)
         (temporary / "decoder.yml").write_text(_decoder_settings(model, vocabularies), encoding="utf-8")
         found = verify(model, tokenizer, temporary / MODEL, vocabularies, lines)
         judge(found, "float32", out)
@@ -67,14 +69,12 @@ def check_shape(model: Transformer, origin: Path) -> None:
         raise UserError(f"{origin}: Marian computes gelu by another formula; train with relu or swish")
 
 
-def write_model(model: Transformer, tokenizer: Tokenizer, folder: Path, lines: Sequence[str]) -> list[Path]:
-    """Write model.npz and the vocabulary; returns the vocabulary's paths, one for each side."""
+def write_vocabularies(tokenizer: Tokenizer, folder: Path, lines: Sequence[str]) -> list[Path]:
+    """Write the vocabulary's files; returns one path for each side."""
     models = joint_pieces(tokenizer, lines)
     names = ["vocab.spm"] if len(models) == 1 else ["source.spm", "target.spm"]
     for name, content in zip(names, models, strict=True):
         (folder / name).write_bytes(content)
-    arrays: dict[str, Any] = dict(parameters(model))
-    np.savez(folder / MODEL, **arrays)
     return [folder / names[0], folder / names[-1]]
 
 
@@ -97,7 +97,8 @@ def parameters(model: Transformer) -> Iterator[tuple[str, NDArray[Any]]]:
             yield from _linear(state, f"{theirs}.fc1", f"{ours}_ffn", "1")
             yield from _linear(state, f"{theirs}.fc2", f"{ours}_ffn", "2")
             yield from _norm(state, f"{theirs}.final_layer_norm", f"{ours}_ffn_ffn")
-    yield "special:model.yml", np.frombuffer(_model_settings(model).encode() + b"\0", dtype=np.int8)
+    settings = model_settings(model, model.config.vocabulary_size - 1)
+    yield "special:model.yml", np.frombuffer(settings.encode() + b"\0", dtype=np.int8)
 
 
 def _linear(state: dict[str, NDArray[Any]], theirs: str, ours: str, letter: str) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -110,13 +111,13 @@ def _norm(state: dict[str, NDArray[Any]], theirs: str, ours: str) -> Iterator[tu
     yield f"{ours}_ln_bias", state[f"{theirs}.bias"][None]
 
 
-def _model_settings(model: Transformer) -> str:
+def model_settings(model: Transformer, vocabulary_size: int) -> str:
     """What Marian keeps in the model file of the shape it was trained with."""
     c = model.config
     settings = {
         "version": "v1.12.0",
         "type": "transformer",
-        "dim-vocabs": [c.vocabulary_size - 1] * 2,
+        "dim-vocabs": [vocabulary_size] * 2,
         "dim-emb": c.d_model,
         "enc-depth": c.encoder_layers,
         "dec-depth": c.decoder_layers,

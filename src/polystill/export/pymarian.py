@@ -62,12 +62,13 @@ def run_pymarian(*arguments: str | Path, stdin: str = "") -> str:
 
 def decode_with_scores(model: Path, vocabularies: Sequence[Path], lines: Sequence[str]) -> list[Scored]:
     """Marian's greedy translations of lines, with the log-probability of each piece."""
-    options: list[str | Path] = [
-        *("decode", "--quiet", "--models", model, "--vocabs", *vocabularies, "--cpu-threads", "1"),
+    files: list[str | Path] = ["--models", model, "--vocabs", *vocabularies]
+    options = [
+        *("--quiet", "--cpu-threads", "1"),
         *("--beam-size", "1", "--word-scores", "--no-spm-decode", "--allow-unk"),
         *("--max-length-factor", "8", "--workspace", "256", "--mini-batch", "16"),
     ]
-    said = run_pymarian(*options, stdin="".join(f"{line}\n" for line in lines))
+    said = run_pymarian("decode", *files, *options, stdin="".join(f"{line}\n" for line in lines))
     rows = said.splitlines()
     assert len(rows) == len(lines), "Marian gives a line for a line"
     return [_parse(row) for row in rows]
