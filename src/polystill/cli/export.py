@@ -36,7 +36,9 @@ def export(
     folder: RunFolder,
     student: StudentName,
     out: NewFolder = None,
-    to: Annotated[Literal["hf", "ctranslate2", "marian", "bergamot"], typer.Option(help="The format.")] = "ctranslate2",
+    to: Annotated[
+        Literal["hf", "ctranslate2", "onnx", "marian", "bergamot"], typer.Option(help="The format.")
+    ] = "ctranslate2",
     quantization: Annotated[
         str | None,
         typer.Option(help="CTranslate2 only: int8, int8_float32, int8_bfloat16, float16, …; float32 by default."),

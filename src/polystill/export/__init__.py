@@ -11,6 +11,7 @@ from polystill.errors import UserError, nearest
 FORMATS = {
     "hf": None,
     "ctranslate2": "ctranslate2",
+    "onnx": None,
     "marian": None,
     "bergamot": None,
 }
@@ -37,6 +38,10 @@ def export_student(
         from polystill.export.huggingface import export_huggingface
 
         return export_huggingface(student, out, lines)
+    if to == "onnx":
+        from polystill.export.onnx import export_onnx
+
+        return export_onnx(student, out, lines)
     if to == "marian":
         from polystill.export.marian import export_marian
 
