@@ -328,5 +328,14 @@ def export_student(folder: Path, name: str, to: str, out: Path | None = None, qu
         out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization)))
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out}: exists already; give a new folder with --out, or remove this one")
-    export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run))
+    record = export.Record(
+        rows=[row for row in run.results()["rows"] if row.get("model") == student.name],
+        data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
+    )
+    export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record)
     return out
+
+
+def _source_in_words(source: dict[str, Any]) -> str:
+    """A training source of the recipe, on one line."""
+    return ", ".join(f"{key} {value}" for key, value in source.items())

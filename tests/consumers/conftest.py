@@ -64,6 +64,15 @@ def with_pymarian(pymarian: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def argos(tools: Path) -> Path:
+    """A Python with argostranslate; libraries that polystill has as well in its versions."""
+    folder = tools / "argostranslate-1.11.0"
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "argostranslate==1.11.0"]
+    pip += ["-c", HERE.parents[1] / "constraints.txt"]
+    return install(folder, [sys.executable, "-m", "venv", "--clear", folder], pip) / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
 def node_modules(tools: Path) -> Path:
     """Packages from npm: Bergamot's runtime and Hugging Face's transformers."""
     if shutil.which("npm") is None:

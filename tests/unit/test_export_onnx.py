@@ -14,6 +14,7 @@ from polystill.export import onnx
 from polystill.export.fast_tokenizer import build
 from polystill.export.onnx import Sessions, export_onnx
 from polystill.models.folder import load_model, load_model_with_tokenizer
+from polystill.models.layers import attend
 
 LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
 
@@ -81,7 +82,6 @@ def test_tokenizer_json_gives_the_same_ids_and_texts(exported: Path, counting_st
 def test_a_wrong_graph_is_noticed_and_not_written(
     counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attend = onnx.attend
     monkeypatch.setattr(onnx, "attend", lambda query, *rest: attend(2 * query, *rest))
     with pytest.raises(UserError, match="does not translate like its source"):
         export_onnx(counting_student, tmp_path / "out", LINES)

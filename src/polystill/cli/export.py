@@ -37,20 +37,30 @@ def export(
     student: StudentName,
     out: NewFolder = None,
     to: Annotated[
-        Literal["hf", "ctranslate2", "onnx", "marian", "bergamot"], typer.Option(help="The format.")
+        Literal["hf", "ctranslate2", "argos", "onnx", "marian", "bergamot"], typer.Option(help="The format.")
     ] = "ctranslate2",
     quantization: Annotated[
         str | None,
-        typer.Option(help="CTranslate2 only: int8, int8_float32, int8_bfloat16, float16, …; float32 by default."),
+        typer.Option(
+            help="ctranslate2 (float32 by default) and argos (int8 by default): int8, int8_float32, int8_float16, "
+            "int8_bfloat16, int16, float16, bfloat16, float32."
+        ),
     ] = None,
 ) -> None:
-    """Write one student for the engine that ships it, tokenizer included: to RUN/exports by default.
+    """Write one student for the engine that ships it: to RUN/exports by default.
+
+    The folder has all that the engine needs, and a model card. It appears only when the engine has translated a few
+    sentences like the student. Formats: *hf* (Hugging Face), *ctranslate2*, *argos* (Argos Translate, LibreTranslate),
+    *onnx* (onnxruntime, transformers.js), *marian* and *bergamot* (Firefox); the last two need
+    `model.positions: marian` in the recipe and `pip install pymarian`.
 
     **Examples**
 
         polystill export RUN e4d2 --to ctranslate2 --quantization int8 --out my-model
 
         polystill export RUN teacher --to hf --out my-teacher
+
+        polystill export RUN smallest --to onnx
     """
     need_packages("export")
     from polystill.pipeline import export_student

@@ -7,24 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from polystill.errors import UserError, nearest
+from polystill.export.card import Record
 
-FORMATS = {
-    "hf": None,
-    "ctranslate2": "ctranslate2",
-    "onnx": None,
-    "marian": None,
-    "bergamot": None,
-}
-"""Format -> what its `--quantization` is documented as, or None where it has no choice."""
+__all__ = ["FORMATS", "Record", "export_student"]
+
+FORMATS = ("hf", "ctranslate2", "argos", "onnx", "marian", "bergamot")
+QUANTIZED = ("ctranslate2", "argos")
+"""Formats with a choice of precisions; they are CTranslate2's."""
 
 
 def export_student(
-    student: Path, out: Path, to: str, quantization: str | None = None, lines: Sequence[str] | None = None
+    student: Path,
+    out: Path,
+    to: str,
+    quantization: str | None = None,
+    lines: Sequence[str] | None = None,
+    record: Record | None = None,
 ) -> dict[str, Any]:
     """Export a student's Hugging Face folder to the folder `out` in one of FORMATS.
 
-    The export is verified against the student on `lines` (by default on made-up ones) before `out` appears. Returns
-    what is written there as polystill.json.
+    The export is verified against the student on `lines` (by default on made-up ones) before `out` appears. Its model
+    card says what `record` knows. Returns what is written there as polystill.json.
 
     Raises:
         UserError: unknown format or quantization, `out` holds something that is no export, `student` is no Marian
@@ -32,24 +35,28 @@ def export_student(
     """
     if to not in FORMATS:
         raise UserError(f"--to {to}: unknown format{nearest(to, list(FORMATS))}; there are: {' '.join(FORMATS)}")
-    if quantization is not None and FORMATS[to] is None:
+    if quantization is not None and to not in QUANTIZED:
         raise UserError(f"--quantization {quantization}: --to {to} has no choice of precision; leave it out")
     if to == "hf":
         from polystill.export.huggingface import export_huggingface
 
-        return export_huggingface(student, out, lines)
+        return export_huggingface(student, out, lines, record)
+    if to == "argos":
+        from polystill.export.argos import export_argos
+
+        return export_argos(student, out, quantization, lines, record)
     if to == "onnx":
         from polystill.export.onnx import export_onnx
 
-        return export_onnx(student, out, lines)
+        return export_onnx(student, out, lines, record)
     if to == "marian":
         from polystill.export.marian import export_marian
 
-        return export_marian(student, out, lines)
+        return export_marian(student, out, lines, record)
     if to == "bergamot":
         from polystill.export.bergamot import export_bergamot
 
-        return export_bergamot(student, out, lines)
+        return export_bergamot(student, out, lines, record)
     from polystill.export.ctranslate2 import export_ctranslate2
 
-    return export_ctranslate2(student, out, quantization, lines)
+    return export_ctranslate2(student, out, quantization, lines, record)

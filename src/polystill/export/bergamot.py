@@ -26,6 +26,7 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.export import marian
 from polystill.export.agreement import judge
+from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
 from polystill.export.pieces import joint_pieces
 from polystill.export.pymarian import find_pymarian
@@ -42,18 +43,20 @@ NEVER = -1e9
 """Bias of rows that only fill the vocabulary up to a multiple of 8."""
 
 
-def export_bergamot(student: Path, out: Path, lines: Sequence[str] | None = None) -> dict[str, Any]:
+def export_bergamot(
+    student: Path, out: Path, lines: Sequence[str] | None = None, record: Record | None = None
+) -> dict[str, Any]:
     """Write a Hugging Face Marian folder's model for Bergamot, verify its weights in Marian, and put it at `out`.
 
     Raises:
         UserError: as `marian.export_marian`; or the model has sizes that Bergamot's kernels lack, or no languages.
     """
     check_replaceable(out)
-    find_pymarian()
     model, tokenizer = load_model_with_tokenizer(student)
     marian.check_shape(model, student)
     _check_sizes(model, student)
     pair = _pair(tokenizer, student)
+    find_pymarian()
     lines = lines_to_verify(tokenizer, lines)
     with atomic_folder(out) as temporary:
         content = write_binary(bergamot_items(model))
@@ -72,6 +75,7 @@ def export_bergamot(student: Path, out: Path, lines: Sequence[str] | None = None
         }
         write_info(temporary, info)
         (temporary / "metadata.json").write_text(_metadata(info, files), encoding="utf-8")
+        write_card(temporary, info, record)
     return info
 
 

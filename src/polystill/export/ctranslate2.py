@@ -19,6 +19,7 @@ from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.errors import UserError, nearest
 from polystill.export.agreement import VERIFIED_TOKENS, Agreement, agreement, judge
+from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.models.transformer import Transformer
@@ -26,7 +27,11 @@ from polystill.storage import atomic_folder
 
 
 def export_ctranslate2(
-    student: Path, out: Path, quantization: str | None = None, lines: Sequence[str] | None = None
+    student: Path,
+    out: Path,
+    quantization: str | None = None,
+    lines: Sequence[str] | None = None,
+    record: Record | None = None,
 ) -> dict[str, Any]:
     """Convert a Hugging Face Marian folder, verify that it translates alike, and put it at `out`.
 
@@ -46,6 +51,7 @@ def export_ctranslate2(
         judge(found, quantization, out)
         info["verification"] = found._asdict()
         write_info(temporary, info)
+        write_card(temporary, info, record)
     return info
 
 

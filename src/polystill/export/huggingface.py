@@ -11,6 +11,7 @@ import torch
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
+from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
 from polystill.models.folder import WEIGHTS, load_model_with_tokenizer
 from polystill.models.transformer import Transformer
@@ -20,7 +21,9 @@ LARGEST_DIFFERENCE = 1e-3
 """Most that a logit of MarianMTModel may differ from ours."""
 
 
-def export_huggingface(student: Path, out: Path, lines: Sequence[str] | None = None) -> dict[str, Any]:
+def export_huggingface(
+    student: Path, out: Path, lines: Sequence[str] | None = None, record: Record | None = None
+) -> dict[str, Any]:
     """Copy a student's Marian folder to `out`, with README.md and polystill.json.
 
     Raises:
@@ -40,7 +43,7 @@ def export_huggingface(student: Path, out: Path, lines: Sequence[str] | None = N
             )
         info = {**describe(student, model, tokenizer, "hf"), "verification": {"largest_difference": difference}}
         write_info(temporary, info)
-        (temporary / "README.md").write_text(model_card(info), encoding="utf-8")
+        write_card(temporary, info, record)
     return info
 
 
@@ -62,36 +65,3 @@ def verify(model: Transformer, tokenizer: Tokenizer, folder: Path, lines: Sequen
         expected = theirs(input_ids=source, decoder_input_ids=target_in).logits
         largest = max(largest, float((model(source, target_in) - expected).abs().max()))
     return largest
-
-
-def model_card(info: dict[str, Any]) -> str:
-    """README.md in the Hub's form; `info` as in polystill.json."""
-    languages = [info[key] for key in ("source_language", "target_language") if key in info]
-    front = ["library_name: transformers", "pipeline_tag: translation"]
-    if languages:
-        front += ["language:", *(f"- {language}" for language in languages)]
-    front += ["tags:", "- translation", "- marian", "- polystill"]
-    return _CARD.format(front="\n".join(front), pair=" → ".join(languages) or "translation", **info)
-
-
-_CARD = """\
----
-{front}
----
-
-# {name}: {pair}
-
-A Marian translation model with {encoder_layers} encoder and {decoder_layers} decoder layers ({parameters:,} parameters,
-a vocabulary of {vocabulary_size:,}), one student of a family that polystill trained.
-
-```python
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")
-model = AutoModelForSeq2SeqLM.from_pretrained("path/of/this/folder")
-batch = tokenizer(["A sentence."], return_tensors="pt", padding=True)
-print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
-```
-
-`polystill.json` says what it was made of.
-"""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_tokens, judge
+from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
 from polystill.export.pieces import joint_pieces
 from polystill.export.pymarian import decode_with_scores, find_pymarian
@@ -32,7 +33,9 @@ _ATTENTION = (("q_proj", "q"), ("k_proj", "k"), ("v_proj", "v"), ("out_proj", "o
 _SUBLAYERS = {"encoder": (("self_attn", "self"),), "decoder": (("self_attn", "self"), ("encoder_attn", "context"))}
 
 
-def export_marian(student: Path, out: Path, lines: Sequence[str] | None = None) -> dict[str, Any]:
+def export_marian(
+    student: Path, out: Path, lines: Sequence[str] | None = None, record: Record | None = None
+) -> dict[str, Any]:
     """Convert a Hugging Face Marian folder, verify in Marian itself that it translates alike, and put it at `out`.
 
     Raises:
@@ -40,9 +43,9 @@ def export_marian(student: Path, out: Path, lines: Sequence[str] | None = None) 
             lacks.
     """
     check_replaceable(out)
-    find_pymarian()
     model, tokenizer = load_model_with_tokenizer(student)
     check_shape(model, student)
+    find_pymarian()
     lines = lines_to_verify(tokenizer, lines)
     with atomic_folder(out) as temporary:
         arrays: dict[str, Any] = dict(parameters(model))
@@ -53,6 +56,7 @@ def export_marian(student: Path, out: Path, lines: Sequence[str] | None = None) 
         judge(found, "float32", out)
         info = {**describe(student, model, tokenizer, "marian"), "verification": found._asdict()}
         write_info(temporary, info)
+        write_card(temporary, info, record)
     return info
 
 

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_tokens, judge
+from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, versions, write_info
 from polystill.export.fast_tokenizer import write_fast_tokenizer
 from polystill.extras import need_packages
@@ -45,7 +46,9 @@ ENCODER, DECODER = "onnx/encoder_model.onnx", "onnx/decoder_model_merged.onnx"
 OPSET = 17
 
 
-def export_onnx(student: Path, out: Path, lines: Sequence[str] | None = None) -> dict[str, Any]:
+def export_onnx(
+    student: Path, out: Path, lines: Sequence[str] | None = None, record: Record | None = None
+) -> dict[str, Any]:
     """Write a Hugging Face Marian folder's model as ONNX, verify in onnxruntime that it translates alike.
 
     Raises:
@@ -69,6 +72,7 @@ def export_onnx(student: Path, out: Path, lines: Sequence[str] | None = None) ->
         info["versions"] |= versions("onnx", "onnxruntime")
         info["verification"] = found._asdict()
         write_info(temporary, info)
+        write_card(temporary, info, record)
     return info
 
 
