@@ -320,6 +320,7 @@ def export_student(folder: Path, name: str, to: str, out: Path | None = None, qu
     """
     from polystill import export
     from polystill.evaluation.quality import extracted, lines_to_verify
+    from polystill.models.folder import read_family
 
     run = Run.open(folder)
     need_family(run)
@@ -330,6 +331,7 @@ def export_student(folder: Path, name: str, to: str, out: Path | None = None, qu
         raise UserError(f"{out}: exists already; give a new folder with --out, or remove this one")
     record = export.Record(
         rows=[row for row in run.results()["rows"] if row.get("model") == student.name],
+        family=read_family(run.family),
         data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
     )
     export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record)

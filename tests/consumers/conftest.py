@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,9 +43,12 @@ def install(folder: Path, *commands: list[str | Path]) -> Path:
     with FileLock(f"{folder}.lock"):
         if not (folder / ".complete").exists():
             for command in commands:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-                if done.returncode != 0:
-                    pytest.skip(f"cannot be installed here: {done.stderr.strip()[-500:]}")
+                try:
+                    subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
+                except subprocess.TimeoutExpired:
+                    pytest.skip("cannot be installed here within 15 minutes")
+                except subprocess.CalledProcessError as error:
+                    pytest.skip(f"cannot be installed here: {error.stderr.strip()[-500:]}")
             (folder / ".complete").touch()
     return folder
 
@@ -65,11 +69,14 @@ def with_pymarian(pymarian: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def argos(tools: Path) -> Path:
-    """A Python with argostranslate; libraries that polystill has as well in its versions."""
+    """A Python with argostranslate. torch, CTranslate2 and so on are those of this environment: they are gigabytes."""
     folder = tools / "argostranslate-1.11.0"
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "argostranslate==1.11.0"]
-    pip += ["-c", HERE.parents[1] / "constraints.txt"]
-    return install(folder, [sys.executable, "-m", "venv", "--clear", folder], pip) / "bin" / "python"
+    packages = ["argostranslate==1.11.0", "stanza==1.10.1", "minisbd==0.9.5", "emoji==2.16.0"]
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", *packages]
+    python = install(folder, [sys.executable, "-m", "venv", "--clear", folder], pip) / "bin" / "python"
+    (libraries,) = folder.glob("lib/python*/site-packages")
+    (libraries / "beneath.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ ROW: dict[str, Any] = {
 @pytest.mark.parametrize("to", FORMATS)
 def test_every_format_has_a_card_that_the_hub_reads(to: str, tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"0" * 2_500_000)
-    write_card(tmp_path, {**INFO, "format": to}, Record([ROW], ["synthetic, pairs 400"]))
+    write_card(tmp_path, {**INFO, "format": to}, Record([ROW], data=["synthetic, pairs 400"]))
     card = ModelCard.load(tmp_path / "README.md")
     assert card.data.language == ["en", "de"]
     assert card.data.metrics == ["bleu", "chrf"]
@@ -64,6 +64,11 @@ def test_what_is_not_known_is_left_out() -> None:
     text = model_card({**bare, "format": "hf"}, Record(), 1)
     for absent in ("metrics", "language:", "## Measured", "## Training", "None"):
         assert absent not in text
+
+
+def test_an_unmeasured_student_has_its_familys_method() -> None:
+    text = model_card({**INFO, "format": "hf"}, Record(family={"method": "nll", "targets": "beam", "seed": 2}), 1)
+    assert "- method: maximum likelihood\n- targets: beam; seed: 2\n" in text
 
 
 def test_columns_that_no_row_has_are_left_out() -> None:

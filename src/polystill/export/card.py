@@ -18,6 +18,8 @@ class Record:
 
     rows: Sequence[dict[str, Any]] = field(default_factory=list)
     """Those of RUN/results.json that are of this student."""
+    family: dict[str, Any] = field(default_factory=dict)
+    """RUN/family/family.json: method, targets, seed."""
     data: Sequence[str] = field(default_factory=list)
     """What it was trained on, a line for each source."""
 
@@ -35,7 +37,7 @@ def model_card(info: dict[str, Any], record: Record, size: int) -> str:
         f"---\n{_front(info, languages, record)}---",
         f"# {info['name']}: {' → '.join(languages) or 'translation'}",
         _what(info, size),
-        *_training(info, record),
+        *_training(record),
         *_quality(info, record),
         "## How to use it",
         _USE[info["format"]].strip().format(**info, pair="".join(languages), between="_".join(languages)),
@@ -71,13 +73,16 @@ _METHODS = {
 }
 
 
-def _training(info: dict[str, Any], record: Record) -> Iterator[str]:
+_FACTS = (("targets", "targets"), ("seed", "seed"), ("run", "run_id"))
+
+
+def _training(record: Record) -> Iterator[str]:
     lines = []
-    if record.rows:
-        row = record.rows[0]
-        method = row.get("method", "")
-        lines.append(f"- method: {_METHODS.get(method, method)}")
-        lines.append(f"- targets: {row.get('targets', 'gold')}; seed: {row.get('seed')}; run: {row.get('run_id')}")
+    known = {**record.family, **(record.rows[0] if record.rows else {})}
+    if "method" in known:
+        lines.append(f"- method: {_METHODS.get(known['method'], known['method'])}")
+    facts = [f"{name}: {known[key]}" for name, key in _FACTS if key in known]
+    lines += [f"- {'; '.join(facts)}"] if facts else []
     lines += [f"- data: {line}" for line in record.data]
     if lines:
         yield "## Training"
