@@ -67,7 +67,7 @@ def check_shape(model: Transformer, origin: Path) -> None:
     if model.config.positions != "marian":
         raise UserError(
             f"{origin}: Marian has other sinusoidal positions than this model was trained with; train with "
-            "model.positions: marian (from this family, with model.start, a few hundred updates do)"
+            "model.positions: marian (or continue this family so, with model.start)"
         )
     if model.config.activation == "gelu":
         raise UserError(f"{origin}: Marian computes gelu by another formula; train with relu or swish")
