@@ -17,7 +17,7 @@ def test_unknown_format_suggests_the_nearest(tmp_path: Path) -> None:
         export_student(tmp_path, tmp_path / "out", "ctranslate")
 
 
-@pytest.mark.parametrize("to", ["hf", "onnx", "marian", "bergamot"])
+@pytest.mark.parametrize("to", ["hf", "argos", "onnx", "marian", "bergamot"])
 def test_formats_of_one_precision_are_not_quantized(to: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"--quantization int8: --to {to} has no choice of precision"):
         export_student(tmp_path, tmp_path / "out", to, "int8")

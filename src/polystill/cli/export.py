@@ -42,8 +42,8 @@ def export(
     quantization: Annotated[
         str | None,
         typer.Option(
-            help="ctranslate2 (float32 by default) and argos (int8 by default): int8, int8_float32, int8_float16, "
-            "int8_bfloat16, int16, float16, bfloat16, float32."
+            help="Of ctranslate2: int8, int8_float32, int8_float16, int8_bfloat16, int16, float16, bfloat16, "
+            "float32 (the default)."
         ),
     ] = None,
 ) -> None:

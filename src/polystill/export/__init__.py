@@ -12,8 +12,6 @@ from polystill.export.card import Record
 __all__ = ["FORMATS", "Record", "export_student"]
 
 FORMATS = ("hf", "ctranslate2", "argos", "onnx", "marian", "bergamot")
-QUANTIZED = ("ctranslate2", "argos")
-"""Formats with a choice of precisions; they are CTranslate2's."""
 
 
 def export_student(
@@ -35,7 +33,7 @@ def export_student(
     """
     if to not in FORMATS:
         raise UserError(f"--to {to}: unknown format{nearest(to, list(FORMATS))}; there are: {' '.join(FORMATS)}")
-    if quantization is not None and to not in QUANTIZED:
+    if quantization is not None and to != "ctranslate2":
         raise UserError(f"--quantization {quantization}: --to {to} has no choice of precision; leave it out")
     if to == "hf":
         from polystill.export.huggingface import export_huggingface
@@ -44,7 +42,7 @@ def export_student(
     if to == "argos":
         from polystill.export.argos import export_argos
 
-        return export_argos(student, out, quantization, lines, record)
+        return export_argos(student, out, lines, record)
     if to == "onnx":
         from polystill.export.onnx import export_onnx
 

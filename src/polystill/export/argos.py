@@ -1,7 +1,8 @@
 """Export as an Argos package: what Argos Translate and LibreTranslate install, a zip with a CTranslate2 model.
 
 A package may hold a model that parts text into sentences; this one holds none, and Argos Translate then downloads its
-own (MiniSBD) when it first translates from a language.
+own (MiniSBD) when it first translates from a language. It is int8 always: Argos Translate computes in 8 bits whatever
+the package holds, and float weights would then lack the seven bits that ctranslate2.py keeps to.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ MODEL_FILES = ("config.json", "model.bin", "shared_vocabulary.json")
 def export_argos(
     student: Path,
     out: Path,
-    quantization: str | None = None,
     lines: Sequence[str] | None = None,
     record: Record | None = None,
 ) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def export_argos(
     pieces = joint_pieces(tokenizer, lines)[0]
     with atomic_folder(out) as temporary, TemporaryDirectory(prefix="polystill-") as work:
         converted = Path(work) / "model"
-        info = export_ctranslate2(student, converted, quantization or "int8", lines)
+        info = export_ctranslate2(student, converted, "int8", lines)
         config = json.loads((converted / "config.json").read_text(encoding="utf-8"))
         config["add_source_eos"] = True  # Argos gives the pieces alone
         (converted / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
