@@ -1,5 +1,6 @@
 # make quickstart   trains, evaluates and tries a small family (a few minutes on two cores)
 # make test         the tests (under ten minutes on two cores);  make test-long  those that train for longer
+# make test-consumers  exports in the programs that they are for, which are installed into .pytest_cache/tools
 # make lint         ruff and mypy;  make format  ruff's formatter
 # Each sets up .venv first if that is missing or out of date. Another Python: make PYTHON=/path/to/python3.11 test
 
@@ -9,13 +10,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN ?= runs/quickstart
 
-.PHONY: setup quickstart test test-long lint format clean
+.PHONY: setup quickstart test test-long test-consumers lint format clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,ray,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,onnx,ray,dev]'
 	touch $@
 
 quickstart: $(READY)
@@ -27,6 +28,9 @@ test: $(READY)
 
 test-long: $(READY)
 	$(BIN)/python -m pytest -q -m long $(ARGS)
+
+test-consumers: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m consumer $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -172,16 +172,25 @@ def counting_lstm_recipe(counting_recipe: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def counting_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Hugging Face Marian folder of a small network that speaks the toy language, if not without mistakes."""
-    return _train_on_counting("transformer", tmp_path_factory.mktemp("student"))
+    return train_counting_student(tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="session")
+def marian_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As counting_student, with the positions that Marian has, and as wide as Bergamot needs it."""
+    folder = tmp_path_factory.mktemp("marian-student")
+    return train_counting_student(folder, positions="marian", d_model=64, learning_rate=3e-3)
 
 
 @pytest.fixture(scope="session")
 def counting_lstm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same for an LSTM."""
-    return _train_on_counting("lstm", tmp_path_factory.mktemp("lstm"))
+    """As counting_student, an LSTM."""
+    return train_counting_student(tmp_path_factory.mktemp("lstm"), "lstm")
 
 
-def _train_on_counting(architecture: str, folder: Path) -> Path:
+def train_counting_student(
+    folder: Path, architecture: str = "transformer", learning_rate: float = 5e-3, **changes: Any
+) -> Path:
     import numpy as np
     import torch
 
@@ -197,10 +206,10 @@ def _train_on_counting(architecture: str, folder: Path) -> Path:
     tokenizer = train_tokenizer(lines, TokenizerSettings(vocabulary_size=45), "en", "de")
     torch.manual_seed(1)
     shape = {"d_model": 32, "ffn_dim": 64, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "max_positions": 48}
-    shape = model_shape(architecture, **shape)
+    shape = model_shape(architecture, **{**shape, **changes})
     config = ARCHITECTURES[architecture].config(45, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **shape)
     model = ARCHITECTURES[architecture].model(config)
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3, betas=(0.9, 0.98))
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=(0.9, 0.98))
     sources = [np.array(ids) for ids in tokenizer.encode_source([source for source, _ in pairs])]
     targets = [np.array(ids) for ids in tokenizer.encode_target([target for _, target in pairs])]
     for step in range(160):

@@ -23,7 +23,15 @@ PRESETS: dict[str, dict[str, int]] = {
 }
 
 
-TRANSFORMER_ONLY = {"preset", "ffn_dim", "heads", "activation", "attention_dropout", "activation_dropout"}
+TRANSFORMER_ONLY = {
+    "preset",
+    "ffn_dim",
+    "heads",
+    "activation",
+    "attention_dropout",
+    "activation_dropout",
+    "positions",
+}
 """Keys of `model` that an LSTM has no use for."""
 
 
@@ -166,6 +174,9 @@ class Model(_Strict):
     activation_dropout: float = Field(0.0, ge=0, lt=1)
     max_positions: int = Field(512, ge=8)
     """The longest sentences that the model takes, in tokens."""
+    positions: Literal["huggingface", "marian"] | None = None
+    """Which sinusoids: Marian and Bergamot need `marian`, which all other engines take as well. By default those of
+    `start`, or else huggingface."""
 
     @model_validator(mode="before")
     @classmethod
@@ -195,7 +206,7 @@ class Model(_Strict):
     def sizes(self) -> dict[str, Any]:
         """The keys that say what a new model of this architecture looks like."""
         left_out = {"architecture", "preset", "start"} | (TRANSFORMER_ONLY if self.architecture == "lstm" else set())
-        return self.model_dump(exclude=left_out)
+        return self.model_dump(exclude=left_out, exclude_none=True)
 
 
 class Students(_Strict):
@@ -497,7 +508,7 @@ class Recipe(_Strict):
                 that no stage learns from.
         """
         if self.model.start is not None:
-            used = {"architecture", "start", "dropout", "attention_dropout", "activation_dropout"}
+            used = {"architecture", "start", "positions", "dropout", "attention_dropout", "activation_dropout"}
             ignored = [f"model.{key}" for key in _changed(self.model) if key not in used]
             ignored += [f"data.tokenizer.{key}" for key in _changed(self.data.tokenizer)]
             if ignored:

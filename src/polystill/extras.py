@@ -9,14 +9,14 @@ from polystill.errors import UserError
 TRAINING = ("torch", "transformers", "datasets", "sacrebleu", "pydantic")
 
 
-def need_packages(purpose: str, packages: tuple[str, ...] = TRAINING) -> None:
+def need_packages(purpose: str, packages: tuple[str, ...] = TRAINING, extra: str = "train") -> None:
     """Stop early and say what to install; `purpose` begins the sentence, such as "run".
 
     Raises:
-        UserError: one of the packages, all of them in the [train] extra, is missing.
+        UserError: one of the packages, all of them in that extra, is missing.
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"{purpose} needs {', '.join(missing)}, which the core install leaves out: pip install 'polystill[train]'"
+            f"{purpose} needs {', '.join(missing)}, which the core install leaves out: pip install 'polystill[{extra}]'"
         )

@@ -384,12 +384,25 @@ def export_student(folder: Path, name: str, to: str, out: Path | None = None, qu
             `polystill.export.export_student`.
     """
     from polystill import export
-    from polystill.evaluation.quality import extracted
+    from polystill.evaluation.quality import extracted, lines_to_verify
+    from polystill.models.folder import read_family
 
     run = Run.open(folder)
     need_family(run)
     student = family_space(run).get(name)
     if out is None:
         out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization)))
-    export.export_student(extracted(run, student), out, to, quantization)
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out}: exists already; give a new folder with --out, or remove this one")
+    record = export.Record(
+        rows=[row for row in run.results()["rows"] if row.get("model") == student.name],
+        family=read_family(run.family),
+        data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
+    )
+    export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record)
     return out
+
+
+def _source_in_words(source: dict[str, Any]) -> str:
+    """A training source of the recipe, on one line."""
+    return ", ".join(f"{key} {value}" for key, value in source.items())

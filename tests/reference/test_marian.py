@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, MarianConfig, MarianMTModel
 
 from polystill.config import TokenizerSettings
 from polystill.data.tokenizer import train_tokenizer
+from polystill.errors import UserError
 from polystill.models.folder import extract_student, load_model, load_model_with_tokenizer, save_family
 from polystill.models.marian import marian_config, to_marian
+from polystill.models.transformer import POSITIONS
 from polystill.students import Student, StudentSpace
 
 PUBLISHED = [Student(e, d) for e in range(2, 7) for d in range(2, e + 1)]
@@ -37,7 +41,7 @@ def test_logits_of_every_student_equal_marians(make_model: Any, make_batch: Any,
     for student in PUBLISHED:
         layers = student.encoder_layers, student.decoder_layers
         marian = MarianMTModel(MarianConfig(**marian_config(model.config, *layers))).eval()
-        loading = marian.load_state_dict(to_marian(model.state_dict(), *layers), strict=False)
+        loading = marian.load_state_dict(to_marian(model.state_dict(), model.config, *layers), strict=False)
         assert not loading.unexpected_keys
         marian.tie_weights()
         theirs = _marian_logits(marian, batch, model.pad_id)
@@ -63,9 +67,12 @@ def test_a_folder_saved_by_transformers_loads(make_batch: Any, tmp_path: Path) -
     assert (_marian_logits(marian, batch, 39) - ours).abs().max().item() < 1e-5
 
 
-def test_an_extracted_student_loads_with_the_auto_classes(make_model: Any, counting_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_an_extracted_student_loads_with_the_auto_classes(
+    positions: str, make_model: Any, counting_data: Path, tmp_path: Path
+) -> None:
     tokenizer = train_tokenizer(_lines(counting_data, "en", "de"), TokenizerSettings(vocabulary_size=40), "en", "de")
-    model = make_model(layers=3)
+    model = make_model(layers=3, positions=positions)
     space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3))
     save_family(tmp_path / "family", model, tokenizer, space, {})
     extract_student(tmp_path / "family", Student(2, 1), tmp_path / "student")
@@ -81,8 +88,18 @@ def test_an_extracted_student_loads_with_the_auto_classes(make_model: Any, count
         theirs = marian(**ids, decoder_input_ids=target).logits
     ours = model(ids.input_ids, target, Student(2, 1))
     assert (theirs - ours).abs().max().item() < 1e-5
+    assert torch.equal(load_model(tmp_path / "student").positions, model.positions)
     generated = marian.generate(**ids, max_new_tokens=10)
     assert not (generated[:, 1:] == tokenizer.pad_id).all()
+
+
+def test_positions_that_the_configuration_does_not_tell_of_are_refused(make_model: Any, tmp_path: Path) -> None:
+    model = make_model(positions="marian")
+    marian = MarianMTModel(MarianConfig(**marian_config(replace(model.config, positions="huggingface"), 3, 3)))
+    save_file(to_marian(model.state_dict(), model.config, 3, 3), tmp_path / "model.safetensors", {"format": "pt"})
+    marian.config.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="other positions than the sinusoids of its configuration"):
+        load_model(tmp_path)
 
 
 def test_opus_mts_layout_loads_as_a_teacher(make_batch: Any, counting_data: Path, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from polystill.cli.export import export
 from polystill.errors import UserError
-from polystill.export import export_student
+from polystill.export import FORMATS, export_student
 
 
 def test_unknown_format_suggests_the_nearest(tmp_path: Path) -> None:
@@ -15,12 +17,18 @@ def test_unknown_format_suggests_the_nearest(tmp_path: Path) -> None:
         export_student(tmp_path, tmp_path / "out", "ctranslate")
 
 
-def test_a_hugging_face_folder_is_not_quantized(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--quantization int8"):
-        export_student(tmp_path, tmp_path / "out", "hf", "int8")
+@pytest.mark.parametrize("to", ["hf", "argos", "onnx", "marian", "bergamot"])
+def test_formats_of_one_precision_are_not_quantized(to: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"--quantization int8: --to {to} has no choice of precision"):
+        export_student(tmp_path, tmp_path / "out", to, "int8")
 
 
-@pytest.mark.parametrize("to", ["hf", "ctranslate2"])
+def test_the_command_offers_all_formats() -> None:
+    hint = get_type_hints(export, include_extras=True)["to"]
+    assert get_args(get_args(hint)[0]) == FORMATS
+
+
+@pytest.mark.parametrize("to", FORMATS)
 def test_what_is_no_export_is_not_overwritten(to: str, counting_student: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match="not empty and no earlier export"):
@@ -30,7 +38,7 @@ def test_what_is_no_export_is_not_overwritten(to: str, counting_student: Path, t
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("to", ["hf", "ctranslate2"])
+@pytest.mark.parametrize("to", FORMATS)
 def test_a_folder_that_is_no_model_is_refused(to: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"config\.json is missing"):

@@ -37,7 +37,7 @@ def test_the_folder_is_all_that_a_device_needs(counting_student: Path, tmp_path:
     out = tmp_path / "models" / "out"
     info = export.export_ctranslate2(counting_student, out, "int8")
     tokenizer = {"source.spm", "target.spm", "vocab.json", "tokenizer_config.json"}
-    model = {"model.bin", "config.json", "shared_vocabulary.json", "polystill.json"}
+    model = {"model.bin", "config.json", "shared_vocabulary.json", "polystill.json", "README.md"}
     assert {path.name for path in out.iterdir()} == tokenizer | model
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     assert json.loads((out / "polystill.json").read_text()) == info

@@ -36,13 +36,23 @@ def export(
     folder: RunFolder,
     student: StudentName,
     out: NewFolder = None,
-    to: Annotated[Literal["hf", "ctranslate2", "sparse"], typer.Option(help="The format.")] = "ctranslate2",
+    to: Annotated[
+        Literal["hf", "ctranslate2", "argos", "onnx", "marian", "bergamot", "sparse"], typer.Option(help="The format.")
+    ] = "ctranslate2",
     quantization: Annotated[
         str | None,
-        typer.Option(help="ctranslate2: int8, int8_float32, float16, …; sparse: int8, float16. Default float32."),
+        typer.Option(
+            help="Of ctranslate2: int8, int8_float32, int8_float16, int8_bfloat16, int16, float16, bfloat16, "
+            "float32 (the default). Of sparse: float16, int8, float32 (the default)."
+        ),
     ] = None,
 ) -> None:
-    """Write one student for the engine that ships it, tokenizer included: to RUN/exports by default.
+    """Write one student for the engine that ships it: to RUN/exports by default.
+
+    The folder has all that the engine needs, and a model card. It appears only when the engine has translated a few
+    sentences like the student. Formats: *hf* (Hugging Face), *ctranslate2*, *argos* (Argos Translate, LibreTranslate),
+    *onnx* (onnxruntime, transformers.js), *marian* and *bergamot* (Firefox); the last two need
+    `model.positions: marian` in the recipe and `pip install pymarian`.
 
     **Examples**
 
@@ -51,6 +61,8 @@ def export(
         polystill export RUN teacher --to hf --out my-teacher
 
         polystill export RUN e2d2 --to sparse --quantization int8 --out my-pruned-model
+
+        polystill export RUN smallest --to onnx
     """
     need_packages("export")
     from polystill.pipeline import export_student

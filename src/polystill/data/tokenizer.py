@@ -95,6 +95,11 @@ class Tokenizer:
         """The vocabulary in the order of its ids (V)."""
         return list(self._pieces)
 
+    @property
+    def sentencepiece_models(self) -> tuple[bytes, bytes]:
+        """The serialised models of source and target; the same bytes where one serves both."""
+        return self._models
+
     def encode_source(self, lines: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Token ids of each line, the end mark last. An empty line is the end mark alone."""
         return self._encode(lines, self._source, self._source_table, threads)

@@ -284,7 +284,7 @@ def exported(run: Run, student: Student, precision: str) -> Path:
         if not _is_exported(student_folder, folder):
             from polystill.export.ctranslate2 import export_ctranslate2
 
-            export_ctranslate2(student_folder, folder, precision, _lines_to_verify(run))
+            export_ctranslate2(student_folder, folder, precision, lines_to_verify(run))
     return folder
 
 
@@ -362,7 +362,8 @@ def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslato
     return TorchTranslator(model.to(device, types[precision]), tokenizer)
 
 
-def _lines_to_verify(run: Run) -> list[str] | None:
+def lines_to_verify(run: Run) -> list[str] | None:
+    """Sentences that exports of the run are verified with."""
     path = run.data / "validation.source.txt"
     if not path.is_file():
         return None

@@ -2,45 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from polystill.errors import UserError, nearest
+from polystill.export.card import Record
 
-FORMATS = ("hf", "ctranslate2", "sparse")
+__all__ = ["FORMATS", "Record", "export_student"]
+
+FORMATS = ("hf", "ctranslate2", "argos", "onnx", "marian", "bergamot", "sparse")
+QUANTIZED = ("ctranslate2", "sparse")
+"""Those with a choice of precision."""
 
 
 def export_student(
-    student: Path, out: Path, to: str, quantization: str | None = None, lines: Sequence[str] | None = None
+    student: Path,
+    out: Path,
+    to: str,
+    quantization: str | None = None,
+    lines: Sequence[str] | None = None,
+    record: Record | None = None,
 ) -> dict[str, Any]:
     """Export a student's folder to the folder `out` in one of FORMATS.
 
-    The export is verified against the student on `lines` (by default on made-up ones) before `out` appears. Returns
-    what is written there as polystill.json.
+    The export is verified against the student on `lines` (by default on made-up ones) before `out` appears. Its model
+    card says what `record` knows. Returns what is written there as polystill.json.
 
     Raises:
         UserError: unknown format or quantization, `out` holds something that is no export, `student` is no Marian
-            folder, or the export does not translate like the student.
+            folder, a program that the format needs is missing, or the export does not translate like the student.
     """
     if to not in FORMATS:
         raise UserError(f"--to {to}: unknown format{nearest(to, list(FORMATS))}; there are: {' '.join(FORMATS)}")
+    if quantization is not None and to not in QUANTIZED:
+        raise UserError(f"--quantization {quantization}: --to {to} has no choice of precision; leave it out")
     if to == "sparse":
         from polystill.export.sparse import export_sparse
 
-        return export_sparse(student, out, quantization)
-    with _dense(student) as student:
-        if to == "hf":
-            if quantization is not None:
-                raise UserError(f"--quantization {quantization}: a Hugging Face folder keeps float32; leave it out")
-            from polystill.export.huggingface import export_huggingface
+        return export_sparse(student, out, quantization, record)
+    with _dense(student) as dense:
+        if to == "ctranslate2":
+            from polystill.export.ctranslate2 import export_ctranslate2
 
-            return export_huggingface(student, out, lines)
-        from polystill.export.ctranslate2 import export_ctranslate2
+            return export_ctranslate2(dense, out, quantization, lines, record)
+        return _exporter(to)(dense, out, lines, record)
 
-        return export_ctranslate2(student, out, quantization, lines)
+
+def _exporter(to: str) -> Callable[..., dict[str, Any]]:
+    """What writes a format that has no choice of precision."""
+    if to == "argos":
+        from polystill.export.argos import export_argos
+
+        return export_argos
+    if to == "onnx":
+        from polystill.export.onnx import export_onnx
+
+        return export_onnx
+    if to == "marian":
+        from polystill.export.marian import export_marian
+
+        return export_marian
+    if to == "bergamot":
+        from polystill.export.bergamot import export_bergamot
+
+        return export_bergamot
+    from polystill.export.huggingface import export_huggingface
+
+    return export_huggingface
 
 
 @contextmanager

@@ -7,10 +7,9 @@ all eight bits. With seven nothing is clipped (2 * 255 * 63 < 2**15).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,19 +18,20 @@ from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.errors import UserError, nearest
+from polystill.export.agreement import VERIFIED_TOKENS, Agreement, agreement, judge
+from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
 from polystill.models.elastic import ElasticModel
-from polystill.models.folder import load_model_with_tokenizer, need_transformer
+from polystill.models.folder import load_transformer_with_tokenizer
 from polystill.storage import atomic_folder
-
-EXACT = 1e-3
-"""Most that a token's log-probability may differ in float32, in nats."""
-ROUNDED = 0.3
-"""Most that it may differ on average in any other precision. A wrong conversion is off by whole nats."""
 
 
 def export_ctranslate2(
-    student: Path, out: Path, quantization: str | None = None, lines: Sequence[str] | None = None
+    student: Path,
+    out: Path,
+    quantization: str | None = None,
+    lines: Sequence[str] | None = None,
+    record: Record | None = None,
 ) -> dict[str, Any]:
     """Convert a Hugging Face Marian folder, verify that it translates alike, and put it at `out`.
 
@@ -41,17 +41,17 @@ def export_ctranslate2(
     quantization = quantization or "float32"
     _check_quantization(quantization)
     check_replaceable(out)
-    need_transformer(student, "CTranslate2")
-    model, tokenizer = load_model_with_tokenizer(student)
+    model, tokenizer = load_transformer_with_tokenizer(student, "CTranslate2")
     with atomic_folder(out) as temporary:
         _convert(student, temporary, quantization)
         tokenizer.save(temporary)
         info = {**describe(student, model, tokenizer, "ctranslate2"), "quantization": quantization}
         write_info(temporary, info)
-        agreement = verify(model, tokenizer, temporary, lines_to_verify(tokenizer, lines), _precision(quantization))
-        _judge(agreement, quantization, out)
-        info["verification"] = agreement._asdict()
+        found = verify(model, tokenizer, temporary, lines_to_verify(tokenizer, lines), _precision(quantization))
+        judge(found, quantization, out)
+        info["verification"] = found._asdict()
         write_info(temporary, info)
+        write_card(temporary, info, record)
     return info
 
 
@@ -94,22 +94,11 @@ def _limit_to_seven_bits(spec: Any) -> None:
 # --- verification -------------------------------------------------------------------------------------------------
 
 
-class Agreement(NamedTuple):
-    """How an export compares with its source, on greedy translations."""
-
-    sentences: int
-    identical: float
-    """Share of sentences translated with the same tokens."""
-    mean_difference: float
-    """Mean absolute difference of the log-probabilities of the source model's tokens."""
-    largest_difference: float
-
-
 def verify(
     model: ElasticModel, tokenizer: Tokenizer, folder: Path, lines: Sequence[str], precision: str = "default"
 ) -> Agreement:
     """Translate with both; then let the exported model score, token by token, what the source model wrote."""
-    options = DecodingOptions(beam_size=1, max_length=64, token_scores=True)
+    options = DecodingOptions(beam_size=1, max_length=VERIFIED_TOKENS, token_scores=True)
     exported = CTranslate2Translator(folder, precision)
     cuts = Cuts()  # not logged: beginnings are enough to compare
     ours = [hypotheses[0] for hypotheses in TorchTranslator(model, tokenizer).translate(lines, options, cuts)]
@@ -121,9 +110,7 @@ def verify(
         # was cut off has no score of its end mark.
         pairs = zip(hypothesis.token_scores or [], scored, strict=False)
         differences += [abs(a - b) for a, b in list(pairs)[1:]]
-    identical = sum(a.tokens == b.tokens for a, b in zip(ours, theirs, strict=True)) / max(len(lines), 1)
-    mean = math.fsum(differences) / max(len(differences), 1)
-    return Agreement(len(lines), identical, mean, max(differences, default=0.0))
+    return agreement([a.tokens == b.tokens for a, b in zip(ours, theirs, strict=True)], differences)
 
 
 def _precision(quantization: str) -> str:
@@ -132,16 +119,3 @@ def _precision(quantization: str) -> str:
 
     native = quantization in get_supported_compute_types("cpu")
     return "default" if native else "int8_float32" if quantization.startswith("int8") else "float32"
-
-
-def _judge(agreement: Agreement, quantization: str, out: Path) -> None:
-    if quantization == "float32":
-        wrong, allowed = not agreement.largest_difference <= EXACT, f"at most {EXACT} in float32"
-    else:
-        wrong, allowed = not agreement.mean_difference <= ROUNDED, f"{ROUNDED} on average in {quantization}"
-    if wrong:
-        raise UserError(
-            f"{out}: not written: the exported model does not translate like its source: log-probabilities differ by "
-            f"{agreement.mean_difference:.3g} on average and {agreement.largest_difference:.3g} at most "
-            f"({allowed} is expected), {agreement.identical:.0%} of {agreement.sentences} translations are identical"
-        )

@@ -11,24 +11,26 @@ import torch
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
+from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
 from polystill.models.elastic import ElasticModel
-from polystill.models.folder import WEIGHTS, load_model_with_tokenizer, need_transformer
+from polystill.models.folder import WEIGHTS, load_transformer_with_tokenizer
 from polystill.storage import atomic_folder
 
 LARGEST_DIFFERENCE = 1e-3
 """Most that a logit of MarianMTModel may differ from ours."""
 
 
-def export_huggingface(student: Path, out: Path, lines: Sequence[str] | None = None) -> dict[str, Any]:
+def export_huggingface(
+    student: Path, out: Path, lines: Sequence[str] | None = None, record: Record | None = None
+) -> dict[str, Any]:
     """Copy a student's Marian folder to `out`, with README.md and polystill.json.
 
     Raises:
         UserError: as `export_student`.
     """
     check_replaceable(out)
-    need_transformer(student, "Hugging Face's transformers")
-    model, tokenizer = load_model_with_tokenizer(student)
+    model, tokenizer = load_transformer_with_tokenizer(student, "Hugging Face's transformers")
     with atomic_folder(out) as temporary:
         for name in ("config.json", "generation_config.json", WEIGHTS):
             if (student / name).is_file():
@@ -41,7 +43,7 @@ def export_huggingface(student: Path, out: Path, lines: Sequence[str] | None = N
             )
         info = {**describe(student, model, tokenizer, "hf"), "verification": {"largest_difference": difference}}
         write_info(temporary, info)
-        (temporary / "README.md").write_text(model_card(info), encoding="utf-8")
+        write_card(temporary, info, record)
     return info
 
 
@@ -63,40 +65,3 @@ def verify(model: ElasticModel, tokenizer: Tokenizer, folder: Path, lines: Seque
         expected = theirs(input_ids=source, decoder_input_ids=target_in).logits
         largest = max(largest, float((model(source, target_in) - expected).abs().max()))
     return largest
-
-
-def model_card(info: dict[str, Any]) -> str:
-    """README.md in the Hub's form; `info` as in polystill.json."""
-    languages = [info[key] for key in ("source_language", "target_language") if key in info]
-    front = ["library_name: transformers", "pipeline_tag: translation"]
-    if languages:
-        front += ["language:", *(f"- {language}" for language in languages)]
-    front += ["tags:", "- translation", "- marian", "- polystill"]
-    trained = ""
-    if "method" in info and "targets" in info:
-        trained = f" (method: {info['method']}, targets: {info['targets']})"
-    pair = " → ".join(languages) or "translation"
-    return _CARD.format(front="\n".join(front), pair=pair, trained=trained, **info)
-
-
-_CARD = """\
----
-{front}
----
-
-# {name}: {pair}
-
-A Marian translation model with {encoder_layers} encoder and {decoder_layers} decoder layers ({parameters:,} parameters,
-a vocabulary of {vocabulary_size:,}), one student of a family that polystill trained{trained}.
-
-```python
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")
-model = AutoModelForSeq2SeqLM.from_pretrained("path/of/this/folder")
-batch = tokenizer(["A sentence."], return_tensors="pt", padding=True)
-print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
-```
-
-`polystill.json` says what it was made of.
-"""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.errors import UserError, nearest
+from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe, write_info
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_model, load_model_with_tokenizer, weights_path, write_sparse_model
@@ -14,7 +15,9 @@ from polystill.models.sparse import VALUES
 from polystill.storage import atomic_folder
 
 
-def export_sparse(student: Path, out: Path, quantization: str | None = None) -> dict[str, Any]:
+def export_sparse(
+    student: Path, out: Path, quantization: str | None = None, record: Record | None = None
+) -> dict[str, Any]:
     """Write a student's weights without their zeros, as float32 (exact), float16 or int8 with a scale a row.
 
     The folder is read back before it appears.
@@ -41,6 +44,7 @@ def export_sparse(student: Path, out: Path, quantization: str | None = None) -> 
             "verification": {"largest_difference": difference},
         }
         write_info(temporary, info)
+        write_card(temporary, info, record)
     return info
 
 

@@ -43,7 +43,8 @@ class Architecture:
     """The JSON files of a folder, by name."""
     parameter_names: Callable[[int, int], set[str]]
     """The names in model.safetensors."""
-    to_folder: Callable[[dict[str, Tensor], int, int], dict[str, Tensor]]
+    to_folder: Callable[[dict[str, Tensor], Any, int, int], dict[str, Tensor]]
+    """State and configuration to the tensors of model.safetensors."""
     from_folder: Callable[[dict[str, Tensor], Any, str], dict[str, Tensor]]
 
 

@@ -20,7 +20,9 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.models.architectures import ARCHITECTURES, architecture_name, architecture_of
 from polystill.models.elastic import ElasticModel
+from polystill.models.marian import POSITION_TABLES
 from polystill.models.sparse import SparseFile, sparse_bytes
+from polystill.models.transformer import Transformer
 from polystill.storage import atomic_folder
 from polystill.students import Student, StudentSpace
 
@@ -35,7 +37,7 @@ def save_family(
     """Write the family folder, whole or not at all; `info` (languages, method, scores) goes into family.json."""
     family = {"format": 1, "teacher": str(space.teacher), "candidates": [str(s) for s in space.candidates], **info}
     name = architecture_of(model)
-    state = ARCHITECTURES[name].to_folder(model.state_dict(), *_layers(space.teacher))
+    state = ARCHITECTURES[name].to_folder(model.state_dict(), model.config, *_layers(space.teacher))
     with atomic_folder(folder) as temporary:
         _write(temporary, state, name, model.config, space.teacher)
         tokenizer.save(temporary)
@@ -112,6 +114,18 @@ def load_model_with_tokenizer(folder: Path) -> tuple[ElasticModel, Tokenizer]:
     return load_model(folder), tokenizer
 
 
+def load_transformer_with_tokenizer(folder: Path, engine: str) -> tuple[Transformer, Tokenizer]:
+    """As `load_model_with_tokenizer`, for what only a Transformer will do.
+
+    Raises:
+        UserError: as `load_model_with_tokenizer`, or another architecture, which `engine` does not have.
+    """
+    need_transformer(folder, engine)
+    model, tokenizer = load_model_with_tokenizer(folder)
+    assert isinstance(model, Transformer)
+    return model, tokenizer
+
+
 def extract_student(family: Path, student: Student, out: Path) -> None:
     """Write one student of a family as a folder with only its own layers and the tokenizer.
 
@@ -120,7 +134,7 @@ def extract_student(family: Path, student: Student, out: Path) -> None:
     """
     family_space(family).check(student)
     name, config = _read_config(family)
-    wanted = ARCHITECTURES[name].parameter_names(*_layers(student))
+    wanted = ARCHITECTURES[name].parameter_names(*_layers(student)) | {*POSITION_TABLES}
     with atomic_folder(out) as temporary:
         _write(temporary, _read_weights(family, wanted), name, config, student)
         Tokenizer.load(family).save(temporary)
@@ -134,7 +148,7 @@ def write_sparse_model(folder: Path, model: ElasticModel, tokenizer: Tokenizer, 
     """
     architecture, layers = architecture_of(model), _layers(model.teacher)
     parameters = ARCHITECTURES[architecture].parameter_names(*layers)
-    state = ARCHITECTURES[architecture].to_folder(model.state_dict(), *layers)
+    state = ARCHITECTURES[architecture].to_folder(model.state_dict(), model.config, *layers)
     content = sparse_bytes({name: tensor for name, tensor in state.items() if name in parameters}, values)
     (folder / SPARSE_WEIGHTS).write_bytes(content)
     _write_config(folder, architecture, model.config, model.teacher)
@@ -144,7 +158,7 @@ def write_sparse_model(folder: Path, model: ElasticModel, tokenizer: Tokenizer, 
 def write_dense_model(folder: Path, model: ElasticModel, tokenizer: Tokenizer) -> None:
     """Write a model as an ordinary folder into one that is there."""
     name = architecture_of(model)
-    state = ARCHITECTURES[name].to_folder(model.state_dict(), *_layers(model.teacher))
+    state = ARCHITECTURES[name].to_folder(model.state_dict(), model.config, *_layers(model.teacher))
     _write(folder, state, name, model.config, model.teacher)
     tokenizer.save(folder)
 
@@ -161,10 +175,12 @@ def is_sparse(folder: Path) -> bool:
 
 
 def parameter_count(folder: Path) -> int:
-    """Parameters in a folder's safetensors file, zeros included, from its header alone."""
+    """Parameters in a folder's safetensors file, zeros included, from its header alone; position tables are none."""
     total = 0
     with _open_weights(folder) as weights:
         for name in weights.keys():  # noqa: SIM118 (not a dict)
+            if name in POSITION_TABLES:
+                continue
             size = 1
             for length in weights.get_slice(name).get_shape():
                 size *= length

@@ -29,7 +29,9 @@ def lstm_parameter_names(encoder_layers: int, decoder_layers: int) -> set[str]:
         return set(Lstm(config).state_dict())
 
 
-def to_lstm_folder(state: dict[str, Tensor], encoder_layers: int, decoder_layers: int) -> dict[str, Tensor]:
+def to_lstm_folder(
+    state: dict[str, Tensor], _: LstmConfig, encoder_layers: int, decoder_layers: int
+) -> dict[str, Tensor]:
     """The first layers of our state."""
     names = lstm_parameter_names(encoder_layers, decoder_layers)
     return {name: tensor.detach().contiguous() for name, tensor in state.items() if name in names}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polystill.errors import UserError
 from polystill.models.elastic import clear_pad
-from polystill.models.transformer import Transformer, TransformerConfig, sinusoidal_positions
+from polystill.models.transformer import POSITIONS, Transformer, TransformerConfig, sinusoidal_positions
 
 Names = list[tuple[str, tuple[str, ...]]]
 
@@ -37,9 +37,11 @@ _LAYER: dict[str, Names] = {
     "encoder": [*_SELF_ATTENTION, *_FEED_FORWARD],
     "decoder": [*_SELF_ATTENTION, *_CROSS_ATTENTION, *_FEED_FORWARD],
 }
+POSITIONS_KEY = "polystill_positions"
+"""In config.json, where positions are not MarianMTModel's own; the folder then holds the tables as well."""
 # MarianMTModel saves these again for each side; all three are the one embedding.
 _TIED = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")
-_POSITIONS = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")
+POSITION_TABLES = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")
 
 
 def parameter_names(encoder_layers: int, decoder_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -61,13 +63,18 @@ def marian_parameter_names(encoder_layers: int, decoder_layers: int) -> set[str]
     return {name for _, theirs in parameter_names(encoder_layers, decoder_layers) for name in theirs}
 
 
-def to_marian(state: dict[str, Tensor], encoder_layers: int, decoder_layers: int) -> dict[str, Tensor]:
+def to_marian(
+    state: dict[str, Tensor], config: TransformerConfig, encoder_layers: int, decoder_layers: int
+) -> dict[str, Tensor]:
     """The first layers of our state as MarianMTModel's state (without the copies of the tied embedding)."""
     marian: dict[str, Tensor] = {}
     for ours, theirs in parameter_names(encoder_layers, decoder_layers):
         parts = state[ours].detach().chunk(len(theirs)) if len(theirs) > 1 else (state[ours].detach(),)
         for name, part in zip(theirs, parts, strict=True):
             marian[name] = part[None].contiguous() if name == "final_logits_bias" else part.contiguous()
+    if config.positions != "huggingface":  # MarianMTModel makes those itself, and takes others from the folder.
+        for name in POSITION_TABLES:
+            marian[name] = sinusoidal_positions(config.max_positions, config.d_model, config.positions)
     return marian
 
 
@@ -109,11 +116,11 @@ def _check_rest(rest: dict[str, Tensor], embedding: Tensor, config: TransformerC
         if name in _TIED:
             if tensor.shape != embedding.shape or not torch.equal(tensor.float(), embedding):
                 raise UserError(f"{origin}: {name!r} differs from the shared embedding; polystill needs all three tied")
-        elif name in _POSITIONS:
+        elif name in POSITION_TABLES:
             count = min(len(tensor), config.max_positions)
-            ours = sinusoidal_positions(count, config.d_model)
+            ours = sinusoidal_positions(count, config.d_model, config.positions)
             if tensor.shape[1] != config.d_model or not torch.allclose(tensor[:count].float(), ours, atol=1e-3):
-                raise UserError(f"{origin}: {name!r} holds learnt positions; polystill needs Marian's sinusoids")
+                raise UserError(f"{origin}: {name!r} holds other positions than the sinusoids of its configuration")
         else:
             raise UserError(f"{origin}: unknown parameter {name!r}; is this a Marian model?")
 
@@ -140,6 +147,7 @@ def marian_config(config: TransformerConfig, encoder_layers: int, decoder_layers
         "encoder_layerdrop": 0.0,
         "decoder_layerdrop": 0.0,
         "max_position_embeddings": config.max_positions,
+        **({} if config.positions == "huggingface" else {POSITIONS_KEY: config.positions}),
         "scale_embedding": True,
         "share_encoder_decoder_embeddings": True,
         "tie_word_embeddings": True,
@@ -217,4 +225,12 @@ def read_marian_config(values: dict[str, Any], origin: str) -> TransformerConfig
         attention_dropout=values.get("attention_dropout", 0.0),
         activation_dropout=values.get("activation_dropout", 0.0),
         max_positions=values.get("max_position_embeddings", 512),
+        positions=_read_positions(values, origin),
     )
+
+
+def _read_positions(values: dict[str, Any], origin: str) -> str:
+    kind = values.get(POSITIONS_KEY, "huggingface")
+    if kind not in POSITIONS:
+        raise UserError(f"{origin}: {POSITIONS_KEY} is {kind!r}; polystill has {' and '.join(POSITIONS)}")
+    return str(kind)

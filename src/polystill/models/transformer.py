@@ -7,7 +7,8 @@ Shapes: B sentences, S source positions, T target positions, D d_model, V vocabu
 decoding, H heads, K = D / H.
 
 As in Marian, source and target embeddings and the output projection are one matrix, embeddings are scaled by sqrt(D),
-positions are sinusoidal, decoding starts from `<pad>`, and the row and the bias of `<pad>` are zero at all times.
+positions are sinusoidal (one of the two kinds in `POSITIONS`), decoding starts from `<pad>`, and the row and the bias
+of `<pad>` are zero at all times.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from polystill.models.elastic import ElasticModel
 from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention
 from polystill.models.passes import PassPlan, shared_plan
 from polystill.students import Student
+
+POSITIONS = ("huggingface", "marian")
+"""Sinusoids whose i-th frequency is 10000 ** (-i / (D / 2)), as MarianMTModel makes them, or
+10000 ** (-i / (D / 2 - 1)), as Marian and Bergamot do. A network trained with one kind is another under the other."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class TransformerConfig:
     max_positions: int = 512
     kernels: str = "fast"
     """"fast", or "plain" for torch's own attention and dropout; no part of the model as it is saved."""
+    positions: str = "huggingface"
 
 
 class EncoderLayer(nn.Module):
@@ -135,7 +141,7 @@ class Transformer(ElasticModel):
         self.output_bias = nn.Parameter(torch.empty(config.vocabulary_size))
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
-        positions = sinusoidal_positions(config.max_positions, config.d_model)
+        positions = sinusoidal_positions(config.max_positions, config.d_model, config.positions)
         self.register_buffer("positions", positions, persistent=False)
         self._scale_by_depth()
         nn.init.normal_(self.embedding, std=config.d_model**-0.5)
@@ -262,9 +268,12 @@ class Transformer(ElasticModel):
         return self.project(x).float()
 
 
-def sinusoidal_positions(count: int, d_model: int) -> Tensor:
-    """(count, D): sines in the first half of the columns, cosines in the second, as Marian orders them."""
+def sinusoidal_positions(count: int, d_model: int, kind: str = "huggingface") -> Tensor:
+    """(count, D): sines in the first half of the columns, cosines in the second. `kind` is one of POSITIONS."""
+    assert kind in POSITIONS
     position = torch.arange(count, dtype=torch.float64)[:, None]
-    frequency = 10000.0 ** (-2 * torch.arange(d_model // 2, dtype=torch.float64) / d_model)
+    half = d_model // 2
+    steps = half if kind == "huggingface" else max(half - 1, 1)
+    frequency = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / steps)
     angles = position * frequency
     return torch.cat([angles.sin(), angles.cos()], 1).float()

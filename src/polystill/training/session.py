@@ -79,6 +79,10 @@ def _precision(run: Run) -> str:
     return precision
 
 
+CHANGEABLE = ("dropout", "attention_dropout", "activation_dropout", "positions")
+"""Keys of `model` that a recipe may give beside `model.start`."""
+
+
 def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
     """The teacher that training starts from: new by the recipe's shape and seed, or from `model.start`.
 
@@ -102,8 +106,8 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
     if own_tokenizer.vocabulary_size != tokenizer.vocabulary_size or own_tokenizer.pieces != tokenizer.pieces:
         raise UserError(f"model.start: the vocabulary of {shape.start} is not the one that the data was tokenised with")
     check_architecture(started, recipe)
-    dropouts = {key: value for key, value in shape.sizes().items() if key.endswith("dropout")}
-    return started.with_settings(kernels=kernels, **dropouts)
+    changes = {key: value for key, value in shape.sizes().items() if key in CHANGEABLE}
+    return started.with_settings(kernels=kernels, **changes)
 
 
 def check_architecture(started: ElasticModel, recipe: Recipe) -> None:

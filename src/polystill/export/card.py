@@ -1,0 +1,217 @@
+"""README.md of an export: a model card in the Hugging Face Hub's form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run knows of a student, beyond its weights."""
+
+    rows: Sequence[dict[str, Any]] = field(default_factory=list)
+    """Those of RUN/results.json that are of this student."""
+    family: dict[str, Any] = field(default_factory=dict)
+    """RUN/family/family.json: method, targets, seed."""
+    data: Sequence[str] = field(default_factory=list)
+    """What it was trained on, a line for each source."""
+
+
+def write_card(folder: Path, info: dict[str, Any], record: Record | None = None) -> None:
+    """Write README.md; `info` as in polystill.json. The other files of the export are there already."""
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    (folder / CARD).write_text(model_card(info, record or Record(), size), encoding="utf-8")
+
+
+def model_card(info: dict[str, Any], record: Record, size: int) -> str:
+    """The card's text; `size` is the export's, in bytes."""
+    languages = [info[key] for key in ("source_language", "target_language") if key in info]
+    parts = [
+        f"---\n{_front(info, languages, record)}---",
+        f"# {info['name']}: {' → '.join(languages) or 'translation'}",
+        _what(info, size),
+        *_training(record),
+        *_quality(info, record),
+        "## How to use it",
+        _USE[info["format"]].strip().format(**info, pair="".join(languages), between="_".join(languages)),
+        _verified(info),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front(info: dict[str, Any], languages: list[str], record: Record) -> str:
+    values: dict[str, Any] = {"library_name": _LIBRARY[info["format"]], "pipeline_tag": "translation"}
+    if languages:
+        values["language"] = languages
+    kind = "marian" if info["architecture"] == "transformer" else info["architecture"]
+    values["tags"] = list(dict.fromkeys(["translation", kind, "polystill", info["format"]]))
+    metrics = [name for name in ("bleu", "chrf") if any(name in row for row in record.rows)]
+    if metrics:
+        values["metrics"] = metrics
+    return yaml.safe_dump(values, sort_keys=False) + "# license: yours to choose, within the licenses of the data\n"
+
+
+def _what(info: dict[str, Any], size: int) -> str:
+    precision = info.get("quantization", "float32")
+    what = {"transformer": "A Transformer", "lstm": "An LSTM with attention"}[info["architecture"]]
+    return (
+        f"{what} for translation with {info['encoder_layers']} encoder and {info['decoder_layers']} decoder "
+        f"layers: {info['parameters']:,} parameters, a vocabulary of {info['vocabulary_size']:,}, weights in "
+        f"{precision}, {size / 1e6:.1f} MB on disk. It is one student of a family that polystill trained together."
+    )
+
+
+_METHODS = {
+    "aio_kd": "AIO-KD (Miao et al., EMNLP 2023): teacher and sampled students trained jointly in one run",
+    "word_kd": "word-level distillation (Kim & Rush, EMNLP 2016)",
+    "nll": "maximum likelihood",
+}
+
+
+_FACTS = (("targets", "targets"), ("seed", "seed"), ("run", "run_id"))
+
+
+def _training(record: Record) -> Iterator[str]:
+    lines = []
+    known = {**record.family, **(record.rows[0] if record.rows else {})}
+    if "method" in known:
+        lines.append(f"- method: {_METHODS.get(known['method'], known['method'])}")
+    facts = [f"{name}: {known[key]}" for name, key in _FACTS if key in known]
+    lines += [f"- {'; '.join(facts)}"] if facts else []
+    lines += [f"- data: {line}" for line in record.data]
+    if lines:
+        yield "## Training"
+        yield "\n".join(lines)
+
+
+_COLUMNS = (
+    ("test set", "test_set", "{}"),
+    ("engine", "engine", "{}"),
+    ("precision", "precision", "{}"),
+    ("beam", "beam", "{}"),
+    ("BLEU", "bleu", "{:.1f}"),
+    ("chrF", "chrf", "{:.1f}"),
+    ("COMET", "comet", "{:.3f}"),
+    ("words/s", "words_per_second", "{:,.0f}"),
+    ("threads", "threads", "{}"),
+)
+
+
+def _quality(info: dict[str, Any], record: Record) -> Iterator[str]:
+    if not record.rows:
+        return
+    shown = [column for column in _COLUMNS if any(column[1] in row for row in record.rows)]
+    table = [" | ".join(title for title, _, _ in shown), " | ".join("---" for _ in shown)]
+    for row in record.rows:
+        table.append(" | ".join(form.format(row[key]) if key in row else "" for _, key, form in shown))
+    yield "## Measured quality"
+    yield "\n".join(f"| {line} |" for line in table)
+    notes = [f"BLEU: `{s}`" for s in _distinct(record, "bleu_signature")]
+    notes += [f"chrF: `{s}`" for s in _distinct(record, "chrf_signature")]
+    notes += [f"speed: whole test sets in batches, on {hardware}" for hardware in _distinct(record, "hardware")]
+    yield "\n".join(f"- {note}" for note in notes)
+    if not any(row.get("engine") == info["format"] for row in record.rows):
+        yield "The same weights were measured in the engines named above, not in this format; see how it was verified."
+
+
+def _distinct(record: Record, key: str) -> list[str]:
+    return sorted({str(row[key]) for row in record.rows if key in row})
+
+
+def _verified(info: dict[str, Any]) -> str:
+    found = info.get("verification", {})
+    if "identical" not in found:
+        return "`polystill.json` says what it was made of and how it was verified."
+    return (
+        f"Verified when it was written: of {found['sentences']} sentences {found['identical']:.0%} are translated with "
+        f"the same tokens as by the source model, log-probabilities of tokens differ by {found['mean_difference']:.2g} "
+        "on average. `polystill.json` says what it was made of."
+    )
+
+
+_LIBRARY = {
+    "hf": "transformers",
+    "ctranslate2": "ctranslate2",
+    "argos": "argostranslate",
+    "onnx": "transformers.js",
+    "marian": "marian",
+    "bergamot": "bergamot",
+    "sparse": "polystill",
+}
+_USE = {
+    "hf": """
+```python
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")
+model = AutoModelForSeq2SeqLM.from_pretrained("path/of/this/folder")
+batch = tokenizer(["A sentence."], return_tensors="pt", padding=True)
+print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
+```
+""",
+    "ctranslate2": """
+With polystill (`pip install polystill`, no torch):
+
+```
+echo "A sentence." | polystill translate path/of/this/folder
+```
+
+With CTranslate2 itself:
+
+```python
+import ctranslate2, sentencepiece
+
+source = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/source.spm")
+target = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/target.spm")
+translator = ctranslate2.Translator("path/of/this/folder")
+pieces = [*source.encode("A sentence.", out_type=str), "</s>"]
+print(target.decode(translator.translate_batch([pieces])[0].hypotheses[0]))
+```
+""",
+    "argos": """
+```
+argospm install translate-{between}-1_0.argosmodel
+argos-translate --from-lang {source_language} --to-lang {target_language} "A sentence."
+```
+
+LibreTranslate serves what is installed this way.
+""",
+    "onnx": """
+In JavaScript (`npm install @huggingface/transformers`), in node or in a browser:
+
+```js
+import {{ env, pipeline }} from "@huggingface/transformers";
+
+env.localModelPath = "path/of/the/folder/above";
+const translate = await pipeline("translation", "name-of-this-folder", {{ dtype: "fp32" }});
+console.log(await translate("A sentence."));
+```
+
+The two graphs in `onnx/` run in any onnxruntime.
+""",
+    "marian": """
+```
+echo "A sentence." | marian-decoder --config decoder.yml
+```
+
+or `pymarian decode --config decoder.yml`. Vocabularies are SentencePiece models: give it plain text.
+""",
+    "bergamot": """
+Unpack the files (`gunzip`) and give them to Bergamot's translator (`npm install @browsermt/bergamot-translator`, or
+translateLocally) with `gemm-precision: int8shiftAll`. `metadata.json` names them, with sizes and hashes.
+""",
+    "sparse": """
+With polystill (`pip install 'polystill[train]'`), which reads weights without their zeros:
+
+```
+echo "A sentence." | polystill translate path/of/this/folder --engine torch
+```
+""",
+}

@@ -1,0 +1,64 @@
+"""SentencePiece models whose ids are the model's own, for engines that read no vocabulary beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from polystill.data.tokenizer import EOS, PAD, SPACE, UNK, Tokenizer
+from polystill.errors import UserError
+
+
+def joint_pieces(tokenizer: Tokenizer, lines: Sequence[str]) -> list[bytes]:
+    """One serialised SentencePiece model for both sides, or the source's and the target's.
+
+    Their ids are those of the vocabulary without `<pad>`, its last entry. A vocabulary trained by polystill is in that
+    order as it is. OPUS-MT's has one vocabulary beside two SentencePiece models: pieces that one side's model lacks
+    are added to it as unused ones, which it can write but never reads.
+
+    Raises:
+        UserError: `<pad>` is not the last entry, or a line of `lines` is not cut into the same ids.
+    """
+    if tokenizer.pad_id != tokenizer.vocabulary_size - 1:
+        raise UserError(f"this format has no {PAD} and needs it last in the vocabulary, not at {tokenizer.pad_id}")
+    vocabulary = tokenizer.pieces[:-1]
+    models = [_in_order(model, vocabulary) for model in tokenizer.sentencepiece_models]
+    _check_ids(models[0], tokenizer, lines)
+    return models[:1] if models[0] == models[1] else models
+
+
+def _in_order(model: bytes, vocabulary: Sequence[str]) -> bytes:
+    from sentencepiece import sentencepiece_model_pb2 as pb
+
+    proto: Any = pb.ModelProto.FromString(model)
+    if [piece.piece for piece in proto.pieces] == list(vocabulary):
+        return model
+    own = {piece.piece: piece for piece in proto.pieces}
+    kinds = pb.ModelProto.SentencePiece
+    pieces = []
+    for text in vocabulary:
+        kind, score = kinds.UNUSED, 0.0
+        if text == EOS:
+            kind = kinds.CONTROL
+        elif text == UNK:
+            kind = kinds.UNKNOWN
+        elif text in own:
+            kind, score = own[text].type, own[text].score
+        elif text.startswith(">>") and text.endswith("<<"):  # OPUS-MT's language codes, at the start of a line
+            kind, text = kinds.USER_DEFINED, SPACE + text
+        pieces.append(kinds(piece=text, type=kind, score=score))
+    del proto.pieces[:]
+    proto.pieces.extend(pieces)
+    spec = proto.trainer_spec
+    spec.vocab_size, spec.bos_id, spec.pad_id = len(vocabulary), -1, -1
+    spec.eos_id, spec.unk_id = vocabulary.index(EOS), vocabulary.index(UNK)
+    return proto.SerializeToString()
+
+
+def _check_ids(model: bytes, tokenizer: Tokenizer, lines: Sequence[str]) -> None:
+    from sentencepiece import SentencePieceProcessor
+
+    processor = SentencePieceProcessor(model_proto=model)
+    for line, expected in zip(lines, tokenizer.encode_source(lines), strict=True):
+        if [*processor.encode(line), tokenizer.eos_id] != expected:
+            raise UserError(f"this format needs one SentencePiece vocabulary, which would cut {line!r} into other ids")

@@ -1,0 +1,79 @@
+"""Marian's own program, which the `pymarian` package brings: it converts models and says what it makes of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from polystill.errors import UserError
+
+PROGRAM = "POLYSTILL_PYMARIAN"
+"""Environment variable: where the program is, if it is in another environment than polystill."""
+LONGEST_RUN = 1800
+"""Seconds after which a call is given up."""
+
+
+class Scored(NamedTuple):
+    """What Marian made of a line."""
+
+    pieces: list[str]
+    log_probs: list[float]
+    """Natural logarithms, one a piece, and one more for the end mark where the translation reached it."""
+
+
+def find_pymarian() -> str:
+    """Raises:
+    UserError: it is not installed; the message says how to get it.
+    """
+    named = os.environ.get(PROGRAM)
+    if named is not None:
+        if not os.access(named, os.X_OK):
+            raise UserError(f"{PROGRAM}={named}: no such program; it names the pymarian of another environment")
+        return named
+    beside = Path(sys.executable).with_name("pymarian")
+    found = shutil.which("pymarian") or (str(beside) if beside.is_file() else None)
+    if found is None:
+        raise UserError(
+            "this format needs Marian, to convert and to check: pip install pymarian (1 GB; in another environment if "
+            f"you like, and then {PROGRAM}=/path/to/its/bin/pymarian)"
+        )
+    return found
+
+
+def run_pymarian(*arguments: str | Path, stdin: str = "") -> str:
+    """What the command prints.
+
+    Raises:
+        UserError: it is not installed, or the command fails; the message has Marian's own.
+    """
+    command = [find_pymarian(), *map(str, arguments)]
+    done = subprocess.run(command, input=stdin, capture_output=True, encoding="utf-8", timeout=LONGEST_RUN, check=False)
+    if done.returncode != 0:
+        said = [line.split("] ", 1)[-1] for line in done.stderr.splitlines() if "Error:" in line]
+        reason = said[0] if said else f"status {done.returncode}"
+        raise UserError(f"pymarian {arguments[0]}: {reason}")
+    return done.stdout
+
+
+def decode_with_scores(model: Path, vocabularies: Sequence[Path], lines: Sequence[str]) -> list[Scored]:
+    """Marian's greedy translations of lines, with the log-probability of each piece."""
+    files: list[str | Path] = ["--models", model, "--vocabs", *vocabularies]
+    options = [
+        *("--quiet", "--cpu-threads", "1"),
+        *("--beam-size", "1", "--word-scores", "--no-spm-decode", "--allow-unk"),
+        *("--max-length-factor", "8", "--workspace", "256", "--mini-batch", "16"),
+    ]
+    said = run_pymarian("decode", *files, *options, stdin="".join(f"{line}\n" for line in lines))
+    rows = said.splitlines()
+    assert len(rows) == len(lines), "Marian gives a line for a line"
+    return [_parse(row) for row in rows]
+
+
+def _parse(row: str) -> Scored:
+    text, scores = row.rsplit(" ||| WordScores=", 1)
+    return Scored(text.split(), [float(score) for score in scores.split()])

@@ -1,0 +1,64 @@
+"""Marian exports, in Marian."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polystill.errors import UserError
+from polystill.export import marian
+from polystill.export.marian import export_marian
+
+Translate = Callable[..., list[str]]
+
+
+def decode(pymarian: Path, folder: Path, lines: list[str], *options: str) -> list[str]:
+    command = [str(pymarian), "decode", "--config", str(folder / "decoder.yml"), "--quiet", *options]
+    text = "".join(f"{line}\n" for line in lines)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=300, check=True)
+    return [line.strip() for line in done.stdout.splitlines()]
+
+
+def test_marian_translates_like_the_student(
+    marian_student: Path, tmp_path: Path, with_pymarian: Path, hundred_lines: list[str], translate: Translate
+) -> None:
+    info = export_marian(marian_student, tmp_path / "out", hundred_lines)
+    assert info["verification"]["identical"] == 1
+    assert info["verification"]["largest_difference"] < 1e-3
+    lines = [*hundred_lines, "", "eins ⁇ 😀", "seven"]
+    theirs = decode(with_pymarian, tmp_path / "out", lines, "--beam-size", "1")
+    ours = translate(marian_student, lines)
+    different = [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b]
+    print(f"{len(different)} of {len(lines)} differ: {different}")
+    assert len(different) <= 1
+    assert len(set(theirs)) > 50
+    assert all(line for line in decode(with_pymarian, tmp_path / "out", hundred_lines))  # beam 5, as decoder.yml says
+
+
+def test_a_wrong_conversion_is_noticed_and_not_written(
+    marian_student: Path, tmp_path: Path, with_pymarian: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = marian.parameters
+
+    def swapped(model: object) -> object:
+        arrays = dict(right(model))
+        arrays["encoder_l1_self_Wq"] = np.ascontiguousarray(arrays["encoder_l1_self_Wq"].T)
+        return arrays
+
+    monkeypatch.setattr(marian, "parameters", swapped)
+    with pytest.raises(UserError, match=r"does not translate like its source.*at most 0.001 in float32"):
+        export_marian(marian_student, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_marians_own_message_is_passed_on(
+    marian_student: Path, tmp_path: Path, with_pymarian: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marian, "parameters", lambda model: {"nothing": np.zeros(1)})
+    with pytest.raises(UserError, match="pymarian decode: "):
+        export_marian(marian_student, tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,30 @@
+"""ONNX exports in Hugging Face's transformers.js, under node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from polystill.export.onnx import export_onnx
+
+
+@pytest.mark.parametrize("student", ["counting_student", "marian_student"])  # of either kind of positions
+def test_transformers_js_translates_a_hundred_lines_like_the_student(
+    student: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    hundred_lines: list[str],
+    translate: Callable[..., list[str]],
+    run_node: Callable[..., list[str]],
+) -> None:
+    folder: Path = request.getfixturevalue(student)
+    export_onnx(folder, tmp_path / "out", hundred_lines)
+    lines = [*hundred_lines, "☃ one", "  seven   two "]
+    theirs = run_node("onnx.mjs", tmp_path / "out", lines)
+    ours = translate(folder, lines)
+    different = [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b and not a.startswith(b)]
+    assert not different
+    assert sum(a == b for a, b in zip(ours, theirs, strict=True)) >= len(lines) - 2  # but for a loop's last token
+    assert len(set(theirs)) > 50

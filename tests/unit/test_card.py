@@ -1,0 +1,79 @@
+"""Model cards: what is in them, and that the Hub's library reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from polystill.export import FORMATS
+from polystill.export.card import Record, model_card, write_card
+
+INFO: dict[str, Any] = {
+    "name": "e2d1",
+    "source_language": "en",
+    "target_language": "de",
+    "encoder_layers": 2,
+    "decoder_layers": 1,
+    "parameters": 1234567,
+    "vocabulary_size": 8000,
+    "verification": {"sentences": 16, "identical": 1.0, "mean_difference": 0.0001, "largest_difference": 0.0002},
+}
+ROW: dict[str, Any] = {
+    "model": "e2d1",
+    "method": "aio_kd",
+    "targets": "gold",
+    "seed": 3,
+    "run_id": "test-12ab",
+    "test_set": "flickr",
+    "engine": "ctranslate2",
+    "precision": "int8",
+    "beam": 5,
+    "bleu": 36.123,
+    "bleu_signature": "nrefs:1|tok:13a",
+    "chrf": 60.0,
+    "chrf_signature": "nc:6",
+    "words_per_second": 12345.6,
+    "threads": 2,
+    "hardware": "a laptop",
+}
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_every_format_has_a_card_that_the_hub_reads(to: str, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"0" * 2_500_000)
+    write_card(tmp_path, {**INFO, "format": to}, Record([ROW], data=["synthetic, pairs 400"]))
+    card = ModelCard.load(tmp_path / "README.md")
+    assert card.data.language == ["en", "de"]
+    assert card.data.metrics == ["bleu", "chrf"]
+    assert "license" not in card.data.to_dict()
+    for part in (
+        *("# e2d1: en → de", "1,234,567 parameters", "2.5 MB", "AIO-KD", "seed: 3", "data: synthetic, pairs 400"),
+        *("| flickr | ctranslate2 | int8 | 5 | 36.1 | 60.0 | 12,346 | 2 |", "BLEU: `nrefs:1|tok:13a`", "a laptop"),
+        *("## How to use it", "of 16 sentences 100%"),
+    ):
+        assert part in card.text, part
+    assert ("not in this format" in card.text) == (to != "ctranslate2")
+    assert "{" not in card.text.split("## How to use it")[1] or to == "onnx"
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    bare = {key: value for key, value in INFO.items() if "language" not in key and key != "verification"}
+    text = model_card({**bare, "format": "hf"}, Record(), 1)
+    for absent in ("metrics", "language:", "## Measured", "## Training", "None"):
+        assert absent not in text
+
+
+def test_an_unmeasured_student_has_its_familys_method() -> None:
+    text = model_card({**INFO, "format": "hf"}, Record(family={"method": "nll", "targets": "beam", "seed": 2}), 1)
+    assert "- method: maximum likelihood\n- targets: beam; seed: 2\n" in text
+
+
+def test_columns_that_no_row_has_are_left_out() -> None:
+    row = {key: value for key, value in ROW.items() if key not in ("words_per_second", "chrf", "chrf_signature")}
+    text = model_card({**INFO, "format": "hf"}, Record([row, {**row, "beam": 1, "comet": 0.81234}]), 1)
+    assert "words/s" not in text
+    assert "| flickr | ctranslate2 | int8 | 5 | 36.1 |  | 2 |" in text
+    assert "| flickr | ctranslate2 | int8 | 1 | 36.1 | 0.812 | 2 |" in text

@@ -1,0 +1,54 @@
+"""Marian exports without Marian: what is refused, names and shapes. tests/consumers runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from polystill.errors import UserError
+from polystill.export import export_student
+from polystill.export.marian import check_shape, parameters
+from polystill.models.folder import load_model, load_transformer_with_tokenizer
+
+
+@pytest.mark.parametrize("to", ["marian", "bergamot"])
+def test_without_pymarian_the_message_says_how_to_get_it(
+    to: str, marian_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.delenv("POLYSTILL_PYMARIAN", raising=False)
+    with pytest.raises(UserError, match=r"pip install pymarian.*POLYSTILL_PYMARIAN="):
+        export_student(marian_student, tmp_path / "out", to)
+    monkeypatch.setenv("POLYSTILL_PYMARIAN", str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match=r"POLYSTILL_PYMARIAN=.*nothing: no such program"):
+        export_student(marian_student, tmp_path / "out", to)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_positions_than_marians_are_refused(counting_student: Path) -> None:
+    with pytest.raises(UserError, match=r"other sinusoidal positions.*model\.positions: marian"):
+        check_shape(load_model(counting_student), counting_student)
+
+
+def test_gelu_is_refused(marian_student: Path) -> None:
+    model = load_model(marian_student).with_settings(activation="gelu")
+    with pytest.raises(UserError, match="gelu"):
+        check_shape(model, marian_student)
+
+
+def test_names_shapes_and_settings(marian_student: Path) -> None:
+    model, _ = load_transformer_with_tokenizer(marian_student, "Marian")
+    arrays = dict(parameters(model))
+    settings = yaml.safe_load(arrays.pop("special:model.yml").tobytes().rstrip(b"\0"))
+    assert {"type": "transformer", "enc-depth": 2, "dec-depth": 2, "dim-vocabs": [44, 44]}.items() <= settings.items()
+    assert arrays["Wemb"].shape == (44, 64)
+    assert arrays["decoder_ff_logit_out_b"].shape == (1, 44)
+    assert arrays["encoder_l2_ffn_W1"].shape == (64, 64)
+    expected = model.decoder_layers(2)[1].cross_attention.query.weight.detach().numpy().T
+    assert np.array_equal(arrays["decoder_l2_context_Wq"], expected)
+    assert len(arrays) == 2 + 2 * 16 + 2 * 26
+    assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in arrays.values())

@@ -1,0 +1,96 @@
+"""ONNX exports, in onnxruntime. tests/consumers runs them in JavaScript."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polystill.errors import UserError
+from polystill.export import onnx
+from polystill.export.fast_tokenizer import build
+from polystill.export.onnx import Sessions, export_onnx
+from polystill.models.folder import load_model, load_model_with_tokenizer
+from polystill.models.layers import attend
+
+LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
+
+
+@pytest.fixture(scope="module")
+def exported(counting_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("onnx") / "out"
+    info = export_onnx(counting_student, out, LINES)
+    assert info["verification"]["identical"] == 1
+    assert info["verification"]["largest_difference"] < 1e-4
+    assert info["versions"].keys() >= {"onnx", "onnxruntime"}
+    return out
+
+
+def test_the_layout_is_that_of_transformers_js(exported: Path) -> None:
+    names = {str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file()}
+    assert names >= {
+        *("onnx/encoder_model.onnx", "onnx/decoder_model_merged.onnx", "tokenizer.json", "tokenizer_config.json"),
+        *("config.json", "generation_config.json", "polystill.json"),
+    }
+    assert json.loads((exported / "config.json").read_text())["model_type"] == "marian"
+    sessions = Sessions(exported)
+    assert {given.name for given in sessions.encoder.get_inputs()} == {"input_ids", "attention_mask"}
+    past = {given.name: given.shape for given in sessions.decoder.get_inputs() if given.name.startswith("past")}
+    assert past["past_key_values.1.encoder.key"] == ["batch_size", 4, "past_encoder_sequence_length", 8]
+    assert len(past) == 8
+
+
+def test_a_padded_batch_at_once_equals_our_logits(exported: Path, counting_student: Path) -> None:
+    model, tokenizer = load_model_with_tokenizer(counting_student)
+    rows = tokenizer.encode_source(LINES)
+    longest = max(map(len, rows))
+    source = np.array([row + [tokenizer.pad_id] * (longest - len(row)) for row in rows])
+    target_in = np.array([[tokenizer.pad_id, 5, 9, 2]] * len(rows))
+    mask = (source != tokenizer.pad_id).astype(np.int64)
+    sessions = Sessions(exported)
+    memory = sessions.encoder.run(None, {"input_ids": source, "attention_mask": mask})[0]
+    feeds = {"input_ids": target_in, "encoder_attention_mask": mask, "encoder_hidden_states": memory}
+    for given in sessions.decoder.get_inputs():
+        if given.name.startswith("past"):
+            feeds[given.name] = np.zeros((len(rows), given.shape[1], 0, given.shape[3]), np.float32)
+    logits = sessions.decoder.run(None, feeds)[0]
+    with torch.no_grad():
+        expected = model(torch.from_numpy(source), torch.from_numpy(target_in)).numpy()
+    assert np.abs(logits - expected).max() < 1e-4
+
+
+def test_step_by_step_equals_all_at_once(exported: Path, counting_student: Path) -> None:
+    model = load_model(counting_student)
+    source, target_in = [5, 6, 7, 0], [model.pad_id, 3, 4, 5, 6, 7]
+    with torch.no_grad():
+        expected = model(torch.tensor([source]), torch.tensor([target_in]))[0].numpy()
+    assert np.abs(Sessions(exported).logits(source, target_in) - expected).max() < 1e-4
+
+
+def test_tokenizer_json_gives_the_same_ids_and_texts(exported: Path, counting_student: Path) -> None:
+    tokenizer = load_model_with_tokenizer(counting_student)[1]
+    fast = build(tokenizer)
+    lines = [*LINES, "", "  two   spaces ", "☃☃ one", "ONE ﬁve ½", "one☃two", "tab\tone", "e\u0301"]
+    assert [fast.encode(line).ids for line in lines] == tokenizer.encode_source(lines)
+    for line in LINES:
+        assert fast.decode(fast.encode(line).ids) == line
+
+
+def test_a_wrong_graph_is_noticed_and_not_written(
+    counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx, "attend", lambda query, *rest: attend(2 * query, *rest))
+    with pytest.raises(UserError, match="does not translate like its source"):
+        export_onnx(counting_student, tmp_path / "out", LINES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_onnxruntime_the_message_says_how_to_get_it(
+    counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polystill.extras.find_spec", lambda name: None if name == "onnxruntime" else name)
+    with pytest.raises(UserError, match=r"needs onnxruntime.*polystill\[onnx\]"):
+        onnx.export_onnx(counting_student, tmp_path / "out")
