@@ -15,6 +15,7 @@ INFO: dict[str, Any] = {
     "name": "e2d1",
     "source_language": "en",
     "target_language": "de",
+    "architecture": "transformer",
     "encoder_layers": 2,
     "decoder_layers": 1,
     "parameters": 1234567,
@@ -64,6 +65,12 @@ def test_what_is_not_known_is_left_out() -> None:
     text = model_card({**bare, "format": "hf"}, Record(), 1)
     for absent in ("metrics", "language:", "## Measured", "## Training", "None"):
         assert absent not in text
+
+
+def test_an_lstm_is_called_one() -> None:
+    text = model_card({**INFO, "architecture": "lstm", "format": "sparse"}, Record(), 1)
+    assert "An LSTM" in text and "- lstm" in text
+    assert "Transformer" not in text and "- marian" not in text
 
 
 def test_an_unmeasured_student_has_its_familys_method() -> None:
