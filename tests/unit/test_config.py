@@ -1,4 +1,4 @@
-"""config.py: recipes are checked before any work, and errors say what would be right."""
+"""config: recipes are checked before any work, and errors say what would be right."""
 
 from __future__ import annotations
 

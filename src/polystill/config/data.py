@@ -1,0 +1,113 @@
+"""A recipe's `data`: where text comes from, and what is made of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from polystill.config.base import Seed, Strict
+
+
+class TextSource(Strict):
+    """Two files with one sentence a line; plain, .gz or .zst."""
+
+    kind: Literal["text"]
+    source: str
+    target: str
+
+
+class TsvSource(Strict):
+    """One tab-separated file; plain, .gz or .zst. Columns count from 0."""
+
+    kind: Literal["tsv"]
+    path: str
+    source_column: int = Field(0, ge=0)
+    target_column: int = Field(1, ge=0)
+
+
+class HuggingFaceSource(Strict):
+    """A Hugging Face dataset: a local folder or file set, or the name of one on the hub.
+
+    With a `translation` column (the hub's custom) the languages are its keys; otherwise give the two column names.
+    """
+
+    kind: Literal["huggingface"]
+    path: str
+    name: str | None = None
+    split: str = "train"
+    source_column: str | None = None
+    target_column: str | None = None
+
+
+class MtdataSource(Strict):
+    """A data set that the `mtdata` tool fetches, such as "Statmt-newstest_deen-2019-deu-eng"."""
+
+    kind: Literal["mtdata"]
+    dataset: str
+
+
+class SyntheticSource(Strict):
+    """The built-in English-German corpus. Different splits never share a sentence pair."""
+
+    kind: Literal["synthetic"]
+    pairs: int = Field(40_000, ge=1)
+    seed: Seed = 1
+    split: Literal["train", "validation", "test"] = "train"
+
+
+Source = Annotated[
+    TextSource | TsvSource | HuggingFaceSource | MtdataSource | SyntheticSource, Field(discriminator="kind")
+]
+
+
+class Cleaning(Strict):
+    """Which training pairs are dropped. Lengths are in whitespace-separated words."""
+
+    enabled: bool = True
+    min_words: int = Field(1, ge=1)
+    max_words: int = Field(150, ge=1)
+    max_ratio: float = Field(4.0, gt=1)
+    """Longer side over shorter side, applied from 5 words on."""
+    max_word_characters: int = Field(100, ge=1)
+    drop_duplicates: bool = True
+    drop_identical: bool = True
+    min_script_share: float = Field(0.5, ge=0, le=1)
+    """Least share of a side's letters that belong to its language's script; 0 turns the check off."""
+
+
+class TokenizerSettings(Strict):
+    vocabulary_size: int = Field(8_000, ge=20)
+    """Rows of the joint vocabulary, `<pad>` included."""
+    character_coverage: float = Field(1.0, gt=0.9, le=1)
+    sample_lines: int = Field(2_000_000, ge=1)
+    """Lines (both sides together) that SentencePiece is trained on at most."""
+
+
+GOLD = "gold"
+TargetsName = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+Weights = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+"""How often the pairs of each kind of targets are drawn in an epoch: 2 takes each twice, 0.5 half of them."""
+
+
+class Data(Strict):
+    folder: str = "."
+    """Relative paths of the sources below start here."""
+    source_language: str = "en"
+    target_language: str = "de"
+    train: list[Source] = Field(min_length=1)
+    validation: Source
+    test: dict[str, Source] = Field(default_factory=dict)
+    targets: dict[TargetsName, str] = Field(default_factory=dict)
+    """Targets beside the corpus' own, which are called gold: folders that `polystill generate` or `select` wrote."""
+    cleaning: Cleaning = Cleaning()
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    max_tokens: int = Field(256, ge=8)
+    """Training pairs with more tokens on either side (end mark included) are dropped and counted."""
+
+    @field_validator("targets")
+    @classmethod
+    def _check_targets(cls, folders: dict[str, str]) -> dict[str, str]:
+        if GOLD in folders:
+            raise ValueError(f"{GOLD!r} is the name of the corpus' own targets; call these otherwise")
+        return folders

@@ -1,0 +1,165 @@
+"""Recipes from files: overrides, and errors that name the file, the key and what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from polystill.config.data import (
+    Cleaning,
+    Data,
+    HuggingFaceSource,
+    MtdataSource,
+    SyntheticSource,
+    TextSource,
+    TokenizerSettings,
+    TsvSource,
+)
+from polystill.config.model import Model, Students
+from polystill.config.recipe import Evaluation, Recipe
+from polystill.config.training import Objective, Pruning, Stage, Training
+from polystill.errors import UserError, nearest
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe file and apply overrides such as "training.learning_rate=1e-3" or "stages.0.updates=200".
+
+    Raises:
+        UserError: the file is missing or no YAML mapping, a key is unknown (the nearest is suggested), a value is of
+            the wrong type or out of range, or an override does not parse.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such recipe") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a recipe: {error}") from None
+    try:
+        values = yaml.load(text, _Loader)  # a safe loader
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a mapping with keys such as data, model, stages")
+    for override in overrides or []:
+        _apply_override(values, override)
+    return parse_recipe(values, str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML would silently take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return node
+
+
+def parse_recipe(values: dict[str, Any], origin: str) -> Recipe:
+    """Check a mapping as a recipe; `origin` names it in errors.
+
+    Raises:
+        UserError: as for `load_recipe`; several mistakes are reported together, one a line.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(detail, origin) for detail in error.errors())) from None
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise UserError(f"--set {override}: expected key.path=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override}: the value is not valid YAML") from None
+    parts = key.split(".")
+    place: Any = values
+    for part in parts[:-1]:
+        place = _child(place, part, override)
+    last = parts[-1]
+    if isinstance(place, list):
+        _child(place, last, override)
+        place[int(last)] = value
+    else:
+        place[last] = value
+
+
+def _child(place: Any, part: str, override: str) -> Any:
+    if isinstance(place, list):
+        if not part.isdigit() or int(part) >= len(place):
+            raise UserError(f"--set {override}: {part!r} is no index of a list of {len(place)}")
+        return place[int(part)]
+    child = place.setdefault(part, {})
+    if not isinstance(child, dict | list):
+        raise UserError(f"--set {override}: {part!r} is a value and has no keys below it")
+    return child
+
+
+_SOURCES: dict[str, type[BaseModel]] = {
+    "text": TextSource,
+    "tsv": TsvSource,
+    "huggingface": HuggingFaceSource,
+    "mtdata": MtdataSource,
+    "synthetic": SyntheticSource,
+}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "": Recipe,
+    "data": Data,
+    "data.cleaning": Cleaning,
+    "data.tokenizer": TokenizerSettings,
+    "model": Model,
+    "students": Students,
+    "objective": Objective,
+    "training": Training,
+    "stages": Stage,
+    "evaluation": Evaluation,
+    "stages.objective": Objective,
+    "stages.pruning": Pruning,
+}
+
+
+def _explain(detail: Any, origin: str) -> str:
+    place, kind = _without_kind(detail["loc"])
+    field = ".".join(str(part) for part in place) or "recipe"
+    if detail["type"] == "extra_forbidden":
+        return f"{origin}: unknown key {field!r}{_hint(place, kind)}"
+    if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        given = detail.get("ctx", {}).get("tag", "")
+        hint = nearest(given, sorted(_SOURCES)) if given else ""
+        what = f"unknown kind {given!r}{hint}" if given else "the key 'kind' is missing"
+        return f"{origin}: {field}: {what}; there are: {' '.join(sorted(_SOURCES))}"
+    message = detail["msg"].removeprefix("Value error, ")
+    given = detail.get("input")
+    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{origin}: {field}: {message}{shown}"
+
+
+def _without_kind(loc: tuple[str | int, ...]) -> tuple[list[str | int], str | None]:
+    """A place as people write it, and the kind of the source there, which pydantic puts into the place."""
+    place = list(loc)
+    at = {"train": 3, "test": 3, "validation": 2}.get(str(place[1])) if place[:1] == ["data"] and place[1:] else None
+    if at is not None and len(place) > at and place[at] in _SOURCES:
+        return place, str(place.pop(at))
+    return place, None
+
+
+def _hint(place: list[str | int], kind: str | None) -> str:
+    """What an unknown key may have been meant to be: a key of the same section, or the same key of another one."""
+    wrong = str(place[-1])
+    if kind is not None:
+        return nearest(wrong, list(_SOURCES[kind].model_fields))
+    section = ".".join(part for part in place[:-1] if isinstance(part, str))
+    for other, model in _SECTIONS.items():
+        if wrong in model.model_fields:
+            return f" (it belongs under {other!r})" if other else " (it belongs at the top, under no other key)"
+    return nearest(wrong, list(_SECTIONS[section].model_fields)) if section in _SECTIONS else ""

@@ -1,0 +1,170 @@
+"""The recipe as a whole, with its `evaluation`, and what follows from several of its sections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from polystill.config.base import Seed, Strict, changed
+from polystill.config.data import GOLD, Data, Weights
+from polystill.config.model import Model, Students
+from polystill.config.training import Objective, ObjectiveKind, Pruning, Schedule, Stage, Training
+from polystill.errors import UserError, nearest
+from polystill.students import Student, StudentSpace
+
+
+class Evaluation(Strict):
+    beams: list[Annotated[int, Field(ge=1, le=1000)]] = Field(default_factory=lambda: [1, 5], min_length=1)
+    length_penalty: float = Field(1.0, ge=0)
+    engine: Literal["ctranslate2", "torch"] = "ctranslate2"
+    precision: str = "float32"
+    students: list[str] | None = None
+    """Which students to evaluate; all of them by default."""
+    lowercase: bool = False
+    """Also report BLEU with sacreBLEU's -lc, as Multi30k's literature does."""
+
+
+class Recipe(Strict):
+    name: str = Field("run", pattern=r"^[A-Za-z0-9_.-]+$")
+    seed: Seed = 1
+    data: Data
+    model: Model = Model()
+    students: Students = Students()
+    objective: Objective = Objective()
+    targets: Weights = Field(default_factory=lambda: {GOLD: 1.0})
+    """What the networks learn to say: `gold`, names of `data.targets`, or a mixture of them with weights."""
+    training: Training = Training()
+    stages: list[Stage] = Field(min_length=1)
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_engine(cls, values: Any) -> Any:
+        """CTranslate2 has no LSTM, so torch is the engine of LSTMs unless the recipe says something else."""
+        if not isinstance(values, dict) or not isinstance(values.get("model"), dict):
+            return values
+        evaluation = values.get("evaluation", {})
+        if values["model"].get("architecture") != "lstm" or not isinstance(evaluation, dict):
+            return values
+        return {**values, "evaluation": {"engine": "torch", **evaluation}}
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Recipe:
+        if self.model.architecture == "lstm" and self.evaluation.engine == "ctranslate2":
+            raise ValueError("evaluation.engine: CTranslate2 has no LSTM; leave it out, or say torch")
+        return self
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Recipe:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stages: every stage needs a name of its own, got {names}")
+        for stage in self.stages:
+            objective = self.stage_objective(stage)
+            if objective.kind == "word_kd" and not objective.teacher:
+                raise ValueError(f"objective.teacher: missing; word_kd (stage {stage.name}) learns from one")
+        return self
+
+    @model_validator(mode="after")
+    def _check_target_names(self) -> Recipe:
+        known = [GOLD, *self.data.targets]
+        places = [("targets", self.targets), *((f"stages.{i}.targets", s.targets) for i, s in enumerate(self.stages))]
+        for place, weights in places:
+            for name in weights or {}:
+                if name not in known:
+                    hint = nearest(name, known)
+                    raise ValueError(f"{place}: {name!r} is not in data.targets{hint}; there are: {' '.join(known)}")
+        return self
+
+    def stage_targets(self, stage: Stage) -> dict[str, float]:
+        """The targets of one stage and their weights, gold first: in an order that the recipe's does not change."""
+        weights = self.targets if stage.targets is None else stage.targets
+        return dict(sorted(weights.items(), key=lambda item: (item[0] != GOLD, item[0])))
+
+    def stage_schedule(self, stage: Stage) -> Schedule:
+        return stage.schedule or self.training.schedule
+
+    @property
+    def targets_label(self) -> str:
+        """What the run as a whole was trained on, such as "gold", "gold+0.5xbeam" or "beam,interpolated" (stages)."""
+        labels = [_targets_label(self.stage_targets(stage)) for stage in self.stages]
+        return ",".join(dict.fromkeys(labels))
+
+    def stage_objective(self, stage: Stage) -> Objective:
+        """The objective of one stage: the recipe's, with the stage's own keys on top."""
+        return Objective.model_validate({**self.objective.model_dump(), **stage.objective})
+
+    def stage_pruning(self, stage: Stage) -> Pruning | None:
+        """The pruning of one stage: its own; after a stage that prunes, its zeros are held."""
+        before = self.stages[: self.stages.index(stage)]
+        return stage.pruning or (Pruning(schedule="hold") if any(other.pruning for other in before) else None)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether the run's models are sparse in the end."""
+        return any(stage.pruning for stage in self.stages)
+
+    @property
+    def method(self) -> ObjectiveKind:
+        """What the run as a whole is: `aio_kd` if any of its stages is, for a family comes of it then."""
+        kinds = {self.stage_objective(stage).kind for stage in self.stages}
+        by_weight: tuple[ObjectiveKind, ...] = ("aio_kd", "word_kd", "nll")
+        return next(kind for kind in by_weight if kind in kinds)
+
+    @property
+    def word_kd_teachers(self) -> list[str]:
+        """The frozen teachers of all stages, as the recipe names them."""
+        objectives = [self.stage_objective(stage) for stage in self.stages]
+        return list(dict.fromkeys(o.teacher for o in objectives if o.kind == "word_kd" and o.teacher))
+
+    def student_space(self, teacher: Student) -> StudentSpace:
+        """The networks that this recipe trains: one alone under `nll` and `word_kd`, a family under `aio_kd`.
+
+        Raises:
+            UserError: the space does not fit the teacher.
+        """
+        if self.method != "aio_kd":
+            return StudentSpace.from_list(teacher, [])
+        return self.students.space(teacher)
+
+    def with_absolute_paths(self) -> Recipe:
+        """The same recipe, for any current folder.
+
+        Relative paths of `data.folder`, `data.targets`, `model.start` and `objective.teacher` start at today's.
+        """
+        data = self.data.model_copy(update={"folder": str(Path(self.data.folder).resolve())})
+        start = self.model.start and str(Path(self.model.start).resolve())
+        targets = {name: str(Path(folder).resolve()) for name, folder in self.data.targets.items()}
+        data = data.model_copy(update={"targets": targets})
+        model = self.model.model_copy(update={"start": start})
+        teacher = self.objective.teacher and str(Path(self.objective.teacher).resolve())
+        objective = self.objective.model_copy(update={"teacher": teacher})
+        stages = [stage.with_absolute_paths() for stage in self.stages]
+        return self.model_copy(update={"data": data, "model": model, "objective": objective, "stages": stages})
+
+    def refuse_ignored_keys(self) -> None:
+        """Refuse values that other values make void; those that equal their defaults count as not given.
+
+        Raises:
+            UserError: a shape or tokenizer settings beside `model.start`, ranges beside `students.only`, or a teacher
+                that no stage learns from.
+        """
+        if self.model.start is not None:
+            used = {"architecture", "start", "positions", "dropout", "attention_dropout", "activation_dropout"}
+            ignored = [f"model.{key}" for key in changed(self.model) if key not in used]
+            ignored += [f"data.tokenizer.{key}" for key in changed(self.data.tokenizer)]
+            if ignored:
+                raise UserError(f"{', '.join(ignored)}: come from model.start ({self.model.start}); leave them out")
+        if self.students.only is not None and (ignored := [key for key in changed(self.students) if key != "only"]):
+            names = ", ".join(f"students.{key}" for key in ignored)
+            raise UserError(f"{names}: students.only lists the students already; give one or the other")
+        if self.objective.teacher and not self.word_kd_teachers:
+            raise UserError("objective.teacher: no stage learns from it; set objective.kind to word_kd, or leave out")
+
+
+def _targets_label(weights: dict[str, float]) -> str:
+    if len(weights) == 1:
+        return next(iter(weights))
+    return "+".join(name if weight == 1 else f"{weight:g}x{name}" for name, weight in weights.items())

@@ -1,0 +1,138 @@
+"""A recipe's `objective`, `stages` and `training`: what is minimised, in which steps, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from polystill.config.base import Strict, changed
+from polystill.config.data import Weights
+
+ObjectiveKind = Literal["nll", "word_kd", "aio_kd"]
+
+
+class Objective(Strict):
+    """What is minimised.
+
+    `nll` trains one network alone, `word_kd` one network against a frozen teacher (Kim & Rush 2016), `aio_kd` a teacher
+    together with sampled students of its own (Miao et al. 2023).
+    """
+
+    kind: ObjectiveKind = "aio_kd"
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    ce_weight: float = Field(1.0, ge=0)
+    kd_weight: float = Field(5.5, ge=0)
+    kd_warmup: int = Field(0, ge=0)
+    """Updates over which kd_weight grows linearly from 0 to its value; 0 applies it in full at once, as published."""
+    mutual_weight: float = Field(0.5, ge=0)
+    mutual: Literal["none", "no_weight", "full", "detaching"] = "none"
+    detach_threshold: float = Field(1.1, ge=0)
+    students_per_step: int = Field(2, ge=0)
+    sample_every: int = Field(1, ge=1)
+    """Updates for which one draw of students is kept."""
+    teacher: str | None = None
+    """word_kd: a model's folder, a run (its teacher is meant), or RUN/student, of any architecture."""
+    alpha: float = Field(0.5, ge=0, le=1)
+    """word_kd: the share of the teacher's part; the NLL has the rest."""
+    temperature: float = Field(1.0, gt=0)
+    """word_kd: of the softmaxes that are compared."""
+
+
+Schedule = Literal["inverse_sqrt", "cosine", "constant"]
+
+
+class Pruning(Strict):
+    """Magnitude pruning in a stage of training; what is zero stays zero, in this stage and in all that follow."""
+
+    schedule: Literal["oneshot", "gradual", "hold"] = "oneshot"
+    """`oneshot`: all at once before the first update. `gradual`: along a cubic over `updates` (Zhu & Gupta 2017).
+    `hold`: nothing is pruned, the zeros of the model that the stage starts from are kept."""
+    sparsity: float = Field(0.0, ge=0, lt=1)
+    """Share of the matrices' weights that is removed."""
+    scope: Literal["global", "layer", "matrix"] = "global"
+    """Whose weights are ranked together."""
+    updates: int = Field(0, ge=0)
+    """gradual: the update that reaches the full sparsity; what is left of the stage retrains."""
+    every: int = Field(100, ge=1)
+    """gradual: updates between two steps."""
+
+    @model_validator(mode="after")
+    def _check_keys_apply(self) -> Pruning:
+        used = {"oneshot": {"sparsity", "scope"}, "gradual": {"sparsity", "scope", "updates", "every"}, "hold": set()}
+        ignored = [key for key in changed(self) if key not in {"schedule", *used[self.schedule]}]
+        if ignored:
+            raise ValueError(f"{', '.join(ignored)}: of no use with the schedule {self.schedule}; leave out")
+        for key in sorted({"sparsity", "updates"} & used[self.schedule]):
+            if not getattr(self, key):
+                raise ValueError(f"the schedule {self.schedule} needs {key}")
+        return self
+
+
+class Stage(Strict):
+    """One stage of training; it starts from the best checkpoint of the stage before it with a fresh optimizer."""
+
+    name: str = Field(pattern=r"^[a-z0-9_-]+$")
+    updates: int = Field(ge=1)
+    objective: dict[str, Any] = Field(default_factory=dict)
+    """Keys of `objective` that differ in this stage."""
+    pruning: Pruning | None = None
+    targets: Weights | None = None
+    """Instead of the recipe's `targets`."""
+    learning_rate: float | None = Field(None, gt=0)
+    warmup: int | None = Field(None, ge=0)
+    schedule: Schedule | None = None
+    select_by: Literal["ce", "bleu"] = "ce"
+    """The best checkpoint: of the lowest label-smoothed cross-entropy, or of the highest BLEU of greedy translations,
+    on the validation set and summed over all networks of the space."""
+
+    @field_validator("objective")
+    @classmethod
+    def _check_objective(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The same keys with checked values; errors name their place below this stage."""
+        return Objective.model_validate(values).model_dump(include=set(values))
+
+    def with_absolute_paths(self) -> Stage:
+        """The same stage, for any current folder."""
+        if not self.objective.get("teacher"):
+            return self
+        teacher = str(Path(self.objective["teacher"]).resolve())
+        return self.model_copy(update={"objective": {**self.objective, "teacher": teacher}})
+
+    @model_validator(mode="after")
+    def _check_pruning(self) -> Stage:
+        if self.pruning is not None and self.pruning.updates > self.updates:
+            raise ValueError(f"pruning.updates {self.pruning.updates} is more than the stage's {self.updates} updates")
+        return self
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Training(Strict):
+    batch_tokens: int = Field(4096, ge=16)
+    """Target tokens (padding included) in one batch, over all ranks and accumulated micro-batches."""
+    accumulate: int = Field(1, ge=1)
+    """Micro-batches that one update is split into; each decides by itself where gradients are detached."""
+    learning_rate: float = Field(5e-4, gt=0)
+    schedule: Schedule = "inverse_sqrt"
+    warmup: int = Field(4000, ge=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
+    weight_decay: float = Field(1e-4, ge=0)
+    clip_norm: float = Field(0.0, ge=0)
+    """Largest gradient norm; 0 does not clip."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto` takes bf16 where the hardware multiplies it fast (measured at start), otherwise fp32."""
+    mode: Literal["shared", "exact", "plain"] = "shared"
+    """`shared`: one encoder pass for all sampled networks. `exact`: batched, with dropout masks of each network's own.
+    `plain`: one network after another, unfused; the twin that the others are tested against."""
+    validate_every: int = Field(500, ge=1)
+    checkpoint_every: int = Field(500, ge=1)
+    average_last: int = Field(0, ge=0)
+    """Validation points whose weights are averaged at the end of a stage; kept if better than the best single one."""
+    early_stopping: int = Field(0, ge=0)
+    """Validations without a new best after which a stage ends; 0 never stops early."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    threads: int = Field(0, ge=0, le=1024)
+    """CPU threads of one process; 0 takes all cores."""
