@@ -148,7 +148,7 @@ class Lstm(ElasticModel):
     def _initialise(self) -> None:
         """Glorot-uniform matrices, each gate's on its own, those of deeper layers' inputs times DEEPER_GAIN.
 
-        With the paper's U(-0.1, 0.1) small networks do not leave the first plateau (docs/performance.md).
+        With the paper's U(-0.1, 0.1) networks of width 32 did not leave their first plateau on a toy language.
         """
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
