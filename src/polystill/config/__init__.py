@@ -16,12 +16,13 @@ from polystill.config.data import (
     TokenizerSettings,
     TsvSource,
 )
-from polystill.config.model import PRESETS, TRANSFORMER_ONLY, Model, Students
+from polystill.config.model import BESIDE_START, PRESETS, TRANSFORMER_ONLY, Model, Students
 from polystill.config.reading import load_recipe, parse_recipe
 from polystill.config.recipe import Evaluation, Recipe
 from polystill.config.training import Objective, Pruning, Stage, Training
 
 __all__ = [
+    "BESIDE_START",
     "GOLD",
     "PRESETS",
     "TRANSFORMER_ONLY",

@@ -18,6 +18,8 @@ PRESETS: dict[str, dict[str, int]] = {
 }
 
 
+BESIDE_START = {"dropout", "attention_dropout", "activation_dropout", "positions"}
+"""Keys of `model` that a recipe may give beside `start`, from where the others come."""
 TRANSFORMER_ONLY = {
     "preset",
     "ffn_dim",

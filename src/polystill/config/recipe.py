@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from polystill.config.base import Seed, Strict, changed
 from polystill.config.data import GOLD, Data, Weights
-from polystill.config.model import Model, Students
+from polystill.config.model import BESIDE_START, Model, Students
 from polystill.config.training import Objective, ObjectiveKind, Pruning, Schedule, Stage, Training
 from polystill.errors import UserError, nearest
 from polystill.students import Student, StudentSpace
@@ -152,7 +152,7 @@ class Recipe(Strict):
                 that no stage learns from.
         """
         if self.model.start is not None:
-            used = {"architecture", "start", "positions", "dropout", "attention_dropout", "activation_dropout"}
+            used = {"architecture", "start", *BESIDE_START}
             ignored = [f"model.{key}" for key in changed(self.model) if key not in used]
             ignored += [f"data.tokenizer.{key}" for key in changed(self.data.tokenizer)]
             if ignored:

@@ -106,20 +106,16 @@ class _FusedFamilyLoss(torch.autograd.Function):
             weight, bias = weight.to(dtype), bias.to(dtype)
             hidden = tuple(h.to(dtype) for h in hidden)
         projection = Projection(hidden, weight, bias)
-        counts = torch.bincount(torch.tensor(list(members)), minlength=len(hidden)).to(target.device, torch.float64)
+        of_members = torch.tensor(list(members))
+        counts = of_members.bincount(minlength=len(hidden)).to(target.device, torch.float64)
         gradients = Gradients(projection, target, settings.ce_weight * counts, settings.label_smoothing)
-        of_members = torch.tensor(list(members), device=target.device)
+        alone = len(hidden) == 1
+        nll, log_sums = _add_nll(projection, target, gradients) if alone else _normalise(projection, target)
+        ce = projection.smoothed(nll, log_sums, settings.label_smoothing)[of_members.to(target.device)]
+        decided = sum_over_ranks(ce)
         kd = mutual = torch.zeros((), dtype=torch.float64, device=target.device)
-        if len(hidden) == 1:
-            nll, log_sums = _add_nll(projection, target, gradients)
-            ce = projection.smoothed(nll, log_sums, settings.label_smoothing)[of_members]
-            decided = sum_over_ranks(ce)
-        else:
-            nll, log_sums = _normalise(projection, target)
-            ce = projection.smoothed(nll, log_sums, settings.label_smoothing)[of_members]
-            decided = sum_over_ranks(ce)
-            terms = _terms(decided, members, settings)
-            kd, mutual = _add_family(projection, log_sums, terms, gradients)
+        if not alone:
+            kd, mutual = _add_family(projection, log_sums, _terms(decided, members, settings), gradients)
         ctx.save_for_backward(*gradients.finish())
         loss = settings.ce_weight * ce.sum() + settings.kd_weight * kd + settings.mutual_weight * mutual
         report = torch.cat([ce, decided, kd[None], mutual[None]])

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from polystill.config import GOLD, Objective, Recipe, Stage
+from polystill.config import BESIDE_START, GOLD, Objective, Recipe, Stage
 from polystill.data.mixture import Mixture
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
@@ -79,10 +79,6 @@ def _precision(run: Run) -> str:
     return precision
 
 
-CHANGEABLE = ("dropout", "attention_dropout", "activation_dropout", "positions")
-"""Keys of `model` that a recipe may give beside `model.start`."""
-
-
 def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
     """The teacher that training starts from: new by the recipe's shape and seed, or from `model.start`.
 
@@ -106,7 +102,7 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
     if own_tokenizer.vocabulary_size != tokenizer.vocabulary_size or own_tokenizer.pieces != tokenizer.pieces:
         raise UserError(f"model.start: the vocabulary of {shape.start} is not the one that the data was tokenised with")
     check_architecture(started, recipe)
-    changes = {key: value for key, value in shape.sizes().items() if key in CHANGEABLE}
+    changes = {key: value for key, value in shape.sizes().items() if key in BESIDE_START}
     return started.with_settings(kernels=kernels, **changes)
 
 
