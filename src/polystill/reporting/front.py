@@ -1,0 +1,200 @@
+"""Quality against what it costs: the points, their Pareto front, and the chart and table of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from polystill.reporting.document import Cell, Chart, Table
+from polystill.reporting.families import Family, Row, search
+from polystill.reporting.noise import NOISE, Noise
+from polystill.reporting.shown import TITLES, figure, measured
+
+PHONE = (300, 260)
+"""Width and height in pixels of a chart's inside on a phone, where labels must not cover each other."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One student as one engine runs it."""
+
+    family: Family
+    row: Row
+
+    @property
+    def bleu(self) -> float:
+        return float(self.row["bleu"])
+
+
+def pareto(points: Sequence[Point], cost: str) -> list[Point]:
+    """Those that no other point beats: none costs as little or less and has as good a BLEU or a better one.
+
+    The cheapest first. Of equals the first counts.
+    """
+    front: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.row[cost], -p.bleu)):
+        if not front or point.bleu > front[-1].bleu:
+            front.append(point)
+    return front
+
+
+class Labels:
+    """Names of points: as short as tells them apart."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self._parts = [
+            part
+            for part in (_family_name, _engine, _search)
+            if len({part(point) for point in points}) > 1  # what all have in common is said once
+        ]
+        self._has_families = _family_name in self._parts
+
+    def series(self, point: Point) -> str:
+        """What its colour means; "" where all points are of one series."""
+        return ", ".join(part(point) for part in self._parts)
+
+    def name(self, point: Point) -> str:
+        """For a label in the chart."""
+        family = f"{point.family.name} " if self._has_families else ""
+        return f"{family}{point.row['model']}"
+
+    def full(self, point: Point) -> str:
+        return ", ".join(filter(None, (point.row["model"], self.series(point))))
+
+
+def _family_name(point: Point) -> str:
+    return point.family.name
+
+
+def _engine(point: Point) -> str:
+    return f"{point.row['engine']} {point.row['precision']}"
+
+
+def _search(point: Point) -> str:
+    return search(point.row["beam"])
+
+
+# --- the chart ----------------------------------------------------------------------------------------------------
+
+
+def front_chart(points: Sequence[Point], cost: str, name: str, title: str, noise: Noise) -> Chart:
+    """`cost` is "size_bytes" or "latency_p50_ms", and every point has it."""
+    front, labels = pareto(points, cost), Labels(points)
+    best = front[-1]
+    smallest = front[0]
+    summary = (
+        f"BLEU against {_AXES[cost][0]} for {len(points)} models. The Pareto front has {len(front)} of them, from "
+        f"{labels.full(smallest)} ({figure(cost, smallest.row)}, BLEU {smallest.bleu:.2f}) to "
+        f"{labels.full(best)} ({figure(cost, best.row)}, BLEU {best.bleu:.2f})."
+    )
+    return Chart(name, title, summary, _spec(points, front, labels, cost), _table(points, front, labels, cost, noise))
+
+
+_AXES = {"size_bytes": ("size on disk", "size on disk (MB)", 1e-6), "latency_p50_ms": ("latency", "p50 (ms)", 1.0)}
+
+
+def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost: str) -> dict[str, Any]:
+    _, axis, unit = _AXES[cost]
+    named = _uncrowded(front, labels, cost)
+    values = [
+        {
+            "cost": point.row[cost] * unit,
+            "bleu": point.bleu,
+            "student": point.row["model"],
+            "series": labels.series(point),
+            "what": figure(cost, point.row),
+            "chrf": point.row.get("chrf"),
+            "front": any(point is other for other in front),
+            "label": labels.name(point) if any(point is other for other in named) else "",
+        }
+        for point in points
+    ]
+    costs = [value["cost"] for value in values]
+    scale = "log" if max(costs) > 12 * min(costs) else "linear"
+    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": {"zero": False, "type": scale, "padding": 34}}
+    y = {"field": "bleu", "type": "quantitative", "title": "BLEU", "scale": {"zero": False, "padding": 16}}
+    has_series = len({value["series"] for value in values}) > 1
+    legend = {"orient": "top", "title": None, "columns": 2, "symbolType": "circle"}
+    series = {"field": "series", "type": "nominal", "legend": legend}
+    tooltip = [
+        {"field": "student"},
+        *([{"field": "series", "title": "run"}] if has_series else []),
+        {"field": "bleu", "title": "BLEU", "format": ".2f"},
+        {"field": "chrf", "title": "chrF", "format": ".2f"},
+        {"field": "what", "title": TITLES[cost]},
+    ]
+    on_front = "datum.front"
+    return {
+        "height": 340,
+        "data": {"values": values},
+        "encoding": {"x": x, "y": y},
+        "layer": [
+            {
+                "transform": [{"filter": on_front}],
+                "mark": {"type": "line", "interpolate": "step-after", "strokeDash": [5, 4], "style": "quiet"},
+            },
+            {
+                "mark": {"type": "point", "size": 80, "strokeWidth": 2, "filled": True},
+                "encoding": {
+                    "opacity": {"condition": {"test": on_front, "value": 1}, "value": 0.4},
+                    "size": {"condition": {"test": on_front, "value": 110}, "value": 60},
+                    "tooltip": tooltip,
+                    **({"color": series, "shape": {**series, "legend": None}} if has_series else {}),
+                },
+            },
+            {
+                "transform": [{"filter": "datum.label"}],
+                "mark": {"type": "text", "align": "right", "dx": -7, "dy": -8, "fontWeight": 600},
+                "encoding": {"text": {"field": "label"}},
+            },
+        ],
+    }
+
+
+def _uncrowded(front: Sequence[Point], labels: Labels, cost: str) -> list[Point]:
+    """Points of the front whose labels do not cover each other even on a phone; the ends have theirs first."""
+    lowest, highest = front[0], front[-1]
+    across = (highest.row[cost] - lowest.row[cost]) or 1.0
+    along = (highest.bleu - lowest.bleu) or 1.0
+    kept: list[tuple[Point, float, float]] = []
+    for point in [highest, lowest, *reversed(front[1:-1])]:
+        x = PHONE[0] * (point.row[cost] - lowest.row[cost]) / across
+        y = PHONE[1] * (point.bleu - lowest.bleu) / along
+        width = 8 * len(labels.name(point)) + 8
+        if all(abs(x - other_x) > width or abs(y - other_y) > 16 for _, other_x, other_y in kept):
+            kept.append((point, x, y))
+    return [point for point, _, _ in kept]
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+_COLUMNS = ("size_bytes", "latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "words_per_second", "bleu", "chrf")
+
+
+def _table(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost: str, noise: Noise) -> Table:
+    has_series = any(labels.series(point) for point in points)
+    names = measured(_COLUMNS, [point.row for point in points])
+    rows = []
+    for point in sorted(points, key=lambda p: p.row[cost]):
+        place = next((i for i, other in enumerate(front) if other is point), None)
+        step = _step(front, place, noise) if place is not None else Cell("")
+        rows.append(
+            [
+                Cell(point.row["model"], "best" if place is not None else ""),
+                *([labels.series(point)] if has_series else []),
+                *(figure(name, point.row) for name in names),
+                step,
+            ]
+        )
+    columns = ["student", *(["run"] if has_series else []), *(TITLES[name] for name in names), "step on the front"]
+    note = f"Bold: on the Pareto front. Its steps are differences in BLEU to the next cheaper point; ≈ means {NOISE}."
+    return Table("Figures of the chart", columns, rows, words=1 + has_series, note=note, folded=len(rows) > 8)
+
+
+def _step(front: Sequence[Point], place: int, noise: Noise) -> Cell:
+    if place == 0:
+        return Cell("first")
+    point, before = front[place], front[place - 1]
+    text = f"+{point.bleu - before.bleu:.2f}"
+    return Cell(f"≈ {text}", "noise") if noise.is_noise(point, before) else Cell(text)
