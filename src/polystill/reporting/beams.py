@@ -56,6 +56,8 @@ def _gain_spec(pairs: Sequence[Pair], beam: str) -> dict[str, Any]:
         for value in values
         for key, name in (("low", "greedy"), ("high", beam))
     ]
+    legend = {"orient": "top", "title": None}
+    series = {"field": "search", "type": "nominal", "sort": ["greedy", beam], "legend": legend}
     students = [value["student"] for value in reversed(values)]
     y = {"field": "student", "type": "nominal", "sort": students, "title": None}
     return {
@@ -72,13 +74,8 @@ def _gain_spec(pairs: Sequence[Pair], beam: str) -> dict[str, Any]:
                 "encoding": {
                     "y": y,
                     "x": {"field": "bleu", "type": "quantitative", "title": "BLEU", "scale": {"zero": False}},
-                    "color": {
-                        "field": "search",
-                        "type": "nominal",
-                        "sort": ["greedy", beam],
-                        "legend": {"orient": "top", "title": None},
-                    },
-                    "shape": {"field": "search", "type": "nominal", "sort": ["greedy", beam]},
+                    "color": series,
+                    "shape": series,
                     "tooltip": [
                         {"field": "student"},
                         {"field": "search"},
@@ -102,7 +99,7 @@ def _table(pairs: Sequence[Pair], beam: str, noise: Noise) -> Table:
             row += [figure("p_mode", pair.greedy), figure("p_mode", pair.beam)]
         rows.append(row)
     columns = ["student", "greedy", beam, "gain", *(["p(mode) greedy", f"p(mode) {beam}"] if with_mode else [])]
-    return Table("BLEU by search", columns, rows, note=f"≈: the gain is {NOISE}.", folded=len(rows) > 8)
+    return Table("BLEU by search", columns, rows, note=f"≈: the gain is {NOISE}.", folded=len(rows) > 20)
 
 
 def mode_chart(pairs: Sequence[Pair], name: str) -> Chart | None:

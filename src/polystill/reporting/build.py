@@ -97,6 +97,9 @@ def _search(families: Sequence[Family], noise: Noise) -> Iterator[Part]:
     chart = mode_chart(every, "p-mode")
     if chart is not None:
         yield chart
+    for family in families:
+        if family.rows and not any("p_mode" in row for row in family.rows):
+            yield Gap(f"{family.name}: p(mode) was not measured.", f"polystill evaluate {family.run.folder} --force")
 
 
 def _training(families: Sequence[Family]) -> Iterator[Part]:

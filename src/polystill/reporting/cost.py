@@ -8,6 +8,7 @@ time: that the machine makes as many FLOPs a second.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from polystill.models.folder import family_space, load_model
 from polystill.models.passes import exact_plan
 from polystill.reporting.document import Cell, Chart, Gap, Part, Table
 from polystill.reporting.families import Family
-from polystill.reporting.shown import count, duration, megabytes
+from polystill.reporting.shown import count, duration, megabytes, power_of_ten
 from polystill.students import Student
 from polystill.training.cost import forward_flops, update_flops
 from polystill.training.draw import networks_of, stage_seed
@@ -154,6 +155,9 @@ def _alone_chart(compared: Sequence[tuple[Family, Alone]], several: bool) -> Cha
             {"what": apart, "student": student.name, "flops": found.flops * share, "place": i}
             for i, (student, share) in enumerate(found.shares.items())
         ]
+    exponent = int(math.log10(max(found.flops * max(1, found.total) for _, found in compared)))
+    for value in values:
+        value["shown"] = value["flops"] / 10**exponent
     factors = [f"{found.total:.1f} times as many" for _, found in compared]
     summary = (
         f"FLOPs of training {'the families' if several else 'the family'} (counted) and of distilling each student "
@@ -165,12 +169,7 @@ def _alone_chart(compared: Sequence[tuple[Family, Alone]], several: bool) -> Cha
         "mark": {"type": "bar", "style": "segment"},
         "encoding": {
             "y": {"field": "what", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 140}},
-            "x": {
-                "field": "flops",
-                "type": "quantitative",
-                "title": "FLOPs",
-                "axis": {"format": ".1e", "tickCount": 4},
-            },
+            "x": {"field": "shown", "type": "quantitative", "title": f"FLOPs × {power_of_ten(exponent)}"},
             "order": {"field": "place"},
             "tooltip": [{"field": "what"}, {"field": "student"}, {"field": "flops", "format": ".3e"}],
         },

@@ -61,8 +61,8 @@ def curve_charts(curves: Curves, prefix: str, suffix: str) -> Iterator[Chart]:
         gaps = {student: value - last[curves.largest] for student, value in last.items()}
         far = max(gaps, key=gaps.__getitem__)
         summary = (
-            f"The same as a difference to the largest student, {curves.largest}; below zero is better than that. At the "
-            f"end {far} is farthest behind, by {gaps[far]:.3f} nats a token."
+            f"The same as a difference to the largest student, {curves.largest}; below zero is better than that. At "
+            f"the end {far} is farthest behind, by {gaps[far]:.3f} nats a token."
         )
         title = f"Distance to {curves.largest}{suffix}"
         yield Chart(f"{prefix}-distance", title, summary, _spec(curves, "gap", "nats a token"), _distances(curves))

@@ -92,7 +92,7 @@ def _table(rows: Sequence[Row], best: Row, equals: set[str], tested: bool) -> Ta
             line.append(_cell(row, best, equals) if row is not None else "")
         cells.append(line)
     note = f"Bold: the best. ≈: its difference from the best is {NOISE}." if tested else "Bold: the best."
-    return Table("BLEU by depth", ["", *(f"{decoder} dec." for decoder in decoders)], cells, note=note, folded=True)
+    return Table("BLEU by depth", ["", *(f"{decoder} dec." for decoder in decoders)], cells, note=note)
 
 
 def _cell(row: Row, best: Row, equals: set[str]) -> Cell:

@@ -189,7 +189,7 @@ def _table(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost
         )
     columns = ["student", *(["run"] if has_series else []), *(TITLES[name] for name in names), "step on the front"]
     note = f"Bold: on the Pareto front. Its steps are differences in BLEU to the next cheaper point; ≈ means {NOISE}."
-    return Table("Figures of the chart", columns, rows, words=1 + has_series, note=note, folded=len(rows) > 8)
+    return Table("Figures of the chart", columns, rows, words=1 + has_series, note=note, folded=len(rows) > 20)
 
 
 def _step(front: Sequence[Point], place: int, noise: Noise) -> Cell:

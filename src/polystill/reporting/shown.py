@@ -68,7 +68,11 @@ def count(value: float) -> str:
     if value < 1e10:
         return f"{value / 1e6:,.1f} million"
     mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa} × 10{str(int(exponent)).translate(_RAISED)}"
+    return f"{mantissa} × {power_of_ten(int(exponent))}"
+
+
+def power_of_ten(exponent: int) -> str:
+    return f"10{str(exponent).translate(_RAISED)}"
 
 
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")

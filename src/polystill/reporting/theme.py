@@ -27,7 +27,7 @@ def config(*, dark: bool = False, font: str = FONT) -> dict[str, Any]:
         "point": {"color": first},
         "bar": {"color": first},
         "text": {"color": ink, "fontSize": 12},
-        "style": {"quiet": {"stroke": quiet}, "segment": {"stroke": page, "strokeWidth": 1}},
+        "style": {"quiet": {"color": quiet}, "segment": {"stroke": page, "strokeWidth": 1}},
         "range": {
             "category": _DARK if dark else _LIGHT,
             # The ends of viridis that would vanish in the page are left out.
