@@ -92,6 +92,26 @@ def evaluate_run(
     return run, rows
 
 
+def probe_run(
+    folder: Path,
+    *,
+    students: Sequence[str] | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
+    beam: int | None = None,
+) -> list[Row]:
+    """Give a finished run's students lines unlike their data, and count what comes of them.
+
+    Raises:
+        UserError: as `evaluate_run`, and `evaluation.robustness.probe_students`.
+    """
+    from polystill.evaluation.robustness import probe_students
+
+    with Run.open(folder, lock=True) as run:
+        need_family(run)
+        return probe_students(run, students=students, engine=engine, precision=precision, beam=beam)
+
+
 def compare_students(folder: Path, names: Sequence[str], test_set: str | None, beam: int | None) -> list[Row]:
     """Paired bootstrap of the first student against the others, on the translations that their runs have stored.
 

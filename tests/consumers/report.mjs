@@ -33,7 +33,7 @@ for (const { name, width, height, ...settings } of VIEWS) {
     charts: document.querySelectorAll(".plot").length,
     svgs: document.querySelectorAll(".plot svg").length,
     marks: [...document.querySelectorAll(".plot")].map((plot) => plot.querySelectorAll("svg [role=graphics-symbol]").length),
-    unnamed: [...document.querySelectorAll(".plot svg")].filter((svg) => !svg.getAttribute("aria-label")).length,
+    named: document.querySelectorAll(".plot[aria-label], .plot [role=graphics-document][aria-label]").length,
     scrollWidth: document.documentElement.scrollWidth,
     injected: window.injected ?? null,
   }));

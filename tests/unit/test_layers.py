@@ -15,6 +15,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"pipeline", "translation", "family"},
+    {"reporting"},
     {"serving", "targets", "evaluation", "compression", "benchmark"},
     {"training", "export"},
     {"decoding", "objectives"},

@@ -1,18 +1,19 @@
-"""polystill report."""
+"""polystill report, robustness."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from polystill.cli.common import say
+from polystill.cli.common import RunFolder, console, say, show_log
 from polystill.extras import need_packages
 
 
 def register(app: typer.Typer) -> None:
     app.command()(report)
+    app.command()(robustness)
 
 
 def report(
@@ -46,3 +47,31 @@ def report(
 
     for path in write_report(runs, out, static, markdown):
         say(f"wrote {path}")
+
+
+def robustness(
+    folder: RunFolder,
+    student: Annotated[list[str] | None, typer.Option(help="Such as e4d2; repeat for more. All by default.")] = None,
+    engine: Annotated[Literal["ctranslate2", "torch"] | None, typer.Option(help="What runs the models.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Such as float32 or int8.")] = None,
+    beam: Annotated[int | None, typer.Option(min=1, max=1000, help="The recipe's largest by default.")] = None,
+) -> None:
+    """Give students lines unlike their data, and count what comes of them: as shipped, by the engine itself.
+
+    Capitals, single words, very long and unpunctuated lines, numbers, dates, URLs, emoji, empty and odd lines, made
+    from the first test set and from fixed text. Counted are crashes, empty translations, repetition loops, and what was
+    copied. Counts go to RUN/results.json and into the next report, all translations to RUN/robustness.
+
+    **Examples**
+
+        polystill robustness runs/quickstart
+
+        polystill robustness runs/quickstart --engine ctranslate2 --precision int8 --student e2d2
+    """
+    need_packages("robustness")
+    show_log()
+    from polystill.evaluation.table import robustness_table
+    from polystill.pipeline import probe_run
+
+    rows = probe_run(folder, students=student, engine=engine, precision=precision, beam=beam)
+    console().print(robustness_table(rows))

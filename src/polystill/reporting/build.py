@@ -16,6 +16,7 @@ from polystill.reporting.front import Point, front_chart
 from polystill.reporting.noise import Noise
 from polystill.reporting.origin import origin_parts
 from polystill.reporting.overview import all_figures, overview_parts
+from polystill.reporting.robust import robustness_parts
 from polystill.reporting.samples import sample_parts
 from polystill.reporting.shown import listed
 
@@ -50,6 +51,7 @@ def _sections(families: Sequence[Family], beam: int | None, noise: Noise) -> Ite
     yield Section("training", "Training", list(_training(families)))
     yield Section("cost", "Cost", cost_parts(families))
     yield Section("samples", "Translations side by side", sample_parts(families, beam))
+    yield Section("robustness", "Robustness", [part for family in families for part in robustness_parts(family)])
     yield Section("figures", "All figures", [part for family in families for part in all_figures(family)])
     yield Section("data", "Data and cleaning", [part for family in families for part in data_parts(family)])
     yield Section("provenance", "Provenance", [part for family in families for part in origin_parts(family)])

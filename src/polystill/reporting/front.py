@@ -111,11 +111,11 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
         for point in points
     ]
     costs = [value["cost"] for value in values]
-    scale = "log" if max(costs) > 12 * min(costs) else "linear"
-    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": {"zero": False, "type": scale, "padding": 34}}
+    x_scale = {"type": "log"} if max(costs) > 12 * min(costs) else {"zero": False}
+    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": {**x_scale, "padding": 34}}
     y = {"field": "bleu", "type": "quantitative", "title": "BLEU", "scale": {"zero": False, "padding": 16}}
     has_series = len({value["series"] for value in values}) > 1
-    legend = {"orient": "top", "title": None, "columns": 2, "symbolType": "circle"}
+    legend = {"orient": "top", "title": None, "columns": 2}
     series = {"field": "series", "type": "nominal", "legend": legend}
     tooltip = [
         {"field": "student"},
@@ -140,7 +140,7 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
                     "opacity": {"condition": {"test": on_front, "value": 1}, "value": 0.4},
                     "size": {"condition": {"test": on_front, "value": 110}, "value": 60},
                     "tooltip": tooltip,
-                    **({"color": series, "shape": {**series, "legend": None}} if has_series else {}),
+                    **({"color": series, "shape": series} if has_series else {}),
                 },
             },
             {
