@@ -56,8 +56,7 @@ def _gain_spec(pairs: Sequence[Pair], beam: str) -> dict[str, Any]:
         for value in values
         for key, name in (("low", "greedy"), ("high", beam))
     ]
-    legend = {"orient": "top", "title": None}
-    series = {"field": "search", "type": "nominal", "sort": ["greedy", beam], "legend": legend}
+    series = {"field": "search", "type": "nominal", "scale": {"domain": ["greedy", beam]}, "legend": {"orient": "top"}}
     students = [value["student"] for value in reversed(values)]
     y = {"field": "student", "type": "nominal", "sort": students, "title": None}
     return {

@@ -86,7 +86,7 @@ def _table(rows: Sequence[Row], best: Row, equals: set[str], tested: bool) -> Ta
     decoders = sorted({student.decoder_layers for student in students})
     cells: list[list[Cell | str]] = []
     for encoder in sorted({student.encoder_layers for student in students}, reverse=True):
-        line: list[Cell | str] = [f"{encoder} encoder layers"]
+        line: list[Cell | str] = [f"{encoder} enc."]
         for decoder in decoders:
             row = students.get(Student(encoder, decoder))
             line.append(_cell(row, best, equals) if row is not None else "")

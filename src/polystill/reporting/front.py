@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,19 +46,13 @@ class Labels:
     def __init__(self, points: Sequence[Point]) -> None:
         self._parts = [
             part
-            for part in (_family_name, _engine, _search)
+            for part in (_family_name, _engine, _precision, _search)
             if len({part(point) for point in points}) > 1  # what all have in common is said once
         ]
-        self._has_families = _family_name in self._parts
 
     def series(self, point: Point) -> str:
         """What its colour means; "" where all points are of one series."""
         return ", ".join(part(point) for part in self._parts)
-
-    def name(self, point: Point) -> str:
-        """For a label in the chart."""
-        family = f"{point.family.name} " if self._has_families else ""
-        return f"{family}{point.row['model']}"
 
     def full(self, point: Point) -> str:
         return ", ".join(filter(None, (point.row["model"], self.series(point))))
@@ -68,7 +63,11 @@ def _family_name(point: Point) -> str:
 
 
 def _engine(point: Point) -> str:
-    return f"{point.row['engine']} {point.row['precision']}"
+    return str(point.row["engine"])
+
+
+def _precision(point: Point) -> str:
+    return str(point.row["precision"])
 
 
 def _search(point: Point) -> str:
@@ -96,7 +95,9 @@ _AXES = {"size_bytes": ("size on disk", "size on disk (MB)", 1e-6), "latency_p50
 
 def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost: str) -> dict[str, Any]:
     _, axis, unit = _AXES[cost]
-    named = _uncrowded(front, labels, cost)
+    costs = [point.row[cost] for point in points]
+    is_log = max(costs) > 12 * min(costs)
+    named = _uncrowded(front, lambda point: math.log(point.row[cost]) if is_log else point.row[cost])
     values = [
         {
             "cost": point.row[cost] * unit,
@@ -106,17 +107,17 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
             "what": figure(cost, point.row),
             "chrf": point.row.get("chrf"),
             "front": any(point is other for other in front),
-            "label": labels.name(point) if any(point is other for other in named) else "",
+            "label": point.row["model"] if any(point is other for other in named) else "",
         }
         for point in points
     ]
-    costs = [value["cost"] for value in values]
-    x_scale = {"type": "log"} if max(costs) > 12 * min(costs) else {"zero": False}
-    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": {**x_scale, "padding": 34}}
+    x_scale = {"type": "log"} if is_log else {"zero": False}
+    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": {**x_scale, "padding": 34, "nice": False}}
     y = {"field": "bleu", "type": "quantitative", "title": "BLEU", "scale": {"zero": False, "padding": 16}}
-    has_series = len({value["series"] for value in values}) > 1
-    legend = {"orient": "top", "title": None, "columns": 2}
-    series = {"field": "series", "type": "nominal", "legend": legend}
+    names = {value["series"] for value in values}
+    has_series = len(names) > 1
+    columns = 2 if max(map(len, names)) < 16 else 1
+    series = {"field": "series", "type": "nominal", "title": "run", "legend": {"orient": "top", "columns": columns}}
     tooltip = [
         {"field": "student"},
         *([{"field": "series", "title": "run"}] if has_series else []),
@@ -152,17 +153,16 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
     }
 
 
-def _uncrowded(front: Sequence[Point], labels: Labels, cost: str) -> list[Point]:
+def _uncrowded(front: Sequence[Point], place: Callable[[Point], float]) -> list[Point]:
     """Points of the front whose labels do not cover each other even on a phone; the ends have theirs first."""
     lowest, highest = front[0], front[-1]
-    across = (highest.row[cost] - lowest.row[cost]) or 1.0
+    across = (place(highest) - place(lowest)) or 1.0
     along = (highest.bleu - lowest.bleu) or 1.0
     kept: list[tuple[Point, float, float]] = []
     for point in [highest, lowest, *reversed(front[1:-1])]:
-        x = PHONE[0] * (point.row[cost] - lowest.row[cost]) / across
+        x = PHONE[0] * (place(point) - place(lowest)) / across
         y = PHONE[1] * (point.bleu - lowest.bleu) / along
-        width = 8 * len(labels.name(point)) + 8
-        if all(abs(x - other_x) > width or abs(y - other_y) > 16 for _, other_x, other_y in kept):
+        if all(abs(x - other_x) > 44 or abs(y - other_y) > 16 for _, other_x, other_y in kept):
             kept.append((point, x, y))
     return [point for point, _, _ in kept]
 

@@ -25,7 +25,9 @@ def robustness_parts(family: Family) -> list[Part]:
         command = f"polystill robustness {family.run.folder}"
         return [Gap(f"{family.name}: lines unlike the data were not tried.", command)]
     known = {row["model_id"]: row for row in family.results["rows"]}
-    rows = sort_rows({"test_set": "", "parameters": known.get(r["model_id"], {}).get("parameters", 0), **r} for r in rows)
+    rows = sort_rows(
+        {"test_set": "", "parameters": known.get(r["model_id"], {}).get("parameters", 0), **r} for r in rows
+    )
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["engine"], row["precision"], row["beam"]), []).append(row)
