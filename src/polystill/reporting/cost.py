@@ -101,7 +101,7 @@ _HOW = (
     "student trained by itself, then every other one on as many target tokens with it as a frozen teacher. FLOPs are "
     "the family's, times the share that an update of one student and a teacher's forward pass has of an update of the "
     "family, by the same formulas and on batches of the corpus's mean lengths; the time is at the same FLOPs a second. "
-    "To compare with measured runs of single students, give their folders to `polystill report` as well."
+    "To compare with measured runs of single students, report them together with this one."
 )
 
 _FIGURES = {
@@ -123,7 +123,7 @@ def _spent_table(families: Sequence[Family]) -> Table:
     rows: list[list[Cell | str]] = []
     for family, stage, cost in stages:
         figures = [_FIGURES[name][1](cost[name]) if name in cost else "" for name in shown]
-        rows.append([*([family.name] if several else []), stage, *figures])
+        rows.append([*([family.name] if several else []), stage.removeprefix("training."), *figures])
     for family in families:
         total = {
             name: sum(cost[name] for owner, _, cost in stages if owner is family and name in cost)
@@ -143,8 +143,8 @@ def _alone_chart(compared: Sequence[tuple[Family, Alone]], several: bool) -> Cha
     rows: list[list[Cell | str]] = []
     values: list[dict[str, Any]] = []
     for family, found in compared:
-        name = f"{family.name}: " if several else ""
-        together, apart = f"{name}the family", f"{name}each alone"
+        name = f"{family.name} " if several else ""
+        together, apart = f"{name}together", f"{name}alone"
         counted, estimated = f"{count(found.flops)} FLOPs", f"{count(found.flops * found.total)} FLOPs"
         rows.append([together, str(len(found.shares)), counted, duration(found.seconds), "measured"])
         rows.append(
@@ -168,7 +168,7 @@ def _alone_chart(compared: Sequence[tuple[Family, Alone]], several: bool) -> Cha
         "data": {"values": values},
         "mark": {"type": "bar", "style": "segment"},
         "encoding": {
-            "y": {"field": "what", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 140}},
+            "y": {"field": "what", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 160}},
             "x": {"field": "shown", "type": "quantitative", "title": f"FLOPs × {power_of_ten(exponent)}"},
             "order": {"field": "place"},
             "tooltip": [{"field": "what"}, {"field": "student"}, {"field": "flops", "format": ".3e"}],
