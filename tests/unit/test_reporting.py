@@ -84,7 +84,7 @@ def test_latency_has_all_beams(changed: Callable[..., Path]) -> None:
 
     (chart,) = parts(build_report([changed(add)]), "latency", Chart)
     assert {value["series"] for value in chart.spec["data"]["values"]} == {"greedy", "beam 2"}
-    assert list(chart.table.columns[3:6]) == ["latency p50", "latency p95", "peak memory"]
+    assert list(chart.table.columns[2:8]) == ["latency p50", "BLEU", "step", "chrF", "latency p95", "peak memory"]
 
 
 def test_depth_has_a_cell_for_each_student(report: Report) -> None:

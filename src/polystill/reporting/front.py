@@ -112,7 +112,7 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
         for point in points
     ]
     x_scale = {"type": "log"} if is_log else {"zero": False}
-    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": {**x_scale, "padding": 34, "nice": False}}
+    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": {**x_scale, "padding": 44, "nice": False}}
     y = {"field": "bleu", "type": "quantitative", "title": "BLEU", "scale": {"zero": False, "padding": 16}}
     names = {value["series"] for value in values}
     has_series = len(names) > 1
@@ -169,12 +169,13 @@ def _uncrowded(front: Sequence[Point], place: Callable[[Point], float]) -> list[
 
 # --- the table ----------------------------------------------------------------------------------------------------
 
-_COLUMNS = ("size_bytes", "latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "words_per_second", "bleu", "chrf")
+_COLUMNS = ("chrf", "latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "words_per_second", "size_bytes")
 
 
 def _table(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost: str, noise: Noise) -> Table:
     has_series = any(labels.series(point) for point in points)
-    names = measured(_COLUMNS, [point.row for point in points])
+    first = [cost, "bleu"]
+    rest = [name for name in measured(_COLUMNS, [point.row for point in points]) if name != cost]
     rows = []
     for point in sorted(points, key=lambda p: p.row[cost]):
         place = next((i for i, other in enumerate(front) if other is point), None)
@@ -183,12 +184,14 @@ def _table(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost
             [
                 Cell(point.row["model"], "best" if place is not None else ""),
                 *([labels.series(point)] if has_series else []),
-                *(figure(name, point.row) for name in names),
+                *(figure(name, point.row) for name in first),
                 step,
+                *(figure(name, point.row) for name in rest),
             ]
         )
-    columns = ["student", *(["run"] if has_series else []), *(TITLES[name] for name in names), "step on the front"]
-    note = f"Bold: on the Pareto front. Its steps are differences in BLEU to the next cheaper point; ≈ means {NOISE}."
+    titles = [*(TITLES[name] for name in first), "step", *(TITLES[name] for name in rest)]
+    columns = ["student", *(["run"] if has_series else []), *titles]
+    note = f"Bold: on the Pareto front. Step: BLEU above the next cheaper point of the front; ≈ means {NOISE}."
     return Table("Figures of the chart", columns, rows, words=1 + has_series, note=note, folded=len(rows) > 20)
 
 
