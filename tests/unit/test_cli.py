@@ -25,6 +25,8 @@ COMMANDS = [
     "extract",
     "export",
     "compare",
+    "report",
+    "robustness",
     "generate",
     "select",
     "prune",

@@ -9,7 +9,7 @@ time: that the machine makes as many FLOPs a second.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ _HOW = (
     "To compare with measured runs of single students, report them together with this one."
 )
 
-_FIGURES = {
+_FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "seconds": ("time", duration),
     "cpu_seconds": ("CPU time", duration),
     "target_tokens": ("target tokens", count),

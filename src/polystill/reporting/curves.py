@@ -70,7 +70,7 @@ def curve_charts(curves: Curves, prefix: str, suffix: str) -> Iterator[Chart]:
 
 def _spec(curves: Curves, field: str, title: str) -> dict[str, Any]:
     reference = curves.nll[curves.largest]
-    values = [
+    values: list[dict[str, Any]] = [
         {
             "update": update,
             "student": student,

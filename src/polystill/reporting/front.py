@@ -176,7 +176,7 @@ def _table(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost
     has_series = any(labels.series(point) for point in points)
     first = [cost, "bleu"]
     rest = [name for name in measured(_COLUMNS, [point.row for point in points]) if name != cost]
-    rows = []
+    rows: list[list[Cell | str]] = []
     for point in sorted(points, key=lambda p: p.row[cost]):
         place = next((i for i, other in enumerate(front) if other is point), None)
         step = _step(front, place, noise) if place is not None else Cell("")
