@@ -35,7 +35,7 @@ def _library() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script of 0.9 MB, out of vl-convert's own files."""
     import vl_convert
 
-    script: str = vl_convert.javascript_bundle(None, VEGA_LITE)
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE)
     assert "</script" not in script.lower()
     return script
 
