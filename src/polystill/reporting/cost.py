@@ -169,7 +169,12 @@ def _alone_chart(compared: Sequence[tuple[Family, Alone]], several: bool) -> Cha
         "mark": {"type": "bar", "style": "segment"},
         "encoding": {
             "y": {"field": "what", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 160}},
-            "x": {"field": "shown", "type": "quantitative", "title": f"FLOPs × {power_of_ten(exponent)}"},
+            "x": {
+                "field": "shown",
+                "type": "quantitative",
+                "title": f"FLOPs × {power_of_ten(exponent)}",
+                "axis": {"tickCount": 4},
+            },
             "order": {"field": "place"},
             "tooltip": [{"field": "what"}, {"field": "student"}, {"field": "flops", "format": ".3e"}],
         },
