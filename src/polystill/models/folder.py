@@ -76,7 +76,10 @@ def architecture_in(folder: Path) -> str:
 def need_transformer(folder: Path, engine: str) -> None:
     """Raises UserError where a folder holds another architecture, which that engine or format does not have."""
     if (name := architecture_in(folder)) != "transformer":
-        raise UserError(f"{folder}: {engine} has no {name.upper()}; this model runs with --engine torch only")
+        raise UserError(
+            f"{folder}: {engine} has no {name.upper()}; this model runs with --engine torch, and is exported with "
+            "--to onnx or --to sparse"
+        )
 
 
 def load_model(folder: Path) -> ElasticModel:
@@ -222,6 +225,8 @@ def _open_weights(folder: Path) -> Any:
         hint = ""
         if (folder / "pytorch_model.bin").is_file():
             hint = "; polystill never unpickles pytorch_model.bin: convert it first with transformers' save_pretrained"
+        elif (folder / "onnx").is_dir():
+            hint = "; an ONNX export runs in onnxruntime, as its README.md shows: give the model that it was made of"
         raise UserError(f"{path}: no such file{hint}")
     try:
         return safe_open(path, framework="pt")

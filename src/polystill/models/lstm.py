@@ -195,6 +195,9 @@ class Lstm(ElasticModel):
         """One encoder pass over source (B, S), read at these depths. Padding is left out, not masked."""
         lengths = (source != self.pad_id).sum(1).clamp(min=1).cpu()
         packed = pack_padded_sequence(self.embed(source), lengths, batch_first=True, enforce_sorted=False)
+        return self._encode_packed(packed, depths, source.shape[1])
+
+    def _encode_packed(self, packed: PackedSequence, depths: set[int], length: int) -> dict[int, Encoded]:
         hidden: list[Tensor] = []
         cells: list[Tensor] = []
         encoded = {}
@@ -204,7 +207,7 @@ class Lstm(ElasticModel):
             hidden.append(last_hidden[0])
             cells.append(last_cells[0])
             if depth in depths:
-                memory, _ = pad_packed_sequence(packed, batch_first=True, total_length=source.shape[1])
+                memory, _ = pad_packed_sequence(packed, batch_first=True, total_length=length)
                 encoded[depth] = Encoded(memory, list(hidden), list(cells))
         return encoded
 
@@ -212,11 +215,11 @@ class Lstm(ElasticModel):
         """(...) -> (..., D): embeddings scaled by sqrt(D), as in Marian's Transformers, with dropout."""
         return self._drop(F.embedding(tokens, self.embedding) * math.sqrt(self.config.d_model))
 
-    def memory_mask(self, source: Tensor) -> Tensor:
-        """(B, 1, S), added to attention scores: the lowest float on `<pad>`, else 0."""
+    def _memory_mask(self, is_padding: Tensor) -> Tensor:
+        """(B, 1, S), added to attention scores: the lowest float on padding, else 0."""
         lowest = torch.finfo(self.embedding.dtype).min
-        zero = torch.zeros((), dtype=self.embedding.dtype, device=source.device)
-        return zero.masked_fill(source == self.pad_id, lowest)[:, None, :]
+        zero = torch.zeros((), dtype=self.embedding.dtype, device=is_padding.device)
+        return zero.masked_fill(is_padding, lowest)[:, None, :]
 
     def _drop(self, x: Tensor) -> Tensor:
         return KERNELS[self.config.kernels].dropout(x, self.config.dropout if self.training else 0.0)
@@ -239,7 +242,7 @@ class Lstm(ElasticModel):
             fed=torch.zeros_like(hidden[0]),
             keys=self.attention.general(memory_RSD),
             values=F.linear(memory_RSD, context_weight),
-            mask=self.memory_mask(source).repeat(len(encoded), 1, 1),
+            mask=self._memory_mask(source == self.pad_id).repeat(len(encoded), 1, 1),
         )
 
     def _step_weights(self, depth: int, output_weight: Tensor) -> StepWeights:
@@ -294,17 +297,27 @@ class Lstm(ElasticModel):
         gates_RG = F.linear(self.embed(tokens), state.weights.embedded, state.weights.embedded_bias)
         return self.project(self._advance(state, gates_RG)).float()
 
-    def start_tensors(self, source: Tensor) -> tuple[Tensor, ...]:
-        """`start` for tracing: hidden, cells (L, B, D), fed (B, D), keys, values (B, S, D), mask (B, 1, S)."""
-        state = self.start(source)
-        return torch.stack(state.hidden), torch.stack(state.cells), state.fed, state.keys, state.values, state.mask
+    # --- the same on tensors alone, for tracing ---------------------------------------------------------------------
+
+    def start_tensors(self, source: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """`start` of source and mask (B, S), which is 0 on padding.
+
+        Returns hidden, cells (L, B, D), fed (B, D), keys, values (B, S, D). Where it is traced the longest sentence
+        stands first; the traced function takes them in any order.
+        """
+        packed = pack_padded_sequence(self.embed(source), mask.sum(1).cpu(), batch_first=True)
+        depth = self.config.encoder_layers
+        encoded = self._encode_packed(packed, {depth}, source.shape[1])[depth]
+        state = self._start([encoded], [self.config.decoder_layers], source)
+        return torch.stack(state.hidden), torch.stack(state.cells), state.fed, state.keys, state.values
 
     def step_tensors(
-        self, tokens: Tensor, hidden: Tensor, cells: Tensor, fed: Tensor, keys: Tensor, values: Tensor, mask: Tensor
+        self, tokens: Tensor, mask: Tensor, hidden: Tensor, cells: Tensor, fed: Tensor, keys: Tensor, values: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`step` for tracing: tokens (R,) and `start_tensors`' to logits (R, V), hidden, cells, fed."""
+        """`step`: tokens (R,), the source's mask (B, S) and `start_tensors`' to logits (R, V), hidden, cells, fed."""
         weights = self._step_weights(hidden.shape[0], self.attention.output.weight.chunk(2, 1)[1])
-        state = DecoderState(weights, list(hidden.unbind()), list(cells.unbind()), fed, keys, values, mask)
+        memory_mask = self._memory_mask(mask == 0)
+        state = DecoderState(weights, list(hidden.unbind()), list(cells.unbind()), fed, keys, values, memory_mask)
         logits = self.step(state, tokens)
         return logits, torch.stack(state.hidden), torch.stack(state.cells), state.fed
 
