@@ -20,6 +20,7 @@ def test_a_student_translates_alike_from_the_run_and_alone(
     polystill("extract", finished_lstm_run, "e2d1", "--out", tmp_path / "student").ok()
     alone = polystill("translate", tmp_path / "student", stdin=text).ok().stdout
     assert alone == polystill("translate", finished_lstm_run, "--student", "e2d1", stdin=text).ok().stdout
+    assert alone == polystill("translate", finished_lstm_run / "e2d1", stdin=text).ok().stdout
     assert alone.count("\n") == 3
     assert not list((tmp_path / "student").glob("*.bin"))
 
