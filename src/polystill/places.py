@@ -38,5 +38,5 @@ def find_model(named: Path) -> Place:
         )
     raise UserError(
         f"{named}: {'no model here' if named.is_dir() else 'no such folder'}; expected a model's folder (with a "
-        "config.json), a run whose training is finished, or RUN/STUDENT"
+        "config.json), a run (with a recipe.yaml) whose training is finished, or RUN/STUDENT"
     )
