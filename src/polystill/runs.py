@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _ROW_KEY = ("model_id", "test_set", "engine", "precision", "beam", "length_penalty")
+_DEVICE_KEY = ("device", "model", "engine", "precision", "beam")
 
 
 class Run:
@@ -161,7 +162,7 @@ class Run:
             stages |= {f"training.{self.recipe.stages[-1].name}", "family"}
             results = self.results()
             _log.info("%s: %d rows of results are of the family before; removed", self.folder, len(results["rows"]))
-            self._write_results({**results, "rows": []})
+            self._write_results({**results, "rows": [], "devices": []})
         state = self._state()
         state["stages"] = {name: record for name, record in state["stages"].items() if name not in stages}
         self._write_state(state)
@@ -212,6 +213,8 @@ class Run:
     def results(self) -> dict[str, Any]:
         """`{"rows": [...], "cost": {...}, "provenance": {...}}`, empty where nothing is measured yet.
 
+        `devices` holds what `add_device_figures` has added, if it has.
+
         Raises:
             UserError: results.json is damaged; it is left as it is.
         """
@@ -233,6 +236,12 @@ class Run:
         merged = {row_key(row): row for row in results["rows"]}
         merged.update({row_key(row): {**common, **row} for row in rows})
         self._write_results({**results, "rows": list(merged.values()), "provenance": now})
+
+    def add_device_figures(self, rows: list[dict[str, Any]]) -> None:
+        """Add what was measured on devices; it replaces figures of the same device, model, engine, precision, beam."""
+        results = self.results()
+        merged = {tuple(row[key] for key in _DEVICE_KEY): row for row in [*results.get("devices", []), *rows]}
+        self._write_results({**results, "devices": list(merged.values())})
 
     def add_cost(self, stage: str, cost: dict[str, Any]) -> None:
         """Add what a stage cost (seconds, cpu_seconds, target_tokens, ...); a key's new value replaces its old one."""

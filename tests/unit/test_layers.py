@@ -16,7 +16,7 @@ LAYERS = [
     {"cli"},
     {"pipeline", "translation", "family"},
     {"serving", "targets", "evaluation", "compression", "benchmark"},
-    {"training", "export"},
+    {"training", "export", "measuring"},
     {"decoding", "objectives"},
     {"models"},
     {"data"},
@@ -30,7 +30,15 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
 CORE = ["cli/*", "errors", "extras", "students", "runs", "storage", "translation", "data/__init__", "data/tokenizer"]
-CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"]
+CORE += [
+    "decoding/__init__",
+    "decoding/contract",
+    "decoding/ctranslate2",
+    "decoding/stream",
+    "measuring/*",
+    "provenance",
+]
+CORE += ["data/synthetic/*"]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 
 
