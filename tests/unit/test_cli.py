@@ -28,6 +28,8 @@ COMMANDS = [
     "comet",
     "measure",
     "merge",
+    "pick",
+    "ship",
     "generate",
     "select",
     "prune",

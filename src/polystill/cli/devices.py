@@ -1,4 +1,4 @@
-"""polystill measure, merge."""
+"""polystill measure, merge, pick, ship."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polystill.cli.common import RunFolder, check_new_file, console, numbers, say, show_log, write_json
-from polystill.errors import UserError
+from polystill.cli.common import Out, RunFolder, check_new_file, console, numbers, say, show_log, words, write_json
+from polystill.errors import UserError, nearest
 from polystill.extras import need_packages
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from polystill.config.devices import Device
+    from polystill.picking.choice import Choice
+
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="One or several runs.", show_default=False)]
+TestSet = Annotated[str | None, typer.Option(metavar="NAME", help="The first run's first by default.")]
+
 
 def register(app: typer.Typer) -> None:
     app.command()(measure)
     app.command()(merge)
+    app.command()(pick)
+    app.command()(ship)
 
 
 def measure(
@@ -136,3 +144,122 @@ def merge(
         console().print(_table(rows, f"{device}: {rows[0]['hardware']}"))
     for line in left_out:
         say(f"left out: {line}")
+
+
+def pick(
+    folders: Runs,
+    devices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Named devices and their limits: devices.yaml.")
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,…", help="Of the devices file; all of them by default.")
+    ] = None,
+    max_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Of the exported folder, such as 20MB.")] = None,
+    max_latency: Annotated[
+        str | None, typer.Option(metavar="TIME", help="That 95 of 100 single sentences keep, such as 40ms.")
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Peak of a process that translates single sentences: 150MB.")
+    ] = None,
+    min_bleu: Annotated[float | None, typer.Option(metavar="BLEU")] = None,
+    test_set: TestSet = None,
+) -> None:
+    """The best student of all runs for a budget: highest BLEU, of equals the smallest; with why.
+
+    Every precision and beam size that was measured with CTranslate2 counts. Limits of a devices file are held against
+    what `polystill measure` found on that device, limits given here against what `polystill evaluate` found. Nothing is
+    guessed: where a figure is not measured, the message says what measures it.
+
+    Exit status: 0 picked; 1 nothing fits (the nearest is shown, and what it misses by); 2 a mistake, or not measured.
+
+    **Examples**
+
+        polystill pick runs/mine --max-size 20MB --max-latency 40ms
+
+        polystill pick runs/tiny runs/base --devices devices.yaml
+
+        polystill pick runs/tiny runs/base --devices devices.yaml --device phone --test-set newstest
+    """
+    need_packages("pick", ("pydantic",))
+    given = {"max_size": max_size, "max_latency": max_latency, "max_memory": max_memory, "min_bleu": min_bleu}
+    limits = {key: value for key, value in given.items() if value is not None}
+    if devices is not None and limits:
+        option = "--" + next(iter(limits)).replace("_", "-")
+        raise UserError(f"{option}: the devices file has the limits; give the one or the other")
+    if devices is None and device is not None:
+        raise UserError(f"--device {','.join(device)}: give the file that describes it with --devices FILE")
+    from polystill.config.devices import limits_from_options
+    from polystill.picking.candidates import candidates, check_test_set, open_runs
+    from polystill.picking.choice import choose
+
+    if devices is not None:
+        _, _, choices = _pick(folders, devices, device, test_set)
+    else:
+        budget = limits_from_options(limits)
+        runs = open_runs(folders)
+        name = check_test_set(runs, test_set)
+        choices = {"": choose(candidates(runs, name, budget, None), budget)}
+        _explain(choices, name)
+    if any(choice.best is None for choice in choices.values()):
+        raise typer.Exit(1)
+
+
+def _pick(
+    folders: list[Path], file: Path, names: list[str] | None, test_set: str | None
+) -> tuple[str, dict[str, Device], dict[str, Choice]]:
+    """Pick for the devices of a file and print why."""
+    from polystill.config.devices import load_devices
+    from polystill.picking.candidates import open_runs
+    from polystill.picking.ship import pick
+
+    known = load_devices(file)
+    wanted = words("--device", names) or list(known)
+    for name in wanted:
+        if name not in known:
+            there = " ".join(known)
+            raise UserError(f"--device {name}: not in {file}{nearest(name, list(known))}; it has: {there}")
+    devices = {name: known[name] for name in wanted}
+    chosen, choices = pick(open_runs(folders), devices, test_set)
+    _explain(choices, chosen)
+    return chosen, devices, choices
+
+
+def _explain(choices: dict[str, Choice], test_set: str) -> None:
+    from polystill.picking.explanation import explain
+
+    for name, choice in choices.items():
+        for line in explain(choice, test_set, name or None):
+            print(line)
+
+
+def ship(
+    folders: Runs,
+    devices: Annotated[
+        Path, typer.Option(metavar="FILE", help="Named devices and their limits: devices.yaml.", show_default=False)
+    ],
+    out: Out,
+    device: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,…", help="Of the devices file; all of them by default.")
+    ] = None,
+    test_set: TestSet = None,
+) -> None:
+    """Export the best student for each device of a file to OUT/DEVICE, with its measured figures on the model card.
+
+    Picks as `polystill pick` does, and exports in the device's format and precision as `polystill export` does. Where
+    nothing fits a device, nothing is written, and the exit status is 1; --device leaves that device out.
+
+    **Example**
+
+        polystill ship runs/tiny runs/base --devices devices.yaml --out packages
+    """
+    need_packages("ship")
+    show_log()
+    from polystill.picking.ship import ship
+
+    chosen, described, choices = _pick(folders, devices, device, test_set)
+    missing = [name for name, choice in choices.items() if choice.best is None]
+    if missing:
+        say(f"nothing written: nothing fits {', '.join(missing)}")
+        raise typer.Exit(1)
+    ship(choices, described, chosen, out, say)
+    say(f"wrote {out}")
