@@ -26,8 +26,8 @@ HOW_TO = """COMET needs an environment of its own, as its package pins older lib
   python3 -m venv comet-env
   comet-env/bin/pip install unbabel-comet
   polystill comet {run} --python comet-env/bin/python
-The first time it downloads the model {model} (2 GB) from the Hugging Face Hub; without a network, give a
-checkpoint file that you have: --model path/to/checkpoints/model.ckpt"""
+The first time it downloads the model {model} (2 GB) and its encoder from the Hugging Face Hub. A model that
+you have: --model FOLDER/checkpoints/model.ckpt, with hparams.yaml in FOLDER and the encoder in the hub's cache"""
 
 
 def how_to(run: Path, model: str) -> str:

@@ -17,7 +17,7 @@ def main() -> None:
     from comet import download_model, load_from_checkpoint  # type: ignore[import-not-found,unused-ignore]
 
     name = request["model"]
-    model = load_from_checkpoint(name if Path(name).is_file() else download_model(name))
+    model = load_from_checkpoint(str(Path(name).resolve()) if Path(name).is_file() else download_model(name))
     try:
         found = version("unbabel-comet")
     except PackageNotFoundError:

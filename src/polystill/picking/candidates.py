@@ -71,14 +71,17 @@ def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str | N
     Raises:
         UserError: there is none, or their BLEU was computed in different ways.
     """
-    found = [
-        Candidate(run.folder, _on_device(row, run.results().get("devices", []), device.measured_on or name))
-        for run in runs
-        for row in run.results()["rows"]
-        if (row["test_set"], row["engine"]) == (test_set, "ctranslate2")
-        and device.wanted_precision in (None, row["precision"])
-        and device.beam in (None, row["beam"])
-    ]
+    where = device.measured_on or name
+    found = []
+    for run in runs:
+        results = run.results()
+        found += [
+            Candidate(run.folder, _on_device(row, results.get("devices", []), where))
+            for row in results["rows"]
+            if (row["test_set"], row["engine"]) == (test_set, "ctranslate2")
+            and device.wanted_precision in (None, row["precision"])
+            and device.beam in (None, row["beam"])
+        ]
     if not found:
         how = f" --precision {device.wanted_precision}" if device.wanted_precision else ""
         how += f" --beam {device.beam}" if device.beam else ""

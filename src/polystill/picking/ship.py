@@ -57,7 +57,7 @@ def _package(best: Candidate, device: Device, name: str, test_set: str, folder: 
     note = f"Picked for the device {name} ({limits}), beam {best.row['beam']}: {figures(best, test_set)}."
     export_student(best.run, best.row["model"], device.format, folder, precision, note=note)
     size = _size(folder)
-    if device.max_size is not None and size > device.max_size:
+    if device.format != QUANTIZED and device.max_size is not None and size > device.max_size:
         raise UserError(
             f"device {name}: {best.name} has {megabytes(size)} as {device.format}, more than max_size "
             f"{megabytes(device.max_size)}, which was held against the CTranslate2 folder; lower max_size to leave room"
