@@ -120,6 +120,7 @@ def test_built_in_sentences_are_in_the_models_language(exported: Path, tmp_path:
     for language, message in (("fr", "translates from fr"), (None, "does not say what it translates from")):
         other = tmp_path / str(language)
         other.mkdir()
+        (other / "model.bin").touch()
         (other / "polystill.json").write_text(json.dumps({"source_language": language} if language else {}))
         with pytest.raises(UserError, match=f"{message}.*--text FILE"):
             folders.built_in_lines([exported, other], 5)

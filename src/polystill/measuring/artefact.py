@@ -22,13 +22,9 @@ def describe(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: no CTranslate2 model is there, or its weights are not those that polystill.json was written for.
     """
-    model = folder / MODEL
-    if not model.is_file():
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{MODEL}"))
-        hint = f"; there are some inside: {' '.join(inside)}" if inside else ""
-        raise UserError(f"{folder}: no CTranslate2 model here ({MODEL} is missing){hint}")
+    check_model(folder)
     info = read_info(folder)
-    if "model_sha256" in info and info["model_sha256"] != sha256(model):
+    if "model_sha256" in info and info["model_sha256"] != sha256(folder / MODEL):
         raise UserError(f"{folder}: {MODEL} is not the model that {INFO} describes; export the student again")
     size = {"size_bytes": folder_bytes(folder)}
     if any(key not in info for key in _NAMED):
@@ -40,6 +36,16 @@ def describe(folder: Path) -> dict[str, Any]:
         "source_sha256": info["source_sha256"],
         **size,
     }
+
+
+def check_model(folder: Path) -> None:
+    """Raises:
+    UserError: no CTranslate2 model is in the folder.
+    """
+    if not (folder / MODEL).is_file():
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{MODEL}"))
+        hint = f"; there are some inside: {' '.join(inside)}" if inside else ""
+        raise UserError(f"{folder}: no CTranslate2 model here ({MODEL} is missing){hint}")
 
 
 def folder_bytes(folder: Path) -> int:

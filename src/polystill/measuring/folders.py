@@ -10,7 +10,7 @@ from typing import Any
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import read_info
 from polystill.errors import UserError
-from polystill.measuring.artefact import describe
+from polystill.measuring.artefact import check_model, describe
 from polystill.measuring.figures import figures
 from polystill.provenance import provenance
 
@@ -48,7 +48,7 @@ def measure_folders(
             found.setdefault((folder, options.beam_size), []).append(one)
         log(f"round {number + 1} of {rounds}")
     rows = [
-        {"folder": folder.name, **described[folder], "engine": "ctranslate2", "beam": beam, **_summary(each)}
+        {"folder": str(folder), **described[folder], "engine": "ctranslate2", "beam": beam, **_summary(each)}
         for (folder, beam), each in found.items()
     ]
     sentences = {"text": text, "sentences": len(lines), "words": sum(len(line.split()) for line in lines)}
@@ -71,10 +71,12 @@ def built_in_lines(folders: Sequence[Path], count: int) -> list[str]:
     """Sentences of the built-in corpus in the language that all the models translate from.
 
     Raises:
-        UserError: the folders do not say which it is, it is not one for all of them, or the corpus does not have it.
+        UserError: a folder has no model, they do not say which it is, it is not one for all of them, or the corpus does not have it.
     """
     from polystill.data.synthetic import generate
 
+    for folder in folders:
+        check_model(folder)
     languages = {folder: read_info(folder).get("source_language") for folder in folders}
     for folder, language in languages.items():
         if language not in BUILT_IN_LANGUAGES:
