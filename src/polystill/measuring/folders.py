@@ -71,7 +71,8 @@ def built_in_lines(folders: Sequence[Path], count: int) -> list[str]:
     """Sentences of the built-in corpus in the language that all the models translate from.
 
     Raises:
-        UserError: a folder has no model, they do not say which it is, it is not one for all of them, or the corpus does not have it.
+        UserError: a folder has no model, they do not say which language it is, it is not one for all of them, or the
+            corpus does not have it.
     """
     from polystill.data.synthetic import generate
 
