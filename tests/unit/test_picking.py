@@ -84,11 +84,16 @@ def test_where_nothing_fits_the_nearest_says_what_it_misses_by() -> None:
 def test_what_is_not_measured_is_never_guessed() -> None:
     unmeasured = row("e6d6", 50.0, 1)
     assert picked([unmeasured]) == ("e6d6", 1)  # no limit needs latency
-    choice = choice_of([*ROWS, unmeasured], max_latency="40ms")
+    choice = choice_of([*ROWS, unmeasured, row("e3d3", 33.0, 1)], max_latency="40ms")
     assert choice.best.row is LARGE
-    assert "  left out, as not all that the limits need is measured: run/e6d6 int8 beam 1" in explain(choice, "x")
+    left_out, command = list(explain(choice, "x"))[-2:]
+    assert left_out.endswith("latency or memory is not measured: run/e6d6 int8 beam 1 (BLEU 50.00)")
+    assert command == "    measure: polystill evaluate run --engine ctranslate2 --precision int8 --beam 1"
+    too_large = choice_of([*ROWS, {**unmeasured, "size_bytes": 10**9}], max_latency="40ms", max_size="1MB")
+    assert (too_large.best, too_large.unmeasured) == (None, [])
+    assert choice_of([unmeasured], max_latency="40ms", max_size="1kB").nearest.row is unmeasured
     message = (
-        r"^max_latency 40.0 ms: nothing is measured .*; measure: polystill evaluate run --precision int8 --beam 1$"
+        r"^max_latency 40.0 ms: nothing is measured .*; measure: polystill evaluate run .* --precision int8 --beam 1$"
     )
     with pytest.raises(UserError, match=message):
         choice_of([unmeasured], max_latency="40ms", max_size="20MB")

@@ -207,10 +207,10 @@ def pick(
 def _pick(
     folders: list[Path], file: Path, names: list[str] | None, test_set: str | None
 ) -> tuple[str, dict[str, Device], dict[str, Choice]]:
-    """Pick for the devices of a file and print why."""
+    """Pick for the devices of a file and print why; where a figure is missing for some of them, say so at the end."""
     from polystill.config.devices import load_devices
-    from polystill.picking.candidates import open_runs
-    from polystill.picking.ship import pick
+    from polystill.picking.candidates import candidates, check_test_set, open_runs
+    from polystill.picking.choice import choose
 
     known = load_devices(file)
     wanted = words("--device", names) or list(known)
@@ -219,8 +219,17 @@ def _pick(
             there = " ".join(known)
             raise UserError(f"--device {name}: not in {file}{nearest(name, list(known))}; it has: {there}")
     devices = {name: known[name] for name in wanted}
-    chosen, choices = pick(open_runs(folders), devices, test_set)
+    runs = open_runs(folders)
+    chosen = check_test_set(runs, test_set)
+    choices, failed = {}, []
+    for name, device in devices.items():
+        try:
+            choices[name] = choose(candidates(runs, chosen, device, name), device, name)
+        except UserError as error:
+            failed.append(str(error))
     _explain(choices, chosen)
+    if failed:
+        raise UserError("\n".join(failed))
     return chosen, devices, choices
 
 

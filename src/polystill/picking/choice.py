@@ -20,9 +20,10 @@ class Limit:
     show: Callable[[float], str]
 
     def miss(self, candidate: Candidate) -> float:
-        """By what share of the limit the candidate misses it; 0 where it keeps it."""
+        """By what share of the limit the candidate misses it; 0 where it keeps it, or nobody knows."""
         found = candidate.get(self.key)
-        assert found is not None
+        if found is None:
+            return 0.0
         over = self.value - found if self.name == "min_bleu" else found - self.value
         return max(0.0, over / self.value) if self.value else max(0.0, over)
 
@@ -69,22 +70,26 @@ class Choice:
     smaller: Candidate | None
     """The best of those that fit and are smaller."""
     unmeasured: list[Candidate]
-    """Left out: a figure that a limit needs is not measured."""
+    """Left out, though they would be picked if they fit: a figure that a limit needs is not measured."""
+    how_to_measure: str
+    """The commands for that."""
 
 
 def choose(candidates: Sequence[Candidate], device: Device, name: str | None = None) -> Choice:
     """Raises:
-    UserError: no candidate has all the figures that the limits need; the message says what measures them.
+    UserError: some may fit, but none has all the figures that the limits need; the message says what measures them.
     """
     limits = limits_of(device)
     measured = [c for c in candidates if all(c.get(limit.key) is not None for limit in limits)]
-    unmeasured = [c for c in candidates if c not in measured]
-    if not measured:
-        raise UserError(_how_to_measure(unmeasured, limits, device, name))
+    unmeasured = _within([c for c in candidates if c not in measured], limits)
+    if not measured and unmeasured:
+        raise UserError(_what_is_missing(unmeasured, limits, device, name))
+    measured = measured or list(candidates)  # all of them miss a limit, whatever is not measured
     fitting = _within(measured, limits)
     if not fitting:
         nearest = min(measured, key=lambda c: (max(limit.miss(c) for limit in limits), *_order(c)))
-        return Choice(None, nearest, limits, [], 0, len(measured), None, None, unmeasured)
+        how = how_to_measure(unmeasured, device, name) if unmeasured else ""
+        return Choice(None, nearest, limits, [], 0, len(measured), None, None, unmeasured, how)
     best = min(fitting, key=_order)
     binding = []
     for limit in limits:
@@ -94,6 +99,7 @@ def choose(candidates: Sequence[Candidate], device: Device, name: str | None = N
     size = best.row["size_bytes"]
     larger = [c for c in measured if c.row["size_bytes"] > size and c.row["bleu"] > best.row["bleu"]]
     smaller = [c for c in fitting if c.row["size_bytes"] < size]
+    better = [c for c in unmeasured if c.row["bleu"] > best.row["bleu"]]
     return Choice(
         best,
         None,
@@ -103,7 +109,8 @@ def choose(candidates: Sequence[Candidate], device: Device, name: str | None = N
         len(measured),
         min(larger, key=lambda c: (c.row["size_bytes"], *_order(c)), default=None),
         min(smaller, key=_order, default=None),
-        unmeasured,
+        better,
+        how_to_measure(better, device, name) if better else "",
     )
 
 
@@ -117,17 +124,27 @@ def _order(candidate: Candidate) -> tuple[float, ...]:
     return (-row["bleu"], row["size_bytes"], row.get("latency_p95_ms", float("inf")), row["beam"])
 
 
-def _how_to_measure(candidates: Sequence[Candidate], limits: Sequence[Limit], device: Device, name: str | None) -> str:
-    """What is missing, and the commands that measure it."""
+def _what_is_missing(candidates: Sequence[Candidate], limits: Sequence[Limit], device: Device, name: str | None) -> str:
     missing = [str(limit) for limit in limits if all(c.get(limit.key) is None for c in candidates)]
-    needs = f"{' and '.join(missing) or 'the limits together'}: nothing is measured that says who keeps it"
+    who = "" if name is None else f"device {name}: "
+    what = " and ".join(missing) or "the limits together"
+    return f"{who}{what}: nothing is measured that says who keeps it; {how_to_measure(candidates, device, name)}"
+
+
+def how_to_measure(candidates: Sequence[Candidate], device: Device, name: str | None) -> str:
+    """The commands that measure what these lack."""
     where = device.measured_on or name
-    first = candidates[0]
-    how = f"--precision {first.row['precision']} --beam {first.row['beam']}"
     if where in (None, EVALUATION):
-        return f"{needs}; measure: polystill evaluate {first.run} {how}"
+        commands = []
+        for run in dict.fromkeys(c.run for c in candidates):
+            rows = [c.row for c in candidates if c.run == run]
+            precisions = ",".join(dict.fromkeys(row["precision"] for row in rows))
+            beams = ",".join(map(str, sorted({row["beam"] for row in rows})))
+            commands.append(f"polystill evaluate {run} --engine ctranslate2 --precision {precisions} --beam {beams}")
+        return f"measure: {'; '.join(commands)}"
+    beams = ",".join(map(str, sorted({c.row["beam"] for c in candidates})))
     return (
-        f"device {name}: {needs}; measure exported students there, then merge: "
-        f"polystill measure FOLDER... --beam {first.row['beam']} --device {where} --out {where}.json; "
-        f"polystill merge {first.run} {where}.json"
+        f"measure exported students there, then merge: "
+        f"polystill measure FOLDER... --beam {beams} --device {where} --out {where}.json; "
+        f"polystill merge {candidates[0].run} {where}.json"
     )

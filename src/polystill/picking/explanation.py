@@ -41,10 +41,13 @@ def _why(choice: Choice, best: Candidate) -> Iterator[str]:
 
 
 def _left_out(choice: Choice) -> Iterator[str]:
+    """What could change the choice, the best first."""
     if choice.unmeasured:
-        names = ", ".join(candidate.name for candidate in choice.unmeasured[:3])
-        more = f" and {len(choice.unmeasured) - 3} more" if len(choice.unmeasured) > 3 else ""
-        yield f"  left out, as not all that the limits need is measured: {names}{more}"
+        found = sorted(choice.unmeasured, key=lambda c: -c.row["bleu"])
+        names = ", ".join(f"{candidate.name} (BLEU {candidate.row['bleu']:.2f})" for candidate in found[:3])
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        yield f"  left out, as their latency or memory is not measured: {names}{more}"
+        yield f"    {choice.how_to_measure}"
 
 
 def figures(candidate: Candidate, test_set: str) -> str:

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from polystill.config.devices import Device
 from polystill.errors import UserError
-from polystill.picking.candidates import Candidate, candidates, check_test_set
-from polystill.picking.choice import Choice, choose, limits_of, megabytes
+from polystill.picking.candidates import Candidate
+from polystill.picking.choice import Choice, limits_of, megabytes
 from polystill.picking.explanation import figures
 from polystill.pipeline import export_student
-from polystill.runs import Run
 from polystill.storage import atomic_folder
 
 QUANTIZED = "ctranslate2"
 """The one of the devices' formats that has a choice of precision."""
-
-
-def pick(runs: Sequence[Run], devices: Mapping[str, Device], test_set: str | None) -> tuple[str, dict[str, Choice]]:
-    """The test set, and the choice for each device.
-
-    Raises:
-        UserError: the runs cannot be compared, or a figure that a device's limits need is not measured.
-    """
-    test_set = check_test_set(runs, test_set)
-    return test_set, {
-        name: choose(candidates(runs, test_set, device, name), device, name) for name, device in devices.items()
-    }
 
 
 def ship(
