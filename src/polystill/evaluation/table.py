@@ -30,7 +30,9 @@ def results_table(rows: Sequence[Row]) -> Table:
 def speed_table(rows: Sequence[Row]) -> Table:
     """Speed in batches, latency of single sentences and memory: lines as in `results_table`."""
     names = _measured(_SPEED, rows)
-    notes = sorted({f"{row['threads']} threads, {row['hardware']}" for row in rows if "hardware" in row})
+    how = sorted({f"{row['engine']} {row['precision']}" for row in rows})
+    where = sorted({f"threads: {row['threads']}, {row['hardware']}" for row in rows if "hardware" in row})
+    notes = [", ".join(how), *where]
     return _table(rows, ["size_bytes"], [(beam, name) for beam in _beams(rows) for name in names], "\n".join(notes))
 
 
