@@ -74,22 +74,23 @@ def test_percentile_is_the_value_that_so_many_do_not_exceed() -> None:
 def test_an_export_says_what_it_is(exported: Path, counting_student: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(exported, tmp_path / "copy"))
     info = json.loads((copy / "polystill.json").read_text())
-    assert set(artefact.describe(copy)) == {"size_bytes"}  # of no run: method and targets are unknown
-    (copy / "polystill.json").write_text(json.dumps({**info, "method": "aio_kd", "targets": "gold"}))
-    described = artefact.describe(copy)
-    size = sum(path.stat().st_size for path in copy.iterdir())
-    assert described == {
+    described = {
         "model": "e2d2",
-        "model_id": "aio_kd-gold-e2d2",
         "precision": "int8",
         "source_sha256": info["source_sha256"],
-        "size_bytes": size,
+        "size_bytes": sum(path.stat().st_size for path in copy.iterdir()),
     }
+    assert artefact.describe(copy) == described
+    run = Path(shutil.copytree(exported, tmp_path / "of-a-run"))
+    (run / "polystill.json").write_text(json.dumps({**info, "method": "aio_kd", "targets": "gold"}))
+    assert artefact.describe(run)["model_id"] == "aio_kd-gold-e2d2"
+    (run / "polystill.json").unlink()
+    assert set(artefact.describe(run)) == {"size_bytes"}
     with (copy / "model.bin").open("ab") as file:
         file.write(b"x")
     with pytest.raises(UserError, match=r"copy: model.bin is not the model that polystill.json describes"):
         artefact.describe(copy)
-    with pytest.raises(UserError, match="there are some inside: copy"):
+    with pytest.raises(UserError, match="there are some inside: copy of-a-run"):
         artefact.describe(tmp_path)
 
 

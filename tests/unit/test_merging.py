@@ -66,7 +66,7 @@ def test_only_students_with_the_same_weights_are_taken_up(trained: Callable[...,
     added, left_out = merge_figures(run, [path])
     assert left_out == [
         "ctranslate2-int8, beam 1: other weights than this run's e2d1",
-        "somebodys, beam 1: not exported by polystill from a run, so nothing says which student it is",
+        "somebodys, beam 1: not exported by polystill, so nothing says which student it is",
     ]
     (row,) = run.results()["devices"]
     assert [row] == added

@@ -96,7 +96,10 @@ def _sentences(path: Path, count: int) -> list[str]:
 def _table(rows: list[dict[str, Any]], below: str) -> Table:
     from rich.table import Table
 
-    table = Table("folder", "student", "precision", caption=below, caption_justify="left")
+    table = Table(caption=below, caption_justify="left")
+    table.add_column("folder", overflow="fold")
+    table.add_column("student")
+    table.add_column("precision")
     for title in ("beam", "size", "p50 ms", "p95 ms", "memory", "words/s", "threads"):
         table.add_column(title, justify="right")
     for row in rows:

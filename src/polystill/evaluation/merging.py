@@ -113,7 +113,7 @@ def merge_figures(run: Run, files: Sequence[Path]) -> tuple[list[Row], list[str]
 def _foreign(run: Run, row: MeasuredRow, known: dict[str, Student]) -> str:
     """Why the figures are of no student of this run, or "" where they are."""
     if None in (row.model, row.precision, row.source_sha256):
-        return "not exported by polystill from a run, so nothing says which student it is"
+        return "not exported by polystill, so nothing says which student it is"
     if row.model not in known:
         return f"the run has no student {row.model}"
     weights = sha256(extracted(run, known[row.model]) / WEIGHTS)

@@ -10,11 +10,11 @@ from polystill.errors import UserError
 from polystill.storage import sha256
 
 MODEL = "model.bin"
-_NAMED = ("name", "method", "targets", "source_sha256", "quantization")
+_NAMED = ("name", "source_sha256", "quantization")
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """`model`, `model_id`, `precision`, `source_sha256` and `size_bytes` of an export.
+    """`model`, `precision`, `source_sha256` and `size_bytes` of an export, and `model_id` where its run says it.
 
     `source_sha256` is that of the student's weights, so it tells students of one name from different runs apart. Of a
     folder that something else than polystill made, only `size_bytes`.
@@ -29,13 +29,9 @@ def describe(folder: Path) -> dict[str, Any]:
     size = {"size_bytes": folder_bytes(folder)}
     if any(key not in info for key in _NAMED):
         return size
-    return {
-        "model": info["name"],
-        "model_id": f"{info['method']}-{info['targets']}-{info['name']}",
-        "precision": info["quantization"],
-        "source_sha256": info["source_sha256"],
-        **size,
-    }
+    known = {"model": info["name"], "precision": info["quantization"], "source_sha256": info["source_sha256"], **size}
+    trained = [info[key] for key in ("method", "targets") if key in info]
+    return {**known, "model_id": "-".join([*trained, info["name"]])} if len(trained) == 2 else known
 
 
 def check_model(folder: Path) -> None:

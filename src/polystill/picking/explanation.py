@@ -33,7 +33,9 @@ def _why(choice: Choice, best: Candidate) -> Iterator[str]:
     if not choice.binding:
         together = choice.larger is not None
         yield "  no limit alone binds" + (", only several together" if together else ": nothing measured is better")
-    if choice.larger is not None:
+    if choice.larger is not None and any(choice.larger is other for _, other in choice.binding):
+        yield "  next larger: that one"
+    elif choice.larger is not None:
         missed = "; ".join(_missed(limit, choice.larger) for limit in choice.limits if limit.miss(choice.larger))
         yield f"  next larger: {choice.larger.name}, {_compared(choice.larger, best)}; {missed}"
     if choice.smaller is not None:
