@@ -24,22 +24,15 @@ LAYERS = [
     {"runs"},
     {"storage", "provenance", "recipe_changes"},
     {"config"},
-    {"students", "extras", "metrics"},
+    {"students", "extras", "metrics", "places", "progress"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
-CORE = ["cli/*", "errors", "extras", "students", "runs", "storage", "translation", "data/__init__", "data/tokenizer"]
-CORE += [
-    "decoding/__init__",
-    "decoding/contract",
-    "decoding/ctranslate2",
-    "decoding/stream",
-    "measuring/*",
-    "provenance",
-]
-CORE += ["data/synthetic/*"]
+CORE = ["cli/*", "errors", "extras", "places", "progress", "students", "runs", "storage", "provenance", "translation"]
+CORE += ["data/__init__", "data/tokenizer", "data/synthetic/*", "measuring/*"]
+CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 
 
