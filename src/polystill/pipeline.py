@@ -71,12 +71,13 @@ def evaluate_run(
     students: Sequence[str] | None = None,
     beams: Sequence[int] | None = None,
     engine: str | None = None,
-    precision: str | None = None,
+    precisions: Sequence[str] | None = None,
     force: bool = False,
 ) -> tuple[Run, list[Row]]:
     """Measure a run whose training is finished; what is not given comes from its recipe. Returns the run, unlocked.
 
-    Rows that results.json has already are not measured again, unless `force`.
+    Of CTranslate2's models also latency and memory. What results.json has already is not measured again, unless
+    `force`.
 
     Raises:
         UserError: the folder is no run, its training is not finished, or a student or setting is unknown.
@@ -86,9 +87,19 @@ def evaluate_run(
     with Run.open(folder, lock=True) as run:
         need_family(run)
         with _measured(run, "evaluation"):
-            rows = evaluate_students(
-                run, students=students, beams=beams, engine=engine, precision=precision, force=force
-            )
+            rows = [
+                row
+                for precision in _known_precisions(run, engine, precisions)
+                for row in evaluate_students(
+                    run,
+                    students=students,
+                    beams=beams,
+                    engine=engine,
+                    precision=precision,
+                    device_figures=True,
+                    force=force,
+                )
+            ]
     return run, rows
 
 
@@ -112,12 +123,23 @@ def probe_run(
         return probe_students(run, students=students, engine=engine, precision=precision, beam=beam)
 
 
+def _known_precisions(run: Run, engine: str | None, wanted: Sequence[str] | None) -> list[str]:
+    """Those to measure, once each; a wrong one is found before the others have taken hours."""
+    precisions = list(dict.fromkeys(wanted or [run.recipe.evaluation.precision]))
+    if (engine or run.recipe.evaluation.engine) == "ctranslate2":
+        from polystill.decoding.ctranslate2 import check_precision
+
+        for precision in precisions:
+            check_precision(precision)
+    return precisions
+
+
 def compare_students(folder: Path, names: Sequence[str], test_set: str | None, beam: int | None) -> list[Row]:
     """Paired bootstrap of the first student against the others, on the translations that their runs have stored.
 
-    A name is a student of the run in `folder`, or `OTHER_RUN/student`. `test_set` is the recipe's first by default,
-    `beam` its largest; engine, precision and length penalty are that recipe's for all students. Returns
-    `evaluation.significance.compare`'s rows.
+    A name is a student of the run in `folder`, or `OTHER_RUN/student`; with `:precision` behind it, in that one.
+    `test_set` is the recipe's first by default, `beam` its largest; engine, length penalty and, where none is named,
+    precision are that recipe's for all students. Returns `evaluation.significance.compare`'s rows.
 
     Raises:
         UserError: a folder is no run, a student was not evaluated there, or the runs' references differ.
@@ -131,43 +153,44 @@ def compare_students(folder: Path, names: Sequence[str], test_set: str | None, b
     if test_set not in (None, *known):
         raise UserError(f"--test-set {test_set}: the run has {' '.join(known)}")
     test_set, beam = test_set or known[0], beam or max(run.recipe.evaluation.beams)
-    references = _references(run, test_set)
+    expected = references(run, test_set)
     systems = {}
     for name in names:
         place, _, student = name.rpartition("/")
         other = Run.open(Path(place)) if place else run
-        if place and (test_set not in other.recipe.data.test or _references(other, test_set) != references):
+        if place and (test_set not in other.recipe.data.test or references(other, test_set) != expected):
             raise UserError(f"{place}: has not the same test set {test_set} as {folder}")
         systems[name] = _stored_translations(other, student, test_set, beam, run.recipe)
     language, lowercase = run.recipe.data.target_language, run.recipe.evaluation.lowercase
-    return compare(systems, references, target_language=language, lowercase=lowercase)
+    return compare(systems, expected, target_language=language, lowercase=lowercase)
 
 
-def _references(run: Run, test_set: str) -> list[str]:
+def references(run: Run, test_set: str) -> list[str]:
     return read_text(run.data / "test" / f"{test_set}.target.txt")
 
 
 def _stored_translations(run: Run, name: str, test_set: str, beam: int, recipe: Recipe) -> list[str]:
-    """Translations measured with the engine, precision and length penalty of `recipe`, which may be another run's."""
+    """Translations measured as `recipe` says, which may be another run's, but for a precision that `name` says."""
     need_family(run)
+    name, _, precision = name.partition(":")
     student = family_space(run).get(name).name
     rows = [row for row in run.results()["rows"] if (row["test_set"], row["beam"]) == (test_set, beam)]
-    rows = [row for row in rows if measured_as_recipe(row, recipe)]
+    rows = [row for row in rows if measured_as_recipe(row, recipe, precision)]
     for row in rows:
         if row["model"] == student:
             return read_text(run.folder / row["hypotheses"])
     there = " ".join(row["model"] for row in rows) or "none"
     settings = recipe.evaluation
-    how = f"{settings.engine} {settings.precision}, length penalty {settings.length_penalty:g}"
+    how = f"{settings.engine} {precision or settings.precision}, length penalty {settings.length_penalty:g}"
     raise UserError(
         f"{run.folder}: {student} was not evaluated on {test_set} with beam {beam} ({how}); there are: {there}"
     )
 
 
-def measured_as_recipe(row: Row, recipe: Recipe) -> bool:
-    """Whether a row of results was measured with the recipe's own engine, precision and length penalty."""
+def measured_as_recipe(row: Row, recipe: Recipe, precision: str = "") -> bool:
+    """Whether a row of results was measured with the recipe's engine, length penalty and (or the given) precision."""
     settings = recipe.evaluation
-    wanted = (settings.engine, settings.precision, settings.length_penalty)
+    wanted = (settings.engine, precision or settings.precision, settings.length_penalty)
     return (row["engine"], row["precision"], row["length_penalty"]) == wanted
 
 
@@ -394,10 +417,12 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
     return student
 
 
-def export_student(folder: Path, name: str, to: str, out: Path | None = None, quantization: str | None = None) -> Path:
+def export_student(
+    folder: Path, name: str, to: str, out: Path | None = None, quantization: str | None = None, note: str = ""
+) -> Path:
     """Write a run's student in one of `polystill.export.FORMATS`: to `out`, or by default to RUN/exports.
 
-    Returns where it is.
+    The card has the run's figures, and `note`. Returns where it is.
 
     Raises:
         UserError: the folder is no run, its training is not finished, it has no such student, or as
@@ -414,8 +439,11 @@ def export_student(folder: Path, name: str, to: str, out: Path | None = None, qu
         out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization)))
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out}: exists already; give a new folder with --out, or remove this one")
+    results = run.results()
     record = export.Record(
-        rows=[row for row in run.results()["rows"] if row.get("model") == student.name],
+        rows=[row for row in results["rows"] if row.get("model") == student.name],
+        devices=[row for row in results.get("devices", []) if row["model"] == student.name],
+        note=note,
         family=read_family(run.family),
         data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
     )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _ROW_KEY = ("model_id", "test_set", "engine", "precision", "beam", "length_penalty")
+_DEVICE_KEY = ("device", "model", "engine", "precision", "beam")
 
 
 class Run:
@@ -161,7 +162,7 @@ class Run:
             stages |= {f"training.{self.recipe.stages[-1].name}", "family"}
             results = self.results()
             _log.info("%s: %d rows of results are of the family before; removed", self.folder, len(results["rows"]))
-            self._write_results({**results, "rows": [], "robustness": []})
+            self._write_results({**results, "rows": [], "robustness": [], "devices": []})
         state = self._state()
         state["stages"] = {name: record for name, record in state["stages"].items() if name not in stages}
         self._write_state(state)
@@ -212,7 +213,7 @@ class Run:
     def results(self) -> dict[str, Any]:
         """`{"rows": [...], "cost": {...}, "provenance": {...}}`, empty where nothing is measured yet.
 
-        After `polystill robustness` also "robustness", a list of rows.
+        Where they were added also "robustness" and "devices", lists of rows.
 
         Raises:
             UserError: results.json is damaged; it is left as it is.
@@ -241,6 +242,12 @@ class Run:
         results = self.results()
         merged = {row_key(row): row for row in [*results.get("robustness", []), *rows]}
         self._write_results({**results, "robustness": list(merged.values()), "provenance": provenance()})
+
+    def add_device_figures(self, rows: list[dict[str, Any]]) -> None:
+        """Add what was measured on devices; it replaces figures of the same device, model, engine, precision, beam."""
+        results = self.results()
+        merged = {tuple(row[key] for key in _DEVICE_KEY): row for row in [*results.get("devices", []), *rows]}
+        self._write_results({**results, "devices": list(merged.values())})
 
     def add_cost(self, stage: str, cost: dict[str, Any]) -> None:
         """Add what a stage cost (seconds, cpu_seconds, target_tokens, ...); a key's new value replaces its old one."""

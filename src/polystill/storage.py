@@ -7,6 +7,7 @@ the old content or the new one, never a part. What killed processes leave is cle
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -191,3 +192,8 @@ def clear_left_overs(folder: Path) -> None:
                         shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

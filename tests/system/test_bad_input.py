@@ -169,7 +169,9 @@ def test_start_models_that_do_not_fit(
 # --- runs and students ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [["status"], ["evaluate"], ["extract", "e1d1"], ["export", "e1d1"], ["translate"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["evaluate"], ["pick"], ["comet"], ["extract", "e1d1"], ["export", "e1d1"], ["translate"]]
+)
 @pytest.mark.parametrize("kind", ["missing", "empty", "foreign"])
 def test_folder_that_is_no_run(polystill: Any, tmp_path: Path, command: list[str], kind: str) -> None:
     folder = tmp_path / "folder"

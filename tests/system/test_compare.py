@@ -18,6 +18,7 @@ def test_students_of_one_run(polystill: Any, finished_run: Path) -> None:
 def test_a_student_of_another_run(polystill: Any, finished_run: Path, own_run: Path) -> None:
     done = polystill("compare", finished_run, "e2d2", f"{own_run}/e2d2", "--beam", "2").ok()
     assert done.stdout.count("1.0000") == 2  # a copy of the run: the same translations
+    assert done.stdout.count("+0.00") == done.stdout.count("noise") == 2
 
 
 def test_other_runs_are_compared_in_this_ones_engine_and_precision(
@@ -29,6 +30,8 @@ def test_other_runs_are_compared_in_this_ones_engine_and_precision(
     done = polystill("compare", finished_run, "e2d2", f"{own_run}/e2d2", "--beam", "2").ok()
     assert done.stdout.count("1.0000") == 2
     polystill("compare", own_run, "e2d2", f"{finished_run}/e1d1", "--beam", "2").refused("beam 2 (ctranslate2 int8")
+    done = polystill("compare", own_run, "e2d2:float32", f"{finished_run}/e2d2:float32", "--beam", "2").ok()
+    assert done.stdout.count("1.0000") == 2
 
 
 def test_what_is_missing_is_named(polystill: Any, own_run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -58,6 +59,13 @@ def test_core_install(core: Path, polystill: Any, finished_run: Path, tmp_path: 
         there = run(core / "polystill", "translate", model, *options, stdin=text)
         assert there.returncode == 0, there.stderr
         assert there.stdout == here.stdout
+
+    out = tmp_path / "figures.json"
+    measured = run(core / "polystill", "measure", model, "--sentences", "3", "--rounds", "1", "--out", out)
+    assert measured.returncode == 0, measured.stderr
+    (figures,) = json.loads(out.read_text())["rows"]
+    assert (figures["model"], figures["precision"]) == ("e2d1", "int8")
+    assert figures["peak_memory_bytes"] > 0
 
     refused = run(core / "polystill", "run", "recipe.yaml", "--out", tmp_path / "run")
     assert refused.returncode == 2

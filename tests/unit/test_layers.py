@@ -14,10 +14,11 @@ PACKAGE = Path(__file__).parents[2] / "src" / "polystill"
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"picking"},
     {"pipeline", "translation", "family"},
     {"reporting"},
     {"serving", "targets", "evaluation", "compression", "benchmark"},
-    {"training", "export"},
+    {"training", "export", "measuring"},
     {"decoding", "objectives"},
     {"models"},
     {"data"},
@@ -30,19 +31,8 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
-CORE = [
-    "cli/*",
-    "errors",
-    "extras",
-    "places",
-    "progress",
-    "students",
-    "runs",
-    "storage",
-    "translation",
-    "data/__init__",
-    "data/tokenizer",
-]
+CORE = ["cli/*", "errors", "extras", "places", "progress", "students", "runs", "storage", "provenance", "translation"]
+CORE += ["data/__init__", "data/tokenizer", "data/synthetic/*", "measuring/*"]
 CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 

@@ -178,6 +178,35 @@ def test_each_length_penalty_has_rows_and_translations_of_its_own(trained: Calla
     assert [row["length_penalty"] for row in other.results()["rows"]] == [1.0, 0.5]
 
 
+def test_latency_and_memory_are_added_to_what_is_measured(
+    trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained()
+    (before,) = evaluate_students(run, students=["e1d1"], beams=[1])
+    assert not quality.has_device_figures(before)
+    monkeypatch.setattr(quality._Measurement, "measure", None)
+    (after,) = evaluate_students(run, students=["e1d1"], beams=[1], device_figures=True)
+    assert {**after, **before} == after
+    assert 0 < after["latency_p50_ms"] <= after["latency_p95_ms"]
+    assert after["latency_sentences"] == 60
+    assert 10e6 < after["peak_memory_bytes"] < 200e6
+    assert run.results()["rows"] == [after]
+    monkeypatch.setattr(quality, "figures", None)
+    assert evaluate_students(run, students=["e1d1"], beams=[1], device_figures=True) == [after]
+
+    monkeypatch.undo()
+    monkeypatch.setattr(quality, "available_cores", lambda: 1)
+    elsewhere = {**before, "hardware": "another machine", "bleu": -1.0}
+    run._write_results({**run.results(), "rows": [elsewhere]})
+    (again,) = evaluate_students(run, students=["e1d1"], beams=[1], device_figures=True)
+    assert (again["bleu"], quality.has_device_figures(again)) == (before["bleu"], True)
+
+
+def test_torch_has_no_device_figures(trained: Callable[..., Run]) -> None:
+    (row,) = evaluate_students(trained(), students=["e1d1"], beams=[1], engine="torch", device_figures=True)
+    assert not quality.has_device_figures(row)
+
+
 def test_lowercase_scores_are_added_to_what_is_measured(
     trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +312,7 @@ def test_torch_and_ctranslate2_measure_alike(trained: Callable[..., Run]) -> Non
         ({"engine": "ctranslate"}, r"engine 'ctranslate': unknown \(did you mean 'ctranslate2'\?\)"),
         ({"precision": "int9"}, "precision 'int9' is not available on this device"),
         ({"engine": "torch", "precision": "int8"}, "precision 'int8': torch has float32"),
+        ({"beams": [1, 1001]}, "beam_size 1001: expected at most 1000"),
     ],
 )
 def test_mistakes_are_named(trained: Callable[..., Run], wrong: dict[str, Any], message: str) -> None:

@@ -180,8 +180,10 @@ def test_relative_and_absolute_paths_to_the_same_place_are_no_change(
 def test_removed_rows_are_counted(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Run.start(folder, recipe()) as run:
         finish_everything(run)
+        run.add_device_figures([{"device": "x", "model": "e1d1", "engine": "a", "precision": "int8", "beam": 1}])
     caplog.set_level("INFO", "polystill")
-    Run.start(folder, recipe(stages__1__updates=30)).close()
+    with Run.start(folder, recipe(stages__1__updates=30)) as run:
+        assert (run.results()["rows"], run.results()["devices"]) == ([], [])
     assert "1 rows of results are of the family before; removed" in caplog.text
 
 

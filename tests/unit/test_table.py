@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from polystill.evaluation.quality import corpus_scores
-from polystill.evaluation.table import results_table
+from polystill.evaluation.table import results_table, speed_table
 
 
 def test_every_score_has_its_signature() -> None:
@@ -42,3 +42,29 @@ def test_a_pruned_model_shows_what_is_left_of_it() -> None:
     with console.capture() as captured:
         console.print(results_table([{**row, "beam": 1, "parameters": 2_811_904, "nonzero_parameters": 590_000}]))
     assert "0.59 of 2.81 M" in captured.get()
+
+
+def test_speed_and_memory_fit_a_terminal() -> None:
+    row = {"test_set": "test_2016_flickr", "model_id": "x-e6d6", "model": "e6d6", "engine": "ctranslate2"}
+    size = {"size_bytes": 17_100_000, "threads": 2, "hardware": "a CPU"}
+    measured = {"words_per_second": 12345.6, "latency_p50_ms": 10.04, "latency_p95_ms": 123.42}
+    measured["peak_memory_bytes"] = 181_400_000
+    rows = [
+        {**row, **size, **measured, "precision": name, "beam": beam} for name in ("int8", "float32") for beam in (1, 5)
+    ]
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(speed_table([*rows, {**row, **size, "precision": "int16", "beam": 1}]))
+    shown = captured.get()
+    lines = [line for line in shown.splitlines() if "│" in line]
+    for precision in ("int8", "float32"):
+        (line,) = [line for line in lines if f" {precision} " in line]
+        assert line.count("12,346") == line.count("10.0 | 123 ") == line.count("181 MB") == 2
+        assert "17.1 MB" in line
+    assert (
+        "ctranslate2 float32, ctranslate2 int16, ctranslate2 int8" in shown
+        and "threads: 2, a CPU" in shown
+        and "…" not in shown
+    )
+    (line,) = [line for line in lines if "int16" in line]
+    assert line.count("MB") == 1  # what is not measured is not shown

@@ -16,6 +16,7 @@ from typing import Any
 
 from polystill.benchmark.rounds import interleaved, quotients, spread
 from polystill.decoding.contract import Cuts, DecodingOptions, Translator
+from polystill.measuring.figures import percentile
 
 Row = dict[str, Any]
 REFERENCE = ("ctranslate2", "float32")
@@ -112,7 +113,7 @@ def _row(of: _Pass, passes: dict[str, _Pass], seconds: dict[str, list[float]], w
     if of.batch_size == 1:
         row["latency_ms"] = {
             "p50": spread([1000 * statistics.median(each) for each in of.latencies]),
-            "p95": spread([1000 * _percentile(each, 95) for each in of.latencies]),
+            "p95": spread([1000 * percentile(each, 95) for each in of.latencies]),
         }
     return row
 
@@ -126,9 +127,3 @@ def _slowest_teacher(passes: dict[str, _Pass], engine: str, precision: str, batc
         and each.batch_size == batch_size
     ]
     return max(found, key=lambda system: system.beam_size) if found else None
-
-
-def _percentile(values: Sequence[float], percent: int) -> float:
-    """The smallest value that so many percent of them do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, -(-percent * len(ordered) // 100) - 1))]

@@ -23,15 +23,15 @@ from typing import Any
 
 import torch
 
-from polystill.benchmark import child
 from polystill.benchmark.gemm import gemm_flops_per_second, synchronize
-from polystill.benchmark.memory import peak_memory
 from polystill.benchmark.parts import Timeline, marked_parts
 from polystill.benchmark.rounds import interleaved, quotients, spread
 from polystill.config import Recipe, parse_recipe
 from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
+from polystill.measuring import child
+from polystill.measuring.memory import peak_memory
 from polystill.models.transformer import Transformer
 from polystill.students import Student
 from polystill.training.accelerate import best_precision

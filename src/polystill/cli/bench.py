@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polystill.cli.common import NewFolder, RunFolder, Settings, console, say, show_log
+from polystill.cli.common import (
+    NewFolder,
+    RunFolder,
+    Settings,
+    check_new_file,
+    console,
+    numbers,
+    say,
+    show_log,
+    write_json,
+)
 from polystill.errors import UserError
 from polystill.extras import need_packages
 
@@ -63,11 +72,11 @@ def train(
     from polystill.benchmark.tables import train_table
     from polystill.benchmark.train import measure
 
-    _check_new(json_file)
+    check_new_file("--json", json_file)
     with prepared_data(what, settings, out) as (recipe, data):
         result = measure(recipe, data, students=students, rounds=rounds, batches=batches, log=say)
     console().print(train_table(result))
-    _write_json(json_file, "train", result)
+    _write_benchmark(json_file, "train", result)
 
 
 def loss(
@@ -89,18 +98,18 @@ def loss(
     from polystill.benchmark.loss import measure
     from polystill.benchmark.tables import loss_table
 
-    _check_new(json_file)
+    check_new_file("--json", json_file)
     result = measure(
         vocabulary_size=vocabulary,
         tokens=tokens,
         d_model=d_model,
-        students=_numbers("--students", students),
+        students=numbers("--students", students),
         rounds=rounds,
         threads=threads,
         log=say,
     )
     console().print(loss_table(result))
-    _write_json(json_file, "loss", result)
+    _write_benchmark(json_file, "loss", result)
 
 
 def decode(
@@ -126,8 +135,8 @@ def decode(
     from polystill.benchmark.tables import decode_table, generate_line
     from polystill.runs import Run
 
-    sizes = _numbers("--batch-sizes", batch_sizes)
-    _check_new(json_file)
+    sizes = numbers("--batch-sizes", batch_sizes)
+    check_new_file("--json", json_file)
     lines, test_set = _test_lines(folder, test_set, sentences)
     names = _members(folder, student)
     elsewhere = Run.open(folder).recipe.model.architecture == "transformer"  # runs in other engines than torch
@@ -139,7 +148,7 @@ def decode(
     for row in generated:
         out.print(generate_line(row), soft_wrap=True)
     settings = {"test_set": test_set, "sentences": len(lines), "threads": threads, "rounds": rounds}
-    _write_json(json_file, "decode", {"settings": settings, "rows": rows, "generate": generated})
+    _write_benchmark(json_file, "decode", {"settings": settings, "rows": rows, "generate": generated})
 
 
 BEAM = 5
@@ -241,27 +250,8 @@ def prepared_data(what: Path, settings: list[str] | None, out: Path | None) -> I
         yield run.recipe, run.data
 
 
-def _numbers(option: str, text: str) -> list[int]:
-    """Positive numbers with commas between them."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UserError(f"{option} {text}: expected positive numbers with commas between them, such as 1,2,4")
-    return [int(part) for part in parts]
-
-
-def _check_new(path: Path | None) -> None:
-    """Before hours are spent."""
-    if path is not None and path.exists():
-        raise UserError(f"--json {path}: is there already; give a new file")
-    if path is not None and not path.parent.is_dir():
-        raise UserError(f"--json {path}: no such folder {path.parent}")
-
-
-def _write_json(path: Path | None, benchmark: str, result: dict[str, Any]) -> None:
+def _write_benchmark(path: Path | None, benchmark: str, result: dict[str, Any]) -> None:
     from polystill.provenance import provenance
-    from polystill.storage import write_atomic
 
     if path is not None:
-        content = {"format": 1, "benchmark": benchmark, **result, "provenance": provenance()}
-        write_atomic(path, json.dumps(content, indent=1) + "\n")
-        say(f"wrote {path}")
+        write_json(path, {"format": 1, "benchmark": benchmark, **result, "provenance": provenance()})

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from polystill.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +27,41 @@ NewFolder = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)]
+
+
+def words(option: str, values: list[str] | None) -> list[str] | None:
+    """What stands between the commas of an option that may also be repeated; None where it is not given."""
+    if values is None:
+        return None
+    found = [part.strip() for value in values for part in value.split(",")]
+    if not all(found):
+        raise UserError(f"{option} {','.join(values)}: expected names with commas between them")
+    return found
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """Positive numbers with commas between them."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise UserError(f"{option} {text}: expected positive numbers with commas between them, such as 1,2,4")
+    return [int(part) for part in parts]
+
+
+def check_new_file(option: str, path: Path | None) -> None:
+    """Before hours are spent: what an option wants to write can be written, and overwrites nothing."""
+    if path is not None and path.exists():
+        raise UserError(f"{option} {path}: is there already; give a new file")
+    if path is not None and not path.parent.is_dir():
+        raise UserError(f"{option} {path}: no such folder {path.parent}")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    import json
+
+    from polystill.storage import write_atomic
+
+    write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    say(f"wrote {path}")
 
 
 def say(message: str) -> None:

@@ -31,22 +31,31 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         UserError: the file is missing or no YAML mapping, a key is unknown (the nearest is suggested), a value is of
             the wrong type or out of range, or an override does not parse.
     """
-    path = Path(path)
+    values = read_yaml(Path(path), "recipe", "a mapping with keys such as data, model, stages")
+    for override in overrides or []:
+        _apply_override(values, override)
+    return parse_recipe(values, str(Path(path)))
+
+
+def read_yaml(path: Path, what: str, expected: str) -> dict[str, Any]:
+    """A YAML file's mapping; `what` the file is and what is `expected` of it go into errors.
+
+    Raises:
+        UserError: the file is missing or unreadable, no valid YAML, or no mapping.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such recipe") from None
+        raise UserError(f"{path}: no such {what}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a recipe: {error}") from None
+        raise UserError(f"{path}: cannot be read as a {what}: {error}") from None
     try:
         values = yaml.load(text, _Loader)  # a safe loader
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a mapping with keys such as data, model, stages")
-    for override in overrides or []:
-        _apply_override(values, override)
-    return parse_recipe(values, str(path))
+        raise UserError(f"{path}: expected {expected}")
+    return values
 
 
 class _Loader(yaml.SafeLoader):

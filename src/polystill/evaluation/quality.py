@@ -16,9 +16,12 @@ from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, Trans
 from polystill.decoding.ctranslate2 import INFO, CTranslate2Translator, available_cores, check_precision, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError, nearest
+from polystill.measuring.artefact import folder_bytes
+from polystill.measuring.figures import figures, sample
 from polystill.metrics import bleu_metric
+from polystill.provenance import provenance
 from polystill.runs import Run, row_key
-from polystill.storage import is_no_permission, locked_folder, write_atomic
+from polystill.storage import is_no_permission, locked_folder, sha256, write_atomic
 from polystill.students import Student
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 ENGINES = ("ctranslate2", "torch")
 WARM_UP_LINES = 8
+LATENCY_LINES = 100
+"""Sentences of a test set that latency and memory are measured with."""
+DEVICE_FIGURES = ("latency_p50_ms", "latency_p95_ms", "peak_memory_bytes")
 
 
 # --- scores -------------------------------------------------------------------------------------------------------
@@ -63,13 +69,15 @@ def evaluate_students(
     engine: str | None = None,
     precision: str | None = None,
     threads: int = 0,
+    device_figures: bool = False,
     force: bool = False,
 ) -> list[Row]:
     """Translate test sets with students and score them; what is not given comes from the recipe.
 
     Extracts and exports into RUN/students what is missing there. Each row goes into RUN/results.json as soon as it is
     measured, its translations into RUN/hypotheses. Rows that are there already are returned as they are, or, with
-    `force`, measured again.
+    `force`, measured again. With `device_figures`, rows of CTranslate2 also get the latency and memory of the exported
+    folder in a process of its own; those that were measured without get them now.
 
     Raises:
         UserError: unknown student, test set, engine or precision; no family, or one that the engine does not have; a
@@ -89,23 +97,24 @@ def evaluate_students(
     if engine == "ctranslate2":
         check_precision(precision)
         need_transformer(run.family, "CTranslate2")
+    beams = [DecodingOptions(beam_size=beam).beam_size for beam in (beams if beams is not None else settings.beams)]
     measured = _Measurement(run, engine, precision, threads or available_cores())
     known = {} if force else {row_key(row): row for row in run.results()["rows"]}
-    rows: list[Row] = []
-    for student in chosen:
-        for test_set in _test_sets(run, test_sets):
-            for beam in beams if beams is not None else settings.beams:
-                row = known.get(measured.key(student, test_set, beam))
-                if row is not None and (run.folder / row["hypotheses"]).is_file():
-                    if settings.lowercase and "bleu_lc" not in row:
-                        row = measured.score_again(row)
-                        run.add_results([row])
-                else:
-                    row = measured.measure(student, test_set, beam)
-                    run.add_results([row])
-                    _log.info("%s %s beam %d: BLEU %.2f, chrF %.2f", student, test_set, beam, row["bleu"], row["chrf"])
-                rows.append(row)
-    return rows
+    return [
+        measured.row(student, test_set, beam, known.get(measured.key(student, test_set, beam)), device_figures)
+        for student in chosen
+        for test_set in _test_sets(run, test_sets)
+        for beam in beams
+    ]
+
+
+def has_device_figures(row: Row) -> bool:
+    return all(name in row for name in DEVICE_FIGURES)
+
+
+def device_figures_in_words(row: Row) -> str:
+    p50, p95, memory = (row[name] for name in DEVICE_FIGURES)
+    return f"latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, peak memory {memory / 1e6:.0f} MB"
 
 
 def _test_sets(run: Run, wanted: Sequence[str] | None) -> list[str]:
@@ -135,6 +144,37 @@ class _Measurement:
     def key(self, student: Student, test_set: str, beam: int) -> tuple[Any, ...]:
         penalty = self.run.recipe.evaluation.length_penalty
         return (self.model_id(student), test_set, self.engine, self.precision, beam, penalty)
+
+    def row(self, student: Student, test_set: str, beam: int, before: Row | None, device_figures: bool) -> Row:
+        """The row of results, which goes to the run: as it was `before`, as far as that holds what is asked for."""
+        device_figures = device_figures and self.engine == "ctranslate2"
+        row = before
+        if row is None or not self._holds(row, device_figures):
+            row = self.measure(student, test_set, beam)
+            self.run.add_results([row])
+            _log.info("%s %s beam %d: BLEU %.2f, chrF %.2f", student, test_set, beam, row["bleu"], row["chrf"])
+        elif self.run.recipe.evaluation.lowercase and "bleu_lc" not in row:
+            row = self.score_again(row)
+        if device_figures and not has_device_figures(row):
+            row = {**row, **self._device_figures(student, test_set, beam)}
+            _log.info("%s %s beam %d: %s", student, test_set, beam, device_figures_in_words(row))
+        if row is not before:
+            self.run.add_results([row])
+        return row
+
+    def _holds(self, row: Row, device_figures: bool) -> bool:
+        """Whether a row needs no translating again. Speed and latency of one row are of one machine and setting."""
+        if not (self.run.folder / row["hypotheses"]).is_file():
+            return False
+        here = {"hardware": provenance()["hardware"]["summary"], "threads": self.threads}
+        return not device_figures or has_device_figures(row) or {**row, **here} == row
+
+    def _device_figures(self, student: Student, test_set: str, beam: int) -> Row:
+        source, _ = self._read(test_set)
+        lines = sample(source, LATENCY_LINES)
+        options = DecodingOptions(beam_size=beam, length_penalty=self.run.recipe.evaluation.length_penalty)
+        folder = exported(self.run, student, self.precision)
+        return figures(folder, lines, options=options, precision=self.precision, threads=self.threads)
 
     def measure(self, student: Student, test_set: str, beam: int) -> Row:
         """One row of results; what is not measured is not in it."""
@@ -179,7 +219,7 @@ class _Measurement:
         """The row with scores computed anew from its stored translations, as the recipe wants them now."""
         _, references = self._read(row["test_set"])
         path = self.run.folder / row["hypotheses"]
-        hypotheses = _read_text(path)
+        hypotheses = read_text(path)
         if len(hypotheses) != len(references):
             raise UserError(f"{path}: {len(hypotheses)} lines, but the test set has {len(references)}; use --force")
         return {**row, **self._scores(hypotheses, references)}
@@ -192,7 +232,7 @@ class _Measurement:
     def _read(self, test_set: str) -> tuple[list[str], list[str]]:
         if test_set not in self._texts:
             folder = self.run.data / "test"
-            source, references = (_read_text(folder / f"{test_set}.{side}.txt") for side in ("source", "target"))
+            source, references = (read_text(folder / f"{test_set}.{side}.txt") for side in ("source", "target"))
             if len(source) != len(references) or not source:
                 raise UserError(
                     f"{folder / test_set}: {len(source)} source lines and {len(references)} references; "
@@ -220,8 +260,7 @@ class _Measurement:
         else:
             shipped = exported(self.run, student, self.precision)
             self._translator = CTranslate2Translator(shipped, self.precision, self.threads)
-        size = sum(path.stat().st_size for path in shipped.iterdir() if path.is_file())
-        self._sizes = {"parameters": parameter_count(folder), "size_bytes": size}
+        self._sizes = {"parameters": parameter_count(folder), "size_bytes": folder_bytes(shipped)}
         if self.run.recipe.prunes:
             self._sizes["nonzero_parameters"] = nonzero_parameters(self._model)
         self._student = student
@@ -317,7 +356,7 @@ def _extract(run: Run, student: Student, students: Path) -> Path:
 
 def write_extracted(run: Run, student: Student, folder: Path) -> None:
     """Write a student's own layers, and a note of what they were taken from."""
-    from polystill.export.description import sha256, write_info
+    from polystill.export.description import write_info
     from polystill.models.folder import WEIGHTS, extract_student, read_family
 
     extract_student(run.family, student, folder)
@@ -328,7 +367,6 @@ def write_extracted(run: Run, student: Student, folder: Path) -> None:
 
 
 def _is_extracted(run: Run, folder: Path) -> bool:
-    from polystill.export.description import sha256
     from polystill.models.folder import WEIGHTS, read_family
 
     read_family(run.family)
@@ -336,7 +374,6 @@ def _is_extracted(run: Run, folder: Path) -> bool:
 
 
 def _is_exported(student_folder: Path, folder: Path) -> bool:
-    from polystill.export.description import sha256
     from polystill.models.folder import WEIGHTS
 
     return bool(read_info(folder).get("source_sha256") == sha256(student_folder / WEIGHTS))
@@ -371,7 +408,7 @@ def lines_to_verify(run: Run) -> list[str] | None:
         return list(islice(read_lines(file, str(path)), 16)) or None
 
 
-def _read_text(path: Path) -> list[str]:
+def read_text(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             return list(read_lines(file, str(path)))

@@ -1,4 +1,4 @@
-"""Results as a table in the terminal."""
+"""Results as tables in the terminal: quality, and what it costs."""
 
 from __future__ import annotations
 
@@ -10,49 +10,65 @@ from polystill.evaluation.quality import Row, sort_rows
 if TYPE_CHECKING:
     from rich.table import Table
 
+_SCORES = ("bleu", "bleu_lc", "chrf", "comet")
+_SPEED = ("words_per_second", "latency_p50_ms", "peak_memory_bytes")
+
 
 def results_table(rows: Sequence[Row]) -> Table:
-    """A line each student, test set, engine and precision, columns for each beam size; unmeasured cells are empty.
+    """Quality: a line each student, test set, engine and precision, columns for each beam size.
 
-    p(mode) is that of the largest beam. The signature of each score stands below.
+    Unmeasured cells are empty; p(mode) is that of the largest beam. The signature of each score stands below.
     """
+    has_perplexity, has_p_mode = (any(name in row for row in rows) for name in ("perplexity", "p_mode"))
+    beams = _beams(rows)
+    columns = [(beam, name) for beam in beams for name in _measured(_SCORES, rows)]
+    columns += [(beams[-1], "p_mode")] * has_p_mode
+    student = ["parameters", "size_bytes", *(["perplexity"] * has_perplexity)]
+    return _table(rows, student, columns, "\n".join(_signatures(rows)))
+
+
+def speed_table(rows: Sequence[Row]) -> Table:
+    """Speed in batches, latency of single sentences and memory: lines as in `results_table`."""
+    names = _measured(_SPEED, rows)
+    how = sorted({f"{row['engine']} {row['precision']}" for row in rows})
+    where = sorted({f"threads: {row['threads']}, {row['hardware']}" for row in rows if "hardware" in row})
+    notes = [", ".join(how), *where]
+    return _table(rows, ["size_bytes"], [(beam, name) for beam in _beams(rows) for name in names], "\n".join(notes))
+
+
+def _beams(rows: Sequence[Row]) -> list[int]:
+    return sorted({row["beam"] for row in rows})
+
+
+def _measured(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    return [name for name in names if any(name in row for row in rows)]
+
+
+def _table(rows: Sequence[Row], student: Sequence[str], columns: Sequence[tuple[int, str]], below: str) -> Table:
+    """`student`: figures that do not depend on the beam size; `columns`: those of one each."""
     from rich.table import Table
 
-    beams = sorted({row["beam"] for row in rows})
-    columns = [name for name in ("bleu", "bleu_lc", "chrf", "words_per_second") if any(name in row for row in rows)]
-    groups: dict[tuple[Any, ...], dict[int, Row]] = {}
-    for row in sort_rows(rows):
-        key = (row["test_set"], row["model_id"], row["engine"], row["precision"])
-        groups.setdefault(key, {})[row["beam"]] = row
-    table = Table(caption="\n".join(_signatures(rows)), caption_justify="left")
-    table.add_column("test set")
-    table.add_column("student")
-    if len({key[2:] for key in groups}) > 1:
-        table.add_column("engine")
-    for title in ("parameters", "size"):
-        table.add_column(title, justify="right")
-    has_perplexity, has_p_mode = (any(name in row for row in rows) for name in ("perplexity", "p_mode"))
-    if has_perplexity:
-        table.add_column("PPL", justify="right")
-    for beam in beams:
-        for name in columns:
-            table.add_column(f"{_TITLES[name]}\n{_search(beam)}", justify="right")
-    if has_p_mode:
-        table.add_column(f"p(mode)\n{_search(beams[-1])}", justify="right")
+    groups = _groups(rows)
+    engines, hows = {key[2] for key in groups}, {key[2:] for key in groups}
+    how = ["engine"] if len(engines) > 1 else ["precision"] if len(hows) > 1 else []
+    table = Table(caption=below, caption_justify="left")
+    for title in ("test set", "student", *how):
+        table.add_column(title)
+    for name in student:
+        table.add_column(_TITLES[name], justify="right")
+    for beam, name in columns:
+        table.add_column(f"{_TITLES[name]}\n{_search(beam)}", justify="right")
     previous = None
-    for key, by_beam in groups.items():
+    for (test_set, _, engine, precision), by_beam in groups.items():
         first = next(iter(by_beam.values()))
-        cells = ["" if key[0] == previous else key[0], first["model"]]
-        if len({key[2:] for key in groups}) > 1:
-            cells.append(f"{key[2]} {key[3]}")
-        cells += [_shown("parameters", first), _shown("size_bytes", first)]
-        cells += [_shown("perplexity", first)] * has_perplexity
-        cells += [_shown(name, by_beam.get(beam, {})) for beam in beams for name in columns]
-        cells += [_shown("p_mode", by_beam.get(beams[-1], {}))] * has_p_mode
-        if previous is not None and key[0] != previous:
+        cells = ["" if test_set == previous else test_set, first["model"]]
+        cells += [{"engine": f"{engine} {precision}", "precision": precision}[title] for title in how]
+        cells += [_shown(name, first) for name in student]
+        cells += [_shown(name, by_beam.get(beam, {})) for beam, name in columns]
+        if previous is not None and test_set != previous:
             table.add_section()
         table.add_row(*cells)
-        previous = key[0]
+        previous = test_set
     return table
 
 
@@ -60,18 +76,36 @@ def _search(beam: int) -> str:
     return "greedy" if beam == 1 else f"beam {beam}"
 
 
+def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], dict[int, Row]]:
+    """The rows of one line by their beam size."""
+    groups: dict[tuple[Any, ...], dict[int, Row]] = {}
+    for row in sort_rows(rows):
+        key = (row["test_set"], row["model_id"], row["engine"], row["precision"])
+        groups.setdefault(key, {})[row["beam"]] = row
+    return groups
+
+
 def _signatures(rows: Sequence[Row]) -> list[str]:
-    """Of each kind of score that the rows have: how sacreBLEU computed it."""
+    """Of each kind of score that the rows have: how it was computed."""
     lines = [
-        f"{_TITLES[name]} {row[f'{name}_signature']}"
-        for name in ("bleu", "bleu_lc", "chrf")
-        for row in rows
-        if f"{name}_signature" in row
+        f"{_TITLES[name]} {row[f'{name}_signature']}" for name in _SCORES for row in rows if f"{name}_signature" in row
     ]
     return list(dict.fromkeys(lines))
 
 
-_TITLES = {"bleu": "BLEU", "bleu_lc": "BLEU -lc", "chrf": "chrF", "words_per_second": "words/s"}
+_TITLES = {
+    "parameters": "parameters",
+    "size_bytes": "size",
+    "perplexity": "PPL",
+    "bleu": "BLEU",
+    "bleu_lc": "BLEU -lc",
+    "chrf": "chrF",
+    "comet": "COMET",
+    "p_mode": "p(mode)",
+    "words_per_second": "words/s",
+    "latency_p50_ms": "p50 | p95 ms",
+    "peak_memory_bytes": "memory",
+}
 
 
 def _shown(name: str, row: Row) -> str:
@@ -83,9 +117,17 @@ def _shown(name: str, row: Row) -> str:
         return f"{left}{value / 1e6:.2f} M"
     if name == "size_bytes":
         return f"{value / 1e6:.1f} MB"
+    if name == "peak_memory_bytes":
+        return f"{value / 1e6:.0f} MB"
+    if name == "latency_p50_ms":
+        return f"{_milliseconds(value)} | {_milliseconds(row['latency_p95_ms'])}"
     if name == "p_mode":
         return f"{100 * value:.2f} %" if value >= 1e-4 else "<0.01 %"
-    return f"{value:,.0f}" if name == "words_per_second" else f"{value:.2f}"
+    return {"words_per_second": f"{value:,.0f}", "comet": f"{value:.4f}"}.get(name, f"{value:.2f}")
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def robustness_table(rows: Sequence[Row]) -> Table:

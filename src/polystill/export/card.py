@@ -20,6 +20,10 @@ class Record:
     """Those of RUN/results.json that are of this student."""
     family: dict[str, Any] = field(default_factory=dict)
     """RUN/family/family.json: method, targets, seed."""
+    devices: Sequence[dict[str, Any]] = field(default_factory=list)
+    """What was measured of this student on devices (RUN/results.json, `devices`)."""
+    note: str = ""
+    """What it was exported for."""
     data: Sequence[str] = field(default_factory=list)
     """What it was trained on, a line for each source."""
 
@@ -37,8 +41,10 @@ def model_card(info: dict[str, Any], record: Record, size: int) -> str:
         f"---\n{_front(info, languages, record)}---",
         f"# {info['name']}: {' → '.join(languages) or 'translation'}",
         _what(info, size),
+        *([record.note] if record.note else []),
         *_training(record),
         *_quality(info, record),
+        *_devices(record),
         "## How to use it",
         _USE[_use(info)].strip().format(**info, pair="".join(languages), between="_".join(languages)),
         _verified(info),
@@ -105,25 +111,45 @@ _COLUMNS = (
     ("chrF", "chrf", "{:.1f}"),
     ("COMET", "comet", "{:.3f}"),
     ("words/s", "words_per_second", "{:,.0f}"),
+    ("p50 ms", "latency_p50_ms", "{:.1f}"),
+    ("p95 ms", "latency_p95_ms", "{:.1f}"),
+    ("peak memory, bytes", "peak_memory_bytes", "{:,}"),
     ("threads", "threads", "{}"),
 )
+_DEVICE_COLUMNS = (("device", "device", "{}"), *(c for c in _COLUMNS if c[1] not in ("test_set", "engine")))
 
 
 def _quality(info: dict[str, Any], record: Record) -> Iterator[str]:
     if not record.rows:
         return
-    shown = [column for column in _COLUMNS if any(column[1] in row for row in record.rows)]
-    table = [" | ".join(title for title, _, _ in shown), " | ".join("---" for _ in shown)]
-    for row in record.rows:
-        table.append(" | ".join(form.format(row[key]) if key in row else "" for _, key, form in shown))
     yield "## Measured quality"
-    yield "\n".join(f"| {line} |" for line in table)
+    yield _table(record.rows, _COLUMNS)
     notes = [f"BLEU: `{s}`" for s in _distinct(record, "bleu_signature")]
     notes += [f"chrF: `{s}`" for s in _distinct(record, "chrf_signature")]
-    notes += [f"speed: whole test sets in batches, on {hardware}" for hardware in _distinct(record, "hardware")]
+    notes += [
+        f"speed: whole test sets in batches, latency: one sentence after another, on {hardware}"
+        for hardware in _distinct(record, "hardware")
+    ]
     yield "\n".join(f"- {note}" for note in notes)
     if not any(row.get("engine") == info["format"] for row in record.rows):
         yield "The same weights were measured in the engines named above, not in this format; see how it was verified."
+
+
+def _devices(record: Record) -> Iterator[str]:
+    if record.devices:
+        yield "## Measured on devices"
+        yield _table(record.devices, _DEVICE_COLUMNS)
+        hardware = dict.fromkeys(f"- {row['device']}: {row['hardware']}" for row in record.devices)
+        yield "\n".join(hardware)
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, str]]) -> str:
+    """Columns that no row has are left out."""
+    shown = [column for column in columns if any(column[1] in row for row in rows)]
+    lines = [" | ".join(title for title, _, _ in shown), " | ".join("---" for _ in shown)]
+    for row in rows:
+        lines.append(" | ".join(form.format(row[key]) if key in row else "" for _, key, form in shown))
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def _distinct(record: Record, key: str) -> list[str]:

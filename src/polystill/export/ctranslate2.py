@@ -23,7 +23,7 @@ from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_transformer_with_tokenizer
-from polystill.storage import atomic_folder
+from polystill.storage import atomic_folder, sha256
 
 
 def export_ctranslate2(
@@ -46,6 +46,7 @@ def export_ctranslate2(
         _convert(student, temporary, quantization)
         tokenizer.save(temporary)
         info = {**describe(student, model, tokenizer, "ctranslate2"), "quantization": quantization}
+        info["model_sha256"] = sha256(temporary / "model.bin")
         write_info(temporary, info)
         found = verify(model, tokenizer, temporary, lines_to_verify(tokenizer, lines), _precision(quantization))
         judge(found, quantization, out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from polystill.errors import UserError
 from polystill.models.architectures import architecture_of
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import parameter_count, weights_path
+from polystill.storage import sha256
 
 VERIFIED_LINES = 16
 """Sentences that an export is verified with."""
@@ -57,11 +57,6 @@ def describe(student: Path, model: ElasticModel, tokenizer: Tokenizer, to: str) 
 
 def write_info(folder: Path, info: dict[str, Any]) -> None:
     (folder / INFO).write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass
@@ -29,10 +31,12 @@ class Peak:
 
 
 @contextmanager
-def peak_memory(device: torch.device) -> Iterator[Peak]:
-    """Yields a `Peak`, complete when the block has ended."""
+def peak_memory(device: torch.device | None = None) -> Iterator[Peak]:
+    """Yields a `Peak`, complete when the block has ended; of the process's memory unless the device is a GPU."""
     measured = Peak()
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
+        import torch
+
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         measured.start = torch.cuda.memory_allocated(device)

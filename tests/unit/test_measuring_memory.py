@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from polystill.benchmark import child
-from polystill.benchmark.memory import peak_memory
 from polystill.errors import UserError
+from polystill.measuring import child
+from polystill.measuring.memory import peak_memory
 
 MIB = 2**20
 
@@ -25,7 +25,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_peak_is_what_a_block_holds_and_not_what_was_freed_before() -> None:
-    name = "test_benchmark_memory:hold"
+    name = "test_measuring_memory:hold"
     assert 120 <= child.call(name, mebibytes=120, before=300) < 160
 
 

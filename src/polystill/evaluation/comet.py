@@ -1,0 +1,111 @@
+"""COMET of stored translations, by the package unbabel-comet in an environment of its own.
+
+unbabel-comet pins older versions of libraries that polystill needs, so it is never imported here: a Python that has it
+runs `comet_scorer.py` by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from polystill.errors import UserError
+from polystill.evaluation.quality import read_text
+from polystill.runs import Run
+
+Row = dict[str, Any]
+BATCH_SIZE = 16
+SCORER = Path(__file__).with_name("comet_scorer.py")
+
+HOW_TO = """COMET needs an environment of its own, as its package pins older libraries. To make one and use it:
+  python3 -m venv comet-env
+  comet-env/bin/pip install unbabel-comet
+  polystill comet {run} --python comet-env/bin/python
+The first time it downloads the model {model} (2 GB) and its encoder from the Hugging Face Hub. A model that
+you have: --model FOLDER/checkpoints/model.ckpt, with hparams.yaml in FOLDER and the encoder in the hub's cache"""
+
+
+def how_to(run: Path, model: str) -> str:
+    return HOW_TO.format(run=run, model=model)
+
+
+def score_run(run: Run, python: Path, model: str, *, force: bool = False, log: Callable[[str], object]) -> list[Row]:
+    """Add `comet` (the system score) and `comet_signature` to the rows of RUN/results.json.
+
+    Rows that have a score of that model are left alone, unless `force`. Each score is stored when it is there. Returns
+    the rows that were scored now.
+
+    Raises:
+        UserError: nothing is evaluated, a file of translations is missing or of another length than the test set, or
+            the other environment fails; the message is its last line.
+    """
+    rows = run.results()["rows"]
+    if not rows:
+        raise UserError(f"{run.folder}: nothing is evaluated yet; polystill evaluate {run.folder} does that")
+    wanted = [row for row in rows if force or not row.get("comet_signature", "").startswith(f"{model}|")]
+    if not wanted:
+        return []
+    systems = {row["hypotheses"]: _triples(run, row) for row in wanted}
+    log(f"scoring {len(systems)} sets of translations with {model}")
+    scored = []
+    for answer in _answers(python, {"model": model, "batch_size": BATCH_SIZE, "systems": systems}):
+        score = {"comet": answer["score"], "comet_signature": f"{model}|unbabel-comet:{answer['version']}"}
+        rows = [{**row, **score} for row in wanted if row["hypotheses"] == answer["key"]]
+        run.add_results(rows)
+        scored += rows
+        for row in rows:
+            log(f"{row['test_set']} {row['model']} {row['precision']} beam {row['beam']}: COMET {row['comet']:.4f}")
+    return scored
+
+
+def _triples(run: Run, row: Row) -> list[dict[str, str]]:
+    """What COMET takes: source, translation and reference of each sentence."""
+    test = run.data / "test"
+    source, reference = (read_text(test / f"{row['test_set']}.{side}.txt") for side in ("source", "target"))
+    path = run.folder / row["hypotheses"]
+    translated = read_text(path)
+    if not len(source) == len(reference) == len(translated):
+        raise UserError(f"{path}: {len(translated)} lines, but the test set has {len(source)}; evaluate with --force")
+    columns = zip(source, translated, reference, strict=True)
+    return [{"src": src, "mt": mt, "ref": ref} for src, mt, ref in columns]
+
+
+def _answers(python: Path, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One for each of the systems, as they come."""
+    with TemporaryFile("w+") as asked, TemporaryFile("w+") as errors:
+        json.dump(request, asked)
+        asked.seek(0)
+        # As text: a script's own folder comes first where imports are looked for, and this one has a comet.py.
+        command = [str(python), "-c", SCORER.read_text(encoding="utf-8")]
+        try:
+            process = subprocess.Popen(command, stdin=asked, stdout=subprocess.PIPE, stderr=errors, text=True)
+        except OSError as error:
+            raise UserError(f"--python {python}: cannot be run ({error.strerror})") from None
+        answered = set()
+        with process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                answer = _answer(line, request["systems"])
+                if answer is not None:
+                    answered.add(answer["key"])
+                    yield answer
+        if process.returncode or answered != request["systems"].keys():
+            errors.seek(0)
+            last = (errors.read().strip().splitlines() or ["it ended before all was scored"])[-1]
+            hint = "; install unbabel-comet there" if "No module named 'comet'" in last else ""
+            raise UserError(f"--python {python}: scoring failed: {last}{hint}")
+
+
+def _answer(line: str, systems: dict[str, Any]) -> dict[str, Any] | None:
+    """None for what COMET itself prints."""
+    try:
+        answer = json.loads(line)
+        known = answer["key"] in systems and math.isfinite(answer["score"]) and "version" in answer
+    except (ValueError, KeyError, TypeError):
+        return None
+    return answer if known else None

@@ -1,0 +1,49 @@
+"""What an exported CTranslate2 folder is: which student of which run, in which precision, and how large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from polystill.decoding.ctranslate2 import INFO, read_info
+from polystill.errors import UserError
+from polystill.storage import sha256
+
+MODEL = "model.bin"
+_NAMED = ("name", "source_sha256", "quantization")
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """`model`, `precision`, `source_sha256` and `size_bytes` of an export, and `model_id` where its run says it.
+
+    `source_sha256` is that of the student's weights, so it tells students of one name from different runs apart. Of a
+    folder that something else than polystill made, only `size_bytes`.
+
+    Raises:
+        UserError: no CTranslate2 model is there, or its weights are not those that polystill.json was written for.
+    """
+    check_model(folder)
+    info = read_info(folder)
+    if "model_sha256" in info and info["model_sha256"] != sha256(folder / MODEL):
+        raise UserError(f"{folder}: {MODEL} is not the model that {INFO} describes; export the student again")
+    size = {"size_bytes": folder_bytes(folder)}
+    if any(key not in info for key in _NAMED):
+        return size
+    known = {"model": info["name"], "precision": info["quantization"], "source_sha256": info["source_sha256"], **size}
+    trained = [info[key] for key in ("method", "targets") if key in info]
+    return {**known, "model_id": "-".join([*trained, info["name"]])} if len(trained) == 2 else known
+
+
+def check_model(folder: Path) -> None:
+    """Raises:
+    UserError: no CTranslate2 model is in the folder.
+    """
+    if not (folder / MODEL).is_file():
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{MODEL}"))
+        hint = f"; there are some inside: {' '.join(inside)}" if inside else ""
+        raise UserError(f"{folder}: no CTranslate2 model here ({MODEL} is missing){hint}")
+
+
+def folder_bytes(folder: Path) -> int:
+    """Of the files of a model's folder; what lies in folders below is not part of the model."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

@@ -1,0 +1,110 @@
+"""From a finished run to packages for devices: evaluate, measure, merge, pick, ship, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+FIGURES = {"words_per_second", "latency_p50_ms", "latency_p95_ms", "size_bytes", "peak_memory_bytes", "threads"}
+
+
+def devices_file(folder: Path, **devices: Any) -> Path:
+    path = folder / "devices.yaml"
+    path.write_text(yaml.safe_dump({"devices": devices}))
+    return path
+
+
+def test_from_evaluation_to_packages(polystill: Any, own_run: Path, tmp_path: Path) -> None:
+    polystill("pick", own_run, "--max-latency", "5s").refused("max_latency", f"measure: polystill evaluate {own_run}")
+    few = ["--student", "e1d1,e2d2", "--beam", "1"]
+    done = polystill("evaluate", own_run, "--engine", "ctranslate2", "--precision", "int8,float32", *few).ok()
+    assert "p50 | p95 ms" in done.stdout and "memory" in done.stdout and "words/s" in done.stdout
+    rows = [row for row in json.loads((own_run / "results.json").read_text())["rows"] if row.keys() >= FIGURES]
+    assert [(row["model"], row["precision"]) for row in rows] == [
+        *(("e1d1", "float32"), ("e2d2", "float32")),
+        *(("e1d1", "int8"), ("e2d2", "int8")),
+    ]
+
+    done = polystill("pick", own_run, "--max-latency", "5s").ok()
+    assert done.stdout.startswith(f"{own_run}/e")
+    done = polystill("pick", own_run, "--max-size", "1kB", "--max-latency", "5s")
+    assert done.status == 1 and "nothing fits" in done.stdout and "is missed by" in done.stdout
+
+    package = own_run / "students" / "e1d1" / "ctranslate2-int8"
+    figures = tmp_path / "board.json"
+    done = polystill(
+        *("measure", package, "--device", "board", "--sentences", "4", "--rounds", "1", "--beam", "1,2"),
+        *("--out", figures),
+    ).ok()
+    assert "e1d1" in done.stdout and "board" in done.stdout
+    polystill("measure", package, "--out", figures).refused("--out", "is there already")
+
+    limits = {"max_latency": "5s", "beam": 1}
+    devices = devices_file(
+        tmp_path,
+        server={**limits, "measured_on": "evaluation"},
+        board={**limits, "format": "argos"},
+    )
+    done = polystill("pick", own_run, "--devices", devices)
+    done.refused("device board", "polystill merge", "board.json")
+    assert done.stdout.startswith("server: ")
+    assert "board" in polystill("merge", own_run, figures).ok().stdout
+    polystill("pick", own_run, "--devices", devices, "--device", "phone").refused(
+        "--device phone", "it has: board server"
+    )
+
+    out = tmp_path / "packages"
+    done = polystill("ship", own_run, "--devices", devices, "--out", out).ok()
+    assert sorted(path.name for path in out.iterdir()) == ["board", "server"]
+    assert list((out / "board").glob("*.argosmodel"))
+    card = (out / "server" / "README.md").read_text()
+    assert "Picked for the device server (max_latency 5000.0 ms), beam 1: BLEU" in card
+    card = (out / "board" / "README.md").read_text()
+    assert "measured on board" in card and "## Measured on devices" in card
+    polystill("measure", out / "server", "--sentences", "2", "--rounds", "1").ok()
+    polystill("measure", out).refused("no CTranslate2 model here", "inside: server")
+    polystill("ship", own_run, "--devices", devices, "--out", out).refused("--out", "exists already")
+
+
+def test_nothing_is_written_where_a_device_gets_nothing(polystill: Any, finished_run: Path, tmp_path: Path) -> None:
+    devices = devices_file(tmp_path, any={}, tiny={"max_size": "1kB"})
+    done = polystill("ship", finished_run, "--devices", devices, "--out", tmp_path / "packages")
+    assert done.status == 1 and "nothing fits tiny" in done.stderr
+    assert not (tmp_path / "packages").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--device", "phone"], ["--device phone", "--devices FILE"]),
+        (["--devices", "DEVICES", "--min-bleu", "3"], ["--min-bleu", "the devices file has the limits"]),
+        (["--max-size", "20"], ["--max-size 20", "such as 20MB"]),
+        (["--test-set", "x"], ["--test-set x", "unseen"]),
+        (["--devices", "none.yaml"], ["none.yaml", "no such devices file"]),
+    ],
+)
+def test_mistakes(polystill: Any, finished_run: Path, tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    devices = str(devices_file(tmp_path, phone={}))
+    polystill("pick", finished_run, *(a.replace("DEVICES", devices) for a in arguments)).refused(*words)
+
+
+def test_figures_of_another_run_are_refused(polystill: Any, finished_run: Path, own_run: Path, tmp_path: Path) -> None:
+    """Also where the student has the same name and the recipe is the same."""
+    model, figures = tmp_path / "model", tmp_path / "figures.json"
+    polystill("export", finished_run, "e1d1", "--out", model).ok()
+    polystill("measure", model, "--sentences", "1", "--rounds", "1", "--out", figures).ok()
+    polystill("merge", own_run, figures).ok()  # a copy: the same weights
+    content = json.loads(figures.read_text())
+    content["rows"][0]["source_sha256"] = "0" * 64
+    figures.write_text(json.dumps(content))
+    polystill("merge", own_run, figures).refused("nothing merged", "other weights than this run's e1d1")
+
+
+def test_comet_says_how_to_get_it(polystill: Any, finished_run: Path, tmp_path: Path) -> None:
+    polystill("comet", finished_run).refused("pip install unbabel-comet", f"polystill comet {finished_run} --python")
+    polystill("comet", tmp_path).refused("this folder is no run")
+    polystill("comet", finished_run, "--python", tmp_path / "none").refused("--python", "cannot be run")

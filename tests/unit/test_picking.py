@@ -1,0 +1,162 @@
+"""The best student within a budget, what binds, and what to do where a figure is missing. On invented results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polystill.config.devices import Device, limits_from_options
+from polystill.errors import UserError
+from polystill.picking.candidates import Candidate, candidates, check_test_set, open_runs
+from polystill.picking.choice import choose
+from polystill.picking.explanation import explain
+from polystill.runs import Run
+
+
+def row(model: str, bleu: float, megabytes: float, p95: float | None = None, **changes: Any) -> dict[str, Any]:
+    """A row of results; memory in MB is ten times the size."""
+    found = {"model": model, "model_id": f"x-{model}", "bleu": bleu, "size_bytes": int(megabytes * 1e6)}
+    found |= {"test_set": "counting", "engine": "ctranslate2", "precision": "int8", "beam": 1, "length_penalty": 1.0}
+    found |= {"bleu_signature": "sacreBLEU", "words_per_second": 1000.0, "hardware": "this machine", "threads": 1}
+    if p95 is not None:
+        found |= {"latency_p50_ms": p95 / 2, "latency_p95_ms": p95, "peak_memory_bytes": int(megabytes * 1e7)}
+    return {**found, **changes}
+
+
+SMALL, MIDDLE, LARGE = row("e1d1", 30.0, 5, 10), row("e2d1", 33.0, 8, 20), row("e2d2", 34.0, 11, 30)
+SLOW = row("e2d2", 34.5, 11, 90, beam=5)
+ROWS = [SMALL, MIDDLE, LARGE, SLOW]
+
+
+def choice_of(rows: list[dict[str, Any]], **limits: Any) -> Any:
+    return choose([Candidate(Path("run"), each) for each in rows], limits_from_options(limits))
+
+
+def picked(rows: list[dict[str, Any]], **limits: Any) -> tuple[str, int] | None:
+    best = choice_of(rows, **limits).best
+    return None if best is None else (best.row["model"], best.row["beam"])
+
+
+def test_the_best_within_all_limits_is_picked() -> None:
+    assert picked(ROWS) == ("e2d2", 5)
+    assert picked(ROWS, max_latency="40ms") == ("e2d2", 1)
+    assert picked(ROWS, max_latency="30ms") == ("e2d2", 1)  # a limit may be reached
+    assert picked(ROWS, max_size="10MB") == ("e2d1", 1)
+    assert picked(ROWS, max_memory="79MB") == ("e1d1", 1)
+    assert picked(ROWS, max_memory="79MB", min_bleu=30.5) is None
+    smaller = row("e1d1", 34.0, 5, 10)
+    assert picked([LARGE, smaller]) == ("e1d1", 1)  # of equals the smallest
+
+
+def test_limits_that_bind_say_what_they_cost() -> None:
+    choice = choice_of(ROWS, max_size="10MB", max_latency="15ms")
+    assert choice.best.row is SMALL
+    assert [(limit.name, other.row) for limit, other in choice.binding] == [("max_latency", MIDDLE)]
+    assert choice.larger.row is MIDDLE and choice.smaller is None
+    assert (choice.fitting, choice.measured) == (1, 4)
+    text = "\n".join(explain(choice, "counting", "phone"))
+    assert text.startswith("phone: run/e1d1 int8 beam 1\n")
+    assert "without it run/e2d1 int8 beam 1, BLEU 33.00 (+3.00), 8.0 MB (+3.0), p95 20.0 ms (+10.0)" in text
+    assert "max_latency 15.0 ms is missed by 5.0 ms" in text
+
+    both = choice_of([SMALL, LARGE], max_size="10MB", max_latency="15ms")
+    assert both.binding == []
+    assert "only several together" in "\n".join(explain(both, "counting"))
+
+    free = choice_of(ROWS)
+    assert (free.larger, free.smaller.row) == (None, MIDDLE)
+    assert "nothing measured is better" in "\n".join(explain(free, "counting"))
+
+
+def test_where_nothing_fits_the_nearest_says_what_it_misses_by() -> None:
+    choice = choice_of(ROWS, max_size="6MB", min_bleu=33.0)
+    assert choice.best is None
+    assert choice.nearest.row is SMALL  # 9 % less BLEU; the next is 33 % too large
+    lines = list(explain(choice, "counting"))
+    assert lines[0] == "nothing fits (max_size 6.0 MB, min_bleu 33.00); the nearest of 4 is run/e1d1 int8 beam 1"
+    assert "  min_bleu 33.00 is missed by 3.00" in lines
+    assert not any("max_size 6.0 MB is missed" in line for line in lines)
+
+
+def test_what_is_not_measured_is_never_guessed() -> None:
+    unmeasured = row("e6d6", 50.0, 1)
+    assert picked([unmeasured]) == ("e6d6", 1)  # no limit needs latency
+    choice = choice_of([*ROWS, unmeasured, row("e3d3", 33.0, 1)], max_latency="40ms")
+    assert choice.best.row is LARGE
+    left_out, command = list(explain(choice, "x"))[-2:]
+    assert left_out.endswith("latency or memory is not measured: run/e6d6 int8 beam 1 (BLEU 50.00)")
+    assert command == "    measure: polystill evaluate run --engine ctranslate2 --precision int8 --beam 1"
+    too_large = choice_of([*ROWS, {**unmeasured, "size_bytes": 10**9}], max_latency="40ms", max_size="1MB")
+    assert (too_large.best, too_large.unmeasured) == (None, [])
+    assert choice_of([unmeasured], max_latency="40ms", max_size="1kB").nearest.row is unmeasured
+    message = (
+        r"^max_latency 40.0 ms: nothing is measured .*; measure: polystill evaluate run .* --precision int8 --beam 1$"
+    )
+    with pytest.raises(UserError, match=message):
+        choice_of([unmeasured], max_latency="40ms", max_size="20MB")
+    with pytest.raises(UserError, match=r"device phone: .* --device phone --out phone\.json; polystill merge run ph"):
+        choose([Candidate(Path("run"), unmeasured)], Device(max_latency="40ms"), "phone")
+
+
+@pytest.fixture
+def evaluated(counting_recipe: dict[str, Any], prepared_run: Callable[..., Run]) -> Callable[..., Run]:
+    """A run with its test set and these rows of results."""
+
+    def make(name: str, rows: list[dict[str, Any]]) -> Run:
+        run = prepared_run(counting_recipe, name)
+        run.family.mkdir()
+        run.finish("family", {})
+        run.add_results(rows)
+        run.close()
+        return run
+
+    return make
+
+
+def test_all_runs_precisions_and_beams_are_candidates(evaluated: Callable[..., Run]) -> None:
+    first = evaluated("first", [SMALL, SLOW, {**MIDDLE, "engine": "torch"}, {**LARGE, "test_set": "other"}])
+    second = evaluated("second", [{**MIDDLE, "precision": "float32"}])
+    runs = open_runs([first.folder, second.folder])
+    assert check_test_set(runs, None) == "counting"
+
+    def found(**device: Any) -> list[str]:
+        return [
+            c.name.removeprefix(f"{first.folder.parent}/") for c in candidates(runs, "counting", Device(**device), None)
+        ]
+
+    assert found() == ["first/e1d1 int8 beam 1", "first/e2d2 int8 beam 5", "second/e2d1 float32 beam 1"]
+    assert found(beam=5) == ["first/e2d2 int8 beam 5"]
+    assert found(format="argos", beam=1) == ["first/e1d1 int8 beam 1"]
+    with pytest.raises(UserError, match=r"no student is measured .*--engine ctranslate2 --precision int16 --beam 2"):
+        found(precision="int16", beam=2)
+
+
+def test_a_devices_own_figures_count(evaluated: Callable[..., Run]) -> None:
+    run = evaluated("run", [SMALL, MIDDLE])
+    board = {**row("e1d1", 0.0, 5, 70), "device": "board", "hardware": "a board", "words_per_second": 10.0}
+    run.add_device_figures([board, {**board, "device": "phone", "latency_p95_ms": 50.0}])
+
+    def latencies(name: str | None, **device: Any) -> list[float | None]:
+        return [c.get("latency_p95_ms") for c in candidates([run], "counting", Device(**device), name)]
+
+    assert latencies("board") == [70, None]
+    assert latencies("tablet", measured_on="phone") == [50, None]
+    assert latencies("board", measured_on="evaluation") == latencies(None) == [10, 20]
+    (best, _) = candidates([run], "counting", Device(), "board")
+    assert (best.row["bleu"], best.row["hardware"], best.row["device"]) == (30.0, "a board", "board")
+    choice = choose(candidates([run], "counting", Device(max_latency="100ms"), "board"), Device(max_latency="100ms"))
+    assert "measured on board (a board)" in "\n".join(explain(choice, "counting"))
+
+
+def test_runs_must_be_comparable(evaluated: Callable[..., Run]) -> None:
+    first, second = evaluated("first", [SMALL]), evaluated("second", [{**SMALL, "bleu_signature": "another"}])
+    with pytest.raises(UserError, match="computed in different ways"):
+        candidates([first, second], "counting", Device(), None)
+    with pytest.raises(UserError, match=r"--test-set other: .*first has counting"):
+        check_test_set([first, second], "other")
+    (second.data / "test" / "counting.target.txt").write_text("something else\n")
+    with pytest.raises(UserError, match=r"second: has not the same test set counting as .*first"):
+        check_test_set([first, second], None)
