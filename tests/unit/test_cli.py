@@ -21,6 +21,7 @@ COMMANDS = [
     "prepare",
     "status",
     "translate",
+    "serve",
     "evaluate",
     "extract",
     "export",

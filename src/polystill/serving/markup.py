@@ -42,7 +42,7 @@ class Markup:
         self.sentences: list[str] = []
         self._parts: list[str | _Sentence] = []
         for run in _runs(_tokens(html)):
-            if run[0].is_fixed or not any(token.is_text and token.raw.strip() for token in run):
+            if run[0].is_fixed or not any(token.is_text and unescape(token.raw).strip() for token in run):
                 self._parts += [token.raw for token in run]
             else:
                 self._add(run, language, fits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -74,7 +75,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=256)
     except OSError as error:
-        raise UserError(f"--host {host} --port {port}: cannot listen there ({error.strerror or error})") from None
+        reason = os.strerror(error.errno) if error.errno else error
+        raise UserError(f"--host {host} --port {port}: cannot listen there ({reason})") from None
 
 
 def run_server(app: ASGIApp, sock: socket.socket, requests: int, ready: Callable[[], None]) -> None:
