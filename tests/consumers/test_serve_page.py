@@ -118,9 +118,10 @@ def test_the_page_fits_and_can_be_read(
 def contrast(page: Page, selector: str) -> float:
     """WCAG's contrast of an element's text to the nearest ground that is painted."""
     script = """(element) => {
+        const colour = (of) => getComputedStyle(of ?? document.body).backgroundColor;
         let ground = element;
-        while (ground && /rgba\\(.*, 0\\)/.test(getComputedStyle(ground).backgroundColor)) ground = ground.parentElement;
-        return [getComputedStyle(element).color, getComputedStyle(ground ?? document.body).backgroundColor];
+        while (ground && /rgba\\(.*, 0\\)/.test(colour(ground))) ground = ground.parentElement;
+        return [getComputedStyle(element).color, colour(ground)];
     }"""
     colours = page.locator(selector).first.evaluate(script)
     darker, lighter = sorted(luminance(colour) for colour in colours)

@@ -1,4 +1,4 @@
-"""polystill serve as a real process: the LibreTranslate API with its real client, limits, and clients that misbehave."""
+"""polystill serve as a real process: the LibreTranslate API with its real client, limits, misbehaving clients."""
 
 from __future__ import annotations
 
@@ -378,8 +378,8 @@ def test_a_folder_is_served_without_torch(counting_ctranslate2: Path) -> None:
         "from polystill.serving.app import create_app\nfrom polystill.serving.limits import Limits\n"
         "from pathlib import Path\nfolder = Path(sys.argv[1])\n"
         "with open_family(folder, None, engine=None, precision='default', beam=1, threads=1) as loaded:\n"
-        "    settings = settings_of(loaded, folder, Limits(), host='127.0.0.1', api_keys=None, runtime=None, log_text=False)\n"
-        "    create_app(loaded.family, settings)\n"
+        "    rest = {'host': '127.0.0.1', 'api_keys': None, 'runtime': None, 'log_text': False}\n"
+        "    create_app(loaded.family, settings_of(loaded, folder, Limits(), **rest))\n"
         "print(sorted({'torch', 'transformers', 'datasets', 'sacrebleu'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -21,8 +21,9 @@ async function load(student, say) {
 
   let broken;
   const failed = new Promise((_, reject) => (broken = reject));
-  const onerror = (event) => broken(new Error(`The runtime does not start: ${event.message ?? event}`));
-  const translator = new LatencyOptimisedTranslator({}, new FromServer({ pivotLanguage: null, onerror }));
+  const backing = new FromServer({ pivotLanguage: null });
+  backing.onerror = (event) => broken(new Error(`The runtime does not start: ${event.message ?? event}`));
+  const translator = new LatencyOptimisedTranslator({}, backing);
   const ask = (text) => Promise.race([translator.translate({ from, to, text, html: false }), failed]);
   await ask(".");
   return ask;
