@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from polystill import __version__
 from polystill.data.language_names import language_name
 from polystill.serving.browser import RUNTIME, BrowserModels
-from polystill.serving.frame import LOCAL, Frame, error
+from polystill.serving.frame import LOCAL, MISTAKE, Frame, error
 from polystill.serving.limits import ApiKeys, Limits
 from polystill.serving.metrics import Metrics
 from polystill.serving.models import Family
@@ -257,6 +257,7 @@ def _add_errors(app: FastAPI) -> None:
 
     app.add_exception_handler(Refused, handler(lambda e: (e.status, e.message)))
     app.add_exception_handler(HTTPException, handler(of_http))
+    app.add_exception_handler(Exception, handler(lambda _: (500, MISTAKE)))
     app.add_exception_handler(ClientDisconnect, handler(lambda _: (LEFT, "the client is gone")))
 
 

@@ -19,6 +19,7 @@ from polystill.serving.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
+MISTAKE = "the server made a mistake; its log says where"
 LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
 _WASM = " 'wasm-unsafe-eval'"
 
@@ -77,7 +78,7 @@ class Frame:
             frames = "".join(traceback.format_tb(exception.__traceback__))
             _log.error("%s while answering:\n%s", type(exception).__name__, frames)
             if not status:
-                await error(500, "the server made a mistake; its log says where")(scope, receive, framed)
+                await error(500, MISTAKE)(scope, receive, framed)
         finally:
             self._note(scope, status, time.perf_counter() - start)
 
