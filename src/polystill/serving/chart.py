@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 420, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 34, 28, 44
-_LABEL_HEIGHT, _LABEL_WIDTH = 12, 32
+_LABEL_HEIGHT, _LABEL_WIDTH = 11, 30
 
 
 class Point(NamedTuple):
@@ -18,6 +18,19 @@ class Point(NamedTuple):
     name: str
     size: float
     bleu: float
+
+
+class Box(NamedTuple):
+    """What is drawn somewhere."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlaps(self, other: Box) -> bool:
+        beside = self.right <= other.left or other.right <= self.left
+        return not (beside or self.bottom <= other.top or other.bottom <= self.top)
 
 
 def quality_chart(points: Sequence[Point], test_set: str) -> str:
@@ -45,13 +58,13 @@ def quality_chart(points: Sequence[Point], test_set: str) -> str:
         _text("axis middle", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "size on disk, MB"),
         _text("axis", 4, 12, "BLEU"),
         f'<polyline class="front" points="{" ".join(f"{x(p.size)},{y(p.bleu)}" for p in front)}"/>',
-        *(f'<circle data-model="{escape(p.name)}" cx="{x(p.size)}" cy="{y(p.bleu)}" r="5"/>' for p in points),
+        *(_circle(p.name, x(p.size), y(p.bleu)) for p in points),
     ]
-    taken: list[tuple[float, float]] = []
+    taken = [Box(x(p.size) - 6, y(p.bleu) - 6, x(p.size) + 6, y(p.bleu) + 6) for p in points]
     for p in sorted(points, key=lambda p: p not in front):  # those on the line get their label first
         if place := _free_place(x(p.size), y(p.bleu), taken):
             taken.append(place)
-            parts.append(_text("name", *place, p.name))
+            parts.append(_text("name", place.left, place.bottom - 2, p.name))
     return "\n".join([*parts, "</svg>"])
 
 
@@ -65,13 +78,18 @@ def _ticks(values: Sequence[float]) -> list[float]:
     return [round(i * step, 6) for i in range(first, max(last, first + 2) + 1)]
 
 
-def _free_place(x: float, y: float, taken: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
-    """Where a label beside the point hides no other one: above, below, right or left of it."""
-    for place in ((x - 14, y - 9), (x - 14, y + 18), (x + 8, y + 4), (x - 38, y + 4)):
-        is_free = all(abs(place[0] - a) >= _LABEL_WIDTH or abs(place[1] - b) >= _LABEL_HEIGHT for a, b in taken)
-        if is_free and 0 <= place[0] <= WIDTH - _LABEL_WIDTH and place[1] > TOP:
+def _free_place(x: float, y: float, taken: Sequence[Box]) -> Box | None:
+    """Where a label beside the point hides nothing: above, below, right or left of it, or nowhere."""
+    for left, bottom in ((x - 14, y - 7), (x - 14, y + 20), (x + 8, y + 6), (x - 38, y + 6)):
+        place = Box(left, bottom - _LABEL_HEIGHT, left + _LABEL_WIDTH, bottom)
+        if not any(place.overlaps(other) for other in taken) and left >= 0 and place.right <= WIDTH and place.top > 0:
             return place
     return None
+
+
+def _circle(name: str, x: float, y: float) -> str:
+    name = escape(name)
+    return f'<circle data-model="{name}" cx="{x}" cy="{y}" r="5"><title>{name}</title></circle>'
 
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
