@@ -101,13 +101,11 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     answers = "".join(
         f"<tr><th scope=row>{escape(status)}</th><td>{escape(answer['description'])}</td></tr>"
         for status, answer in sorted(operation["responses"].items())
-        if status != "422"
+        if status not in ("200", "422")  # 422 is what FastAPI would answer, which does not read the body here
     )
+    errors = f"<table><caption>Errors</caption>{answers}</table>" if answers else ""
     head = f'<h2 id="{escape(name)}"><code>{method.upper()} {escape(path)}</code></h2>'
-    return (
-        f'<section aria-labelledby="{escape(name)}">{head}{text}{fields}'
-        f"<table><caption>Answers</caption>{answers}</table></section>"
-    )
+    return f'<section aria-labelledby="{escape(name)}">{head}{text}{fields}{errors}</section>'
 
 
 def _fields(body: dict[str, Any] | None) -> str:
