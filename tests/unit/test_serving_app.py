@@ -31,6 +31,7 @@ async def post(app: Any, body: dict[str, Any]) -> tuple[int, Any]:
     """Status and content of POST /translate."""
     sent: list[Any] = []
     received = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+    scope: dict[str, Any]
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/translate", "raw_path": b"/translate", "query_string": b""}
     scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "root_path": "", "asgi": {"version": "3.0"}}
