@@ -25,7 +25,6 @@ app = typer.Typer(
     name="polystill",
     help="One training run distils one translation teacher into a whole family of students.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
