@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import http.client
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -267,3 +275,84 @@ def make_targets() -> Callable[..., TargetSet]:
         return store.TargetSet.open(folder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def counting_ctranslate2(counting_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """counting_student as a CTranslate2 folder."""
+    from polystill.export import export_student
+
+    folder = tmp_path_factory.mktemp("ctranslate2") / "counting"
+    export_student(counting_student, folder, "ctranslate2")
+    return folder
+
+
+@dataclass
+class Server:
+    """A real `polystill serve` process."""
+
+    process: subprocess.Popen[str]
+    host: str
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (names in lower case) and content of one answer."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def json(self, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and content of a GET, or of a POST of a body."""
+        if body is None:
+            status, _, content = self.ask("GET", path)
+        else:
+            status, _, content = self.ask("POST", path, json.dumps(body).encode(), {"content-type": "application/json"})
+        return status, json.loads(content)
+
+    def translate(self, q: str | list[str], **fields: Any) -> Any:
+        """The content of an answer to /translate, which must be well."""
+        status, content = self.json("/translate", {"q": q, "source": "en", "target": "de", **fields})
+        assert status == 200, content
+        return content
+
+    def stop(self) -> str:
+        """End it in order; returns what it has written to stderr."""
+        self.process.terminate()
+        self.process.wait(timeout=30)
+        return self.log.read_text(encoding="utf-8")
+
+
+@contextmanager
+def serving(folder: Path, log: Path, *options: str | Path) -> Iterator[Server]:
+    """`polystill serve` of a model, at a free port."""
+    command = [sys.executable, "-m", "polystill", "serve", str(folder), "--port", "0", *map(str, options)]
+    with log.open("w") as stderr:
+        process = subprocess.Popen(command, stderr=stderr, text=True)
+    try:
+        for _ in range(1200):
+            if match := re.search(r"http://([\d.]+):(\d+) ", log.read_text()):
+                break
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        else:
+            raise AssertionError(f"not started: {log.read_text()}")
+        yield Server(process, match[1], int(match[2]), log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Callable[..., Any]:
+    return serving

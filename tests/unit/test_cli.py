@@ -22,6 +22,7 @@ COMMANDS = [
     "prepare",
     "status",
     "translate",
+    "serve",
     "evaluate",
     "extract",
     "export",

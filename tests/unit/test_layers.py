@@ -32,7 +32,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
 CORE = ["cli/*", "errors", "extras", "places", "progress", "students", "runs", "storage", "provenance", "translation"]
-CORE += ["data/__init__", "data/tokenizer", "data/synthetic/*", "measuring/*"]
+CORE += ["data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*", "measuring/*"]
 CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 
@@ -87,6 +87,11 @@ def at_import(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", sorted({path for name in CORE for path in PACKAGE.glob(f"{name}.py")}), ids=str)
 def test_core_imports_nothing_heavy(path: Path) -> None:
     assert at_import(path) & HEAVY == set()
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("serving/*.py")), ids=lambda path: path.name)
+def test_serving_imports_nothing_of_training(path: Path) -> None:
+    assert at_import(path) & HEAVY <= {"pydantic"}  # which FastAPI brings
 
 
 def test_documented_layers_are_these() -> None:

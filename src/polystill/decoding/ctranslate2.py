@@ -46,6 +46,7 @@ class CTranslate2Translator:
         folder = Path(folder)
         if not (folder / "model.bin").is_file():
             raise UserError(f"{folder}: no CTranslate2 model here (model.bin is missing)")
+        self.folder = folder
         self.tokenizer = Tokenizer.load(folder)
         self.info = read_info(folder)
         self.max_source_tokens: int = self.info.get("max_positions", DEFAULT_POSITIONS)

@@ -1,0 +1,95 @@
+"""polystill serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from polystill.cli.common import say, show_log
+from polystill.extras import need_packages
+
+_PACKAGES = ("fastapi", "uvicorn", "prometheus_client", "sentencex")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(serve)
+
+
+def serve(
+    model: Annotated[Path, typer.Argument(metavar="RUN", help="A run, or a CTranslate2 folder.", show_default=False)],
+    student: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as e4d2; repeat for more. The first is the default one. All, the teacher first."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 5000,
+    api_keys: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One API key a line, of which a request must have one.")
+    ] = None,
+    max_characters: Annotated[int, typer.Option(min=1, help="Of a request; more is answered by 413.")] = 5000,
+    max_batch: Annotated[int, typer.Option(min=1, help="Texts of a request; more is answered by 413.")] = 100,
+    max_requests: Annotated[int, typer.Option(min=1, help="Translated at a time; more are answered by 429.")] = 32,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")] = 30.0,
+    bergamot_runtime: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The npm package @browsermt/bergamot-translator: students that were exported to bergamot "
+            "(in RUN/exports) also run in the browser.",
+        ),
+    ] = None,
+    beam: Annotated[int, typer.Option(min=1, max=100, help="Beam size; 1 is greedy search.")] = 5,
+    engine: Annotated[
+        Literal["ctranslate2", "torch"] | None,
+        typer.Option(help="What runs the models: ctranslate2 by default, torch for an LSTM."),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="CTranslate2's compute type, such as int8; by default what the run was evaluated with.")
+    ] = "default",
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 takes all cores.")] = 0,
+    log_text: Annotated[bool, typer.Option("--log-text", help="Log the texts and their translations.")] = False,
+) -> None:
+    """A page to try the students side by side, and the LibreTranslate API.
+
+    Only this machine reaches it, unless --host says otherwise; texts are neither kept nor logged. The page is at
+    http://127.0.0.1:5000, the API is described at /docs, and counters for Prometheus are at /metrics.
+
+    **Examples**
+
+        polystill serve runs/quickstart
+
+        polystill serve runs/quickstart --student e2d2 --student e3d3 --beam 1 --port 8000
+
+        polystill serve my-model --host 0.0.0.0 --api-keys keys.txt
+
+        polystill serve RUN --bergamot-runtime node_modules/@browsermt/bergamot-translator
+
+        curl -d q="A dog runs." -d source=en -d target=de http://127.0.0.1:5000/translate
+    """
+    need_packages("serve", _PACKAGES, "serve")
+    show_log()
+    from polystill.cli.served_family import open_family, settings_of
+    from polystill.serving.app import create_app
+    from polystill.serving.limits import Limits
+    from polystill.serving.server import listen, run_server
+
+    limits = Limits(max_characters, max_batch, max_requests, timeout)
+    with (
+        listen(host, port) as sock,
+        open_family(model, student, engine=engine, precision=precision, beam=beam, threads=threads) as loaded,
+    ):
+        settings = settings_of(
+            loaded, model, limits, host=host, api_keys=api_keys, runtime=bergamot_runtime, log_text=log_text
+        )
+        family = loaded.family
+        pair = f"{family.source_language} → {family.target_language}"
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{sock.getsockname()[1]}"
+        count = f"{len(family.students)} student{'s' if len(family.students) > 1 else ''}"
+
+        def ready() -> None:
+            say(f"{count} of {family.name}, {pair}: {address} (API: {address}/docs); Ctrl+C stops")
+
+        run_server(create_app(family, settings), sock, max_requests, ready)

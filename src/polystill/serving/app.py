@@ -1,0 +1,268 @@
+"""The server's application: the LibreTranslate API, what is served, metrics, and the page."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
+
+from polystill import __version__
+from polystill.data.language_names import language_name
+from polystill.serving.browser import RUNTIME, BrowserModels
+from polystill.serving.frame import LOCAL, MISTAKE, Frame, error
+from polystill.serving.limits import ApiKeys, Limits
+from polystill.serving.metrics import Metrics
+from polystill.serving.models import Family
+from polystill.serving.page import ASSETS, render_docs, render_page
+from polystill.serving.requests import Body, DetectBody, Refused, TranslateBody, read_body
+from polystill.serving.service import Service
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LEFT = 499
+"""The status, seen by nobody, of a request whose client is gone."""
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "Not valid, or a language or model that is not served."},
+    403: {"description": "An API key is needed."},
+    408: {"description": "The request did not arrive in time."},
+    413: {"description": "Too many characters or texts."},
+    415: {"description": "Neither JSON nor a form."},
+    429: {"description": "Too many requests at a time."},
+    503: {"description": "The translation took too long."},
+}
+_REFUSED = "files and suggestions are not served here"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a server, beside the family that it serves."""
+
+    limits: Limits
+    beam: int
+    threads: int
+    keys: ApiKeys | None = None
+    browser: BrowserModels = field(default_factory=BrowserModels)
+    chart: str = ""
+    """The quality chart, as SVG."""
+    is_local: bool = True
+    """Whether it is reached from this machine alone."""
+    log_text: bool = False
+
+
+class Translation(BaseModel):
+    """What POST /translate answers."""
+
+    translatedText: str | list[str]
+    detectedLanguage: dict[str, Any] | list[dict[str, Any]] | None = None
+    alternatives: list[str] | list[list[str]] | None = None
+    model: str
+
+
+def create_app(family: Family, settings: Settings) -> ASGIApp:
+    """The whole server, without the sockets."""
+    metrics = Metrics()
+    service = Service(family, settings.limits, metrics, beam=settings.beam, threads=settings.threads)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title=f"polystill: {family.name}",
+        version=__version__,
+        description="The LibreTranslate API. Fields beyond it: model, latency_budget_ms.",
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    _add_translation(app, service, settings)
+    _add_information(app, family, settings, metrics)
+    _add_page(app, family, settings)
+    _add_errors(app)
+    return Frame(app, metrics, wasm=bool(settings.browser), hosts=LOCAL if settings.is_local else None)
+
+
+def _add_translation(app: FastAPI, service: Service, settings: Settings) -> None:
+    async def read(request: Request, kind: type[Body]) -> Body:
+        body = await read_body(request, kind, settings.limits)
+        if settings.keys is not None and not settings.keys.accept(getattr(body, "api_key", None) or ""):
+            raise Refused(403, "a valid api_key is needed")
+        return body
+
+    @app.post(
+        "/translate", responses=_ERRORS, openapi_extra=_body(TranslateBody), response_model=Translation, tags=["api"]
+    )
+    async def translate(request: Request) -> Response:
+        """Translate a text, or each text of a list."""
+        body = await read(request, TranslateBody)
+        answer = await _unless_client_leaves(request, service.translate(body))
+        request.state.model = answer.model
+        if settings.log_text:
+            _log.info("%s: %r -> %r", answer.model, body.q, answer.content["translatedText"])
+        timing = {"server-timing": f"translate;dur={1000 * answer.seconds:.1f}"}
+        return JSONResponse(answer.content, headers=timing)
+
+    @app.post("/detect", responses=_ERRORS, openapi_extra=_body(DetectBody), tags=["api"])
+    async def detect(request: Request) -> list[dict[str, Any]]:
+        """The language that this server translates from, with the share of the text's letters that are of its script.
+
+        It cannot tell languages of one script from each other.
+        """
+        body = await read(request, DetectBody)
+        if len(body.q) > settings.limits.characters:
+            raise Refused(413, f"at most {settings.limits.characters} characters are allowed in a request")
+        return [service.detect(body.q)]
+
+    @app.post("/translate_file", include_in_schema=False)
+    @app.post("/suggest", include_in_schema=False)
+    async def refused() -> Response:
+        return error(403, _REFUSED)
+
+
+async def _unless_client_leaves(request: Request, work: Awaitable[T]) -> T:
+    """Cancel the work when nobody waits for it any more.
+
+    Raises:
+        ClientDisconnect: that was so.
+    """
+
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(left())
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientDisconnect
+    finally:
+        for task in (working, watching):
+            task.cancel()
+
+
+def _add_information(app: FastAPI, family: Family, settings: Settings, metrics: Metrics) -> None:
+    source, target = (
+        {"code": code, "name": language_name(code)} for code in (family.source_language, family.target_language)
+    )
+
+    @app.get("/languages", tags=["api"])
+    async def languages() -> list[dict[str, Any]]:
+        """Languages, and those that each is translated to."""
+        return [{**source, "targets": [target["code"]]}, {**target, "targets": []}]
+
+    @app.get("/frontend/settings", tags=["api"])
+    async def frontend_settings() -> dict[str, Any]:
+        """What a client's page needs to know."""
+        return {
+            "charLimit": settings.limits.characters,
+            "frontendTimeout": 500,
+            "apiKeys": settings.keys is not None,
+            "keyRequired": settings.keys is not None,
+            "suggestions": False,
+            "filesTranslation": False,
+            "supportedFilesFormat": [],
+            "language": {"source": source, "target": target},
+        }
+
+    @app.get("/health", tags=["server"])
+    async def health() -> dict[str, str]:
+        """Whether the server answers."""
+        return {"status": "ok"}
+
+    @app.get("/models", tags=["server"])
+    async def models() -> list[dict[str, Any]]:
+        """The students, the one that answers by default first, with what was measured of them."""
+        return [
+            {
+                "name": student.name,
+                **{key: value for key, value in asdict(student.measured).items() if value is not None},
+                **({"browser": True} if student.name in settings.browser.students else {}),
+            }
+            for student in family.students
+        ]
+
+    @app.get("/metrics", tags=["server"], response_class=Response)
+    async def prometheus() -> Response:
+        """Counters, in Prometheus' text format."""
+        return Response(metrics.text(), media_type=metrics.media_type)
+
+
+def _add_page(app: FastAPI, family: Family, settings: Settings) -> None:
+    page = render_page(family, settings.browser, settings.chart, needs_key=settings.keys is not None)
+    docs = ""
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        return Response(page, media_type="text/html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def documentation() -> Response:
+        nonlocal docs
+        docs = docs or render_docs(app.openapi())
+        return Response(docs, media_type="text/html")
+
+    @app.get("/page/{name}", include_in_schema=False)
+    async def asset(name: str) -> Response:
+        if name not in ASSETS:
+            raise HTTPException(404)
+        kind, content = ASSETS[name]
+        return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+
+    @app.get("/bergamot/runtime/{name:path}", include_in_schema=False)
+    async def runtime(name: str) -> Response:
+        if name not in settings.browser.runtime:
+            raise HTTPException(404)
+        return Response(settings.browser.runtime[name], media_type=RUNTIME[name], headers=_CACHED)
+
+    @app.get("/bergamot/models/{student}/{name}", include_in_schema=False)
+    async def model_file(student: str, name: str) -> Response:
+        if student in settings.browser.students and name == "metadata.json":
+            return JSONResponse(settings.browser.students[student])
+        content = settings.browser.files.get((student, name))
+        if content is None:
+            raise HTTPException(404)
+        headers = {**_CACHED, "content-encoding": "gzip"}
+        return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+_CACHED = {"cache-control": "private, max-age=3600"}
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every error as {"error": …}, which LibreTranslate's clients show."""
+
+    def handler(status: Callable[[Any], tuple[int, str]]) -> Callable[[Request, Any], Awaitable[Response]]:
+        async def handle(_: Request, exception: Any) -> Response:
+            return error(*status(exception))
+
+        return handle
+
+    def of_http(exception: HTTPException) -> tuple[int, str]:
+        allowed = (exception.headers or {}).get("allow", "")
+        return exception.status_code, f"{exception.detail.lower()}{f'; allowed: {allowed}' if allowed else ''}"
+
+    app.add_exception_handler(Refused, handler(lambda e: (e.status, e.message)))
+    app.add_exception_handler(HTTPException, handler(of_http))
+    app.add_exception_handler(Exception, handler(lambda _: (500, MISTAKE)))
+    app.add_exception_handler(ClientDisconnect, handler(lambda _: (LEFT, "the client is gone")))
+
+
+def _body(kind: type[BaseModel]) -> dict[str, Any]:
+    """How OpenAPI describes a body that is read here and not by FastAPI, which has no limits."""
+    schema = kind.model_json_schema()
+    media = {name: {"schema": schema} for name in ("application/json", "application/x-www-form-urlencoded")}
+    return {"requestBody": {"required": True, "content": media}}

@@ -1,0 +1,105 @@
+"""Sentences of several requests in one batch of the engine.
+
+There is no waiting for a batch to fill: a free worker takes what is there, and while all are busy, sentences gather.
+Requests take turns, so that a long one does not hold up short ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+LARGEST_BATCH = 64
+"""Sentences: a batch takes a second at most, so that no request waits long for one that came before."""
+
+Translate = Callable[[list[str], int], list[list[str]]]
+"""Sentences and how many translations of each are wanted; runs in a thread."""
+
+
+@dataclass
+class _Job:
+    sentences: Sequence[str]
+    n_best: int
+    done: asyncio.Future[list[list[str]]]
+    taken: int = 0
+    found: dict[int, list[str]] = field(default_factory=dict)
+
+
+class Batcher:
+    """One model's queue."""
+
+    def __init__(
+        self, translate: Translate, executor: Executor, workers: int, observe: Callable[[int], None] | None = None
+    ) -> None:
+        """At most `workers` batches are translated at a time; `observe` is told the size of each."""
+        self._translate, self._executor, self._workers, self._observe = translate, executor, workers, observe
+        self._waiting: deque[_Job] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Sentences that no worker has taken yet."""
+        return sum(len(job.sentences) - job.taken for job in self._waiting)
+
+    async def translate(self, sentences: Sequence[str], n_best: int = 1) -> list[list[str]]:
+        """The n-best translations of each sentence, in order. Cancelled, it leaves the queue.
+
+        Raises:
+            Exception: what the engine raised, for every request that had a sentence in that batch.
+        """
+        if not sentences:
+            return []
+        job = _Job(sentences, n_best, asyncio.get_running_loop().create_future())
+        self._waiting.append(job)
+        self._start()
+        try:
+            return await job.done
+        finally:
+            if job in self._waiting:
+                self._waiting.remove(job)
+
+    def _start(self) -> None:
+        while len(self._running) < self._workers and (batch := self._take()):
+            task = asyncio.get_running_loop().create_task(self._run(batch))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+            task.add_done_callback(lambda _: self._start())
+
+    def _take(self) -> list[tuple[_Job, int]]:
+        """Sentences for one batch, in turn from all requests that want as many translations as the first."""
+        if not self._waiting:
+            return []
+        n_best = self._waiting[0].n_best
+        turns = deque(job for job in self._waiting if job.n_best == n_best)
+        batch: list[tuple[_Job, int]] = []
+        while turns and len(batch) < LARGEST_BATCH:
+            job = turns.popleft()
+            batch.append((job, job.taken))
+            job.taken += 1
+            if job.taken < len(job.sentences):
+                turns.append(job)
+        # Who has had a turn stands behind those who have not.
+        left = [job for job in self._waiting if job.taken < len(job.sentences)]
+        had_a_turn = {id(job) for job, _ in batch}
+        self._waiting = deque(sorted(left, key=lambda job: id(job) in had_a_turn))
+        return batch
+
+    async def _run(self, batch: list[tuple[_Job, int]]) -> None:
+        if self._observe is not None:
+            self._observe(len(batch))
+        sentences = [job.sentences[i] for job, i in batch]
+        loop = asyncio.get_running_loop()
+        try:
+            results = await loop.run_in_executor(self._executor, self._translate, sentences, batch[0][0].n_best)
+        except Exception as error:
+            for job, _ in batch:
+                if not job.done.done():
+                    job.done.set_exception(error)
+            return
+        for (job, i), found in zip(batch, results, strict=True):
+            job.found[i] = found
+            if len(job.found) == len(job.sentences) and not job.done.done():
+                job.done.set_result([job.found[k] for k in range(len(job.sentences))])

@@ -1,0 +1,264 @@
+"""HTML for a translator of sentences, and back: all markup is kept byte for byte, in its order; only text changes.
+
+html.parser of the standard library reads the markup, because it says where each piece stands in the source. A parser
+that builds a tree (lxml, BeautifulSoup) writes another document than it has read: with html and body around a
+fragment, other quotes and entities, closing tags that were not there.
+
+A paragraph's sentences are translated whole, with the words within inline tags in their context. Where a tag stands
+inside a sentence, its place in the translation is where the words next to it are found again; else it is estimated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from html import escape, unescape
+from html.parser import HTMLParser
+from typing import NamedTuple
+
+from polystill.serving.text import Fits, sentences_of, split_blanks
+
+_INLINE = (
+    "a abbr acronym b bdi bdo big cite data del dfn em font i img ins label mark picture q rp rt ruby s small span "
+    "strike strong sub sup time tt u wbr"
+)
+_KEPT = "canvas code kbd math noscript object samp script select style svg template textarea var"
+_VOID_ELEMENTS = "area base br col embed hr img input link meta source track wbr"
+INLINE = frozenset(_INLINE.split())
+"""Elements that may stand within a sentence; every other one ends it."""
+KEPT = frozenset(_KEPT.split())
+"""Elements whose text is not translated."""
+_VOID = frozenset(_VOID_ELEMENTS.split())
+_FLAT = str.maketrans("\n\r\t\f", "    ")
+_SIGNS = " \t.,;:!?¿¡\"'„“”‚‘’«»()[]…–—"
+
+
+class Markup:
+    """An HTML text as a list of sentences and the markup around and within them."""
+
+    def __init__(self, html: str, language: str, fits: Fits) -> None:
+        """Part `html`, written in `language`, into `sentences` (plain text), each of which `fits`."""
+        self.sentences: list[str] = []
+        self._parts: list[str | _Sentence] = []
+        for run in _runs(_tokens(html)):
+            if run[0].is_fixed or not any(token.is_text and unescape(token.raw).strip() for token in run):
+                self._parts += [token.raw for token in run]
+            else:
+                self._add(run, language, fits)
+
+    def _add(self, run: list[_Token], language: str, fits: Fits) -> None:
+        """Take up a run of text and inline tags."""
+        text, tags = "", []
+        for token in run:
+            if token.is_text:
+                text += unescape(token.raw)
+            else:
+                tags.append((len(text), token.raw))
+        start = 0
+        for flat in sentences_of(text.translate(_FLAT), language, fits):  # a line break is a blank here
+            end = start + len(flat)
+            count = len(tags) if end == len(text) else _count_until(end, tags)
+            self._add_sentence(text[start:end], [(at - start, tag) for at, tag in tags[:count]])
+            tags, start = tags[count:], end
+
+    def _add_sentence(self, raw: str, tags: list[tuple[int, str]]) -> None:
+        sentence = _Sentence(*split_blanks(raw), tags)
+        if sentence.words:
+            sentence.whole = self._ask(" ".join(sentence.words.split()))
+            cuts = sorted({at - len(sentence.before) for at, _ in tags})
+            cuts = [at for at in cuts if 0 < at < len(sentence.words)]
+            for start, end in zip([0, *cuts], [*cuts, len(sentence.words)], strict=True) if cuts else []:
+                words = " ".join(sentence.words[start:end].strip(_SIGNS).split())
+                sentence.pieces.append(_Piece(start, end, words, self._ask(words) if words else None))
+        self._parts.append(sentence)
+
+    def _ask(self, text: str) -> int:
+        self.sentences.append(text)
+        return len(self.sentences) - 1
+
+    def join(self, translations: Sequence[str]) -> str:
+        """The HTML with the text of each sentence replaced by its translation."""
+        assert len(translations) == len(self.sentences)
+        return "".join(part if isinstance(part, str) else part.join(translations) for part in self._parts)
+
+
+def _count_until(end: int, tags: Sequence[tuple[int, str]]) -> int:
+    """How many of the tags belong to a sentence that ends there: those before, and what is closed at its end."""
+    count = sum(at < end for at, _ in tags)
+    closing = [i for i, (at, tag) in enumerate(tags) if at == end and tag.startswith("</")]
+    return max(count, closing[-1] + 1) if closing else count
+
+
+class _Piece(NamedTuple):
+    """What tags part from the rest of a sentence: from, to, its words, and which of the translations is its own."""
+
+    start: int
+    end: int
+    words: str
+    own: int | None
+
+
+@dataclass
+class _Sentence:
+    before: str
+    """Blanks, as those `after`."""
+    words: str
+    after: str
+    tags: list[tuple[int, str]]
+    """Positions, counted from the beginning of the blanks before, and tags."""
+    whole: int | None = None
+    """Which of the translations is the sentence's."""
+    pieces: list[_Piece] = field(default_factory=list)
+
+    def join(self, translations: Sequence[str]) -> str:
+        translation = "" if self.whole is None else translations[self.whole]
+        opens, closes = self._places(translation, translations)
+        text = self.before + translation + self.after
+        markup, done = "", 0
+        for at, tag in self.tags:
+            place = at
+            if at >= len(self.before) + len(self.words):
+                place = at - len(self.words) + len(translation)
+            elif at > len(self.before):
+                inside = closes if tag.startswith("</") else opens
+                place = max(done, len(self.before) + inside[at - len(self.before)])
+            markup += escape(text[done:place], quote=False) + tag
+            done = place
+        return markup + escape(text[done:], quote=False)
+
+    def _places(self, translation: str, translations: Sequence[str]) -> tuple[dict[int, int], dict[int, int]]:
+        """Where positions inside the words are in the translation: for tags that open, and for those that close."""
+        opens: dict[int, int] = {}
+        closes: dict[int, int] = {}
+        last = 0
+        for start, end, words, own in self.pieces:
+            translated = translations[own].strip(_SIGNS) if own is not None else ""
+            if found := _find(translation, last, words, translated):
+                opens[start], last = found
+            else:
+                opens[start] = len(translation) - len(translation[last:].lstrip())
+                last = max(last, _word_end(translation, len(translation) * end // len(self.words)))
+            closes[end] = last
+        return opens, closes
+
+
+def _find(translation: str, start: int, *wanted: str) -> tuple[int, int] | None:
+    """From and to of the first of the wanted texts that stands there as whole words, from `start` on."""
+    for text in filter(None, wanted):
+        match = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)", re.IGNORECASE).search(translation, start)
+        if match:
+            return match.span()
+    return None
+
+
+def _word_end(text: str, at: int) -> int:
+    """The end of a word that is nearest to the position."""
+    ends = [match.end() for match in re.finditer(r"\w+\b|$", text)]
+    return min(ends, key=lambda end: abs(end - at))
+
+
+# --- the parts of a source ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Token:
+    raw: str
+    is_text: bool = False
+    is_fixed: bool = False
+    """It ends a run and stays as it is."""
+
+
+class _Tokens(HTMLParser):
+    """What stands where: the start of each token, and what it is. What is between two starts is the token."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=False)
+        self.starts: list[tuple[int, bool, bool]] = []
+        self._lines = [0]
+        self._kept: list[str] = []
+
+    def read(self, html: str) -> list[_Token]:
+        # The parser counts line feeds only.
+        self._lines += [match.end() for match in re.finditer("\n", html)]
+        self.feed(html)
+        self.close()
+        ends = [*(start for start, _, _ in self.starts[1:]), len(html)][: len(self.starts)]
+        head = html[: self.starts[0][0]] if self.starts else html
+        tokens = [_Token(head, is_fixed=True)] if head else []
+        for (start, is_text, is_fixed), end in zip(self.starts, ends, strict=True):
+            tokens.append(_Token(html[start:end], is_text, is_fixed))
+        return tokens
+
+    def _take(self, *, is_text: bool = False, is_fixed: bool = False) -> None:
+        line, column = self.getpos()
+        is_kept = bool(self._kept)
+        self.starts.append((self._lines[line - 1] + column, is_text and not is_kept, is_fixed or is_kept))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        classes = (values.get("class") or "").split()
+        if self._kept:
+            if tag == self._kept[0] and tag not in _VOID:  # the same element within itself
+                self._kept.append(tag)
+        elif tag in KEPT or values.get("translate") == "no" or "notranslate" in classes:
+            if tag not in _VOID:
+                self._kept.append(tag)
+            self._take(is_fixed=True)
+            return
+        self._take(is_fixed=tag not in INLINE)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._take(is_fixed=tag not in INLINE)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._take(is_fixed=tag not in INLINE)
+        if self._kept and tag == self._kept[-1]:
+            self._kept.pop()
+
+    def handle_data(self, data: str) -> None:
+        self._take(is_text=True)
+
+    def handle_entityref(self, name: str) -> None:
+        self._take(is_text=True)
+
+    def handle_charref(self, name: str) -> None:
+        self._take(is_text=True)
+
+    def handle_comment(self, data: str) -> None:
+        self._take()
+
+    def handle_decl(self, decl: str) -> None:
+        self._take(is_fixed=True)
+
+    def handle_pi(self, data: str) -> None:
+        self._take(is_fixed=True)
+
+    def unknown_decl(self, data: str) -> None:
+        self._take(is_fixed=True)
+
+
+def _tokens(html: str) -> list[_Token]:
+    """All of the source, in order. Where it is preformatted a line break is a token, and ends a run."""
+    tokens: list[_Token] = []
+    preformatted = 0
+    for token in _Tokens().read(html):
+        if match := re.match(r"<(/?)pre\b", token.raw, re.IGNORECASE):
+            preformatted = max(0, preformatted + (-1 if match[1] else 1))
+        if token.is_text and preformatted:
+            lines = re.split(r"(\r?\n)", token.raw)
+            tokens += [replace(token, raw=raw, is_fixed=i % 2 == 1) for i, raw in enumerate(lines) if raw]
+        else:
+            tokens.append(token)
+    return tokens
+
+
+def _runs(tokens: list[_Token]) -> list[list[_Token]]:
+    """Text and inline tags that follow each other together; each token that ends a run for itself."""
+    runs: list[list[_Token]] = []
+    for token in tokens:
+        if token.is_fixed or not runs or runs[-1][0].is_fixed:
+            runs.append([token])
+        else:
+            runs[-1].append(token)
+    return runs

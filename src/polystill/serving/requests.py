@@ -1,0 +1,138 @@
+"""What a request says: its body read within limits, JSON or a form, checked as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, Field, StrictStr, ValidationError
+from starlette.requests import Request
+
+from polystill.serving.limits import Limits
+
+MOST_ALTERNATIVES = 10
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class Refused(Exception):
+    """An answer that says what was wrong: a status and one line."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+class TranslateBody(BaseModel):
+    """POST /translate; fields that are not listed are ignored."""
+
+    q: StrictStr | list[StrictStr] = Field(description="Text, or a list of texts.", examples=["A dog runs."])
+    source: StrictStr = Field(description="Language code of the text, or auto.", examples=["en"])
+    target: StrictStr = Field(description="Language code of the translation.", examples=["de"])
+    format: Literal["text", "html"] | None = Field(None, description="html: tags are kept. By default text.")
+    alternatives: int = Field(0, ge=0, le=MOST_ALTERNATIVES, description="Further translations wanted of each text.")
+    model: StrictStr | None = Field(None, description="The student that answers, such as e4d2.")
+    latency_budget_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="The best student whose measured latency is at most this. Not together with model."
+    )
+    api_key: StrictStr | None = Field(None, description="Where the server asks for one.")
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.q] if isinstance(self.q, str) else self.q
+
+
+class DetectBody(BaseModel):
+    """POST /detect."""
+
+    q: StrictStr = Field(description="Text.", examples=["A dog runs."])
+    api_key: StrictStr | None = None
+
+
+async def read_body(request: Request, kind: type[Body], limits: Limits) -> Body:
+    """The request's body, checked.
+
+    Raises:
+        Refused: 400 not valid; 408 it did not arrive in time; 413 too large; 415 neither JSON nor a form.
+    """
+    content = await _read(request, limits)
+    try:
+        values = _values(request, content, limits)
+        body = kind.model_validate(values)
+    except UnicodeDecodeError as error:
+        raise Refused(400, f"the request is not UTF-8 (byte {error.start + 1})") from None
+    except ValidationError as error:
+        raise Refused(400, _first_error(error)) from None
+    except (ValueError, RecursionError):
+        raise Refused(400, "the request is not valid JSON") from None
+    _check_text(body)
+    return body
+
+
+async def _read(request: Request, limits: Limits) -> bytes:
+    too_large = Refused(413, f"the request is larger than {limits.body_bytes} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limits.body_bytes:
+        raise too_large
+    content = bytearray()
+    try:
+        async with asyncio.timeout(limits.seconds):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > limits.body_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise Refused(408, f"the request did not arrive within {limits.seconds:g} seconds") from None
+    return bytes(content)
+
+
+def _values(request: Request, content: bytes, limits: Limits) -> dict[str, Any]:
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Refused(415, "a content-encoding is not supported: send the request as it is")
+    text = content.decode("utf-8")
+    if kind == "application/json":
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise Refused(400, 'expected a JSON object, such as {"q": "…", "source": "…", "target": "…"}')
+        return values
+    if kind == "application/x-www-form-urlencoded":
+        return _form(text, limits)
+    raise Refused(415, "expected application/json or application/x-www-form-urlencoded")
+
+
+def _form(text: str, limits: Limits) -> dict[str, Any]:
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=limits.batch + 100)
+    except UnicodeDecodeError:
+        raise
+    except ValueError:
+        raise Refused(400, "the form has too many fields") from None
+    values: dict[str, Any] = dict(reversed(pairs))
+    texts = [value for name, value in pairs if name == "q"]
+    return {**values, "q": texts} if len(texts) > 1 else values
+
+
+def _first_error(error: ValidationError) -> str:
+    """The field and what is wrong with it; never the value, which is the user's text."""
+    details = error.errors(include_input=False, include_url=False)[0]
+    name = str(details["loc"][0])
+    if details["type"] == "missing":
+        return f"{name} is missing"
+    if name == "q" and len(details["loc"]) > 1:
+        return "q: expected a string or a list of strings"
+    if details["type"] == "string_type":
+        return f"{name}: expected a string"
+    return f"{name}: {details['msg'][0].lower()}{details['msg'][1:]}"
+
+
+def _check_text(body: BaseModel) -> None:
+    """JSON can hold halves of characters (\\ud800), which no text has and no tokenizer takes."""
+    for name, value in body:
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str):
+                try:
+                    text.encode()
+                except UnicodeEncodeError:
+                    raise Refused(400, f"{name}: not valid Unicode (half of a character)") from None

@@ -1,0 +1,143 @@
+"""Requests into sentences, through the batches of the chosen student, and back into texts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from polystill.data.scripts import ScriptShare
+from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.stream import translate_n_best
+from polystill.errors import UserError
+from polystill.serving.batching import Batcher
+from polystill.serving.limits import Limits
+from polystill.serving.markup import Markup
+from polystill.serving.metrics import Metrics
+from polystill.serving.models import Family, Student
+from polystill.serving.requests import Refused, TranslateBody
+from polystill.serving.text import PlainText
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What /translate says, and what is known of how it came about."""
+
+    content: dict[str, Any]
+    model: str
+    seconds: float
+
+
+class Service:
+    """Translates for all requests of a server."""
+
+    def __init__(self, family: Family, limits: Limits, metrics: Metrics, *, beam: int, threads: int) -> None:
+        """Up to `threads` batches are translated at a time."""
+        self.family, self.limits, self.metrics = family, limits, metrics
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="translate")
+        self._own_script = ScriptShare(family.source_language)
+        self._active = 0
+        self._batchers: dict[str, Batcher] = {}
+        for student in family.students:
+            observe = metrics.batches.labels(student.name).observe
+            batcher = Batcher(partial(_translate, student, beam), self._executor, threads, observe)
+            metrics.watch_queue(student.name, partial(_waiting, batcher))
+            self._batchers[student.name] = batcher
+        metrics.active.set_function(lambda: self._active)
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    async def translate(self, body: TranslateBody) -> Answer:
+        """Raises:
+        Refused: 400 the languages or the student are not served; 413 too much text; 429 too many requests at a time;
+            503 it took too long.
+        """
+        student = self._check(body)
+        if self._active >= self.limits.requests:
+            raise Refused(429, f"{self.limits.requests} requests are being translated, the most at a time; try again")
+        self._active += 1
+        start = time.perf_counter()
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                texts = await self._translate_texts(student, body)
+        except TimeoutError:
+            raise Refused(503, f"the translation took longer than {self.limits.seconds:g} seconds") from None
+        finally:
+            self._active -= 1
+        seconds = time.perf_counter() - start
+        self.metrics.characters.labels(student.name).inc(sum(map(len, body.texts)))
+        return Answer(self._content(student, body, texts), student.name, seconds)
+
+    async def _translate_texts(self, student: Student, body: TranslateBody) -> list[list[str]]:
+        """The translations of each text, the best first."""
+        kind = Markup if body.format == "html" else PlainText
+        language = self.family.source_language
+
+        def part() -> list[PlainText | Markup]:
+            return [kind(text, language, student.fits) for text in body.texts]
+
+        documents = await asyncio.to_thread(part)
+        sentences = [sentence for document in documents for sentence in document.sentences]
+        found = await self._batchers[student.name].translate(sentences, 1 + body.alternatives)
+        self.metrics.sentences.labels(student.name).inc(len(sentences))
+        texts, done = [], 0
+        for document in documents:
+            own = found[done : done + len(document.sentences)]
+            done += len(own)
+            ranked = [document.join([n_best[min(k, len(n_best) - 1)] for n_best in own]) for k in _ranks(own)]
+            texts.append(list(dict.fromkeys(ranked)))
+        return texts
+
+    def _content(self, student: Student, body: TranslateBody, texts: Sequence[Sequence[str]]) -> dict[str, Any]:
+        single = isinstance(body.q, str)
+        content: dict[str, Any] = {"translatedText": texts[0][0] if single else [text[0] for text in texts]}
+        if body.source == AUTO:
+            detected = [self.detect(text) for text in body.texts]
+            content["detectedLanguage"] = detected[0] if single else detected
+        if body.alternatives:
+            others = [text[1:] for text in texts]
+            content["alternatives"] = others[0] if single else others
+        return {**content, "model": student.name}
+
+    def detect(self, text: str) -> dict[str, Any]:
+        """The one language that is translated from; the confidence is the share of letters in its script."""
+        share = self._own_script(text)
+        return {"confidence": round(100 * share, 1), "language": self.family.source_language}
+
+    def _check(self, body: TranslateBody) -> Student:
+        limits, family = self.limits, self.family
+        if len(body.texts) > limits.batch:
+            raise Refused(413, f"{len(body.texts)} texts; at most {limits.batch} are allowed in a request")
+        if (characters := sum(map(len, body.texts))) > limits.characters:
+            raise Refused(413, f"{characters} characters; at most {limits.characters} are allowed in a request")
+        served = f"this server translates from {family.source_language} to {family.target_language}"
+        if body.source not in (AUTO, family.source_language):
+            raise Refused(400, f"source: not supported; {served}")
+        if body.target != family.target_language:
+            raise Refused(400, f"target: not supported; {served}")
+        try:
+            return family.choose(body.model, body.latency_budget_ms)
+        except UserError as error:
+            raise Refused(400, str(error)) from None
+
+
+def _translate(student: Student, beam: int, sentences: list[str], n_best: int) -> list[list[str]]:
+    options = DecodingOptions(beam_size=max(beam, n_best), n_best=n_best)
+    found = translate_n_best(student.engine, sentences, options)
+    return [[hypothesis.text for hypothesis in hypotheses] or [""] for hypotheses in found]
+
+
+def _waiting(batcher: Batcher) -> float:
+    return batcher.waiting
+
+
+def _ranks(found: Sequence[Sequence[str]]) -> range:
+    """0 is the best translation; there are as many as the sentence with the most has."""
+    return range(max((len(n_best) for n_best in found), default=1))

@@ -1,0 +1,117 @@
+"""serving.markup: HTML out and back, all of its markup kept."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from polystill.serving.markup import Markup
+
+GERMAN = {
+    "The dog runs fast.": "Der Hund läuft schnell.",
+    "The": "Der",
+    "dog": "Hund.",
+    "runs fast": "Es läuft.",
+    "Call 555 & wait": "Warten & 555 wählen",
+    "One.": "Eins.",
+    "Two.": "Zwei.",
+}
+
+
+def fits(sentence: str) -> bool:
+    return len(sentence) < 200
+
+
+def translated(html: str) -> str:
+    markup = Markup(html, "en", fits)
+    return markup.join([GERMAN.get(sentence, sentence.upper()) for sentence in markup.sentences])
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<p class='x'>The <b>dog</b> runs fast.</p>", "<p class='x'>Der <b>Hund</b> läuft schnell.</p>"),
+        ("<b>One. Two.</b>", "<b>Eins. Zwei.</b>"),
+        ("<p>One. <i>Two.</i></p>", "<p>Eins. <i>Zwei.</i></p>"),
+        ("Call <a href=#>555</a> &amp; wait", "Warten &amp; <a href=#>555</a> wählen"),
+        ("<p>a<br>b</p>", "<p>A<br>B</p>"),
+        ("a &lt;b&gt; c", "A &lt;B&gt; C"),
+        ("<ul>\n <li>x</li>\n <li>y</li>\n</ul>", "<ul>\n <li>X</li>\n <li>Y</li>\n</ul>"),
+        ("<pre>a b\n\nc</pre>", "<pre>A B\n\nC</pre>"),
+        ("<p>a\nb</p>", "<p>A B</p>"),
+        ("<IMG SRC=x ALT='a'>go", "<IMG SRC=x ALT='a'>GO"),
+        ("no tags", "NO TAGS"),
+        ("", ""),
+    ],
+)
+def test_text_is_translated_and_tags_are_kept(html: str, expected: str) -> None:
+    assert translated(html) == expected
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<script>if (a < b) { x = '<p>no</p>' }</script>",
+        "<style>p { color: red }</style>",
+        "<code>rm <b>x</b></code>",
+        '<p translate="no">keep <b>me</b></p>',
+        '<div class="a notranslate">keep <div>me</div> too</div>',
+        "<!-- a comment --><!DOCTYPE html><?pi x?>",
+        "<svg><text>a</text></svg>",
+        "<p> \n </p>&nbsp;",
+    ],
+)
+def test_what_is_no_text_stays(html: str) -> None:
+    assert Markup(html, "en", fits).sentences == []
+    assert translated(html) == html
+
+
+def test_after_what_is_kept_text_is_translated_again() -> None:
+    assert translated("<code>x</code> go <p translate=no>x</p> on") == "<code>x</code> GO <p translate=no>x</p> ON"
+
+
+def test_a_sentence_is_asked_for_whole_and_each_part_alone() -> None:
+    assert Markup("The <b>dog</b> runs fast.", "en", fits).sentences == [
+        "The dog runs fast.",
+        "The",
+        "dog",
+        "runs fast",
+    ]
+    assert Markup("<b>The dog runs fast.</b>", "en", fits).sentences == ["The dog runs fast."]
+
+
+def tags(html: str) -> list[str]:
+    return re.findall(r"</?[a-z]+>|<!--x-->", html)
+
+
+PIECES = ["<p>", "</p>", "<b>", "</b>", "<i>", "</i>", "<br>", "<img>", "<!--x-->", "<pre>", "</pre>", "<code>"]
+PIECES += ["</code>", "Go on. ", "and ", " then", "&amp;", "\n", " ", "é", "1"]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from([str, str.upper, lambda s: "", lambda s: s * 3]))
+def test_whatever_the_translation_is_no_tag_is_lost_or_moved_past_another(pieces: list[str], change: object) -> None:
+    html = "".join(pieces)
+    markup = Markup(html, "en", fits)
+    assert callable(change)
+    out = markup.join([change(sentence) for sentence in markup.sentences])
+    assert tags(out) == tags(html)
+    same = markup.join(markup.sentences)
+    assert text_of(same) == text_of(html)
+
+
+def text_of(html: str) -> str:
+    """What a reader sees, blanks aside."""
+    return "".join(unescape(re.sub(r"</?[a-z]+>|<!--x-->", "", html)).split())
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(st.sampled_from("<>&;/!-=\"'ab #x1?[]"), max_size=60))
+def test_broken_markup_does_no_harm(html: str) -> None:
+    markup = Markup(html, "en", fits)
+    out = markup.join(markup.sentences)
+    assert sorted(re.sub(r"\s", "", unescape(out))) == sorted(re.sub(r"\s", "", unescape(html)))

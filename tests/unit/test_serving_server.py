@@ -1,0 +1,388 @@
+"""polystill serve as a real process: the LibreTranslate API with its real client, limits, misbehaving clients."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from libretranslatepy import LibreTranslateAPI
+
+from polystill.cli import main
+from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.ctranslate2 import CTranslate2Translator
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+JSON = {"content-type": "application/json"}
+KEY = "a key of mine"
+
+
+@pytest.fixture(scope="module")
+def server(counting_ctranslate2: Path, tmp_path_factory: pytest.TempPathFactory, start_server: Any) -> Iterator[Any]:
+    log = tmp_path_factory.mktemp("serve") / "log"
+    with start_server(counting_ctranslate2, log, "--beam", "2", "--max-characters", "2000", "--max-batch", "50") as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def narrow(counting_ctranslate2: Path, tmp_path_factory: pytest.TempPathFactory, start_server: Any) -> Iterator[Any]:
+    """A server with a key, for one request at a time, that has no patience."""
+    folder = tmp_path_factory.mktemp("serve")
+    (folder / "keys").write_text(f"{KEY}\n")
+    options = ("--api-keys", folder / "keys", "--max-requests", "1", "--timeout", "1", "--max-characters", "60000")
+    with start_server(counting_ctranslate2, folder / "log", *options) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def expected(counting_ctranslate2: Path) -> Callable[[str], str]:
+    """The model's own translation of a sentence."""
+    translator = CTranslate2Translator(counting_ctranslate2, threads=1)
+    options = DecodingOptions(beam_size=2)
+    return lambda line: translator.translate([line], options)[0][0].text
+
+
+# --- the API ------------------------------------------------------------------------------------------------------
+
+
+def test_the_real_libretranslate_client(server: Any, expected: Callable[[str], str]) -> None:
+    client = LibreTranslateAPI(server.url)
+    assert client.translate("one two three", "en", "de") == expected("one two three") != ""
+    assert client.translate("four & five\n\nsix", "auto", "de").count("\n") == 2
+    assert client.detect("one two") == [{"confidence": 100.0, "language": "en"}]
+    languages = client.languages()
+    assert [(row["code"], row["name"], row["targets"]) for row in languages] == [
+        ("en", "English", ["de"]),
+        ("de", "German", []),
+    ]
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        client.translate("one", "fr", "de")
+    assert caught.value.code == 400
+
+
+def test_the_real_libretranslate_client_with_a_key(narrow: Any) -> None:
+    assert LibreTranslateAPI(narrow.url, KEY).translate("one two", "en", "de")
+    for key in (None, "another", ""):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            LibreTranslateAPI(narrow.url, key).translate("one two", "en", "de")
+        assert caught.value.code == 403
+        assert "api_key" in json.loads(caught.value.read())["error"]
+    assert narrow.json("/frontend/settings")[1]["keyRequired"] is True
+
+
+def test_a_list_of_texts_is_answered_by_a_list(server: Any, expected: Callable[[str], str]) -> None:
+    texts = ["one", "", "two three", " "]
+    answer = server.translate(texts)
+    assert answer == {"translatedText": [expected("one"), "", expected("two three"), " "], "model": "e2d2"}
+    assert server.translate([])["translatedText"] == []
+    status, _, content = server.ask("POST", "/translate", b"q=one&q=two&source=en&target=de", FORM)
+    assert (status, json.loads(content)["translatedText"]) == (200, [expected("one"), expected("two")])
+
+
+def test_sentences_lines_and_blanks_are_kept(server: Any, expected: Callable[[str], str]) -> None:
+    answer = server.translate("one two.\n\n  three\tfour\r\n")["translatedText"]
+    assert answer == f"{expected('one two.')}\n\n  {expected('three' + chr(9) + 'four')}\r\n"
+    long = "one two three four five " * 60  # more than the model takes
+    assert len(server.translate(long)["translatedText"].split()) > 100  # one cut to 48 pieces has fewer
+
+
+def test_html_stays_html(server: Any, expected: Callable[[str], str]) -> None:
+    html = "<p class='x'>one two</p><script>three</script><br>"
+    answer = server.translate(html, format="html")["translatedText"]
+    assert answer == f"<p class='x'>{expected('one two')}</p><script>three</script><br>"
+
+
+def test_alternatives_and_detection(server: Any) -> None:
+    answer = server.translate(["one two three"], alternatives=3, source="auto")
+    assert answer["detectedLanguage"] == [{"confidence": 100.0, "language": "en"}]
+    (others,) = answer["alternatives"]
+    assert 1 <= len(others) <= 3
+    assert len({answer["translatedText"][0], *others}) == 1 + len(others)
+    assert server.translate("一 two", source="auto")["detectedLanguage"]["confidence"] == 75.0
+
+
+def test_information(server: Any) -> None:
+    assert server.json("/health") == (200, {"status": "ok"})
+    settings = server.json("/frontend/settings")[1]
+    assert (settings["charLimit"], settings["apiKeys"], settings["language"]["source"]["code"]) == (2000, False, "en")
+    ((model,),) = (server.json("/models")[1],)
+    assert model["name"] == "e2d2"
+    assert model["size_bytes"] > model["parameters"] > 0
+    schema = server.json("/openapi.json")[1]
+    assert {"/translate", "/detect", "/languages", "/health"} <= set(schema["paths"])
+    fields = schema["paths"]["/translate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert fields["required"] == ["q", "source", "target"]
+    status, headers, page = server.ask("GET", "/docs")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert b"latency_budget_ms" in page
+
+
+def test_metrics_count_and_hold_no_text(server: Any) -> None:
+    server.translate("seven eight", model="e2d2")
+    server.ask("GET", "/seven?q=eight")
+    text = server.ask("GET", "/metrics")[2].decode()
+    assert 'polystill_requests_total{path="/translate",status="200"}' in text
+    assert 'polystill_sentences_total{model="e2d2"}' in text
+    assert 'polystill_batch_sentences_count{model="e2d2"}' in text
+    assert "seven" not in text
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+GOOD = {"q": "one", "source": "en", "target": "de"}
+DEEP = b'{"q":' + b"[" * 5000 + b"]" * 5000 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "word"),
+    [
+        (b"{", JSON, 400, "JSON"),
+        (b"[1]", JSON, 400, "object"),
+        (b"", JSON, 400, "JSON"),
+        (DEEP, JSON, 400, "JSON"),
+        (b'{"q": "\xff", "source": "en", "target": "de"}', JSON, 400, "UTF-8"),
+        (b'{"q": "\\ud800", "source": "en", "target": "de"}', JSON, 400, "Unicode"),
+        (b"q=%ff&source=en&target=de", FORM, 400, "UTF-8"),
+        (b"&".join([b"q=x"] * 1000), FORM, 400, "fields"),
+        (b"q=one", FORM, 400, "source is missing"),
+        (b"q=one", {"content-type": "text/plain"}, 415, "json"),
+        (b"q=one", {}, 415, "json"),
+        (b"{}", {**JSON, "content-encoding": "gzip"}, 415, "content-encoding"),
+        (b"x" * 100_000, JSON, 413, "bytes"),
+        ({**GOOD, "q": "x" * 2001}, JSON, 413, "2001 characters"),
+        ({**GOOD, "q": ["x"] * 51}, JSON, 413, "51 texts"),
+        ({**GOOD, "q": 5}, JSON, 400, "q: expected a string or a list of strings"),
+        ({**GOOD, "q": ["a", None]}, JSON, 400, "q: expected"),
+        ({**GOOD, "q": {"a": "b"}}, JSON, 400, "q: expected"),
+        ({**GOOD, "source": "xx"}, JSON, 400, "source: not supported; this server translates from en to de"),
+        ({**GOOD, "source": ["en"]}, JSON, 400, "source: expected a string"),
+        ({**GOOD, "target": "en"}, JSON, 400, "target: not supported"),
+        ({**GOOD, "target": "auto"}, JSON, 400, "target: not supported"),
+        ({**GOOD, "format": "pdf"}, JSON, 400, "format"),
+        ({**GOOD, "alternatives": -1}, JSON, 400, "alternatives"),
+        ({**GOOD, "alternatives": 10**9}, JSON, 400, "alternatives"),
+        ({**GOOD, "model": "../../etc/passwd"}, JSON, 400, "there are: e2d2"),
+        ({**GOOD, "latency_budget_ms": 5}, JSON, 400, "has been measured"),
+        ({**GOOD, "latency_budget_ms": 0}, JSON, 400, "latency_budget_ms"),
+    ],
+)
+def test_a_wrong_request_gets_its_status_and_one_line(
+    server: Any, body: Any, headers: dict[str, str], status: int, word: str
+) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    found, answered, answer = server.ask("POST", "/translate", content, headers)
+    assert found == status, answer
+    assert answered["content-type"] == "application/json"
+    message = json.loads(answer)["error"]
+    assert word in message
+    assert "\n" not in message
+    assert server.translate("one")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/translate", 405),
+        ("POST", "/nothing", 404),
+        ("POST", "/translate_file", 403),
+        ("GET", "/page/..%2f..%2fapp.py", 404),
+        ("GET", "/page/../app.py", 404),
+        ("GET", "/bergamot/runtime/../../../../../../etc/passwd", 404),
+        ("GET", "/bergamot/models/e2d2/..%2f..%2fmodel.bin", 404),
+        ("GET", "//etc/passwd", 404),
+    ],
+)
+def test_other_paths_lead_nowhere(server: Any, method: str, path: str, status: int) -> None:
+    found, _, answer = server.ask(method, path, b"" if method == "POST" else None)
+    assert found == status
+    assert "error" in json.loads(answer)
+
+
+def test_every_answer_has_the_headers_of_a_careful_server(server: Any) -> None:
+    for path in ("/", "/docs", "/health", "/nothing", "/page/page.js"):
+        _, headers, _ = server.ask("GET", path)
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy  # no wasm where no model runs in the browser
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "server" not in headers
+        assert "access-control-allow-origin" not in headers
+
+
+def test_a_foreign_host_name_is_not_answered(server: Any) -> None:
+    assert server.ask("GET", "/health", headers={"host": "evil.example"})[0] == 421
+    for host in ("localhost", f"localhost:{server.port}", "[::1]:80", "127.0.0.1"):
+        assert server.ask("GET", "/health", headers={"host": host})[0] == 200
+
+
+# --- load, slow clients, the end ----------------------------------------------------------------------------------
+
+
+def test_many_clients_at_once_get_their_own_answers(server: Any, expected: Callable[[str], str]) -> None:
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    questions = [f"{a} {b} {a}" for a in words for b in words[:6]]
+
+    def ask(question: str) -> tuple[str, str]:
+        return question, server.translate([question, question.split()[0]])["translatedText"][0]
+
+    with ThreadPoolExecutor(16) as clients:
+        answers = dict(clients.map(ask, questions))
+    assert answers == {question: expected(question) for question in questions}
+
+
+def slow_text() -> bytes:
+    """Takes the model well over a second."""
+    fields = {"q": "one two three four. " * 2900, "source": "en", "target": "de", "api_key": KEY}
+    return json.dumps(fields).encode()
+
+
+def test_too_many_and_too_slow(narrow: Any) -> None:
+    with ThreadPoolExecutor(1) as clients:
+        first = clients.submit(narrow.ask, "POST", "/translate", slow_text(), JSON)
+        time.sleep(0.4)
+        status, headers, content = narrow.ask("POST", "/translate", json.dumps({**GOOD, "api_key": KEY}).encode(), JSON)
+        assert (status, headers["retry-after"]) == (429, "1"), content
+        status, headers, content = first.result()
+    assert (status, headers["retry-after"]) == (503, "1"), content
+    assert "longer than 1 seconds" in json.loads(content)["error"]
+    assert narrow.translate("one", api_key=KEY)
+
+
+def raw(server: Any, content: bytes) -> socket.socket:
+    connection = socket.create_connection((server.host, server.port), timeout=30)
+    connection.sendall(content)
+    return connection
+
+
+def test_a_body_that_does_not_come_is_waited_for_no_longer_than_the_timeout(narrow: Any) -> None:
+    head = (
+        b"POST /translate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n"
+    )
+    with raw(narrow, head + b'{"q":') as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
+    assert narrow.json("/health")[0] == 200
+
+
+def test_a_body_without_an_end_is_refused_when_it_is_too_large(narrow: Any) -> None:
+    head = b"POST /translate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    with raw(narrow, head + b"transfer-encoding: chunked\r\n\r\n") as connection:
+        for _ in range(4):
+            connection.sendall(b"40000\r\n" + b"x" * 0x40000 + b"\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+    assert narrow.json("/health")[0] == 200
+
+
+def test_clients_that_leave_are_forgotten(narrow: Any) -> None:
+    body = slow_text()
+    head = (
+        f"POST /translate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    )
+    connection = raw(narrow, head.encode() + b"\r\n\r\n" + body)
+    time.sleep(0.3)
+    connection.close()
+    for _ in range(50):  # its place is free again before the second that it could have taken is over
+        status, content = narrow.json("/translate", {**GOOD, "api_key": KEY})
+        if status == 200:
+            break
+        time.sleep(0.02)
+    assert status == 200, content
+    assert 'path="/translate",status="499"' in narrow.ask("GET", "/metrics")[2].decode()
+
+
+def test_what_is_no_http_is_refused(server: Any) -> None:
+    for nonsense in (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 200_000):
+        with raw(server, b"") as connection:
+            try:
+                connection.sendall(nonsense)
+                assert connection.recv(100)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 421", b"")
+            except ConnectionError:
+                pass
+    assert server.json("/health")[0] == 200
+
+
+def test_a_head_that_never_ends_is_waited_for_no_longer_than_this(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, for the wait to be shorter."""
+    from polystill.serving import server as module
+
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.3)
+    sock = module.listen("127.0.0.1", 0)
+    started = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for kind in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{kind}.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    threading.Thread(target=module.run_server, args=(app, sock, 1, started.set), daemon=True).start()
+    assert started.wait(30)
+    good = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    unfinished = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nx"
+    for sent in (b"", b"GET / HT", good, good + b"GET /", unfinished):
+        with socket.create_connection(sock.getsockname(), timeout=20) as connection:
+            connection.sendall(sent)
+            answers = b""
+            while received := connection.recv(1000):
+                answers += received
+            assert answers.count(b"200 OK") == sent.count(b"\r\n\r\n")
+
+
+def test_texts_are_not_logged_unless_asked_for(counting_ctranslate2: Path, tmp_path: Path, start_server: Any) -> None:
+    secret = "seven nine seven nine"
+    for options in ((), ("--log-text",)):
+        with start_server(counting_ctranslate2, tmp_path / "log", *options) as server:
+            answer = server.translate(secret)["translatedText"]
+            server.ask("GET", f"/{secret.replace(' ', '-')}?q={secret.replace(' ', '+')}")
+            server.ask("POST", "/translate", json.dumps({"q": secret, "source": secret}).encode(), JSON)
+            log = server.stop()
+        assert "POST /translate 200" in log
+        assert ("seven" in log) == bool(options), log
+        assert (answer in log) == bool(options)
+        assert server.process.returncode == 143
+        assert "Traceback" not in log
+
+
+def test_what_cannot_be_served_is_one_line(
+    counting_ctranslate2: Path, tmp_path: Path, server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*arguments: str | Path) -> str:
+        with pytest.raises(SystemExit) as caught:
+            main(["serve", *map(str, arguments)])
+        assert caught.value.code == 2
+        return capsys.readouterr().err
+
+    model: tuple[str | Path, ...] = (counting_ctranslate2, "--port", "0")
+    assert "no such folder" in refused(tmp_path / "nothing", "--port", "0")
+    assert "cannot listen there (Address already in use)" in refused(counting_ctranslate2, "--port", server.port)
+    assert "cannot listen there" in refused(*model, "--host", "203.0.113.1")
+    assert "no Bergamot export" in refused(*model, "--bergamot-runtime", tmp_path)
+    assert "only a run has students" in refused(*model, "--student", "e1d1")
+    assert "cannot be read" in refused(*model, "--api-keys", tmp_path / "nothing")
+
+
+def test_a_folder_is_served_without_torch(counting_ctranslate2: Path) -> None:
+    code = (
+        "import sys\nfrom polystill.cli.served_family import open_family, settings_of\n"
+        "from polystill.serving.app import create_app\nfrom polystill.serving.limits import Limits\n"
+        "from pathlib import Path\nfolder = Path(sys.argv[1])\n"
+        "with open_family(folder, None, engine=None, precision='default', beam=1, threads=1) as loaded:\n"
+        "    rest = {'host': '127.0.0.1', 'api_keys': None, 'runtime': None, 'log_text': False}\n"
+        "    create_app(loaded.family, settings_of(loaded, folder, Limits(), **rest))\n"
+        "print(sorted({'torch', 'transformers', 'datasets', 'sacrebleu'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, counting_ctranslate2], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[]\n", done.stderr
