@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "polystill"
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"studies"},
     {"pipeline", "translation", "family"},
     {"serving", "targets", "evaluation", "compression", "benchmark"},
     {"training", "export"},

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from polystill import __version__
-from polystill.cli import bench, compression, evaluation, export, run, targets, translate
+from polystill.cli import bench, compression, evaluation, export, run, study, targets, translate
 from polystill.errors import UserError
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, translate, evaluation, export, targets, compression, bench):
+for module in (run, translate, evaluation, export, targets, compression, bench, study):
     module.register(app)
 
 
