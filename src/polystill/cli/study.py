@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,6 +38,7 @@ Parallel = Annotated[int, typer.Option(min=1, max=64, help="Rows at a time; the 
 
 def register(app: typer.Typer) -> None:
     study.command("kim-rush")(kim_rush)
+    study.command("aio-kd")(aio_kd)
     app.add_typer(study)
 
 
@@ -65,19 +66,66 @@ def kim_rush(
 
         polystill study kim-rush --recipe R.yaml --out few --set data.first_pairs=5000
     """
-    need_packages("study")
-    show_log()
-    from polystill.studies import kim_rush as study_rows
+    need_packages("study kim-rush")
+    from polystill.studies import kim_rush as study
     from polystill.studies import kim_rush_results as results
-    from polystill.studies.recipe import KimRush, load_study, with_seed
+    from polystill.studies.recipe import KimRush
+
+    _conduct(KimRush, study, results, recipe, out, rows, seed, settings, parallel)
+
+
+def aio_kd(
+    recipe: StudyRecipe,
+    out: Out,
+    rows: Rows = None,
+    seed: Seed = None,
+    settings: Settings = None,
+    parallel: Parallel = 1,
+) -> None:
+    """The claims of AIO-KD (Miao et al. 2023) on your data: the family as published, and without each of its parts.
+
+    Also against students one by one, other numbers of students a step, wider spaces, and a family from a trained
+    teacher. Run again to continue: a finished row is not done again. Results so far are in FOLDER/results.md and
+    results.json, which holds the data of plots as well.
+
+    **Examples**
+
+        polystill study aio-kd --recipe recipes/studies/aio-kd.yaml --out aio-kd --set data.folder=multi30k --parallel 2
+
+        polystill study aio-kd --recipe R.yaml --out aio-kd --rows family,no-detaching
+
+        polystill study aio-kd --recipe R.yaml --out aio-kd --rows family --seed 2
+    """
+    need_packages("study aio-kd")
+    from polystill.studies import aio_kd as study
+    from polystill.studies import aio_kd_results as results
+    from polystill.studies.recipe import AioKd
+
+    _conduct(AioKd, study, results, recipe, out, rows, seed, settings, parallel)
+
+
+def _conduct(
+    kind: type[Any],
+    rows_of: Any,
+    results: Any,
+    recipe: Path,
+    out: Path,
+    rows: str | None,
+    seed: int | None,
+    settings: list[str] | None,
+    parallel: int,
+) -> None:
+    """Do the rows of a study and show its claims; `rows_of` and `results` are the study's modules."""
+    show_log()
+    from polystill.studies.recipe import load_study, with_seed
     from polystill.studies.steps import carry_out, chosen_steps
 
-    study = load_study(KimRush, recipe, settings)
+    study = load_study(kind, recipe, settings)
     names = _names(rows)
     if seed is not None:
         study = with_seed(study, seed, names)
-        names = [study_rows.row_id(study, name, seed) for name in names or []]
-    steps = study_rows.steps_of(study, str(recipe))
+        names = [rows_of.row_id(study, name, seed) for name in names or []]
+    steps = rows_of.steps_of(study, str(recipe))
     claims: list[Claim] = []
 
     def write(final: bool) -> None:

@@ -102,6 +102,43 @@ class KimRush(Study):
     speed: Speed | None = None
 
 
+class Alone(Strict):
+    """Students that are trained one by one: for likelihood, and by Word-KD from the teacher that was so trained."""
+
+    students: list[str] = Field(min_length=1)
+    """The teacher's own shape is among them."""
+    word_kd: Part = Field(default_factory=dict)
+    """Keys of `objective`."""
+    stages: list[Part] | None = None
+    """By default one stage with as many updates as the family has in all."""
+
+
+class Pretrained(Strict):
+    """A family that starts from a trained teacher's Marian folder, beside one that starts from nothing."""
+
+    stages: list[Part] = Field(min_length=1)
+    usable: float = Field(0.9, gt=0, le=1)
+    """A student is usable when its greedy validation BLEU is this share of the teacher's best."""
+
+
+class AioKd(Study):
+    """AIO-KD (Miao et al. 2023): the family as published, without each of its parts, and against one by one."""
+
+    model: Part
+    students: Part = Field(default_factory=dict)
+    objective: Part = Field(default_factory=dict)
+    stages: list[Part] = Field(min_length=1)
+    """As published: first without mutual learning, then with it."""
+    alone: Alone | None = None
+    strategies: list[str] | None = None
+    """Of studies.aio_kd.STRATEGIES; all by default."""
+    students_per_step: list[Positive] = Field(default_factory=list)
+    """Other numbers than the family's own."""
+    spaces: dict[Name, Part] = Field(default_factory=dict)
+    """Other spaces of students, as keys of `students`."""
+    pretrained: Pretrained | None = None
+
+
 S = TypeVar("S", bound=Study)
 
 
