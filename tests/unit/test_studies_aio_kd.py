@@ -49,7 +49,7 @@ def study_of(values: dict[str, Any], tmp_path: Path) -> AioKd:
 
 def test_the_shipped_recipe_has_all_that_the_claims_need() -> None:
     study = load_study(AioKd, RECIPE, None)
-    steps = steps_of(study, str(RECIPE))
+    steps = steps_of(study)
     names = {step.name for step in steps}
     assert {"family", *STRATEGIES, "students-1", "space-any", "pretrained", "from-scratch", "family-seed2"} <= names
     family = next(step for step in steps if step.name == "family").parsed()
@@ -59,7 +59,7 @@ def test_the_shipped_recipe_has_all_that_the_claims_need() -> None:
 
 
 def test_every_row_differs_from_the_family_in_one_thing(values: dict[str, Any], tmp_path: Path) -> None:
-    steps = {step.name: step for step in steps_of(study_of(values, tmp_path), "study.yaml")}
+    steps = {step.name: step for step in steps_of(study_of(values, tmp_path))}
     recipes = {name: step.parsed() for name, step in steps.items() if step.recipe is not None}
     family = recipes["family"]
 
@@ -105,7 +105,7 @@ def test_mistakes_are_found_before_any_work(
     values: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        steps_of(study_of(merged(values, change), tmp_path), "study.yaml")
+        steps_of(study_of(merged(values, change), tmp_path))
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
@@ -154,12 +154,12 @@ def finish(folder: Path, step: Step, scores: dict[str, float], bleu_history: lis
 
 def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of(values, tmp_path)
-    steps = steps_of(study, "study.yaml")
+    steps = steps_of(study)
     named = {step.name: step for step in steps}
     folder = tmp_path / "study"
     folder.mkdir()
-    claims = aio_kd_results.write(study, folder, steps, bootstrap=True)
-    assert {claim.holds for claim in claims} == {None}
+    nothing = aio_kd_results.write(study, folder, steps, bootstrap=True)
+    assert {claim.holds for claim in nothing} == {None}
 
     finish(folder, named["family"], {"e1d1": 18.0, "e2d1": 17.0, "e2d2": 20.0})
     finish(folder, named["no-detaching"], {"e1d1": 10.0, "e2d1": 17.0, "e2d2": 20.0})
@@ -198,7 +198,7 @@ def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path)
 
 
 def test_a_run_without_curves_has_no_shares(values: dict[str, Any], tmp_path: Path) -> None:
-    named = {step.name: step for step in steps_of(study_of(values, tmp_path), "study.yaml")}
+    named = {step.name: step for step in steps_of(study_of(values, tmp_path))}
     run = finish(tmp_path, named["family"], {})
     for path in sorted(run.logs.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()

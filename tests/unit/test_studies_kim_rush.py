@@ -46,14 +46,14 @@ def study_of(values: dict[str, Any], tmp_path: Path, *settings: str) -> KimRush:
 
 
 def by_name(study: KimRush) -> dict[str, Step]:
-    return {step.name: step for step in steps_of(study, "study.yaml")}
+    return {step.name: step for step in steps_of(study)}
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("kim-rush*.yaml")), ids=lambda path: path.name)
 def test_shipped_recipes_work(path: Path) -> None:
     study = load_study(KimRush, path, ["data.first_pairs=5000"])
     assert study.name == path.stem
-    for step in steps_of(study, str(path)):
+    for step in steps_of(study):
         if step.recipe is not None:
             recipe = step.parsed()
             assert recipe.data.first_pairs == 5000
@@ -131,7 +131,7 @@ def test_mistakes_are_found_before_any_work(
     values: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        steps_of(study_of(merged(values, change), tmp_path), "study.yaml")
+        steps_of(study_of(merged(values, change), tmp_path))
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def finish(folder: Path, step: Step, figures: dict[int, tuple[float, float]], **
 
 def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of(values, tmp_path)
-    steps = steps_of(study, "study.yaml")
+    steps = steps_of(study)
     named = {step.name: step for step in steps}
     folder = tmp_path / "study"
     folder.mkdir()

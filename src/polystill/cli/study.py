@@ -125,7 +125,7 @@ def _conduct(
     if seed is not None:
         study = with_seed(study, seed, names)
         names = [rows_of.row_id(study, name, seed) for name in names or []]
-    steps = rows_of.steps_of(study, str(recipe))
+    steps = rows_of.steps_of(study)
     claims: list[Claim] = []
 
     def write(final: bool) -> None:

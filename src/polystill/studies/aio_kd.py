@@ -31,30 +31,30 @@ STRATEGIES: dict[str, str] = {
 }
 
 
-def steps_of(study: AioKd, origin: str) -> list[Step]:
-    """All steps of a study, in an order in which they can be done; `origin` names its file in errors.
+def steps_of(study: AioKd) -> list[Step]:
+    """All steps of a study, in an order in which they can be done.
 
     Raises:
         UserError: a row, a student or a part of a recipe is not known or does not work.
     """
     wanted = list(STRATEGIES) if study.strategies is None else study.strategies
-    _check_names(origin, "strategies", wanted, list(STRATEGIES))
+    _check_names(study, "strategies", wanted, list(STRATEGIES))
     recipes = {FAMILY: _family(study), **{name: _strategy(study, name) for name in wanted}}
     for count in study.students_per_step:
         recipes[f"students-{count}"] = merged(_family(study), {"objective": {"students_per_step": count}})
     for name, space in study.spaces.items():
         recipes[f"space-{name}"] = {**_family(study), "students": space}
-    recipes |= _alone(study, origin)
+    recipes |= _alone(study)
     steps = [run_step(name, recipe) for name, recipe in recipes.items()]
     steps += _pretrained(study, recipes)
     for seed, names in study.more_seeds.items():
-        _check_names(origin, "more_seeds", names, list(recipes))
+        _check_names(study, "more_seeds", names, list(recipes))
         steps += [run_step(row_id(study, name, seed), {**recipes[name], "seed": seed}) for name in names]
     if twice := [name for name, count in Counter(step.name for step in steps).items() if count > 1]:
-        raise UserError(f"{origin}: {twice[0]} is there twice")
+        raise UserError(f"{study.origin}: {twice[0]} is there twice")
     for step in steps:
         if step.recipe is not None:
-            step.parsed(origin)
+            step.parsed(study.origin)
     return steps
 
 
@@ -65,13 +65,15 @@ def row_id(study: AioKd, name: str, seed: int) -> str:
 
 def teacher_of(study: AioKd) -> Student:
     """The family's largest network."""
-    return Step(FAMILY, (), Path(), _family(study)).parsed().model.teacher
+    return Step(FAMILY, (), Path(), _family(study)).parsed(study.origin).model.teacher
 
 
-def _check_names(origin: str, key: str, names: list[str], known: list[str]) -> None:
+def _check_names(study: AioKd, key: str, names: list[str], known: list[str]) -> None:
     for name in names:
         if name not in known:
-            raise UserError(f"{origin}: {key}: {name!r} is no row{nearest(name, known)}; there are: {' '.join(known)}")
+            raise UserError(
+                f"{study.origin}: {key}: {name!r} is no row{nearest(name, known)}; there are: {' '.join(known)}"
+            )
 
 
 # --- families ---------------------------------------------------------------------------------------------------------
@@ -109,19 +111,19 @@ def _learns_mutually(study: AioKd, stage: Part) -> bool:
 
 def _updates(study: AioKd) -> int:
     """Of all stages of the family."""
-    return sum(stage.updates for stage in Step(FAMILY, (), Path(), _family(study)).parsed().stages)
+    return sum(stage.updates for stage in Step(FAMILY, (), Path(), _family(study)).parsed(study.origin).stages)
 
 
 # --- one by one -------------------------------------------------------------------------------------------------------
 
 
-def _alone(study: AioKd, origin: str) -> dict[str, Part]:
+def _alone(study: AioKd) -> dict[str, Part]:
     if study.alone is None:
         return {}
     teacher = teacher_of(study)
     names = [str(Student.parse(name)) for name in study.alone.students]
     if str(teacher) not in names:
-        raise UserError(f"{origin}: alone.students: the teacher {teacher} is missing; Word-KD learns from it")
+        raise UserError(f"{study.origin}: alone.students: the teacher {teacher} is missing; Word-KD learns from it")
     stages = study.alone.stages or [{"name": "training", "updates": _updates(study)}]
     smoothing = {key: value for key, value in study.objective.items() if key == "label_smoothing"}
     recipes = {}

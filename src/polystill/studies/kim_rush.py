@@ -35,13 +35,13 @@ BEAMS = (1, 5)
 SPEED = "speed"
 
 
-def steps_of(study: KimRush, origin: str) -> list[Step]:
-    """All steps of a study, in an order in which they can be done; `origin` names its file in errors.
+def steps_of(study: KimRush) -> list[Step]:
+    """All steps of a study, in an order in which they can be done.
 
     Raises:
         UserError: a row, a part of a recipe or a member of a family is not known or does not work.
     """
-    _check_rows(study, origin)
+    _check_rows(study)
     steps = [_teacher(study), *_targets(study)]
     steps += [_row(study, name, study.seed) for name in study.rows or ROWS if name != TEACHER]
     steps += [_in_depth(study, depth) for depth in study.depths]
@@ -51,10 +51,10 @@ def steps_of(study: KimRush, origin: str) -> list[Step]:
         steps += [_row(study, name, seed) for name in names]
     steps += _missing_bases(study, steps)
     if twice := [name for name, count in Counter(step.name for step in steps).items() if count > 1]:
-        raise UserError(f"{origin}: {twice[0]} is there twice; every row and family needs a name of its own")
+        raise UserError(f"{study.origin}: {twice[0]} is there twice; every row and family needs a name of its own")
     for step in steps:
         if step.recipe is not None:
-            step.parsed(origin)
+            step.parsed(study.origin)
     return [*steps, *_speed(study)]
 
 
@@ -63,7 +63,7 @@ def row_id(study: KimRush, name: str, seed: int) -> str:
     return name if seed == study.seed else f"{name}-seed{seed}"
 
 
-def _check_rows(study: KimRush, origin: str) -> None:
+def _check_rows(study: KimRush) -> None:
     students = [*STUDENT_ROWS, *study.families]
     further = [name for names in study.more_seeds.values() for name in names]
     lists = [("rows", study.rows or [], list(ROWS)), ("more_seeds", further, students)]
@@ -75,7 +75,7 @@ def _check_rows(study: KimRush, origin: str) -> None:
         for name in names:
             if name not in known:
                 hint = nearest(name, known)
-                raise UserError(f"{origin}: {key}: {name!r} is no row{hint}; there are: {' '.join(known)}")
+                raise UserError(f"{study.origin}: {key}: {name!r} is no row{hint}; there are: {' '.join(known)}")
 
 
 def _missing_bases(study: KimRush, steps: list[Step]) -> list[Step]:
@@ -162,7 +162,7 @@ def _tuned(study: KimRush, base: str, part: Part) -> Part:
         "updates": study.tuning.updates,
         "schedule": "constant",
         "warmup": 0,
-        "learning_rate": study.tuning.rate * peak_learning_rate(Step(base, (), Path(), part).parsed()),
+        "learning_rate": study.tuning.rate * peak_learning_rate(Step(base, (), Path(), part).parsed(study.origin)),
         "select_by": "bleu",
     }
     part = merged(_started(base, part), {"training": study.tuning.training})
@@ -214,7 +214,7 @@ def _speed(study: KimRush) -> list[Step]:
     settings = study.speed
     if settings is None:
         return []
-    student = Step(BASELINE, (), Path(), _untuned(study, BASELINE, study.seed)).parsed().model.teacher
+    student = Step(BASELINE, (), Path(), _untuned(study, BASELINE, study.seed)).parsed(study.origin).model.teacher
     arguments: list[str | Path] = ["bench", "decode", Path("runs") / TEACHER]
     for row in settings.rows:
         arguments += ["--student", Path("runs") / row / str(student)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from polystill.config import Recipe
 from polystill.config.base import Seed, Strict
@@ -33,6 +33,12 @@ class Study(Strict):
     data: Part
     training: Part = Field(default_factory=dict)
     evaluation: Part = Field(default_factory=dict)
+    _origin: str = PrivateAttr("the study")
+
+    @property
+    def origin(self) -> str:
+        """Its file, for errors."""
+        return self._origin
 
 
 class Generate(Strict):
@@ -154,7 +160,9 @@ def load_study(kind: type[S], path: Path, overrides: list[str] | None) -> S:
     except ValidationError as error:
         raise explained(error, str(path), _sections(kind)) from None
     folder = str(Path(str(study.data.get("folder", "."))).resolve())
-    return study.model_copy(update={"data": {**study.data, "folder": folder}})
+    study = study.model_copy(update={"data": {**study.data, "folder": folder}})
+    study._origin = str(path)
+    return study
 
 
 def _sections(kind: type[BaseModel]) -> dict[str, type[BaseModel]]:

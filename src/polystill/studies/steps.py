@@ -60,7 +60,7 @@ class Step:
         """As a user in the study's folder would type it."""
         return shlex.join(["polystill", *(str(argument) for argument in self.arguments)])
 
-    def parsed(self, origin: str = "") -> Recipe:
+    def parsed(self, origin: str = "the study") -> Recipe:
         """Its recipe, checked as far as that goes before others have run; paths are relative to the study's folder.
 
         Raises:
