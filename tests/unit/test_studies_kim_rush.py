@@ -124,6 +124,7 @@ def test_a_further_seed_gives_rows_of_their_own(values: dict[str, Any], tmp_path
         ({"word_kd": {"alfa": 1}}, r"row word-kd: unknown key 'objective.alfa'"),
         ({"members": ["e9d9"]}, r"row family-beam: student e9d9 is not in this family"),
         ({"families": {"speed": {}, "baseline": {}}}, r"baseline is there twice"),
+        ({"evaluation": {"beams": [1, 4]}}, r"evaluation.beams: \[1, 4\]; the tables need 1 and 5"),
         ({"student": {"stages": []}}, r"row baseline: stages: "),
     ],
 )

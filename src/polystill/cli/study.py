@@ -117,14 +117,14 @@ def _conduct(
 ) -> None:
     """Do the rows of a study and show its claims; `rows_of` and `results` are the study's modules."""
     show_log()
-    from polystill.studies.recipe import load_study, with_seed
+    from polystill.studies.recipe import load_study, row_id, with_seed
     from polystill.studies.steps import carry_out, chosen_steps
 
     study = load_study(kind, recipe, settings)
     names = _names(rows)
     if seed is not None:
         study = with_seed(study, seed, names)
-        names = [rows_of.row_id(study, name, seed) for name in names or []]
+        names = [row_id(study, name, seed) for name in names or []]
     steps = rows_of.steps_of(study)
     claims: list[Claim] = []
 

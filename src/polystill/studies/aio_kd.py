@@ -9,13 +9,12 @@ pretrained        a family from a trained teacher's Marian folder;  from-scratch
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from polystill.config import BESIDE_START
-from polystill.errors import UserError, nearest
+from polystill.errors import UserError
 from polystill.students import Student
-from polystill.studies.recipe import AioKd, Part, common, merged
+from polystill.studies.recipe import AioKd, Part, check_names, check_steps, common, merged, row_id
 from polystill.studies.steps import Step, run_step
 
 FAMILY, PRETRAINED, FROM_SCRATCH = "family", "pretrained", "from-scratch"
@@ -38,7 +37,7 @@ def steps_of(study: AioKd) -> list[Step]:
         UserError: a row, a student or a part of a recipe is not known or does not work.
     """
     wanted = list(STRATEGIES) if study.strategies is None else study.strategies
-    _check_names(study, "strategies", wanted, list(STRATEGIES))
+    check_names(study, "strategies", wanted, list(STRATEGIES))
     recipes = {FAMILY: _family(study), **{name: _strategy(study, name) for name in wanted}}
     for count in study.students_per_step:
         recipes[f"students-{count}"] = merged(_family(study), {"objective": {"students_per_step": count}})
@@ -48,32 +47,15 @@ def steps_of(study: AioKd) -> list[Step]:
     steps = [run_step(name, recipe) for name, recipe in recipes.items()]
     steps += _pretrained(study, recipes)
     for seed, names in study.more_seeds.items():
-        _check_names(study, "more_seeds", names, list(recipes))
+        check_names(study, "more_seeds", names, list(recipes))
         steps += [run_step(row_id(study, name, seed), {**recipes[name], "seed": seed}) for name in names]
-    if twice := [name for name, count in Counter(step.name for step in steps).items() if count > 1]:
-        raise UserError(f"{study.origin}: {twice[0]} is there twice")
-    for step in steps:
-        if step.recipe is not None:
-            step.parsed(study.origin)
+    check_steps(study, steps)
     return steps
-
-
-def row_id(study: AioKd, name: str, seed: int) -> str:
-    """A row's name, which says its seed where that is another one than the study's."""
-    return name if seed == study.seed else f"{name}-seed{seed}"
 
 
 def teacher_of(study: AioKd) -> Student:
     """The family's largest network."""
     return Step(FAMILY, (), Path(), _family(study)).parsed(study.origin).model.teacher
-
-
-def _check_names(study: AioKd, key: str, names: list[str], known: list[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise UserError(
-                f"{study.origin}: {key}: {name!r} is no row{nearest(name, known)}; there are: {' '.join(known)}"
-            )
 
 
 # --- families ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 from polystill.models.folder import weights_path
 from polystill.runs import Run
 from polystill.storage import write_atomic
-from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED, STRATEGIES, row_id, teacher_of
+from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED, STRATEGIES, teacher_of
 from polystill.studies.interaction import interaction, likeness
 from polystill.studies.measured import (
     SIGNIFICANT,
@@ -24,10 +24,10 @@ from polystill.studies.measured import (
     shown,
     write_results,
 )
-from polystill.studies.recipe import AioKd
+from polystill.studies.recipe import BEAMS, AioKd, row_id
 from polystill.studies.steps import Step
 
-GREEDY, BEAM = 1, 5
+GREEDY, BEAM = BEAMS
 SUFFERS = 0.3
 """Mean BLEU that a family may lose to a wider space and still count as unharmed."""
 COSTS = ("seconds", "cpu_seconds", "target_tokens", "flops")

@@ -9,13 +9,21 @@ and seq-inter (fine-tuned on the interpolated targets, by the objective that it 
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from polystill.config import BESIDE_START
-from polystill.errors import UserError, nearest
 from polystill.students import Student
-from polystill.studies.recipe import KimRush, Part, common, merged, peak_learning_rate
+from polystill.studies.recipe import (
+    BEAMS,
+    KimRush,
+    Part,
+    check_names,
+    check_steps,
+    common,
+    merged,
+    peak_learning_rate,
+    row_id,
+)
 from polystill.studies.steps import Step, run_step
 
 TEACHER, TUNED_TEACHER, BASELINE = "teacher", "teacher+seq-inter", "baseline"
@@ -31,7 +39,6 @@ STUDENT_ROWS = (
     "seq-kd+word-kd+seq-inter",
 )
 ROWS = (TEACHER, TUNED_TEACHER, *STUDENT_ROWS)
-BEAMS = (1, 5)
 SPEED = "speed"
 
 
@@ -50,17 +57,9 @@ def steps_of(study: KimRush) -> list[Step]:
     for seed, names in study.more_seeds.items():
         steps += [_row(study, name, seed) for name in names]
     steps += _missing_bases(study, steps)
-    if twice := [name for name, count in Counter(step.name for step in steps).items() if count > 1]:
-        raise UserError(f"{study.origin}: {twice[0]} is there twice; every row and family needs a name of its own")
-    for step in steps:
-        if step.recipe is not None:
-            step.parsed(study.origin)
-    return [*steps, *_speed(study)]
-
-
-def row_id(study: KimRush, name: str, seed: int) -> str:
-    """A row's name, which says its seed where that is another one than the study's."""
-    return name if seed == study.seed else f"{name}-seed{seed}"
+    steps += _speed(study)
+    check_steps(study, steps)
+    return steps
 
 
 def _check_rows(study: KimRush) -> None:
@@ -72,10 +71,7 @@ def _check_rows(study: KimRush) -> None:
     if study.speed:
         lists.append(("speed.rows", study.speed.rows, list(STUDENT_ROWS)))
     for key, names, known in lists:
-        for name in names:
-            if name not in known:
-                hint = nearest(name, known)
-                raise UserError(f"{study.origin}: {key}: {name!r} is no row{hint}; there are: {' '.join(known)}")
+        check_names(study, key, names, known)
 
 
 def _missing_bases(study: KimRush, steps: list[Step]) -> list[Step]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.storage import write_atomic
-from polystill.studies.kim_rush import BASELINE, BEAMS, ROWS, TEACHER, TUNED_TEACHER, row_id
+from polystill.studies.kim_rush import BASELINE, ROWS, TEACHER, TUNED_TEACHER
 from polystill.studies.kim_rush_paper import LANGUAGES, PRUNED, SPEED, TABLES
 from polystill.studies.measured import (
     SIGNIFICANT,
@@ -22,7 +22,7 @@ from polystill.studies.measured import (
     shown,
     write_results,
 )
-from polystill.studies.recipe import KimRush
+from polystill.studies.recipe import BEAMS, KimRush, row_id
 from polystill.studies.steps import Step
 
 GREEDY, BEAM = BEAMS
@@ -64,14 +64,24 @@ class _Found:
         return self.alone.get(row_id(self.study, name, seed))
 
     def significance(self) -> list[Row]:
-        """Every model of the student's kind against the baseline of its seed, the tuned teacher against the teacher."""
-        rows: list[Row] = []
-        for model in self.alone.values():
-            first = self.row(TEACHER if model.row == TUNED_TEACHER else BASELINE, model.seed)
-            if first is not None and model.row not in (TEACHER, first.row):
-                for beam in BEAMS:
-                    rows += self.bootstrap.against(first, [model], beam)
-        return rows
+        """Each model against what it is to be better than.
+
+        A student against the baseline of its seed, the tuned teacher against the teacher, a family's member against the
+        same network that was taught alone.
+        """
+        pairs = [(self._base(model), model) for model in self.alone.values()]
+        pairs += [(_same_shape_alone(self, member), member) for member in self.members]
+        return [
+            row
+            for first, model in pairs
+            if first is not None
+            for beam in BEAMS
+            for row in self.bootstrap.against(first, [model], beam)
+        ]
+
+    def _base(self, model: Measured) -> Measured | None:
+        base = self.row(TEACHER if model.row == TUNED_TEACHER else BASELINE, model.seed)
+        return None if model.row == TEACHER or base is None or base.row == model.row else base
 
     def speeds(self, beam_teacher: int, beam_student: int) -> list[Row]:
         """For each engine, batch size and student: words a second of the student over the teacher's."""

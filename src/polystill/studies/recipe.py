@@ -6,6 +6,7 @@ run by run, before any work starts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -14,8 +15,11 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from polystill.config import Recipe
 from polystill.config.base import Seed, Strict
 from polystill.config.reading import explained, read_values
-from polystill.errors import UserError
+from polystill.errors import UserError, nearest
+from polystill.studies.steps import Step
 
+BEAMS = (1, 5)
+"""Greedy search, and the papers' beam search."""
 Part = dict[str, Any]
 """Keys of a recipe."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
@@ -189,6 +193,31 @@ def common(study: Study, seed: int | None = None) -> Part:
     part = {"seed": study.seed if seed is None else seed, "data": study.data}
     part |= {"training": study.training, "evaluation": study.evaluation}
     return part
+
+
+def row_id(study: Study, name: str, seed: int) -> str:
+    """A row's name, which says its seed where that is another one than the study's."""
+    return name if seed == study.seed else f"{name}-seed{seed}"
+
+
+def check_names(study: Study, key: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Raises UserError where a list of the recipe names a row that there is not."""
+    for name in names:
+        if name not in known:
+            hint = nearest(name, list(known))
+            raise UserError(f"{study.origin}: {key}: {name!r} is no row{hint}; there are: {' '.join(known)}")
+
+
+def check_steps(study: Study, steps: Sequence[Step]) -> None:
+    """Raises UserError where two steps have one name, or a run's recipe does not work or measures too little."""
+    names = [step.name for step in steps]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{study.origin}: {twice[0]} is there twice; every row and family needs a name of its own")
+    for recipe in (step.parsed(study.origin) for step in steps if step.recipe is not None):
+        if not recipe.data.test:
+            raise UserError(f"{study.origin}: data.test: missing; the tables are of its first test set")
+        if not set(BEAMS) <= set(recipe.evaluation.beams):
+            raise UserError(f"{study.origin}: evaluation.beams: {recipe.evaluation.beams}; the tables need 1 and 5")
 
 
 def peak_learning_rate(recipe: Recipe) -> float:
