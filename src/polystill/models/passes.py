@@ -30,12 +30,14 @@ class PassPlan:
     decoder_passes: the decoder passes; pass i occupies rows [i*B, (i+1)*B) of the decoder's batch.
     reads: for each distinct network (decoder pass, decoder depth) at which its output is read.
     members: for each asked network, in order, the index of its read; networks that are computed once share one.
+    shared: whether what does not differ between passes is computed once, dropout masks included.
     """
 
     encoder_depths: tuple[int, ...]
     decoder_passes: tuple[DecoderPass, ...]
     reads: tuple[tuple[int, int], ...]
     members: tuple[int, ...]
+    shared: bool
 
 
 def shared_plan(networks: Sequence[Student]) -> PassPlan:
@@ -54,6 +56,7 @@ def shared_plan(networks: Sequence[Student]) -> PassPlan:
         decoder_passes=tuple(decoder_passes),
         reads=tuple((pass_of[network.encoder_layers], network.decoder_layers) for network in distinct),
         members=tuple(distinct.index(network) for network in networks),
+        shared=True,
     )
 
 
@@ -69,6 +72,7 @@ def shared_encoder_plan(networks: Sequence[Student]) -> PassPlan:
         decoder_passes=tuple(DecoderPass(0, network.encoder_layers, network.decoder_layers) for network in ordered),
         reads=tuple((ordered.index(network), network.decoder_layers) for network in distinct),
         members=tuple(distinct.index(network) for network in networks),
+        shared=True,
     )
 
 
@@ -85,4 +89,5 @@ def exact_plan(networks: Sequence[Student]) -> PassPlan:
         ),
         reads=tuple((decoder_pass_of[i], network.decoder_layers) for i, network in enumerate(networks)),
         members=tuple(range(len(networks))),
+        shared=False,
     )

@@ -78,8 +78,15 @@ class DecoderLayer(nn.Module):
         self.feed_forward_norm = Residual(c.d_model, c.dropout, c.kernels)
 
     def forward(self, x_BTD: Tensor, causal_mask: Tensor, memory_BSD: Tensor, memory_mask: Tensor) -> Tensor:
-        x = self.self_attention_norm(x_BTD, self.self_attention(x_BTD, causal_mask))
-        x = self.cross_attention_norm(x, self.cross_attention(x, memory_BSD, memory_mask))
+        return self.read_memory(self.read_target(x_BTD, causal_mask), memory_BSD, memory_mask)
+
+    def read_target(self, x_BTD: Tensor, causal_mask: Tensor) -> Tensor:
+        """The layer's first part, which depends on the target alone."""
+        return self.self_attention_norm(x_BTD, self.self_attention(x_BTD, causal_mask))
+
+    def read_memory(self, x_BTD: Tensor, memory_BSD: Tensor, memory_mask: Tensor) -> Tensor:
+        """The rest of the layer."""
+        x = self.cross_attention_norm(x_BTD, self.cross_attention(x_BTD, memory_BSD, memory_mask))
         return self.feed_forward_norm(x, self.feed_forward(x))
 
     def step(self, x_RD: Tensor, cache: LayerCache, memory_mask: Tensor) -> Tensor:
@@ -212,15 +219,19 @@ class Transformer(ElasticModel):
         self, target_in: Tensor, memories: Sequence[Tensor], memory_mask: Tensor, plan: PassPlan
     ) -> list[Tensor]:
         batch, passes = target_in.shape[0], len(plan.decoder_passes)
-        x, causal = self.embed(target_in.repeat(passes, 1)), self.causal_mask(target_in)
+        causal, layers = self.causal_mask(target_in), self.decoder_layers(plan.decoder_passes[0].depth)
         memory, memory_mask = torch.cat(list(memories)), memory_mask.repeat(passes, 1, 1, 1)
+        apart, together = (1, passes) if plan.shared else (passes, 1)
+        x = layers[0].read_target(self.embed(target_in.repeat(apart, 1)), causal).repeat(together, 1, 1)
         wanted = set(plan.reads)
         hidden_of: dict[tuple[int, int], Tensor] = {}
-        for depth, layer in enumerate(self.decoder_layers(plan.decoder_passes[0].depth), start=1):
+        for depth, layer in enumerate(layers, start=1):
             rows = batch * sum(p.depth >= depth for p in plan.decoder_passes)
             if rows < len(x):
                 x, memory, memory_mask = x[:rows], memory[:rows], memory_mask[:rows]
-            x = layer(x, causal, memory, memory_mask)
+            if depth > 1:
+                x = layer.read_target(x, causal)
+            x = layer.read_memory(x, memory, memory_mask)
             for i in range(rows // batch):
                 if (i, depth) in wanted:
                     hidden_of[i, depth] = x[i * batch : (i + 1) * batch]

@@ -29,7 +29,7 @@ class Projection:
     def __init__(self, hidden: Sequence[Tensor], weight: Tensor, bias: Tensor) -> None:
         self.hidden, self.weight, self.bias = hidden, weight, bias
         self.networks, self.tokens, self.vocabulary = len(hidden), len(hidden[0]), len(weight)
-        self.wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        self.wide = _wide(weight.dtype)
 
     def chunks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Of every chunk its tokens, its states (K * C, D), and its logits (K, C, V) in float32 at least."""
@@ -48,13 +48,55 @@ class Projection:
         """(K, D) in float64: every network's states added up."""
         return torch.stack([h.sum(0, dtype=torch.float64) for h in self.hidden])
 
-    def smoothed(self, nll: Tensor, log_sums: Tensor, label_smoothing: float) -> Tensor:
-        """Label-smoothed cross-entropy sums (K,) from the plain ones and the softmaxes' log denominators (K, N)."""
-        others = label_smoothing / (self.vocabulary - 1)
-        logits = self.state_sums() @ self.weight.sum(0, dtype=torch.float64)
-        logits += self.tokens * self.bias.sum(dtype=torch.float64)
-        everywhere = self.vocabulary * log_sums.sum(1, dtype=torch.float64) - logits
-        return (1 - label_smoothing - others) * nll + others * everywhere
+
+class Normaliser:
+    """What turns a batch's logits into log-probabilities, and the cross-entropies that follow from it.
+
+    It is filled chunk by chunk: `see` each chunk's logits, set `of` each of its blocks.
+    """
+
+    def __init__(self, hidden: Sequence[Tensor], target: Tensor) -> None:
+        """hidden: K tensors (N, D). target: (N,) token ids."""
+        networks, wide = len(hidden), _wide(hidden[0].dtype)
+        self._target = target
+        self.log_sums = torch.empty(networks, len(target), dtype=wide, device=target.device)
+        """(K, N): the softmaxes' log denominators."""
+        self._at_target = torch.zeros(networks, dtype=torch.float64, device=target.device)
+
+    def run(self, projection: Projection) -> None:
+        """Fill all of it by a projection of its own."""
+        for chunk, _, logits in projection.chunks():
+            self.see(chunk, logits)
+            for block in projection.blocks(chunk):
+                self.of(chunk, block)[:] = log_sum_exp(logits[:, block])
+
+    def see(self, chunk: slice, logits: Tensor) -> None:
+        """Take the targets' logits out of a chunk's (K, C, V)."""
+        ids = self._target[chunk].expand(len(logits), -1)[..., None]
+        self._at_target += logits.gather(-1, ids)[..., 0].sum(1, dtype=torch.float64)
+
+    def of(self, chunk: slice, block: slice) -> Tensor:
+        """The log denominators (K, C) of one block, a view."""
+        return self.log_sums[:, chunk][:, block]
+
+    @property
+    def nll(self) -> Tensor:
+        """Cross-entropy sums (K,) in float64."""
+        return self.log_sums.sum(1, dtype=torch.float64) - self._at_target
+
+    def smoothed(self, projection: Projection, label_smoothing: float) -> Tensor:
+        """Label-smoothed cross-entropy sums (K,) in float64."""
+        others = label_smoothing / (projection.vocabulary - 1)
+        logits = projection.state_sums() @ projection.weight.sum(0, dtype=torch.float64)
+        logits += projection.tokens * projection.bias.sum(dtype=torch.float64)
+        everywhere = projection.vocabulary * self.log_sums.sum(1, dtype=torch.float64) - logits
+        return (1 - label_smoothing - others) * self.nll + others * everywhere
+
+
+def log_sum_exp(logits: Tensor) -> Tensor:
+    """(K, C, V) -> (K, C): `logsumexp`, faster on a CPU."""
+    largest = logits.amax(-1)
+    return (logits - largest[..., None]).exp_().sum(-1).log_().add_(largest)
 
 
 def exponentiate(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,11 +104,6 @@ def exponentiate(logits: Tensor) -> tuple[Tensor, Tensor]:
     largest = logits.amax(-1)
     total = logits.sub_(largest[..., None]).exp_().sum(-1)
     return largest, total
-
-
-def at_target(logits: Tensor, target: Tensor) -> Tensor:
-    """(K, C, V), (C,) -> (K, C)."""
-    return logits.gather(-1, target.expand(len(logits), -1)[..., None])[..., 0]
 
 
 class Gradients:
@@ -96,6 +133,11 @@ class Gradients:
         else:  # a bf16 product, summed up in float32
             self.weight += flat.t() @ states
 
+    def clear(self) -> None:
+        """Forget what was added."""
+        self.weight.zero_()
+        self.bias.zero_()
+
     def finish(self) -> tuple[Tensor, ...]:
         """The gradients of weight, bias and each network's states, with what label smoothing adds everywhere."""
         projection = self._projection
@@ -113,6 +155,10 @@ def _slices(length: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, length)) for start in range(0, length, size)]
 
 
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 def widen(logits: Tensor) -> Tensor:
     """Logits in float32 at least: losses are never computed in less."""
-    return logits if logits.dtype == torch.float64 else logits.float()
+    return logits.to(_wide(logits.dtype))

@@ -3,8 +3,12 @@
 A (tokens x vocabulary) tensor is by far the largest of a training step, and distilling n students with autograd keeps
 several of them for every network and every pair. Here a chunk's logits, losses and gradients are made and used up
 before the next chunk's, so memory beyond the hidden states and their gradients grows neither with the tokens nor with
-the students. Whether a student's gradient is detached depends on the whole batch's cross-entropies, so those are
-computed first by a projection of their own; the networks run once, and no decision leaves the device.
+the students. The networks run once, and no decision leaves the device.
+
+Whether a student's gradient is detached depends on the whole batch's cross-entropies. They are computed first, by a
+projection of their own, or else the caller says which cross-entropies it expects: then everything is computed at once
+for the decisions that follow from these, and only if the batch decides otherwise the gradients are computed again.
+Both ways give the same numbers to the last bit.
 
 Shapes: N target tokens, D d_model, V vocabulary, K distinct networks, C tokens in a chunk or block.
 
@@ -24,7 +28,7 @@ from torch import Tensor
 
 from polystill.objectives.aio_kd import FamilyLoss, aio_kd_loss
 from polystill.objectives.decisions import directed_terms
-from polystill.objectives.projection import Gradients, Projection, at_target, exponentiate, widen
+from polystill.objectives.projection import Gradients, Normaliser, Projection, exponentiate, log_sum_exp, widen
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ def fused_family_loss(
     target: Tensor,
     settings: LossSettings,
     sum_over_ranks: Callable[[Tensor], Tensor] = lambda ce: ce,
+    expected: Tensor | None = None,
 ) -> FamilyLoss:
     """The AIO-KD loss of one batch from hidden states; only `.loss` is differentiable.
 
@@ -72,8 +77,10 @@ def fused_family_loss(
         members: for each network of the step, teacher first, its index in `hidden`; a network drawn twice counts twice.
         weight, bias: (V, D), (V,) of the output projection. target: (N,) token ids.
         sum_over_ranks: as in `aio_kd_loss`.
+        expected: cross-entropies (networks,) that decide as this batch will probably do, on the CPU; only how they
+            compare with each other counts. They save one projection where they are right and never change the result.
     """
-    loss, report = _FusedFamilyLoss.apply(weight, bias, target, members, settings, sum_over_ranks, *hidden)
+    loss, report = _FusedFamilyLoss.apply(weight, bias, target, members, settings, sum_over_ranks, expected, *hidden)
     networks = len(members)
     ce_each, decided, kd, mutual = report[:networks], report[networks:-2], report[-2], report[-1]
     return FamilyLoss(loss=loss, ce=ce_each.sum(), kd=kd, mutual=mutual, ce_each=ce_each, ce_decided=decided)
@@ -84,9 +91,9 @@ def cross_entropies(
 ) -> tuple[Tensor, Tensor]:
     """Label-smoothed and plain cross-entropy sums, each (K,) in float64, chunk by chunk and without gradients."""
     with torch.no_grad():
-        projection = Projection(hidden, weight, bias)
-        nll, log_sums = _normalise(projection, target)
-        return projection.smoothed(nll, log_sums, label_smoothing), nll
+        projection, normaliser = Projection(hidden, weight, bias), Normaliser(hidden, target)
+        normaliser.run(projection)
+        return normaliser.smoothed(projection, label_smoothing), normaliser.nll
 
 
 class _FusedFamilyLoss(torch.autograd.Function):
@@ -99,48 +106,55 @@ class _FusedFamilyLoss(torch.autograd.Function):
         members: Sequence[int],
         settings: LossSettings,
         sum_over_ranks: Callable[[Tensor], Tensor],
+        expected: Tensor | None,
         *hidden: Tensor,
     ) -> tuple[Tensor, Tensor]:
         if torch.is_autocast_enabled(weight.device.type):
             dtype = torch.get_autocast_dtype(weight.device.type)
             weight, bias = weight.to(dtype), bias.to(dtype)
             hidden = tuple(h.to(dtype) for h in hidden)
-        projection = Projection(hidden, weight, bias)
+        projection, normaliser = Projection(hidden, weight, bias), Normaliser(hidden, target)
         of_members = torch.tensor(list(members))
         counts = of_members.bincount(minlength=len(hidden)).to(target.device, torch.float64)
         gradients = Gradients(projection, target, settings.ce_weight * counts, settings.label_smoothing)
-        alone = len(hidden) == 1
-        nll, log_sums = _add_nll(projection, target, gradients) if alone else _normalise(projection, target)
-        ce = projection.smoothed(nll, log_sums, settings.label_smoothing)[of_members.to(target.device)]
+        guess = None if expected is None else _terms(expected, members, settings)
+        sums = counts.new_zeros(0)
+        if len(hidden) == 1:
+            guess = []
+            _add_nll(projection, normaliser, gradients)
+        elif guess is None:
+            normaliser.run(projection)
+        else:
+            sums = _add_family(projection, normaliser, guess, gradients, normalised=False)
+        ce = normaliser.smoothed(projection, settings.label_smoothing)[of_members.to(target.device)]
         decided = sum_over_ranks(ce)
-        kd = mutual = torch.zeros((), dtype=torch.float64, device=target.device)
-        if not alone:
-            kd, mutual = _add_family(projection, log_sums, _terms(decided, members, settings), gradients)
+        terms = _terms(decided, members, settings)
+        if terms != guess:
+            gradients.clear()
+            sums = _add_family(projection, normaliser, terms, gradients, normalised=True)
         ctx.save_for_backward(*gradients.finish())
+        kd, mutual = _reported(terms, sums)
         loss = settings.ce_weight * ce.sum() + settings.kd_weight * kd + settings.mutual_weight * mutual
-        report = torch.cat([ce, decided, kd[None], mutual[None]])
+        report = torch.stack([*ce, *decided, kd, mutual])
         ctx.mark_non_differentiable(report)
         return loss.to(projection.wide), report
 
     @staticmethod
     def backward(ctx: Any, loss_gradient: Tensor, _: Tensor) -> tuple[Any, ...]:
         weight, bias, *hidden = (gradient * loss_gradient for gradient in ctx.saved_tensors)
-        return weight, bias, None, None, None, None, *hidden
+        return weight, bias, None, None, None, None, None, *hidden
 
 
-def _add_nll(projection: Projection, target: Tensor, gradients: Gradients) -> tuple[Tensor, Tensor]:
-    """The gradients of one network's cross-entropy, from one projection; returns as `_normalise`."""
-    log_sums = torch.empty(1, projection.tokens, dtype=projection.wide, device=target.device)
-    nll = torch.zeros(1, dtype=torch.float64, device=target.device)
+def _add_nll(projection: Projection, normaliser: Normaliser, gradients: Gradients) -> None:
+    """The gradients of one network's cross-entropy, from one projection."""
     weight = gradients.ce_weight.to(projection.wide)
     for chunk, states, logits in projection.chunks():
-        nll -= at_target(logits, target[chunk]).sum(1, dtype=torch.float64)
+        normaliser.see(chunk, logits)
         for block in projection.blocks(chunk):
             largest, total = exponentiate(logits[:, block])
             logits[:, block].mul_((weight / total)[..., None])
-            log_sums[:, chunk][:, block] = total.log_().add_(largest)
+            normaliser.of(chunk, block)[:] = total.log_().add_(largest)
         gradients.add(chunk, states, logits)
-    return nll + log_sums.sum(1, dtype=torch.float64), log_sums
 
 
 @dataclass(frozen=True)
@@ -168,19 +182,36 @@ def _terms(decided: Tensor, members: Sequence[int], settings: LossSettings) -> l
 
 
 def _add_family(
-    projection: Projection, log_sums: Tensor, terms: Sequence[_Divergence], gradients: Gradients
-) -> tuple[Tensor, Tensor]:
-    """The gradients of every cross-entropy and divergence; returns the sums of knowledge distillation and mutual."""
-    sums = torch.zeros(len(terms), dtype=torch.float64, device=log_sums.device)
+    projection: Projection,
+    normaliser: Normaliser,
+    terms: Sequence[_Divergence],
+    gradients: Gradients,
+    *,
+    normalised: bool,
+) -> Tensor:
+    """The gradients of every cross-entropy and divergence; returns each term's sum over the tokens, in float64.
+
+    normalised: whether the normaliser is full already; otherwise this fills it.
+    """
+    sums = torch.zeros(len(terms), dtype=torch.float64, device=normaliser.log_sums.device)
     own = gradients.ce_weight.to(projection.wide, copy=True)
     for t in terms:
         own[t.b] += t.weight
     for chunk, states, logits in projection.chunks():
+        if not normalised:
+            normaliser.see(chunk, logits)
         for block in projection.blocks(chunk):
-            log_p = logits[:, block].sub_(log_sums[:, chunk][:, block, None])
-            sums += _to_gradient(log_p, own, terms)
+            log_sums = normaliser.of(chunk, block)
+            if not normalised:
+                log_sums[:] = log_sum_exp(logits[:, block])
+            sums += _to_gradient(logits[:, block].sub_(log_sums[..., None]), own, terms)
         gradients.add(chunk, states, logits)
-    kd, mutual = log_sums.new_zeros(2, dtype=torch.float64)
+    return sums
+
+
+def _reported(terms: Sequence[_Divergence], sums: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of knowledge distillation and mutual learning, 0-dimensional."""
+    kd, mutual = sums.new_zeros(2)
     for t, total in zip(terms, sums, strict=True):
         if t.is_kd:
             kd = kd + t.share * total
@@ -226,15 +257,3 @@ def _add_scaled(into: Tensor, x: Tensor, scale: float | Tensor) -> None:
         into.addcmul_(x, scale)
     else:
         into.add_(x, alpha=scale)
-
-
-def _normalise(projection: Projection, target: Tensor) -> tuple[Tensor, Tensor]:
-    """NLL sums (K,) in float64, and the softmaxes' log denominators (K, N)."""
-    log_sums = torch.empty(projection.networks, projection.tokens, dtype=projection.wide, device=target.device)
-    nll = torch.zeros(projection.networks, dtype=torch.float64, device=target.device)
-    for chunk, _, logits in projection.chunks():
-        nll -= at_target(logits, target[chunk]).sum(1, dtype=torch.float64)
-        for block in projection.blocks(chunk):
-            largest, total = exponentiate(logits[:, block])
-            log_sums[:, chunk][:, block] = total.log_().add_(largest)
-    return nll + log_sums.sum(1, dtype=torch.float64), log_sums

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from polystill.objectives.aio_kd import FamilyLoss, smoothed_cross_entropy
-from polystill.objectives.projection import Gradients, Projection, at_target, widen
+from polystill.objectives.projection import Gradients, Normaliser, Projection, widen
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,16 @@ class _FusedWordKdLoss(torch.autograd.Function):
         projection, teachers = Projection([hidden], weight, bias), Projection([aim[2]], aim[0], aim[1])
         ce_weight = torch.full((1,), 1 - settings.alpha, dtype=torch.float64, device=weight.device)
         gradients = Gradients(projection, target, ce_weight, settings.label_smoothing)
-        log_sums = torch.empty(1, projection.tokens, dtype=projection.wide, device=weight.device)
-        nll, kd = torch.zeros(2, dtype=torch.float64, device=weight.device)
+        normaliser = Normaliser([hidden], target)
+        kd = torch.zeros((), dtype=torch.float64, device=weight.device)
         for (chunk, states, logits), (_, _, aims) in zip(projection.chunks(), teachers.chunks(), strict=True):
-            nll = nll - at_target(logits, target[chunk]).sum(dtype=torch.float64)
+            normaliser.see(chunk, logits)
             for block in projection.blocks(chunk):
                 log_sum, divergence = _to_gradient(logits[:, block], aims[:, block], settings)
-                log_sums[:, chunk][:, block] = log_sum
+                normaliser.of(chunk, block)[:] = log_sum
                 kd = kd + divergence
             gradients.add(chunk, states, logits)
-        nll = nll + log_sums.sum(dtype=torch.float64)
-        ce = projection.smoothed(nll[None], log_sums, settings.label_smoothing)[0]
+        ce = normaliser.smoothed(projection, settings.label_smoothing)[0]
         kd = settings.temperature**2 * kd
         ctx.save_for_backward(*gradients.finish())
         report = torch.stack([ce, kd])

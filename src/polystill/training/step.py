@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from polystill.models.elastic import ElasticModel
@@ -42,6 +43,7 @@ class TrainingStep(nn.Module):
         self.mode = mode
         self._sum_over_ranks = sum_over_ranks
         self._teacher = teacher
+        self._ratios: dict[Student, float] = {}  # cross-entropy to the teacher's, when last drawn
 
     def forward(
         self, batch: MicroBatch, networks: Sequence[Student], settings: LossSettings | WordKdSettings
@@ -53,10 +55,28 @@ class TrainingStep(nn.Module):
             return self._plain(batch, networks, settings)
         model, plan = self.model, self.plan(networks)
         hidden = [batch.real_tokens(h) for h in model.hidden_states(batch.source, batch.target_in, plan)]
-        target = batch.real_tokens(batch.target)
-        return fused_family_loss(
-            hidden, plan.members, model.embedding, model.output_bias, target, settings, self._sum_over_ranks
+        loss = fused_family_loss(
+            hidden,
+            plan.members,
+            model.embedding,
+            model.output_bias,
+            batch.real_tokens(batch.target),
+            settings,
+            self._sum_over_ranks,
+            self._expected(networks),
         )
+        self._remember(networks, loss)
+        return loss
+
+    def _expected(self, networks: Sequence[Student]) -> Tensor | None:
+        """Cross-entropies, in the teacher's, that decide as they did when these students were last drawn."""
+        if any(network not in self._ratios for network in networks):
+            return None
+        return torch.tensor([self._ratios[network] for network in networks], dtype=torch.float64)
+
+    def _remember(self, networks: Sequence[Student], loss: FamilyLoss) -> None:
+        if loss.ce_decided.device.type == "cpu":  # elsewhere the step would wait for its numbers
+            self._ratios.update(zip(networks, [1.0, *loss.ce_ratio], strict=True))
 
     def plan(self, networks: Sequence[Student]) -> PassPlan:
         """The passes that this mode computes the networks with."""
