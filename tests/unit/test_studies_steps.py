@@ -1,4 +1,4 @@
-"""studies.steps: needs follow from paths, finished steps stay, failures stop those that need them and no others."""
+"""studies.steps and .work: needs follow from paths; finished steps stay; a failure stops only those that need it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from polystill.errors import UserError
 from polystill.runs import Run, lock_folder
-from polystill.studies.steps import Step, carry_out, chosen_steps, needs, run_step
+from polystill.studies.steps import Step, chosen_steps, needs, run_step
+from polystill.studies.work import carry_out
 from polystill.targets.store import Candidate, Entry
 
 

@@ -11,7 +11,7 @@ from polystill.cli.common import Out, Settings, console, say, saying_how_to_cont
 from polystill.extras import need_packages
 
 if TYPE_CHECKING:
-    from polystill.studies.measured import Claim
+    from polystill.studies.claims import Claim
 
 study = typer.Typer(
     name="study",
@@ -118,7 +118,8 @@ def _conduct(
     """Do the rows of a study and show its claims; `rows_of` and `results` are the study's modules."""
     show_log()
     from polystill.studies.recipe import load_study, row_id, with_seed
-    from polystill.studies.steps import carry_out, chosen_steps
+    from polystill.studies.steps import chosen_steps
+    from polystill.studies.work import carry_out
 
     study = load_study(kind, recipe, settings)
     names = _names(rows)

@@ -11,19 +11,9 @@ from polystill.models.folder import weights_path
 from polystill.runs import Run
 from polystill.storage import write_atomic
 from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED, STRATEGIES, teacher_of
+from polystill.studies.claims import Claim, claims_table, markdown, shown
 from polystill.studies.interaction import interaction, likeness
-from polystill.studies.measured import (
-    SIGNIFICANT,
-    Bootstrap,
-    Claim,
-    Measured,
-    Row,
-    claims_table,
-    markdown,
-    measured,
-    shown,
-    write_results,
-)
+from polystill.studies.measured import SIGNIFICANT, Bootstrap, Measured, Row, measured, write_results
 from polystill.studies.recipe import BEAMS, AioKd, row_id
 from polystill.studies.steps import Step
 

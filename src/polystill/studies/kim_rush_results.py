@@ -8,20 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from polystill.storage import write_atomic
+from polystill.studies.claims import Claim, claims_table, markdown, shown
 from polystill.studies.kim_rush import BASELINE, ROWS, TEACHER, TUNED_TEACHER
 from polystill.studies.kim_rush_paper import LANGUAGES, PRUNED, SPEED, TABLES
-from polystill.studies.measured import (
-    SIGNIFICANT,
-    Bootstrap,
-    Claim,
-    Measured,
-    Row,
-    claims_table,
-    markdown,
-    measured,
-    shown,
-    write_results,
-)
+from polystill.studies.measured import SIGNIFICANT, Bootstrap, Measured, Row, measured, write_results
 from polystill.studies.recipe import BEAMS, KimRush, row_id
 from polystill.studies.steps import Step
 
@@ -238,8 +228,10 @@ def _family_claims(found: _Found) -> list[Claim]:
 
 
 def _same_shape_alone(found: _Found, member: Measured) -> Measured | None:
+    shape = ("architecture", "model", "parameters")
     rows = [found.row("seq-kd", member.seed), found.row(f"seq-kd-{member.model}", found.study.seed)]
-    return next((row for row in rows if row is not None and row.model == member.model), None)
+    alike = (row for row in rows if row and all(row.of_model(key) == member.of_model(key) for key in shape))
+    return next(alike, None)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
