@@ -192,7 +192,8 @@ def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path)
     assert result["cost_of_ways"]["word-kd"]["runs"] == 3
     assert result["cost_of_ways"]["alone"]["bytes_kept"] == 2000
     table = (folder / "results.md").read_text()
-    assert "| family | 1 | 3 | 18.33 | 17.00 | 20.00 | 18.33 | 17.00 | 20.00 |" in table
+    assert "| family | 1 | 3 | 18.33 | 17.00 | 20.00 | 18.33 | 17.00 | 20.00 |  |" in table
+    assert "| space-any | 1 | 4 | 14.18 | 2.00 | 19.70 | 14.18 | 2.00 | 19.70 | -0.10 |" in table
     assert "| e1d1 | 1 | 5.00 | 18.00 | 18.00 |" in table
     assert "| family, distillation | 1.10 | e1d1 50% |" in table
 

@@ -71,6 +71,10 @@ class _Found:
         known = [value for value in values if value is not None]
         return fmean(known) if known else None
 
+    def shared(self, row: str) -> list[str]:
+        """The members that a family has in common with the one as published."""
+        return [model.model for model in self.members(row) if (FAMILY, model.model) in self.models]
+
     def summary(self, row: str) -> Row:
         """Of a family: members, and mean, worst and teacher's BLEU by beam."""
         members = self.members(row)
@@ -176,8 +180,8 @@ def _spaces(found: _Found) -> list[Claim]:
 
 def _mean_claim(found: _Found, text: str, row: str, judge: Any) -> Claim:
     """About mean BLEU with beam 5 over the members that the family as published and another one have in common."""
-    shared = {model.model for model in found.members(FAMILY)} & {model.model for model in found.members(row)}
-    published, other = (found.mean(name, BEAM, list(shared)) for name in (FAMILY, row))
+    shared = found.shared(row)
+    published, other = (found.mean(name, BEAM, shared) for name in (FAMILY, row))
     if published is None or other is None:
         return Claim(text, "–", None, {}, [name for name in (FAMILY, row) if not found.members(name)])
     ours = {"members": len(shared), "published": published, row: other, "difference": published - other}
@@ -211,7 +215,7 @@ def _learning_curves(found: _Found) -> dict[str, Row]:
         curve["bleu"] = {
             student: [round(point["bleu"][student], 3) for point in points] for student in points[0]["bleu"]
         }
-        usable = [point["update"] for point in points if min(point["bleu"].values()) >= settings.usable * best]
+        usable = [point["update"] for point in points if min(point["bleu"].values()) >= settings.usable * best > 0]
         curves[name] = curve | ({"all_usable_after": usable[0]} if usable else {})
     return curves
 
@@ -266,7 +270,7 @@ def _markdown(found: _Found, content: dict[str, Any], claims: Sequence[Claim]) -
     parts = [f"# AIO-KD: {found.study.name}", about]
     if found.study.alone is not None:
         parts += ["## Against one by one", _one_by_one_table(found), "## Cost", _cost_table(content["cost_of_ways"])]
-    parts += ["## Families", _family_table(content["families"])]
+    parts += ["## Families", _family_table(found, content["families"])]
     parts += [
         "## Detaching",
         "Share of a student's draws that kept its gradient from the teacher.",
@@ -306,16 +310,18 @@ def _cost_table(ways: dict[str, Row]) -> str:
     return markdown(["way", "runs", "hours", "CPU hours", "target tokens", "FLOPs", "peak MB", "weights MB"], rows)
 
 
-def _family_table(families: Sequence[Row]) -> str:
+def _family_table(found: _Found, families: Sequence[Row]) -> str:
     rows = []
     for family in families:
         cells = [family["row"], str(family["seed"]), str(len(family["members"]))]
         for beam in (GREEDY, BEAM):
             scores = family.get(f"beam {beam}", {})
             cells += [shown(scores.get(key)) for key in ("mean", "worst", "teacher")]
-        rows.append(cells)
+        published, own = (found.mean(name, BEAM, found.shared(family["row"])) for name in (FAMILY, family["row"]))
+        differs = family["row"] != FAMILY and published is not None and own is not None
+        rows.append([*cells, f"{(own or 0) - (published or 0):+.2f}" if differs else ""])
     titles = [f"{search} {key}" for search in ("greedy", "beam 5") for key in ("mean", "worst", "teacher")]
-    return markdown(["family", "seed", "members", *titles], rows)
+    return markdown(["family", "seed", "members", *titles, "Δ mean, shared members"], rows)
 
 
 def _detaching(content: dict[str, Any]) -> str:
