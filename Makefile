@@ -16,7 +16,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,onnx,ray,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,onnx,ray,report,dev]'
 	touch $@
 
 quickstart: $(READY)

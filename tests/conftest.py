@@ -106,6 +106,21 @@ def counting_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def counting_recipe(counting_data: Path) -> dict[str, Any]:
     """A recipe on the toy corpus that trains in seconds; tests change single keys of it."""
+    return recipe_on(counting_data)
+
+
+@pytest.fixture(scope="session")
+def small_run(counting_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of that recipe to its end. Tests that change it make a copy."""
+    from polystill.config import parse_recipe
+    from polystill.pipeline import run_recipe
+
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    run_recipe(parse_recipe({**recipe_on(counting_data), "evaluation": {"beams": [1, 2]}}, "test"), folder)
+    return folder
+
+
+def recipe_on(counting_data: Path) -> dict[str, Any]:
 
     def text(name: str) -> dict[str, str]:
         return {"kind": "text", "source": f"{name}.en", "target": f"{name}.de"}

@@ -92,6 +92,26 @@ def evaluate_run(
     return run, rows
 
 
+def probe_run(
+    folder: Path,
+    *,
+    students: Sequence[str] | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
+    beam: int | None = None,
+) -> list[Row]:
+    """Give a finished run's students lines unlike their data, and count what comes of them.
+
+    Raises:
+        UserError: as `evaluate_run`, and `evaluation.robustness.probe_students`.
+    """
+    from polystill.evaluation.robustness import probe_students
+
+    with Run.open(folder, lock=True) as run:
+        need_family(run)
+        return probe_students(run, students=students, engine=engine, precision=precision, beam=beam)
+
+
 def compare_students(folder: Path, names: Sequence[str], test_set: str | None, beam: int | None) -> list[Row]:
     """Paired bootstrap of the first student against the others, on the translations that their runs have stored.
 
@@ -216,7 +236,7 @@ def _check_word_kd_teachers(recipe: Recipe) -> None:
     """Raises UserError where a frozen teacher is missing, or does not fit the student's vocabulary or sentences."""
     if not recipe.word_kd_teachers:
         return
-    from polystill.training.frozen import load_teacher
+    from polystill.training.frozen import check_teacher
 
     tokenizer = _start_tokenizer(recipe)
     assert tokenizer is not None
@@ -227,11 +247,11 @@ def _check_word_kd_teachers(recipe: Recipe) -> None:
             f"{tokenizer.vocabulary_size} entries; leave it out"
         )
     for place in recipe.word_kd_teachers:
-        teacher = load_teacher(place, tokenizer)
-        if recipe.data.max_tokens > teacher.model.max_positions:
+        positions = check_teacher(place, tokenizer).max_positions
+        if recipe.data.max_tokens > positions:
             raise UserError(
                 f"data.max_tokens {recipe.data.max_tokens} is more than objective.teacher ({place}) has positions "
-                f"({teacher.model.max_positions})"
+                f"({positions})"
             )
 
 

@@ -161,7 +161,7 @@ class Run:
             stages |= {f"training.{self.recipe.stages[-1].name}", "family"}
             results = self.results()
             _log.info("%s: %d rows of results are of the family before; removed", self.folder, len(results["rows"]))
-            self._write_results({**results, "rows": []})
+            self._write_results({**results, "rows": [], "robustness": []})
         state = self._state()
         state["stages"] = {name: record for name, record in state["stages"].items() if name not in stages}
         self._write_state(state)
@@ -212,6 +212,8 @@ class Run:
     def results(self) -> dict[str, Any]:
         """`{"rows": [...], "cost": {...}, "provenance": {...}}`, empty where nothing is measured yet.
 
+        After `polystill robustness` also "robustness", a list of rows.
+
         Raises:
             UserError: results.json is damaged; it is left as it is.
         """
@@ -233,6 +235,12 @@ class Run:
         merged = {row_key(row): row for row in results["rows"]}
         merged.update({row_key(row): {**common, **row} for row in rows})
         self._write_results({**results, "rows": list(merged.values()), "provenance": now})
+
+    def add_robustness(self, rows: list[dict[str, Any]]) -> None:
+        """Add rows of robustness; a row replaces the one of the same model and search, as in `add_results`."""
+        results = self.results()
+        merged = {row_key(row): row for row in [*results.get("robustness", []), *rows]}
+        self._write_results({**results, "robustness": list(merged.values()), "provenance": provenance()})
 
     def add_cost(self, stage: str, cost: dict[str, Any]) -> None:
         """Add what a stage cost (seconds, cpu_seconds, target_tokens, ...); a key's new value replaces its old one."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from polystill.decoding.ctranslate2 import CTranslate2Translator, check_precision
 from polystill.errors import UserError
 from polystill.extras import need_packages
+from polystill.places import find_model
 from polystill.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def open_translator(
     model: Path, student: str | None, *, engine: str | None = None, precision: str = "default", threads: int = 0
 ) -> Iterator[Translator]:
-    """A translator of a run (or of one student of it), of a CTranslate2 folder or of a model's folder.
+    """A translator of a run (or of one student of it, also as RUN/STUDENT), a CTranslate2 folder or a model's folder.
 
     The engine is CTranslate2 by default, and torch for architectures that CTranslate2 does not have. A run's students
     are used as its evaluation used them. Another folder that CTranslate2 cannot run as it is gets converted into a
@@ -36,31 +37,25 @@ def open_translator(
         UserError: no model is there, `student` is given for a folder without a family, or the model's format does
             not go with the engine.
     """
-    if not model.is_dir():
-        raise UserError(f"{model}: no such folder")
-    if student is not None and not _has_family(model):
+    place = find_model(model)
+    if student is not None and (place.student is not None or not (place.folder / "family.json").is_file()):
         raise UserError(f"--student {student}: {model} is a single model; only a run has students to choose from")
-    if (model / "model.bin").is_file():
+    student = place.student or student or "teacher"
+    if (place.folder / "model.bin").is_file():
         if engine == "torch":
             raise UserError(f"{model}: a CTranslate2 folder does not run with --engine torch")
         check_precision(precision)
-        yield _ctranslate2(model, precision, threads)
+        yield _ctranslate2(place.folder, precision, threads)
         return
-    is_run = (model / "recipe.yaml").is_file()
-    if not is_run and not (model / "config.json").is_file():
-        raise UserError(
-            f"{model}: no model here; expected a run (recipe.yaml), a CTranslate2 folder (model.bin) or a Hugging Face "
-            "Marian folder (config.json)"
-        )
     need_packages(f"{model}: translating with this kind of folder")
-    engine = _engine(model / "family" if is_run else model, engine)
+    engine = _engine(place.folder, engine)
     if engine == "ctranslate2":
         check_precision(precision)
-    if is_run:
-        yield _from_run(model, student or "teacher", engine, precision, threads)
+    if place.run is not None:
+        yield _from_run(place.run, student, engine, precision, threads)
         return
     with TemporaryDirectory(prefix="polystill-") as temporary:
-        folder = _single_model(model, student or "teacher", Path(temporary))
+        folder = _single_model(place.folder, student, Path(temporary))
         if engine == "ctranslate2":
             from polystill.export import export_student
 
@@ -72,11 +67,9 @@ def open_translator(
 
 
 def _engine(folder: Path, wanted: str | None) -> str:
-    """The engine to translate with, where a folder holds a model (a run without a family is refused later)."""
+    """The engine to translate with."""
     from polystill.models.folder import architecture_in, need_transformer
 
-    if not folder.is_dir():
-        return wanted or "ctranslate2"
     if wanted is None:
         return "ctranslate2" if architecture_in(folder) == "transformer" else "torch"
     if wanted == "ctranslate2":
@@ -91,11 +84,6 @@ def _from_run(run_folder: Path, student: str, engine: str, precision: str, threa
     from polystill.runs import Run
 
     run = Run.open(run_folder)
-    if not run.family.is_dir():
-        raise UserError(
-            f"{run_folder}: this run has no family yet; continue it with "
-            f"polystill run {run_folder / 'recipe.yaml'} --out {run_folder}"
-        )
     chosen = family_space(run.family).get(student)
     if engine == "torch":
         return _torch(extracted(run, chosen), precision, threads)
@@ -113,10 +101,6 @@ def _single_model(folder: Path, student: str, temporary: Path) -> Path:
         return folder
     extract_student(folder, family_space(folder).get(student), temporary / "student")
     return temporary / "student"
-
-
-def _has_family(folder: Path) -> bool:
-    return (folder / "recipe.yaml").is_file() or (folder / "family.json").is_file()
 
 
 def _ctranslate2(folder: Path, precision: str, threads: int) -> Translator:

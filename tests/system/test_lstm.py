@@ -20,6 +20,7 @@ def test_a_student_translates_alike_from_the_run_and_alone(
     polystill("extract", finished_lstm_run, "e2d1", "--out", tmp_path / "student").ok()
     alone = polystill("translate", tmp_path / "student", stdin=text).ok().stdout
     assert alone == polystill("translate", finished_lstm_run, "--student", "e2d1", stdin=text).ok().stdout
+    assert alone == polystill("translate", finished_lstm_run / "e2d1", stdin=text).ok().stdout
     assert alone.count("\n") == 3
     assert not list((tmp_path / "student").glob("*.bin"))
 
@@ -33,3 +34,12 @@ def test_what_has_no_lstm_is_refused_with_the_reason(polystill: Any, finished_ls
     polystill("export", finished_lstm_run, "e2d1", "--to", "hf", "--out", out).refused("transformers has no LSTM")
     assert not out.exists()
     polystill("extract", finished_lstm_run, "e2d1", "--out", finished_lstm_run / "data").refused("not empty")
+
+
+def test_an_onnx_export_is_verified_and_says_where_it_runs(
+    polystill: Any, finished_lstm_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert f"wrote {out}" in polystill("export", finished_lstm_run, "e1d1", "--to", "onnx", "--out", out).ok().stderr
+    assert json.loads((out / "polystill.json").read_text())["verification"]["identical"] == 1
+    polystill("translate", out, stdin="A dog.\n").refused("an ONNX export runs in onnxruntime", "README.md")

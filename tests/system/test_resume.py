@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,3 +113,44 @@ def test_pruning_goes_on_as_if_nothing_had_happened(
     assert train("killed", counting_recipe) == 0
     whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "killed"))
     assert whole.read_bytes() == again.read_bytes()
+
+
+def test_a_training_that_is_stopped_saves_the_update_in_progress(
+    counting_recipe: dict[str, Any], train: Callable[..., int], tmp_path: Path
+) -> None:
+    """Long before its next checkpoint; and it goes on as if nothing had happened."""
+    counting_recipe["training"] |= {"checkpoint_every": 1000, "validate_every": 2}
+    counting_recipe["stages"] = [{"name": "distillation", "updates": 60}]
+    path, folder = tmp_path / "stopped.yaml", tmp_path / "stopped"
+    path.write_text(yaml.safe_dump(counting_recipe), encoding="utf-8")
+    saved = 0
+    for number, status, update in ((signal.SIGINT, 130, 4), (signal.SIGTERM, 143, 12)):
+        before, saved = saved, _stop_after(path, folder, update, number, status)
+        assert (folder / "checkpoints" / "distillation" / f"state-{saved:08d}.pt").is_file()
+        assert update <= saved < 60
+    assert before < saved
+    assert train("stopped", counting_recipe, says=f"continues after update {saved} of 60") == 0
+    assert train("whole", counting_recipe) == 0
+    whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "stopped"))
+    assert whole.read_bytes() == again.read_bytes()
+
+
+def _stop_after(recipe: Path, folder: Path, update: int, number: int, status: int) -> int:
+    """Train by the command and send it a signal after this update's validation; returns which update it saved."""
+    command = [sys.executable, "-m", "polystill", "run", str(recipe), "--out", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        seen = ""
+        while f"distillation {update}: validation" not in seen:
+            line = process.stderr.readline()
+            assert line, seen
+            seen += line
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == status, said
+    assert "stopping after this update" in said
+    assert "stopped; the same command goes on from the last checkpoint" in said
+    assert "Traceback" not in said
+    (saved,) = re.findall(r"distillation (\d+): saved", said)
+    return int(saved)

@@ -38,7 +38,7 @@ def test_refused_before_any_work(polystill: Polystill, finished_run: Path, tiny_
 
     refused(["--set", "objective.kind=word_kd"], "objective.teacher: missing")
     refused(["--set", f"objective.teacher={finished_run}"], "no stage learns from it")
-    refused(_word_kd(tmp_path / "nothing"), "objective.teacher", "no model here")
+    refused(_word_kd(tmp_path / "nothing"), "objective.teacher", "no such folder")
     refused(_word_kd(finished_run / "e5d5"), "objective.teacher", "e5d5", "e2d1")
     sizes = ["--set", "data.tokenizer.vocabulary_size=300"]
     refused([*_word_kd(finished_run), *sizes], "data.tokenizer.vocabulary_size 300", "400")

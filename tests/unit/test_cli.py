@@ -15,6 +15,7 @@ import pytest
 import polystill
 from polystill.cli import app, main
 from polystill.errors import UserError
+from polystill.export import FORMATS
 
 COMMANDS = [
     "run",
@@ -25,6 +26,8 @@ COMMANDS = [
     "extract",
     "export",
     "compare",
+    "report",
+    "robustness",
     "generate",
     "select",
     "prune",
@@ -82,6 +85,31 @@ def test_help_of_every_command_has_examples(command: str, capsys: pytest.Capture
     shown = capsys.readouterr().out
     assert "Example" in shown
     assert f"polystill {command} " in shown
+
+
+def complete(shell: str, **words: str) -> str:
+    environment = {**os.environ, "_POLYSTILL_COMPLETE": shell, **words}
+    command = [sys.executable, "-m", "polystill"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_bash_takes_the_completion_script() -> None:
+    script = complete("source_bash")
+    shown = subprocess.run(
+        ["bash", "-c", f"{script}\ncomplete -p polystill"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == "complete -o default -F _polystill_completion polystill\n"
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_have_a_completion_script(shell: str) -> None:
+    assert f"_POLYSTILL_COMPLETE=complete_{shell} " in complete(f"source_{shell}")
+
+
+def test_completion_knows_commands_and_formats() -> None:
+    assert complete("complete_bash", COMP_WORDS="polystill ex", COMP_CWORD="1").split() == ["extract", "export"]
+    formats = complete("complete_bash", COMP_WORDS="polystill export RUN e1d1 --to ", COMP_CWORD="5").split()
+    assert formats == list(FORMATS)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""ONNX exports, in onnxruntime. tests/consumers runs them in JavaScript."""
+"""ONNX exports of Transformers, in onnxruntime. tests/consumers runs them in JavaScript."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from polystill.errors import UserError
-from polystill.export import onnx
+from polystill.export import onnx_transformer
 from polystill.export.fast_tokenizer import build
-from polystill.export.onnx import Sessions, export_onnx
+from polystill.export.onnx import export_onnx
+from polystill.export.onnx_transformer import Sessions
 from polystill.models.folder import load_model, load_model_with_tokenizer
 from polystill.models.layers import attend
 
@@ -82,7 +83,7 @@ def test_tokenizer_json_gives_the_same_ids_and_texts(exported: Path, counting_st
 def test_a_wrong_graph_is_noticed_and_not_written(
     counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx, "attend", lambda query, *rest: attend(2 * query, *rest))
+    monkeypatch.setattr(onnx_transformer, "attend", lambda query, *rest: attend(2 * query, *rest))
     with pytest.raises(UserError, match="does not translate like its source"):
         export_onnx(counting_student, tmp_path / "out", LINES)
     assert not list(tmp_path.iterdir())
@@ -93,4 +94,4 @@ def test_without_onnxruntime_the_message_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr("polystill.extras.find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(UserError, match=r"needs onnxruntime.*polystill\[onnx\]"):
-        onnx.export_onnx(counting_student, tmp_path / "out")
+        export_onnx(counting_student, tmp_path / "out")

@@ -13,7 +13,7 @@ from polystill.errors import UserError
 from polystill.models.folder import extract_student, load_model_with_tokenizer
 from polystill.students import Student
 from polystill.training.cost import forward_flops, update_flops
-from polystill.training.frozen import find_teacher, load_teacher
+from polystill.training.frozen import check_teacher, find_teacher, load_teacher
 from polystill.training.trainer import train_family
 
 LSTM = {"architecture": "lstm", "encoder_layers": 1, "decoder_layers": 1, "d_model": 16, "max_positions": 64}
@@ -34,7 +34,7 @@ def test_places(finished, tmp_path: Path) -> None:
     assert find_teacher(str(tmp_path / "student")) == (tmp_path / "student", None)
     with pytest.raises(UserError, match=r"objective\.teacher: .*e9d9"):
         find_teacher(str(finished.folder / "e9d9"))
-    with pytest.raises(UserError, match=r"objective\.teacher: .*no model here"):
+    with pytest.raises(UserError, match=r"objective\.teacher: .*no such folder; expected"):
         find_teacher(str(tmp_path / "nothing"))
 
 
@@ -60,6 +60,19 @@ def test_flops_of_the_teacher_are_a_third_of_training_it(finished) -> None:
 def test_another_vocabulary_is_refused(finished, counting_student: Path) -> None:
     with pytest.raises(UserError, match=r"vocabulary of .* is not the student's"):
         load_teacher(str(counting_student), Tokenizer.load(finished.family))
+
+
+def test_a_teacher_is_checked_before_its_weights_are_read(finished, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.load(finished.family)
+    weights = finished.family / "model.safetensors"
+    content = weights.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    weights.write_bytes(content[:header] + bytes(len(content) - header))  # one value would be enough to be noticed
+    assert check_teacher(str(finished.folder), tokenizer).max_positions == 64
+    assert not load_teacher(str(finished.folder), tokenizer).model.embedding.any()
+    weights.unlink()
+    with pytest.raises(UserError, match=r"objective\.teacher: .*model\.safetensors: no such file"):
+        check_teacher(str(finished.folder), tokenizer)
 
 
 @pytest.mark.parametrize("mode", ["shared", "plain"])

@@ -16,6 +16,7 @@ LAYERS = [
     {"cli"},
     {"studies"},
     {"pipeline", "translation", "family"},
+    {"reporting"},
     {"serving", "targets", "evaluation", "compression", "benchmark"},
     {"training", "export"},
     {"decoding", "objectives"},
@@ -24,13 +25,25 @@ LAYERS = [
     {"runs"},
     {"storage", "provenance", "recipe_changes"},
     {"config"},
-    {"students", "extras", "metrics"},
+    {"students", "extras", "metrics", "places", "progress"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
-CORE = ["cli/*", "errors", "extras", "students", "runs", "storage", "translation", "data/__init__", "data/tokenizer"]
+CORE = [
+    "cli/*",
+    "errors",
+    "extras",
+    "places",
+    "progress",
+    "students",
+    "runs",
+    "storage",
+    "translation",
+    "data/__init__",
+    "data/tokenizer",
+]
 CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 

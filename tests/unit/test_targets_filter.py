@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polystill.config import Cleaning
-from polystill.targets.filter import FilterReport, HypothesisFilter, most_repeats
+from polystill.targets.filter import FilterReport, HypothesisFilter
 from polystill.targets.store import Candidate
 
 KEEP = HypothesisFilter(Cleaning(), ("en", "de"))
@@ -55,10 +55,3 @@ def test_reports_count_and_add_up() -> None:
     assert (total.hypotheses, total.kept, total.sources_without) == (4, 1, 1)
     assert total.summary() == "identical 2, same 1"
     assert total.examples["identical"] == [["A dog.", "A dog."], ["A cat.", "A cat."]]
-
-
-@pytest.mark.parametrize(
-    ("words", "most"), [("", 0), ("a", 1), ("a b", 1), ("a a", 2), ("x a b a b a b y", 3), ("a b c a b", 1)]
-)
-def test_most_repeats(words: str, most: int) -> None:
-    assert most_repeats(words.split()) == most

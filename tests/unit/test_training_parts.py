@@ -19,7 +19,6 @@ from polystill.training.checkpoint import Checkpoints
 from polystill.training.cost import update_flops
 from polystill.training.feed import BatchFeed, Position
 from polystill.training.optimizer import learning_rate
-from polystill.training.progress import format_seconds
 from polystill.training.validation import validate
 
 # --- learning rate ----------------------------------------------------------------------------------------------------
@@ -221,7 +220,3 @@ def test_validation_by_ranks_adds_up(make_model, dataset: PackedDataset) -> None
     tokens = int(dataset.target_lengths.sum())
     summed = ((parts[0] + parts[1]) / tokens)[1].tolist()
     assert summed == pytest.approx(list(whole.nll.values()), rel=1e-5)
-
-
-def test_durations_read_well() -> None:
-    assert [format_seconds(s) for s in (5, 99, 600, 3900, 7000)] == ["5 s", "99 s", "10 min", "65 min", "1 h 57 min"]

@@ -18,19 +18,18 @@ from typing import Annotated
 import typer
 
 from polystill import __version__
-from polystill.cli import bench, compression, evaluation, export, run, study, targets, translate
+from polystill.cli import bench, compression, evaluation, export, reporting, run, study, targets, translate
 from polystill.errors import UserError
 
 app = typer.Typer(
     name="polystill",
     help="One training run distils one translation teacher into a whole family of students.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, translate, evaluation, export, targets, compression, bench, study):
+for module in (run, translate, evaluation, reporting, export, targets, compression, bench, study):
     module.register(app)
 
 

@@ -52,7 +52,7 @@ def export(
     The folder has all that the engine needs, and a model card. It appears only when the engine has translated a few
     sentences like the student. Formats: *hf* (Hugging Face), *ctranslate2*, *argos* (Argos Translate, LibreTranslate),
     *onnx* (onnxruntime, transformers.js), *marian* and *bergamot* (Firefox); the last two need
-    `model.positions: marian` in the recipe and `pip install pymarian`.
+    `model.positions: marian` in the recipe and `pip install pymarian`. LSTMs go to *onnx* and *sparse*.
 
     **Examples**
 

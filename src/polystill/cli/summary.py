@@ -11,6 +11,7 @@ from rich.text import Text
 from polystill.evaluation.quality import Row, sort_rows
 from polystill.evaluation.table import results_table
 from polystill.pipeline import family_space, measured_as_recipe, read_text
+from polystill.progress import format_seconds
 from polystill.runs import Run
 
 SAMPLES = 3
@@ -38,17 +39,9 @@ def _stages(run: Run) -> Table:
     table.add_column("CPU", justify="right")
     for stage in expected:
         state = f"finished {finished[stage]['finished_at']}" if run.finished(stage) else "not finished"
-        spent = cost.get(stage, {})
-        table.add_row(stage, state, *(_duration(spent.get(key)) for key in ("seconds", "cpu_seconds")))
+        spent = [cost.get(stage, {}).get(key) for key in ("seconds", "cpu_seconds")]
+        table.add_row(stage, state, *("" if seconds is None else format_seconds(seconds) for seconds in spent))
     return table
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _rows(run: Run) -> list[Row]:

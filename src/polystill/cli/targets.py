@@ -128,7 +128,7 @@ def select(
     need_packages("select")
     from polystill.targets.select import select_targets
 
-    found = select_targets(folder, out, by=by, share=share, say=say)["selection"]
+    found = select_targets(folder, out, by=by, share=share)["selection"]
     before, after = found["mean_similarity_of_the_teachers_best"], found["mean_similarity"]
     others, without = found["not_the_teachers_best"], found["without_candidates"]
     say(

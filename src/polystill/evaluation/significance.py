@@ -16,8 +16,9 @@ def compare(
     target_language: str = "",
     samples: int = 1000,
     lowercase: bool = False,
+    metrics: Sequence[str] = ("bleu", "chrf"),
 ) -> list[dict[str, Any]]:
-    """Compare systems' translations with the first system's, in BLEU (with `lowercase` BLEU -lc) and chrF2.
+    """Compare systems' translations with the first system's, in BLEU (with `lowercase` BLEU -lc) and chrF2, or one.
 
     Scores are those of `evaluation.quality.corpus_scores`, of the same names.
 
@@ -37,12 +38,17 @@ def compare(
         if len(lines) != len(references):
             raise UserError(f"{name} has {len(lines)} translations, but there are {len(references)} references")
     # References are given to the metrics at once, which then keep their n-grams.
-    bleu = bleu_metric(target_language, lowercase=lowercase, references=[list(references)])
-    metrics = {"bleu_lc" if lowercase else "bleu": bleu, "chrf": CHRF(references=[list(references)])}
+    made: dict[str, Any] = {}
+    if "bleu" in metrics:
+        made["bleu_lc" if lowercase else "bleu"] = bleu_metric(
+            target_language, lowercase=lowercase, references=[list(references)]
+        )
+    if "chrf" in metrics:
+        made["chrf"] = CHRF(references=[list(references)])
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
-    signatures, results = PairedTest(named, metrics, references=None, test_type="bs", n_samples=samples)()
+    signatures, results = PairedTest(named, made, references=None, test_type="bs", n_samples=samples)()
     rows = []
-    for metric, title in zip(metrics, (t for t in results if t != "System"), strict=True):
+    for metric, title in zip(made, (t for t in results if t != "System"), strict=True):
         for name, result in zip(systems, results[title], strict=True):
             assert not isinstance(result, str)
             row = {"system": name, "metric": metric, "score": result.score, "mean": result.mean, "ci": result.ci}

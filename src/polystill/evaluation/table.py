@@ -86,3 +86,21 @@ def _shown(name: str, row: Row) -> str:
     if name == "p_mode":
         return f"{100 * value:.2f} %" if value >= 1e-4 else "<0.01 %"
     return f"{value:,.0f}" if name == "words_per_second" else f"{value:.2f}"
+
+
+def robustness_table(rows: Sequence[Row]) -> Table:
+    """A line each student: failures of any kind of line, then what was copied, by kind."""
+    from rich.table import Table
+
+    kinds = [kind for kind, counts in rows[0]["kinds"].items() if counts["to_copy"]]
+    how = f"{rows[0]['engine']}, {rows[0]['precision']}, {_search(rows[0]['beam'])}"
+    table = Table(title=how, title_justify="left", title_style="dim")
+    table.add_column("student")
+    failures = ("lines", "crashed", "empty", "invented", "loops", "cut")
+    for title in (*failures, *(f"{kind}\ncopied" for kind in kinds)):
+        table.add_column(title, justify="right")
+    for row in rows:
+        totals = [str(sum(counts[name] for counts in row["kinds"].values())) for name in failures]
+        copied = [f"{row['kinds'][kind]['copied']} of {row['kinds'][kind]['to_copy']}" for kind in kinds]
+        table.add_row(row["model"], *totals, *copied)
+    return table

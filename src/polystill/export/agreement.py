@@ -13,7 +13,7 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.errors import UserError
-from polystill.models.transformer import Transformer
+from polystill.models.elastic import ElasticModel
 
 EXACT = 1e-3
 """Most that a token's log-probability may differ in float32, in nats."""
@@ -56,7 +56,7 @@ def judge(found: Agreement, precision: str, out: Path) -> None:
         )
 
 
-def greedy_tokens(model: Transformer, tokenizer: Tokenizer, lines: Sequence[str]) -> list[list[str]]:
+def greedy_tokens(model: ElasticModel, tokenizer: Tokenizer, lines: Sequence[str]) -> list[list[str]]:
     """The source model's greedy translations, as pieces, of VERIFIED_TOKENS at most."""
     options = DecodingOptions(beam_size=1, max_length=VERIFIED_TOKENS)
     cuts = Cuts()  # not logged: beginnings are enough to compare
@@ -64,7 +64,7 @@ def greedy_tokens(model: Transformer, tokenizer: Tokenizer, lines: Sequence[str]
 
 
 @torch.inference_mode()
-def forced_log_probs(model: Transformer, source: Sequence[int], target: Sequence[int]) -> list[float]:
+def forced_log_probs(model: ElasticModel, source: Sequence[int], target: Sequence[int]) -> list[float]:
     """What the source model gives to each of the target's ids (its end mark, where it has one, among them)."""
     target_in = torch.tensor([[model.pad_id, *target[:-1]]])
     logits = model(torch.tensor([list(source)]), target_in)[0]

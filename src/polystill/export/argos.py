@@ -14,12 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.export.card import CARD, Record, model_card
 from polystill.export.ctranslate2 import export_ctranslate2
 from polystill.export.description import check_replaceable, lines_to_verify, write_info
 from polystill.export.pieces import joint_pieces
-from polystill.models.folder import load_model_with_tokenizer
+from polystill.models.folder import need_transformer
 from polystill.storage import atomic_folder
 
 PACKAGE_VERSION, ARGOS_VERSION = "1.0", "1.9"
@@ -38,7 +39,8 @@ def export_argos(
         UserError: as `export_student`; or the tokenizer's folder does not say the languages.
     """
     check_replaceable(out)
-    _, tokenizer = load_model_with_tokenizer(student)
+    need_transformer(student, "Argos Translate")
+    tokenizer = Tokenizer.load(student)
     source, target = tokenizer.source_language, tokenizer.target_language
     if source is None or target is None:
         raise UserError(f"{student}: tokenizer_config.json lacks source_lang or target_lang, which Argos needs")

@@ -40,14 +40,19 @@ def model_card(info: dict[str, Any], record: Record, size: int) -> str:
         *_training(record),
         *_quality(info, record),
         "## How to use it",
-        _USE[info["format"]].strip().format(**info, pair="".join(languages), between="_".join(languages)),
+        _USE[_use(info)].strip().format(**info, pair="".join(languages), between="_".join(languages)),
         _verified(info),
     ]
     return "\n\n".join(parts) + "\n"
 
 
+def _use(info: dict[str, Any]) -> str:
+    """Which of `_USE` (and `_LIBRARY`) is right."""
+    return "onnx-lstm" if (info["format"], info["architecture"]) == ("onnx", "lstm") else str(info["format"])
+
+
 def _front(info: dict[str, Any], languages: list[str], record: Record) -> str:
-    values: dict[str, Any] = {"library_name": _LIBRARY[info["format"]], "pipeline_tag": "translation"}
+    values: dict[str, Any] = {"library_name": _LIBRARY[_use(info)], "pipeline_tag": "translation"}
     if languages:
         values["language"] = languages
     kind = "marian" if info["architecture"] == "transformer" else info["architecture"]
@@ -141,6 +146,7 @@ _LIBRARY = {
     "ctranslate2": "ctranslate2",
     "argos": "argostranslate",
     "onnx": "transformers.js",
+    "onnx-lstm": "onnxruntime",
     "marian": "marian",
     "bergamot": "bergamot",
     "sparse": "polystill",
@@ -195,6 +201,38 @@ console.log(await translate("A sentence."));
 ```
 
 The two graphs in `onnx/` run in any onnxruntime.
+""",
+    "onnx-lstm": """
+In Python (`pip install onnxruntime tokenizers`), greedily:
+
+```python
+import numpy as np, onnxruntime, tokenizers
+
+folder, state = "path/of/this/folder", ("hidden", "cells", "attentional")
+tokenizer = tokenizers.Tokenizer.from_file(f"{{folder}}/tokenizer.json")
+pad, eos = tokenizer.token_to_id("<pad>"), tokenizer.token_to_id("</s>")
+encoder = onnxruntime.InferenceSession(f"{{folder}}/onnx/encoder_model.onnx")
+decoder = onnxruntime.InferenceSession(f"{{folder}}/onnx/decoder_model.onnx")
+
+
+def translate(text):
+    ids = np.array([tokenizer.encode(text).ids])
+    mask = np.ones_like(ids)
+    encoded = encoder.run(None, {{"input_ids": ids, "attention_mask": mask}})
+    feeds = {{"encoder_attention_mask": mask, **dict(zip((*state, "keys", "values"), encoded))}}
+    tokens = [pad]
+    while tokens[-1] != eos and len(tokens) <= {max_positions}:
+        logits, *following = decoder.run(None, {{**feeds, "input_ids": np.array(tokens[-1:])}})
+        feeds |= dict(zip(state, following))
+        logits[0, [pad, eos] if len(tokens) == 1 else pad] = -np.inf
+        tokens.append(int(logits[0].argmax()))
+    return tokenizer.decode(tokens[1:])
+
+
+print(translate("A sentence."))
+```
+
+For beam search the decoder takes several rows for each sentence of the encoder's.
 """,
     "marian": """
 ```

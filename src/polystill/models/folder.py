@@ -19,7 +19,7 @@ from torch import Tensor
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.models.architectures import ARCHITECTURES, architecture_name, architecture_of
-from polystill.models.elastic import ElasticModel
+from polystill.models.elastic import ElasticConfig, ElasticModel
 from polystill.models.marian import POSITION_TABLES
 from polystill.models.sparse import SparseFile, sparse_bytes
 from polystill.models.transformer import Transformer
@@ -76,7 +76,10 @@ def architecture_in(folder: Path) -> str:
 def need_transformer(folder: Path, engine: str) -> None:
     """Raises UserError where a folder holds another architecture, which that engine or format does not have."""
     if (name := architecture_in(folder)) != "transformer":
-        raise UserError(f"{folder}: {engine} has no {name.upper()}; this model runs with --engine torch only")
+        raise UserError(
+            f"{folder}: {engine} has no {name.upper()}; this model runs with --engine torch, and is exported with "
+            "--to onnx or --to sparse"
+        )
 
 
 def load_model(folder: Path) -> ElasticModel:
@@ -99,6 +102,16 @@ def load_model_with_tokenizer(folder: Path) -> tuple[ElasticModel, Tokenizer]:
     Raises:
         UserError: as `load_model`; or the vocabulary does not fit the model.
     """
+    _, tokenizer = read_all_but_weights(folder)
+    return load_model(folder), tokenizer
+
+
+def read_all_but_weights(folder: Path) -> tuple[ElasticConfig, Tokenizer]:
+    """A model's configuration and tokenizer; its weights' file is there, but they are not read.
+
+    Raises:
+        UserError: as `load_model_with_tokenizer`, but for weights that do not fit the configuration.
+    """
     (_, config), tokenizer = _read_config(folder), Tokenizer.load(folder)
     if tokenizer.vocabulary_size != config.vocabulary_size:
         raise UserError(
@@ -111,7 +124,8 @@ def load_model_with_tokenizer(folder: Path) -> tuple[ElasticModel, Tokenizer]:
     ):
         if found != said:
             raise UserError(f"{folder}: {name} is {found} in vocab.json, but {said} in config.json")
-    return load_model(folder), tokenizer
+    with _open_weights(folder):
+        return config, tokenizer
 
 
 def load_transformer_with_tokenizer(folder: Path, engine: str) -> tuple[Transformer, Tokenizer]:
@@ -222,6 +236,8 @@ def _open_weights(folder: Path) -> Any:
         hint = ""
         if (folder / "pytorch_model.bin").is_file():
             hint = "; polystill never unpickles pytorch_model.bin: convert it first with transformers' save_pretrained"
+        elif (folder / "onnx").is_dir():
+            hint = "; an ONNX export runs in onnxruntime, as its README.md shows: give the model that it was made of"
         raise UserError(f"{path}: no such file{hint}")
     try:
         return safe_open(path, framework="pt")

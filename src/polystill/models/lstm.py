@@ -17,7 +17,7 @@ passes in training, sentences x beams in decoding), M memories (R in training, B
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -29,6 +29,14 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from polystill.models.elastic import ElasticModel
 from polystill.models.layers import KERNELS
 from polystill.models.passes import PassPlan, exact_plan, shared_encoder_plan
+from polystill.models.recurrence import (
+    Product,
+    StepProduct,
+    lstm_cell,
+    packed_lstm,
+    plain_lstm_cell,
+    plain_product,
+)
 from polystill.students import Student
 
 
@@ -45,7 +53,7 @@ class LstmConfig:
     dropout: float = 0.1
     max_positions: int = 512
     kernels: str = "fast"
-    """"fast", or "plain" for torch's own dropout; no part of the model as it is saved."""
+    """"fast", or "plain" for torch's own dropout, cells and gradients; no part of the model as it is saved."""
 
 
 FORGET_BIAS = 1.0
@@ -73,15 +81,18 @@ class StepWeights:
     """The decoder's weights as a step multiplies with them, put together once for all steps.
 
     embedded: (4D, D) and bias (4D,), from the token to the first layer's gates.
-    layers: for each layer (4D, 2D) and its bias (4D,); the first reads [h~; h], the others [x; h]. The first's bias is
-    in `embedded` already.
-    output: (D, D), from the top layer's h to h~.
+    layers: the product with each layer's (4D, 2D); the first reads [h~; h], the others [x; h].
+    biases: each layer's (4D,); the first's is in `embedded` already.
+    output: the product with (D, D), from the top layer's h to h~.
+    cell: gates and cells to hidden states and cells.
     """
 
     embedded: Tensor
     embedded_bias: Tensor
-    layers: list[tuple[Tensor, Tensor | None]]
-    output: Tensor
+    layers: list[Product]
+    biases: list[Tensor]
+    output: Product
+    cell: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -195,16 +206,22 @@ class Lstm(ElasticModel):
         """One encoder pass over source (B, S), read at these depths. Padding is left out, not masked."""
         lengths = (source != self.pad_id).sum(1).clamp(min=1).cpu()
         packed = pack_padded_sequence(self.embed(source), lengths, batch_first=True, enforce_sorted=False)
+        return self._encode_packed(packed, depths, source.shape[1])
+
+    def _encode_packed(self, packed: PackedSequence, depths: set[int], length: int) -> dict[int, Encoded]:
         hidden: list[Tensor] = []
         cells: list[Tensor] = []
         encoded = {}
-        for depth, layer in enumerate(list(self.encoder)[: max(depths)], start=1):
+        for depth, layer in enumerate(cast(list[nn.LSTM], list(self.encoder)[: max(depths)]), start=1):
             inputs = packed if depth == 1 else _with_data(packed, self._drop(packed.data))
-            packed, (last_hidden, last_cells) = layer(inputs)
-            hidden.append(last_hidden[0])
-            cells.append(last_cells[0])
+            if self._is_fast and inputs.data.is_cpu:
+                packed, last_hidden, last_cells = packed_lstm(layer, inputs, _product_type(self.embedding))
+            else:
+                packed, ((last_hidden,), (last_cells,)) = layer(inputs)
+            hidden.append(last_hidden)
+            cells.append(last_cells)
             if depth in depths:
-                memory, _ = pad_packed_sequence(packed, batch_first=True, total_length=source.shape[1])
+                memory, _ = pad_packed_sequence(packed, batch_first=True, total_length=length)
                 encoded[depth] = Encoded(memory, list(hidden), list(cells))
         return encoded
 
@@ -212,11 +229,16 @@ class Lstm(ElasticModel):
         """(...) -> (..., D): embeddings scaled by sqrt(D), as in Marian's Transformers, with dropout."""
         return self._drop(F.embedding(tokens, self.embedding) * math.sqrt(self.config.d_model))
 
-    def memory_mask(self, source: Tensor) -> Tensor:
-        """(B, 1, S), added to attention scores: the lowest float on `<pad>`, else 0."""
+    def _memory_mask(self, is_padding: Tensor) -> Tensor:
+        """(B, 1, S), added to attention scores: the lowest float on padding, else 0."""
         lowest = torch.finfo(self.embedding.dtype).min
-        zero = torch.zeros((), dtype=self.embedding.dtype, device=source.device)
-        return zero.masked_fill(source == self.pad_id, lowest)[:, None, :]
+        zero = torch.zeros((), dtype=self.embedding.dtype, device=is_padding.device)
+        return zero.masked_fill(is_padding, lowest)[:, None, :]
+
+    @property
+    def _is_fast(self) -> bool:
+        """Whether steps are made for a backward pass."""
+        return self.config.kernels == "fast" and torch.is_grad_enabled()
 
     def _drop(self, x: Tensor) -> Tensor:
         return KERNELS[self.config.kernels].dropout(x, self.config.dropout if self.training else 0.0)
@@ -239,7 +261,7 @@ class Lstm(ElasticModel):
             fed=torch.zeros_like(hidden[0]),
             keys=self.attention.general(memory_RSD),
             values=F.linear(memory_RSD, context_weight),
-            mask=self.memory_mask(source).repeat(len(encoded), 1, 1),
+            mask=self._memory_mask(source == self.pad_id).repeat(len(encoded), 1, 1),
         )
 
     def _step_weights(self, depth: int, output_weight: Tensor) -> StepWeights:
@@ -249,23 +271,19 @@ class Lstm(ElasticModel):
         weights += [torch.cat([cell.weight_ih, cell.weight_hh], 1) for cell in cells[1:]]
         biases = [cell.bias_ih + cell.bias_hh for cell in cells]
         dtype = _product_type(embedded)
-        return StepWeights(
-            embedded,
-            biases[0],
-            [(weight.to(dtype), bias) for weight, bias in zip(weights, [None, *biases[1:]], strict=True)],
-            output_weight.to(dtype),
-        )
+        product, cell = (StepProduct, lstm_cell) if self._is_fast else (plain_product, plain_lstm_cell)
+        layers = [product(weight.to(dtype)) for weight in weights]
+        return StepWeights(embedded, biases[0], layers, biases, product(output_weight.to(dtype)), cell)
 
     def _advance(self, state: DecoderState, gates_RG: Tensor) -> Tensor:
         """One step of all rows, from the tokens' part of the first layer's gates (R, 4D); returns h~ (R, D)."""
-        x = state.fed
-        for layer, (weight, bias) in enumerate(state.weights.layers):
+        x, w = state.fed, state.weights
+        for layer, product in enumerate(w.layers):
             rows = state.hidden[layer].shape[0]
             if layer:
                 x = self._drop(x[:rows])
-            gates = F.linear(torch.cat([x, state.hidden[layer]], 1), weight, bias)
-            gates = gates if layer else gates + gates_RG
-            x, state.cells[layer] = lstm_cell(gates, state.cells[layer])
+            gates = product(torch.cat([x, state.hidden[layer]], 1), w.biases[layer] if layer else gates_RG)
+            x, state.cells[layer] = w.cell(gates, state.cells[layer])
             state.hidden[layer] = x
         state.fed = self._drop(self._attend(state, _topmost(state.hidden)))
         return state.fed
@@ -275,7 +293,7 @@ class Lstm(ElasticModel):
         query_MKD = top_RD.view(state.keys.shape[0], -1, top_RD.shape[1])
         scores = query_MKD @ state.keys.transpose(1, 2) + state.mask
         context_RD = (scores.softmax(-1).to(state.values.dtype) @ state.values).flatten(0, 1)
-        return torch.tanh(context_RD + F.linear(top_RD, state.weights.output))
+        return torch.tanh(state.weights.output(top_RD, context_RD))
 
     # --- step by step ---------------------------------------------------------------------------------------------
 
@@ -294,27 +312,29 @@ class Lstm(ElasticModel):
         gates_RG = F.linear(self.embed(tokens), state.weights.embedded, state.weights.embedded_bias)
         return self.project(self._advance(state, gates_RG)).float()
 
-    def start_tensors(self, source: Tensor) -> tuple[Tensor, ...]:
-        """`start` for tracing: hidden, cells (L, B, D), fed (B, D), keys, values (B, S, D), mask (B, 1, S)."""
-        state = self.start(source)
-        return torch.stack(state.hidden), torch.stack(state.cells), state.fed, state.keys, state.values, state.mask
+    # --- the same on tensors alone, for tracing ---------------------------------------------------------------------
+
+    def start_tensors(self, source: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """`start` of source and mask (B, S), which is 0 on padding.
+
+        Returns hidden, cells (L, B, D), fed (B, D), keys, values (B, S, D). Where it is traced the longest sentence
+        stands first; the traced function takes them in any order.
+        """
+        packed = pack_padded_sequence(self.embed(source), mask.sum(1).cpu(), batch_first=True)
+        depth = self.config.encoder_layers
+        encoded = self._encode_packed(packed, {depth}, source.shape[1])[depth]
+        state = self._start([encoded], [self.config.decoder_layers], source)
+        return torch.stack(state.hidden), torch.stack(state.cells), state.fed, state.keys, state.values
 
     def step_tensors(
-        self, tokens: Tensor, hidden: Tensor, cells: Tensor, fed: Tensor, keys: Tensor, values: Tensor, mask: Tensor
+        self, tokens: Tensor, mask: Tensor, hidden: Tensor, cells: Tensor, fed: Tensor, keys: Tensor, values: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`step` for tracing: tokens (R,) and `start_tensors`' to logits (R, V), hidden, cells, fed."""
+        """`step`: tokens (R,), the source's mask (B, S) and `start_tensors`' to logits (R, V), hidden, cells, fed."""
         weights = self._step_weights(hidden.shape[0], self.attention.output.weight.chunk(2, 1)[1])
-        state = DecoderState(weights, list(hidden.unbind()), list(cells.unbind()), fed, keys, values, mask)
+        memory_mask = self._memory_mask(mask == 0)
+        state = DecoderState(weights, list(hidden.unbind()), list(cells.unbind()), fed, keys, values, memory_mask)
         logits = self.step(state, tokens)
         return logits, torch.stack(state.hidden), torch.stack(state.cells), state.fed
-
-
-def lstm_cell(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-    """Gates (R, 4D), in torch's order, and old cells (R, D) to hidden states and cells, at least in float32 inside."""
-    wide = gates.to(torch.promote_types(gates.dtype, torch.float32))
-    entered, kept, new, shown = wide.chunk(4, 1)
-    cells = kept.sigmoid() * cells + entered.sigmoid() * new.tanh()
-    return (shown.sigmoid() * cells.tanh()).to(gates.dtype), cells
 
 
 def _topmost(hidden: list[Tensor]) -> Tensor:

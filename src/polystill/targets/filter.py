@@ -6,7 +6,6 @@ repetitions, which a search that loops leaves behind, and candidates of one text
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,13 +13,9 @@ from typing import Any
 from polystill.config import Cleaning
 from polystill.data.cleaning import EXAMPLES, Cleaner
 from polystill.data.cleaning import REASONS as PAIR_REASONS
-from polystill.data.scripts import is_unspaced
+from polystill.data.repetition import MOST_REPEATS, Repetition
 from polystill.targets.store import Candidate
 
-MOST_REPEATS = 3
-_CHARACTERS_REPEATED = re.compile(r"(\S{1,6}?)\1{9,}")
-"""A few characters ten times in a row within a word."""
-LONGEST_PHRASE = 6
 _JUDGED = ("empty", "too_short", "too_long", "ratio", "long_word", "identical", "wrong_script")
 REASONS = {reason: PAIR_REASONS[reason] for reason in _JUDGED} | {
     "repetition": f"a phrase more than {MOST_REPEATS} times in a row, or characters ten times; and not in the source",
@@ -80,7 +75,7 @@ class HypothesisFilter:
     def __init__(self, settings: Cleaning, languages: tuple[str, str]) -> None:
         self._enabled = settings.enabled
         self._cleaner = Cleaner(settings, languages)
-        self._unspaced = tuple(map(is_unspaced, languages))
+        self._repetition = Repetition(languages)
 
     def keep(self, source: str, candidates: Sequence[Candidate], report: FilterReport) -> list[Candidate]:
         """The candidates worth training on, in their order; the others are counted in the report."""
@@ -98,24 +93,6 @@ class HypothesisFilter:
     def reason(self, source: str, hypothesis: str) -> str | None:
         """Why a hypothesis goes (a key of REASONS), or None if it stays."""
         reason = self._cleaner.reason(source.strip(), hypothesis.strip())
-        return "repetition" if reason is None and self._enabled and self._is_looping(source, hypothesis) else reason
-
-    def _is_looping(self, source: str, hypothesis: str) -> bool:
-        if _CHARACTERS_REPEATED.search(hypothesis) and not _CHARACTERS_REPEATED.search(source):
-            return True
-        return self._repeats(hypothesis, 1) > max(MOST_REPEATS, self._repeats(source, 0))
-
-    def _repeats(self, text: str, side: int) -> int:
-        """Without spaces a phrase is at least two characters, for single ones double often."""
-        return most_repeats(text, 2) if self._unspaced[side] else most_repeats(text.split(), 1)
-
-
-def most_repeats(words: Sequence[str], shortest: int = 1) -> int:
-    """How often the phrase that is repeated most stands in a row: 3 in "a b a b a b", 1 where none is repeated."""
-    most = min(1, len(words))
-    for length in range(shortest, LONGEST_PHRASE + 1):
-        run = 0
-        for i in range(length, len(words)):
-            run = run + 1 if words[i] == words[i - length] else 0
-            most = max(most, run // length + 1)
-    return most
+        if reason is None and self._enabled and self._repetition.is_looping(source, hypothesis):
+            return "repetition"
+        return reason

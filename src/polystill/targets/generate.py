@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from polystill.errors import UserError
+from polystill.progress import Progress
 from polystill.provenance import provenance
 from polystill.runs import lock_folder
 from polystill.storage import clear_left_overs, storage_errors
 from polystill.targets.filter import REASONS, FilterReport, HypothesisFilter
 from polystill.targets.pool import Pool, Task
-from polystill.targets.progress import Progress
 from polystill.targets.sources import Source, Sources
 from polystill.targets.store import (
     FORMAT,
@@ -138,7 +138,7 @@ def _translate(folder: Path, sources: Sources, generation: Generation, plan: str
     size = generation.shard_size
     open_work = generation.ready() if numbers else _nothing
     todo = sum(min(size, len(sources) - number * size) for number in numbers)
-    progress = Progress(len(sources), len(sources) - todo)
+    progress = Progress("translating", "sentence", len(sources), len(sources) - todo)
 
     def tasks() -> Iterator[Task]:
         for number in numbers:

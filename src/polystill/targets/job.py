@@ -14,6 +14,7 @@ from polystill.config import Cleaning, Recipe, load_recipe
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.errors import UserError
+from polystill.places import find_model
 from polystill.runs import Run
 from polystill.targets.filter import HypothesisFilter
 from polystill.targets.generate import SCRATCH, Generation, generate, open_folder
@@ -99,13 +100,13 @@ def generate_targets(
 
 
 def _model_folder(teacher: Path) -> Path:
-    """Where a teacher's model lies: a run's is its family, whose folder is the whole teacher's."""
-    if not (teacher / "recipe.yaml").is_file():
+    """Where a teacher's model lies (or the file of translations); a run's is its family."""
+    if teacher.is_file():
         return teacher
-    run = Run.open(teacher)
-    if not run.finished("family"):
-        raise UserError(f"{teacher}: this run's training is not finished, so it has no teacher yet")
-    return run.family
+    place = find_model(teacher)
+    if place.student is not None:
+        raise UserError(f"{teacher}: give a folder; polystill extract {place.run} {place.student} writes the student's")
+    return place.folder
 
 
 # --- text ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ The result is a folder of targets like the one that it was chosen from, with one
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from polystill.errors import UserError
 from polystill.metrics import bleu_metric
+from polystill.progress import Progress
 from polystill.provenance import provenance
 from polystill.storage import atomic_folder
 from polystill.targets.filter import FilterReport
@@ -58,9 +58,7 @@ def nearest_candidate(candidates: Sequence[Candidate], reference: str, similar: 
     return max(range(len(scores)), key=lambda i: (scores[i], -i)), scores
 
 
-def select_targets(
-    folder: Path, out: Path, *, by: Measure, share: float = 1.0, say: Callable[[str], None] = lambda line: None
-) -> dict[str, Any]:
+def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) -> dict[str, Any]:
     """Write the nearest candidate of every sentence, or of a drawn share of them, to `out`; returns its manifest.
 
     Raises:
@@ -81,7 +79,7 @@ def select_targets(
     similar, signature = similarity(by, targets.plan["languages"][1])
     selection = {"by": by, "signature": signature, "share": share}
     plan = {**targets.plan, "selected_from": plan_sha256(targets.plan), "selection": selection, "n_best": 1}
-    chosen = _Selection(targets, similar, share, say)
+    chosen = _Selection(targets, similar, share)
     with atomic_folder(out) as temporary:
         (temporary / SHARDS).mkdir()
         shards = _write(temporary, chosen, plan)
@@ -106,8 +104,8 @@ def select_targets(
 class _Selection:
     """Goes over all sentences once and chooses."""
 
-    def __init__(self, targets: TargetSet, similar: Similarity, share: float, say: Callable[[str], None]) -> None:
-        self._targets, self._similar, self._say = targets, similar, say
+    def __init__(self, targets: TargetSet, similar: Similarity, share: float) -> None:
+        self._targets, self._similar = targets, similar
         sentences = targets.source["sentences"]
         drawn = np.random.default_rng(SAMPLE_SEED).permutation(sentences)[: max(1, round(share * sentences))]
         self._is_drawn = np.zeros(sentences, dtype=bool)
@@ -116,19 +114,17 @@ class _Selection:
         self._total = self._total_first = 0.0
 
     def entries(self) -> Iterator[Entry]:
-        start = last = time.monotonic()
+        progress = Progress("choosing", "sentence", int(self._is_drawn.sum()))
         for entry in self._targets.entries():
             for i, reference in zip(entry.ids, entry.references, strict=True):
                 if not self._is_drawn[i]:
                     continue
+                progress.add()
                 if not entry.hypotheses:
                     self._without += 1
                     continue
                 yield Entry([i], entry.source, [reference], [self._choose(entry, reference)])
-            if time.monotonic() - last > 20:
-                last = time.monotonic()
-                left = (int(self._is_drawn.sum()) / self._chosen - 1) * (last - start) if self._chosen else 0
-                self._say(f"{self._chosen:,} of {int(self._is_drawn.sum()):,} sentences, {left:.0f} s left")
+        progress.close()
 
     def _choose(self, entry: Entry, reference: str) -> Candidate:
         best, scores = nearest_candidate(entry.hypotheses, reference, self._similar)

@@ -8,9 +8,10 @@ import torch
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.models.elastic import ElasticModel
-from polystill.models.folder import family_space, load_model_with_tokenizer
+from polystill.models.elastic import ElasticConfig, ElasticModel
+from polystill.models.folder import family_space, load_model, read_all_but_weights
 from polystill.objectives.word_kd import Output
+from polystill.places import find_model
 from polystill.students import Student
 from polystill.training.cost import forward_flops
 from polystill.training.feed import MicroBatch
@@ -39,24 +40,16 @@ class FrozenTeacher:
 
 
 def find_teacher(place: str) -> tuple[Path, Student | None]:
-    """What a recipe's `objective.teacher` means: a folder, and a student in it, or None for the whole network.
-
-    `place` is a model's folder (a Marian or OPUS-MT model, a family, an extracted student), a run, whose teacher is
-    meant, or RUN/e4d2.
+    """What a recipe's `objective.teacher` means (see `find_model`): a folder, and a student in it or None.
 
     Raises:
         UserError: nothing of the kind is there.
     """
-    path = Path(place)
-    for folder, student in ((path, None), (path / "family", None), (path.parent / "family", path.name)):
-        if (folder / "config.json").is_file():
-            try:
-                return folder, None if student is None else family_space(folder).get(student)
-            except UserError as error:
-                raise UserError(f"objective.teacher: {error}") from None
-    raise UserError(
-        f"objective.teacher: {place}: no model here; expected a model's folder, a finished run, or RUN/student"
-    )
+    try:
+        folder, student, _ = find_model(Path(place))
+        return folder, None if student is None else family_space(folder).get(student)
+    except UserError as error:
+        raise UserError(f"objective.teacher: {error}") from None
 
 
 def teacher_tokenizer(place: str) -> Tokenizer:
@@ -78,9 +71,24 @@ def load_teacher(place: str, tokenizer: Tokenizer) -> FrozenTeacher:
     Raises:
         UserError: there is no model, or its vocabulary is another one.
     """
+    check_teacher(place, tokenizer)
     folder, student = find_teacher(place)
     try:
-        model, own = load_model_with_tokenizer(folder)
+        model = load_model(folder)
+    except UserError as error:
+        raise UserError(f"objective.teacher: {error}") from None
+    return FrozenTeacher(model, student or model.teacher)
+
+
+def check_teacher(place: str, tokenizer: Tokenizer) -> ElasticConfig:
+    """The configuration of the teacher at a place. Its weights are not read.
+
+    Raises:
+        UserError: as `load_teacher`.
+    """
+    folder, _ = find_teacher(place)
+    try:
+        config, own = read_all_but_weights(folder)
     except UserError as error:
         raise UserError(f"objective.teacher: {error}") from None
     if own.pieces != tokenizer.pieces:
@@ -88,4 +96,4 @@ def load_teacher(place: str, tokenizer: Tokenizer) -> FrozenTeacher:
             f"objective.teacher: the vocabulary of {place} ({own.vocabulary_size} pieces) is not the student's "
             f"({tokenizer.vocabulary_size} pieces); Word-KD compares probabilities piece by piece"
         )
-    return FrozenTeacher(model, student or model.teacher)
+    return config

@@ -25,8 +25,9 @@ from polystill.training.cost import Clock, update_flops
 from polystill.training.curves import Curves
 from polystill.training.draw import networks_of, random_seed, settings_of, stage_seed
 from polystill.training.feed import BatchFeed, MicroBatch, UpdateBatch
+from polystill.training.interruption import Interruption
 from polystill.training.optimizer import learning_rate, make_optimizer
-from polystill.training.progress import Progress
+from polystill.training.progress import StageProgress
 from polystill.training.pruning import Pruner
 from polystill.training.session import Session
 from polystill.training.state import StageState
@@ -59,7 +60,7 @@ class StageTrainer:
         self._resume()
         self.step, self.optimizer = session.accelerator.prepare(self.step_module, self.raw_optimizer)
         silent = not session.is_main
-        self.progress = Progress(stage.name, stage.updates, self.state.update, silent)
+        self.progress = StageProgress(stage.name, stage.updates, self.state.update, silent)
         self.curves = Curves(session.run.logs / stage.name, self.state.update + 1, silent)
         self.best = BestWeights(session, stage, self.state, self.checkpoints, self.pruner, self.curves)
         self.clock = Clock()
@@ -70,14 +71,15 @@ class StageTrainer:
         """Train to the stage's end, from wherever the last checkpoint left it, and keep the best weights."""
         try:
             if not self.best.stopped_early():
-                self._train_updates()
+                with Interruption(alone=self.session.ranks == 1) as interruption:
+                    self._train_updates(interruption)
             self._finish()
         finally:
             self.progress.close()
             self.curves.close()
             self.session.accelerator.free_memory()  # it would go on scaling for this stage's optimizer
 
-    def _train_updates(self) -> None:
+    def _train_updates(self, interruption: Interruption) -> None:
         state, stage = self.state, self.stage
         for batch in self._feed().updates(state.position):
             if state.update >= stage.updates:
@@ -85,7 +87,7 @@ class StageTrainer:
             state.update += 1
             loss = self._update(batch)
             state.position = batch.following
-            self.progress.update(state.update, loss, batch.target_tokens)
+            self.progress.update(loss, batch.target_tokens)
             done = state.update == stage.updates
             if done or state.update % self.training.validate_every == 0:
                 result, is_best = self.best.validate()
@@ -96,8 +98,11 @@ class StageTrainer:
                         f"{stage.name}: no better for {self.training.early_stopping} validations, stopped"
                     )
                     done = True
-            if done or state.update % self.training.checkpoint_every == 0:
+            if done or interruption.requested or state.update % self.training.checkpoint_every == 0:
                 self._save()
+            if interruption.requested:
+                self.progress.say(f"{stage.name} {state.update}: saved")
+                interruption.obey()
             if done:
                 return
 

@@ -1,0 +1,64 @@
+"""What a person sees of long work: a bar in a terminal, otherwise a line now and then, both on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+LINE_SECONDS = 30.0
+"""Between two lines, where there is no terminal."""
+
+
+class Progress:
+    """Counts the units of one job. Those that were done before this start tell nothing about its speed."""
+
+    def __init__(self, job: str, unit: str, total: int, done: int = 0, silent: bool = False) -> None:
+        self._job, self._unit, self._total, self._done, self._before = job, unit, total, done, done
+        self._silent = silent
+        self._start = self._last_line = time.monotonic()
+        self._bar = None
+        if not silent and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, initial=done, desc=job, unit=unit, dynamic_ncols=True)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start; never zero."""
+        return max(1e-9, time.monotonic() - self._start)
+
+    def add(self, count: int = 1, note: str = "") -> None:
+        """So many further units are done; `note` says what else there is to see, by default their speed."""
+        self._done += count
+        if self._silent:
+            return
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() - self._last_line >= LINE_SECONDS or self._done == self._total:
+            self._last_line = time.monotonic()
+            speed = (self._done - self._before) / self.seconds
+            left = (self._total - self._done) / max(1e-9, speed)
+            shown = note or f"{speed:,.1f} {self._unit}s/s"
+            self.say(f"{self._job} {self._done:,}/{self._total:,}: {shown}, {format_seconds(left)} left")
+
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        if self._silent:
+            return
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def format_seconds(seconds: float) -> str:
+    """Such as "45 s", "12 min" or "1 h 05 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

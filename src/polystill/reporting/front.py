@@ -1,0 +1,203 @@
+"""Quality against what it costs: the points, their Pareto front, and the chart and table of both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from polystill.reporting.document import Cell, Chart, Table
+from polystill.reporting.families import Family, Row, search
+from polystill.reporting.noise import NOISE, Noise
+from polystill.reporting.shown import TITLES, figure, measured
+
+PHONE = (300, 260)
+"""Width and height in pixels of a chart's inside on a phone, where labels must not cover each other."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One student as one engine runs it."""
+
+    family: Family
+    row: Row
+
+    @property
+    def bleu(self) -> float:
+        return float(self.row["bleu"])
+
+
+def pareto(points: Sequence[Point], cost: str) -> list[Point]:
+    """Those that no other point beats: none costs as little or less and has as good a BLEU or a better one.
+
+    The cheapest first. Of equals the first counts.
+    """
+    front: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.row[cost], -p.bleu)):
+        if not front or point.bleu > front[-1].bleu:
+            front.append(point)
+    return front
+
+
+class Labels:
+    """Names of points: as short as tells them apart."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self._parts = [
+            part
+            for part in (_family_name, _engine, _precision, _search)
+            if len({part(point) for point in points}) > 1  # what all have in common is said once
+        ]
+
+    def series(self, point: Point) -> str:
+        """What its colour means; "" where all points are of one series."""
+        return ", ".join(part(point) for part in self._parts)
+
+    def full(self, point: Point) -> str:
+        return ", ".join(filter(None, (point.row["model"], self.series(point))))
+
+
+def _family_name(point: Point) -> str:
+    return point.family.name
+
+
+def _engine(point: Point) -> str:
+    return str(point.row["engine"])
+
+
+def _precision(point: Point) -> str:
+    return str(point.row["precision"])
+
+
+def _search(point: Point) -> str:
+    return search(point.row["beam"])
+
+
+# --- the chart ----------------------------------------------------------------------------------------------------
+
+
+def front_chart(points: Sequence[Point], cost: str, name: str, title: str, noise: Noise) -> Chart:
+    """`cost` is "size_bytes" or "latency_p50_ms", and every point has it."""
+    front, labels = pareto(points, cost), Labels(points)
+    best = front[-1]
+    smallest = front[0]
+    summary = (
+        f"BLEU against {_AXES[cost][0]} for {len(points)} models. The Pareto front has {len(front)} of them, from "
+        f"{labels.full(smallest)} ({figure(cost, smallest.row)}, BLEU {smallest.bleu:.2f}) to "
+        f"{labels.full(best)} ({figure(cost, best.row)}, BLEU {best.bleu:.2f})."
+    )
+    return Chart(name, title, summary, _spec(points, front, labels, cost), _table(points, front, labels, cost, noise))
+
+
+_AXES = {"size_bytes": ("size on disk", "size on disk (MB)", 1e-6), "latency_p50_ms": ("latency", "p50 (ms)", 1.0)}
+
+
+def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost: str) -> dict[str, Any]:
+    _, axis, unit = _AXES[cost]
+    costs = [point.row[cost] for point in points]
+    is_log = max(costs) > 12 * min(costs)
+    named = _uncrowded(front, lambda point: math.log(point.row[cost]) if is_log else point.row[cost])
+    values = [
+        {
+            "cost": point.row[cost] * unit,
+            "bleu": point.bleu,
+            "student": point.row["model"],
+            "series": labels.series(point),
+            "what": figure(cost, point.row),
+            "chrf": point.row.get("chrf"),
+            "front": any(point is other for other in front),
+            "label": point.row["model"] if any(point is other for other in named) else "",
+        }
+        for point in points
+    ]
+    x_scale = {"type": "log"} if is_log else {"zero": False}
+    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": {**x_scale, "padding": 44, "nice": False}}
+    y = {"field": "bleu", "type": "quantitative", "title": "BLEU", "scale": {"zero": False, "padding": 16}}
+    names = {value["series"] for value in values}
+    has_series = len(names) > 1
+    columns = 2 if max(map(len, names)) < 16 else 1
+    series = {"field": "series", "type": "nominal", "title": "run", "legend": {"orient": "top", "columns": columns}}
+    tooltip = [
+        {"field": "student"},
+        *([{"field": "series", "title": "run"}] if has_series else []),
+        {"field": "bleu", "title": "BLEU", "format": ".2f"},
+        {"field": "chrf", "title": "chrF", "format": ".2f"},
+        {"field": "what", "title": TITLES[cost]},
+    ]
+    on_front = "datum.front"
+    return {
+        "height": 340,
+        "data": {"values": values},
+        "encoding": {"x": x, "y": y},
+        "layer": [
+            {
+                "transform": [{"filter": on_front}],
+                "mark": {"type": "line", "interpolate": "step-after", "strokeDash": [5, 4], "style": "quiet"},
+            },
+            {
+                "mark": {"type": "point", "size": 80, "strokeWidth": 2, "filled": True},
+                "encoding": {
+                    "opacity": {"condition": {"test": on_front, "value": 1}, "value": 0.4},
+                    "size": {"condition": {"test": on_front, "value": 110}, "value": 60},
+                    "tooltip": tooltip,
+                    **({"color": series, "shape": series} if has_series else {}),
+                },
+            },
+            {
+                "transform": [{"filter": "datum.label"}],
+                "mark": {"type": "text", "align": "right", "dx": -7, "dy": -8, "fontWeight": 600},
+                "encoding": {"text": {"field": "label"}},
+            },
+        ],
+    }
+
+
+def _uncrowded(front: Sequence[Point], place: Callable[[Point], float]) -> list[Point]:
+    """Points of the front whose labels do not cover each other even on a phone; the ends have theirs first."""
+    lowest, highest = front[0], front[-1]
+    across = (place(highest) - place(lowest)) or 1.0
+    along = (highest.bleu - lowest.bleu) or 1.0
+    kept: list[tuple[Point, float, float]] = []
+    for point in [highest, lowest, *reversed(front[1:-1])]:
+        x = PHONE[0] * (place(point) - place(lowest)) / across
+        y = PHONE[1] * (point.bleu - lowest.bleu) / along
+        if all(abs(x - other_x) > 44 or abs(y - other_y) > 16 for _, other_x, other_y in kept):
+            kept.append((point, x, y))
+    return [point for point, _, _ in kept]
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+_COLUMNS = ("chrf", "latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "words_per_second", "size_bytes")
+
+
+def _table(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost: str, noise: Noise) -> Table:
+    has_series = any(labels.series(point) for point in points)
+    first = [cost, "bleu"]
+    rest = [name for name in measured(_COLUMNS, [point.row for point in points]) if name != cost]
+    rows: list[list[Cell | str]] = []
+    for point in sorted(points, key=lambda p: p.row[cost]):
+        place = next((i for i, other in enumerate(front) if other is point), None)
+        step = _step(front, place, noise) if place is not None else Cell("")
+        rows.append(
+            [
+                Cell(point.row["model"], "best" if place is not None else ""),
+                *([labels.series(point)] if has_series else []),
+                *(figure(name, point.row) for name in first),
+                step,
+                *(figure(name, point.row) for name in rest),
+            ]
+        )
+    titles = [*(TITLES[name] for name in first), "step", *(TITLES[name] for name in rest)]
+    columns = ["student", *(["run"] if has_series else []), *titles]
+    note = f"Bold: on the Pareto front. Step: BLEU above the next cheaper point of the front; ≈ means {NOISE}."
+    return Table("Figures of the chart", columns, rows, words=1 + has_series, note=note, folded=len(rows) > 20)
+
+
+def _step(front: Sequence[Point], place: int, noise: Noise) -> Cell:
+    if place == 0:
+        return Cell("first")
+    point, before = front[place], front[place - 1]
+    text = f"+{point.bleu - before.bleu:.2f}"
+    return Cell(f"≈ {text}", "noise") if noise.is_noise(point, before) else Cell(text)

@@ -1,0 +1,73 @@
+"""A report in a real browser, at desktop and phone width, light and dark: drawn, silent, and asking for nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from polystill.reporting.write import write_report
+
+HOSTILE = "</script><script>window.injected = 1</script><img src=https://example.org/x.png onerror='window.injected=1'>"
+VIEWS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
+LOOK = """() => ({
+    drawn: document.documentElement.dataset.drawn,
+    charts: document.querySelectorAll(".plot").length,
+    drawings: document.querySelectorAll(".plot svg").length,
+    named: document.querySelectorAll(".plot[aria-label], .plot [role=graphics-document][aria-label]").length,
+    marks: [...document.querySelectorAll(".plot")].map((p) => p.querySelectorAll("[role=graphics-symbol]").length),
+    scrollWidth: document.documentElement.scrollWidth,
+    injected: window.injected ?? null,
+})"""
+
+
+@pytest.fixture(scope="module")
+def page(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a run whose first translations and test sentence are code."""
+    run = tmp_path_factory.mktemp("report") / "run"
+    shutil.copytree(small_run, run)
+    for path in [*(run / "hypotheses").rglob("*.txt"), run / "data" / "test" / "counting.source.txt"]:
+        first, rest = path.read_text().split("\n", 1)
+        path.write_text(f"{HOSTILE} {first}\n{rest}")
+    return write_report([run])[0]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("chromium is missing")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+def test_the_page_in_a_browser(page: Path, chromium: Browser, width: int, scheme: Any) -> None:
+    """With POLYSTILL_SCREENSHOTS, a folder, the whole page is kept there as a picture."""
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, is_mobile=width < 600)
+    tab = context.new_page()
+    problems: list[str] = []
+    asked: list[str] = []
+    tab.on("console", lambda message: problems.append(message.text) if message.type != "log" else None)
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(page.as_uri())
+    tab.wait_for_function("document.documentElement.dataset.drawn", timeout=120_000)
+    seen = tab.evaluate(LOOK)
+    if folder := os.environ.get("POLYSTILL_SCREENSHOTS"):
+        tab.screenshot(path=str(Path(folder) / f"{width}-{scheme}.png"), full_page=True)
+    context.close()
+    assert problems == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert seen["drawn"] == scheme
+    assert seen["charts"] == seen["drawings"] == seen["named"] == 7
+    assert min(seen["marks"]) > 0
+    assert seen["scrollWidth"] == width  # nothing scrolls sideways
+    assert seen["injected"] is None

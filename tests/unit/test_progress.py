@@ -1,0 +1,34 @@
+"""Progress where there is no terminal: lines on stderr, and none on silent ranks."""
+
+from __future__ import annotations
+
+import pytest
+
+from polystill import progress
+from polystill.progress import Progress, format_seconds
+
+
+def test_durations_read_well() -> None:
+    assert [format_seconds(s) for s in (5, 99, 600, 3900, 7000)] == ["5 s", "99 s", "10 min", "65 min", "1 h 57 min"]
+
+
+def test_a_line_now_and_then_and_at_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    shown = Progress("translating", "sentence", 1000, done=400)
+    for _ in range(4):
+        now += 10
+        shown.add(100)
+    assert capsys.readouterr().err == "translating 700/1,000: 10.0 sentences/s, 30 s left\n"
+    shown.add(200, "loss 3.2")
+    assert capsys.readouterr().err == "translating 1,000/1,000: loss 3.2, 0 s left\n"
+
+
+def test_silent_ranks_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Progress("training", "update", 1, silent=True)
+    shown.add()
+    shown.say("done")
+    shown.close()
+    assert capsys.readouterr().err == ""

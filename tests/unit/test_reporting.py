@@ -1,0 +1,221 @@
+"""Each section of a report from a small real run, and what the run lacks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polystill.errors import UserError
+from polystill.reporting.build import build_report
+from polystill.reporting.document import Cell, Chart, Gap, Part, Report, Samples, Section, Table
+from polystill.reporting.families import open_families
+from polystill.reporting.markdown import to_markdown
+
+
+@pytest.fixture(scope="module")
+def report(small_run: Path) -> Report:
+    return build_report([small_run])
+
+
+@pytest.fixture
+def changed(small_run: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the run whose results.json a function has changed."""
+
+    def copy(change: Callable[[dict[str, Any]], object] = lambda results: None, name: str = "copy") -> Path:
+        folder = Path(shutil.copytree(small_run, tmp_path / name))
+        results = json.loads((folder / "results.json").read_text())
+        change(results)
+        (folder / "results.json").write_text(json.dumps(results))
+        return folder
+
+    return copy
+
+
+def section(report: Report, name: str) -> Section:
+    return next(section for section in report.sections if section.name == name)
+
+
+def parts(report: Report, name: str, kind: type) -> list[Any]:
+    return [part for part in section(report, name).parts if isinstance(part, kind)]
+
+
+def texts(table: Table) -> list[list[str]]:
+    return [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in table.rows]
+
+
+def test_all_sections_are_there(report: Report) -> None:
+    names = ["overview", "size", "latency", "depth", "search", "training", "cost", "samples", "robustness", "figures"]
+    assert [section.name for section in report.sections] == [*names, "data", "provenance"]
+    assert (report.title, report.subtitle) == ("counting", "en → de, test set counting")
+
+
+def test_overview_names_best_and_smallest(report: Report, small_run: Path) -> None:
+    (text,) = parts(report, "overview", str)
+    rows = [row for row in json.loads((small_run / "results.json").read_text())["rows"] if row["beam"] == 2]
+    best = max(rows, key=lambda row: row["bleu"])
+    assert text.startswith(f"Best of 3 students: {best['model']}, BLEU {best['bleu']:.2f}")
+
+
+def test_size_shows_every_student_and_the_front(report: Report) -> None:
+    (chart,) = parts(report, "size", Chart)
+    assert {value["student"] for value in chart.spec["data"]["values"]} == {"e1d1", "e2d1", "e2d2"}
+    front = {value["student"] for value in chart.spec["data"]["values"] if value["front"]}
+    bold = {row[0].text for row in chart.table.rows if row[0].mark == "best"}
+    assert front == bold and "e1d1" in front  # nothing is smaller
+    assert "Pareto" in chart.summary
+
+
+def test_what_is_not_measured_names_its_command(report: Report, small_run: Path) -> None:
+    (latency,) = parts(report, "latency", Gap)
+    assert latency.command.startswith(f"polystill evaluate {small_run} --engine ctranslate2")
+    (robustness,) = parts(report, "robustness", Gap)
+    assert robustness.command == f"polystill robustness {small_run}"
+
+
+def test_latency_has_all_beams(changed: Callable[..., Path]) -> None:
+    def add(results: dict[str, Any]) -> None:
+        for i, row in enumerate(results["rows"]):
+            row.update(latency_p50_ms=1.0 + i, latency_p95_ms=2.0 + i, peak_memory_bytes=10**8)
+
+    (chart,) = parts(build_report([changed(add)]), "latency", Chart)
+    assert {value["series"] for value in chart.spec["data"]["values"]} == {"greedy", "beam 2"}
+    assert list(chart.table.columns[2:8]) == ["latency p50", "BLEU", "step", "chrF", "latency p95", "peak memory"]
+
+
+def test_depth_has_a_cell_for_each_student(report: Report) -> None:
+    (chart,) = parts(report, "depth", Chart)
+    cells = {(value["encoder"], value["decoder"]) for value in chart.spec["data"]["values"]}
+    assert cells == {(1, 1), (2, 1), (2, 2)}
+    assert texts(chart.table)[1][2] == ""  # e1d2 is no candidate
+
+
+def test_search_sets_greedy_beside_beam_and_p_mode(report: Report) -> None:
+    gain, mode = parts(report, "search", Chart)
+    for row in texts(gain.table):
+        assert float(row[3].removeprefix("≈ ")) == pytest.approx(float(row[2]) - float(row[1]), abs=0.011)
+    assert len(mode.spec["data"]["values"]) == 3
+
+
+def test_training_goes_through_both_stages(report: Report) -> None:
+    loss, distance = parts(report, "training", Chart)
+    updates = {value["update"] for value in loss.spec["data"]["values"]}
+    assert updates == {5, 10, 12, 17, 18}  # validations of stages of 12 and 6 updates
+    assert all(value["gap"] == 0 for value in distance.spec["data"]["values"] if value["student"] == "e2d2")
+
+
+def test_cost_sums_stages_and_estimates_each_alone(report: Report, small_run: Path) -> None:
+    (spent,) = parts(report, "cost", Table)
+    assert [row[0] for row in texts(spent)] == ["data", "distillation", "mutual", "evaluation", "all stages"]
+    assert "Energy was not recorded" in spent.note
+    (chart,) = parts(report, "cost", Chart)
+    together, alone = texts(chart.table)
+    assert (together[-1], alone[-1]) == ("measured", "estimated")
+    values = chart.spec["data"]["values"]
+    cost = json.loads((small_run / "results.json").read_text())["cost"]
+    counted = cost["training.distillation"]["flops"] + cost["training.mutual"]["flops"]
+    assert values[0]["flops"] == counted
+    assert sum(value["flops"] for value in values[1:]) > counted  # the family's passes are shared
+
+
+def test_no_estimate_without_counted_flops(changed: Callable[..., Path]) -> None:
+    report = build_report([changed(lambda results: results["cost"]["training.mutual"].pop("flops"))])
+    assert not parts(report, "cost", Chart)
+    assert parts(report, "cost", Gap)
+
+
+def test_samples_group_equal_translations(report: Report, small_run: Path) -> None:
+    groups = parts(report, "samples", Samples)
+    sample = groups[0].samples[0]
+    assert sample.source == (small_run / "data" / "test" / "counting.source.txt").read_text().split("\n")[0]
+    assert sorted(name for version in sample.versions for name in version.students) == ["e1d1", "e2d1", "e2d2"]
+    assert len({version.text for version in sample.versions}) == len(sample.versions)
+
+
+def test_data_and_provenance(report: Report, small_run: Path) -> None:
+    assert "1,500 pairs" in parts(report, "data", str)[0]
+    (facts,) = parts(report, "provenance", Table)
+    known = {row[0]: row[1] for row in texts(facts)}
+    assert known["signature of BLEU"].startswith("nrefs:1|")
+    assert known["run"] == json.loads((small_run / "state.json").read_text())["run_id"]
+
+
+def test_robustness_is_shown(changed: Callable[..., Path]) -> None:
+    counts = {"lines": 4, "crashed": 0, "empty": 1, "invented": 0, "loops": 2, "cut": 0, "to_copy": 4, "copied": 3}
+    row = {"model_id": "aio_kd-gold-e1d1", "model": "e1d1", "engine": "ctranslate2", "precision": "int8", "beam": 1}
+    row |= {"kinds": {"numbers": counts}, "outputs": "robustness/x.jsonl"}
+    report = build_report([changed(lambda results: results.update(robustness=[row]))])
+    table = parts(report, "robustness", Table)[0]
+    assert texts(table) == [["e1d1", "4", "0", "1", "0", "2", "0", "3 of 4"]]
+
+
+def test_two_runs_come_into_one_front(small_run: Path, changed: Callable[..., Path]) -> None:
+    def smaller(results: dict[str, Any]) -> None:
+        for row in results["rows"]:
+            row["size_bytes"] //= 2
+
+    report = build_report([small_run, changed(smaller)])
+    assert report.title == "small and copy"  # the recipes' names are the same
+    (chart,) = parts(report, "size", Chart)
+    values = chart.spec["data"]["values"]
+    assert len(values) == 6
+    assert {value["series"] for value in values if value["front"]} == {"copy"}
+    assert len({chart.name for chart in report.charts}) == len(report.charts)
+
+
+def test_differences_of_equal_translations_are_noise(changed: Callable[..., Path], small_run: Path) -> None:
+    """Two students that say the same; the larger one's row claims a better BLEU."""
+
+    def alike(results: dict[str, Any]) -> None:
+        of = {(row["model"], row["beam"]): row for row in results["rows"]}
+        of["e2d2", 2]["hypotheses"] = of["e2d1", 2]["hypotheses"]
+        of["e2d2", 2]["bleu"] = of["e2d1", 2]["bleu"] + 50
+
+    (chart,) = parts(build_report([changed(alike)]), "depth", Chart)
+    assert [value["text"][0] == "≈" for value in chart.spec["data"]["values"] if value["student"] == "e2d1"] == [True]
+
+
+def test_a_run_without_results(changed: Callable[..., Path]) -> None:
+    report = build_report([changed(lambda results: results.update(rows=[], cost={}, provenance={}))])
+    (gap,) = parts(report, "overview", Gap)
+    assert gap.command.startswith("polystill run ")
+    assert parts(report, "training", Chart)  # state.json has those
+
+
+def test_a_copy_without_texts_has_no_samples_and_judges_no_noise(changed: Callable[..., Path]) -> None:
+    folder = changed()
+    shutil.rmtree(folder / "data")
+    shutil.rmtree(folder / "hypotheses")
+    report = build_report([folder])
+    assert parts(report, "samples", Gap) and parts(report, "data", Gap)
+    assert "≈" not in to_markdown(report).split("### Quality by depth")[1].split("Bold")[0]
+
+
+def test_runs_that_do_not_go_together(small_run: Path, changed: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such run"):
+        open_families([tmp_path / "nowhere"])
+    with pytest.raises(UserError, match="given twice"):
+        open_families([small_run, small_run])
+    other = changed(name="other")
+    text = (other / "recipe.yaml").read_text()
+    (other / "recipe.yaml").write_text(text.replace("    counting:\n", "    unseen:\n"))
+    with pytest.raises(UserError, match="no test set in common"):
+        open_families([small_run, other])
+    another = changed(name="another")
+    (another / "data" / "test" / "counting.target.txt").write_text("eins\n")
+    with pytest.raises(UserError, match="not the same test set"):
+        open_families([small_run, another])
+
+
+def test_markdown_has_the_tables_and_escapes(report: Report) -> None:
+    text = to_markdown(report)
+    assert "### Quality against size" in text and "| **e1d1** |" in text
+    assert "Translations side by side" not in text
+    hostile: list[Part] = ["a <b> [x](y)", Table("t|", ["c|d"], [["`e` | f"]])]
+    escaped = to_markdown(Report("t", "s", [Section("x", "X", hostile)]))
+    assert "<b>" not in escaped and "[x]" not in escaped and "| &#124;" not in escaped
+    assert r"| \`e\` &#124; f |" in escaped
