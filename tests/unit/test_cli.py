@@ -80,10 +80,12 @@ def test_every_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert exit_status(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(command in shown for command in [*COMMANDS, "bench"])
+    assert all(command in shown for command in [*COMMANDS, "bench", "study"])
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "bench train", "bench loss", "bench decode"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "bench train", "bench loss", "bench decode", "study kim-rush", "study aio-kd"]
+)
 def test_help_of_every_command_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_status([*command.split(), "--help"]) == 0
     shown = capsys.readouterr().out

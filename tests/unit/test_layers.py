@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "polystill"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"picking"},
+    {"picking", "studies"},
     {"pipeline", "translation", "family"},
     {"reporting"},
     {"serving", "targets", "evaluation", "compression", "benchmark"},

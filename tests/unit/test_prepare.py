@@ -118,6 +118,16 @@ def test_blocks_and_corpora_join_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ]
 
 
+def test_first_pairs_are_counted_over_all_corpora(tmp_path: Path) -> None:
+    parts = [write(tmp_path, "one", TRAIN[:150]), write(tmp_path, "two", TRAIN[150:])]
+    for count in (170, 100):
+        given = recipe(tmp_path, first_pairs=count).model_dump()
+        given["data"]["train"] = parts
+        record = run(parse_recipe(given, "recipe.yaml"), tmp_path / str(count))
+        assert record["pairs"]["read"] == count
+        assert decoded(tmp_path / str(count), "train") == TRAIN[:count]
+
+
 def test_duplicates_stay_when_asked_to(tmp_path: Path) -> None:
     given = recipe(tmp_path, TRAIN + TRAIN[:50], cleaning={"drop_duplicates": False})
     assert run(given, tmp_path / "data")["pairs"]["train"] == 450

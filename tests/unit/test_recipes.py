@@ -11,7 +11,7 @@ from polystill.errors import UserError
 from polystill.pipeline import check_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes"
-RECIPES = sorted(FOLDER.rglob("*.y*ml"))
+RECIPES = sorted(FOLDER.glob("*.y*ml"))
 
 
 def test_the_promised_recipes_are_there() -> None:

@@ -18,7 +18,19 @@ from typing import Annotated
 import typer
 
 from polystill import __version__
-from polystill.cli import bench, compression, devices, evaluation, export, reporting, run, serve, targets, translate
+from polystill.cli import (
+    bench,
+    compression,
+    devices,
+    evaluation,
+    export,
+    reporting,
+    run,
+    serve,
+    study,
+    targets,
+    translate,
+)
 from polystill.errors import UserError
 
 app = typer.Typer(
@@ -29,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, translate, evaluation, reporting, devices, export, serve, targets, compression, bench):
+for module in (run, translate, evaluation, reporting, devices, export, serve, targets, compression, bench, study):
     module.register(app)
 
 

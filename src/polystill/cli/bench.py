@@ -114,7 +114,13 @@ def loss(
 
 def decode(
     folder: RunFolder,
-    student: Annotated[list[str] | None, typer.Option(help="Such as e4d2; repeat for more. All by default.")] = None,
+    student: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as e4d2, or OTHER_RUN/e4d2; repeat for more. All of the run by default."),
+    ] = None,
+    beam: Annotated[
+        list[int] | None, typer.Option(min=1, max=1000, help="Of the students; repeat for more. Greedy by default.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each system.")] = 1,
     batch_sizes: Annotated[str, typer.Option(metavar="N,N,…", help="Sentences translated at once.")] = "32,1",
     sentences: Annotated[int, typer.Option(min=1, help="The first so many of the test set.")] = 1000,
@@ -127,22 +133,24 @@ def decode(
     CTranslate2 in float32 and int8, torch in float32; tokenisation included. What is compared with what is in
     docs/benchmark.md. Also the torch beam search against transformers' `generate`. LSTMs run in torch only.
 
-    **Example**
+    **Examples**
 
         polystill bench decode runs/mine --student e2d2 --threads 1 --batch-sizes 32,1
+
+        polystill bench decode runs/teacher --student runs/student/e2d2 --beam 1 --beam 5
     """
     need_packages("bench decode")
     from polystill.benchmark.tables import decode_table, generate_line
-    from polystill.runs import Run
 
     sizes = numbers("--batch-sizes", batch_sizes)
     check_new_file("--json", json_file)
     lines, test_set = _test_lines(folder, test_set, sentences)
-    names = _members(folder, student)
-    elsewhere = Run.open(folder).recipe.model.architecture == "transformer"  # runs in other engines than torch
-    decoders = [(engine, precision) for engine, precision in DECODERS if elsewhere or engine == "torch"]
-    rows = _decode_systems(folder, names, decoders, lines, sizes, rounds, threads)
-    generated = _against_generate(folder, lines, sizes, rounds, threads) if elsewhere else []
+    members = _members(folder, student)
+    beams = {"teacher": (BEAM, 1), **{name: tuple(beam or (1,)) for name in members}}
+    members = {"teacher": (folder, "teacher"), **members}
+    decoders = [d for d in DECODERS if d[0] == "torch" or all(_is_transformer(run) for run, _ in members.values())]
+    rows = _decode_systems(members, beams, decoders, lines, sizes, rounds, threads)
+    generated = _against_generate(folder, lines, sizes, rounds, threads) if _is_transformer(folder) else []
     out = console()
     out.print(decode_table(rows))
     for row in generated:
@@ -155,9 +163,16 @@ BEAM = 5
 DECODERS = (("ctranslate2", "float32"), ("ctranslate2", "int8"), ("torch", "float32"))
 
 
+def _is_transformer(folder: Path) -> bool:
+    """Whether a run's models run in other engines than torch."""
+    from polystill.runs import Run
+
+    return Run.open(folder).recipe.model.architecture == "transformer"
+
+
 def _decode_systems(
-    folder: Path,
-    names: list[str],
+    members: dict[str, tuple[Path, str]],
+    beams: dict[str, tuple[int, ...]],
     decoders: list[tuple[str, str]],
     lines: list[str],
     sizes: list[int],
@@ -170,10 +185,10 @@ def _decode_systems(
     systems = []
     with ExitStack() as stack:
         for engine, precision in decoders:
-            for name in ["teacher", *names]:
-                opened = open_translator(folder, name, engine=engine, precision=precision, threads=threads)
+            for name, (folder, student) in members.items():
+                opened = open_translator(folder, student, engine=engine, precision=precision, threads=threads)
                 translator = stack.enter_context(opened)
-                for beam in (BEAM, 1) if name == "teacher" else (1,):
+                for beam in beams[name]:
                     systems.append(System(name, engine, precision, beam, translator, inner_threads=engine == "torch"))
         say(f"{len(systems)} systems, {len(lines)} sentences")
         return measure(systems, lines, batch_sizes=sizes, rounds=rounds, threads=threads, log=say)
@@ -211,14 +226,21 @@ def _test_lines(folder: Path, test_set: str | None, count: int) -> tuple[list[st
     return lines[:count], name
 
 
-def _members(folder: Path, wanted: list[str] | None) -> list[str]:
-    """Names of the students other than the teacher."""
-    from polystill.pipeline import family_space
+def _members(folder: Path, wanted: list[str] | None) -> dict[str, tuple[Path, str]]:
+    """Run and name of each student other than the run's own teacher, by what it was called."""
+    from polystill.pipeline import family_space, need_family
     from polystill.runs import Run
 
     space = family_space(Run.open(folder))
-    chosen = [space.get(name) for name in wanted] if wanted else list(space.candidates)
-    return [str(student) for student in dict.fromkeys(chosen) if student != space.teacher]
+    members: dict[str, tuple[Path, str]] = {}
+    for name in wanted or map(str, space.candidates):
+        place, _, student = name.rpartition("/")
+        if place:
+            need_family(Run.open(Path(place)))
+            members[name] = Path(place), family_space(Run.open(Path(place))).get(student).name
+        elif (own := space.get(student)) != space.teacher:
+            members[str(own)] = folder, str(own)
+    return members
 
 
 # --- what they share --------------------------------------------------------------------------------------------------

@@ -96,6 +96,8 @@ class Data(Strict):
     source_language: str = "en"
     target_language: str = "de"
     train: list[Source] = Field(min_length=1)
+    first_pairs: int | None = Field(None, ge=1)
+    """Only so many pairs, the first of `train` as they are read: to see what a method does with little text."""
     validation: Source
     test: dict[str, Source] = Field(default_factory=dict)
     targets: dict[TargetsName, str] = Field(default_factory=dict)

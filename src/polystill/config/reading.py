@@ -31,10 +31,19 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         UserError: the file is missing or no YAML mapping, a key is unknown (the nearest is suggested), a value is of
             the wrong type or out of range, or an override does not parse.
     """
+    return parse_recipe(read_values(path, overrides), str(path))
+
+
+def read_values(path: str | Path, overrides: list[str] | None = None) -> dict[str, Any]:
+    """A recipe's mapping with overrides applied, unchecked.
+
+    Raises:
+        UserError: as `read_yaml`, or an override does not parse.
+    """
     values = read_yaml(Path(path), "recipe", "a mapping with keys such as data, model, stages")
     for override in overrides or []:
         _apply_override(values, override)
-    return parse_recipe(values, str(Path(path)))
+    return values
 
 
 def read_yaml(path: Path, what: str, expected: str) -> dict[str, Any]:
@@ -80,7 +89,13 @@ def parse_recipe(values: dict[str, Any], origin: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise UserError("\n".join(_explain(detail, origin) for detail in error.errors())) from None
+        raise explained(error, origin) from None
+
+
+def explained(error: ValidationError, origin: str, sections: dict[str, type[BaseModel]] | None = None) -> UserError:
+    """What is wrong with a recipe, one mistake a line; `sections` are those whose keys hints are taken from."""
+    known = _SECTIONS if sections is None else sections
+    return UserError("\n".join(_explain(detail, origin, known) for detail in error.errors()))
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -137,11 +152,11 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
-def _explain(detail: Any, origin: str) -> str:
+def _explain(detail: Any, origin: str, sections: dict[str, type[BaseModel]]) -> str:
     place, kind = _without_kind(detail["loc"])
     field = ".".join(str(part) for part in place) or "recipe"
     if detail["type"] == "extra_forbidden":
-        return f"{origin}: unknown key {field!r}{_hint(place, kind)}"
+        return f"{origin}: unknown key {field!r}{_hint(place, kind, sections)}"
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         given = detail.get("ctx", {}).get("tag", "")
         hint = nearest(given, sorted(_SOURCES)) if given else ""
@@ -162,13 +177,13 @@ def _without_kind(loc: tuple[str | int, ...]) -> tuple[list[str | int], str | No
     return place, None
 
 
-def _hint(place: list[str | int], kind: str | None) -> str:
+def _hint(place: list[str | int], kind: str | None, sections: dict[str, type[BaseModel]]) -> str:
     """What an unknown key may have been meant to be: a key of the same section, or the same key of another one."""
     wrong = str(place[-1])
     if kind is not None:
         return nearest(wrong, list(_SOURCES[kind].model_fields))
     section = ".".join(part for part in place[:-1] if isinstance(part, str))
-    for other, model in _SECTIONS.items():
+    for other, model in sections.items():
         if wrong in model.model_fields:
             return f" (it belongs under {other!r})" if other else " (it belongs at the top, under no other key)"
-    return nearest(wrong, list(_SECTIONS[section].model_fields)) if section in _SECTIONS else ""
+    return nearest(wrong, list(sections[section].model_fields)) if section in sections else ""

@@ -81,7 +81,9 @@ def _clean_corpora(
     logged = 0
     for number, corpus in enumerate(data.train):
         name = describe(corpus, Path(data.folder))
-        kept = clean(read_pairs(corpus, Path(data.folder), languages=languages), cleaner, report, name)
+        left = None if data.first_pairs is None else data.first_pairs - report.total
+        pairs = islice(read_pairs(corpus, Path(data.folder), languages=languages), left)
+        kept = clean(pairs, cleaner, report, name)
         for block in _blocks(kept):
             store.write(number, block)
             hashes.append(np.array([_hash(pair) for _, pair in block], dtype=np.uint64))

@@ -1,0 +1,145 @@
+"""The steps of `polystill study aio-kd`: the claims of AIO-KD (Miao et al. 2023), each with the runs that test it.
+
+family            as published; all other families differ from it in one thing and have as many updates
+alone-e2d2        one network for likelihood; word-kd-e2d2: the same, taught by the teacher that was trained alone
+no-detaching …    the strategies, one left out or changed
+students-3        other numbers of students a step;  space-NAME: other spaces of students
+pretrained        a family from a trained teacher's Marian folder;  from-scratch: as few updates from nothing
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from polystill.config import BESIDE_START
+from polystill.errors import UserError
+from polystill.students import Student
+from polystill.studies.recipe import AioKd, Part, check_names, check_steps, common, merged, row_id
+from polystill.studies.steps import Step, run_step
+
+FAMILY, PRETRAINED, FROM_SCRATCH = "family", "pretrained", "from-scratch"
+OUT_OF_REACH = 1e9
+"""A threshold that no ratio of cross-entropies reaches: nothing is ever detached. Under 0 everything is."""
+STRATEGIES: dict[str, str] = {
+    "no-detaching": "gradients reach the teacher from every student",
+    "always-detached": "gradients reach the teacher from no student",
+    "mutual-from-start": "mutual learning from the first update",
+    "stage-1-only": "no mutual learning, as many updates",
+    "mutual-full": "mutual learning in both directions",
+    "mutual-detaching": "mutual learning with the threshold",
+}
+
+
+def steps_of(study: AioKd) -> list[Step]:
+    """All steps of a study, in an order in which they can be done.
+
+    Raises:
+        UserError: a row, a student or a part of a recipe is not known or does not work.
+    """
+    wanted = list(STRATEGIES) if study.strategies is None else study.strategies
+    check_names(study, "strategies", wanted, list(STRATEGIES))
+    recipes = {FAMILY: _family(study), **{name: _strategy(study, name) for name in wanted}}
+    for count in study.students_per_step:
+        recipes[f"students-{count}"] = merged(_family(study), {"objective": {"students_per_step": count}})
+    for name, space in study.spaces.items():
+        recipes[f"space-{name}"] = {**_family(study), "students": space}
+    recipes |= _alone(study)
+    steps = [run_step(name, recipe) for name, recipe in recipes.items()]
+    steps += _pretrained(study, recipes)
+    for seed, names in study.more_seeds.items():
+        check_names(study, "more_seeds", names, list(recipes))
+        steps += [run_step(row_id(study, name, seed), {**recipes[name], "seed": seed}) for name in names]
+    check_steps(study, steps)
+    return steps
+
+
+def teacher_of(study: AioKd) -> Student:
+    """The family's largest network."""
+    return Step(FAMILY, (), Path(), _family(study)).parsed(study.origin).model.teacher
+
+
+# --- families ---------------------------------------------------------------------------------------------------------
+
+
+def _family(study: AioKd) -> Part:
+    own = {"model": study.model, "students": study.students, "stages": study.stages}
+    return merged(common(study), {"objective": {"kind": "aio_kd"}}, {"objective": study.objective}, own)
+
+
+def _strategy(study: AioKd, name: str) -> Part:
+    """The family with one thing changed."""
+    family = _family(study)
+    if name == "no-detaching":
+        return merged(family, {"objective": {"detach_threshold": OUT_OF_REACH}})
+    if name == "always-detached":
+        return merged(family, {"objective": {"detach_threshold": 0.0}})
+    if name == "stage-1-only":
+        return {**family, "stages": [{**study.stages[0], "updates": _updates(study)}]}
+    if name == "mutual-from-start":
+        return {**family, "stages": [_with_mutual(stage, "no_weight") for stage in study.stages]}
+    kind = name.removeprefix("mutual-")
+    stages = [_with_mutual(stage, kind) if _learns_mutually(study, stage) else stage for stage in study.stages]
+    return {**family, "stages": stages}
+
+
+def _with_mutual(stage: Part, kind: str) -> Part:
+    return merged(stage, {"objective": {"mutual": kind}})
+
+
+def _learns_mutually(study: AioKd, stage: Part) -> bool:
+    own = stage.get("objective") or {}
+    return own.get("mutual", study.objective.get("mutual", "none")) != "none"
+
+
+def _updates(study: AioKd) -> int:
+    """Of all stages of the family."""
+    return sum(stage.updates for stage in Step(FAMILY, (), Path(), _family(study)).parsed(study.origin).stages)
+
+
+# --- one by one -------------------------------------------------------------------------------------------------------
+
+
+def _alone(study: AioKd) -> dict[str, Part]:
+    if study.alone is None:
+        return {}
+    teacher = teacher_of(study)
+    names = [str(Student.parse(name)) for name in study.alone.students]
+    if str(teacher) not in names:
+        raise UserError(f"{study.origin}: alone.students: the teacher {teacher} is missing; Word-KD learns from it")
+    stages = study.alone.stages or [{"name": "training", "updates": _updates(study)}]
+    smoothing = {key: value for key, value in study.objective.items() if key == "label_smoothing"}
+    recipes = {}
+    for name in names:
+        student = Student.parse(name)
+        layers = {"encoder_layers": student.encoder_layers, "decoder_layers": student.decoder_layers}
+        part = {**common(study), "model": {**study.model, **layers}, "stages": stages}
+        recipes[f"alone-{name}"] = {**part, "objective": {"kind": "nll", **smoothing}}
+        taught = {**smoothing, **study.alone.word_kd, "kind": "word_kd", "teacher": Path("runs") / f"alone-{teacher}"}
+        recipes[f"word-kd-{name}"] = {**part, "objective": taught}
+    return recipes
+
+
+# --- from a trained teacher -------------------------------------------------------------------------------------------
+
+
+def _pretrained(study: AioKd, recipes: dict[str, Part]) -> list[Step]:
+    if study.pretrained is None:
+        return []
+    teacher = teacher_of(study)
+    steps = []
+    if f"alone-{teacher}" not in recipes:
+        alone = {**common(study), "model": study.model, "objective": {"kind": "nll"}}
+        alone["stages"] = [{"name": "training", "updates": _updates(study)}]
+        steps.append(run_step(f"alone-{teacher}", alone))
+    folder = Path(PRETRAINED)
+    export = ("export", Path("runs") / f"alone-{teacher}", "teacher", "--to", "hf", "--out", folder)
+    family = {**_family(study), "stages": study.pretrained.stages}
+    model = {key: value for key, value in study.model.items() if key in {"architecture", *BESIDE_START}}
+    data = {key: value for key, value in study.data.items() if key != "tokenizer"}
+    started = {**family, "data": data, "model": {**model, "start": folder}}
+    return [
+        *steps,
+        Step("marian-folder", export, folder),
+        run_step(PRETRAINED, started),
+        run_step(FROM_SCRATCH, family),
+    ]

@@ -1,0 +1,53 @@
+"""What papers say, whether our figures say so too, and tables of it in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that a paper says, and whether our figures say so too."""
+
+    text: str
+    paper: str
+    """Its figures, as text."""
+    holds: bool | None
+    """None where it was not measured."""
+    ours: dict[str, Any]
+    missing: list[str]
+    """Rows that would have to be there."""
+
+    def record(self) -> dict[str, Any]:
+        """For JSON; what is not known is absent."""
+        values = {"claim": self.text, "paper": self.paper, "holds": self.holds, "ours": self.ours}
+        return {key: value for key, value in {**values, "missing": self.missing}.items() if value not in (None, {}, [])}
+
+
+def claims_table(claims: Sequence[Claim]) -> str:
+    """Markdown, a line each."""
+    lines = ["| claim | paper | holds here | ours |", "|---|---|---|---|"]
+    for claim in claims:
+        holds = {True: "yes", False: "no", None: "not measured"}[claim.holds]
+        ours = "; ".join(f"{name} {shown(value)}" for name, value in claim.ours.items())
+        if claim.missing:
+            ours = f"rows missing: {', '.join(claim.missing)}"
+        lines.append(f"| {claim.text} | {claim.paper} | {holds} | {ours} |")
+    return "\n".join(lines)
+
+
+def shown(value: Any, digits: int = 2) -> str:
+    """A figure in a table; empty where there is none."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.{digits}f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are to the right."""
+    lines = [f"| {' | '.join(titles)} |", "|---|" + "---:|" * (len(titles) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])

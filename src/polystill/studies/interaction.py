@@ -1,0 +1,78 @@
+"""How the networks of a family act on each other while they are trained, from what its run has left.
+
+- how often a student's gradient was kept from the teacher, from the training curves (every tenth update);
+- every candidate's cross-entropy over the teacher's, at every validation;
+- how alike the members' translations are in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from polystill.evaluation.quality import corpus_scores
+from polystill.runs import Run
+from polystill.studies.measured import Measured
+
+Values = dict[str, Any]
+_TAG = "ce_ratio/"
+
+
+def interaction(run: Run, teacher: str) -> Values:
+    """Of each finished stage: `detached` (share of draws, by student), `draws` and `ce_ratio` over `updates`.
+
+    `ce_ratio` is of label-smoothed cross-entropies of the validation set; `draws` counts those that the curves have.
+    """
+    stages = {}
+    for stage in run.recipe.stages:
+        record = run.record(f"training.{stage.name}")
+        if record is not None:
+            threshold = run.recipe.stage_objective(stage).detach_threshold
+            curve = _validation_ratios(record["history"], teacher)
+            stages[stage.name] = {"threshold": threshold, **_detached(run.logs / stage.name, threshold), **curve}
+    return stages
+
+
+def _validation_ratios(history: Sequence[Values], teacher: str) -> Values:
+    names = list(history[0]["cross_entropy"]) if history else []
+    ratios = {
+        name: [round(point["cross_entropy"][name] / point["cross_entropy"][teacher], 5) for point in history]
+        for name in names
+    }
+    return {"updates": [point["update"] for point in history], "ce_ratio": ratios}
+
+
+def _detached(logs: Path, threshold: float) -> Values:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    if not logs.is_dir():
+        return {}
+    curves = EventAccumulator(str(logs), size_guidance={"scalars": 0}).Reload()
+    shares, draws = {}, {}
+    for tag in sorted(curves.Tags()["scalars"]):
+        if tag.startswith(_TAG):
+            ratios = [event.value for event in curves.Scalars(tag)]
+            name = tag.removeprefix(_TAG)
+            draws[name] = len(ratios)
+            shares[name] = round(sum(ratio >= threshold for ratio in ratios) / len(ratios), 4)
+    return {"detached": shares, "draws": draws}
+
+
+def likeness(members: Sequence[Measured], teacher: str, beam: int) -> Values:
+    """`same`: mean share of equal translations over all pairs; `bleu_to_teacher`: each against the teacher's as if they
+    were references."""
+    said = {model.model: model.translations(beam) for model in members if beam in model.by_beam}
+    pairs = [_same(said[a], said[b]) for a, b in combinations(said, 2)]
+    found: Values = {"same": round(sum(pairs) / len(pairs), 4)} if pairs else {}
+    if teacher in said:
+        others = {name: lines for name, lines in said.items() if name != teacher}
+        found["same_as_teacher"] = {name: round(_same(lines, said[teacher]), 4) for name, lines in others.items()}
+        scores = {name: corpus_scores(lines, said[teacher])["bleu"] for name, lines in others.items()}
+        found["bleu_to_teacher"] = {name: round(score, 2) for name, score in scores.items()}
+    return found
+
+
+def _same(one: Sequence[str], other: Sequence[str]) -> float:
+    return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)

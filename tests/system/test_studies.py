@@ -1,0 +1,146 @@
+"""polystill study, as a user goes: both studies to their ends, stopped in the middle of a row, and with bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from .conftest import TINY_RECIPE
+
+LSTM = {"architecture": "lstm", "encoder_layers": 1, "decoder_layers": 1, "d_model": 16, "max_positions": 64}
+
+
+@pytest.fixture
+def kim_rush(tmp_path: Path) -> Path:
+    """A Transformer teaches an LSTM."""
+    tiny = yaml.safe_load(TINY_RECIPE)
+    tiny["data"]["cleaning"] = {"enabled": False}  # an untrained teacher's words pass
+    values = {
+        **{"name": "tiny", "data": tiny["data"], "training": {**tiny["training"], "precision": "fp32"}},
+        "teacher": {"model": tiny["model"], "stages": [{"name": "teacher", "updates": 400}]},
+        "student": {"model": LSTM, "stages": [{"name": "student", "updates": 8}]},
+        "rows": ["teacher", "baseline", "seq-kd+word-kd", "seq-kd+seq-inter"],
+        "generate": {"beam": 2, "n_best": 2},
+        "tuning": {"updates": 4},
+        "pruning": {"sparsities": [0.5], "stages": [{"name": "retrain", "updates": 4}]},
+        "families": {"family-beam": {"targets": {"beam": 1.0}}},
+        "family": {"model": tiny["model"], "students": tiny["students"], "stages": [{"name": "all", "updates": 8}]},
+        "speed": {"rows": ["baseline"], "sentences": 2, "rounds": 1},
+    }
+    path = tmp_path / "kim-rush.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "polystill", "study", *map(str, arguments)]
+    return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def wait_for(path: Path, pattern: str) -> None:
+    end = time.monotonic() + 300
+    while not list(path.glob(pattern)):
+        assert time.monotonic() < end, f"{path / pattern} did not appear"
+        time.sleep(0.05)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
+def test_kim_rush_goes_on_where_it_was_stopped(kim_rush: Path, tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "study"
+    stopped = start("kim-rush", "--recipe", kim_rush, "--out", out, "--rows", "teacher,baseline", "--parallel", "2")
+    wait_for(out / "runs" / "teacher" / "checkpoints", "*/state-*.pt")
+    rows = psutil.Process(stopped.pid).children()
+    stopped.send_signal(number)
+    _, said = stopped.communicate(timeout=120)
+    assert stopped.returncode == (-number if number == signal.SIGKILL else 143)
+    assert ("the same command goes on from the rows that are not finished" in said) == (number == signal.SIGTERM)
+    _, alive = psutil.wait_procs(rows, timeout=60)
+    assert not alive  # no row trains on alone
+    identity = json.loads((out / "runs" / "teacher" / "state.json").read_text())["run_id"]
+    assert "evaluation" not in json.loads((out / "runs" / "teacher" / "state.json").read_text())["stages"]
+
+    again = start("kim-rush", "--recipe", kim_rush, "--out", out, "--rows", "teacher,baseline", "--parallel", "2")
+    _, said = again.communicate(timeout=600)
+    assert again.returncode == 0, said
+    assert json.loads((out / "runs" / "teacher" / "state.json").read_text())["run_id"] == identity
+    assert "continues after update" in (out / "logs" / "teacher.log").read_text()
+
+
+@pytest.mark.long
+def test_kim_rush_to_its_end(polystill: Any, kim_rush: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    few = ["study", "kim-rush", "--recipe", kim_rush, "--out", out, "--set", "teacher.stages.0.updates=8"]
+    done = polystill(*few, "--rows", "baseline").ok()
+    assert "not measured" in done.stdout
+    state = (out / "runs" / "baseline" / "state.json").read_bytes()
+    done = polystill(*few, "--parallel", "2").ok()
+    assert "11 steps, 1 of them finished" in done.stderr
+    assert (out / "runs" / "baseline" / "state.json").read_bytes() == state  # it was not touched again
+    result = json.loads((out / "results.json").read_text())
+    rows = {"teacher", "baseline", "seq-kd", "seq-kd+word-kd", "seq-kd+seq-inter", "pruned-50", "family-beam"}
+    assert {row["row"] for row in result["rows"]} == rows
+    assert {claim["claim"] for claim in result["claims"] if "holds" not in claim} == {
+        "Word-KD raises greedy BLEU",
+        "Seq-Inter raises the teacher's own greedy BLEU",
+        "80 % pruned: at most 0.4 BLEU below the teacher's beam 5, with 25 times fewer parameters",
+        "family-beam e1d1: greedy as good as the same student alone",  # it is an LSTM's shape, and so another student
+        "family-beam e2d1: greedy as good as the same student alone",
+        "family-beam e2d2: greedy as good as the same student alone",
+    }
+    assert {row["engine"] for row in result["speed"]["rows"]} == {"torch"}
+    vocabularies = {(out / "runs" / row / "data/tokenizer/source.spm").read_bytes() for row in rows}
+    assert len(vocabularies) == 1
+
+    done = polystill(*few, "--rows", "baseline", "--seed", "5").ok()
+    assert (out / "runs" / "baseline-seed5").is_dir()
+    changed = polystill(*few, "--set", "student.stages.0.updates=9", "--rows", "baseline")
+    changed.refused(out, "baseline was begun with other settings", "stages.0.updates: was 8, now 9")
+
+
+@pytest.mark.long
+def test_aio_kd_to_its_end(polystill: Any, tmp_path: Path) -> None:
+    tiny = yaml.safe_load(TINY_RECIPE)
+    values = {
+        **{key: tiny[key] for key in ("name", "data", "model", "students", "stages", "training")},
+        "evaluation": {"beams": [1, 5]},
+        "alone": {"students": ["e1d1", "e2d2"]},
+        "strategies": ["no-detaching"],
+        "pretrained": {"stages": [{"name": "few", "updates": 4, "select_by": "bleu"}]},
+    }
+    path, out = tmp_path / "aio-kd.yaml", tmp_path / "study"
+    path.write_text(yaml.safe_dump(values))
+    polystill("study", "aio-kd", "--recipe", path, "--out", out, "--parallel", "2").ok()
+    result = json.loads((out / "results.json").read_text())
+    assert all("holds" in claim for claim in result["claims"])
+    assert [family["row"] for family in result["families"]] == ["family", "no-detaching", "pretrained", "from-scratch"]
+    assert set(result["interaction"]["family"]) == {"distillation", "mutual"}
+    assert result["likeness"]["family"]["bleu_to_teacher"].keys() == {"e1d1", "e2d1"}
+    assert set(result["cost_of_ways"]) == {"family", "alone", "word-kd"}
+    assert (out / "pretrained" / "model.safetensors").is_file()
+
+
+def test_bad_input(polystill: Any, kim_rush: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    study = ["study", "kim-rush", "--out", out, "--recipe"]
+    polystill(*study, tmp_path / "none.yaml").refused("none.yaml", "no such recipe")
+    polystill(*study, tiny_recipe).refused(tiny_recipe, "unknown key 'model'", "teacher")
+    polystill(*study, kim_rush, "--rows", "seq").refused("--rows seq", "no such row", "there are: teacher beam")
+    polystill(*study, kim_rush, "--seed", "2").refused("--seed 2", "--rows")
+    wrong = ["--set", "student.model.d_model=0"]
+    polystill(*study, kim_rush, *wrong).refused(kim_rush, "row seq-kd: model.d_model: ", "(got 0)")
+    polystill("study", "aio-kd", "--out", out, "--recipe", kim_rush).refused("unknown key 'teacher'")
+    assert not out.exists()
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").write_text("dear")
+    polystill("study", "kim-rush", "--recipe", kim_rush, "--out", tmp_path / "letters").refused("holds a.txt")

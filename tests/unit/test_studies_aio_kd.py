@@ -1,0 +1,217 @@
+"""studies.aio_kd: which recipe every row is, and what tables, plots' data and claims are made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from polystill.errors import UserError
+from polystill.runs import Run
+from polystill.studies import aio_kd_results
+from polystill.studies.aio_kd import STRATEGIES, steps_of
+from polystill.studies.interaction import interaction, likeness
+from polystill.studies.measured import Measured
+from polystill.studies.recipe import AioKd, load_study, merged
+from polystill.studies.steps import Step, needs
+from polystill.training.curves import Curves
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "studies" / "aio-kd.yaml"
+
+
+@pytest.fixture
+def values(counting_recipe: dict[str, Any]) -> dict[str, Any]:
+    r = counting_recipe
+    return {
+        **{"name": "tiny", "data": r["data"], "training": r["training"], "evaluation": {"beams": [1, 5]}},
+        **{
+            "model": r["model"],
+            "students": r["students"],
+            "stages": r["stages"],
+            "objective": {"label_smoothing": 0.2},
+        },
+        "alone": {"students": ["e1d1", "e2d2"]},
+        "students_per_step": [1],
+        "spaces": {"any": {"encoder": [1, 2], "decoder": [1, 2], "rule": "any"}},
+        "pretrained": {"stages": [{"name": "few", "updates": 4, "select_by": "bleu"}]},
+        "more_seeds": {2: ["family", "word-kd-e1d1"]},
+    }
+
+
+def study_of(values: dict[str, Any], tmp_path: Path) -> AioKd:
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return load_study(AioKd, path, None)
+
+
+def test_the_shipped_recipe_has_all_that_the_claims_need() -> None:
+    study = load_study(AioKd, RECIPE, None)
+    steps = steps_of(study)
+    names = {step.name for step in steps}
+    assert {"family", *STRATEGIES, "students-1", "space-any", "pretrained", "from-scratch", "family-seed2"} <= names
+    family = next(step for step in steps if step.name == "family").parsed()
+    assert len(family.student_space(family.model.teacher).candidates) == 15
+    wide = next(step for step in steps if step.name == "space-one-layer-decoders").parsed()
+    assert "e6d1" in map(str, wide.student_space(wide.model.teacher).candidates)
+
+
+def test_every_row_differs_from_the_family_in_one_thing(values: dict[str, Any], tmp_path: Path) -> None:
+    steps = {step.name: step for step in steps_of(study_of(values, tmp_path))}
+    recipes = {name: step.parsed() for name, step in steps.items() if step.recipe is not None}
+    family = recipes["family"]
+
+    def objectives(name: str) -> list[Any]:
+        return [recipes[name].stage_objective(stage) for stage in recipes[name].stages]
+
+    assert [o.mutual for o in objectives("family")] == ["none", "no_weight"]
+    assert [o.mutual for o in objectives("mutual-from-start")] == ["no_weight", "no_weight"]
+    assert [o.mutual for o in objectives("mutual-full")] == ["none", "full"]
+    assert [o.mutual for o in objectives("mutual-detaching")] == ["none", "detaching"]
+    assert {o.detach_threshold for o in objectives("no-detaching")} == {1e9}
+    assert {o.detach_threshold for o in objectives("always-detached")} == {0.0}
+    assert [(s.name, s.updates) for s in recipes["stage-1-only"].stages] == [("distillation", 18)]
+    assert {o.students_per_step for o in objectives("students-1")} == {1}
+    any_space = recipes["space-any"]
+    assert len(any_space.student_space(any_space.model.teacher).candidates) == 4
+    for name in ("alone-e1d1", "word-kd-e1d1"):
+        assert sum(stage.updates for stage in recipes[name].stages) == sum(stage.updates for stage in family.stages)
+        assert str(recipes[name].model.teacher) == "e1d1"
+        assert recipes[name].objective.label_smoothing == 0.2
+    assert recipes["word-kd-e1d1"].objective.teacher == "runs/alone-e2d2"
+    assert recipes["pretrained"].model.start == "pretrained"
+    assert [step.name for step in needs(steps["pretrained"], list(steps.values()))] == ["marian-folder"]
+    assert [step.name for step in needs(steps["marian-folder"], list(steps.values()))] == ["alone-e2d2"]
+    assert recipes["from-scratch"].stages == recipes["pretrained"].stages
+    assert (recipes["family-seed2"].seed, family.seed) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"strategies": ["no-detach"]}, r"strategies: 'no-detach' is no row \(did you mean 'no-detaching'"),
+        ({"alone": {"students": ["e1d1"]}}, r"alone.students: the teacher e2d2 is missing"),
+        ({"alone": {"students": ["tiny", "e2d2"]}}, r"'tiny' is no student's name"),
+        ({"more_seeds": {2: ["pretrained"]}}, r"more_seeds: 'pretrained' is no row"),
+        ({"spaces": {"deep": {"encoder": [1, 7]}}}, r"row space-deep: students.encoder: \[1, 7\] does not fit"),
+        ({"students_per_step": [0]}, r"students_per_step.0: .*greater than or equal to 1"),
+        ({"pretrained": {"stages": [{"name": "few"}]}}, r"row pretrained: stages.0.updates: "),
+        ({"stages": []}, r"study.yaml: stages: "),
+    ],
+)
+def test_mistakes_are_found_before_any_work(
+    values: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        steps_of(study_of(merged(values, change), tmp_path))
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+
+def finish(folder: Path, step: Step, scores: dict[str, float], bleu_history: list[float] | None = None) -> Run:
+    """A run that says of itself that its members have these scores; CE ratios 1.2 and 1, one draw of two detached."""
+    recipe = step.parsed()
+    with Run.start(folder / step.out, recipe) as run:
+        (run.data / "test").mkdir(parents=True)
+        (run.data / "test" / "counting.target.txt").write_text("eins zwei drei vier\n" * 20)
+        (run.folder / "hypotheses").mkdir()
+        (run.family).mkdir()
+        (run.family / "model.safetensors").write_bytes(b"x" * 1000)
+        rows = []
+        for model, bleu in scores.items():
+            for beam in (1, 5):
+                path = f"hypotheses/{model}.{beam}.txt"
+                (run.folder / path).write_text("eins zwei drei vier\n" * int(bleu) + "null\n" * (20 - int(bleu)))
+                rows.append(
+                    {
+                        **{"model_id": f"x-{model}", "model": model, "test_set": "counting", "beam": beam},
+                        **{"engine": "ctranslate2", "precision": "float32", "length_penalty": 1.0, "hypotheses": path},
+                        **{"bleu": bleu, "chrf": bleu, "bleu_signature": "sig", "parameters": 10},
+                    }
+                )
+        run.add_results(rows)
+        run.finish("evaluation", {"rows": len(rows)})
+        for stage in recipe.stages:
+            history = [
+                {"update": 5 * (i + 1), "cross_entropy": {"e1d1": 2.4, "e2d2": 2.0}}
+                for i in range(len(bleu_history or [0]))
+            ]
+            for point, score in zip(history, bleu_history or [], strict=False):
+                point["bleu"] = {"e1d1": score, "e2d2": 20.0}
+            run.finish(f"training.{stage.name}", {"updates": stage.updates, "history": history})
+            run.add_cost(
+                f"training.{stage.name}", {"seconds": 10.0, "cpu_seconds": 20.0, "flops": 5, "target_tokens": 7}
+            )
+            curves = Curves(run.logs / stage.name, 1, False)
+            curves.add(10, {"ce_ratio/e1d1": 1.2})
+            curves.add(20, {"ce_ratio/e1d1": 1.05})
+            curves.close()
+    return run
+
+
+def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path) -> None:
+    study = study_of(values, tmp_path)
+    steps = steps_of(study)
+    named = {step.name: step for step in steps}
+    folder = tmp_path / "study"
+    folder.mkdir()
+    nothing = aio_kd_results.write(study, folder, steps, bootstrap=True)
+    assert {claim.holds for claim in nothing} == {None}
+
+    finish(folder, named["family"], {"e1d1": 18.0, "e2d1": 17.0, "e2d2": 20.0})
+    finish(folder, named["no-detaching"], {"e1d1": 10.0, "e2d1": 17.0, "e2d2": 20.0})
+    finish(folder, named["space-any"], {"e1d1": 18.0, "e1d2": 2.0, "e2d1": 17.0, "e2d2": 19.7})
+    for name, score in (("alone-e1d1", 5.0), ("alone-e2d2", 20.0), ("word-kd-e1d1", 18.0), ("word-kd-e2d2", 19.0)):
+        finish(folder, named[name], {name[-4:]: score})
+    finish(folder, named["pretrained"], {"e1d1": 18.0, "e2d2": 20.0}, bleu_history=[17.0, 19.0])
+    finish(folder, named["from-scratch"], {"e1d1": 18.0, "e2d2": 20.0}, bleu_history=[2.0, 3.0])
+    claims = {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, bootstrap=True)}
+    assert claims["e1d1 of the family is as good as e1d1 trained alone (beam 5)"].ours["p"] < 0.05
+    assert claims["e1d1 of the family is as good as e1d1 distilled alone (beam 5)"].holds is True
+    cheaper = claims["One family costs less than its students one by one"]
+    assert cheaper.holds is True  # two stages, against three runs of one
+    detaching = claims["As published is better than no-detaching: gradients reach the teacher from every student"]
+    assert detaching.holds is True and detaching.ours["difference"] == pytest.approx(8 / 3)
+    space = claims[next(text for text in claims if text.startswith("The space any"))]
+    assert space.holds is True and space.ours["members"] == 3 and space.ours["difference"] == pytest.approx(0.1)
+    usable = claims["All students of a trained teacher are usable after fewer updates than from nothing"]
+    assert usable.holds is True and usable.ours == {
+        "updates pretrained": 10,
+        "updates from-scratch": "not within it",
+    }
+
+    result = json.loads((folder / "results.json").read_text())
+    stage = result["interaction"]["family"]["distillation"]
+    assert stage["detached"] == {"e1d1": 0.5} and stage["draws"] == {"e1d1": 2}
+    assert stage["updates"] == [5] and stage["ce_ratio"] == {"e1d1": [1.2], "e2d2": [1.0]}
+    assert result["likeness"]["family"]["same_as_teacher"] == {"e1d1": 0.9, "e2d1": 0.85}
+    assert result["pretrained"]["pretrained"]["bleu"]["e1d1"] == [17.0, 19.0]
+    assert result["cost_of_ways"]["word-kd"]["runs"] == 3
+    assert result["cost_of_ways"]["alone"]["bytes_kept"] == 2000
+    table = (folder / "results.md").read_text()
+    assert "| family | 1 | 3 | 18.33 | 17.00 | 20.00 | 18.33 | 17.00 | 20.00 |  |" in table
+    assert "| space-any | 1 | 4 | 14.18 | 2.00 | 19.70 | 14.18 | 2.00 | 19.70 | -0.10 |" in table
+    assert "| e1d1 | 1 | 5.00 | 18.00 | 18.00 |" in table
+    assert "| family, distillation | 1.10 | e1d1 50% |" in table
+
+
+def test_a_run_without_curves_has_no_shares(values: dict[str, Any], tmp_path: Path) -> None:
+    named = {step.name: step for step in steps_of(study_of(values, tmp_path))}
+    run = finish(tmp_path, named["family"], {})
+    for path in sorted(run.logs.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    assert set(interaction(run, "e2d2")["distillation"]) == {"threshold", "updates", "ce_ratio"}
+
+
+def test_likeness_counts_pairs(tmp_path: Path) -> None:
+    members = []
+    for name, lines in (("e1d1", "a\nb\n"), ("e2d1", "a\nc\n"), ("e2d2", "a\nb\n")):
+        (tmp_path / name).write_text(lines)
+        members.append(Measured("family", name, 1, tmp_path, {5: {"hypotheses": name}}))
+    found = likeness(members, "e2d2", 5)
+    assert found["same"] == pytest.approx(2 / 3, abs=1e-4)
+    assert found["same_as_teacher"] == {"e1d1": 1.0, "e2d1": 0.5}
+    assert likeness([], "e2d2", 5) == {}

@@ -1,0 +1,218 @@
+"""studies.kim_rush: which recipe every row is, and what the tables and claims make of figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from polystill.errors import UserError
+from polystill.runs import Run
+from polystill.studies import kim_rush_results
+from polystill.studies.kim_rush import ROWS, steps_of
+from polystill.studies.recipe import KimRush, load_study, merged, with_seed
+from polystill.studies.steps import Step, needs
+
+RECIPES = Path(__file__).parents[2] / "recipes" / "studies"
+STAGES = [{"name": "retrain", "updates": 3}, {"name": "tuning", "updates": 2, "targets": {"interpolated": 1.0}}]
+
+
+@pytest.fixture
+def values(counting_recipe: dict[str, Any]) -> dict[str, Any]:
+    r = counting_recipe
+    lstm = {"architecture": "lstm", "encoder_layers": 2, "decoder_layers": 2, "d_model": 16, "max_positions": 64}
+    return {
+        "name": "tiny",
+        "data": r["data"],
+        "training": r["training"],
+        "teacher": {"model": lstm, "stages": [{"name": "teacher", "updates": 4, "learning_rate": 0.02}]},
+        "student": {"model": r["model"], "stages": [{"name": "student", "updates": 4}]},
+        "pruning": {"sparsities": [0.5, 0.8], "stages": STAGES},
+        "speed": {"rows": ["baseline"], "batch_sizes": [4, 1]},
+        "families": {"family-beam": {"targets": {"beam": 1.0}}},
+        "family": {"model": r["model"], "students": r["students"], "stages": [{"name": "family", "updates": 4}]},
+        "members": ["e2d1"],
+        "depths": ["e1d1"],
+    }
+
+
+def study_of(values: dict[str, Any], tmp_path: Path, *settings: str) -> KimRush:
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return load_study(KimRush, path, list(settings))
+
+
+def by_name(study: KimRush) -> dict[str, Step]:
+    return {step.name: step for step in steps_of(study)}
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("kim-rush*.yaml")), ids=lambda path: path.name)
+def test_shipped_recipes_work(path: Path) -> None:
+    study = load_study(KimRush, path, ["data.first_pairs=5000"])
+    assert study.name == path.stem
+    for step in steps_of(study):
+        if step.recipe is not None:
+            recipe = step.parsed()
+            assert recipe.data.first_pairs == 5000
+            assert recipe.data.tokenizer.vocabulary_size in (4000, 8000)  # 8000: comes from the start model
+
+
+def test_every_row_is_what_its_name_says(values: dict[str, Any], tmp_path: Path) -> None:
+    steps = by_name(study_of(values, tmp_path))
+    assert set(ROWS) <= set(steps)
+    for name in ROWS:
+        recipe = steps[name].parsed()
+        methods = name.split("+")
+        assert recipe.method == ("word_kd" if "word-kd" in methods else "nll")
+        tuned = methods[-1] == "seq-inter"
+        assert recipe.targets_label == ("interpolated" if tuned else "beam" if "seq-kd" in methods else "gold")
+        assert recipe.model.start == (f"runs/{'+'.join(methods[:-1])}/family" if tuned else None)
+        assert recipe.model.architecture == ("lstm" if methods[0] == "teacher" else "transformer")
+        assert (recipe.evaluation.engine == "torch") == (methods[0] == "teacher")
+        if tuned:  # a constant tenth of the peak
+            (stage,) = recipe.stages
+            assert stage.learning_rate == pytest.approx(0.002 if methods[0] == "teacher" else 0.0005)
+            assert (stage.schedule, stage.warmup, stage.select_by) == ("constant", 0, "bleu")
+    assert steps["seq-kd+word-kd+seq-inter"].parsed().objective.teacher == "runs/teacher"
+
+
+def test_pruning_families_depths_and_speed(values: dict[str, Any], tmp_path: Path) -> None:
+    study = study_of(values, tmp_path)
+    steps = by_name(study)
+    pruned = steps["pruned-80"].parsed()
+    assert pruned.model.start == "runs/seq-kd+seq-inter/family"
+    assert [stage.pruning and stage.pruning.sparsity for stage in pruned.stages] == [0.8, None]
+    assert [pruned.stage_targets(stage) for stage in pruned.stages] == [{"interpolated": 1.0}] * 2
+    family = steps["family-beam"].parsed()
+    assert (family.method, family.targets_label, family.evaluation.students) == ("aio_kd", "beam", ["e2d1"])
+    assert str(steps["seq-kd-e1d1"].parsed().model.teacher) == "e1d1"
+    assert "--student runs/baseline/e2d2 --beam 1 --beam 5 --threads 1 --batch-sizes 4,1" in steps["speed"].command()
+    assert steps["speed"].alone
+    assert {step.name for step in needs(steps["speed"], list(steps.values()))} == {"teacher", "baseline"}
+
+
+def test_rows_that_others_start_from_are_there_without_being_asked_for(values: dict[str, Any], tmp_path: Path) -> None:
+    study = study_of({**values, "rows": ["word-kd+seq-inter"]}, tmp_path)
+    assert {"word-kd", "seq-kd", "seq-kd+seq-inter", "baseline"} <= set(by_name(study))
+
+
+def test_a_further_seed_gives_rows_of_their_own(values: dict[str, Any], tmp_path: Path) -> None:
+    study = with_seed(study_of(values, tmp_path), 7, ["seq-kd+seq-inter"])
+    steps = by_name(study)
+    again = steps["seq-kd+seq-inter-seed7"].parsed()
+    assert (again.seed, again.model.start) == (7, "runs/seq-kd-seed7/family")
+    assert steps["seq-kd-seed7"].parsed().data.targets == {"beam": "targets/beam"}
+    assert steps["seq-kd"].parsed().seed == 1
+    with pytest.raises(UserError, match=r"--seed 7: say which rows"):
+        with_seed(study, 7, None)
+    with pytest.raises(UserError, match=r"--seed 1: is the study's own"):
+        with_seed(study, 1, ["seq-kd"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"techer": {}}, r"study.yaml: unknown key 'techer' \(did you mean 'teacher'\?\)"),
+        ({"generate": {"beams": 5}}, r"unknown key 'generate.beams' \(did you mean 'beam'\?\)"),
+        ({"pruning": {"sparsities": [1.0], "stages": STAGES}}, r"pruning.sparsities.0: .*less than 1"),
+        ({"rows": ["seqkd"]}, r"rows: 'seqkd' is no row \(did you mean 'seq-kd'\?\); there are: teacher"),
+        ({"more_seeds": {2: ["teacher"]}}, r"more_seeds: 'teacher' is no row"),
+        ({"student": {"model": {"d_modell": 4}}}, r"row baseline: unknown key 'model.d_modell'"),
+        ({"word_kd": {"alfa": 1}}, r"row word-kd: unknown key 'objective.alfa'"),
+        ({"members": ["e9d9"]}, r"row family-beam: student e9d9 is not in this family"),
+        ({"families": {"speed": {}, "baseline": {}}}, r"baseline is there twice"),
+        ({"evaluation": {"beams": [1, 4]}}, r"evaluation.beams: \[1, 4\]; the tables need 1 and 5"),
+        ({"student": {"stages": []}}, r"row baseline: stages: "),
+    ],
+)
+def test_mistakes_are_found_before_any_work(
+    values: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        steps_of(study_of(merged(values, change), tmp_path))
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+
+def finish(folder: Path, step: Step, figures: dict[int, tuple[float, float]], **more: Any) -> None:
+    """A run that has these figures: BLEU and p(mode) by beam."""
+    recipe = step.parsed()
+    model = more.pop("model", "e2d2")
+    with Run.start(folder / step.out, recipe) as run:
+        (run.data / "test").mkdir(parents=True)
+        lines = [f"sentence {i} of the references" for i in range(30)]
+        (run.data / "test" / "counting.target.txt").write_text("".join(f"{line}\n" for line in lines))
+        rows = []
+        for beam, (bleu, p_mode) in figures.items():
+            path = f"hypotheses/{beam}.txt"
+            (run.folder / "hypotheses").mkdir(exist_ok=True)
+            right = round(bleu)
+            said = [line if i < right else f"nothing at all {i}" for i, line in enumerate(lines)]
+            (run.folder / path).write_text("".join(f"{line}\n" for line in said))
+            rows.append(
+                {
+                    **{"model_id": f"{step.name}-{model}", "model": model, "test_set": "counting", "beam": beam},
+                    **{"engine": recipe.evaluation.engine, "precision": "float32", "length_penalty": 1.0},
+                    **{"bleu": bleu, "bleu_signature": "sig", "p_mode": p_mode, "perplexity": 10 + bleu},
+                    **{"parameters": 1000, "targets": recipe.targets_label, "hypotheses": path, **more},
+                }
+            )
+        run.add_results(rows)
+        run.finish("evaluation", {"rows": len(rows)})
+
+
+def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
+    study = study_of(values, tmp_path)
+    steps = steps_of(study)
+    named = {step.name: step for step in steps}
+    folder = tmp_path / "study"
+    folder.mkdir()
+    claims = {claim.text: claim for claim in kim_rush_results.write(study, folder, steps, bootstrap=True)}
+    assert {claim.holds for claim in claims.values()} == {None}
+    assert claims["Seq-KD raises the student's greedy BLEU"].missing == ["baseline", "seq-kd"]
+
+    finish(folder, named["teacher"], {1: (20.0, 0.01), 5: (21.0, 0.01)}, parameters=10_000)
+    finish(folder, named["baseline"], {1: (10.0, 0.01), 5: (14.0, 0.01)})
+    finish(folder, named["seq-kd"], {1: (19.8, 0.11), 5: (20.0, 0.11)})
+    finish(folder, named["seq-kd+seq-inter"], {1: (19.0, 0.09), 5: (20.2, 0.11)})
+    finish(folder, named["pruned-80"], {1: (10.0, 0.0), 5: (20.5, 0.0)}, nonzero_parameters=500)
+    finish(folder, named["family-beam"], {1: (19.5, 0.1), 5: (20.0, 0.1)}, model="e2d2")
+    speeds = [("teacher", 5, 10.0), ("teacher", 1, 30.0), ("runs/baseline/e2d2", 1, 95.0)]
+    rows = [
+        {
+            **{"student": who, "beam": beam, "batch_size": 1, "engine": "torch", "precision": "float32"},
+            "words_per_second": {"median": words},
+        }
+        for who, beam, words in speeds
+    ]
+    (folder / "speed.json").write_text(json.dumps({"rows": rows}))
+    claims = {claim.text: claim for claim in kim_rush_results.write(study, folder, steps, bootstrap=True)}
+    gain = claims["Seq-KD raises the student's greedy BLEU"]
+    assert gain.holds and gain.ours["gain"] == pytest.approx(9.8) and gain.ours["p"] < 0.05
+    assert claims["The gain from Seq-KD is larger greedily"].holds is True
+    assert claims["After Seq-KD greedy is within 0.3 of beam 5"].holds is True
+    assert claims["Seq-KD raises p(mode) at least tenfold"].holds is True
+    assert claims["Perplexity is worse while BLEU is better"].holds is True
+    assert claims["Word-KD raises greedy BLEU"].holds is None
+    (fast,) = (claim for text, claim in claims.items() if "10 times as fast" in text)
+    assert fast.holds is False and fast.ours["times"] == pytest.approx(9.5)
+    (pruned,) = (claim for text, claim in claims.items() if "pruned" in text)
+    assert pruned.holds is False  # 20 times fewer, not 25; and 0.5 below
+    assert pruned.ours["times fewer"] == 20 and pruned.ours["below the teacher"] == pytest.approx(0.5)
+    assert claims["family-beam e2d2: greedy is within 0.3 of its own beam 5"].holds is False
+    assert claims["family-beam e2d2: greedy as good as the same student alone"].holds is True  # 0.3 below is luck
+
+    result = json.loads((folder / "results.json").read_text())
+    assert {row["row"] for row in result["rows"]} == {step.name for step in steps if (folder / step.out).is_dir()}
+    assert (folder / result["rows"][0]["hypotheses"]).is_file()
+    assert "holds" not in next(c for c in result["claims"] if c["claim"] == "Word-KD raises greedy BLEU")
+    table = (folder / "results.md").read_text()
+    line = next(line for line in table.splitlines() if line.startswith("| seq-kd |"))
+    assert "| 19.80 | +9.80 | 20.00 | +6.00 |" in line
+    assert line.endswith("| 18.9 | +4.2 | 19.0 | +1.4 | 22.7 | 17 % |")
+    assert next(line for line in table.splitlines() if line.startswith("| seq-kd+word-kd |")).count("|  |") > 5
+    assert "| 80 % | 0.001 M | 20.0 | 10.00 | 20.50 | -0.50 | +0.30 | 19.1 |" in table

@@ -1,0 +1,115 @@
+"""studies.steps and .work: needs follow from paths; finished steps stay; a failure stops only those that need it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polystill.errors import UserError
+from polystill.runs import Run, lock_folder
+from polystill.studies.steps import Step, chosen_steps, needs, run_step
+from polystill.studies.work import carry_out
+from polystill.targets.store import Candidate, Entry
+
+
+def select(name: str, source: str, *more: str) -> Step:
+    """A cheap real command."""
+    out = Path("targets") / name
+    return Step(name, ("select", Path("targets") / source, *more, "--out", out), out)
+
+
+def no_write(final: bool) -> None:
+    pass
+
+
+def test_needs_follow_from_paths(counting_recipe: dict[str, Any]) -> None:
+    teacher = run_step("teacher", counting_recipe)
+    chosen = Step("chosen", ("generate", Path("runs/teacher"), "--out", Path("targets/beam")), Path("targets/beam"))
+    student = run_step("student", {**counting_recipe, "data": {"targets": {"beam": Path("targets/beam")}}})
+    tuned = run_step("tuned", {**counting_recipe, "model": {"start": Path("runs/student/family")}})
+    other = run_step("student+", counting_recipe)
+    steps = [teacher, chosen, student, tuned, other]
+    assert [needs(step, steps) for step in steps] == [[], [teacher], [chosen], [student], []]
+    assert chosen_steps(steps, ["tuned"]) == [teacher, chosen, student, tuned]
+    assert chosen_steps(steps, None) == steps
+    with pytest.raises(UserError, match=r"--rows tund: no such row \(did you mean 'tuned'\?\); there are: teacher"):
+        chosen_steps(steps, ["tund"])
+
+
+@pytest.fixture
+def study(tmp_path: Path, make_targets: Any) -> Path:
+    """A study's folder with n-best lists in it."""
+    (tmp_path / "study" / "steps").mkdir(parents=True)
+    entries = [Entry([i], f"one {i}", ["eins"], [Candidate("zwei"), Candidate("eins")]) for i in range(4)]
+    make_targets(tmp_path / "study" / "targets" / "n-best", entries)
+    return tmp_path / "study"
+
+
+def test_a_failure_stops_those_that_need_it_and_no_others(study: Path) -> None:
+    broken, after = select("broken", "missing"), select("after", "broken")
+    good = select("good", "n-best", "--by", "chrf")
+    said: list[str] = []
+    writes: list[bool] = []
+    with pytest.raises(UserError) as caught:
+        carry_out([broken, after, good], study, parallel=2, say=said.append, write=writes.append)
+    message = str(caught.value)
+    assert f"broken: {study / 'targets' / 'missing'}: no such folder" in message
+    assert "after: needs broken" in message
+    assert "good" not in message
+    assert (study / "targets" / "good").is_dir()
+    assert writes == [False, True]
+    log = (study / "logs" / "good.log").read_text()
+    assert "4 sentences" in log
+
+    # A second time: what is done is not done again, and the failed one is tried again.
+    (study / "logs" / "good.log").unlink()
+    carry_out([good], study, parallel=1, say=said.append, write=writes.append)
+    assert "1 steps, 1 of them finished" in said[-1]
+    assert not (study / "logs" / "good.log").exists()
+
+
+def test_a_step_that_was_begun_with_other_settings_is_refused(study: Path) -> None:
+    carry_out([select("good", "n-best")], study, parallel=1, say=lambda line: None, write=no_write)
+    with pytest.raises(UserError, match=r"good was begun with other settings:\n  the command: was .*, now .*chrf"):
+        carry_out([select("good", "n-best", "--by", "chrf")], study, parallel=1, say=lambda line: None, write=no_write)
+
+
+@pytest.fixture
+def with_run(tmp_path: Path, counting_recipe: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """A study with a run that says of itself that it is finished."""
+    study = tmp_path / "study"
+    (study / "steps").mkdir(parents=True)
+    step = run_step("teacher", counting_recipe)
+    with Run.start(study / "runs" / "teacher", step.parsed()) as run:
+        run.finish("evaluation", {"rows": 0})
+    note = {"command": step.command(), "recipe": step.recipe}
+    (study / "steps" / "teacher.json").write_text(json.dumps(note))
+    return study, counting_recipe
+
+
+def test_what_a_run_can_take_up_is_no_other_setting(with_run: tuple[Path, dict[str, Any]]) -> None:
+    study, recipe = with_run
+    said: list[str] = []
+    carry_out([run_step("teacher", recipe)], study, parallel=1, say=said.append, write=no_write)
+    assert "1 steps, 1 of them finished" in said[0]
+    longer = {**recipe, "stages": [{**recipe["stages"][0], "updates": 99}, recipe["stages"][1]]}
+    with pytest.raises(UserError, match=r"teacher was begun with other settings:\n  stages.0.updates: was 12, now 99"):
+        carry_out([run_step("teacher", longer)], study, parallel=1, say=said.append, write=no_write)
+    # Evaluation may change: the run is called again (and refuses here, for its data are not there).
+    wider = {**recipe, "evaluation": {"beams": [1, 2]}, "data": {**recipe["data"], "folder": "/nowhere"}}
+    with pytest.raises(UserError, match=r"not everything was done:\n  teacher: .*\n +data.folder: was"):
+        carry_out([run_step("teacher", wider)], study, parallel=1, say=said.append, write=no_write)
+
+
+def test_a_study_is_one_process_alone_and_in_no_foreign_folder(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letters.txt").write_text("dear")
+    with pytest.raises(UserError, match=r"holds letters.txt and no study"):
+        carry_out([], tmp_path / "other", parallel=1, say=lambda line: None, write=no_write)
+    (study / "steps" / "good.json").write_text("{")
+    with pytest.raises(UserError, match=r"good.json: damaged"):
+        carry_out([select("good", "n-best")], study, parallel=1, say=lambda line: None, write=no_write)
+    assert lock_folder(study, "study")  # was given back
