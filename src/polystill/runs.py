@@ -16,6 +16,8 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -255,6 +257,18 @@ class Run:
         results["cost"][stage] = {**results["cost"].get(stage, {}), **cost}
         self._write_results({**results, "provenance": provenance()})
 
+    @contextmanager
+    def spending(self, stage: str) -> Iterator[None]:
+        """Add the block's seconds to what the stage cost before, also when it fails: interrupted work was paid for."""
+        wall, cpu = time.perf_counter(), _cpu_seconds()
+        try:
+            yield
+        finally:
+            with suppress(UserError):  # A full disk; the block's own error says so.
+                before = self.results()["cost"].get(stage, {})
+                spent = {"seconds": time.perf_counter() - wall, "cpu_seconds": _cpu_seconds() - cpu}
+                self.add_cost(stage, {key: round(before.get(key, 0) + value, 3) for key, value in spent.items()})
+
     # Files
 
     def _state(self) -> dict[str, Any]:
@@ -272,6 +286,10 @@ class Run:
 
         values = self.recipe.model_dump(mode="json")
         write_atomic(self.folder / "recipe.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def _cpu_seconds() -> float:
+    return sum(os.times()[:4])  # user and system, of this process and of ended children
 
 
 def row_key(row: dict[str, Any]) -> tuple[Any, ...]:

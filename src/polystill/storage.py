@@ -194,6 +194,20 @@ def clear_left_overs(folder: Path) -> None:
                 path.unlink()
 
 
+def text_lines(path: Path) -> list[str]:
+    """The lines of one of our own text files, which end at line feeds only.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        text = path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read ({reason}); was the run copied without it?") from None
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

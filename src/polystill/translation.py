@@ -79,7 +79,7 @@ def _engine(folder: Path, wanted: str | None) -> str:
 
 def _from_run(run_folder: Path, student: str, engine: str, precision: str, threads: int) -> Translator:
     """What the run's evaluation measured, or would: RUN/students is used, and filled where it lacks something."""
-    from polystill.evaluation.quality import exported, extracted
+    from polystill.evaluation.artefacts import exported, extracted
     from polystill.models.folder import family_space
     from polystill.runs import Run
 
@@ -108,7 +108,7 @@ def _ctranslate2(folder: Path, precision: str, threads: int) -> Translator:
 
 
 def _torch(folder: Path, precision: str, threads: int) -> Translator:
-    from polystill.evaluation.quality import load_torch
+    from polystill.evaluation.artefacts import load_torch
 
     return load_torch(folder, "float32" if precision == "default" else precision, threads)
 

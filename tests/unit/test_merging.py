@@ -38,7 +38,7 @@ def trained(
 
 
 def exported(run: Run, name: str) -> Path:
-    from polystill.evaluation.quality import exported
+    from polystill.evaluation.artefacts import exported
     from polystill.students import Student
 
     return exported(run, Student.parse(name), "int8")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from polystill import progress
 from polystill.progress import Progress, format_seconds
 
 
@@ -16,7 +17,7 @@ def test_a_line_now_and_then_and_at_the_end(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     shown = Progress("translating", "sentence", 1000, done=400)
     for _ in range(4):
         now += 10

@@ -15,9 +15,10 @@ import sacrebleu
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
-from polystill.evaluation import quality
-from polystill.evaluation.quality import corpus_scores, evaluate_students
+from polystill.evaluation import artefacts, quality
+from polystill.evaluation.quality import evaluate_students
 from polystill.evaluation.table import results_table
+from polystill.metrics import corpus_scores
 from polystill.runs import Run
 from polystill.students import Student
 
@@ -106,7 +107,7 @@ def test_perplexity_is_the_torch_models(trained: Callable[..., Run]) -> None:
 
     run = trained()
     (row,) = evaluate_students(run, students=["e2d1"], beams=[1])
-    model, tokenizer = load_model_with_tokenizer(quality.extracted(run, E2D1))
+    model, tokenizer = load_model_with_tokenizer(artefacts.extracted(run, E2D1))
     lines = [(run.data / "test" / f"counting.{side}.txt").read_text().splitlines() for side in ("source", "target")]
     total, tokens = 0.0, 0
     pairs = zip(tokenizer.encode_source(lines[0]), tokenizer.encode_target(lines[1]), strict=True)
@@ -130,8 +131,8 @@ def test_p_mode_is_that_of_what_the_engine_wrote(trained: Callable[..., Run], en
     source_file.write_text("one two\n\nnine three four\n")
     target_file.write_text("zwei eins\n\nvier drei neun\n")
     (row,) = evaluate_students(run, students=["e2d1"], beams=[2], engine=engine)
-    model, tokenizer = load_model_with_tokenizer(quality.extracted(run, E2D1))
-    translator = quality.load_torch(quality.extracted(run, E2D1), "float32")
+    model, tokenizer = load_model_with_tokenizer(artefacts.extracted(run, E2D1))
+    translator = artefacts.load_torch(artefacts.extracted(run, E2D1), "float32")
     total = 0.0
     for line in ("one two", "nine three four"):
         tokens = translator.translate([line], DecodingOptions(beam_size=2))[0][0].tokens
@@ -230,7 +231,7 @@ def test_the_method_is_aio_kd_if_a_stage_is(trained: Callable[..., Run], countin
 
 
 def _exported_apart(run_folder: str) -> str:
-    return str(quality.exported(Run.open(Path(run_folder)), E2D1, "float32"))
+    return str(artefacts.exported(Run.open(Path(run_folder)), E2D1, "float32"))
 
 
 def test_several_processes_make_a_student_once(
@@ -268,9 +269,9 @@ def test_a_run_that_cannot_be_written_is_used_all_the_same(
         mkdir(self, *arguments, **options)
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    folder = quality.exported(run, E2D1, "float32")
+    folder = artefacts.exported(run, E2D1, "float32")
     assert (folder / "model.bin").is_file()
-    assert (quality.extracted(run, E2D1) / "config.json").is_file()
+    assert (artefacts.extracted(run, E2D1) / "config.json").is_file()
     assert not run.students.exists()
 
 
@@ -278,13 +279,13 @@ def test_students_of_an_older_family_are_made_anew(trained: Callable[..., Run]) 
     from polystill.models.folder import WEIGHTS
 
     run = trained()
-    folder = quality.exported(run, E2D1, "float32")
+    folder = artefacts.exported(run, E2D1, "float32")
     model = (folder / "model.bin").read_bytes()
     weights = (folder.parent / WEIGHTS).stat().st_mtime_ns
-    assert quality.exported(run, E2D1, "float32") == folder
+    assert artefacts.exported(run, E2D1, "float32") == folder
     assert (folder.parent / WEIGHTS).stat().st_mtime_ns == weights
     trained(seed=2)
-    assert (quality.exported(run, E2D1, "float32") / "model.bin").read_bytes() != model
+    assert (artefacts.exported(run, E2D1, "float32") / "model.bin").read_bytes() != model
 
 
 def test_torch_and_ctranslate2_measure_alike(trained: Callable[..., Run]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from polystill.config import load_recipe
 from polystill.errors import UserError
-from polystill.pipeline import check_recipe
+from polystill.recipe_checks import check_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 RECIPES = sorted(FOLDER.glob("*.y*ml"))

@@ -40,6 +40,7 @@ def test_a_weight_serves_two_backward_passes() -> None:
     weight, x, addend = randn(3, 3), randn(2, 3), randn(2, 3)
     out = StepProduct(weight)(x, addend).sum()
     out.backward(retain_graph=True)
+    assert weight.grad is not None
     once = weight.grad.clone()
     out.backward()
     torch.testing.assert_close(weight.grad, 2 * once)

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from polystill.errors import UserError
-from polystill.evaluation.quality import corpus_scores
 from polystill.evaluation.significance import compare
+from polystill.metrics import corpus_scores
 
 
 def test_a_better_system_is_told_from_an_equal_one() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from polystill.evaluation.quality import corpus_scores
 from polystill.evaluation.table import results_table, speed_table
+from polystill.metrics import corpus_scores
 
 
 def test_every_score_has_its_signature() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -91,7 +92,12 @@ def test_expected_cross_entropies_never_change_the_result(members: tuple[int, ..
 def test_right_expectations_save_a_projection(monkeypatch: pytest.MonkeyPatch) -> None:
     projected = []
     chunks = projection.Projection.chunks
-    monkeypatch.setattr(projection.Projection, "chunks", lambda self: (projected.append(1), chunks(self))[1])
+
+    def counted(self: projection.Projection) -> Any:
+        projected.append(1)
+        return chunks(self)
+
+    monkeypatch.setattr(projection.Projection, "chunks", counted)
     settings = LossSettings(mutual="no_weight", detach_threshold=1.01)
     result, _ = _run(fused_family_loss, (0, 1, 2), settings, torch.float64)
     for expected, projections in ((None, 2), (result.ce_decided, 1), (result.ce_decided.flip(0), 2)):

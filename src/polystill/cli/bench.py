@@ -211,8 +211,9 @@ def _against_generate(
 
 def _test_lines(folder: Path, test_set: str | None, count: int) -> tuple[list[str], str]:
     """The first lines of a run's test set, empty ones left out, and the set's name."""
-    from polystill.pipeline import need_family, read_text
     from polystill.runs import Run
+    from polystill.storage import text_lines
+    from polystill.trained import need_family
 
     run = Run.open(folder)
     need_family(run)
@@ -222,14 +223,14 @@ def _test_lines(folder: Path, test_set: str | None, count: int) -> tuple[list[st
     if test_set not in (None, *known):
         raise UserError(f"--test-set {test_set}: the run has {' '.join(known)}")
     name = test_set or known[0]
-    lines = [line for line in read_text(run.data / "test" / f"{name}.source.txt") if line.strip()]
+    lines = [line for line in text_lines(run.data / "test" / f"{name}.source.txt") if line.strip()]
     return lines[:count], name
 
 
 def _members(folder: Path, wanted: list[str] | None) -> dict[str, tuple[Path, str]]:
     """Run and name of each student other than the run's own teacher, by what it was called."""
-    from polystill.pipeline import family_space, need_family
     from polystill.runs import Run
+    from polystill.trained import family_space, need_family
 
     space = family_space(Run.open(folder))
     members: dict[str, tuple[Path, str]] = {}

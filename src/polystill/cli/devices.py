@@ -136,8 +136,8 @@ def merge(
     need_packages("merge")
     show_log()
     from polystill.evaluation.merging import merge_figures
-    from polystill.pipeline import need_family
     from polystill.runs import Run
+    from polystill.trained import need_family
 
     with Run.open(folder, lock=True) as run:
         need_family(run)

@@ -50,7 +50,7 @@ def evaluate(
     need_packages("evaluate")
     show_log()
     from polystill.evaluation.table import results_table, speed_table
-    from polystill.pipeline import evaluate_run
+    from polystill.trained import evaluate_run
 
     _, rows = evaluate_run(
         folder,
@@ -94,7 +94,7 @@ def compare(
     need_packages("compare")
     from rich.table import Table
 
-    from polystill.pipeline import compare_students
+    from polystill.trained import compare_students
 
     rows = compare_students(folder, students, test_set, beam)
     table = Table("metric", "student", "score", "95 % interval", "difference", "p-value", "")

@@ -27,7 +27,7 @@ def extract(folder: RunFolder, student: StudentName, out: NewFolder = None) -> N
     In Python: `AutoModelForSeq2SeqLM.from_pretrained("my-student")` and `AutoTokenizer.from_pretrained("my-student")`.
     """
     need_packages("extract")
-    from polystill.pipeline import extract_student
+    from polystill.trained import extract_student
 
     say(f"wrote {extract_student(folder, student, out)}")
 
@@ -65,7 +65,7 @@ def export(
         polystill export RUN smallest --to onnx
     """
     need_packages("export")
-    from polystill.pipeline import export_student
+    from polystill.trained import export_student
 
     written = export_student(folder, student, to, out, quantization)
     hint = f"; try it: echo 'A dog runs.' | polystill translate {written}" if to == "ctranslate2" else ""

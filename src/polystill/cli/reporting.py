@@ -71,7 +71,7 @@ def robustness(
     need_packages("robustness")
     show_log()
     from polystill.evaluation.table import robustness_table
-    from polystill.pipeline import probe_run
+    from polystill.trained import probe_run
 
     rows = probe_run(folder, students=student, engine=engine, precision=precision, beam=beam)
     console().print(robustness_table(rows))

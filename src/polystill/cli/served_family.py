@@ -60,8 +60,8 @@ def _names(run: Path, wanted: Sequence[str] | None) -> list[str]:
     from polystill.extras import need_packages
 
     need_packages(f"{run}: serving a run (a CTranslate2 folder needs less)")
-    from polystill.pipeline import family_space, need_family
     from polystill.runs import Run
+    from polystill.trained import family_space, need_family
 
     opened = Run.open(run)
     need_family(opened)

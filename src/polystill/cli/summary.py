@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from polystill.evaluation.quality import Row, sort_rows
-from polystill.evaluation.table import results_table
-from polystill.pipeline import family_space, measured_as_recipe, read_text
+from polystill.evaluation.table import Row, results_table, sort_rows
 from polystill.progress import format_seconds
 from polystill.runs import Run
+from polystill.storage import text_lines
+from polystill.trained import family_space, measured_as_recipe
 
 SAMPLES = 3
 
@@ -62,9 +62,9 @@ def _samples(run: Run, rows: list[Row]) -> Iterator[Text]:
     beam = max(row["beam"] for row in rows)
     models = [row for row in rows if (row["test_set"], row["beam"]) == (test_set, beam)]
     shown = dict.fromkeys(models[i]["model"] for i in (0, len(models) // 2, -1))
-    texts = {row["model"]: read_text(run.folder / row["hypotheses"]) for row in models if row["model"] in shown}
-    sources = read_text(run.data / "test" / f"{test_set}.source.txt")
-    references = read_text(run.data / "test" / f"{test_set}.target.txt")
+    texts = {row["model"]: text_lines(run.folder / row["hypotheses"]) for row in models if row["model"] in shown}
+    sources = text_lines(run.data / "test" / f"{test_set}.source.txt")
+    references = text_lines(run.data / "test" / f"{test_set}.target.txt")
     for number in sorted({len(sources) * i // SAMPLES for i in range(SAMPLES)}):
         yield Text(f"\n  {'source':<10} {sources[number]}", style="bold")
         yield Text(f"  {'reference':<10} {references[number]}", style="dim")

@@ -15,8 +15,8 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from polystill.errors import UserError
-from polystill.evaluation.quality import read_text
 from polystill.runs import Run
+from polystill.storage import text_lines
 
 Row = dict[str, Any]
 BATCH_SIZE = 16
@@ -66,9 +66,9 @@ def score_run(run: Run, python: Path, model: str, *, force: bool = False, log: C
 def _triples(run: Run, row: Row) -> list[dict[str, str]]:
     """What COMET takes: source, translation and reference of each sentence."""
     test = run.data / "test"
-    source, reference = (read_text(test / f"{row['test_set']}.{side}.txt") for side in ("source", "target"))
+    source, reference = (text_lines(test / f"{row['test_set']}.{side}.txt") for side in ("source", "target"))
     path = run.folder / row["hypotheses"]
-    translated = read_text(path)
+    translated = text_lines(path)
     if not len(source) == len(reference) == len(translated):
         raise UserError(f"{path}: {len(translated)} lines, but the test set has {len(source)}; evaluate with --force")
     columns = zip(source, translated, reference, strict=True)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polystill.errors import UserError
-from polystill.evaluation.quality import extracted
+from polystill.evaluation.artefacts import extracted
 from polystill.measuring.folders import FORMAT
 from polystill.models.folder import WEIGHTS, family_space
 from polystill.runs import Run

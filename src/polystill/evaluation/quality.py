@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import cache
-from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, Translator, longest_translation
-from polystill.decoding.ctranslate2 import INFO, CTranslate2Translator, available_cores, check_precision, read_info
-from polystill.decoding.stream import read_lines
+from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores, check_precision
 from polystill.errors import UserError, nearest
+from polystill.evaluation.artefacts import exported, extracted, load_torch
 from polystill.measuring.artefact import folder_bytes
 from polystill.measuring.figures import figures, sample
-from polystill.metrics import bleu_metric
+from polystill.metrics import corpus_scores
 from polystill.provenance import provenance
 from polystill.runs import Run, row_key
-from polystill.storage import is_no_permission, locked_folder, sha256, write_atomic
+from polystill.storage import text_lines, write_atomic
 from polystill.students import Student
-
-if TYPE_CHECKING:
-    from polystill.decoding.beam import TorchTranslator
 
 Row = dict[str, Any]
 _log = logging.getLogger(__name__)
@@ -35,29 +27,6 @@ WARM_UP_LINES = 8
 LATENCY_LINES = 100
 """Sentences of a test set that latency and memory are measured with."""
 DEVICE_FIGURES = ("latency_p50_ms", "latency_p95_ms", "peak_memory_bytes")
-
-
-# --- scores -------------------------------------------------------------------------------------------------------
-
-
-def corpus_scores(
-    hypotheses: Sequence[str], references: Sequence[str], *, target_language: str = "", lowercase: bool = False
-) -> Row:
-    """BLEU and chrF2 by sacreBLEU with their signatures; with `lowercase` also BLEU as `sacrebleu -lc` counts it."""
-    from sacrebleu import CHRF
-
-    assert len(hypotheses) == len(references) > 0, (len(hypotheses), len(references))
-    metrics: dict[str, Any] = {"bleu": bleu_metric(target_language), "chrf": CHRF()}
-    if lowercase:
-        metrics["bleu_lc"] = bleu_metric(target_language, lowercase=True)
-    row: Row = {}
-    for name, metric in metrics.items():
-        row[name] = metric.corpus_score(list(hypotheses), [list(references)]).score
-        row[f"{name}_signature"] = metric.get_signature().format()
-    return row
-
-
-# --- a run's students ---------------------------------------------------------------------------------------------
 
 
 def evaluate_students(
@@ -219,7 +188,7 @@ class _Measurement:
         """The row with scores computed anew from its stored translations, as the recipe wants them now."""
         _, references = self._read(row["test_set"])
         path = self.run.folder / row["hypotheses"]
-        hypotheses = read_text(path)
+        hypotheses = text_lines(path)
         if len(hypotheses) != len(references):
             raise UserError(f"{path}: {len(hypotheses)} lines, but the test set has {len(references)}; use --force")
         return {**row, **self._scores(hypotheses, references)}
@@ -232,7 +201,7 @@ class _Measurement:
     def _read(self, test_set: str) -> tuple[list[str], list[str]]:
         if test_set not in self._texts:
             folder = self.run.data / "test"
-            source, references = (read_text(folder / f"{test_set}.{side}.txt") for side in ("source", "target"))
+            source, references = (text_lines(folder / f"{test_set}.{side}.txt") for side in ("source", "target"))
             if len(source) != len(references) or not source:
                 raise UserError(
                     f"{folder / test_set}: {len(source)} source lines and {len(references)} references; "
@@ -295,131 +264,3 @@ class _Measurement:
         """Cut where the engine cuts them."""
         translator = self._translator
         return Cuts().fit_sources(source, translator.tokenizer.encode_source, translator.max_source_tokens)
-
-
-# --- artefacts ----------------------------------------------------------------------------------------------------
-
-
-def extracted(run: Run, student: Student) -> Path:
-    """RUN/students/<student>: made if it is missing or from an earlier state of the family.
-
-    Where the run may not be written, it is made in a temporary folder that lasts as long as this process.
-    """
-    if _is_extracted(run, run.students / str(student)):
-        return run.students / str(student)
-    with _students_to_write(run) as students:
-        return _extract(run, student, students)
-
-
-def exported(run: Run, student: Student, precision: str) -> Path:
-    """RUN/students/<student>/ctranslate2-<precision>: made as `extracted`'s folder is."""
-    student_folder = run.students / str(student)
-    folder = student_folder / f"ctranslate2-{precision}"
-    if _is_extracted(run, student_folder) and _is_exported(student_folder, folder):
-        return folder
-    with _students_to_write(run) as students:
-        student_folder = _extract(run, student, students)
-        folder = student_folder / f"ctranslate2-{precision}"
-        if not _is_exported(student_folder, folder):
-            from polystill.export.ctranslate2 import export_ctranslate2
-
-            export_ctranslate2(student_folder, folder, precision, lines_to_verify(run))
-    return folder
-
-
-@contextmanager
-def _students_to_write(run: Run) -> Iterator[Path]:
-    """RUN/students for this process alone: `translate`, `export` and `evaluate` of one run may go on side by side."""
-    with ExitStack() as stack:
-        students = run.students
-        try:
-            stack.enter_context(locked_folder(students))
-        except UserError as error:
-            if not is_no_permission(error.__cause__):
-                raise
-            students = Path(_temporary_students(run.family).name)
-        yield students
-
-
-@cache
-def _temporary_students(family: Path) -> TemporaryDirectory[str]:
-    """Removed when the process ends."""
-    return TemporaryDirectory(prefix="polystill-")
-
-
-def _extract(run: Run, student: Student, students: Path) -> Path:
-    folder = students / str(student)
-    if not _is_extracted(run, folder):
-        write_extracted(run, student, folder)
-    return folder
-
-
-def write_extracted(run: Run, student: Student, folder: Path) -> None:
-    """Write a student's own layers, and a note of what they were taken from."""
-    from polystill.export.description import write_info
-    from polystill.models.folder import WEIGHTS, extract_student, read_family
-
-    extract_student(run.family, student, folder)
-    family = read_family(run.family)
-    trained: Row = {key: family[key] for key in ("method", "targets") if key in family}
-    info = {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(run.family / WEIGHTS)}
-    write_info(folder, info)
-
-
-def _is_extracted(run: Run, folder: Path) -> bool:
-    from polystill.models.folder import WEIGHTS, read_family
-
-    read_family(run.family)
-    return (folder / INFO).is_file() and read_info(folder).get("family_sha256") == sha256(run.family / WEIGHTS)
-
-
-def _is_exported(student_folder: Path, folder: Path) -> bool:
-    from polystill.models.folder import WEIGHTS
-
-    return bool(read_info(folder).get("source_sha256") == sha256(student_folder / WEIGHTS))
-
-
-def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslator:
-    """A model's folder, of any architecture, in torch, on the GPU if there is one.
-
-    Raises:
-        UserError: the folder does not load, or the precision is none of torch's.
-    """
-    import torch
-
-    from polystill.decoding.beam import TorchTranslator
-    from polystill.models.folder import load_model_with_tokenizer
-
-    types = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if precision not in types:
-        raise UserError(f"precision {precision!r}: torch has {' '.join(types)}{nearest(precision, list(types))}")
-    torch.set_num_threads(threads or available_cores())
-    model, tokenizer = load_model_with_tokenizer(folder)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchTranslator(model.to(device, types[precision]), tokenizer)
-
-
-def lines_to_verify(run: Run) -> list[str] | None:
-    """Sentences that exports of the run are verified with."""
-    path = run.data / "validation.source.txt"
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return list(islice(read_lines(file, str(path)), 16)) or None
-
-
-def read_text(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            return list(read_lines(file, str(path)))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; is the data stage finished?") from None
-
-
-def sort_rows(rows: Iterable[Row]) -> list[Row]:
-    """By test set, then from the largest student to the smallest, then by engine, precision and beam."""
-
-    def key(row: Row) -> tuple[Any, ...]:
-        return (row["test_set"], -row.get("parameters", 0), *row_key(row))
-
-    return sorted(rows, key=key)

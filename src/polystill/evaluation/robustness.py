@@ -87,7 +87,7 @@ def probe_students(
         UserError: unknown student, engine or precision; no family, or one that the engine does not have; or no test
             source to make probes from.
     """
-    from polystill.evaluation.quality import exported, extracted
+    from polystill.evaluation.artefacts import exported, extracted
     from polystill.models.folder import family_space, need_transformer
 
     settings, data = run.recipe.evaluation, run.recipe.data
@@ -228,6 +228,6 @@ def _translate(
 def _translator(folder: str, engine: str, precision: str, threads: int) -> Translator:
     if engine == "ctranslate2":
         return CTranslate2Translator(Path(folder), precision, threads)
-    from polystill.evaluation.quality import load_torch
+    from polystill.evaluation.artefacts import load_torch
 
     return load_torch(Path(folder), precision, threads)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from polystill.evaluation.quality import Row, sort_rows
+from polystill.runs import row_key
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+Row = dict[str, Any]
 _SCORES = ("bleu", "bleu_lc", "chrf", "comet")
 _SPEED = ("words_per_second", "latency_p50_ms", "peak_memory_bytes")
 
@@ -146,3 +147,12 @@ def robustness_table(rows: Sequence[Row]) -> Table:
         copied = [f"{row['kinds'][kind]['copied']} of {row['kinds'][kind]['to_copy']}" for kind in kinds]
         table.add_row(row["model"], *totals, *copied)
     return table
+
+
+def sort_rows(rows: Iterable[Row]) -> list[Row]:
+    """By test set, then from the largest student to the smallest, then by engine, precision and beam."""
+
+    def key(row: Row) -> tuple[Any, ...]:
+        return (row["test_set"], -row.get("parameters", 0), *row_key(row))
+
+    return sorted(rows, key=key)

@@ -9,8 +9,8 @@ from typing import Any
 
 from polystill.config.devices import EVALUATION, Device
 from polystill.errors import UserError
-from polystill.pipeline import need_family, references
 from polystill.runs import Run
+from polystill.trained import need_family, references
 
 Row = dict[str, Any]
 COST = ("words_per_second", "latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "threads", "hardware")

@@ -10,8 +10,8 @@ from polystill.errors import UserError
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import Choice, limits_of, megabytes
 from polystill.picking.explanation import figures
-from polystill.pipeline import export_student
 from polystill.storage import atomic_folder
+from polystill.trained import export_student
 
 QUANTIZED = "ctranslate2"
 """The one of the devices' formats that has a choice of precision."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from polystill.evaluation.quality import sort_rows
+from polystill.evaluation.table import sort_rows
 from polystill.reporting.document import Cell, Gap, Part, Table
 from polystill.reporting.families import Family, Row, search
 from polystill.reporting.front import Point

@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from polystill.evaluation.quality import corpus_scores
+from polystill.metrics import corpus_scores
 from polystill.runs import Run
 from polystill.studies.measured import Measured
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from polystill.evaluation.significance import compare
-from polystill.pipeline import measured_as_recipe, read_text
 from polystill.provenance import provenance
 from polystill.runs import Run
-from polystill.storage import write_atomic
+from polystill.storage import text_lines, write_atomic
 from polystill.studies.steps import Step
+from polystill.trained import measured_as_recipe
 
 Row = dict[str, Any]
 SIGNIFICANT = 0.05
@@ -51,10 +51,10 @@ class Measured:
         return int(self.of_model("nonzero_parameters") or self.of_model("parameters"))
 
     def translations(self, beam: int) -> list[str]:
-        return read_text(self.folder / self.by_beam[beam]["hypotheses"])
+        return text_lines(self.folder / self.by_beam[beam]["hypotheses"])
 
     def references(self) -> list[str]:
-        return read_text(self.folder / "data" / "test" / f"{self.of_model('test_set')}.target.txt")
+        return text_lines(self.folder / "data" / "test" / f"{self.of_model('test_set')}.target.txt")
 
 
 def measured(folder: Path, steps: Sequence[Step]) -> list[Measured]:

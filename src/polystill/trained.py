@@ -1,0 +1,233 @@
+"""What can be done with a run whose training is finished: measure, compare, extract and export its students."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polystill.errors import UserError
+from polystill.runs import Run
+from polystill.storage import text_lines
+
+if TYPE_CHECKING:
+    from polystill.config import Recipe
+    from polystill.students import StudentSpace
+
+Row = dict[str, Any]
+
+
+def need_family(run: Run) -> None:
+    """Raises UserError where the run's training is not finished, and says how to go on."""
+    if not run.finished("family"):
+        raise UserError(
+            f"{run.folder}: training is not finished; continue it with "
+            f"polystill run {run.folder / 'recipe.yaml'} --out {run.folder}"
+        )
+
+
+def family_space(run: Run) -> StudentSpace:
+    """The members of a run's family."""
+    from polystill.models.folder import family_space
+
+    return family_space(run.family)
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+def evaluate_run(
+    folder: Path,
+    *,
+    students: Sequence[str] | None = None,
+    beams: Sequence[int] | None = None,
+    engine: str | None = None,
+    precisions: Sequence[str] | None = None,
+    force: bool = False,
+) -> tuple[Run, list[Row]]:
+    """Measure a run whose training is finished; what is not given comes from its recipe. Returns the run, unlocked.
+
+    Of CTranslate2's models also latency and memory. What results.json has already is not measured again, unless
+    `force`.
+
+    Raises:
+        UserError: the folder is no run, its training is not finished, or a student or setting is unknown.
+    """
+    from polystill.evaluation.quality import evaluate_students
+
+    with Run.open(folder, lock=True) as run:
+        need_family(run)
+        with run.spending("evaluation"):
+            rows = [
+                row
+                for precision in _known_precisions(run, engine, precisions)
+                for row in evaluate_students(
+                    run,
+                    students=students,
+                    beams=beams,
+                    engine=engine,
+                    precision=precision,
+                    device_figures=True,
+                    force=force,
+                )
+            ]
+    return run, rows
+
+
+def _known_precisions(run: Run, engine: str | None, wanted: Sequence[str] | None) -> list[str]:
+    """Those to measure, once each; a wrong one is found before the others have taken hours."""
+    precisions = list(dict.fromkeys(wanted or [run.recipe.evaluation.precision]))
+    if (engine or run.recipe.evaluation.engine) == "ctranslate2":
+        from polystill.decoding.ctranslate2 import check_precision
+
+        for precision in precisions:
+            check_precision(precision)
+    return precisions
+
+
+def probe_run(
+    folder: Path,
+    *,
+    students: Sequence[str] | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
+    beam: int | None = None,
+) -> list[Row]:
+    """Give a finished run's students lines unlike their data, and count what comes of them.
+
+    Raises:
+        UserError: as `evaluate_run`, and `evaluation.robustness.probe_students`.
+    """
+    from polystill.evaluation.robustness import probe_students
+
+    with Run.open(folder, lock=True) as run:
+        need_family(run)
+        return probe_students(run, students=students, engine=engine, precision=precision, beam=beam)
+
+
+def compare_students(folder: Path, names: Sequence[str], test_set: str | None, beam: int | None) -> list[Row]:
+    """Paired bootstrap of the first student against the others, on the translations that their runs have stored.
+
+    A name is a student of the run in `folder`, or `OTHER_RUN/student`; with `:precision` behind it, in that one.
+    `test_set` is the recipe's first by default, `beam` its largest; engine, length penalty and, where none is named,
+    precision are that recipe's for all students. Returns `evaluation.significance.compare`'s rows.
+
+    Raises:
+        UserError: a folder is no run, a student was not evaluated there, or the runs' references differ.
+    """
+    from polystill.evaluation.significance import compare
+
+    run = Run.open(folder)
+    known = list(run.recipe.data.test)
+    if not known:
+        raise UserError(f"{folder}: the run has no test sets to compare on; add one to data.test")
+    if test_set not in (None, *known):
+        raise UserError(f"--test-set {test_set}: the run has {' '.join(known)}")
+    test_set, beam = test_set or known[0], beam or max(run.recipe.evaluation.beams)
+    expected = references(run, test_set)
+    systems = {}
+    for name in names:
+        place, _, student = name.rpartition("/")
+        other = Run.open(Path(place)) if place else run
+        if place and (test_set not in other.recipe.data.test or references(other, test_set) != expected):
+            raise UserError(f"{place}: has not the same test set {test_set} as {folder}")
+        systems[name] = _stored_translations(other, student, test_set, beam, run.recipe)
+    language, lowercase = run.recipe.data.target_language, run.recipe.evaluation.lowercase
+    return compare(systems, expected, target_language=language, lowercase=lowercase)
+
+
+def references(run: Run, test_set: str) -> list[str]:
+    return text_lines(run.data / "test" / f"{test_set}.target.txt")
+
+
+def _stored_translations(run: Run, name: str, test_set: str, beam: int, recipe: Recipe) -> list[str]:
+    """Translations measured as `recipe` says, which may be another run's, but for a precision that `name` says."""
+    need_family(run)
+    name, _, precision = name.partition(":")
+    student = family_space(run).get(name).name
+    rows = [row for row in run.results()["rows"] if (row["test_set"], row["beam"]) == (test_set, beam)]
+    rows = [row for row in rows if measured_as_recipe(row, recipe, precision)]
+    for row in rows:
+        if row["model"] == student:
+            return text_lines(run.folder / row["hypotheses"])
+    there = " ".join(row["model"] for row in rows) or "none"
+    settings = recipe.evaluation
+    how = f"{settings.engine} {precision or settings.precision}, length penalty {settings.length_penalty:g}"
+    raise UserError(
+        f"{run.folder}: {student} was not evaluated on {test_set} with beam {beam} ({how}); there are: {there}"
+    )
+
+
+def measured_as_recipe(row: Row, recipe: Recipe, precision: str = "") -> bool:
+    """Whether a row of results was measured with the recipe's engine, length penalty and (or the given) precision."""
+    settings = recipe.evaluation
+    wanted = (settings.engine, precision or settings.precision, settings.length_penalty)
+    return (row["engine"], row["precision"], row["length_penalty"]) == wanted
+
+
+# --- taking out -------------------------------------------------------------------------------------------------------
+
+
+def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
+    """Write a run's student as a folder (a Transformer as Hugging Face's): to `out`, or by default to RUN/students.
+
+    Returns where it is.
+
+    Raises:
+        UserError: as `export_student`.
+    """
+    from polystill.evaluation.artefacts import extracted, write_extracted
+    from polystill.export.description import check_replaceable
+    from polystill.models.folder import architecture_in
+
+    run = Run.open(folder)
+    need_family(run)
+    if out is not None:
+        if architecture_in(run.family) == "transformer":
+            return export_student(folder, name, "hf", out)
+        check_replaceable(out)
+        write_extracted(run, family_space(run).get(name), out)
+        return out
+    student = extracted(run, family_space(run).get(name))
+    if not student.is_relative_to(run.students):
+        raise UserError(f"{run.students}: no permission; give a folder to write with --out")
+    return student
+
+
+def export_student(
+    folder: Path, name: str, to: str, out: Path | None = None, quantization: str | None = None, note: str = ""
+) -> Path:
+    """Write a run's student in one of `polystill.export.FORMATS`: to `out`, or by default to RUN/exports.
+
+    The card has the run's figures, and `note`. Returns where it is.
+
+    Raises:
+        UserError: the folder is no run, its training is not finished, it has no such student, or as
+            `polystill.export.export_student`.
+    """
+    from polystill import export
+    from polystill.evaluation.artefacts import extracted, lines_to_verify
+    from polystill.models.folder import read_family
+
+    run = Run.open(folder)
+    need_family(run)
+    student = family_space(run).get(name)
+    if out is None:
+        out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization)))
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out}: exists already; give a new folder with --out, or remove this one")
+    results = run.results()
+    record = export.Record(
+        rows=[row for row in results["rows"] if row.get("model") == student.name],
+        devices=[row for row in results.get("devices", []) if row["model"] == student.name],
+        note=note,
+        family=read_family(run.family),
+        data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
+    )
+    export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record)
+    return out
+
+
+def _source_in_words(source: dict[str, Any]) -> str:
+    """A training source of the recipe, on one line."""
+    return ", ".join(f"{key} {value}" for key, value in source.items())
