@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from polystill.cli.common import RunFolder, console, say, show_log
+from polystill.cli.common import RunFolder, console, say, show_log, words
 from polystill.extras import need_packages
 
 
@@ -51,7 +51,9 @@ def report(
 
 def robustness(
     folder: RunFolder,
-    student: Annotated[list[str] | None, typer.Option(help="Such as e4d2; repeat for more. All by default.")] = None,
+    student: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,…", help="Such as e4d2,e6d6. All by default.")
+    ] = None,
     engine: Annotated[Literal["ctranslate2", "torch"] | None, typer.Option(help="What runs the models.")] = None,
     precision: Annotated[str | None, typer.Option(help="Such as float32 or int8.")] = None,
     beam: Annotated[int | None, typer.Option(min=1, max=1000, help="The recipe's largest by default.")] = None,
@@ -73,5 +75,5 @@ def robustness(
     from polystill.evaluation.table import robustness_table
     from polystill.trained import probe_run
 
-    rows = probe_run(folder, students=student, engine=engine, precision=precision, beam=beam)
+    rows = probe_run(folder, students=words("--student", student), engine=engine, precision=precision, beam=beam)
     console().print(robustness_table(rows))
