@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-# Runs in either commit, so it uses only what all of them have: the pipeline's functions and the trainer's progress.
+# Runs in either commit, so it uses only what all of them have: the pipeline's functions and the training step.
 SIDE = """
 import hashlib, json, sys
 from pathlib import Path
@@ -31,15 +31,16 @@ recipe, folder, settings, out = sys.argv[1], Path(sys.argv[2]), json.loads(sys.a
 from polystill.config import load_recipe
 from polystill.pipeline import prepare_data
 from polystill.runs import Run
-from polystill.training.progress import Progress
+from polystill.training.step import TrainingStep
 from polystill.training.trainer import train_family
 
 losses = []
-shown = Progress.update
-def update(self, done, loss, *rest):
-    losses.append(float(loss))
-    shown(self, done, loss, *rest)
-Progress.update = update
+forward = TrainingStep.forward
+def recorded(self, *arguments):
+    result = forward(self, *arguments)
+    losses.append(float(result.loss))
+    return result
+TrainingStep.forward = recorded
 
 recipe = load_recipe(recipe, settings)
 stage = recipe.stages[0].model_copy(update={"updates": int(sys.argv[5])})
