@@ -39,6 +39,7 @@ def narrow(counting_ctranslate2: Path, tmp_path_factory: pytest.TempPathFactory,
     folder = tmp_path_factory.mktemp("serve")
     (folder / "keys").write_text(f"{KEY}\n")
     options = ("--api-keys", folder / "keys", "--max-requests", "1", "--timeout", "1", "--max-characters", "60000")
+    options += ("--beam", "32")  # so that a long text takes it many seconds
     with start_server(counting_ctranslate2, folder / "log", *options) as it:
         yield it
 
@@ -240,7 +241,7 @@ def test_many_clients_at_once_get_their_own_answers(server: Any, expected: Calla
 
 
 def slow_text() -> bytes:
-    """Takes the model well over a second."""
+    """Takes the narrow server's model far more than a second."""
     fields = {"q": "one two three four. " * 2900, "source": "en", "target": "de", "api_key": KEY}
     return json.dumps(fields).encode()
 
