@@ -38,9 +38,9 @@ def narrow(counting_ctranslate2: Path, tmp_path_factory: pytest.TempPathFactory,
     """A server with a key, for one request at a time, that has no patience."""
     folder = tmp_path_factory.mktemp("serve")
     (folder / "keys").write_text(f"{KEY}\n")
-    options = ("--api-keys", folder / "keys", "--max-requests", "1", "--timeout", "1", "--max-characters", "60000")
-    options += ("--beam", "32")  # so that a long text takes it many seconds
-    with start_server(counting_ctranslate2, folder / "log", *options) as it:
+    limits = ("--max-requests", "1", "--timeout", "1", "--max-characters", "60000")
+    slow = ("--beam", "32")  # so that a long text takes it many seconds
+    with start_server(counting_ctranslate2, folder / "log", "--api-keys", folder / "keys", *limits, *slow) as it:
         yield it
 
 
