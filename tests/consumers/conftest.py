@@ -12,11 +12,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from playwright.sync_api import Browser, sync_playwright
 
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import DecodingOptions
@@ -131,3 +132,14 @@ def hundred_lines() -> list[str]:
     words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     generator = random.Random(7)
     return [f"{' '.join(generator.choices(words, k=1 + i % 9))} {words[i % 10]}" for i in range(100)]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("chromium is missing")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from polystill.reporting.write import write_report
 
@@ -35,17 +34,6 @@ def page(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         first, rest = path.read_text().split("\n", 1)
         path.write_text(f"{HOSTILE} {first}\n{rest}")
     return write_report([run])[0]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("chromium is missing")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)

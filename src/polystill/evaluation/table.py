@@ -58,7 +58,7 @@ def _table(rows: Sequence[Row], student: Sequence[str], columns: Sequence[tuple[
     for name in student:
         table.add_column(_TITLES[name], justify="right")
     for beam, name in columns:
-        table.add_column(f"{_TITLES[name]}\n{_search(beam)}", justify="right")
+        table.add_column(f"{_TITLES[name]}\n{search(beam)}", justify="right")
     previous = None
     for (test_set, _, engine, precision), by_beam in groups.items():
         first = next(iter(by_beam.values()))
@@ -73,7 +73,8 @@ def _table(rows: Sequence[Row], student: Sequence[str], columns: Sequence[tuple[
     return table
 
 
-def _search(beam: int) -> str:
+def search(beam: int) -> str:
+    """How translations of a beam size are named."""
     return "greedy" if beam == 1 else f"beam {beam}"
 
 
@@ -136,7 +137,7 @@ def robustness_table(rows: Sequence[Row]) -> Table:
     from rich.table import Table
 
     kinds = [kind for kind, counts in rows[0]["kinds"].items() if counts["to_copy"]]
-    how = f"{rows[0]['engine']}, {rows[0]['precision']}, {_search(rows[0]['beam'])}"
+    how = f"{rows[0]['engine']}, {rows[0]['precision']}, {search(rows[0]['beam'])}"
     table = Table(title=how, title_justify="left", title_style="dim")
     table.add_column("student")
     failures = ("lines", "crashed", "empty", "invented", "loops", "cut")

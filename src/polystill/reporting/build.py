@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from polystill.evaluation.table import search
 from polystill.reporting.beams import gain_chart, mode_chart, pairs_of
 from polystill.reporting.cost import cost_parts
 from polystill.reporting.curves import curve_charts, read_curves
 from polystill.reporting.data import data_parts
 from polystill.reporting.depths import depth_chart
 from polystill.reporting.document import Gap, Part, Report, Section
-from polystill.reporting.families import Family, open_families, search, shown_beam
+from polystill.reporting.families import Family, open_families, shown_beam
 from polystill.reporting.front import Point, front_chart
 from polystill.reporting.noise import Noise
 from polystill.reporting.origin import origin_parts

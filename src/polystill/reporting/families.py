@@ -109,10 +109,6 @@ def shown_beam(families: Sequence[Family]) -> int | None:
     return max(beams, key=lambda beam: (beams.count(beam), beam), default=None)
 
 
-def search(beam: int) -> str:
-    return "greedy" if beam == 1 else f"beam {beam}"
-
-
 def _lines(path: Path) -> list[str] | None:
     if not path.is_file():
         return None

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from polystill.evaluation.table import search
 from polystill.reporting.document import Cell, Chart, Table
-from polystill.reporting.families import Family, Row, search
+from polystill.reporting.families import Family, Row
 from polystill.reporting.noise import NOISE, Noise
 from polystill.reporting.shown import TITLES, figure, measured
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from polystill.evaluation.table import sort_rows
+from polystill.evaluation.table import search, sort_rows
 from polystill.reporting.document import Cell, Gap, Part, Table
-from polystill.reporting.families import Family, Row, search
+from polystill.reporting.families import Family, Row
 from polystill.reporting.front import Point
 from polystill.reporting.noise import LEVEL, SAMPLES, Noise
 from polystill.reporting.shown import TITLES, figure, measured

@@ -9,9 +9,9 @@ from typing import Any
 from polystill.data.repetition import Repetition
 from polystill.errors import UserError
 from polystill.evaluation.probes import KINDS, has_words
-from polystill.evaluation.table import sort_rows
+from polystill.evaluation.table import search, sort_rows
 from polystill.reporting.document import Cell, Gap, Part, Table
-from polystill.reporting.families import Family, Row, search
+from polystill.reporting.families import Family, Row
 
 FAILURES = {"crashed": "crashed", "empty": "empty", "invented": "invented", "loops": "loops", "cut": "cut"}
 EXAMPLES = 6
