@@ -59,7 +59,7 @@ def test_speed_and_memory_fit_a_terminal() -> None:
     lines = [line for line in shown.splitlines() if "│" in line]
     for precision in ("int8", "float32"):
         (line,) = [line for line in lines if f" {precision} " in line]
-        assert line.count("12,346") == line.count("10.0 | 123 ") == line.count("181 MB") == 2
+        assert line.count("12,346") == line.count("10.0 | 123.4 ") == line.count("181 MB") == 2
         assert "17.1 MB" in line
     assert (
         "ctranslate2 float32, ctranslate2 int16, ctranslate2 int8" in shown

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from polystill.evaluation.table import Row, results_table, sort_rows
+from polystill.evaluation.figures import Row, sort_rows
+from polystill.evaluation.table import results_table
 from polystill.progress import format_seconds
 from polystill.runs import Run
 from polystill.storage import text_lines

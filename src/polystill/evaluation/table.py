@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from polystill.runs import row_key
+from polystill.evaluation.figures import TITLES, Row, figure, measured, search, sort_rows
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-Row = dict[str, Any]
 _SCORES = ("bleu", "bleu_lc", "chrf", "comet")
 _SPEED = ("words_per_second", "latency_p50_ms", "peak_memory_bytes")
 
@@ -22,7 +21,7 @@ def results_table(rows: Sequence[Row]) -> Table:
     """
     has_perplexity, has_p_mode = (any(name in row for row in rows) for name in ("perplexity", "p_mode"))
     beams = _beams(rows)
-    columns = [(beam, name) for beam in beams for name in _measured(_SCORES, rows)]
+    columns = [(beam, name) for beam in beams for name in measured(_SCORES, rows)]
     columns += [(beams[-1], "p_mode")] * has_p_mode
     student = ["parameters", "size_bytes", *(["perplexity"] * has_perplexity)]
     return _table(rows, student, columns, "\n".join(_signatures(rows)))
@@ -30,7 +29,7 @@ def results_table(rows: Sequence[Row]) -> Table:
 
 def speed_table(rows: Sequence[Row]) -> Table:
     """Speed in batches, latency of single sentences and memory: lines as in `results_table`."""
-    names = _measured(_SPEED, rows)
+    names = measured(_SPEED, rows)
     how = sorted({f"{row['engine']} {row['precision']}" for row in rows})
     where = sorted({f"threads: {row['threads']}, {row['hardware']}" for row in rows if "hardware" in row})
     notes = [", ".join(how), *where]
@@ -39,10 +38,6 @@ def speed_table(rows: Sequence[Row]) -> Table:
 
 def _beams(rows: Sequence[Row]) -> list[int]:
     return sorted({row["beam"] for row in rows})
-
-
-def _measured(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    return [name for name in names if any(name in row for row in rows)]
 
 
 def _table(rows: Sequence[Row], student: Sequence[str], columns: Sequence[tuple[int, str]], below: str) -> Table:
@@ -64,18 +59,13 @@ def _table(rows: Sequence[Row], student: Sequence[str], columns: Sequence[tuple[
         first = next(iter(by_beam.values()))
         cells = ["" if test_set == previous else test_set, first["model"]]
         cells += [{"engine": f"{engine} {precision}", "precision": precision}[title] for title in how]
-        cells += [_shown(name, first) for name in student]
-        cells += [_shown(name, by_beam.get(beam, {})) for beam, name in columns]
+        cells += [_cell(name, first) for name in student]
+        cells += [_cell(name, by_beam.get(beam, {})) for beam, name in columns]
         if previous is not None and test_set != previous:
             table.add_section()
         table.add_row(*cells)
         previous = test_set
     return table
-
-
-def search(beam: int) -> str:
-    """How translations of a beam size are named."""
-    return "greedy" if beam == 1 else f"beam {beam}"
 
 
 def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], dict[int, Row]]:
@@ -95,41 +85,13 @@ def _signatures(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-_TITLES = {
-    "parameters": "parameters",
-    "size_bytes": "size",
-    "perplexity": "PPL",
-    "bleu": "BLEU",
-    "bleu_lc": "BLEU -lc",
-    "chrf": "chrF",
-    "comet": "COMET",
-    "p_mode": "p(mode)",
-    "words_per_second": "words/s",
-    "latency_p50_ms": "p50 | p95 ms",
-    "peak_memory_bytes": "memory",
-}
+_TITLES = TITLES | {"latency_p50_ms": "latency ms\np50 | p95", "peak_memory_bytes": "memory"}
 
 
-def _shown(name: str, row: Row) -> str:
-    if name not in row:
-        return ""
-    value = row[name]
-    if name == "parameters":
-        left = f"{row['nonzero_parameters'] / 1e6:.2f} of " if "nonzero_parameters" in row else ""
-        return f"{left}{value / 1e6:.2f} M"
-    if name == "size_bytes":
-        return f"{value / 1e6:.1f} MB"
-    if name == "peak_memory_bytes":
-        return f"{value / 1e6:.0f} MB"
-    if name == "latency_p50_ms":
-        return f"{_milliseconds(value)} | {_milliseconds(row['latency_p95_ms'])}"
-    if name == "p_mode":
-        return f"{100 * value:.2f} %" if value >= 1e-4 else "<0.01 %"
-    return {"words_per_second": f"{value:,.0f}", "comet": f"{value:.4f}"}.get(name, f"{value:.2f}")
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+def _cell(name: str, row: Row) -> str:
+    """A figure; of latency both that are measured, without their unit."""
+    names = ("latency_p50_ms", "latency_p95_ms") if name == "latency_p50_ms" else (name,)
+    return " | ".join(filter(None, (figure(one, row) for one in names))).replace(" ms", "")
 
 
 def robustness_table(rows: Sequence[Row]) -> Table:
@@ -148,12 +110,3 @@ def robustness_table(rows: Sequence[Row]) -> Table:
         copied = [f"{row['kinds'][kind]['copied']} of {row['kinds'][kind]['to_copy']}" for kind in kinds]
         table.add_row(row["model"], *totals, *copied)
     return table
-
-
-def sort_rows(rows: Iterable[Row]) -> list[Row]:
-    """By test set, then from the largest student to the smallest, then by engine, precision and beam."""
-
-    def key(row: Row) -> tuple[Any, ...]:
-        return (row["test_set"], -row.get("parameters", 0), *row_key(row))
-
-    return sorted(rows, key=key)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from polystill.config.devices import EVALUATION, Device
 from polystill.errors import UserError
+from polystill.evaluation.figures import megabytes, milliseconds
 from polystill.picking.candidates import Candidate
 
 
@@ -29,14 +30,6 @@ class Limit:
 
     def __str__(self) -> str:
         return f"{self.name} {self.show(self.value)}"
-
-
-def megabytes(value: float) -> str:
-    return f"{value / 1e6:.1f} MB" if value < 1e8 else f"{value / 1e6:,.0f} MB"
-
-
-def milliseconds(value: float) -> str:
-    return f"{value:.1f} ms"
 
 
 _LIMITS: tuple[tuple[str, str, Callable[[float], str]], ...] = (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from polystill.evaluation.figures import megabytes, milliseconds
 from polystill.picking.candidates import Candidate
-from polystill.picking.choice import Choice, Limit, megabytes, milliseconds
+from polystill.picking.choice import Choice, Limit
 
 
 def explain(choice: Choice, test_set: str, name: str | None = None) -> Iterator[str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from polystill.config.devices import Device
 from polystill.errors import UserError
+from polystill.evaluation.figures import megabytes
 from polystill.picking.candidates import Candidate
-from polystill.picking.choice import Choice, limits_of, megabytes
+from polystill.picking.choice import Choice, limits_of
 from polystill.picking.explanation import figures
 from polystill.storage import atomic_folder
 from polystill.trained import export_student

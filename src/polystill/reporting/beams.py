@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from polystill.evaluation.table import search
+from polystill.evaluation.figures import figure, search
 from polystill.reporting.document import Cell, Chart, Table
 from polystill.reporting.families import Family, Row
 from polystill.reporting.front import Point
 from polystill.reporting.noise import NOISE, Noise
-from polystill.reporting.shown import figure
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from polystill.evaluation.table import search
+from polystill.evaluation.figures import search
 from polystill.reporting.beams import gain_chart, mode_chart, pairs_of
 from polystill.reporting.cost import cost_parts
 from polystill.reporting.curves import curve_charts, read_curves

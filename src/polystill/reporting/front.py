@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from polystill.evaluation.table import search
+from polystill.evaluation.figures import TITLES, figure, measured, search
 from polystill.reporting.document import Cell, Chart, Table
 from polystill.reporting.families import Family, Row
 from polystill.reporting.noise import NOISE, Noise
-from polystill.reporting.shown import TITLES, figure, measured
 
 PHONE = (300, 260)
 """Width and height in pixels of a chart's inside on a phone, where labels must not cover each other."""

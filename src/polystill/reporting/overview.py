@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from polystill.evaluation.table import search, sort_rows
+from polystill.evaluation.figures import TITLES, figure, measured, search, sort_rows
 from polystill.reporting.document import Cell, Gap, Part, Table
 from polystill.reporting.families import Family, Row
 from polystill.reporting.front import Point
 from polystill.reporting.noise import LEVEL, SAMPLES, Noise
-from polystill.reporting.shown import TITLES, figure, measured
 
 
 def overview_parts(families: Sequence[Family], points: Sequence[Point], noise: Noise) -> list[Part]:

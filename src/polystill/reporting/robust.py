@@ -8,8 +8,8 @@ from typing import Any
 
 from polystill.data.repetition import Repetition
 from polystill.errors import UserError
+from polystill.evaluation.figures import search, sort_rows
 from polystill.evaluation.probes import KINDS, has_words
-from polystill.evaluation.table import search, sort_rows
 from polystill.reporting.document import Cell, Gap, Part, Table
 from polystill.reporting.families import Family, Row
 

@@ -1,55 +1,8 @@
-"""Figures in words."""
+"""Numbers and lists in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-Row = dict[str, Any]
-
-TITLES = {
-    "parameters": "parameters",
-    "size_bytes": "size",
-    "bleu": "BLEU",
-    "bleu_lc": "BLEU -lc",
-    "chrf": "chrF",
-    "comet": "COMET",
-    "perplexity": "perplexity",
-    "p_mode": "p(mode)",
-    "words_per_second": "words/s",
-    "latency_p50_ms": "latency p50",
-    "latency_p95_ms": "latency p95",
-    "peak_memory_bytes": "peak memory",
-    "threads": "threads",
-}
-
-
-def figure(name: str, row: Row) -> str:
-    """One figure of a row of results with its unit; "" where it was not measured."""
-    if row.get(name) is None:
-        return ""
-    value = row[name]
-    if name == "parameters":
-        left = f"{row['nonzero_parameters'] / 1e6:.2f} of " if "nonzero_parameters" in row else ""
-        return f"{left}{value / 1e6:.2f} M"
-    if name in ("size_bytes", "peak_memory_bytes"):
-        return megabytes(value)
-    if name == "p_mode":
-        return f"{100 * value:.2f} %" if value >= 1e-4 else "<0.01 %"
-    if name in ("latency_p50_ms", "latency_p95_ms"):
-        return f"{value:.1f} ms"
-    if name == "comet":
-        return f"{value:.4f}"
-    return f"{value:,.0f}" if name in ("words_per_second", "threads") else f"{value:.2f}"
-
-
-def measured(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    """Those of the figures that any of the rows has."""
-    return [name for name in names if any(row.get(name) is not None for row in rows)]
-
-
-def megabytes(value: float) -> str:
-    return f"{value / 1e6:.1f} MB"
 
 
 def duration(seconds: float) -> str:
