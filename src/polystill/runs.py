@@ -155,7 +155,7 @@ class Run:
         return run
 
     def _refuse_vain_updates(self, before: Recipe) -> None:
-        """Raises UserError where updates are added to a stage that ended by early stopping: it would end there again."""
+        """Raises UserError where updates are added to a stage that stopped early: it would stop there again."""
         index = len(before.stages) - 1
         stage, planned = before.stages[index], self.recipe.stages[index].updates
         record = self.record(f"training.{stage.name}") or {}
@@ -163,8 +163,8 @@ class Run:
         if planned > stage.updates > done:
             raise UserError(
                 f"{self.folder}: stages.{index}.updates: was {stage.updates}, now {planned}, but stage {stage.name} "
-                f"stopped early after {done} (training.early_stopping {before.training.early_stopping}) and would again; "
-                "use the old value, or start in another folder"
+                f"stopped early after {done} (training.early_stopping {before.training.early_stopping}) and would "
+                "again; use the old value, or start in another folder"
             )
 
     def _reopen(self, changed: set[str]) -> None:
