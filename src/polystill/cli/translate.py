@@ -32,7 +32,10 @@ def translate(
     student: Annotated[
         str | None, typer.Option(help="Which member of the family, such as e4d2; the teacher by default.")
     ] = None,
-    beam: Annotated[int, typer.Option(min=1, max=1000, help="Beam size; 1 is greedy search.")] = 5,
+    beam: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="1 is greedy search; by default what the package was made for, or 5."),
+    ] = None,
     n_best: Annotated[int, typer.Option(min=1, help="Translations of each line, tab-separated.")] = 1,
     engine: Annotated[
         Literal["ctranslate2", "torch"] | None,
@@ -54,7 +57,9 @@ def translate(
         polystill translate my-model --input news.en --output news.de --beam 1 --precision int8
     """
     show_log()
+    from polystill.decoding.ctranslate2 import own_beam
     from polystill.translation import open_translator, translate_files
 
+    beam = beam or own_beam(model)
     with open_translator(model, student, engine=engine, precision=precision, threads=threads) as translator:
         translate_files(translator, inputs or [], output, sys.stdin.buffer, beam_size=beam, n_best=n_best)

@@ -159,6 +159,12 @@ def available_cores() -> int:
     return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
 
 
+def own_beam(folder: Path) -> int:
+    """The beam size that an export was made to be used with, or the default one."""
+    beam = read_info(folder).get("beam_size")
+    return beam if isinstance(beam, int) and beam > 0 else DecodingOptions.beam_size
+
+
 def read_info(folder: Path) -> dict[str, Any]:
     """The export's polystill.json, or an empty dictionary for a folder that somebody else made.
 
