@@ -49,7 +49,7 @@ def test_from_evaluation_to_packages(polystill: Any, own_run: Path, tmp_path: Pa
     devices = devices_file(
         tmp_path,
         server=server,
-        desk={**server, "format": "hf"},
+        tower={**server, "format": "hf"},
         board={"max_latency": "5s", "format": "argos"},
     )
     done = polystill("pick", own_run, "--devices", devices)
@@ -57,19 +57,19 @@ def test_from_evaluation_to_packages(polystill: Any, own_run: Path, tmp_path: Pa
     assert done.stdout.startswith("server: ")
     assert "board" in polystill("merge", own_run, figures).ok().stdout
     polystill("pick", own_run, "--devices", devices, "--device", "phone").refused(
-        "--device phone", "it has: board desk server"
+        "--device phone", "it has: board server tower"
     )
 
     out = tmp_path / "packages"
     done = polystill("ship", own_run, "--devices", devices, "--out", out).ok()
-    assert sorted(path.name for path in out.iterdir()) == ["board", "desk", "server"]
+    assert sorted(path.name for path in out.iterdir()) == ["board", "server", "tower"]
     assert list((out / "board").glob("*.argosmodel"))
     card = (out / "server" / "README.md").read_text()
     assert "Picked for the device server (max_latency 5000.0 ms), beam 1: BLEU" in card
     card = (out / "board" / "README.md").read_text()
     assert "measured on board" in card and "## Measured on devices" in card
     assert json.loads((out / "server" / "polystill.json").read_text())["beam_size"] == 1
-    assert json.loads((out / "desk" / "generation_config.json").read_text())["num_beams"] == 1
+    assert json.loads((out / "tower" / "generation_config.json").read_text())["num_beams"] == 1
     polystill("translate", out / "server", "--n-best", "2", stdin="A dog runs.\n").refused("beam_size 1")
     done = polystill("measure", *sorted(out.iterdir()), "--sentences", "2", "--rounds", "1").ok()
     assert f"left out: {out / 'board'}: no CTranslate2 model here" in done.stderr

@@ -173,6 +173,16 @@ def test_cost_sums_stages_and_estimates_each_alone(report: Report, small_run: Pa
     assert sum(value["flops"] for value in values[1:]) > counted  # the family's passes are shared
 
 
+def test_energy_is_shown_with_how_it_is_known(changed: Callable[..., Path]) -> None:
+    def add(results: dict[str, Any]) -> None:
+        results["cost"]["training.mutual"] |= {"energy_kwh": 0.0125, "energy_by": "codecarbon: counters (RAPL)"}
+
+    (spent,) = parts(build_report([changed(add)]), "cost", Table)
+    column = spent.columns.index("energy")
+    assert [row[column] for row in texts(spent)] == ["", "", "0.0125 kWh", "", "0.0125 kWh"]
+    assert "Energy of training by codecarbon: counters (RAPL)." in spent.note
+
+
 def test_no_estimate_without_counted_flops(changed: Callable[..., Path]) -> None:
     report = build_report([changed(lambda results: results["cost"]["training.mutual"].pop("flops"))])
     assert not parts(report, "cost", Chart)

@@ -59,7 +59,8 @@ def export_huggingface(
 
 def _set_search(path: Path, search: DecodingOptions) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
-    values |= {"num_beams": search.beam_size, "length_penalty": search.length_penalty}
+    penalty = search.length_penalty if search.beam_size > 1 else 1.0  # of no use then, and transformers would say so
+    values |= {"num_beams": search.beam_size, "length_penalty": penalty}
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
