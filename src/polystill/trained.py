@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.storage import text_lines
@@ -78,11 +79,8 @@ def evaluate_run(
 def _known_precisions(run: Run, engine: str | None, wanted: Sequence[str] | None) -> list[str]:
     """Those to measure, once each; a wrong one is found before the others have taken hours."""
     precisions = list(dict.fromkeys(wanted or [run.recipe.evaluation.precision]))
-    if (engine or run.recipe.evaluation.engine) == "ctranslate2":
-        from polystill.decoding.ctranslate2 import check_precision
-
-        for precision in precisions:
-            check_precision(precision)
+    for precision in precisions:
+        need_precision(engine or run.recipe.evaluation.engine, precision)
     return precisions
 
 

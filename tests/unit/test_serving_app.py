@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 
 from polystill.cli.served_family import open_family, settings_of
 from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.runs import Run
 from polystill.serving.app import Settings, create_app
 from polystill.serving.browser import BrowserModels
 from polystill.serving.limits import Limits
 from polystill.serving.models import Family, Student
+from polystill.serving.service import _translate
 
 SECRET = "one secret"
 
@@ -110,3 +113,36 @@ def test_a_local_server_answers_to_the_address_that_it_was_given(counting_ctrans
                 for name in ("127.0.0.2", "localhost", "evil.example")
             }
             assert asked == {"127.0.0.2": 200, "localhost": 200, "evil.example": foreign}
+
+
+def test_a_run_is_served_as_it_was_evaluated(
+    counting_recipe: dict[str, Any],
+    prepared_run: Callable[..., Run],
+    make_model: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from polystill.data.tokenizer import Tokenizer
+    from polystill.models.folder import save_family
+
+    run = prepared_run({**counting_recipe, "evaluation": {"length_penalty": 0.25}})
+    tokenizer = Tokenizer.load(run.data / "tokenizer")
+    model = make_model(2, tokenizer.vocabulary_size)
+    save_family(run.family, model, tokenizer, run.recipe.students.space(model.teacher), {})
+    run.finish("family", {})
+    row = {"model": "e1d1", "model_id": "x", "test_set": "counting", "engine": "ctranslate2", "precision": "float32"}
+    rows = [{**row, "beam": 2, "length_penalty": penalty, "bleu": 100 * penalty} for penalty in (1.0, 0.25)]
+    run.add_results(rows)
+    run.close()
+    asked: list[Any] = []
+    translate = CTranslate2Translator.translate
+
+    def keep(self: Any, lines: Any, options: Any, cuts: Any = None) -> Any:
+        asked.append(options)
+        return translate(self, lines, options, cuts)
+
+    with open_family(run.folder, ["e1d1"], engine=None, precision="default", beam=2, threads=1) as loaded:
+        (student,) = loaded.family.students
+        assert student.measured.bleu == 25.0
+        monkeypatch.setattr(CTranslate2Translator, "translate", keep)
+        _translate(student, 2, ["one two"], 1)
+    assert [(options.beam_size, options.length_penalty) for options in asked] == [(2, 0.25)]

@@ -66,7 +66,9 @@ def check_test_set(runs: Sequence[Run], test_set: str | None) -> str:
 
 
 def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str | None) -> list[Candidate]:
-    """Those in the device's precision and beam size. Its `name` is None where it has none.
+    """Those in the device's precision and beam size, with the length penalty of their run's recipe.
+
+    The device's `name` is None where it has none.
 
     Raises:
         UserError: there is none, or their BLEU was computed in different ways.
@@ -79,6 +81,7 @@ def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str | N
             Candidate(run.folder, _on_device(row, results.get("devices", []), where))
             for row in results["rows"]
             if (row["test_set"], row["engine"]) == (test_set, "ctranslate2")
+            and row["length_penalty"] == run.recipe.evaluation.length_penalty
             and device.wanted_precision in (None, row["precision"])
             and device.wanted_beam in (None, row["beam"])
         ]
