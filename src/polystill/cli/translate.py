@@ -41,8 +41,8 @@ def translate(
         float | None,
         typer.Option(
             min=0.0,
-            help="A score is log p / length ** this: by default what the run was evaluated with or the package was made "
-            "for, or 1.",
+            help="A score is log p / length ** this: by default what the run was evaluated with, or the package was "
+            "made for; otherwise 1.",
             show_default=False,
         ),
     ] = None,
