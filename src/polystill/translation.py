@@ -115,14 +115,16 @@ def _torch(folder: Path, precision: str, threads: int) -> Translator:
 
 
 def length_penalty_of(model: Path) -> float:
-    """The length penalty that a run's students are evaluated with; 1 for any other model.
+    """The length penalty that a run's students are evaluated with, or that an export was made for; 1 for others.
 
     Raises:
         UserError: no model is there, or the run's recipe is damaged.
     """
     run = find_model(model).run
     if run is None:
-        return 1.0
+        from polystill.decoding.ctranslate2 import own_search
+
+        return own_search(model).length_penalty
     from polystill.runs import Run
 
     return Run.open(run).recipe.evaluation.length_penalty

@@ -15,6 +15,7 @@ from polystill.errors import UserError
 from polystill.serving.app import Settings
 from polystill.serving.browser import BrowserModels, bergamot_exports, read_browser_models
 from polystill.serving.chart import Point, quality_chart
+from polystill.serving.frame import LOCAL
 from polystill.serving.limits import ApiKeys, Limits
 from polystill.serving.models import Engine, Family, Measured, Row, Student, measured
 from polystill.serving.server import is_local
@@ -133,14 +134,15 @@ def settings_of(
         keys=None if api_keys is None else ApiKeys.read(api_keys),
         browser=_browser_models(loaded.family, model, runtime),
         chart=_chart(loaded.family),
-        is_local=local,
+        hosts=(*LOCAL, host, f"[{host}]") if local else None,
         log_text=log_text,
     )
 
 
 def _browser_models(family: Family, model: Path, runtime: Path | None) -> BrowserModels:
-    served = {student.name for student in family.students}
-    exports = {name: folder for name, folder in bergamot_exports(model).items() if name in served}
+    exports, stale = bergamot_exports(model, {student.name: _weights(student) for student in family.students})
+    for folder in stale:
+        _log.warning("%s: of other weights than the student that is served; export it again", folder)
     if runtime is None:
         if exports:
             say = "%s can run in the browser itself: give --bergamot-runtime"
@@ -152,6 +154,12 @@ def _browser_models(family: Family, model: Path, runtime: Path | None) -> Browse
             f"make one with polystill export {model} {family.students[0].name} --to bergamot"
         )
     return read_browser_models(runtime, exports)
+
+
+def _weights(student: Student) -> str | None:
+    """The checksum of the weights that it was exported from, where that is known."""
+    found = getattr(student.engine, "info", {}).get("source_sha256")
+    return None if found is None else str(found)
 
 
 def _chart(family: Family) -> str:

@@ -125,4 +125,4 @@ def lines_to_verify(run: Run) -> list[str] | None:
     if not path.is_file():
         return None
     with path.open("rb") as file:
-        return list(islice(read_lines(file, str(path)), 16)) or None
+        return list(islice(filter(str.strip, read_lines(file, str(path))), 64)) or None
