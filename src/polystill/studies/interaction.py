@@ -1,6 +1,6 @@
 """How the networks of a family act on each other while they are trained, from what its run has left.
 
-- how often a student's gradient was kept from the teacher, from the training curves (every tenth update);
+- how often a student's gradient was kept from the teacher, and when, from the training curves (every tenth update);
 - every candidate's cross-entropy over the teacher's, at every validation;
 - how alike the members' translations are in the end.
 """
@@ -18,12 +18,16 @@ from polystill.studies.measured import Measured
 
 Values = dict[str, Any]
 _TAG = "ce_ratio/"
+BINS = 20
+"""Stretches of a stage's updates in which draws are counted."""
 
 
 def interaction(run: Run, teacher: str) -> Values:
-    """Of each finished stage: `detached` (share of draws, by student), `draws` and `ce_ratio` over `updates`.
+    """Of each finished stage: `detached` (share of draws, by student), `draws`, `bins`, and `ce_ratio` over `updates`.
 
-    `ce_ratio` is of label-smoothed cross-entropies of the validation set; `draws` counts those that the curves have.
+    `length` is the stage's number of updates; all others are counted from its beginning.
+    `draws` counts those that the curves have. `bins` counts them over the stage: `until` (the last update of each bin)
+    and, by student, `draws` and `detached`. `ce_ratio` is of label-smoothed cross-entropies of the validation set.
     """
     stages = {}
     for stage in run.recipe.stages:
@@ -31,7 +35,9 @@ def interaction(run: Run, teacher: str) -> Values:
         if record is not None:
             threshold = run.recipe.stage_objective(stage).detach_threshold
             curve = _validation_ratios(record["history"], teacher)
-            stages[stage.name] = {"threshold": threshold, **_detached(run.logs / stage.name, threshold), **curve}
+            detached = _detached(run.logs / stage.name, threshold, record["updates"])
+            about = {"threshold": threshold, "length": record["updates"]}
+            stages[stage.name] = {**about, **detached, **curve}
     return stages
 
 
@@ -44,20 +50,29 @@ def _validation_ratios(history: Sequence[Values], teacher: str) -> Values:
     return {"updates": [point["update"] for point in history], "ce_ratio": ratios}
 
 
-def _detached(logs: Path, threshold: float) -> Values:
+def _detached(logs: Path, threshold: float, updates: int) -> Values:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     if not logs.is_dir():
         return {}
     curves = EventAccumulator(str(logs), size_guidance={"scalars": 0}).Reload()
-    shares, draws = {}, {}
+    bins = min(BINS, updates)
+    drawn: dict[str, list[int]] = {}
+    detached: dict[str, list[int]] = {}
     for tag in sorted(curves.Tags()["scalars"]):
         if tag.startswith(_TAG):
-            ratios = [event.value for event in curves.Scalars(tag)]
             name = tag.removeprefix(_TAG)
-            draws[name] = len(ratios)
-            shares[name] = round(sum(ratio >= threshold for ratio in ratios) / len(ratios), 4)
-    return {"detached": shares, "draws": draws}
+            drawn[name], detached[name] = [0] * bins, [0] * bins
+            for event in curves.Scalars(tag):
+                place = min(bins - 1, (event.step - 1) * bins // updates)
+                drawn[name][place] += 1
+                detached[name][place] += event.value >= threshold
+    draws = {name: sum(counts) for name, counts in drawn.items()}
+    return {
+        "detached": {name: round(sum(counts) / draws[name], 4) for name, counts in detached.items()},
+        "draws": draws,
+        "bins": {"until": [-(-updates * (i + 1) // bins) for i in range(bins)], "draws": drawn, "detached": detached},
+    }
 
 
 def likeness(members: Sequence[Measured], teacher: str, beam: int) -> Values:
