@@ -61,8 +61,11 @@ def test_all_that_is_measured_is_drawn(content: dict[str, Any], tmp_path: Path) 
     ratios = [(v["update"], v["ratio"]) for v in lines["data"]["values"] if v["student"] == "e2d1"]
     assert ratios == [(5, 1.2), (10, 1.05), (15, 1.2), (20, 1.05)]
     assert rule["data"]["values"] == [{"threshold": 1.1}]
+    low, high = lines["encoding"]["y"]["scale"]["domain"]
+    assert low < 1.0 and high > 1.2
     assert "highest for e1d1 (1.200)" in charts["ce-ratio-family"].summary
     assert "1 a step 1.0 CPU h, mean 29.00" in charts["students-a-step"].summary
+    assert charts["students-a-step"].summary.index("1 a step") < charts["students-a-step"].summary.index("2 a step")
     assert {value["count"] for value in charts["students-a-step"].spec["layer"][0]["data"]["values"]} == {1, 2}
     assert "pretrained: all students usable after 5 updates" in charts["pretrained"].summary
     assert "from-scratch: not all students usable within 5 updates" in charts["pretrained"].summary

@@ -114,7 +114,7 @@ def _mean_claim(found: Found, text: str, published: str, other: str, judge: Judg
     against = found.against_published(other)
     if against is None:
         return Claim(text, "–", None, ours, [], "not tested yet")
-    low, high = -against["mean"]["high"], -against["mean"]["low"]
+    low, high = (0.0 - against["mean"][limit] for limit in ("high", "low"))
     return Claim(text, "–", judge(low, high), {**ours, "low": low, "high": high}, [], "no clear difference")
 
 

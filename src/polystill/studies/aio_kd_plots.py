@@ -55,7 +55,7 @@ def _detached(row: str, stages: dict[str, Row]) -> Iterator[Chart]:
         "field": "share",
         "type": "quantitative",
         "title": "kept from the teacher",
-        "scale": {"scheme": "viridis", "domain": [0, 1]},
+        "scale": {"scheme": "viridis", "domain": [0, max(0.1, *(value["share"] for value in values))]},
         "legend": {"format": ".0%", "orient": "top", "gradientLength": 240},
     }
     spec = {
@@ -72,6 +72,7 @@ def _detached(row: str, stages: dict[str, Row]) -> Iterator[Chart]:
     }
     title = f"Draws whose gradient was kept from the teacher: {row}"
     summary = f"{row}: share of each student's draws whose gradient was kept from the teacher, over the updates."
+    summary += " White: the curves, which have every tenth update, have no draw of it there."
     yield plot(f"detached-{row}", title, summary, spec)
 
 
@@ -83,11 +84,12 @@ def _ratios(row: str, stages: dict[str, Row]) -> Iterator[Chart]:
         for student, ratios in stage["ce_ratio"].items()
         for update, ratio in zip(stage["updates"], ratios, strict=True)
     ]
-    thresholds = {stage["threshold"] for stage in stages.values() if 0 < stage["threshold"] < OUT_OF_REACH}
     if not values:
         return
-    lines = _lines(values, "ratio", "cross-entropy / the teacher's")
-    rules = [{"threshold": threshold} for threshold in sorted(thresholds)]
+    near = 1.2 * max(value["ratio"] for value in values)
+    thresholds = sorted({stage["threshold"] for stage in stages.values() if 0 < stage["threshold"] < near})
+    lines = _lines(values, "ratio", "cross-entropy / the teacher's", thresholds)
+    rules = [{"threshold": threshold} for threshold in thresholds]
     rule = {
         "data": {"values": rules},
         "mark": {"type": "rule", "strokeDash": [4, 4], "style": "quiet"},
@@ -111,12 +113,15 @@ def _with_starts(stages: dict[str, Row]) -> Iterator[tuple[int, Row]]:
         start += stage["length"]
 
 
-def _lines(values: Values, field: str, title: str) -> Spec:
-    """A line a student, coloured by its decoder layers; the first fifth of the updates may run off the plot."""
+def _lines(values: Values, field: str, title: str, also: Sequence[float]) -> Spec:
+    """A line a student, coloured by its decoder layers, with room for what is `also` in the plot.
+
+    The first fifth of the updates may run off it.
+    """
     for value in values:
         value["decoder"] = Student.parse(value["student"]).decoder_layers
     last = max(value["update"] for value in values)
-    late = [value[field] for value in values if value["update"] >= last / 5]
+    late = [*also, *(value[field] for value in values if value["update"] >= last / 5)]
     margin = 0.06 * ((max(late) - min(late)) or 1.0)
     scale = {"zero": False, "domain": [min(late) - margin, max(late) + margin], "nice": True}
     legend = {"orient": "top", "symbolType": "stroke", "symbolStrokeWidth": 4}
@@ -152,7 +157,7 @@ def _likeness(likeness: dict[str, Row]) -> Iterator[Chart]:
         "type": "quantitative",
         "title": "translations that are equal",
         "scale": {"zero": False},
-        "axis": {"format": ".0%"},
+        "axis": {"format": ".0%", "tickCount": 8},
     }
     spec = {
         "height": 30 * max(2, len(rows)),
@@ -181,6 +186,7 @@ def _likeness(likeness: dict[str, Row]) -> Iterator[Chart]:
 def _students_a_step(families: Sequence[Row]) -> Iterator[Chart]:
     """Quality by the number of students that are drawn in a step, with what the training cost."""
     chosen = [family for family in families if family["row"].startswith((FAMILY, "students-")) and _BEAM in family]
+    chosen.sort(key=lambda family: (family["students_per_step"], family["seed"]))
     if len({family["students_per_step"] for family in chosen}) < 2:
         return
     values = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from polystill.studies.aio_kd import OUT_OF_REACH
 from polystill.studies.aio_kd_found import BEAM, GREEDY, Found
 from polystill.studies.claims import Claim, claims_table, markdown, shown
 from polystill.studies.measured import Row
@@ -116,5 +117,6 @@ def _detaching(interaction: dict[str, Row]) -> str:
         for stage, values in stages.items():
             shares = values.get("detached", {})
             text = ", ".join(f"{student} {share:.0%}" for student, share in shares.items())
-            rows.append([f"{name}, {stage}", shown(float(values["threshold"])), text])
+            threshold = "out of reach" if values["threshold"] >= OUT_OF_REACH else f"{values['threshold']:.2f}"
+            rows.append([f"{name}, {stage}", threshold, text])
     return markdown(["family, stage", "threshold", "students"], rows)

@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from polystill.metrics import corpus_scores
+from polystill.metrics import bleu_metric
 from polystill.runs import Run
 from polystill.studies.measured import Measured
 
@@ -55,6 +56,7 @@ def _detached(logs: Path, threshold: float, updates: int) -> Values:
 
     if not logs.is_dir():
         return {}
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every time that the run was continued
     curves = EventAccumulator(str(logs), size_guidance={"scalars": 0}).Reload()
     bins = min(BINS, updates)
     drawn: dict[str, list[int]] = {}
@@ -84,7 +86,8 @@ def likeness(members: Sequence[Measured], teacher: str, beam: int) -> Values:
     if teacher in said:
         others = {name: lines for name, lines in said.items() if name != teacher}
         found["same_as_teacher"] = {name: round(_same(lines, said[teacher]), 4) for name, lines in others.items()}
-        scores = {name: corpus_scores(lines, said[teacher])["bleu"] for name, lines in others.items()}
+        bleu = bleu_metric("", references=[said[teacher]])
+        scores = {name: bleu.corpus_score(lines, None).score for name, lines in others.items()}
         found["bleu_to_teacher"] = {name: round(score, 2) for name, score in scores.items()}
     return found
 
