@@ -113,6 +113,43 @@ def run_node(node_modules: Path) -> Callable[..., list[str]]:
     return run
 
 
+@pytest.fixture
+def run_argos(argos: Path, tmp_path: Path) -> Callable[[Path, list[str]], list[str]]:
+    """Install a package in a home of its own and translate lines with it; the languages' names come first."""
+
+    def run(package: Path, lines: list[str]) -> list[str]:
+        home = tmp_path / "home"
+        home.mkdir()
+        done = subprocess.run(
+            [argos, HERE / "argos_translate.py", package],
+            input="".join(f"{line}\n" for line in lines),
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+            env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+            | {f"XDG_{kind}_HOME": str(home / kind) for kind in ("DATA", "CACHE", "CONFIG")}
+            | {"HOME": str(home)},
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def run_marian(with_pymarian: Path) -> Callable[..., list[str]]:
+    """Translate lines with a Marian export; further options go to `pymarian decode`."""
+
+    def run(folder: Path, lines: list[str], *options: str) -> list[str]:
+        command = [str(with_pymarian), "decode", "--config", str(folder / "decoder.yml"), "--quiet", *options]
+        text = "".join(f"{line}\n" for line in lines)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=300, check=True)
+        return [line.strip() for line in done.stdout.splitlines()]
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def translate() -> Callable[[Path, list[str], int], list[str]]:
     """Translations by a student's folder in torch: what every consumer's are compared with."""

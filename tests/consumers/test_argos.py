@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from polystill.decoding.contract import DecodingOptions
@@ -14,25 +13,13 @@ from polystill.export.ctranslate2 import export_ctranslate2
 
 
 def test_argostranslate_installs_it_and_translates_alike(
-    counting_student: Path, tmp_path: Path, argos: Path, hundred_lines: list[str]
+    counting_student: Path, tmp_path: Path, run_argos: Callable[..., list[str]], hundred_lines: list[str]
 ) -> None:
     info = export_argos(counting_student, tmp_path / "out", hundred_lines)
     assert info["quantization"] == "int8"
     (package,) = (tmp_path / "out").glob("*.argosmodel")
     assert package.name == "translate-en_de-1_0.argosmodel"
-    done = subprocess.run(
-        [argos, Path(__file__).with_name("argos_translate.py"), package],
-        input="".join(f"{line}\n" for line in hundred_lines),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        | {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("DATA", "CACHE", "CONFIG")}
-        | {"HOME": str(tmp_path)},
-    )
-    assert done.returncode == 0, done.stderr
-    languages, *theirs = done.stdout.splitlines()
+    languages, *theirs = run_argos(package, hundred_lines)
     assert languages == "English German"
     export_ctranslate2(counting_student, tmp_path / "same", "int8")
     options = DecodingOptions(beam_size=4, length_penalty=0.2, max_length=256)  # Argos' settings

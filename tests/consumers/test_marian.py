@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,27 +15,20 @@ from polystill.export.marian import export_marian
 Translate = Callable[..., list[str]]
 
 
-def decode(pymarian: Path, folder: Path, lines: list[str], *options: str) -> list[str]:
-    command = [str(pymarian), "decode", "--config", str(folder / "decoder.yml"), "--quiet", *options]
-    text = "".join(f"{line}\n" for line in lines)
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=300, check=True)
-    return [line.strip() for line in done.stdout.splitlines()]
-
-
 def test_marian_translates_like_the_student(
-    marian_student: Path, tmp_path: Path, with_pymarian: Path, hundred_lines: list[str], translate: Translate
+    marian_student: Path, tmp_path: Path, run_marian: Translate, hundred_lines: list[str], translate: Translate
 ) -> None:
     info = export_marian(marian_student, tmp_path / "out", hundred_lines)
     assert info["verification"]["identical"] == 1
     assert info["verification"]["largest_difference"] < 1e-3
     lines = [*hundred_lines, "", "eins ⁇ 😀", "seven"]
-    theirs = decode(with_pymarian, tmp_path / "out", lines, "--beam-size", "1")
+    theirs = run_marian(tmp_path / "out", lines, "--beam-size", "1")
     ours = translate(marian_student, lines)
     different = [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b]
     print(f"{len(different)} of {len(lines)} differ: {different}")
     assert len(different) <= 1
     assert len(set(theirs)) > 50
-    assert all(line for line in decode(with_pymarian, tmp_path / "out", hundred_lines))  # beam 5, as decoder.yml says
+    assert all(line for line in run_marian(tmp_path / "out", hundred_lines))  # beam 5, as decoder.yml says
 
 
 def test_a_wrong_conversion_is_noticed_and_not_written(

@@ -40,7 +40,7 @@ def test_all_variants_do_the_same_work(workload) -> None:
 def test_shared_passes_take_fewer_flops_than_exact_ones(workload) -> None:
     flops = {v.name: Trial(v, workload).flops() for v in variants(fast_bf16=False, gpu=False)}
     assert flops["teacher"] == flops["teacher-plain"] < flops["family-shared"] < flops["family-exact"]
-    assert flops["family-plain"] < flops["family-exact"]  # it decides detaching by the logits that it has
+    assert flops["family-plain"] == flops["family-exact"]
 
 
 @pytest.mark.parametrize("mode", ["plain", "exact", "shared"])

@@ -39,6 +39,11 @@ def test_added_dropout_equals_a_sum_with_the_same_mask(dtype: torch.dtype) -> No
         torch.testing.assert_close(ours, expected, **close)
 
 
+def test_nearly_all_dropped_is_finite() -> None:
+    x = torch.ones(100, 100)
+    assert dropout(x, 0.999).isfinite().all() and add_dropped(x, x, 0.999).isfinite().all()
+
+
 def test_zero_probability_is_the_identity() -> None:
     x, update = torch.randn(3), torch.randn(3)
     assert dropout(x, 0.0) is x

@@ -100,10 +100,10 @@ def test_right_expectations_save_a_projection(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(projection.Projection, "chunks", counted)
     settings = LossSettings(mutual="no_weight", detach_threshold=1.01)
     result, _ = _run(fused_family_loss, (0, 1, 2), settings, torch.float64)
-    for expected, projections in ((None, 2), (result.ce_decided, 1), (result.ce_decided.flip(0), 2)):
+    for expected, projections, again in ((None, 2, 1), (result.ce_decided, 1, 0), (result.ce_decided.flip(0), 2, 3)):
         projected.clear()
-        _run(partial(fused_family_loss, expected=expected), (0, 1, 2), settings, torch.float64)
-        assert len(projected) == projections
+        loss, _ = _run(partial(fused_family_loss, expected=expected), (0, 1, 2), settings, torch.float64)
+        assert len(projected) == projections and loss.projections_again == again
 
 
 def test_threshold_divides_the_students_of_these_tests() -> None:
@@ -124,13 +124,15 @@ def test_gradcheck() -> None:
 @pytest.mark.parametrize("members", [(0,), (0, 1, 2)], ids=str)
 def test_bf16_products_stay_close(members: tuple[int, ...]) -> None:
     settings = LossSettings(mutual="no_weight")
-    plain, plain_gradients = _run(plain_family_loss, members, settings, torch.float32)
+    full, full_gradients = _run(plain_family_loss, members, settings, torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         fused, fused_gradients = _run(fused_family_loss, members, settings, torch.float32)
-    assert fused.loss.item() == pytest.approx(plain.loss.item(), rel=0.02)
-    for ours, theirs in zip(fused_gradients, plain_gradients, strict=True):
-        assert ours.dtype == torch.float32
-        assert (ours - theirs).norm() < 0.03 * theirs.norm()
+        plain, plain_gradients = _run(plain_family_loss, members, settings, torch.float32)
+    for twin, twin_gradients in ((full, full_gradients), (plain, plain_gradients)):
+        assert fused.loss.item() == pytest.approx(twin.loss.item(), rel=0.02)
+        for ours, theirs in zip(fused_gradients, twin_gradients, strict=True):
+            assert ours.dtype == torch.float32
+            assert (ours - theirs).norm() < 0.03 * theirs.norm()
 
 
 def test_validation_cross_entropies_equal_the_loss() -> None:

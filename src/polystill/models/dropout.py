@@ -50,7 +50,7 @@ def random_bytes(count: int) -> Tensor:
 
 
 def _of_256(probability: float) -> int:
-    return max(1, round(probability * 256))
+    return min(max(1, round(probability * 256)), 255)
 
 
 def _kept(randoms: Tensor, drop_of_256: int, like: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ class FamilyLoss:
     """Sums over non-pad tokens. `loss` is the weighted total; `ce` adds up teacher and students.
 
     ce_each: (1 + students,) cross-entropies, the teacher's first. ce_decided: the same over all ranks.
+    projections_again: how many more products with the vocabulary's matrix there were than one forward and one backward
+        pass need (which are three for each network), in forward passes of all networks.
     """
 
     loss: Tensor
@@ -35,6 +37,7 @@ class FamilyLoss:
     mutual: Tensor
     ce_each: Tensor
     ce_decided: Tensor
+    projections_again: int = 0
 
     @property
     def ce_ratio(self) -> list[float]:

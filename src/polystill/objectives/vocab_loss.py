@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -80,10 +81,20 @@ def fused_family_loss(
         expected: cross-entropies (networks,) that decide as this batch will probably do, on the CPU; only how they
             compare with each other counts. They save one projection where they are right and never change the result.
     """
-    loss, report = _FusedFamilyLoss.apply(weight, bias, target, members, settings, sum_over_ranks, expected, *hidden)
+    loss, report, again = _FusedFamilyLoss.apply(
+        weight, bias, target, tuple(members), settings, sum_over_ranks, expected, *hidden
+    )
     networks = len(members)
     ce_each, decided, kd, mutual = report[:networks], report[networks:-2], report[-2], report[-1]
-    return FamilyLoss(loss=loss, ce=ce_each.sum(), kd=kd, mutual=mutual, ce_each=ce_each, ce_decided=decided)
+    return FamilyLoss(
+        loss=loss,
+        ce=ce_each.sum(),
+        kd=kd,
+        mutual=mutual,
+        ce_each=ce_each,
+        ce_decided=decided,
+        projections_again=again,
+    )
 
 
 def cross_entropies(
@@ -103,33 +114,34 @@ class _FusedFamilyLoss(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         target: Tensor,
-        members: Sequence[int],
+        members: tuple[int, ...],
         settings: LossSettings,
         sum_over_ranks: Callable[[Tensor], Tensor],
         expected: Tensor | None,
         *hidden: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, int]:
         if torch.is_autocast_enabled(weight.device.type):
             dtype = torch.get_autocast_dtype(weight.device.type)
             weight, bias = weight.to(dtype), bias.to(dtype)
             hidden = tuple(h.to(dtype) for h in hidden)
         projection, normaliser = Projection(hidden, weight, bias), Normaliser(hidden, target)
-        of_members = torch.tensor(list(members))
-        counts = of_members.bincount(minlength=len(hidden)).to(target.device, torch.float64)
+        of_members, counts = _members_on(target.device, members, len(hidden))
         gradients = Gradients(projection, target, settings.ce_weight * counts, settings.label_smoothing)
         guess = None if expected is None else _terms(expected, members, settings)
-        sums = counts.new_zeros(0)
+        sums, again = counts.new_zeros(0), 0
         if len(hidden) == 1:
             guess = []
             _add_nll(projection, normaliser, gradients)
         elif guess is None:
+            again = _FORWARD
             normaliser.run(projection)
         else:
             sums = _add_family(projection, normaliser, guess, gradients, normalised=False)
-        ce = normaliser.smoothed(projection, settings.label_smoothing)[of_members.to(target.device)]
+        ce = normaliser.smoothed(projection, settings.label_smoothing)[of_members]
         decided = sum_over_ranks(ce)
         terms = _terms(decided, members, settings)
         if terms != guess:
+            again += _FORWARD_AND_BACKWARD if guess is not None else 0
             gradients.clear()
             sums = _add_family(projection, normaliser, terms, gradients, normalised=True)
         ctx.save_for_backward(*gradients.finish())
@@ -137,12 +149,26 @@ class _FusedFamilyLoss(torch.autograd.Function):
         loss = settings.ce_weight * ce.sum() + settings.kd_weight * kd + settings.mutual_weight * mutual
         report = torch.stack([*ce, *decided, kd, mutual])
         ctx.mark_non_differentiable(report)
-        return loss.to(projection.wide), report
+        return loss.to(projection.wide), report, again
 
     @staticmethod
-    def backward(ctx: Any, loss_gradient: Tensor, _: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, loss_gradient: Tensor, *_: Any) -> tuple[Any, ...]:
         weight, bias, *hidden = (gradient * loss_gradient for gradient in ctx.saved_tensors)
         return weight, bias, None, None, None, None, None, *hidden
+
+
+_FORWARD, _FORWARD_AND_BACKWARD = 1, 3
+
+
+@lru_cache(maxsize=4096)
+def _members_on(device: torch.device, members: tuple[int, ...], distinct: int) -> tuple[Tensor, Tensor]:
+    """The members (networks,), and how often each distinct network is drawn (K,) in float64.
+
+    They are kept, since a copy to a GPU would make it wait.
+    """
+    of_members = torch.tensor(members)
+    counts = of_members.bincount(minlength=distinct)
+    return of_members.to(device), counts.to(device, torch.float64)
 
 
 def _add_nll(projection: Projection, normaliser: Normaliser, gradients: Gradients) -> None:

@@ -23,11 +23,16 @@ def forward_flops(config: ElasticConfig, plan: PassPlan, sentences: int, source_
 
 
 def update_flops(config: ElasticConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
-    """FLOPs of forward and backward passes of a plan over one padded batch."""
-    forward = forward_flops(config, plan, sentences, source_length, target_length)
-    # Where several networks are projected, detaching is decided first, by a projection that has no backward pass.
-    decided_first = 2 * _projection(config, plan, sentences * target_length) if len(plan.reads) > 1 else 0
-    return 3 * forward + decided_first
+    """FLOPs of forward and backward passes of a plan over one padded batch.
+
+    Not in it: what `FamilyLoss.projections_again` counts.
+    """
+    return 3 * forward_flops(config, plan, sentences, source_length, target_length)
+
+
+def projection_flops(config: ElasticConfig, plan: PassPlan, target_tokens: int) -> int:
+    """FLOPs of a plan's forward projections to the vocabulary."""
+    return 2 * _projection(config, plan, target_tokens)
 
 
 def _projection(config: ElasticConfig, plan: PassPlan, target_tokens: int) -> int:

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from polystill.config import Objective, Stage
 from polystill.errors import UserError
 from polystill.students import Student
 from polystill.training.best import BestWeights
-from polystill.training.cost import Clock, update_flops
+from polystill.training.cost import Clock, projection_flops, update_flops
 from polystill.training.curves import Curves
 from polystill.training.draw import networks_of, random_seed, settings_of, stage_seed
 from polystill.training.feed import BatchFeed, MicroBatch, UpdateBatch
@@ -131,28 +132,28 @@ class StageTrainer:
                 losses = self.step(micro_batch.to(t.accelerator.device), networks, settings)
                 t.accelerator.backward(losses.loss * (t.ranks / batch.target_tokens))
             total += losses.loss.detach()
-            self._count(micro_batch, networks)
+            self._count(micro_batch, networks, losses.projections_again)
         self.state.target_tokens += batch.target_tokens
-        loss = float(t.sum_over_ranks(total)) / batch.target_tokens
-        self._apply(loss, batch)
+        loss = self._apply(t.sum_over_ranks(total) / batch.target_tokens, batch)
         if update % LOG_EVERY == 0:
             ratios = {str(n): r for n, r in zip(networks[1:], losses.ce_ratio, strict=True)}
             self.curves.add(update, {"train/loss": loss, "train/learning_rate": rate})
             self.curves.add(update, {f"ce_ratio/{name}": ratio for name, ratio in ratios.items()})
         return loss
 
-    def _apply(self, loss: float, batch: UpdateBatch) -> None:
-        """Take the optimizer's step, unless the loss or the gradient is not finite."""
+    def _apply(self, mean_loss: Tensor, batch: UpdateBatch) -> float:
+        """Take the optimizer's step, unless the loss or the gradient is not finite; returns the loss."""
         t = self.session
         t.model.mask_pad_gradient()
         self.pruner.mask_gradient()
-        norm = float(t.accelerator.clip_grad_norm_(t.model.parameters(), self.training.clip_norm or math.inf))
+        clipped = t.accelerator.clip_grad_norm_(t.model.parameters(), self.training.clip_norm or math.inf)
+        loss, norm = torch.stack([mean_loss, clipped.double()]).tolist()  # a GPU waits here, once an update
         if math.isfinite(loss) and (self.scaled or math.isfinite(norm)):
             self.optimizer.step()
             self.pruner.hold()
             # Under fp16 the scaler itself leaves out updates whose gradient overflows, and lowers its scale.
-            self.state.skipped += bool(self.scaled and t.accelerator.optimizer_step_was_skipped)
-            return
+            self.state.skipped += not math.isfinite(norm)
+            return loss
         where = (
             f"stage {self.stage.name}, update {self.state.update}, epoch {batch.position.epoch}, "
             f"batch {batch.position.batch} (training rows {_some(batch.rows)})"
@@ -167,6 +168,7 @@ class StageTrainer:
         if self.scaled:
             t.accelerator.scaler.update()  # this update's unscaling is over
         self.progress.say(f"{where}: {what}, skipped")
+        return loss
 
     def _feed(self) -> BatchFeed:
         t = self.session
@@ -264,9 +266,11 @@ class StageTrainer:
         self.state.seconds += wall
         self.state.cpu_seconds += cpu
 
-    def _count(self, batch: MicroBatch, networks: list[Student]) -> None:
+    def _count(self, batch: MicroBatch, networks: list[Student], projections_again: int) -> None:
         sizes = (*batch.source.shape, batch.target.shape[1])
-        flops = update_flops(self.session.model.config, self.step_module.plan(networks), *sizes)
+        config, plan = self.session.model.config, self.step_module.plan(networks)
+        flops = update_flops(config, plan, *sizes)
+        flops += projections_again * projection_flops(config, plan, batch.target.numel())
         flops += self.teacher.flops(*sizes) if self.teacher else 0
         self.state.flops += self.session.ranks * flops
 
