@@ -136,18 +136,8 @@ def test_ray_gives_what_local_processes_give(
     polystill: Any, finished_run: Path, loose_recipe: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray")
-    command = [
-        "generate",
-        finished_run,
-        "--run",
-        loose_recipe,
-        "--shard-size",
-        "150",
-        "--workers",
-        "2",
-        "--threads",
-        "1",
-    ]
+    sizes = ["--shard-size", "150", "--workers", "2", "--threads", "1"]
+    command = ["generate", finished_run, "--run", loose_recipe, *sizes]
     polystill(*command, "--out", tmp_path / "local").ok()
     polystill(*command, "--engine", "ray", "--out", tmp_path / "ray", before=lambda: None).ok()
     assert len(list((tmp_path / "ray").glob("shards/*.parquet"))) == 3

@@ -86,7 +86,7 @@ def aio_kd(
 
     Also against students one by one, other numbers of students a step, wider spaces, and a family from a trained
     teacher. Run again to continue: a finished row is not done again. Results so far are in FOLDER/results.md and
-    results.json, which holds the data of plots as well.
+    results.json, which holds the data of plots as well; plots come at the end.
 
     **Examples**
 
