@@ -131,6 +131,19 @@ def test_killed_workers_and_a_killed_command_lose_and_double_nothing(
     assert found == entries(tmp_path / "command")
 
 
+@pytest.mark.long
+def test_ray_gives_what_local_processes_give(
+    polystill: Any, finished_run: Path, loose_recipe: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    sizes = ["--shard-size", "150", "--workers", "2", "--threads", "1"]
+    command = ["generate", finished_run, "--run", loose_recipe, *sizes]
+    polystill(*command, "--out", tmp_path / "local").ok()
+    polystill(*command, "--engine", "ray", "--out", tmp_path / "ray", before=lambda: None).ok()
+    assert len(list((tmp_path / "ray").glob("shards/*.parquet"))) == 3
+    assert entries(tmp_path / "ray") == entries(tmp_path / "local")
+
+
 # --- bad input ----------------------------------------------------------------------------------------------------
 
 

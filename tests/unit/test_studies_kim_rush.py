@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import yaml
 from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.studies import kim_rush_results
-from polystill.studies.kim_rush import ROWS, steps_of
-from polystill.studies.recipe import KimRush, load_study, merged, with_seed
+from polystill.studies.kim_rush import ROWS, seedable, steps_of
+from polystill.studies.recipe import KimRush, load_study, merged, with_begun_seeds, with_seed
 from polystill.studies.steps import Step, needs
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "studies"
@@ -94,6 +95,28 @@ def test_pruning_families_depths_and_speed(values: dict[str, Any], tmp_path: Pat
     assert {step.name for step in needs(steps["speed"], list(steps.values()))} == {"teacher", "baseline"}
 
 
+def test_retraining_stops_as_the_row_and_not_as_its_tuning(values: dict[str, Any], tmp_path: Path) -> None:
+    values["tuning"] = {"training": {"early_stopping": 2, "validate_every": 1}}
+    values["training"] = {**values["training"], "early_stopping": 6}
+    values["student"]["training"] = {"clip_norm": 1.0}
+    steps = by_name(study_of(values, tmp_path))
+    assert steps["seq-kd+seq-inter"].parsed().training.early_stopping == 2
+    training = steps["pruned-80"].parsed().training
+    assert (training.early_stopping, training.validate_every, training.clip_norm) == (6, 5, 1.0)
+    values["pruning"]["training"] = {"early_stopping": 0}
+    assert by_name(study_of(values, tmp_path))["pruned-80"].parsed().training.early_stopping == 0
+
+
+def test_pruned_models_are_written_in_the_sparse_form(values: dict[str, Any], tmp_path: Path) -> None:
+    steps = by_name(study_of(values, tmp_path))
+    sparse = steps["pruned-80-int8"]
+    assert sparse.command() == (
+        "polystill export runs/pruned-80 teacher --to sparse --quantization int8 --out sparse/pruned-80-int8"
+    )
+    assert [step.name for step in needs(sparse, list(steps.values()))] == ["pruned-80"]
+    assert "pruned-50-float32" in steps
+
+
 def test_rows_that_others_start_from_are_there_without_being_asked_for(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of({**values, "rows": ["word-kd+seq-inter"]}, tmp_path)
     assert {"word-kd", "seq-kd", "seq-kd+seq-inter", "baseline"} <= set(by_name(study))
@@ -158,11 +181,17 @@ def finish(folder: Path, step: Step, figures: dict[int, tuple[float, float]], **
                     **{"model_id": f"{step.name}-{model}", "model": model, "test_set": "counting", "beam": beam},
                     **{"engine": recipe.evaluation.engine, "precision": "float32", "length_penalty": 1.0},
                     **{"bleu": bleu, "bleu_signature": "sig", "p_mode": p_mode, "perplexity": 10 + bleu},
-                    **{"parameters": 1000, "targets": recipe.targets_label, "hypotheses": path, **more},
+                    **{"architecture": recipe.model.architecture, "parameters": 1000},
+                    **{"targets": recipe.targets_label, "hypotheses": path, **more},
                 }
             )
         run.add_results(rows)
         run.finish("evaluation", {"rows": len(rows)})
+
+
+def weights(path: Path, size: int) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x" * size)
 
 
 def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
@@ -171,7 +200,7 @@ def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
     named = {step.name: step for step in steps}
     folder = tmp_path / "study"
     folder.mkdir()
-    claims = {claim.text: claim for claim in kim_rush_results.write(study, folder, steps, bootstrap=True)}
+    claims = {claim.text: claim for claim in kim_rush_results.write(study, folder, steps, final=True)}
     assert {claim.holds for claim in claims.values()} == {None}
     assert claims["Seq-KD raises the student's greedy BLEU"].missing == ["baseline", "seq-kd"]
 
@@ -190,7 +219,10 @@ def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
         for who, beam, words in speeds
     ]
     (folder / "speed.json").write_text(json.dumps({"rows": rows}))
-    claims = {claim.text: claim for claim in kim_rush_results.write(study, folder, steps, bootstrap=True)}
+    for place in ("runs/seq-kd+seq-inter/family/model", "runs/pruned-80/family/model"):
+        weights(folder / f"{place}.safetensors", 40_000)
+    weights(folder / "sparse/pruned-80-int8/model.sparse.safetensors", 10_000)
+    claims = {claim.text: claim for claim in kim_rush_results.write(study, folder, steps, final=True)}
     gain = claims["Seq-KD raises the student's greedy BLEU"]
     assert gain.holds and gain.ours["gain"] == pytest.approx(9.8) and gain.ours["p"] < 0.05
     assert claims["The gain from Seq-KD is larger greedily"].holds is True
@@ -207,7 +239,8 @@ def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
     assert claims["family-beam e2d2: greedy as good as the same student alone"].holds is True  # 0.3 below is luck
 
     result = json.loads((folder / "results.json").read_text())
-    assert {row["row"] for row in result["rows"]} == {step.name for step in steps if (folder / step.out).is_dir()}
+    runs = {step.name for step in steps if step.recipe is not None and (folder / step.out).is_dir()}
+    assert {row["row"] for row in result["rows"]} == runs
     assert (folder / result["rows"][0]["hypotheses"]).is_file()
     assert "holds" not in next(c for c in result["claims"] if c["claim"] == "Word-KD raises greedy BLEU")
     table = (folder / "results.md").read_text()
@@ -215,4 +248,97 @@ def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
     assert "| 19.80 | +9.80 | 20.00 | +6.00 |" in line
     assert line.endswith("| 18.9 | +4.2 | 19.0 | +1.4 | 22.7 | 17 % |")
     assert next(line for line in table.splitlines() if line.startswith("| seq-kd+word-kd |")).count("|  |") > 5
-    assert "| 80 % | 0.001 M | 20.0 | 10.00 | 20.50 | -0.50 | +0.30 | 19.1 |" in table
+    assert "| 80 % | 0.001 M | 20.0 | 10.00 | 20.50 | -0.50 | +0.30 | 0.04 |  | 0.01 | 19.1 |" in table
+    assert result["pruning"] == [
+        {"row": "seq-kd+seq-inter", "sparsity": 0.0, "bytes": {"dense": 40_000}},
+        {"row": "pruned-80", "sparsity": 0.8, "bytes": {"dense": 40_000, "int8": 10_000}},
+    ]
+    assert {(row["first"], row["row"]) for row in result["significance"]} == {
+        ("baseline", "seq-kd"),
+        ("baseline", "seq-kd+seq-inter"),
+        ("teacher", "pruned-80"),
+        ("seq-kd+seq-inter", "pruned-80"),
+        ("seq-kd", "family-beam"),
+    }
+
+
+def test_members_are_compared_with_their_twins_on_gold(values: dict[str, Any], tmp_path: Path) -> None:
+    smoothed = {"objective": {"label_smoothing": 0.1}}
+    on_beam = {"targets": {"beam": 1.0}}
+    families = {"a-gold": {}, "a-beam": on_beam, "b-gold": smoothed, "b-beam": {**smoothed, **on_beam}}
+    study = study_of({**values, "families": families, "depths": [], "members": ["e2d1", "e2d2"]}, tmp_path)
+    steps = steps_of(study)
+    named = {step.name: step for step in steps}
+    folder = tmp_path / "study"
+    for name in ("baseline", "word-kd", "seq-kd", *families):
+        finish(folder, named[name], {1: (10.0, 0.1), 5: (10.0, 0.1)})
+    claims = kim_rush_results.write(study, folder, steps, final=True)
+    result = json.loads((folder / "results.json").read_text())
+    pairs = {(row["first"], row["row"]) for row in result["significance"]}
+    assert {pair for pair in pairs if pair[1] in families} == {
+        *(("seq-kd", name) for name in families),
+        *((base, name) for base in ("baseline", "word-kd") for name in ("a-gold", "b-gold")),
+        *(("a-gold", "a-beam"), ("b-gold", "b-beam")),
+    }
+    assert "a-beam e2d2: greedy as good as the same student alone" in {claim.text for claim in claims}
+
+
+def test_a_member_that_no_row_trains_alone_is_not_missed(values: dict[str, Any], tmp_path: Path) -> None:
+    study = study_of(values, tmp_path)  # the student is e2d2, depths has e1d1
+    steps = steps_of(study)
+    named = {step.name: step for step in steps}
+    folder = tmp_path / "study"
+    text = "family-beam {}: greedy as good as the same student alone"
+
+    def missing() -> dict[str, list[str]]:
+        claims = kim_rush_results.write(study, folder, steps, final=False)
+        return {claim.text: claim.missing for claim in claims if "the same student alone" in claim.text}
+
+    finish(folder, named["family-beam"], {1: (10.0, 0.1), 5: (10.0, 0.1)}, model="e2d1")
+    assert missing() == {}
+    for model, row in (("e2d2", "seq-kd"), ("e1d1", "seq-kd-e1d1")):
+        shutil.rmtree(folder / "runs" / "family-beam")
+        finish(folder, named["family-beam"], {1: (10.0, 0.1), 5: (10.0, 0.1)}, model=model)
+        assert missing() == {text.format(model): [row]}
+    finish(folder, named["seq-kd-e1d1"], {1: (10.0, 0.1), 5: (10.0, 0.1)}, model="e1d1", parameters=900)
+    assert missing() == {}  # another network after all
+
+
+def test_the_papers_figures_are_those_of_the_language_pair(values: dict[str, Any], tmp_path: Path) -> None:
+    def papers(name: str) -> dict[str, str]:
+        study, folder = study_of({**values, "paper": name}, tmp_path), tmp_path / name
+        folder.mkdir()
+        claims = kim_rush_results.write(study, folder, steps_of(study), final=False)
+        foreign = [claim.paper for claim in claims if "fewer" in claim.text or "fast" in claim.text]
+        assert len(foreign) == 2 and all(paper.startswith("English→German: ") for paper in foreign)
+        return {claim.text: claim.paper for claim in claims if "English→German: " not in claim.paper}
+
+    german = papers("english-german")
+    assert list(german.values()) == [
+        *("+4.2", "+1.4", "+4.2", "+1.7", "+0.7", "+4.2 / +1.4", "18.9 / 19.0", "0.9 % → 16.9 %", "8.2 → 22.7"),
+        "17.7 → 19.6",
+    ]
+    assert set(papers("thai-english").values()) == {"–"}
+
+
+def test_without_p_mode_nothing_is_said_of_it(values: dict[str, Any], tmp_path: Path) -> None:
+    study = study_of(values, tmp_path)
+    steps = steps_of(study)
+    named = {step.name: step for step in steps}
+    folder = tmp_path / "study"
+    finish(folder, named["baseline"], {1: (10.0, 0.1), 5: (10.0, 0.1)}, p_mode=None)
+    finish(folder, named["seq-kd"], {1: (10.0, 0.1), 5: (10.0, 0.1)})
+    claims = {claim.text: claim for claim in kim_rush_results.write(study, folder, steps, final=False)}
+    assert claims["Seq-KD raises p(mode) at least tenfold"].verdict == "not measured"
+
+
+def test_rows_of_a_further_seed_stay_when_it_is_not_given_again(values: dict[str, Any], tmp_path: Path) -> None:
+    notes = tmp_path / "study" / "steps"
+    notes.mkdir(parents=True)
+    for name in ("seq-kd-seed7", "baseline", "baseline-seed1", "nothing-seed7", "seq-kd-seedx", "word-kd-seed8"):
+        (notes / f"{name}.json").write_text("{}")
+    study = study_of({**values, "more_seeds": {8: ["baseline"]}}, tmp_path)
+    kept = with_begun_seeds(study, tmp_path / "study", seedable(study))
+    assert kept.more_seeds == {8: ["baseline", "word-kd"], 7: ["seq-kd"]}
+    assert {"seq-kd-seed7", "word-kd-seed8", "baseline-seed8"} <= set(by_name(kept))
+    assert with_begun_seeds(study, tmp_path / "new", seedable(study)).more_seeds == {8: ["baseline"]}

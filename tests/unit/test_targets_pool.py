@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -123,3 +124,9 @@ def test_a_killed_ray_workers_shard_is_done_again(open_work: Callable[[], Any], 
             list(RayPool(1, said.append).run(open_work, tasks("refuse this")))
     finally:
         ray.shutdown()
+
+
+def test_the_option_is_named_where_ray_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"--engine ray needs Ray: pip install 'polystill\[ray\]'"):
+        next(RayPool(1, lambda line: None).run(lambda: None, iter([(0, ["a"])])))

@@ -86,7 +86,7 @@ def aio_kd(
 
     Also against students one by one, other numbers of students a step, wider spaces, and a family from a trained
     teacher. Run again to continue: a finished row is not done again. Results so far are in FOLDER/results.md and
-    results.json, which holds the data of plots as well.
+    results.json, which holds the data of plots as well; plots come at the end.
 
     **Examples**
 
@@ -117,7 +117,7 @@ def _conduct(
 ) -> None:
     """Do the rows of a study and show its claims; `rows_of` and `results` are the study's modules."""
     show_log()
-    from polystill.studies.recipe import load_study, row_id, with_seed
+    from polystill.studies.recipe import load_study, row_id, with_begun_seeds, with_seed
     from polystill.studies.steps import chosen_steps
     from polystill.studies.work import carry_out
 
@@ -126,11 +126,12 @@ def _conduct(
     if seed is not None:
         study = with_seed(study, seed, names)
         names = [row_id(study, name, seed) for name in names or []]
+    study = with_begun_seeds(study, out, rows_of.seedable(study))
     steps = rows_of.steps_of(study)
     claims: list[Claim] = []
 
     def write(final: bool) -> None:
-        claims[:] = results.write(study, out, steps, bootstrap=final)
+        claims[:] = results.write(study, out, steps, final=final)
 
     with saying_how_to_continue("the rows that are not finished"):
         carry_out(chosen_steps(steps, names), out, parallel=parallel, say=say, write=write)
@@ -146,6 +147,6 @@ def _print_claims(claims: list[Claim], out: Path) -> None:
 
     table = Table("claim", "holds", box=None)
     for claim in claims:
-        table.add_row(claim.text, {True: "yes", False: "no", None: "not measured"}[claim.holds])
+        table.add_row(claim.text, claim.verdict)
     console().print(table)
     say(f"wrote {out / 'results.md'} and {out / 'results.json'}")

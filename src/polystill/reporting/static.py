@@ -21,21 +21,24 @@ def write_static(report: Report, folder: Path) -> list[Path]:
     Raises:
         UserError: the folder holds something, or cannot be written.
     """
-    import vl_convert
-
     check_new_folder(folder)
     names = []
     with atomic_folder(folder) as temporary:
         for chart in report.charts:
-            spec = complete(chart)
-            (temporary / f"{chart.name}.svg").write_text(
-                vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE), encoding="utf-8"
-            )
-            (temporary / f"{chart.name}.png").write_bytes(
-                vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=2)
-            )
+            svg, png = drawn(chart)
+            (temporary / f"{chart.name}.svg").write_text(svg, encoding="utf-8")
+            (temporary / f"{chart.name}.png").write_bytes(png)
             names += [f"{chart.name}.png", f"{chart.name}.svg"]
     return [folder / name for name in names]
+
+
+def drawn(chart: Chart) -> tuple[str, bytes]:
+    """A chart as SVG and as PNG."""
+    import vl_convert
+
+    spec = complete(chart)
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
+    return svg, vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=2)
 
 
 def check_new_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ family            as published; all other families differ from it in one thing a
 alone-e2d2        one network for likelihood; word-kd-e2d2: the same, taught by the teacher that was trained alone
 no-detaching …    the strategies, one left out or changed
 students-3        other numbers of students a step;  space-NAME: other spaces of students
-pretrained        a family from a trained teacher's Marian folder;  from-scratch: as few updates from nothing
+pretrained        a family from a trained teacher's Marian folder;  from-scratch: one from nothing, to compare curves
 """
 
 from __future__ import annotations
@@ -36,14 +36,7 @@ def steps_of(study: AioKd) -> list[Step]:
     Raises:
         UserError: a row, a student or a part of a recipe is not known or does not work.
     """
-    wanted = list(STRATEGIES) if study.strategies is None else study.strategies
-    check_names(study, "strategies", wanted, list(STRATEGIES))
-    recipes = {FAMILY: _family(study), **{name: _strategy(study, name) for name in wanted}}
-    for count in study.students_per_step:
-        recipes[f"students-{count}"] = merged(_family(study), {"objective": {"students_per_step": count}})
-    for name, space in study.spaces.items():
-        recipes[f"space-{name}"] = {**_family(study), "students": space}
-    recipes |= _alone(study)
+    recipes = _recipes(study)
     steps = [run_step(name, recipe) for name, recipe in recipes.items()]
     steps += _pretrained(study, recipes)
     for seed, names in study.more_seeds.items():
@@ -53,9 +46,30 @@ def steps_of(study: AioKd) -> list[Step]:
     return steps
 
 
+def seedable(study: AioKd) -> list[str]:
+    """The rows that can be trained with a further seed.
+
+    Raises:
+        UserError: as `steps_of`.
+    """
+    return list(_recipes(study))
+
+
 def teacher_of(study: AioKd) -> Student:
     """The family's largest network."""
     return Step(FAMILY, (), Path(), _family(study)).parsed(study.origin).model.teacher
+
+
+def _recipes(study: AioKd) -> dict[str, Part]:
+    """All rows but those from a trained teacher."""
+    wanted = list(STRATEGIES) if study.strategies is None else study.strategies
+    check_names(study, "strategies", wanted, list(STRATEGIES))
+    recipes = {FAMILY: _family(study), **{name: _strategy(study, name) for name in wanted}}
+    for count in study.students_per_step:
+        recipes[f"students-{count}"] = merged(_family(study), {"objective": {"students_per_step": count}})
+    for name, space in study.spaces.items():
+        recipes[f"space-{name}"] = {**_family(study), "students": space}
+    return recipes | _alone(study)
 
 
 # --- families ---------------------------------------------------------------------------------------------------------
@@ -74,7 +88,7 @@ def _strategy(study: AioKd, name: str) -> Part:
     if name == "always-detached":
         return merged(family, {"objective": {"detach_threshold": 0.0}})
     if name == "stage-1-only":
-        return {**family, "stages": [{**study.stages[0], "updates": _updates(study)}]}
+        return {**family, "stages": [_with_mutual(stage, "none") for stage in study.stages]}
     if name == "mutual-from-start":
         return {**family, "stages": [_with_mutual(stage, "no_weight") for stage in study.stages]}
     kind = name.removeprefix("mutual-")
@@ -91,11 +105,6 @@ def _learns_mutually(study: AioKd, stage: Part) -> bool:
     return own.get("mutual", study.objective.get("mutual", "none")) != "none"
 
 
-def _updates(study: AioKd) -> int:
-    """Of all stages of the family."""
-    return sum(stage.updates for stage in Step(FAMILY, (), Path(), _family(study)).parsed(study.origin).stages)
-
-
 # --- one by one -------------------------------------------------------------------------------------------------------
 
 
@@ -106,7 +115,7 @@ def _alone(study: AioKd) -> dict[str, Part]:
     names = [str(Student.parse(name)) for name in study.alone.students]
     if str(teacher) not in names:
         raise UserError(f"{study.origin}: alone.students: the teacher {teacher} is missing; Word-KD learns from it")
-    stages = study.alone.stages or [{"name": "training", "updates": _updates(study)}]
+    stages = study.alone.stages or _stages_alone(study)
     smoothing = {key: value for key, value in study.objective.items() if key == "label_smoothing"}
     recipes = {}
     for name in names:
@@ -119,6 +128,16 @@ def _alone(study: AioKd) -> dict[str, Part]:
     return recipes
 
 
+def _stages_alone(study: AioKd) -> list[Part]:
+    """The family's stages for one network, which has no use for most of the family's objective."""
+    stages = []
+    for stage in study.stages:
+        objective = {key: value for key, value in (stage.get("objective") or {}).items() if key == "label_smoothing"}
+        rest = {key: value for key, value in stage.items() if key != "objective"}
+        stages.append({**rest, "objective": objective} if objective else rest)
+    return stages
+
+
 # --- from a trained teacher -------------------------------------------------------------------------------------------
 
 
@@ -129,11 +148,12 @@ def _pretrained(study: AioKd, recipes: dict[str, Part]) -> list[Step]:
     steps = []
     if f"alone-{teacher}" not in recipes:
         alone = {**common(study), "model": study.model, "objective": {"kind": "nll"}}
-        alone["stages"] = [{"name": "training", "updates": _updates(study)}]
+        alone["stages"] = _stages_alone(study)
         steps.append(run_step(f"alone-{teacher}", alone))
     folder = Path(PRETRAINED)
     export = ("export", Path("runs") / f"alone-{teacher}", "teacher", "--to", "hf", "--out", folder)
     family = {**_family(study), "stages": study.pretrained.stages}
+    scratch = study.pretrained.from_scratch or [{**study.stages[0], "select_by": "bleu"}]
     model = {key: value for key, value in study.model.items() if key in {"architecture", *BESIDE_START}}
     data = {key: value for key, value in study.data.items() if key != "tokenizer"}
     started = {**family, "data": data, "model": {**model, "start": folder}}
@@ -141,5 +161,5 @@ def _pretrained(study: AioKd, recipes: dict[str, Part]) -> list[Step]:
         *steps,
         Step("marian-folder", export, folder),
         run_step(PRETRAINED, started),
-        run_step(FROM_SCRATCH, family),
+        run_step(FROM_SCRATCH, {**_family(study), "stages": scratch}),
     ]

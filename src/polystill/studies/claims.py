@@ -15,26 +15,37 @@ class Claim:
     paper: str
     """Its figures, as text."""
     holds: bool | None
-    """None where it was not measured."""
+    """None where our figures do not say."""
     ours: dict[str, Any]
     missing: list[str]
     """Rows that would have to be there."""
+    undecided: str = "not measured"
+    """Why they do not say."""
+
+    @property
+    def verdict(self) -> str:
+        return {True: "yes", False: "no", None: self.undecided}[self.holds]
 
     def record(self) -> dict[str, Any]:
         """For JSON; what is not known is absent."""
-        values = {"claim": self.text, "paper": self.paper, "holds": self.holds, "ours": self.ours}
-        return {key: value for key, value in {**values, "missing": self.missing}.items() if value not in (None, {}, [])}
+        values = {"claim": self.text, "paper": self.paper, "holds": self.holds, "verdict": self.verdict}
+        values |= {"ours": self.ours, "missing": self.missing}
+        return {key: value for key, value in values.items() if value not in (None, {}, [])}
+
+
+def surely_above(low: float, high: float, limit: float) -> bool | None:
+    """Of something that lies between `low` and `high`: whether it is above the limit; None where that is not clear."""
+    return True if low > limit else False if high < limit else None
 
 
 def claims_table(claims: Sequence[Claim]) -> str:
     """Markdown, a line each."""
     lines = ["| claim | paper | holds here | ours |", "|---|---|---|---|"]
     for claim in claims:
-        holds = {True: "yes", False: "no", None: "not measured"}[claim.holds]
         ours = "; ".join(f"{name} {shown(value)}" for name, value in claim.ours.items())
         if claim.missing:
             ours = f"rows missing: {', '.join(claim.missing)}"
-        lines.append(f"| {claim.text} | {claim.paper} | {holds} | {ours} |")
+        lines.append(f"| {claim.text} | {claim.paper} | {claim.verdict} | {ours} |")
     return "\n".join(lines)
 
 

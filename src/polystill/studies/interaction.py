@@ -1,29 +1,34 @@
 """How the networks of a family act on each other while they are trained, from what its run has left.
 
-- how often a student's gradient was kept from the teacher, from the training curves (every tenth update);
+- how often a student's gradient was kept from the teacher, and when, from the training curves (every tenth update);
 - every candidate's cross-entropy over the teacher's, at every validation;
 - how alike the members' translations are in the end.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from polystill.metrics import corpus_scores
+from polystill.metrics import bleu_metric
 from polystill.runs import Run
 from polystill.studies.measured import Measured
 
 Values = dict[str, Any]
 _TAG = "ce_ratio/"
+BINS = 20
+"""Stretches of a stage's updates in which draws are counted."""
 
 
 def interaction(run: Run, teacher: str) -> Values:
-    """Of each finished stage: `detached` (share of draws, by student), `draws` and `ce_ratio` over `updates`.
+    """Of each finished stage: `detached` (share of draws, by student), `draws`, `bins`, and `ce_ratio` over `updates`.
 
-    `ce_ratio` is of label-smoothed cross-entropies of the validation set; `draws` counts those that the curves have.
+    `length` is the stage's number of updates; all others are counted from its beginning.
+    `draws` counts those that the curves have. `bins` counts them over the stage: `until` (the last update of each bin)
+    and, by student, `draws` and `detached`. `ce_ratio` is of label-smoothed cross-entropies of the validation set.
     """
     stages = {}
     for stage in run.recipe.stages:
@@ -31,7 +36,9 @@ def interaction(run: Run, teacher: str) -> Values:
         if record is not None:
             threshold = run.recipe.stage_objective(stage).detach_threshold
             curve = _validation_ratios(record["history"], teacher)
-            stages[stage.name] = {"threshold": threshold, **_detached(run.logs / stage.name, threshold), **curve}
+            detached = _detached(run.logs / stage.name, threshold, record["updates"])
+            about = {"threshold": threshold, "length": record["updates"]}
+            stages[stage.name] = {**about, **detached, **curve}
     return stages
 
 
@@ -44,20 +51,30 @@ def _validation_ratios(history: Sequence[Values], teacher: str) -> Values:
     return {"updates": [point["update"] for point in history], "ce_ratio": ratios}
 
 
-def _detached(logs: Path, threshold: float) -> Values:
+def _detached(logs: Path, threshold: float, updates: int) -> Values:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     if not logs.is_dir():
         return {}
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every time that the run was continued
     curves = EventAccumulator(str(logs), size_guidance={"scalars": 0}).Reload()
-    shares, draws = {}, {}
+    bins = min(BINS, updates)
+    drawn: dict[str, list[int]] = {}
+    detached: dict[str, list[int]] = {}
     for tag in sorted(curves.Tags()["scalars"]):
         if tag.startswith(_TAG):
-            ratios = [event.value for event in curves.Scalars(tag)]
             name = tag.removeprefix(_TAG)
-            draws[name] = len(ratios)
-            shares[name] = round(sum(ratio >= threshold for ratio in ratios) / len(ratios), 4)
-    return {"detached": shares, "draws": draws}
+            drawn[name], detached[name] = [0] * bins, [0] * bins
+            for event in curves.Scalars(tag):
+                place = min(bins - 1, (event.step - 1) * bins // updates)
+                drawn[name][place] += 1
+                detached[name][place] += event.value >= threshold
+    draws = {name: sum(counts) for name, counts in drawn.items()}
+    return {
+        "detached": {name: round(sum(counts) / draws[name], 4) for name, counts in detached.items()},
+        "draws": draws,
+        "bins": {"until": [-(-updates * (i + 1) // bins) for i in range(bins)], "draws": drawn, "detached": detached},
+    }
 
 
 def likeness(members: Sequence[Measured], teacher: str, beam: int) -> Values:
@@ -69,7 +86,8 @@ def likeness(members: Sequence[Measured], teacher: str, beam: int) -> Values:
     if teacher in said:
         others = {name: lines for name, lines in said.items() if name != teacher}
         found["same_as_teacher"] = {name: round(_same(lines, said[teacher]), 4) for name, lines in others.items()}
-        scores = {name: corpus_scores(lines, said[teacher])["bleu"] for name, lines in others.items()}
+        bleu = bleu_metric("", references=[said[teacher]])
+        scores = {name: bleu.corpus_score(lines, None).score for name, lines in others.items()}
         found["bleu_to_teacher"] = {name: round(score, 2) for name, score in scores.items()}
     return found
 

@@ -1,6 +1,6 @@
 """The steps of `polystill study kim-rush`: the rows of Kim & Rush (2016) on any data.
 
-    teacher ─┬─ beam (Seq-KD) ──────────────┬─ students ─┬─ + seq-inter ── pruned-50 …
+    teacher ─┬─ beam (Seq-KD) ──────────────┬─ students ─┬─ + seq-inter ── pruned-50 … ── pruned-50-float32, -int8
              └─ n-best ── interpolated ─────┘            └─ speed
 
 A student's row says what it is taught by: seq-kd (on the teacher's beam output), word-kd (also by its probabilities),
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from polystill.config import BESIDE_START
+from polystill.config import BESIDE_START, Model
 from polystill.students import Student
 from polystill.studies.recipe import (
     BEAMS,
@@ -40,6 +40,8 @@ STUDENT_ROWS = (
 )
 ROWS = (TEACHER, TUNED_TEACHER, *STUDENT_ROWS)
 SPEED = "speed"
+SPARSE_VALUES = ("float32", "int8")
+"""What the non-zero weights of a pruned model are written as, to count their bytes."""
 
 
 def steps_of(study: KimRush) -> list[Step]:
@@ -62,10 +64,28 @@ def steps_of(study: KimRush) -> list[Step]:
     return steps
 
 
+def seedable(study: KimRush) -> list[str]:
+    """The rows that can be trained with a further seed."""
+    return [*STUDENT_ROWS, *study.families]
+
+
+def student_of(study: KimRush) -> Model:
+    """The network that all student rows train."""
+    return Step(BASELINE, (), Path(), _untuned(study, BASELINE, study.seed)).parsed(study.origin).model
+
+
+def pruned_row(sparsity: float) -> str:
+    return f"pruned-{100 * sparsity:g}"
+
+
+def sparse_step(row: str, values: str) -> str:
+    """The step that writes a pruned row's model in the sparse form."""
+    return f"{row}-{values}"
+
+
 def _check_rows(study: KimRush) -> None:
-    students = [*STUDENT_ROWS, *study.families]
     further = [name for names in study.more_seeds.values() for name in names]
-    lists = [("rows", study.rows or [], list(ROWS)), ("more_seeds", further, students)]
+    lists = [("rows", study.rows or [], list(ROWS)), ("more_seeds", further, seedable(study))]
     if study.pruning:
         lists.append(("pruning.row", [study.pruning.row], list(STUDENT_ROWS)))
     if study.speed:
@@ -193,14 +213,24 @@ def _pruned(study: KimRush) -> list[Step]:
     settings = study.pruning
     if settings is None:
         return []
+    untuned = _untuned(study, settings.row.removesuffix(f"+{SEQ_INTER}"), study.seed)
+    training = merged(untuned["training"], settings.training)  # not that of the row's fine-tuning
     base = _row_recipe(study, settings.row, study.seed)
-    started = merged(_started(settings.row, base), {"training": settings.training})
+    started = {**_started(settings.row, base), "training": training}
     steps = []
     for sparsity in settings.sparsities:
         first = {"pruning": {"sparsity": sparsity, "scope": settings.scope}}
         stages = [merged(first, settings.stages[0]), *settings.stages[1:]]
-        steps.append(run_step(f"pruned-{100 * sparsity:g}", _with_targets({**started, "stages": stages})))
+        row = run_step(pruned_row(sparsity), _with_targets({**started, "stages": stages}))
+        steps += [row, *(_sparse(row, values) for values in SPARSE_VALUES)]
     return steps
+
+
+def _sparse(row: Step, values: str) -> Step:
+    name = sparse_step(row.name, values)
+    out = Path("sparse") / name
+    arguments = ("export", row.out, "teacher", "--to", "sparse", "--quantization", values, "--out", out)
+    return Step(name, arguments, out)
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------
@@ -210,7 +240,7 @@ def _speed(study: KimRush) -> list[Step]:
     settings = study.speed
     if settings is None:
         return []
-    student = Step(BASELINE, (), Path(), _untuned(study, BASELINE, study.seed)).parsed(study.origin).model.teacher
+    student = student_of(study).teacher
     arguments: list[str | Path] = ["bench", "decode", Path("runs") / TEACHER]
     for row in settings.rows:
         arguments += ["--student", Path("runs") / row / str(student)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polystill.evaluation.significance import compare
+from polystill.evaluation.significance import compare, compare_families
 from polystill.provenance import provenance
 from polystill.runs import Run
 from polystill.storage import text_lines, write_atomic
@@ -128,20 +128,44 @@ class Bootstrap:
         """Of the difference in BLEU; None where it was not computed."""
         return next((row["p_value"] for row in self._pair(first, other, beam) if row["metric"] == "bleu"), None)
 
+    def of_families(self, first: Sequence[Measured], other: Sequence[Measured], beam: int) -> dict[str, Row] | None:
+        """`evaluation.significance.compare_families` of the members that both have; None where it was not computed."""
+        names = [a.model for a in first if beam in a.by_beam for b in other if b.model == a.model and beam in b.by_beam]
+        if not names:
+            return None
+        systems = [{m.model: m.translations(beam) for m in models if m.model in names} for models in (first, other)]
+        references = first[0].references()
+
+        def compute() -> list[Row]:
+            language = Run.open(first[0].folder).recipe.data.target_language
+            found = compare_families(*systems, references, target_language=language)
+            return [{"member": name, **row} for name, row in found.items()]
+
+        rows = self._cached(["families", *systems, references], compute)
+        return {row["member"]: {key: row[key] for key in ("difference", "low", "high")} for row in rows} or None
+
     def _pair(self, first: Measured, other: Measured, beam: int) -> list[Row]:
         systems = [model.translations(beam) for model in (first, other)]
         references = first.references()
-        key = hashlib.sha256(json.dumps([*systems, references]).encode()).hexdigest()
-        if key not in self._known:
-            if not self._compute:
-                return []
+
+        def compute() -> list[Row]:
             language = Run.open(first.folder).recipe.data.target_language
             names = dict(zip(("first", "other"), systems, strict=True))
             compared = compare(names, references, target_language=language)
-            self._known[key] = [_plain(row) for row in compared if row["system"] == "other"]
-            write_atomic(self._path, json.dumps(self._known, indent=1) + "\n")
+            return [_plain(row) for row in compared if row["system"] == "other"]
+
         about = {"first": first.row, "row": other.row, "model": other.model, "beam": beam}
-        return [{**about, **row} for row in self._known[key]]
+        return [{**about, **row} for row in self._cached([*systems, references], compute)]
+
+    def _cached(self, texts: list[Any], compute: Callable[[], list[Row]]) -> list[Row]:
+        """What is known of these texts, computed where it is not; empty where it may not be computed."""
+        key = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
+        if key not in self._known:
+            if not self._compute:
+                return []
+            self._known[key] = compute()
+            write_atomic(self._path, json.dumps(self._known, indent=1) + "\n")
+        return self._known[key]
 
 
 def _plain(row: Row) -> Row:

@@ -120,13 +120,15 @@ class Alone(Strict):
     word_kd: Part = Field(default_factory=dict)
     """Keys of `objective`."""
     stages: list[Part] | None = None
-    """By default one stage with as many updates as the family has in all."""
+    """By default the family's: the same updates, learning rates and schedules."""
 
 
 class Pretrained(Strict):
     """A family that starts from a trained teacher's Marian folder, beside one that starts from nothing."""
 
     stages: list[Part] = Field(min_length=1)
+    from_scratch: list[Part] | None = Field(None, min_length=1)
+    """By default the family's first stage, selected by greedy validation BLEU, so that there is a curve of it."""
     usable: float = Field(0.9, gt=0, le=1)
     """A student is usable when its greedy validation BLEU is this share of the teacher's best."""
 
@@ -222,6 +224,20 @@ def check_steps(study: Study, steps: Sequence[Step]) -> None:
 
 def peak_learning_rate(recipe: Recipe) -> float:
     return max(stage.learning_rate or recipe.training.learning_rate for stage in recipe.stages)
+
+
+def with_begun_seeds(study: S, folder: Path, seedable: Sequence[str]) -> S:
+    """The same study with those rows of further seeds as well that were begun in its folder with `--seed`.
+
+    `seedable` are the rows that the recipe can have with a further seed; others are left where they lie.
+    """
+    seeds = {seed: list(rows) for seed, rows in study.more_seeds.items()}
+    for note in sorted((folder / "steps").glob("*-seed*.json")):
+        name, _, seed = note.stem.rpartition("-seed")
+        known = name in seedable and note.stem not in seedable and seed.isascii() and seed.isdecimal()
+        if known and int(seed) != study.seed and name not in seeds.setdefault(int(seed), []):
+            seeds[int(seed)].append(name)
+    return study.model_copy(update={"more_seeds": seeds})
 
 
 def with_seed(study: S, seed: int, rows: list[str] | None) -> S:

@@ -227,5 +227,5 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise UserError("--pool ray needs Ray: pip install 'polystill[ray]'") from None
+        raise UserError("--engine ray needs Ray: pip install 'polystill[ray]'") from None
     return ray

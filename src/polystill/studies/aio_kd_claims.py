@@ -1,0 +1,135 @@
+"""AIO-KD's claims one by one, and what a study's figures say of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED, STRATEGIES
+from polystill.studies.aio_kd_found import BEAM, WAYS, Found
+from polystill.studies.claims import Claim, surely_above
+from polystill.studies.measured import SIGNIFICANT, Row
+from polystill.studies.recipe import row_id
+
+SUFFERS = 0.3
+"""Mean BLEU that a family may lose to a wider space and still count as unharmed."""
+
+
+def claims_of(found: Found) -> list[Claim]:
+    """All claims that the study's recipe is about, measured or not."""
+    return [*_one_by_one(found), *_strategies(found), *_students_a_step(found), *_spaces(found), *_pretrained(found)]
+
+
+def _one_by_one(found: Found) -> list[Claim]:
+    """Claims 1: members are as good as students distilled one by one, for less."""
+    if found.study.alone is None:
+        return []
+    claims = []
+    for seed in found.seeds():
+        for student in found.study.alone.students:
+            for way in ("alone", "word-kd"):
+                claims += _against(found, student, way, seed)
+    ways = found.cost_of_ways()
+    text = "One family costs less than its students one by one"
+    if missing := [way for way in WAYS if way not in ways]:
+        return [*claims, Claim(text, "–", None, {}, missing)]
+    ours = {f"CPU hours {way}": ways[way]["cpu_seconds"] / 3600 for way in ways}
+    return [*claims, Claim(text, "–", ours["CPU hours family"] < ours["CPU hours word-kd"], ours, [])]
+
+
+def _against(found: Found, student: str, way: str, seed: int) -> list[Claim]:
+    member, single = found.get(FAMILY, student, seed), found.get(f"{way}-{student}", student, seed)
+    told = {"alone": "trained alone", "word-kd": "distilled alone"}[way]
+    text = f"{student} of the family is as good as {student} {told} (beam 5)"
+    if seed != found.study.seed:
+        text += f" (seed {seed})"
+    names = (FAMILY, f"{way}-{student}")
+    missing = [row_id(found.study, name, seed) for name, m in zip(names, (member, single), strict=True) if m is None]
+    if member is None or single is None:
+        return [] if seed != found.study.seed else [Claim(text, "as good or better", None, {}, missing)]
+    p_value = found.bootstrap.p_value(single, member, BEAM)
+    ours = {told: single.bleu(BEAM), "member": member.bleu(BEAM)} | ({} if p_value is None else {"p": p_value})
+    luck = p_value is not None and p_value >= SIGNIFICANT
+    return [Claim(text, "as good or better", member.bleu(BEAM) >= single.bleu(BEAM) or luck, ours, [])]
+
+
+# --- one family against another, by the mean of their members ---------------------------------------------------------
+
+
+def _strategies(found: Found) -> list[Claim]:
+    """Claims 2: the family as published has a higher mean BLEU than without each strategy."""
+    wanted = list(STRATEGIES) if found.study.strategies is None else found.study.strategies
+    texts = {name: f"As published is better than {name}: {STRATEGIES[name]}" for name in wanted}
+    return [claim for name, text in texts.items() for claim in _mean_claims(found, text, name, _is_better)]
+
+
+def _students_a_step(found: Found) -> list[Claim]:
+    """Point 3: other numbers of students a step."""
+    texts = {
+        f"students-{count}": f"As published is better than {count} students a step"
+        for count in found.study.students_per_step
+    }
+    return [claim for name, text in texts.items() for claim in _mean_claims(found, text, name, _is_better)]
+
+
+def _spaces(found: Found) -> list[Claim]:
+    """Point 4: a wider space does not harm the members that both have."""
+    texts = {
+        f"space-{name}": f"The space {name} harms the others by less than {SUFFERS} BLEU" for name in found.study.spaces
+    }
+    return [claim for name, text in texts.items() for claim in _mean_claims(found, text, name, _is_unharmed)]
+
+
+Judge = Callable[[float, float], bool | None]
+"""By the limits between which lies what the family as published has over another one; None where they do not tell."""
+
+
+def _is_better(low: float, high: float) -> bool | None:
+    return surely_above(low, high, 0)
+
+
+def _is_unharmed(low: float, high: float) -> bool | None:
+    harmed = surely_above(low, high, SUFFERS)
+    return None if harmed is None else not harmed
+
+
+def _mean_claims(found: Found, text: str, row: str, judge: Judge) -> list[Claim]:
+    """For every seed, about mean BLEU with beam 5 over the members that the two families have in common."""
+    claims = []
+    for seed in found.seeds():
+        published, other = (row_id(found.study, name, seed) for name in (FAMILY, row))
+        missing = [name for name in (published, other) if not found.members(name)]
+        if seed == found.study.seed and missing:
+            claims.append(Claim(text, "–", None, {}, missing))
+        elif not missing:
+            suffix = "" if seed == found.study.seed else f" (seed {seed})"
+            claims.append(_mean_claim(found, text + suffix, published, other, judge))
+    return claims
+
+
+def _mean_claim(found: Found, text: str, published: str, other: str, judge: Judge) -> Claim:
+    """It is decided only where the difference is more than what a bootstrap of the sentences leaves open."""
+    shared = found.shared(other)
+    means = {name: found.mean(name, BEAM, shared) or 0.0 for name in (published, other)}
+    ours: Row = {"members": len(shared), **means, "difference": means[published] - means[other]}
+    against = found.against_published(other)
+    if against is None:
+        return Claim(text, "–", None, ours, [], "not tested yet")
+    low, high = (0.0 - against["mean"][limit] for limit in ("high", "low"))
+    return Claim(text, "–", judge(low, high), {**ours, "low": low, "high": high}, [], "no clear difference")
+
+
+# --- from a trained teacher -------------------------------------------------------------------------------------------
+
+
+def _pretrained(found: Found) -> list[Claim]:
+    """Point 6: a family from a trained teacher needs few updates."""
+    if found.study.pretrained is None:
+        return []
+    curves = found.learning_curves()
+    text = "All students of a trained teacher are usable after fewer updates than from nothing"
+    missing = [name for name in (PRETRAINED, FROM_SCRATCH) if name not in curves]
+    if missing:
+        return [Claim(text, "–", None, {}, missing)]
+    ours = {f"updates {name}": curves[name].get("all_usable_after", "not within it") for name in curves}
+    first, second = (curves[name].get("all_usable_after") for name in (PRETRAINED, FROM_SCRATCH))
+    return [Claim(text, "–", first is not None and (second is None or first < second), ours, [])]

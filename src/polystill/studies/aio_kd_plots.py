@@ -1,0 +1,276 @@
+"""The plots of an AIO-KD study, from the content of its results.json: only what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from polystill.reporting.document import Chart
+from polystill.students import Student
+from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, OUT_OF_REACH, PRETRAINED
+from polystill.studies.measured import Row
+from polystill.studies.plots import Plots, plot
+
+Spec = dict[str, Any]
+Values = list[dict[str, Any]]
+_BEAM = "beam 5"
+
+
+def plots_of(content: dict[str, Any]) -> Plots:
+    """What results.json says, drawn; of all families but the first one as links."""
+    shown: list[Chart] = []
+    linked: list[Chart] = []
+    for row, stages in content["interaction"].items():
+        (shown if row == FAMILY else linked).extend([*_detached(row, stages), *_ratios(row, stages)])
+    shown += [
+        *_likeness(content.get("likeness", {})),
+        *_students_a_step(content["families"]),
+        *_learning(content["pretrained"]),
+    ]
+    return Plots(shown, linked)
+
+
+# --- over a family's training -----------------------------------------------------------------------------------------
+
+
+def _detached(row: str, stages: dict[str, Row]) -> Iterator[Chart]:
+    """Share of draws that were kept from the teacher, by student, in stretches of the training."""
+    values: Values = []
+    for start, stage in _with_starts(stages):
+        if "bins" not in stage or not 0 < stage["threshold"] < OUT_OF_REACH:
+            continue
+        until = stage["bins"]["until"]
+        for student, draws in stage["bins"]["draws"].items():
+            detached = stage["bins"]["detached"][student]
+            values += [
+                {"student": student, "from": start + ([0, *until][i]), "until": start + until[i], "share": kept / drawn}
+                for i, (kept, drawn) in enumerate(zip(detached, draws, strict=True))
+                if drawn
+            ]
+    if not values:
+        return
+    students = sorted({value["student"] for value in values}, key=Student.parse)
+    x = {"field": "from", "type": "quantitative", "title": "updates", "scale": {"nice": False}}
+    color = {
+        "field": "share",
+        "type": "quantitative",
+        "title": "kept from the teacher",
+        "scale": {"scheme": "viridis", "domain": [0, max(0.1, *(value["share"] for value in values))]},
+        "legend": {"format": ".0%", "orient": "top", "gradientLength": 240},
+    }
+    spec = {
+        "height": 20 * len(students),
+        "data": {"values": values},
+        "mark": {"type": "rect"},
+        "encoding": {
+            "x": {**x, "axis": {"tickCount": 6}},
+            "x2": {"field": "until"},
+            "y": {"field": "student", "type": "nominal", "title": None, "sort": students},
+            "color": color,
+        },
+        "config": {"axis": {"grid": False}},
+    }
+    title = f"Draws whose gradient was kept from the teacher: {row}"
+    summary = f"{row}: share of each student's draws whose gradient was kept from the teacher, over the updates."
+    summary += " White: the curves, which have every tenth update, have no draw of it there."
+    yield plot(f"detached-{row}", title, summary, spec)
+
+
+def _ratios(row: str, stages: dict[str, Row]) -> Iterator[Chart]:
+    """Cross-entropy of every candidate over the teacher's, at every validation."""
+    values: Values = [
+        {"student": student, "update": start + update, "ratio": ratio}
+        for start, stage in _with_starts(stages)
+        for student, ratios in stage["ce_ratio"].items()
+        for update, ratio in zip(stage["updates"], ratios, strict=True)
+    ]
+    if not values:
+        return
+    near = 1.2 * max(value["ratio"] for value in values)
+    thresholds = sorted({stage["threshold"] for stage in stages.values() if 0 < stage["threshold"] < near})
+    lines = _lines(values, "ratio", "cross-entropy / the teacher's", thresholds)
+    rules = [{"threshold": threshold} for threshold in thresholds]
+    rule = {
+        "data": {"values": rules},
+        "mark": {"type": "rule", "strokeDash": [4, 4], "style": "quiet"},
+        "encoding": {"y": {"field": "threshold", "type": "quantitative"}},
+    }
+    spec = {"height": 300, "layer": [lines, *([rule] if rules else [])]}
+    last = max(value["update"] for value in values)
+    end = {value["student"]: value["ratio"] for value in values if value["update"] == last}
+    most = max(end, key=end.__getitem__)
+    summary = f"{row}: validation cross-entropy of every network over the teacher's, over the updates."
+    summary += f" At the end it is highest for {most} ({end[most]:.3f})."
+    summary += " The dashed line is the threshold of detaching." if rules else ""
+    yield plot(f"ce-ratio-{row}", f"Cross-entropy over the teacher's: {row}", summary, spec)
+
+
+def _with_starts(stages: dict[str, Row]) -> Iterator[tuple[int, Row]]:
+    """Each stage with the updates of those before it."""
+    start = 0
+    for stage in stages.values():
+        yield start, stage
+        start += stage["length"]
+
+
+def _lines(values: Values, field: str, title: str, also: Sequence[float]) -> Spec:
+    """A line a student, coloured by its decoder layers, with room for what is `also` in the plot.
+
+    The first fifth of the updates may run off it.
+    """
+    for value in values:
+        value["decoder"] = Student.parse(value["student"]).decoder_layers
+    last = max(value["update"] for value in values)
+    late = [*also, *(value[field] for value in values if value["update"] >= last / 5)]
+    margin = 0.06 * ((max(late) - min(late)) or 1.0)
+    scale = {"zero": False, "domain": [min(late) - margin, max(late) + margin], "nice": True}
+    legend = {"orient": "top", "symbolType": "stroke", "symbolStrokeWidth": 4}
+    return {
+        "data": {"values": values},
+        "mark": {"type": "line", "clip": True, "strokeWidth": 1.5, "point": {"size": 12}},
+        "encoding": {
+            "x": {"field": "update", "type": "quantitative", "title": "updates", "axis": {"tickCount": 6}},
+            "y": {"field": field, "type": "quantitative", "title": title, "scale": scale},
+            "color": {"field": "decoder", "type": "ordinal", "title": "decoder layers", "legend": legend},
+            "detail": {"field": "student"},
+        },
+    }
+
+
+# --- families beside each other ---------------------------------------------------------------------------------------
+
+
+def _likeness(likeness: dict[str, Row]) -> Iterator[Chart]:
+    """Equal translations: of each student and the teacher, and over all pairs of members."""
+    values = [
+        {"family": row, "student": student, "share": share, "decoder": Student.parse(student).decoder_layers}
+        for row, found in likeness.items()
+        for student, share in found.get("same_as_teacher", {}).items()
+    ]
+    pairs = [{"family": row, "share": found["same"]} for row, found in likeness.items() if "same" in found]
+    if not values:
+        return
+    rows = list(dict.fromkeys(value["family"] for value in values))
+    y = {"field": "family", "type": "nominal", "title": None, "sort": rows, "axis": {"labelLimit": 220}}
+    x = {
+        "field": "share",
+        "type": "quantitative",
+        "title": "translations that are equal",
+        "scale": {"zero": False},
+        "axis": {"format": ".0%", "tickCount": 8},
+    }
+    spec = {
+        "height": 30 * max(2, len(rows)),
+        "encoding": {"y": y, "x": x},
+        "layer": [
+            {
+                "data": {"values": values},
+                "mark": {"type": "point", "filled": True, "opacity": 0.9},
+                "encoding": {
+                    "color": {
+                        "field": "decoder",
+                        "type": "ordinal",
+                        "title": "decoder layers",
+                        "legend": {"orient": "top"},
+                    }
+                },
+            },
+            {"data": {"values": pairs}, "mark": {"type": "tick", "thickness": 2, "size": 22, "style": "quiet"}},
+        ],
+    }
+    summary = "Share of the test set's translations (beam 5) that are the teacher's, of each student (dots), and equal "
+    summary += "in a pair of members, on average over all pairs (strokes)."
+    yield plot("likeness", "How alike the members' translations are", summary, spec)
+
+
+def _students_a_step(families: Sequence[Row]) -> Iterator[Chart]:
+    """Quality by the number of students that are drawn in a step, with what the training cost."""
+    chosen = [family for family in families if family["row"].startswith((FAMILY, "students-")) and _BEAM in family]
+    chosen.sort(key=lambda family: (family["students_per_step"], family["seed"]))
+    if len({family["students_per_step"] for family in chosen}) < 2:
+        return
+    values = [
+        {"count": family["students_per_step"], "seed": family["seed"], "of": of, "bleu": family[_BEAM][of]}
+        for family in chosen
+        for of in ("mean", "worst", "teacher")
+        if of in family[_BEAM]
+    ]
+    costs = [
+        {
+            "count": family["students_per_step"],
+            "bleu": family[_BEAM]["mean"],
+            "text": f"{family['cost']['cpu_seconds'] / 3600:.1f} CPU h",
+        }
+        for family in chosen
+    ]
+    spec = {
+        "height": 280,
+        "encoding": {
+            "x": {"field": "count", "type": "ordinal", "title": "students a step", "axis": {"labelAngle": 0}},
+            "y": {"field": "bleu", "type": "quantitative", "title": "BLEU (beam 5)", "scale": {"zero": False}},
+        },
+        "layer": [
+            {
+                "data": {"values": values},
+                "mark": {"type": "line", "point": {"size": 50}},
+                "encoding": {
+                    "color": {"field": "of", "type": "nominal", "title": None, "legend": {"orient": "top"}},
+                    "detail": {"field": "seed"},
+                },
+            },
+            {
+                "data": {"values": costs},
+                "mark": {"type": "text", "dy": -12},
+                "encoding": {"text": {"field": "text"}},
+            },
+        ],
+    }
+    summary = "BLEU (beam 5) of a family's mean, worst and largest member by the number of students drawn in a step; "
+    summary += "beside it the training's CPU hours: " + "; ".join(
+        f"{value['count']} a step {value['text']}, mean {value['bleu']:.2f}" for value in costs
+    )
+    yield plot("students-a-step", "Students a step: quality and cost", f"{summary}.", spec)
+
+
+def _learning(curves: dict[str, Row]) -> Iterator[Chart]:
+    """Greedy validation BLEU of every student, from a trained teacher and from nothing."""
+    values = [
+        {"run": run, "student": student, "update": update, "bleu": bleu}
+        for run, curve in curves.items()
+        for student, scores in curve["bleu"].items()
+        for update, bleu in zip(curve["updates"], scores, strict=True)
+    ]
+    if not values:
+        return
+    x = {"field": "update", "type": "quantitative", "title": "updates", "axis": {"tickCount": 6}}
+    y = {"field": "bleu", "type": "quantitative", "title": "greedy validation BLEU"}
+    color = {"field": "run", "type": "nominal", "title": None, "legend": {"orient": "top"}}
+    usable = [{"bleu": next(iter(curves.values()))["usable_at"]}]
+    spec = {
+        "height": 300,
+        "layer": [
+            {
+                "data": {"values": values},
+                "mark": {"type": "line", "opacity": 0.7, "strokeWidth": 1.5, "point": {"size": 12}},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "color": {**color, "sort": [PRETRAINED, FROM_SCRATCH]},
+                    "detail": {"field": "student"},
+                },
+            },
+            {
+                "data": {"values": usable},
+                "mark": {"type": "rule", "strokeDash": [4, 4], "style": "quiet"},
+                "encoding": {"y": {"field": "bleu", "type": "quantitative"}},
+            },
+        ],
+    }
+    ends = [
+        f"{run}: all students usable after {curve['all_usable_after']:,} updates"
+        if "all_usable_after" in curve
+        else f"{run}: not all students usable within {curve['updates'][-1]:,} updates"
+        for run, curve in curves.items()
+    ]
+    summary = f"Greedy validation BLEU of every student over updates. {'; '.join(ends)} (dashed line)."
+    yield plot("pretrained", "From a trained teacher, and from nothing", summary, spec)

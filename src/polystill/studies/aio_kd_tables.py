@@ -1,0 +1,122 @@
+"""An AIO-KD study's results.md: tables, plots and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from polystill.studies.aio_kd import OUT_OF_REACH
+from polystill.studies.aio_kd_found import BEAM, GREEDY, Found
+from polystill.studies.claims import Claim, claims_table, markdown, shown
+from polystill.studies.measured import Row
+
+
+def to_markdown(found: Found, content: dict[str, Any], claims: Sequence[Claim], plots: str) -> str:
+    """`content` is that of results.json, `plots` the part that shows them."""
+    first = next(iter(found.models.values()), None)
+    about = "Nothing is measured yet."
+    if first is not None:
+        about = f"{first.of_model('test_set')}; {first.of_model('engine')}, {first.of_model('precision')}"
+        about += f"; BLEU {first.of_model('bleu_signature')}."
+    parts = [f"# AIO-KD: {found.study.name}", about]
+    if found.study.alone is not None:
+        parts += ["## Against one by one", _one_by_one(found), "## Cost", _cost(content["cost_of_ways"])]
+    parts += ["## Families", _FAMILIES, _families(found, content["families"])]
+    if found.study.spaces:
+        parts += ["## Wider spaces", _spaces(found, content["families"])]
+    parts += [
+        "## Detaching",
+        "Share of a student's draws that kept its gradient from the teacher.",
+        _detaching(content["interaction"]),
+    ]
+    parts += ["## Plots", plots] if plots else []
+    parts += ["## Claims", claims_table(claims)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _one_by_one(found: Found) -> str:
+    assert found.study.alone is not None
+    rows = []
+    for seed in found.seeds():
+        for student in found.study.alone.students:
+            models = [found.get(f"{way}-{student}", student, seed) for way in ("alone", "word-kd")]
+            models.append(found.get("family", student, seed))
+            if any(models) or seed == found.study.seed:
+                figures = [None if m is None else m.get(key, beam) for key, beam in _FIGURES for m in models]
+                rows.append([student, str(seed), *(shown(figure) for figure in figures)])
+    ways = ("alone", "Word-KD", "family")
+    titles = [f"{name} {way}" for name in ("greedy", "beam 5", "chrF") for way in ways]
+    return markdown(["student", "seed", *titles], rows)
+
+
+_FIGURES = (("bleu", GREEDY), ("bleu", BEAM), ("chrf", BEAM))
+
+
+def _cost(ways: dict[str, Row]) -> str:
+    rows = [
+        [
+            *(way, str(cost["runs"]), f"{cost['seconds'] / 3600:.2f}", f"{cost['cpu_seconds'] / 3600:.2f}"),
+            *(f"{cost['target_tokens']:,}", f"{cost['flops']:.3g}"),
+            *(f"{cost['peak_rss_bytes'] / 1e6:.0f}", f"{cost['bytes_kept'] / 1e6:.1f}"),
+        ]
+        for way, cost in ways.items()
+    ]
+    return markdown(["way", "runs", "hours", "CPU hours", "target tokens", "FLOPs", "peak MB", "weights MB"], rows)
+
+
+_FAMILIES = (
+    "Δ is of the mean with beam 5 over the members that a family has in common with the one as published of the same "
+    "seed; behind it, where that lies at 95 % (bootstrap of the sentences)."
+)
+
+
+def _families(found: Found, families: Sequence[Row]) -> str:
+    rows = []
+    for family in families:
+        cells = [family["row"], str(family["seed"]), str(len(family["members"]))]
+        for beam in (GREEDY, BEAM):
+            scores = family.get(f"beam {beam}", {})
+            cells += [shown(scores.get(key)) for key in ("mean", "worst", "teacher")]
+        cost = family["cost"]
+        rows.append([*cells, *_difference(found, family), f"{cost['cpu_seconds'] / 3600:.2f}", f"{cost['flops']:.3g}"])
+    titles = [f"{search} {key}" for search in ("greedy", "beam 5") for key in ("mean", "worst", "teacher")]
+    return markdown(["family", "seed", "members", *titles, "Δ", "95 %", "CPU hours", "FLOPs"], rows)
+
+
+def _difference(found: Found, family: Row) -> tuple[str, str]:
+    """Δ and its limits."""
+    row = family["row"]
+    shared = found.shared(row)
+    published, own = (found.mean(name, BEAM, shared) for name in (found.published(row), row))
+    if row == found.published(row) or published is None or own is None:
+        return "", ""
+    mean = family.get("against_published", {}).get("mean")
+    return f"{own - published:+.2f}", "" if mean is None else f"{mean['low']:+.2f} to {mean['high']:+.2f}"
+
+
+def _spaces(found: Found, families: Sequence[Row]) -> str:
+    """What the others lose, and the member with the deepest encoder and the shallowest decoder."""
+    rows = []
+    for family in families:
+        row, slim = family["row"], found.slimmest(family["row"])
+        if not row.startswith("space-") or slim is None:
+            continue
+        shared = found.shared(row)
+        both = (found.published(row), row)
+        means = [shown(found.mean(name, beam, shared)) for beam in (GREEDY, BEAM) for name in both]
+        own = [slim.model, *(shown(slim.get("bleu", beam)) for beam in (GREEDY, BEAM))]
+        rows.append([row, str(family["seed"]), str(len(shared)), *means, *_difference(found, family), *own])
+    means = [f"{search}, {whose}" for search in ("greedy", "beam 5") for whose in ("as published", "here")]
+    own = ["slimmest member", "its greedy", "its beam 5"]
+    return markdown(["space", "seed", "shared members", *means, "Δ", "95 %", *own], rows)
+
+
+def _detaching(interaction: dict[str, Row]) -> str:
+    rows = []
+    for name, stages in interaction.items():
+        for stage, values in stages.items():
+            shares = values.get("detached", {})
+            text = ", ".join(f"{student} {share:.0%}" for student, share in shares.items())
+            threshold = "out of reach" if values["threshold"] >= OUT_OF_REACH else f"{values['threshold']:.2f}"
+            rows.append([f"{name}, {stage}", threshold, text])
+    return markdown(["family, stage", "threshold", "students"], rows)
