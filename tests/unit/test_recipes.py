@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from polystill.config import load_recipe
 from polystill.errors import UserError
+from polystill.models.folder import load_model_with_tokenizer
 from polystill.recipe_checks import check_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes"
+DOCS = FOLDER.parent / "docs"
 RECIPES = sorted(FOLDER.glob("*.y*ml"))
 
 
@@ -63,3 +67,29 @@ def test_multi30k_is_the_published_space() -> None:
     recipe = load_recipe(FOLDER / "multi30k.yaml", ["data.folder=/elsewhere"])
     assert len(check_recipe(recipe).candidates) == 15
     assert recipe.data.folder == "/elsewhere"
+
+
+def test_the_recipe_for_an_opus_mt_model_is_one(tmp_path: Path) -> None:
+    """Of docs/opus-mt.md; its sizes come from the model."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "opus-mt.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    recipe.refuse_ignored_keys()
+    assert recipe.name == "from-opus-mt" and str(recipe.model.start).endswith("start")
+    with pytest.raises(UserError, match=r"model\.start: .*start: no such folder"):
+        check_recipe(recipe)
+    with pytest.raises(UserError, match=r"model\.d_model.*leave"):
+        load_recipe(tmp_path / "recipe.yaml", ["model.d_model=64"]).refuse_ignored_keys()
+
+
+def test_what_transformers_has_saved_again_is_a_folder_to_start_from(counting_student: Path, tmp_path: Path) -> None:
+    """As docs/opus-mt.md does with a folder whose weights would have to be unpickled."""
+    from transformers import MarianMTModel, MarianTokenizer
+
+    MarianMTModel.from_pretrained(counting_student).save_pretrained(tmp_path)
+    MarianTokenizer.from_pretrained(counting_student).save_pretrained(tmp_path)
+    model, tokenizer = load_model_with_tokenizer(tmp_path)
+    before, expected = load_model_with_tokenizer(counting_student)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True))
+    assert (tokenizer.pieces, tokenizer.source_language) == (expected.pieces, expected.source_language)
+    assert tokenizer.encode_source(["one two"]) == expected.encode_source(["one two"])
