@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polystill.config import Recipe
+from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.students import Student, StudentSpace
@@ -41,10 +42,7 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
     space = recipe.student_space(teacher)
     for name in recipe.evaluation.students or []:
         space.get(name)
-    if recipe.evaluation.engine == "ctranslate2":
-        from polystill.decoding.ctranslate2 import check_precision
-
-        check_precision(recipe.evaluation.precision)
+    need_precision(recipe.evaluation.engine, recipe.evaluation.precision)
     return space
 
 

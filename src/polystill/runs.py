@@ -24,13 +24,14 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from polystill.errors import UserError
 from polystill.provenance import provenance
 from polystill.recipe_changes import FREE, can_be_added, recipe_differences, shown_value
-from polystill.storage import clear_left_overs, storage_errors, write_atomic
+from polystill.storage import clear_left_overs, storage_errors, temporary_of, write_atomic
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
 
 _log = logging.getLogger(__name__)
 _ROW_KEY = ("model_id", "test_set", "engine", "precision", "beam", "length_penalty")
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _DEVICE_KEY = ("device", "model", "engine", "precision", "beam")
 
 
@@ -85,6 +86,7 @@ class Run:
         folder = Path(folder)
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            _refuse_other_things(folder)  # before anything in it is touched
             lock = lock_folder(folder)
         try:
             with storage_errors(folder):
@@ -124,12 +126,6 @@ class Run:
 
     @classmethod
     def _create(cls, folder: Path, recipe: Recipe, lock: IO[str]) -> Run:
-        others = sorted(path.name for path in folder.iterdir() if path.name not in (".lock", "state.json"))
-        if others:
-            raise UserError(
-                f"{folder}: this folder is not empty and is no run (it has {others[0]} but no recipe.yaml); "
-                "give a new or empty folder"
-            )
         run = cls(folder, recipe, lock)
         run._write_state({"run_id": f"{recipe.name}-{secrets.token_hex(4)}", "stages": {}})
         run._write_recipe()
@@ -152,10 +148,24 @@ class Run:
                 "updates of the last stage (not with a cosine schedule) and what is evaluated (evaluation); "
                 f"{', '.join(FREE)} may change"
             )
+        run._refuse_vain_updates(before)
         if changes:
             run._reopen({key for key, _, _ in changes})
             run._write_recipe()
         return run
+
+    def _refuse_vain_updates(self, before: Recipe) -> None:
+        """Raises UserError where updates are added to a stage that stopped early: it would stop there again."""
+        index = len(before.stages) - 1
+        stage, planned = before.stages[index], self.recipe.stages[index].updates
+        record = self.record(f"training.{stage.name}") or {}
+        done = record.get("updates", stage.updates)
+        if planned > stage.updates > done:
+            raise UserError(
+                f"{self.folder}: stages.{index}.updates: was {stage.updates}, now {planned}, but stage {stage.name} "
+                f"stopped early after {done} (training.early_stopping {before.training.early_stopping}) and would "
+                "again; use the old value, or start in another folder"
+            )
 
     def _reopen(self, changed: set[str]) -> None:
         """Make the stages unfinished that depend on keys which were added or changed."""
@@ -297,11 +307,25 @@ def row_key(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row.get(key) for key in _ROW_KEY)
 
 
+def _refuse_other_things(folder: Path) -> None:
+    """Raises UserError where a folder without recipe.yaml holds more than the beginnings of a run."""
+    names = sorted(path.name for path in folder.iterdir())  # before recipe.yaml is looked for: one may be starting here
+    if (folder / "recipe.yaml").is_file():
+        return
+    begun = (".lock", "state.json")
+    others = [name for name in names if name not in begun and temporary_of(name) not in ("state.json", "recipe.yaml")]
+    if others:
+        raise UserError(
+            f"{folder}: this folder is not empty and is no run (it has {others[0]} but no recipe.yaml); "
+            "give a new or empty folder"
+        )
+
+
 def lock_folder(folder: Path, what: str = "run") -> IO[str]:
     """Lock the folder for this process until the returned file is closed or the process ends.
 
     A record lock, unlike flock's, is not inherited by forked workers, so a worker that outlives a killed parent
-    does not keep the run locked.
+    does not keep the run locked. On a file system without locks there is a warning instead.
     """
     import fcntl
 
@@ -309,6 +333,9 @@ def lock_folder(folder: Path, what: str = "run") -> IO[str]:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        if error.errno in _NO_LOCKS:
+            _log.warning("%s: this file system has no locks; let no other process work on this %s", folder, what)
+            return file
         file.seek(0)
         holder = file.read().strip()
         file.close()

@@ -52,8 +52,13 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 def _final(path: Path) -> Path:
     """The path under the names that its temporaries will get: people look for RUN/data, not for RUN/.data.tmp-1234."""
-    matches = [(part, _LEFT_OVER.fullmatch(part)) for part in path.parts]
-    return Path(*(match["name"] if match else part for part, match in matches))
+    return Path(*(temporary_of(part) or part for part in path.parts))
+
+
+def temporary_of(name: str) -> str | None:
+    """The name that a temporary of that name will get; None where it is no temporary."""
+    match = _LEFT_OVER.fullmatch(name)
+    return match and match["name"]
 
 
 def is_no_permission(error: BaseException | None) -> bool:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.storage import text_lines
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
+    from polystill.decoding.contract import DecodingOptions
     from polystill.students import StudentSpace
 
 Row = dict[str, Any]
@@ -77,11 +79,8 @@ def evaluate_run(
 def _known_precisions(run: Run, engine: str | None, wanted: Sequence[str] | None) -> list[str]:
     """Those to measure, once each; a wrong one is found before the others have taken hours."""
     precisions = list(dict.fromkeys(wanted or [run.recipe.evaluation.precision]))
-    if (engine or run.recipe.evaluation.engine) == "ctranslate2":
-        from polystill.decoding.ctranslate2 import check_precision
-
-        for precision in precisions:
-            check_precision(precision)
+    for precision in precisions:
+        need_precision(engine or run.recipe.evaluation.engine, precision)
     return precisions
 
 
@@ -195,17 +194,25 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
 
 
 def export_student(
-    folder: Path, name: str, to: str, out: Path | None = None, quantization: str | None = None, note: str = ""
+    folder: Path,
+    name: str,
+    to: str,
+    out: Path | None = None,
+    quantization: str | None = None,
+    note: str = "",
+    search: DecodingOptions | None = None,
 ) -> Path:
     """Write a run's student in one of `polystill.export.FORMATS`: to `out`, or by default to RUN/exports.
 
-    The card has the run's figures, and `note`. Returns where it is.
+    The card has the run's figures, and `note`. Formats that can say so search as `search` does by default: with beam 5
+    and the recipe's length penalty where it is not given. Returns where it is.
 
     Raises:
         UserError: the folder is no run, its training is not finished, it has no such student, or as
             `polystill.export.export_student`.
     """
     from polystill import export
+    from polystill.decoding.contract import DecodingOptions
     from polystill.evaluation.artefacts import extracted, lines_to_verify
     from polystill.models.folder import read_family
 
@@ -221,6 +228,7 @@ def export_student(
         rows=[row for row in results["rows"] if row.get("model") == student.name],
         devices=[row for row in results.get("devices", []) if row["model"] == student.name],
         note=note,
+        search=search or DecodingOptions(length_penalty=run.recipe.evaluation.length_penalty),
         family=read_family(run.family),
         data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
     )

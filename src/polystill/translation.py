@@ -21,6 +21,7 @@ from polystill.storage import storage_errors
 
 if TYPE_CHECKING:
     from polystill.decoding.contract import Translator
+    from polystill.decoding.stream import LiveStream
 
 
 @contextmanager
@@ -113,6 +114,22 @@ def _torch(folder: Path, precision: str, threads: int) -> Translator:
     return load_torch(folder, "float32" if precision == "default" else precision, threads)
 
 
+def length_penalty_of(model: Path) -> float:
+    """The length penalty that a run's students are evaluated with, or that an export was made for; 1 for others.
+
+    Raises:
+        UserError: no model is there, or the run's recipe is damaged.
+    """
+    run = find_model(model).run
+    if run is None:
+        from polystill.decoding.ctranslate2 import own_search
+
+        return own_search(model).length_penalty
+    from polystill.runs import Run
+
+    return Run.open(run).recipe.evaluation.length_penalty
+
+
 def translate_files(
     translator: Translator,
     inputs: Sequence[Path],
@@ -121,11 +138,13 @@ def translate_files(
     *,
     beam_size: int = 5,
     n_best: int = 1,
+    length_penalty: float = 1.0,
 ) -> None:
     """Translate files one after another, or stdin, to a file or stdout: one line in, one line out.
 
     With n_best > 1 a line's translations stand on one line, best first, separated by tabs. A file appears when it is
-    complete; of a symbolic link, the file that it points to.
+    complete; of a symbolic link, the file that it points to. What comes from a pipe or a terminal is translated, and
+    written, as it comes.
 
     Raises:
         UserError: an input cannot be read or is not UTF-8, or the output cannot be written or is an input as well.
@@ -133,27 +152,45 @@ def translate_files(
     from polystill.decoding.contract import DecodingOptions
     from polystill.decoding.stream import longest_line, translate_n_best
 
-    options = DecodingOptions(beam_size=beam_size, n_best=n_best)
+    options = DecodingOptions(beam_size=beam_size, n_best=n_best, length_penalty=length_penalty)
     for path in inputs:  # all of them, before the first is translated
-        _check_readable(path)
+        with _reading(path):
+            if not path.is_fifo():  # its writer would find its reader gone
+                path.open("rb").close()
     if output is not None:
         _check_no_input(output, inputs, stdin)
-    lines = _lines(inputs, stdin, longest_line(translator))
+    lines = _Lines(inputs, stdin, longest_line(translator))
     with _output(output) as target:
-        for hypotheses in translate_n_best(translator, lines, options):
+        for hypotheses in translate_n_best(translator, lines, options, has_line=lines.has_line):
             texts = [hypothesis.text.replace("\t", " ") for hypothesis in hypotheses]
             target.write("\t".join(texts).encode() + b"\n")
+            target.flush()
 
 
-def _lines(inputs: Sequence[Path], stdin: BinaryIO, most_characters: int) -> Iterator[str]:
-    """All files' lines in turn, or stdin's."""
-    from polystill.decoding.stream import read_lines
+class _Lines:
+    """All files' lines in turn, or stdin's, and whether the next one is there."""
 
-    if not inputs:
-        yield from read_lines(stdin, "stdin", most_characters)
-    for path in inputs:
-        with path.open("rb") as source:
-            yield from read_lines(source, str(path), most_characters)
+    def __init__(self, inputs: Sequence[Path], stdin: BinaryIO, most_characters: int) -> None:
+        self._inputs, self._stdin, self._most_characters = inputs, stdin, most_characters
+        self._live: LiveStream | None = None  # what is being read, unless it is a file
+
+    def __iter__(self) -> Iterator[str]:
+        if not self._inputs:
+            yield from self._read(self._stdin, "stdin")
+        for path in self._inputs:
+            with _reading(path):
+                source = path.open("rb")
+            with source:
+                yield from self._read(source, str(path))
+
+    def _read(self, stream: BinaryIO, name: str) -> Iterator[str]:
+        from polystill.decoding.stream import live, read_lines
+
+        self._live = live(stream)
+        return read_lines(self._live or stream, name, self._most_characters)
+
+    def has_line(self) -> bool:
+        return self._live is None or self._live.has_line()
 
 
 def _check_no_input(output: Path, inputs: Sequence[Path], stdin: BinaryIO) -> None:
@@ -176,9 +213,10 @@ def _is_open_as(path: Path, stream: BinaryIO) -> bool:
         return False
 
 
-def _check_readable(path: Path) -> None:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        path.open("rb").close()
+        yield
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 

@@ -94,6 +94,12 @@ def test_the_page_fits_and_can_be_read(
         page.get_by_label("API key").fill("mine")
         page.get_by_role("button", name="Translate").click()
         expect(page.get_by_role("status")).to_have_text("1 translation.")
+        page.route("**/translate", lambda route: route.fulfill(status=503, body="too many", content_type="text/plain"))
+        page.get_by_role("button", name="Translate").click()
+        expect(page.get_by_text("The server answers with status 503.")).to_be_visible()  # as at the limit
+        page.unroute("**/translate")
+        page.get_by_role("button", name="Translate").click()
+        expect(page.get_by_role("status")).to_have_text("1 translation.")
         page.screenshot(path=tmp_path / f"{size}-{scheme}.png", full_page=True)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width
         for kind in ("body", "header p", ".facts", "button[type=submit]", "legend", "#status", "#list .text"):

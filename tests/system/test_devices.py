@@ -22,7 +22,7 @@ def test_from_evaluation_to_packages(polystill: Any, own_run: Path, tmp_path: Pa
     polystill("pick", own_run, "--max-latency", "5s").refused("max_latency", f"measure: polystill evaluate {own_run}")
     few = ["--student", "e1d1,e2d2", "--beam", "1"]
     done = polystill("evaluate", own_run, "--engine", "ctranslate2", "--precision", "int8,float32", *few).ok()
-    assert "p50 | p95 ms" in done.stdout and "memory" in done.stdout and "words/s" in done.stdout
+    assert "p50 | p95" in done.stdout and "memory" in done.stdout and "words/s" in done.stdout
     rows = [row for row in json.loads((own_run / "results.json").read_text())["rows"] if row.keys() >= FIGURES]
     assert [(row["model"], row["precision"]) for row in rows] == [
         *(("e1d1", "float32"), ("e2d2", "float32")),
@@ -34,38 +34,46 @@ def test_from_evaluation_to_packages(polystill: Any, own_run: Path, tmp_path: Pa
     done = polystill("pick", own_run, "--max-size", "1kB", "--max-latency", "5s")
     assert done.status == 1 and "nothing fits" in done.stdout and "is missed by" in done.stdout
 
+    wider = ["--student", "e1d1", "--beam", "4", "--precision", "int8"]  # what Argos searches with
+    polystill("evaluate", own_run, "--engine", "ctranslate2", *wider).ok()
     package = own_run / "students" / "e1d1" / "ctranslate2-int8"
     figures = tmp_path / "board.json"
     done = polystill(
-        *("measure", package, "--device", "board", "--sentences", "4", "--rounds", "1", "--beam", "1,2"),
+        *("measure", package, "--device", "board", "--sentences", "4", "--rounds", "1", "--beam", "1,4"),
         *("--out", figures),
     ).ok()
     assert "e1d1" in done.stdout and "board" in done.stdout
     polystill("measure", package, "--out", figures).refused("--out", "is there already")
 
-    limits = {"max_latency": "5s", "beam": 1}
+    server = {"max_latency": "5s", "beam": 1, "measured_on": "evaluation"}
     devices = devices_file(
         tmp_path,
-        server={**limits, "measured_on": "evaluation"},
-        board={**limits, "format": "argos"},
+        server=server,
+        tower={**server, "format": "hf"},
+        board={"max_latency": "5s", "format": "argos"},
     )
     done = polystill("pick", own_run, "--devices", devices)
     done.refused("device board", "polystill merge", "board.json")
     assert done.stdout.startswith("server: ")
     assert "board" in polystill("merge", own_run, figures).ok().stdout
     polystill("pick", own_run, "--devices", devices, "--device", "phone").refused(
-        "--device phone", "it has: board server"
+        "--device phone", "it has: board server tower"
     )
 
     out = tmp_path / "packages"
     done = polystill("ship", own_run, "--devices", devices, "--out", out).ok()
-    assert sorted(path.name for path in out.iterdir()) == ["board", "server"]
+    assert sorted(path.name for path in out.iterdir()) == ["board", "server", "tower"]
     assert list((out / "board").glob("*.argosmodel"))
     card = (out / "server" / "README.md").read_text()
     assert "Picked for the device server (max_latency 5000.0 ms), beam 1: BLEU" in card
     card = (out / "board" / "README.md").read_text()
     assert "measured on board" in card and "## Measured on devices" in card
-    polystill("measure", out / "server", "--sentences", "2", "--rounds", "1").ok()
+    assert json.loads((out / "server" / "polystill.json").read_text())["beam_size"] == 1
+    assert json.loads((out / "tower" / "generation_config.json").read_text())["num_beams"] == 1
+    polystill("translate", out / "server", "--n-best", "2", stdin="A dog runs.\n").refused("beam_size 1")
+    done = polystill("measure", *sorted(out.iterdir()), "--sentences", "2", "--rounds", "1").ok()
+    assert f"left out: {out / 'board'}: no CTranslate2 model here" in done.stderr
+    polystill("measure", out / "server", out / "none").refused(f"{out / 'none'}: no CTranslate2 model here")
     polystill("measure", out).refused("no CTranslate2 model here", "inside: server")
     polystill("ship", own_run, "--devices", devices, "--out", out).refused("--out", "exists already")
 
@@ -74,6 +82,16 @@ def test_nothing_is_written_where_a_device_gets_nothing(polystill: Any, finished
     devices = devices_file(tmp_path, any={}, tiny={"max_size": "1kB"})
     done = polystill("ship", finished_run, "--devices", devices, "--out", tmp_path / "packages")
     assert done.status == 1 and "nothing fits tiny" in done.stderr
+    assert not (tmp_path / "packages").exists()
+
+
+def test_a_package_larger_than_its_device_allows_is_refused(polystill: Any, finished_run: Path, tmp_path: Path) -> None:
+    """Its model card is longer than that of the folder that was evaluated."""
+    rows = json.loads((finished_run / "results.json").read_text())["rows"]
+    least = min(row["size_bytes"] for row in rows if row["engine"] == "ctranslate2")
+    devices = devices_file(tmp_path, tight={"max_size": f"{least}B"})
+    said = polystill("ship", finished_run, "--devices", devices, "--out", tmp_path / "packages")
+    said.refused("device tight", f"more than max_size {least:,}", "lower max_size")
     assert not (tmp_path / "packages").exists()
 
 

@@ -37,10 +37,11 @@ if kind == "update":
     after = stage.StageTrainer._apply
     def apply(self, *arguments):
         global calls
-        after(self, *arguments)
+        result = after(self, *arguments)
         calls += 1
         if calls == moment:
             die()
+        return result
     stage.StageTrainer._apply = apply
 from polystill.config import load_recipe
 from polystill.pipeline import _prepare, _train
@@ -78,11 +79,15 @@ def test_weights_are_those_of_an_undisturbed_run(
     counting_recipe["training"]["average_last"] = 2
     assert train("whole", counting_recipe) == 0
     killed = 0
-    # Update 3: before the first checkpoint. 7 and 14: later, the second one past the end of stage 1 (12 updates).
-    # fsync: in the middle of writing something: data, a checkpoint, the best weights, the run's state, the family.
-    for kind, moment in (("update", 3), ("fsync", 9), ("update", 7), ("fsync", 4), ("fsync", 14), ("fsync", 23)):
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    # Update 3: before the first checkpoint. 11, after the checkpoint of update 4: in stage 2 (stage 1 has 12 updates).
+    # fsync 7: in the middle of writing the checkpoint of update 8. 4: between a validation point's weights and what
+    # follows. 14: in the files that the stage's end writes, results.json among them.
+    for kind, moment in (("update", 3), ("fsync", 7), ("update", 11), ("fsync", 4), ("fsync", 14)):
         killed += train("killed", counting_recipe, kind, moment) != 0
-    assert killed >= 4
+        unfinished = list(checkpoints.glob("*/.state-00000008.pt.tmp-*"))
+        assert len(unfinished) == ((kind, moment) == ("fsync", 7))
+    assert killed == 5
     assert train("killed", counting_recipe) == 0
     whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "killed"))
     assert whole.read_bytes() == again.read_bytes()

@@ -50,6 +50,13 @@ def test_every_format_has_a_card_that_the_hub_reads(to: str, tmp_path: Path) -> 
     assert card.data.language == ["en", "de"]
     assert card.data.metrics == ["bleu", "chrf"]
     assert "license" not in card.data.to_dict()
+    assert card.data.model_name == "e2d1"
+    bleu, chrf = card.data.eval_results
+    assert (bleu.task_type, bleu.dataset_name, bleu.metric_type, bleu.metric_value) == (
+        *("translation", "flickr", "bleu"),
+        36.12,
+    )
+    assert (chrf.metric_type, chrf.metric_name) == ("chrf", "chrF (ctranslate2, int8, beam 5)")
     for part in (
         *("# e2d1: en → de", "1,234,567 parameters", "2.5 MB", "AIO-KD", "seed: 3", "data: synthetic, pairs 400"),
         *("| flickr | ctranslate2 | int8 | 5 | 36.1 | 60.0 | 12,346 | 2 |", "BLEU: `nrefs:1|tok:13a`", "a laptop"),
@@ -63,7 +70,7 @@ def test_every_format_has_a_card_that_the_hub_reads(to: str, tmp_path: Path) -> 
 def test_what_is_not_known_is_left_out() -> None:
     bare = {key: value for key, value in INFO.items() if "language" not in key and key != "verification"}
     text = model_card({**bare, "format": "hf"}, Record(), 1)
-    for absent in ("metrics", "language:", "## Measured", "## Training", "None"):
+    for absent in ("metrics", "model-index", "language:", "## Measured", "## Training", "None"):
         assert absent not in text
 
 
@@ -76,6 +83,22 @@ def test_an_lstm_is_called_one() -> None:
 def test_an_unmeasured_student_has_its_familys_method() -> None:
     text = model_card({**INFO, "format": "hf"}, Record(family={"method": "nll", "targets": "beam", "seed": 2}), 1)
     assert "- method: maximum likelihood\n- targets: beam; seed: 2\n" in text
+
+
+def test_every_figure_says_how_it_was_obtained() -> None:
+    row = {**ROW, "comet": 0.81234, "comet_signature": "wmt22-comet-da, unbabel-comet 2.2"}
+    text = model_card({**INFO, "format": "hf"}, Record([row, {**row, "length_penalty": 0.6}]), 1)
+    assert "- COMET: `wmt22-comet-da, unbabel-comet 2.2`" in text
+    assert "| beam | length penalty | BLEU |" in text and "| 5 | 0.6 | 36.1 |" in text
+    assert "name: COMET (ctranslate2, int8, beam 5)" in text
+    assert "name: BLEU (ctranslate2, int8, beam 5, length penalty 0.6)" in text
+    assert "length penalty" not in model_card({**INFO, "format": "hf"}, Record([{**row, "length_penalty": 1.0}]), 1)
+
+
+def test_the_other_formats_are_named() -> None:
+    text = model_card({**INFO, "format": "hf"}, Record(), 1)
+    others = "`ctranslate2`, `argos`, `onnx`, `marian`, `bergamot`, `sparse`"
+    assert f"`polystill export RUN e2d1 --to FORMAT` with {others}." in text
 
 
 def test_columns_that_no_row_has_are_left_out() -> None:

@@ -201,6 +201,27 @@ def test_commands_for_training_say_what_to_install(monkeypatch: pytest.MonkeyPat
         need_packages("run", ("yaml", "no_such_package"))
 
 
+def test_a_runs_status_needs_no_torch(tmp_path: Path) -> None:
+    from polystill.config import parse_recipe
+    from polystill.runs import Run
+
+    corpus = {"kind": "synthetic", "pairs": 10}
+    values = {"data": {"train": [corpus], "validation": {**corpus, "split": "validation"}}}
+    recipe = parse_recipe({**values, "stages": [{"name": "one", "updates": 1}]}, "test")
+    row = {"model_id": "x-e1d1", "model": "e1d1", "test_set": "a", "engine": "ctranslate2", "precision": "float32"}
+    with Run.start(tmp_path / "run", recipe) as run:
+        for stage in ("data", "training.one", "family", "evaluation"):
+            run.finish(stage, {})
+        run.data.mkdir()
+        run.family.mkdir()
+        row_of_results = {**row, "beam": 1, "length_penalty": 1.0, "bleu": 30.0, "hypotheses": "copied without"}
+        run.add_results([{**row_of_results, "bleu_signature": "x"}])
+    without = "sys.modules.update(dict.fromkeys(('torch', 'safetensors', 'transformers', 'sacrebleu')))"
+    done = python(f"import sys; {without}\nfrom polystill.cli import main\nmain(['status', {str(run.folder)!r}])")
+    assert done.returncode == 0, done.stderr
+    assert f"polystill translate {run.folder} --student e1d1" in done.stdout
+
+
 def test_public_names_are_imported_at_first_use() -> None:
     code = "import sys, polystill; assert 'torch' not in sys.modules; polystill.Family; assert 'torch' in sys.modules"
     assert python(code).returncode == 0

@@ -44,6 +44,10 @@ def test_defaults_are_the_published_settings() -> None:
     assert len(recipe.students.space(recipe.model.teacher).candidates) == 15
 
 
+def test_a_default_precision_is_named_as_results_name_it() -> None:
+    assert parse_recipe({**MINIMAL, "evaluation": {"precision": "default"}}, "test").evaluation.precision == "float32"
+
+
 def test_recipe_survives_a_round_trip(recipe_file: Path, tmp_path: Path) -> None:
     recipe = load_recipe(recipe_file, ["students.only=[e1d1, e2d1]", "training.betas=[0.9, 0.999]"])
     copy = tmp_path / "copy.yaml"
@@ -265,13 +269,16 @@ def test_overrides(recipe_file: Path, override: str, path: tuple[str | int, ...]
         ("stages.5.updates=1", "no index of a list of 1"),
         ("stages.one.updates=1", "no index of a list of 1"),
         ("seed.deep=1", "seed.deep|has no keys below it"),
+        ("evaluation.beams=[1, 5]|evaluation.beams.0.x=1", "'0' is a value and has no keys below it"),
+        ("stages.².updates=1", "'²' is no index of a list of 1"),
+        ("evaluation.beams=[1, 5]|evaluation.beams.²=1", "'²' is no index of a list of 2"),
         ("trainig.threads=1", r"did you mean 'training'\?"),
         ("seed=[1", "not valid YAML"),
     ],
 )
 def test_wrong_overrides(recipe_file: Path, override: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        load_recipe(recipe_file, ["seed=1", override])
+        load_recipe(recipe_file, ["seed=1", *override.split("|")])
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,9 @@ def test_the_shipped_example_has_four_devices_and_names_every_key() -> None:
     assert list(devices) == ["server", "laptop", "phone", "board"]
     assert devices["server"].measured_on == "evaluation"
     assert (devices["phone"].max_size, devices["phone"].max_latency, devices["phone"].beam) == (20e6, 40.0, 1)
-    assert (devices["board"].format, devices["board"].precision, devices["board"].wanted_precision) == (
-        *("argos", None),
-        "int8",
-    )
+    board = devices["board"]
+    assert (board.format, board.precision, board.beam) == ("argos", None, None)
+    assert (board.wanted_precision, board.wanted_beam) == ("int8", 4)
     for key in Device.model_fields:
         assert f"#   {key} " in EXAMPLE.read_text(), key
 
@@ -67,7 +66,8 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
         ({"max_sise": "20MB"}, r"unknown key 'devices.phone.max_sise' \(did you mean 'max_size'\?\)"),
         ({"max_size": 20}, r"devices.phone.max_size: expected a number with a unit .* \(got 20\)"),
         ({"format": "onxx"}, "devices.phone.format: .*'onnx'.*got 'onxx'"),
-        ({"format": "argos", "precision": "float32"}, "devices.phone: precision float32: format argos is int8 always"),
+        ({"format": "argos", "precision": "float32"}, "devices.phone: precision float32: format argos has int8 always"),
+        ({"format": "onnx", "beam": 5}, "devices.phone: beam 5: format onnx has 1 always"),
         ({"beam": 0}, "devices.phone.beam: .*greater than or equal to 1"),
     ],
 )

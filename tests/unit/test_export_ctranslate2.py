@@ -13,9 +13,11 @@ from ctranslate2.specs.model_spec import ACCEPTED_MODEL_TYPES
 from safetensors.torch import load_file, save_file
 
 from polystill.decoding.contract import DecodingOptions
-from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.decoding.ctranslate2 import CTranslate2Translator, own_search
 from polystill.errors import UserError
 from polystill.export import ctranslate2 as export
+from polystill.export.card import Record
+from polystill.translation import length_penalty_of
 
 LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
 
@@ -45,6 +47,16 @@ def test_the_folder_is_all_that_a_device_needs(counting_student: Path, tmp_path:
     expected = {"name": "e2d2", "source_language": "en", "target_language": "de", "max_positions": 48}
     assert expected.items() <= info.items()
     assert {"torch", "ctranslate2", "transformers"} <= info["versions"].keys()
+
+
+def test_the_search_is_the_one_that_was_picked(counting_student: Path, tmp_path: Path) -> None:
+    record = Record(search=DecodingOptions(beam_size=2, length_penalty=0.5))
+    export.export_ctranslate2(counting_student, tmp_path / "out", record=record)
+    assert own_search(tmp_path / "out") == DecodingOptions(beam_size=2, length_penalty=0.5)
+    assert length_penalty_of(tmp_path / "out") == 0.5
+    assert "translate_batch([pieces], beam_size=2, length_penalty=0.5)" in (tmp_path / "out" / "README.md").read_text()
+    export.export_ctranslate2(counting_student, tmp_path / "plain")
+    assert own_search(tmp_path / "plain") == own_search(tmp_path) == DecodingOptions()
 
 
 def test_an_earlier_export_is_replaced(counting_student: Path, tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
+from polystill.export.card import Record
 from polystill.export.huggingface import export_huggingface
 
 
@@ -16,7 +19,6 @@ def test_the_folder_loads_in_transformers_and_translates_alike(counting_student:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     from polystill.decoding.beam import TorchTranslator
-    from polystill.decoding.contract import DecodingOptions
     from polystill.models.folder import load_model_with_tokenizer
 
     info = export_huggingface(counting_student, tmp_path / "out")
@@ -42,6 +44,25 @@ def test_files_and_card(counting_student: Path, tmp_path: Path) -> None:
     assert "- en\n- de\n" in card
     assert f"{info['parameters']:,} parameters" in card
     assert json.loads((tmp_path / "out" / "polystill.json").read_text()) == info
+
+
+def test_the_search_is_the_one_that_was_picked(counting_student: Path, tmp_path: Path) -> None:
+    record = Record(search=DecodingOptions(beam_size=2, length_penalty=0.5))
+    info = export_huggingface(counting_student, tmp_path / "out", record=record)
+    settings = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert (settings["num_beams"], settings["length_penalty"]) == (2, 0.5)
+    assert (info["beam_size"], info["length_penalty"]) == (2, 0.5)
+
+
+def test_settings_with_which_transformers_translates_otherwise_are_noticed(
+    counting_student: Path, tmp_path: Path
+) -> None:
+    student = Path(shutil.copytree(counting_student, tmp_path / "student"))
+    path = student / "generation_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "repetition_penalty": 9.0}))
+    with pytest.raises(UserError, match="where they part the source prefers its own token by up to"):
+        export_huggingface(student, tmp_path / "out", ["five five five", "one one"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_logits_than_ours_are_noticed(

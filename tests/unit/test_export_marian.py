@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import yaml
 
+from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
-from polystill.export import export_student
-from polystill.export.marian import check_shape, parameters
+from polystill.export import export_student, pymarian
+from polystill.export.marian import check_shape, decoder_settings, parameters
 from polystill.models.folder import load_model, load_transformer_with_tokenizer
 
 
@@ -29,6 +30,16 @@ def test_without_pymarian_the_message_says_how_to_get_it(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_marian_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "pymarian"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("POLYSTILL_PYMARIAN", str(program))
+    monkeypatch.setattr(pymarian, "LONGEST_RUN", 0.2)
+    with pytest.raises(UserError, match=r"pymarian decode: not done after 0\.2 seconds"):
+        pymarian.run_pymarian("decode")
+
+
 def test_other_positions_than_marians_are_refused(counting_student: Path) -> None:
     with pytest.raises(UserError, match=r"other sinusoidal positions.*model\.positions: marian"):
         check_shape(load_model(counting_student), counting_student)
@@ -38,6 +49,13 @@ def test_gelu_is_refused(marian_student: Path) -> None:
     model = load_model(marian_student).with_settings(activation="gelu")
     with pytest.raises(UserError, match="gelu"):
         check_shape(model, marian_student)
+
+
+def test_the_search_is_the_one_that_was_picked(marian_student: Path) -> None:
+    model = load_transformer_with_tokenizer(marian_student, "Marian")[0]
+    search = DecodingOptions(beam_size=2, length_penalty=0.5)
+    settings = yaml.safe_load(decoder_settings(model, [Path("vocab.spm")] * 2, search))
+    assert (settings["beam-size"], settings["normalize"]) == (2, 0.5)
 
 
 def test_names_shapes_and_settings(marian_student: Path) -> None:

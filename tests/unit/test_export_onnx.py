@@ -89,6 +89,19 @@ def test_a_wrong_graph_is_noticed_and_not_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_wrong_end_mark_is_noticed(counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right, eos_id = Sessions.logits, load_model(counting_student).eos_id
+
+    def never_ending(self: Sessions, source: list[int], target_in: list[int]) -> np.ndarray:
+        found = right(self, source, target_in)
+        found[-1, eos_id] -= 5
+        return found
+
+    monkeypatch.setattr(Sessions, "logits", never_ending)
+    with pytest.raises(UserError, match="does not translate like its source"):
+        export_onnx(counting_student, tmp_path / "out", LINES)
+
+
 def test_without_onnxruntime_the_message_says_how_to_get_it(
     counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

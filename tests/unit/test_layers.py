@@ -34,7 +34,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # What a device runs: these must load where nothing but the core install is.
 CORE = ["cli/*", "errors", "extras", "places", "progress", "students", "runs", "storage", "provenance", "translation"]
 CORE += ["data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*", "measuring/*"]
-CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"]
+CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/precisions", "decoding/stream"]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 
 

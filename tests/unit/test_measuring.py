@@ -14,7 +14,7 @@ import pytest
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
 from polystill.export import export_student
-from polystill.measuring import artefact, folders
+from polystill.measuring import artefact, child, folders
 from polystill.measuring.figures import figures, percentile, sample
 
 LINES = ["one two three", "nine", "four five six seven"]
@@ -48,6 +48,12 @@ def test_measuring_loads_no_heavy_library(exported: Path) -> None:
     loaded = set(done.stdout.split())
     assert loaded & {"torch", "transformers", "sacrebleu", "datasets", "pydantic"} == set()
     assert "ctranslate2" in loaded
+
+
+def test_the_users_files_are_not_taken_for_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "statistics.py").write_text("raise SystemExit('this is my own script')")
+    monkeypatch.chdir(tmp_path)
+    assert child.call("statistics:median", data=[1, 2, 9]) == 2
 
 
 def test_mistakes_of_the_other_process_are_the_users(exported: Path, tmp_path: Path) -> None:

@@ -101,6 +101,17 @@ def test_what_is_not_measured_is_never_guessed() -> None:
         choose([Candidate(Path("run"), unmeasured)], Device(max_latency="40ms"), "phone")
 
 
+def test_nothing_fits_only_where_that_is_known() -> None:
+    unmeasured = row("e1d1", 30.0, 5)
+    message = r"^max_latency 9\.0 ms: none of the 4 that are measured fits, run/e1d1 int8 beam 1 may; measure: "
+    with pytest.raises(UserError, match=message):
+        choice_of([*ROWS, unmeasured], max_latency="9ms")
+    assert choice_of([*ROWS, unmeasured], max_latency="9ms", min_bleu=31.0).nearest.row is SMALL
+    phone = Device(max_latency="9ms")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"device phone: .* may; measure .* --device phone --out phone\.json"):
+        choose([Candidate(Path("run"), each) for each in (LARGE, unmeasured)], phone, "phone")
+
+
 @pytest.fixture
 def evaluated(counting_recipe: dict[str, Any], prepared_run: Callable[..., Run]) -> Callable[..., Run]:
     """A run with its test set and these rows of results."""
@@ -117,7 +128,8 @@ def evaluated(counting_recipe: dict[str, Any], prepared_run: Callable[..., Run])
 
 
 def test_all_runs_precisions_and_beams_are_candidates(evaluated: Callable[..., Run]) -> None:
-    first = evaluated("first", [SMALL, SLOW, {**MIDDLE, "engine": "torch"}, {**LARGE, "test_set": "other"}])
+    others = [{**MIDDLE, "engine": "torch"}, {**LARGE, "test_set": "other"}, {**SMALL, "length_penalty": 0.6}]
+    first = evaluated("first", [SMALL, SLOW, *others])
     second = evaluated("second", [{**MIDDLE, "precision": "float32"}])
     runs = open_runs([first.folder, second.folder])
     assert check_test_set(runs, None) == "counting"
@@ -129,7 +141,9 @@ def test_all_runs_precisions_and_beams_are_candidates(evaluated: Callable[..., R
 
     assert found() == ["first/e1d1 int8 beam 1", "first/e2d2 int8 beam 5", "second/e2d1 float32 beam 1"]
     assert found(beam=5) == ["first/e2d2 int8 beam 5"]
-    assert found(format="argos", beam=1) == ["first/e1d1 int8 beam 1"]
+    assert found(format="bergamot") == ["first/e1d1 int8 beam 1"]  # it has no other beam
+    with pytest.raises(UserError, match=r"no student is measured .*--precision int8 --beam 4"):
+        found(format="argos")
     with pytest.raises(UserError, match=r"no student is measured .*--engine ctranslate2 --precision int16 --beam 2"):
         found(precision="int16", beam=2)
 

@@ -105,15 +105,32 @@ def test_export_of_a_dense_student_in_the_sparse_form(counting_student: Path, tm
     """It works without zeros, too; exact in float32, and in int8 within half a scale."""
     info = export_student(counting_student, tmp_path / "exact", "sparse")
     assert same(load_model(tmp_path / "exact"), load_model(counting_student))
-    assert info["verification"]["largest_difference"] == 0 and info["quantization"] == "float32"
+    assert info["verification"]["largest_weight_difference"] == 0 and info["quantization"] == "float32"
     small = export_student(counting_student, tmp_path / "small", "sparse", "int8")
     largest = max(float(p.detach().abs().max()) for p in load_model(counting_student).parameters())
-    assert 0 < small["verification"]["largest_difference"] <= largest / 127 / 2 * 1.001
+    assert 0 < small["verification"]["largest_weight_difference"] <= largest / 127 / 2 * 1.001
     assert small["weights_bytes"] < info["weights_bytes"] / 2
     assert load_model(tmp_path / "small").embedding[load_model(counting_student).pad_id].abs().max() == 0
+    assert small["verification"]["identical"] >= 0.5 and small["verification"]["mean_difference"] > 0
     with pytest.raises(UserError, match=r"--quantization int4: unknown .*--to sparse has float32 float16 int8"):
         export_student(counting_student, tmp_path / "other", "sparse", "int4")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(("quantization", "error"), [("float32", 1e-6), ("int8", 1.0)])
+def test_sparse_weights_that_are_read_back_otherwise_are_noticed(
+    quantization: str, error: float, counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_wrongly(folder: Path) -> Any:
+        model = load_model(folder)
+        with torch.no_grad():
+            model.embedding *= 1 + error
+        return model
+
+    monkeypatch.setattr("polystill.export.sparse.load_model", load_wrongly)
+    with pytest.raises(UserError, match="out: not written"):
+        export_student(counting_student, tmp_path / "out", "sparse", quantization)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("sparsity", [1.0, -0.5, 80.0])

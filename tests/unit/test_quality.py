@@ -21,6 +21,7 @@ from polystill.evaluation.table import results_table
 from polystill.metrics import corpus_scores
 from polystill.runs import Run
 from polystill.students import Student
+from polystill.trained import evaluate_run
 
 E2D1 = Student(2, 1)
 HYPOTHESES = ["The cat sat on the mat .", "A dog runs , fast .", ""]
@@ -206,6 +207,28 @@ def test_latency_and_memory_are_added_to_what_is_measured(
 def test_torch_has_no_device_figures(trained: Callable[..., Run]) -> None:
     (row,) = evaluate_students(trained(), students=["e1d1"], beams=[1], engine="torch", device_figures=True)
     assert not quality.has_device_figures(row)
+
+
+def test_comet_stays_with_the_translations_that_it_scored(trained: Callable[..., Run]) -> None:
+    run = trained()
+    (row,) = evaluate_students(run, students=["e1d1"], beams=[1])
+    comet = {"comet": 0.5, "comet_signature": "some/model|1"}
+    run.add_results([{**row, **comet, "bleu": -1.0}])
+    (again,) = evaluate_students(run, students=["e1d1"], beams=[1], force=True)
+    assert again == {**row, **comet, "words_per_second": again["words_per_second"]}
+    assert run.results()["rows"][0]["comet"] == 0.5
+    (run.folder / row["hypotheses"]).write_text("something else\n")
+    (changed,) = evaluate_students(run, students=["e1d1"], beams=[1], force=True)
+    assert "comet" not in changed and "comet" not in run.results()["rows"][0]
+
+
+def test_a_wrong_precision_is_found_before_the_others_are_measured(trained: Callable[..., Run]) -> None:
+    run = trained()
+    run.finish("family", {})
+    run.close()
+    with pytest.raises(UserError, match="precision 'int8': torch has float32"):
+        evaluate_run(run.folder, engine="torch", precisions=["float32", "int8"], students=["e1d1"])
+    assert Run.open(run.folder).results()["rows"] == []
 
 
 def test_lowercase_scores_are_added_to_what_is_measured(

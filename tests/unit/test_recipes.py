@@ -42,6 +42,15 @@ def test_students_to_evaluate_are_those_that_are_trained() -> None:
         check_recipe(load_recipe(FOLDER / "quickstart.yaml", settings))
 
 
+@pytest.mark.parametrize(
+    ("engine", "message"), [("torch", "torch has float32 bfloat16 float16"), ("ctranslate2", "it has")]
+)
+def test_a_precision_that_the_engine_lacks_is_found_before_training(engine: str, message: str) -> None:
+    settings = [f"evaluation.engine={engine}", "evaluation.precision=int9"]
+    with pytest.raises(UserError, match=f"precision 'int9'.*{message}"):
+        check_recipe(load_recipe(FOLDER / "quickstart.yaml", settings))
+
+
 def test_multi30k_lstm_is_a_teacher_or_a_family_for_the_torch_engine() -> None:
     recipe = load_recipe(FOLDER / "multi30k-lstm.yaml")
     assert recipe.evaluation.engine == "torch"

@@ -87,6 +87,57 @@ def test_latency_has_all_beams(changed: Callable[..., Path]) -> None:
     assert list(chart.table.columns[2:8]) == ["latency p50", "BLEU", "step", "chrF", "latency p95", "peak memory"]
 
 
+def test_figures_of_devices_are_shown_beside_bleu(changed: Callable[..., Path]) -> None:
+    figures = {"latency_p50_ms": 4.0, "latency_p95_ms": 9.0, "peak_memory_bytes": 5e7, "words_per_second": 80.0}
+    common = {"engine": "ctranslate2", "precision": "float32", "size_bytes": 10**6, "threads": 2, **figures}
+
+    def add(results: dict[str, Any]) -> None:
+        rows = [("phone", "a phone", "e2d1", 1), ("phone", "a phone", "e1d1", 1), ("board", "a board", "e1d1", 9)]
+        results["devices"] = [
+            {**common, "device": device, "hardware": hardware, "model": model, "beam": beam}
+            for device, hardware, model, beam in rows
+        ]
+
+    folder = changed(add)
+    phone, board = parts(build_report([folder]), "devices", Table)
+    (evaluated,) = (
+        row
+        for row in json.loads((folder / "results.json").read_text())["rows"]
+        if (row["model"], row["beam"], row["engine"]) == ("e1d1", 1, "ctranslate2")
+    )
+    expected = [
+        "e1d1",
+        "float32",
+        "greedy",
+        "1.0 MB",
+        f"{evaluated['bleu']:.2f}",
+        "4.0 ms",
+        "9.0 ms",
+        "50.0 MB",
+        "80",
+        "2",
+    ]
+    assert texts(phone)[0] == expected
+    assert [row[0] for row in texts(phone)] == ["e1d1", "e2d1"]
+    assert "a phone" in phone.note and "a board" in board.note
+    assert "BLEU" not in board.columns  # nobody has evaluated beam 9
+
+
+def test_more_rows_in_other_precisions_do_not_hide_the_recipes_own(changed: Callable[..., Path]) -> None:
+    def add(results: dict[str, Any]) -> None:
+        others = [{**row, "precision": precision, "beam": 4} for precision in ("int8", "x") for row in results["rows"]]
+        results["rows"] += others
+
+    (text,) = parts(build_report([changed(add)]), "overview", str)
+    assert text.startswith("Best of 3 students:") and "beam 2" in text
+
+    def only_others(results: dict[str, Any]) -> None:
+        results["rows"] = [{**row, "precision": "int8"} for row in results["rows"]]
+
+    (gap,) = parts(build_report([changed(only_others, "other")]), "overview", Gap)
+    assert gap.text.startswith("Nothing is measured in the recipe's own engine")
+
+
 def test_depth_has_a_cell_for_each_student(report: Report) -> None:
     (chart,) = parts(report, "depth", Chart)
     cells = {(value["encoder"], value["decoder"]) for value in chart.spec["data"]["values"]}
@@ -120,6 +171,16 @@ def test_cost_sums_stages_and_estimates_each_alone(report: Report, small_run: Pa
     counted = cost["training.distillation"]["flops"] + cost["training.mutual"]["flops"]
     assert values[0]["flops"] == counted
     assert sum(value["flops"] for value in values[1:]) > counted  # the family's passes are shared
+
+
+def test_energy_is_shown_with_how_it_is_known(changed: Callable[..., Path]) -> None:
+    def add(results: dict[str, Any]) -> None:
+        results["cost"]["training.mutual"] |= {"energy_kwh": 0.0125, "energy_by": "codecarbon: counters (RAPL)"}
+
+    (spent,) = parts(build_report([changed(add)]), "cost", Table)
+    column = spent.columns.index("energy")
+    assert [row[column] for row in texts(spent)] == ["", "", "0.0125 kWh", "", "0.0125 kWh"]
+    assert "Energy of training by codecarbon: counters (RAPL)." in spent.note
 
 
 def test_no_estimate_without_counted_flops(changed: Callable[..., Path]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -193,6 +195,19 @@ def test_more_updates_are_refused_where_the_schedule_depends_on_them(folder: Pat
         Run.start(folder, recipe(training__schedule="cosine", stages__1__updates=30))
 
 
+@pytest.mark.parametrize(("done", "allowed"), [(12, False), (20, True)])
+def test_more_updates_are_refused_for_a_stage_that_stopped_early(folder: Path, done: int, allowed: bool) -> None:
+    with Run.start(folder, recipe(training__early_stopping=3)) as run:
+        finish_everything(run)
+        run.finish("training.two", {"updates": done})
+    more = recipe(training__early_stopping=3, stages__1__updates=30)
+    message = r"stages\.1\.updates: was 20, now 30, but stage two stopped early after 12 \(training\.early_stopping 3\)"
+    with nullcontext() if allowed else pytest.raises(UserError, match=message):
+        Run.start(folder, more).close()
+    assert (len(Run.open(folder).results()["rows"]), allowed) in ((1, False), (0, True))
+    Run.start(folder, more if allowed else recipe(training__early_stopping=3, evaluation__beams=[1])).close()
+
+
 @pytest.mark.parametrize(("general", "own", "allowed"), [("cosine", "constant", True), ("constant", "cosine", False)])
 def test_it_is_the_last_stages_own_schedule_that_counts(folder: Path, general: str, own: str, allowed: bool) -> None:
     schedules = {"training__schedule": general, "stages__1__schedule": own}
@@ -212,11 +227,25 @@ def test_foreign_folder_is_refused(folder: Path) -> None:
         Run.open(folder / "nowhere")
 
 
-def test_creation_that_was_killed_is_begun_again(folder: Path) -> None:
+def test_a_foreign_folder_is_refused_untouched(folder: Path) -> None:
+    """Such as the folder of many runs, given for one of them while another one writes its checkpoint."""
+    Run.start(folder / "a", recipe()).close()
+    (folder / "a" / ".state-00000004.pt.tmp-0123abcd").write_text("half")
+    (folder / "a" / ".data.old-0123abcd").mkdir()
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(UserError, match="not empty and is no run"):
+        Run.start(folder, recipe())
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("left_over", [".state.json.tmp-0123abcd", "state.json", ".recipe.yaml.tmp-0123abcd"])
+def test_creation_that_was_killed_is_begun_again(folder: Path, left_over: str) -> None:
     folder.mkdir()
-    (folder / "state.json").write_text('{"run_id": "x", "stages": {}}')  # killed before recipe.yaml
+    (folder / ".lock").touch()
+    (folder / left_over).write_text('{"run_id": "x", "stages": {}}')  # killed before recipe.yaml
     Run.start(folder, recipe()).close()
     assert Run.open(folder).run_id != "x"
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "recipe.yaml", "state.json"]
 
 
 @pytest.mark.parametrize("name", ["state.json", "results.json"])
@@ -264,6 +293,18 @@ def test_second_process_is_refused_until_the_first_ends(folder: Path, other_proc
     other_process.kill()
     other_process.wait()
     Run.start(folder, recipe()).close()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_there_is_a_warning(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    Run.start(folder, recipe()).close()
+    assert caplog.messages == [f"{folder}: this file system has no locks; let no other process work on this run"]
 
 
 # --- results --------------------------------------------------------------------------------------------------------

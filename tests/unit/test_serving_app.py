@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from polystill.cli.served_family import open_family, settings_of
 from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.runs import Run
 from polystill.serving.app import Settings, create_app
+from polystill.serving.browser import BrowserModels
 from polystill.serving.limits import Limits
 from polystill.serving.models import Family, Student
+from polystill.serving.service import _translate
 
 SECRET = "one secret"
 
@@ -29,12 +34,21 @@ class Broken(CTranslate2Translator):
 
 async def post(app: Any, body: dict[str, Any]) -> tuple[int, Any]:
     """Status and content of POST /translate."""
+    headers = {"content-type": "application/json"}
+    status, _, content = await call(app, "POST", "/translate", headers, json.dumps(body).encode())
+    return status, json.loads(content)
+
+
+async def call(
+    app: Any, method: str, path: str, headers: dict[str, str], body: bytes = b""
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and content of an answer."""
     sent: list[Any] = []
-    received = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+    received = [{"type": "http.request", "body": body, "more_body": False}]
+    given = [(name.encode(), value.encode()) for name, value in {"host": "localhost", **headers}.items()]
     scope: dict[str, Any]
-    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": "/translate", "raw_path": b"/translate", "query_string": b""}
-    scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "root_path": "", "asgi": {"version": "3.0"}}
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"headers": given, "http_version": "1.1", "scheme": "http", "root_path": "", "asgi": {"version": "3.0"}}
 
     async def receive() -> Any:
         if received:
@@ -45,7 +59,8 @@ async def post(app: Any, body: dict[str, Any]) -> tuple[int, Any]:
         sent.append(message)
 
     await app(scope, receive, send)
-    return sent[0]["status"], json.loads(b"".join(message.get("body", b"") for message in sent))
+    answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], answered, b"".join(message.get("body", b"") for message in sent)
 
 
 def test_a_mistake_of_the_server_is_logged_without_the_text(
@@ -65,3 +80,69 @@ def test_a_mistake_of_the_server_is_logged_without_the_text(
     assert "RuntimeError while answering" in caplog.text
     assert "translate_n_best" in caplog.text  # where
     assert SECRET not in caplog.text
+
+
+def test_a_browser_keeps_the_models_files_only_as_long_as_they_are_the_same(counting_ctranslate2: Path) -> None:
+    family = Family("test", [Student("e2d2", CTranslate2Translator(counting_ctranslate2, threads=1))], "en", "de")
+
+    def app_with(content: bytes) -> Any:
+        browser = BrowserModels({"translator.js": b"code"}, {("e2d2", "m.bin"): content}, {"e2d2": {}})
+        return create_app(family, Settings(Limits(), beam=1, threads=1, browser=browser))
+
+    def get(app: Any, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        return asyncio.run(call(app, "GET", path, {name.replace("_", "-"): value for name, value in headers.items()}))
+
+    path, app = "/bergamot/models/e2d2/m.bin", app_with(b"one")
+    status, headers, content = get(app, path)
+    assert (status, content, headers["cache-control"]) == (200, b"one", "private, no-cache")
+    tag = headers["etag"]
+    assert get(app, path, if_none_match=tag)[::2] == (304, b"")
+    assert get(app_with(b"two"), path, if_none_match=tag)[::2] == (200, b"two")
+    assert get(app, "/bergamot/runtime/translator.js")[1]["cache-control"] == "private, no-cache"
+
+
+def test_a_local_server_answers_to_the_address_that_it_was_given(counting_ctranslate2: Path) -> None:
+    with open_family(counting_ctranslate2, None, engine=None, precision="default", beam=1, threads=1) as loaded:
+        for host, foreign in (("127.0.0.2", 421), ("0.0.0.0", 200)):
+            settings = settings_of(
+                loaded, counting_ctranslate2, Limits(), host=host, api_keys=None, runtime=None, log_text=False
+            )
+            app = create_app(loaded.family, settings)
+            asked = {
+                name: asyncio.run(call(app, "GET", "/health", {"host": f"{name}:5000"}))[0]
+                for name in ("127.0.0.2", "localhost", "evil.example")
+            }
+            assert asked == {"127.0.0.2": 200, "localhost": 200, "evil.example": foreign}
+
+
+def test_a_run_is_served_as_it_was_evaluated(
+    counting_recipe: dict[str, Any],
+    prepared_run: Callable[..., Run],
+    make_model: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from polystill.data.tokenizer import Tokenizer
+    from polystill.models.folder import save_family
+
+    run = prepared_run({**counting_recipe, "evaluation": {"length_penalty": 0.25}})
+    tokenizer = Tokenizer.load(run.data / "tokenizer")
+    model = make_model(2, tokenizer.vocabulary_size)
+    save_family(run.family, model, tokenizer, run.recipe.students.space(model.teacher), {})
+    run.finish("family", {})
+    row = {"model": "e1d1", "model_id": "x", "test_set": "counting", "engine": "ctranslate2", "precision": "float32"}
+    rows = [{**row, "beam": 2, "length_penalty": penalty, "bleu": 100 * penalty} for penalty in (1.0, 0.25)]
+    run.add_results(rows)
+    run.close()
+    asked: list[Any] = []
+    translate = CTranslate2Translator.translate
+
+    def keep(self: Any, lines: Any, options: Any, cuts: Any = None) -> Any:
+        asked.append(options)
+        return translate(self, lines, options, cuts)
+
+    with open_family(run.folder, ["e1d1"], engine=None, precision="default", beam=2, threads=1) as loaded:
+        (student,) = loaded.family.students
+        assert student.measured.bleu == 25.0
+        monkeypatch.setattr(CTranslate2Translator, "translate", keep)
+        _translate(student, 2, ["one two"], 1)
+    assert [(options.beam_size, options.length_penalty) for options in asked] == [(2, 0.25)]

@@ -61,6 +61,7 @@ def test_text_is_translated_and_tags_are_kept(html: str, expected: str) -> None:
         '<p translate="no">keep <b>me</b></p>',
         '<div class="a notranslate">keep <div>me</div> too</div>',
         "<!-- a comment --><!DOCTYPE html><?pi x?>",
+        "<!--[if IE]> <![x[ --><![if !IE]><![endif]><![x[ y> <![1><![CDATA[ <b>one</b> ]]>",
         "<svg><text>a</text></svg>",
         "<p> \n </p>&nbsp;",
     ],
@@ -68,6 +69,13 @@ def test_text_is_translated_and_tags_are_kept(html: str, expected: str) -> None:
 def test_what_is_no_text_stays(html: str) -> None:
     assert Markup(html, "en", fits).sentences == []
     assert translated(html) == html
+
+
+@pytest.mark.parametrize("section", ["<![x[", "<![1", "<![", "<![if", "<![CDATA[", "<![-->", "<![\u00e9>"])
+def test_marked_sections_of_any_name_and_without_an_end_are_read(section: str) -> None:
+    html = f"<p>a</p>{section}<p>b</p>"
+    assert translated(html).startswith("<p>A</p>")
+    assert translated(f"{section}").count("<") <= 1
 
 
 def test_after_what_is_kept_text_is_translated_again() -> None:

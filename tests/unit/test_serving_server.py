@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -310,13 +311,26 @@ def test_what_is_no_http_is_refused(server: Any) -> None:
     assert server.json("/health")[0] == 200
 
 
-def test_a_head_that_never_ends_is_waited_for_no_longer_than_this(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, for the wait to be shorter."""
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Any]:
+    """Serves this answer in this process, for waits to be shorter; returns the address."""
     from polystill.serving import server as module
 
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.3)
-    sock = module.listen("127.0.0.1", 0)
-    started = threading.Event()
+    monkeypatch.setattr(module, "LAST_SECONDS", 0.3)
+
+    def serve(answer: bytes) -> Any:
+        sock, started = module.listen("127.0.0.1", 0), threading.Event()
+        arguments = (answering(answer), sock, 1, started.set)
+        threading.Thread(target=module.run_server, args=arguments, daemon=True).start()
+        assert started.wait(30)
+        return sock.getsockname()
+
+    return serve
+
+
+def answering(content: bytes) -> Any:
+    """An application that answers everything with this."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -324,20 +338,42 @@ def test_a_head_that_never_ends_is_waited_for_no_longer_than_this(monkeypatch: p
                 await receive()
                 await send({"type": f"lifespan.{kind}.complete"})
             return
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
+        length = str(len(content)).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        await send({"type": "http.response.body", "body": content})
 
-    threading.Thread(target=module.run_server, args=(app, sock, 1, started.set), daemon=True).start()
-    assert started.wait(30)
+    return app
+
+
+def test_a_head_that_never_ends_is_waited_for_no_longer_than_this(impatient: Callable[[bytes], Any]) -> None:
+    address = impatient(b"ok")
     good = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
     unfinished = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nx"
     for sent in (b"", b"GET / HT", good, good + b"GET /", unfinished):
-        with socket.create_connection(sock.getsockname(), timeout=20) as connection:
+        with socket.create_connection(address, timeout=20) as connection:
             connection.sendall(sent)
             answers = b""
             while received := connection.recv(1000):
                 answers += received
             assert answers.count(b"200 OK") == sent.count(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("size", [50_000, 5_000_000])
+def test_a_client_that_does_not_read_is_waited_for_no_longer_than_this(
+    size: int, impatient: Callable[[bytes], Any]
+) -> None:
+    """The system's buffers take the beginning. What the server writes at once it keeps beyond them, or waits with."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(impatient(b"x" * size))
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * (1 + 10_000_000 // size))
+        time.sleep(3)
+        read = 0
+        with contextlib.suppress(ConnectionResetError):
+            while received := connection.recv(1 << 20):
+                read += len(received)
+    assert read < 9_000_000  # it was gone, with what had not been read
 
 
 def test_texts_are_not_logged_unless_asked_for(counting_ctranslate2: Path, tmp_path: Path, start_server: Any) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from polystill.decoding.contract import EMPTY, Cuts, DecodingOptions, Hypothesis
-from polystill.decoding.stream import read_lines, translate_lines, translate_n_best
+from polystill.decoding.stream import live, read_lines, translate_lines, translate_n_best
 from polystill.errors import UserError
 
 
@@ -102,3 +104,45 @@ def test_of_a_longer_line_the_beginning_is_read(length: int, ends: bytes) -> Non
 def test_what_is_not_utf8_is_named_by_line() -> None:
     with pytest.raises(UserError, match=r"news\.en: line 2 is not UTF-8 \(byte 2"):
         list(read_lines(io.BytesIO(b"fine\nb\xffd\n"), "news.en"))
+
+
+# --- pipes --------------------------------------------------------------------------------------------------------
+
+
+def test_lines_of_a_pipe_are_translated_when_they_are_there() -> None:
+    reader, writer = os.pipe()
+    translator = Shouter()
+    with os.fdopen(reader, "rb") as stream:
+        source = live(stream)
+        assert source is not None
+        found = translate_n_best(
+            translator, read_lines(source, "x"), DecodingOptions(), block_lines=3, has_line=source.has_line
+        )
+        os.write(writer, b"one\ntwo\nthr")
+        assert [next(found)[0].text for _ in range(2)] == ["ONE", "TWO"]
+        os.write(writer, b"ee\nfour\nfive\nsix\nseven")
+        os.close(writer)
+        assert [n_best[0].text for n_best in found] == ["THREE", "FOUR", "FIVE", "SIX", "SEVEN"]
+    assert translator.blocks == [2, 3, 2]
+
+
+@pytest.mark.parametrize("size", [-1, 1, 3, 4, 100])
+@pytest.mark.parametrize("content", [b"", b"\n", b"a\nbc\n\ndef", b"x" * 99 + b"\n" + b"y" * 100 + b"\n"])
+def test_a_pipe_is_read_as_a_file_is(content: bytes, size: int) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, content)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        source, expected = live(stream), io.BytesIO(content)
+        assert source is not None
+        while line := expected.readline(size):
+            assert source.has_line()
+            assert source.readline(size) == line
+        assert (source.readline(size), source.has_line()) == (b"", True)
+
+
+def test_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a\n")
+    with (tmp_path / "file").open("rb") as file:
+        assert live(file) is None
+    assert live(io.BytesIO(b"a\n")) is None

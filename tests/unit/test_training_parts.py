@@ -133,6 +133,14 @@ def test_a_damaged_state_is_named_and_the_one_before_is_used(tmp_path: Path, dam
         checkpoints.load_state(warnings.append)
 
 
+def test_a_state_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save_state(1, {"update": 1})
+    (tmp_path / "state-00000002.pt").mkdir()  # what a permission that is missing or a failing disk is to us
+    with pytest.raises(UserError, match=r"state-00000002\.pt: cannot be read \(Is a directory\)"):
+        checkpoints.load_state(pytest.fail)
+
+
 def test_no_state_is_no_error(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path).load_state(pytest.fail) is None
 
@@ -156,6 +164,22 @@ def test_average_of_the_last_points(tmp_path: Path) -> None:
         checkpoints.save_weights(update, {"w": torch.tensor([value])}, keep=3)
     average = checkpoints.average_weights()
     assert average is not None and average["w"].tolist() == [3.0]
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 100])
+def test_a_damaged_point_is_left_out_of_the_average(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for update, value in ((1, 1.0), (2, 2.0), (3, 6.0)):
+        checkpoints.save_weights(update, {"w": torch.tensor([value])}, keep=3)
+    damaged = tmp_path / "weights-00000002.safetensors"
+    damaged.write_bytes(damage)
+    average = checkpoints.average_weights()
+    assert average is not None and average["w"].tolist() == [3.5]
+    assert caplog.messages[0].startswith(f"{damaged}: damaged weights, left out of the average")
+    (tmp_path / "weights-00000001.safetensors").write_bytes(damage)
+    assert checkpoints.average_weights() is None
 
 
 # --- cost, progress, validation ------------------------------------------------------------------------------------

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from select import select
+from threading import Thread
+from typing import Any
 
 import pytest
 
+from polystill.cli import main
 from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, counted_cuts
 from polystill.errors import UserError
-from polystill.translation import translate_files
+from polystill.translation import length_penalty_of, translate_files
 
 
 class Shouter:
     """A translator into capitals that takes eight words."""
 
     max_source_tokens = 8
+    options: DecodingOptions | None = None
 
     def translate(
         self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
     ) -> list[list[Hypothesis]]:
+        self.options = options
         with counted_cuts(cuts) as cuts:
             sources = cuts.fit_sources(lines, lambda rows: [row.split() for row in rows], self.max_source_tokens)
             return [[Hypothesis(" ".join(source).upper(), source, 0.0)] for source in sources]
@@ -88,3 +96,92 @@ def test_cuts_are_counted_over_all_files(tmp_path: Path, caplog: pytest.LogCaptu
     translate_files(Shouter(), paths, tmp_path / "out", NO_STDIN)
     assert caplog.messages == ["2 of 4 lines are longer than the model's 8 tokens and were cut"]
     assert len((tmp_path / "out").read_text().splitlines()) == 4
+
+
+# --- pipes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def translating() -> Callable[..., Thread]:
+    """`translate_files` in a thread, so that a test in which it waits for ever ends."""
+
+    def start(*arguments: Any) -> Thread:
+        thread = Thread(target=translate_files, args=(Shouter(), *arguments), daemon=True)
+        thread.start()
+        return thread
+
+    return start
+
+
+def test_a_named_pipe_is_an_input(tmp_path: Path, translating: Callable[..., Thread]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("a cat\n")
+    thread = translating([tmp_path / "pipe", tmp_path / "file"], tmp_path / "out", NO_STDIN)
+    with (tmp_path / "pipe").open("wb") as writer:
+        writer.write(b"a dog\n")
+    thread.join(20)
+    assert (tmp_path / "out").read_text() == "A DOG\nA CAT\n"
+
+
+def test_lines_of_a_pipe_come_out_as_they_come_in(translating: Callable[..., Thread]) -> None:
+    (from_us, to_it), (to_us, from_it) = os.pipe(), os.pipe()
+    with os.fdopen(from_us, "rb") as stdin:
+        thread = translating([], Path(f"/dev/fd/{from_it}"), stdin)
+        for line in (b"a dog\n", b"a cat\nand a bird\n"):
+            os.write(to_it, line)
+            assert select([to_us], [], [], 20)[0]
+            found = os.read(to_us, 100)
+            while found.count(b"\n") < line.count(b"\n"):
+                found += os.read(to_us, 100)
+            assert found == line.upper()
+        os.close(to_it)
+        thread.join(20)
+        assert not thread.is_alive()
+    os.close(to_us)
+    os.close(from_it)
+
+
+@pytest.mark.parametrize("name", ["missing", "folder"])
+def test_what_cannot_be_read_is_named_before_anything_is_translated(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "in").write_text("a dog\n")
+    with pytest.raises(UserError, match=f"{name}: cannot be read"):
+        translate_files(Shouter(), [tmp_path / "in", tmp_path / name], tmp_path / "out", NO_STDIN)
+    assert not (tmp_path / "out").exists()
+
+
+# --- length penalty -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """As much of a run with a length penalty of 0.3 as is looked at."""
+    corpus = "{kind: synthetic, pairs: 10}"
+    recipe = f"data: {{train: [{corpus}], validation: {corpus}}}\nstages: [{{name: one, updates: 1}}]\n"
+    (tmp_path / "run" / "family").mkdir(parents=True)
+    (tmp_path / "run" / "recipe.yaml").write_text(f"{recipe}evaluation: {{length_penalty: 0.3}}\n")
+    (tmp_path / "run" / "family" / "config.json").touch()
+    return tmp_path / "run"
+
+
+def test_a_runs_length_penalty_is_its_evaluations(run: Path) -> None:
+    assert length_penalty_of(run) == length_penalty_of(run / "e1d1") == 0.3
+    assert length_penalty_of(run / "family") == 1.0
+
+
+@pytest.mark.parametrize(("options", "penalty"), [([], 0.3), (["--length-penalty", "0"], 0.0)])
+def test_translate_searches_as_the_run_was_evaluated(
+    run: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], penalty: float
+) -> None:
+    translator = Shouter()
+
+    @contextmanager
+    def opened(*_: object, **__: object) -> Iterator[Shouter]:
+        yield translator
+
+    monkeypatch.setattr("polystill.translation.open_translator", opened)
+    (run / "in").write_text("a dog\n")
+    with pytest.raises(SystemExit) as caught:
+        main(["translate", str(run), "-i", str(run / "in"), "-o", str(run / "out"), *options])
+    assert caught.value.code == 0
+    assert translator.options == DecodingOptions(beam_size=5, length_penalty=penalty)

@@ -51,7 +51,8 @@ def measure(
     """Measure exported students on this device: size, latency, peak memory, speed. Needs the core install only.
 
     Latency is of one sentence after another, peak memory of the fresh process that translates them, words per second of
-    all of them in batches. The figures come back to the run with `polystill merge RUN FILE`.
+    all of them in batches. The figures come back to the run with `polystill merge RUN FILE`. Folders in other formats
+    are left out and named.
 
     **Examples**
 
@@ -64,6 +65,7 @@ def measure(
     from polystill.measuring.folders import built_in_lines, measure_folders
 
     check_new_file("--out", out)
+    folders = _with_models(folders)
     lines = _sentences(text, sentences) if text is not None else built_in_lines(folders, sentences)
     result = measure_folders(
         folders,
@@ -78,6 +80,30 @@ def measure(
     console().print(_table(result["rows"], f"{result['device']}: {result['provenance']['hardware']['summary']}"))
     if out is not None:
         write_json(out, result)
+
+
+def _with_models(folders: list[Path]) -> list[Path]:
+    """Those that hold a CTranslate2 model; the others (`packages/*` may have other formats) are named.
+
+    Raises:
+        UserError: a folder is missing, or none holds one.
+    """
+    from polystill.measuring.artefact import check_model
+
+    kept, others = [], []
+    for folder in folders:
+        try:
+            check_model(folder)
+            kept.append(folder)
+        except UserError as error:
+            if not folder.exists():
+                raise
+            others.append(str(error))
+    if not kept:
+        raise UserError(others[0])
+    for message in others:
+        say(f"left out: {message}")
+    return kept
 
 
 def _sentences(path: Path, count: int) -> list[str]:

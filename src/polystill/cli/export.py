@@ -49,10 +49,12 @@ def export(
 ) -> None:
     """Write one student for the engine that ships it: to RUN/exports by default.
 
-    The folder has all that the engine needs, and a model card. It appears only when the engine has translated a few
-    sentences like the student. Formats: *hf* (Hugging Face), *ctranslate2*, *argos* (Argos Translate, LibreTranslate),
-    *onnx* (onnxruntime, transformers.js), *marian* and *bergamot* (Firefox); the last two need
-    `model.positions: marian` in the recipe and `pip install pymarian`. LSTMs go to *onnx* and *sparse*.
+    The folder has all that the engine needs, and a model card. It appears only when the engine has run on a few
+    sentences and agrees with the student as far as the precision allows (docs/export.md says how far).
+
+    Formats: *hf* (Hugging Face), *ctranslate2*, *argos* (Argos Translate, LibreTranslate), *onnx* (onnxruntime,
+    transformers.js), *marian* and *bergamot* (Firefox); the last two need `model.positions: marian` in the recipe and
+    `pip install pymarian`. LSTMs go to *onnx* and *sparse*.
 
     **Examples**
 

@@ -40,7 +40,10 @@ def serve(
             "(in RUN/exports) also run in the browser.",
         ),
     ] = None,
-    beam: Annotated[int, typer.Option(min=1, max=100, help="Beam size; 1 is greedy search.")] = 5,
+    beam: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="1 is greedy search; by default what the package was made for, or 5."),
+    ] = None,
     engine: Annotated[
         Literal["ctranslate2", "torch"] | None,
         typer.Option(help="What runs the models: ctranslate2 by default, torch for an LSTM."),
@@ -71,11 +74,13 @@ def serve(
     need_packages("serve", _PACKAGES, "serve")
     show_log()
     from polystill.cli.served_family import open_family, settings_of
+    from polystill.decoding.ctranslate2 import own_search
     from polystill.serving.app import create_app
     from polystill.serving.limits import Limits
     from polystill.serving.server import listen, run_server
 
     limits = Limits(max_characters, max_batch, max_requests, timeout)
+    beam = beam or own_search(model).beam_size
     with (
         listen(host, port) as sock,
         open_family(model, student, engine=engine, precision=precision, beam=beam, threads=threads) as loaded,

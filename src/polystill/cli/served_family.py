@@ -15,10 +15,11 @@ from polystill.errors import UserError
 from polystill.serving.app import Settings
 from polystill.serving.browser import BrowserModels, bergamot_exports, read_browser_models
 from polystill.serving.chart import Point, quality_chart
+from polystill.serving.frame import LOCAL
 from polystill.serving.limits import ApiKeys, Limits
 from polystill.serving.models import Engine, Family, Measured, Row, Student, measured
 from polystill.serving.server import is_local
-from polystill.translation import open_translator
+from polystill.translation import length_penalty_of, open_translator
 
 _log = logging.getLogger(__name__)
 
@@ -45,12 +46,13 @@ def open_family(
     is_run = (model / "recipe.yaml").is_file()
     names = _names(model, students) if is_run else list(students or [None])  # type: ignore[list-item]
     rows, name = _results(model) if is_run else ([], model.resolve().name)
+    penalty = length_penalty_of(model)
     with ExitStack() as stack:
         loaded = []
         for wanted in names:
             opened = open_translator(model, wanted, engine=engine, precision=precision, threads=threads)
             translator = cast(Engine, stack.enter_context(opened))
-            loaded.append(_student(wanted, translator, rows, precision, beam))
+            loaded.append(_student(wanted, translator, rows, precision, beam, penalty))
             translator.translate(["."], DecodingOptions(beam_size=beam), Cuts())  # the first one takes longer
         yield Loaded(_family(name, loaded, model), beam, threads)
 
@@ -81,18 +83,20 @@ def _results(run: Path) -> tuple[list[Row], str]:
     return opened.results()["rows"], opened.recipe.name
 
 
-def _student(name: str | None, translator: Engine, rows: Sequence[Row], precision: str, beam: int) -> Student:
+def _student(
+    name: str | None, translator: Engine, rows: Sequence[Row], precision: str, beam: int, length_penalty: float
+) -> Student:
     if not isinstance(translator, CTranslate2Translator):
         engine, used = "torch", "float32" if precision == "default" else precision
-        found = measured(rows, str(name), engine=engine, precision=used, beam=beam)
-        return Student(name or "model", translator, found)
+        found = measured(rows, str(name), engine=engine, precision=used, beam=beam, length_penalty=length_penalty)
+        return Student(name or "model", translator, found, length_penalty)
     info = translator.info
     name = name or str(info.get("name", "model"))
     used = str(info.get("quantization", translator.compute_type)) if precision == "default" else precision
-    found = measured(rows, name, engine="ctranslate2", precision=used, beam=beam)
+    found = measured(rows, name, engine="ctranslate2", precision=used, beam=beam, length_penalty=length_penalty)
     size = sum(path.stat().st_size for path in translator.folder.iterdir() if path.is_file())
     facts: dict[str, Any] = {"size_bytes": size, "parameters": found.parameters or info.get("parameters")}
-    return Student(name, translator, Measured(**{**vars(found), **facts}))
+    return Student(name, translator, Measured(**{**vars(found), **facts}), length_penalty)
 
 
 def _family(name: str, students: Sequence[Student], model: Path) -> Family:
@@ -130,14 +134,15 @@ def settings_of(
         keys=None if api_keys is None else ApiKeys.read(api_keys),
         browser=_browser_models(loaded.family, model, runtime),
         chart=_chart(loaded.family),
-        is_local=local,
+        hosts=(*LOCAL, host, f"[{host}]") if local else None,
         log_text=log_text,
     )
 
 
 def _browser_models(family: Family, model: Path, runtime: Path | None) -> BrowserModels:
-    served = {student.name for student in family.students}
-    exports = {name: folder for name, folder in bergamot_exports(model).items() if name in served}
+    exports, stale = bergamot_exports(model, {student.name: _weights(student) for student in family.students})
+    for folder in stale:
+        _log.warning("%s: of other weights than the student that is served; export it again", folder)
     if runtime is None:
         if exports:
             say = "%s can run in the browser itself: give --bergamot-runtime"
@@ -149,6 +154,12 @@ def _browser_models(family: Family, model: Path, runtime: Path | None) -> Browse
             f"make one with polystill export {model} {family.students[0].name} --to bergamot"
         )
     return read_browser_models(runtime, exports)
+
+
+def _weights(student: Student) -> str | None:
+    """The checksum of the weights that it was exported from, where that is known."""
+    found = getattr(student.engine, "info", {}).get("source_sha256")
+    return None if found is None else str(found)
 
 
 def _chart(family: Family) -> str:

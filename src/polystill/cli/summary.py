@@ -13,7 +13,7 @@ from polystill.evaluation.table import results_table
 from polystill.progress import format_seconds
 from polystill.runs import Run
 from polystill.storage import text_lines
-from polystill.trained import family_space, measured_as_recipe
+from polystill.trained import measured_as_recipe
 
 SAMPLES = 3
 
@@ -29,7 +29,7 @@ def print_summary(run: Run, console: Console) -> None:
     for sample in _samples(run, rows):
         console.print(sample, soft_wrap=True)
     console.print()
-    console.print(Text("\n".join(_next_steps(run))), soft_wrap=True)
+    console.print(Text("\n".join(_next_steps(run, rows))), soft_wrap=True)
 
 
 def _stages(run: Run) -> Table:
@@ -73,11 +73,11 @@ def _samples(run: Run, rows: list[Row]) -> Iterator[Text]:
             yield Text(f"  {model:<10} {texts[model][number]}")
 
 
-def _next_steps(run: Run) -> list[str]:
+def _next_steps(run: Run, rows: list[Row]) -> list[str]:
     folder = run.folder
     if not run.finished("family") or not run.finished("evaluation"):
         return [f"Continue with: polystill run {folder / 'recipe.yaml'} --out {folder}"]
-    name = family_space(run).candidates[0].name
+    name = rows[-1]["model"] if rows else "smallest"
     is_lstm = run.recipe.model.architecture == "lstm"  # which neither Hugging Face nor CTranslate2 has
     kind = "" if is_lstm else ", an ordinary Hugging Face folder,"
     ship = "extract {} {}" if is_lstm else "export {} {} --to ctranslate2 --quantization int8"

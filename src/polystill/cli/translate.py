@@ -32,8 +32,20 @@ def translate(
     student: Annotated[
         str | None, typer.Option(help="Which member of the family, such as e4d2; the teacher by default.")
     ] = None,
-    beam: Annotated[int, typer.Option(min=1, max=1000, help="Beam size; 1 is greedy search.")] = 5,
+    beam: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="1 is greedy search; by default what the package was made for, or 5."),
+    ] = None,
     n_best: Annotated[int, typer.Option(min=1, help="Translations of each line, tab-separated.")] = 1,
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="A score is log p / length ** this: by default what the run was evaluated with, or the package was "
+            "made for; otherwise 1.",
+            show_default=False,
+        ),
+    ] = None,
     engine: Annotated[
         Literal["ctranslate2", "torch"] | None,
         typer.Option(help="What runs the model: ctranslate2 by default, torch for an LSTM."),
@@ -45,7 +57,7 @@ def translate(
 ) -> None:
     """Translate text, one line in, one line out, in order; empty lines stay empty.
 
-    A CTranslate2 folder (`polystill export`) needs the core install only.
+    A CTranslate2 folder (`polystill export`) needs the core install only. Lines of a pipe are translated as they come.
 
     **Examples**
 
@@ -54,7 +66,18 @@ def translate(
         polystill translate my-model --input news.en --output news.de --beam 1 --precision int8
     """
     show_log()
-    from polystill.translation import open_translator, translate_files
+    from polystill.decoding.ctranslate2 import own_search
+    from polystill.translation import length_penalty_of, open_translator, translate_files
 
+    beam = beam or own_search(model).beam_size
     with open_translator(model, student, engine=engine, precision=precision, threads=threads) as translator:
-        translate_files(translator, inputs or [], output, sys.stdin.buffer, beam_size=beam, n_best=n_best)
+        penalty = length_penalty_of(model) if length_penalty is None else length_penalty
+        translate_files(
+            translator,
+            inputs or [],
+            output,
+            sys.stdin.buffer,
+            beam_size=beam,
+            n_best=n_best,
+            length_penalty=penalty,
+        )

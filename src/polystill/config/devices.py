@@ -17,6 +17,8 @@ EVALUATION = "evaluation"
 """As `measured_on`: the machine where `polystill evaluate` has measured."""
 FIXED_PRECISION = {"argos": "int8", "bergamot": "int8", "hf": "float32", "onnx": "float32", "marian": "float32"}
 """Formats that have one precision only."""
+FIXED_BEAM = {"argos": 4, "bergamot": 1, "onnx": 1}
+"""Formats whose engines search with one beam size: Argos Translate, Bergamot and transformers.js."""
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _MILLISECONDS = {"ms": 1, "s": 1000}
 
@@ -50,22 +52,27 @@ class Device(Strict):
     min_bleu: float | None = Field(None, ge=0, le=100)
     precision: str | None = None
     beam: int | None = Field(None, ge=1)
-    """Any that was measured, by default."""
+    """Any that was measured, by default; the package searches with the picked one."""
     format: Literal["ctranslate2", "hf", "argos", "onnx", "marian", "bergamot"] = "ctranslate2"
     measured_on: str | None = None
     """Whose latency and memory count: a name given to `polystill measure --device`, by default the device's own;
     `evaluation` for the machine where `polystill evaluate` ran."""
 
     @model_validator(mode="after")
-    def _check_precision(self) -> Device:
-        fixed = FIXED_PRECISION.get(self.format)
-        if fixed and self.precision not in (None, fixed):
-            raise ValueError(f"precision {self.precision}: format {self.format} is {fixed} always; leave it out")
+    def _check_format(self) -> Device:
+        for key, fixed in (("precision", FIXED_PRECISION), ("beam", FIXED_BEAM)):
+            only, given = fixed.get(self.format), getattr(self, key)
+            if only is not None and given not in (None, only):
+                raise ValueError(f"{key} {given}: format {self.format} has {only} always; leave it out")
         return self
 
     @property
     def wanted_precision(self) -> str | None:
         return self.precision or FIXED_PRECISION.get(self.format)
+
+    @property
+    def wanted_beam(self) -> int | None:
+        return self.beam or FIXED_BEAM.get(self.format)
 
 
 DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]

@@ -112,18 +112,19 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         place = _child(place, part, override)
     last = parts[-1]
     if isinstance(place, list):
-        _child(place, last, override)
-        place[int(last)] = value
+        place[_index(place, last, override)] = value
     else:
         place[last] = value
 
 
+def _index(place: list[Any], part: str, override: str) -> int:
+    if not (part.isascii() and part.isdecimal() and int(part) < len(place)):
+        raise UserError(f"--set {override}: {part!r} is no index of a list of {len(place)}")
+    return int(part)
+
+
 def _child(place: Any, part: str, override: str) -> Any:
-    if isinstance(place, list):
-        if not part.isdigit() or int(part) >= len(place):
-            raise UserError(f"--set {override}: {part!r} is no index of a list of {len(place)}")
-        return place[int(part)]
-    child = place.setdefault(part, {})
+    child = place[_index(place, part, override)] if isinstance(place, list) else place.setdefault(part, {})
     if not isinstance(child, dict | list):
         raise UserError(f"--set {override}: {part!r} is a value and has no keys below it")
     return child

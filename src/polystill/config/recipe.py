@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from polystill.config.base import Seed, Strict, changed
 from polystill.config.data import GOLD, Data, Weights
@@ -24,6 +24,12 @@ class Evaluation(Strict):
     """Which students to evaluate; all of them by default."""
     lowercase: bool = False
     """Also report BLEU with sacreBLEU's -lc, as Multi30k's literature does."""
+
+    @field_validator("precision")
+    @classmethod
+    def _name_precision(cls, precision: str) -> str:
+        """As rows of results name it: a family's weights are float32."""
+        return "float32" if precision == "default" else precision
 
 
 class Recipe(Strict):

@@ -123,7 +123,7 @@ class Training(Strict):
     clip_norm: float = Field(0.0, ge=0)
     """Largest gradient norm; 0 does not clip."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """`auto` takes bf16 where the hardware multiplies it fast (measured at start), otherwise fp32."""
+    """`auto` takes bf16 where the hardware has instructions for it (a GPU's, AVX-512 BF16, AMX), otherwise fp32."""
     mode: Literal["shared", "exact", "plain"] = "shared"
     """`shared`: one encoder pass for all sampled networks. `exact`: batched, with dropout masks of each network's own.
     `plain`: one network after another, unfused; the twin that the others are tested against."""
@@ -135,4 +135,4 @@ class Training(Strict):
     """Validations without a new best after which a stage ends; 0 never stops early."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     threads: int = Field(0, ge=0, le=1024)
-    """CPU threads of one process; 0 takes all cores."""
+    """CPU threads of one process; 0 takes as many as OMP_NUM_THREADS says, or else all cores."""

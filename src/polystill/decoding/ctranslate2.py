@@ -159,6 +159,20 @@ def available_cores() -> int:
     return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
 
 
+def own_search(folder: Path) -> DecodingOptions:
+    """The beam size and length penalty that an export was made to be used with, where it says so.
+
+    Raises:
+        UserError: its polystill.json is not readable, or says something else than numbers.
+    """
+    info = read_info(folder)
+    values = {key: info[key] for key in ("beam_size", "length_penalty") if key in info}
+    try:
+        return DecodingOptions(**values)
+    except (TypeError, UserError):
+        raise UserError(f"{folder / INFO}: {values}: expected a beam size and a length penalty") from None
+
+
 def read_info(folder: Path) -> dict[str, Any]:
     """The export's polystill.json, or an empty dictionary for a folder that somebody else made.
 

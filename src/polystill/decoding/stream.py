@@ -3,24 +3,83 @@
 A line ends at a line feed and nowhere else. Python's str.splitlines, and files opened as text, also break at other
 characters (carriage return, U+2028, form feed, …); lines of corpora hold them, and one of them would shift every line
 after it.
+
+Of a pipe or a terminal, those lines are translated together that are there; of a file, a whole block.
 """
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 from codecs import getincrementaldecoder
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import count, islice
-from typing import BinaryIO
+from itertools import count
+from select import select
+from typing import BinaryIO, Protocol
 
 from polystill.decoding.contract import CHARACTERS_PER_TOKEN, DecodingOptions, Hypothesis, Translator, counted_cuts
 from polystill.errors import UserError
 
 BLOCK_LINES = 2048
 """Lines read ahead: enough to sort into batches of like length."""
+_CHUNK = 2**16
+"""Bytes: what a pipe holds."""
 
 
-def read_lines(stream: BinaryIO, name: str, most_characters: int | None = None) -> Iterator[str]:
+class Readable(Protocol):
+    def readline(self, size: int = -1, /) -> bytes: ...
+
+
+class LiveStream:
+    """A pipe or a terminal as a `Readable`, which knows whether its next line is there already."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        """Nothing may have been read from the stream before, as that may have left bytes in a buffer of its own."""
+        self._descriptor = stream.fileno()
+        self._held = bytearray()
+        self._has_ended = False
+
+    def readline(self, size: int = -1, /) -> bytes:
+        most = sys.maxsize if size < 0 else size
+        searched = 0
+        while (end := self._held.find(b"\n", searched, most)) < 0 and len(self._held) < most:
+            searched = len(self._held)
+            if not self._read():
+                break
+        end = min(len(self._held), most) if end < 0 else end + 1
+        line = bytes(self._held[:end])
+        del self._held[:end]
+        return line
+
+    def has_line(self) -> bool:
+        """Whether the next line, or the end, is there; of a long line its beginning suffices."""
+        while not self._has_ended and len(self._held) < _CHUNK and b"\n" not in self._held:
+            if not select([self._descriptor], [], [], 0)[0]:
+                return False
+            self._read()
+        return True
+
+    def _read(self) -> bool:
+        """Wait for more, unless the end was seen (a terminal would go on after it)."""
+        if not self._has_ended:
+            chunk = os.read(self._descriptor, _CHUNK)
+            self._held += chunk
+            self._has_ended = not chunk
+        return not self._has_ended
+
+
+def live(stream: BinaryIO) -> LiveStream | None:
+    """The stream as one whose lines come by and by; None for a file, all of whose lines are there."""
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except OSError:  # the stream is none of the system's
+        return None
+    return None if stat.S_ISREG(mode) or os.name != "posix" else LiveStream(stream)
+
+
+def read_lines(stream: Readable, name: str, most_characters: int | None = None) -> Iterator[str]:
     """Lines of a UTF-8 stream without their line feeds (and without the carriage return before one).
 
     With `most_characters`, no more than the beginning of a longer line is ever held: at least one character more than
@@ -65,14 +124,31 @@ def translate_lines(
 
 
 def translate_n_best(
-    translator: Translator, lines: Iterable[str], options: DecodingOptions, *, block_lines: int = BLOCK_LINES
+    translator: Translator,
+    lines: Iterable[str],
+    options: DecodingOptions,
+    *,
+    block_lines: int = BLOCK_LINES,
+    has_line: Callable[[], bool] = lambda: True,
 ) -> Iterator[list[Hypothesis]]:
-    """As `translate_lines`, with all hypotheses of each line, their texts free of line breaks."""
+    """As `translate_lines`, with all hypotheses of each line, their texts free of line breaks.
+
+    Where `has_line` says that one would have to wait for the next line, those before it are translated first.
+    """
     lines = iter(lines)
     with counted_cuts() as cuts:
-        while block := [_one_line(line) for line in islice(lines, block_lines)]:
+        while block := _block(lines, block_lines, has_line):
             for hypotheses in translator.translate(block, options, cuts):
                 yield [_on_one_line(hypothesis) for hypothesis in hypotheses]
+
+
+def _block(lines: Iterator[str], most: int, has_line: Callable[[], bool]) -> list[str]:
+    block = []
+    for line in lines:
+        block.append(_one_line(line))
+        if len(block) == most or not has_line():
+            break
+    return block
 
 
 def _on_one_line(h: Hypothesis) -> Hypothesis:

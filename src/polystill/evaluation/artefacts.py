@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from polystill.decoding.ctranslate2 import INFO, available_cores, read_info
 from polystill.decoding.stream import read_lines
-from polystill.errors import UserError, nearest
+from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.storage import is_no_permission, locked_folder, sha256
 from polystill.students import Student
@@ -109,15 +109,14 @@ def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslato
     import torch
 
     from polystill.decoding.beam import TorchTranslator
+    from polystill.decoding.precisions import torch_dtype
     from polystill.models.folder import load_model_with_tokenizer
 
-    types = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if precision not in types:
-        raise UserError(f"precision {precision!r}: torch has {' '.join(types)}{nearest(precision, list(types))}")
+    dtype = torch_dtype(precision)
     torch.set_num_threads(threads or available_cores())
     model, tokenizer = load_model_with_tokenizer(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchTranslator(model.to(device, types[precision]), tokenizer)
+    return TorchTranslator(model.to(device, dtype), tokenizer)
 
 
 def lines_to_verify(run: Run) -> list[str] | None:
@@ -126,4 +125,4 @@ def lines_to_verify(run: Run) -> list[str] | None:
     if not path.is_file():
         return None
     with path.open("rb") as file:
-        return list(islice(read_lines(file, str(path)), 16)) or None
+        return list(islice(filter(str.strip, read_lines(file, str(path))), 64)) or None

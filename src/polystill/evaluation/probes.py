@@ -110,13 +110,27 @@ def _with(kind: str, sentences: Sequence[str], things: Sequence[str]) -> Iterato
 # --- what came out ------------------------------------------------------------------------------------------------
 
 
+MOST_GROUPS = 4
+"""Groups of digits that blanks part within a number."""
+
+
 def is_copied(probe: Probe, translation: str) -> bool:
     """Whether what was to be copied is there: digits of a number however they are grouped, of a date in any order."""
     if probe.kind == "numbers":
-        return _digits(probe.copy) in {_digits(number) for number in re.findall(r"\d[\d.,'’\s]*", translation)}
+        return _digits(probe.copy) in _numbers(translation)
     if probe.kind == "dates":
         return {int(n) for n in re.findall(r"\d+", probe.copy)} <= {int(n) for n in re.findall(r"\d+", translation)}
     return probe.copy in translation
+
+
+def _numbers(text: str) -> set[str]:
+    """The digits of each number in a text. Blanks may group a number's digits or part two numbers: both are there."""
+    found = set()
+    for stretch in re.findall(r"\d[\d.,'’\s]*", text):
+        parts = stretch.split()
+        for i in range(len(parts)):
+            found |= {_digits("".join(parts[i:j])) for j in range(i + 1, min(i + MOST_GROUPS, len(parts)) + 1)}
+    return found
 
 
 def _digits(number: str) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, Translator, longest_translation
-from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores, check_precision
+from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
+from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError, nearest
 from polystill.evaluation.artefacts import exported, extracted, load_torch
 from polystill.measuring.artefact import folder_bytes
@@ -63,8 +64,8 @@ def evaluate_students(
         raise UserError(f"engine {engine!r}: unknown{nearest(engine, list(ENGINES))}; there are: {' '.join(ENGINES)}")
     precision = precision or settings.precision
     precision = "float32" if precision == "default" else precision
+    need_precision(engine, precision)
     if engine == "ctranslate2":
-        check_precision(precision)
         need_transformer(run.family, "CTranslate2")
     beams = [DecodingOptions(beam_size=beam).beam_size for beam in (beams if beams is not None else settings.beams)]
     measured = _Measurement(run, engine, precision, threads or available_cores())
@@ -160,8 +161,10 @@ class _Measurement:
         longest = longest_translation(options, translator.max_source_tokens)
         how = f"{self.engine}-{self.precision}.beam{beam}.penalty{options.length_penalty:g}"
         path = f"hypotheses/{test_set}/{self.model_id(student)}.{how}.txt"
+        text = "".join(line + "\n" for line in hypotheses)
+        comet = self._comet(path, text)
         (self.run.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.run.folder / path, "".join(line + "\n" for line in hypotheses))
+        write_atomic(self.run.folder / path, text)
         return {
             "model_id": self.model_id(student),
             "architecture": recipe.model.architecture,
@@ -173,6 +176,7 @@ class _Measurement:
             "precision": self.precision,
             "beam": beam,
             **self._scores(hypotheses, references),
+            **comet,
             "perplexity": self._perplexity(test_set),
             **self._p_mode(source, found, longest),
             **self._sizes,
@@ -192,6 +196,13 @@ class _Measurement:
         if len(hypotheses) != len(references):
             raise UserError(f"{path}: {len(hypotheses)} lines, but the test set has {len(references)}; use --force")
         return {**row, **self._scores(hypotheses, references)}
+
+    def _comet(self, path: str, text: str) -> Row:
+        """COMET's scores, where these very translations had been given some: they cost an environment of their own."""
+        if not (self.run.folder / path).is_file() or (self.run.folder / path).read_bytes() != text.encode():
+            return {}
+        rows = [row for row in self.run.results()["rows"] if row.get("hypotheses") == path]
+        return {key: value for row in rows for key, value in row.items() if key.startswith("comet")}
 
     def _scores(self, hypotheses: Sequence[str], references: Sequence[str]) -> Row:
         recipe = self.run.recipe

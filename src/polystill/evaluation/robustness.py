@@ -18,7 +18,8 @@ from typing import Any, Self
 
 from polystill.data.repetition import Repetition
 from polystill.decoding.contract import Cuts, DecodingOptions, Translator
-from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores, check_precision
+from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
+from polystill.decoding.precisions import need_precision
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.evaluation.probes import Probe, has_words, is_copied, make_probes
@@ -95,8 +96,8 @@ def probe_students(
     names = students if students is not None else settings.students
     chosen = [space.get(name) for name in names] if names is not None else list(space.candidates)
     engine, precision = engine or settings.engine, precision or settings.precision
+    need_precision(engine, precision)
     if engine == "ctranslate2":
-        check_precision(precision)
         need_transformer(run.family, "CTranslate2")
     options = DecodingOptions(beam_size=beam or max(settings.beams), length_penalty=settings.length_penalty)
     probes = make_probes(_test_source(run))

@@ -42,7 +42,7 @@ def export_student(
     if to == "sparse":
         from polystill.export.sparse import export_sparse
 
-        return export_sparse(student, out, quantization, record)
+        return export_sparse(student, out, quantization, lines, record)
     with _dense(student) as dense:
         if to == "ctranslate2":
             from polystill.export.ctranslate2 import export_ctranslate2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +11,15 @@ import torch
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.beam import TorchTranslator
-from polystill.decoding.contract import Cuts, DecodingOptions
+from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, Translator
 from polystill.errors import UserError
 from polystill.models.elastic import ElasticModel
 
 EXACT = 1e-3
 """Most that a token's log-probability may differ in float32, in nats."""
+NEAR_TIE = 2 * EXACT
+"""Most by which the source model may prefer its own token to the export's, in float32, in nats: where scores differ by
+EXACT, two tokens that are closer than this may change places."""
 ROUNDED = 0.3
 """Most that it may differ on average in any other precision. A wrong conversion is off by whole nats."""
 VERIFIED_TOKENS = 64
@@ -32,35 +35,85 @@ class Agreement(NamedTuple):
     mean_difference: float
     """Mean absolute difference of the log-probabilities that both give to the tokens of one translation."""
     largest_difference: float
+    largest_preference: float
+    """By how much more the source model likes its own token than the export's, where the two first part; 0 where none
+    do."""
 
 
-def agreement(same: Sequence[bool], differences: Sequence[float]) -> Agreement:
-    """From one truth a sentence and one difference a token."""
-    mean = math.fsum(differences) / max(len(differences), 1)
-    return Agreement(len(same), sum(same) / max(len(same), 1), mean, max(differences, default=0.0))
+def agreement(preferences: Sequence[float | None], differences: Sequence[float]) -> Agreement:
+    """From one `preference` a sentence and one difference a token. What is no number counts as infinite."""
+    parted = [found for found in preferences if found is not None]
+    differences = [value if math.isfinite(value) else math.inf for value in differences]
+    return Agreement(
+        sentences=len(preferences),
+        identical=1 - len(parted) / max(len(preferences), 1),
+        mean_difference=math.fsum(differences) / max(len(differences), 1),
+        largest_difference=largest(differences),
+        largest_preference=largest(parted),
+    )
+
+
+def largest(values: Iterable[float]) -> float:
+    """The largest of them, at least 0; infinite where one is no number, which max() would pass over."""
+    return max([0.0, *(value if math.isfinite(value) else math.inf for value in values)])
 
 
 def judge(found: Agreement, precision: str, out: Path) -> None:
     """Raises:
-    UserError: the export translates otherwise than its source, by more than the precision explains.
+    UserError: the export translates otherwise than its source, by more than the precision explains; or nothing was
+        compared.
     """
+    if not found.sentences:
+        raise UserError(f"{out}: not written: there is no sentence to verify it with")
     if precision == "float32":
-        wrong, allowed = not found.largest_difference <= EXACT, f"at most {EXACT} in float32"
+        wrong = not (found.largest_difference <= EXACT and found.largest_preference <= NEAR_TIE)
+        allowed = f"at most {EXACT} in float32"
     else:
         wrong, allowed = not found.mean_difference <= ROUNDED, f"{ROUNDED} on average in {precision}"
     if wrong:
         raise UserError(
             f"{out}: not written: the exported model does not translate like its source: log-probabilities differ by "
             f"{found.mean_difference:.3g} on average and {found.largest_difference:.3g} at most "
-            f"({allowed} is expected), {found.identical:.0%} of {found.sentences} translations are identical"
+            f"({allowed} is expected), {found.identical:.0%} of {found.sentences} translations are identical, and "
+            f"where they part the source prefers its own token by up to {found.largest_preference:.3g}"
         )
 
 
-def greedy_tokens(model: ElasticModel, tokenizer: Tokenizer, lines: Sequence[str]) -> list[list[str]]:
-    """The source model's greedy translations, as pieces, of VERIFIED_TOKENS at most."""
-    options = DecodingOptions(beam_size=1, max_length=VERIFIED_TOKENS)
+def greedy(translator: Translator, lines: Sequence[str]) -> list[Hypothesis]:
+    """Greedy translations of VERIFIED_TOKENS at most, with token scores."""
+    options = DecodingOptions(beam_size=1, max_length=VERIFIED_TOKENS, token_scores=True)
     cuts = Cuts()  # not logged: beginnings are enough to compare
-    return [found[0].tokens for found in TorchTranslator(model, tokenizer).translate(lines, options, cuts)]
+    return [found[0] for found in translator.translate(lines, options, cuts)]
+
+
+def greedy_ids(model: ElasticModel, tokenizer: Tokenizer, lines: Sequence[str]) -> list[list[int]]:
+    """The source model's greedy translations as ids, with the end mark where it was reached."""
+    return ids_of(greedy(TorchTranslator(model, tokenizer), lines), tokenizer)
+
+
+def ids_of(found: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[list[int]]:
+    """Hypotheses with token scores as ids, with the end mark where it was reached."""
+    ended = [len(hypothesis.token_scores or []) > len(hypothesis.tokens) for hypothesis in found]
+    rows = piece_ids([hypothesis.tokens for hypothesis in found], tokenizer)
+    return [[*row, tokenizer.eos_id] if has_ended else row for row, has_ended in zip(rows, ended, strict=True)]
+
+
+def piece_ids(rows: Sequence[Sequence[str]], tokenizer: Tokenizer) -> list[list[int]]:
+    ids = {piece: i for i, piece in enumerate(tokenizer.pieces)}
+    return [[ids.get(piece, tokenizer.unk_id) for piece in row] for row in rows]
+
+
+def preference(model: ElasticModel, source: Sequence[int], ours: Sequence[int], theirs: Sequence[int]) -> float | None:
+    """By how much more the source model likes its own token than the export's, in nats, where the two first part.
+
+    After that the two may write different sentences with good reason. None where they do not part; one that was cut
+    may be the beginning of the other.
+    """
+    for i, (own, other) in enumerate(zip(ours, theirs, strict=False)):
+        if own != other:
+            own_score, other_score = (forced_log_probs(model, source, [*ours[:i], token])[i] for token in (own, other))
+            return own_score - other_score
+    return None
 
 
 @torch.inference_mode()

@@ -57,7 +57,7 @@ def export_bergamot(
     _check_sizes(model, student)
     pair = _pair(tokenizer, student)
     find_pymarian()
-    lines = lines_to_verify(tokenizer, lines)
+    lines = lines_to_verify(model, tokenizer, lines)
     with atomic_folder(out) as temporary:
         content = write_binary(bergamot_items(model))
         vocabularies = joint_pieces(tokenizer, lines)

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from polystill.decoding.contract import DecodingOptions
+
 CARD = "README.md"
 
 
@@ -26,6 +28,8 @@ class Record:
     """What it was exported for."""
     data: Sequence[str] = field(default_factory=list)
     """What it was trained on, a line for each source."""
+    search: DecodingOptions = field(default_factory=DecodingOptions)
+    """Beam size and length penalty that it is used with, where the format can say so."""
 
 
 def write_card(folder: Path, info: dict[str, Any], record: Record | None = None) -> None:
@@ -46,10 +50,20 @@ def model_card(info: dict[str, Any], record: Record, size: int) -> str:
         *_quality(info, record),
         *_devices(record),
         "## How to use it",
-        _USE[_use(info)].strip().format(**info, pair="".join(languages), between="_".join(languages)),
+        _USE[_use(info)]
+        .strip()
+        .format(**{**search_of(record), **info}, pair="".join(languages), between="_".join(languages)),
+        f"For other engines: `polystill export RUN {info['name']} --to FORMAT` with {_others(info['format'])}.",
         _verified(info),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def search_of(record: Record | None) -> dict[str, Any]:
+    """What polystill.json says of the search that an export is used with; nothing where nobody has said."""
+    if record is None:
+        return {}
+    return {"beam_size": record.search.beam_size, "length_penalty": record.search.length_penalty}
 
 
 def _use(info: dict[str, Any]) -> str:
@@ -63,10 +77,38 @@ def _front(info: dict[str, Any], languages: list[str], record: Record) -> str:
         values["language"] = languages
     kind = "marian" if info["architecture"] == "transformer" else info["architecture"]
     values["tags"] = list(dict.fromkeys(["translation", kind, "polystill", info["format"]]))
-    metrics = [name for name in ("bleu", "chrf") if any(name in row for row in record.rows)]
+    metrics = [name for name in _METRICS if any(name in row for row in record.rows)]
     if metrics:
         values["metrics"] = metrics
+        values["model-index"] = [{"name": info["name"], "results": list(_results(record.rows))}]
     return yaml.safe_dump(values, sort_keys=False) + "# license: yours to choose, within the licenses of the data\n"
+
+
+_METRICS = {"bleu": "BLEU", "chrf": "chrF", "comet": "COMET"}
+
+
+def _results(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The entries of model-index: one for each row of results, the metrics named by how they were obtained."""
+    for row in rows:
+        how = ", ".join(str(row[key]) for key in ("engine", "precision") if key in row)
+        how += f", beam {row['beam']}" + ("" if _is_neutral(row) else f", length penalty {row['length_penalty']:g}")
+        metrics = [
+            {"type": key, "value": round(row[key], 4 if key == "comet" else 2), "name": f"{title} ({how})"}
+            for key, title in _METRICS.items()
+            if key in row
+        ]
+        if metrics:
+            dataset = {"type": row["test_set"], "name": row["test_set"]}
+            yield {"task": {"type": "translation"}, "dataset": dataset, "metrics": metrics}
+
+
+def _is_neutral(row: dict[str, Any]) -> bool:
+    return bool(row.get("length_penalty", 1.0) == 1.0)
+
+
+def _others(own: str) -> str:
+    """The other formats, as options are written."""
+    return ", ".join(f"`{name}`" for name in _LIBRARY if name not in (own, "onnx-lstm"))
 
 
 def _what(info: dict[str, Any], size: int) -> str:
@@ -107,6 +149,7 @@ _COLUMNS = (
     ("engine", "engine", "{}"),
     ("precision", "precision", "{}"),
     ("beam", "beam", "{}"),
+    ("length penalty", "length_penalty", "{:g}"),
     ("BLEU", "bleu", "{:.1f}"),
     ("chrF", "chrf", "{:.1f}"),
     ("COMET", "comet", "{:.3f}"),
@@ -126,6 +169,7 @@ def _quality(info: dict[str, Any], record: Record) -> Iterator[str]:
     yield _table(record.rows, _COLUMNS)
     notes = [f"BLEU: `{s}`" for s in _distinct(record, "bleu_signature")]
     notes += [f"chrF: `{s}`" for s in _distinct(record, "chrf_signature")]
+    notes += [f"COMET: `{s}`" for s in _distinct(record, "comet_signature")]
     notes += [
         f"speed: whole test sets in batches, latency: one sentence after another, on {hardware}"
         for hardware in _distinct(record, "hardware")
@@ -144,8 +188,10 @@ def _devices(record: Record) -> Iterator[str]:
 
 
 def _table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, str]]) -> str:
-    """Columns that no row has are left out."""
+    """Columns that no row has are left out, and so is a length penalty of 1."""
     shown = [column for column in columns if any(column[1] in row for row in rows)]
+    if all(map(_is_neutral, rows)):
+        shown = [column for column in shown if column[1] != "length_penalty"]
     lines = [" | ".join(title for title, _, _ in shown), " | ".join("---" for _ in shown)]
     for row in rows:
         lines.append(" | ".join(form.format(row[key]) if key in row else "" for _, key, form in shown))
@@ -204,7 +250,8 @@ source = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/so
 target = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/target.spm")
 translator = ctranslate2.Translator("path/of/this/folder")
 pieces = [*source.encode("A sentence.", out_type=str), "</s>"]
-print(target.decode(translator.translate_batch([pieces])[0].hypotheses[0]))
+found = translator.translate_batch([pieces], beam_size={beam_size}, length_penalty={length_penalty:g})
+print(target.decode(found[0].hypotheses[0]))
 ```
 """,
     "argos": """

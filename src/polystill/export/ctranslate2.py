@@ -15,11 +15,10 @@ import numpy as np
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.beam import TorchTranslator
-from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.errors import UserError, nearest
-from polystill.export.agreement import VERIFIED_TOKENS, Agreement, agreement, judge
-from polystill.export.card import Record, write_card
+from polystill.export.agreement import Agreement, agreement, greedy, ids_of, judge, preference
+from polystill.export.card import Record, search_of, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_transformer_with_tokenizer
@@ -45,10 +44,10 @@ def export_ctranslate2(
     with atomic_folder(out) as temporary:
         _convert(student, temporary, quantization)
         tokenizer.save(temporary)
-        info = {**describe(student, model, tokenizer, "ctranslate2"), "quantization": quantization}
+        info = {**describe(student, model, tokenizer, "ctranslate2"), "quantization": quantization, **search_of(record)}
         info["model_sha256"] = sha256(temporary / "model.bin")
         write_info(temporary, info)
-        found = verify(model, tokenizer, temporary, lines_to_verify(tokenizer, lines), _precision(quantization))
+        found = verify(model, tokenizer, temporary, lines_to_verify(model, tokenizer, lines), _precision(quantization))
         judge(found, quantization, out)
         info["verification"] = found._asdict()
         write_info(temporary, info)
@@ -99,19 +98,17 @@ def verify(
     model: ElasticModel, tokenizer: Tokenizer, folder: Path, lines: Sequence[str], precision: str = "default"
 ) -> Agreement:
     """Translate with both; then let the exported model score, token by token, what the source model wrote."""
-    options = DecodingOptions(beam_size=1, max_length=VERIFIED_TOKENS, token_scores=True)
     exported = CTranslate2Translator(folder, precision)
-    cuts = Cuts()  # not logged: beginnings are enough to compare
-    ours = [hypotheses[0] for hypotheses in TorchTranslator(model, tokenizer).translate(lines, options, cuts)]
-    theirs = [hypotheses[0] for hypotheses in exported.translate(lines, options, cuts)]
-    scores = exported.score(lines, [h.tokens for h in ours])
+    ours, theirs = greedy(TorchTranslator(model, tokenizer), lines), greedy(exported, lines)
+    scores = exported.score(lines, [found.tokens for found in ours])
     differences = []
     for hypothesis, scored in zip(ours, scores, strict=True):
         # The search gives an empty translation no probability, which moves the first token's. And a translation that
         # was cut off has no score of its end mark.
         pairs = zip(hypothesis.token_scores or [], scored, strict=False)
         differences += [abs(a - b) for a, b in list(pairs)[1:]]
-    return agreement([a.tokens == b.tokens for a, b in zip(ours, theirs, strict=True)], differences)
+    rows = zip(tokenizer.encode_source(lines), ids_of(ours, tokenizer), ids_of(theirs, tokenizer), strict=True)
+    return agreement([preference(model, source, own, other) for source, own, other in rows], differences)
 
 
 def _precision(quantization: str) -> str:

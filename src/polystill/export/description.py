@@ -70,11 +70,18 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
-def lines_to_verify(tokenizer: Tokenizer, given: Sequence[str] | None) -> list[str]:
-    """The first of the given lines, or made-up ones of pieces from the vocabulary, the same at every call."""
-    if given is not None:
-        return [line for line in given if line.strip()][:VERIFIED_LINES]
+def lines_to_verify(model: ElasticModel, tokenizer: Tokenizer, given: Sequence[str] | None) -> list[str]:
+    """The first of the given lines that have words and that the model takes whole; where there is none, made-up ones of
+    pieces from the vocabulary, the same at every call."""
+    if given and (found := _usable(given, model, tokenizer)):
+        return found
     generator = random.Random("verify")
     pieces = [p for p in tokenizer.pieces if not p.startswith(("<", ">>"))]
-    rows = [generator.choices(pieces, k=generator.randint(3, 12)) for _ in range(VERIFIED_LINES)]
-    return tokenizer.decode_pieces(rows)
+    rows = [generator.choices(pieces, k=generator.randint(3, 12)) for _ in range(2 * VERIFIED_LINES)]
+    return _usable(tokenizer.decode_pieces(rows), model, tokenizer)
+
+
+def _usable(lines: Sequence[str], model: ElasticModel, tokenizer: Tokenizer) -> list[str]:
+    rows = tokenizer.encode_source(lines)
+    fitting = [line for line, ids in zip(lines, rows, strict=True) if 1 < len(ids) <= model.max_positions]
+    return [line for line in fitting if line.strip()][:VERIFIED_LINES]

@@ -16,9 +16,10 @@ import yaml
 from numpy.typing import NDArray
 
 from polystill.data.tokenizer import Tokenizer
+from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
-from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_tokens, judge
-from polystill.export.card import Record, write_card
+from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_ids, judge, piece_ids, preference
+from polystill.export.card import Record, search_of, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
 from polystill.export.pieces import joint_pieces
 from polystill.export.pymarian import decode_with_scores, find_pymarian
@@ -46,15 +47,17 @@ def export_marian(
     model, tokenizer = load_transformer_with_tokenizer(student, "Marian")
     check_shape(model, student)
     find_pymarian()
-    lines = lines_to_verify(tokenizer, lines)
+    lines = lines_to_verify(model, tokenizer, lines)
     with atomic_folder(out) as temporary:
         arrays: dict[str, Any] = dict(parameters(model))
         np.savez(temporary / MODEL, **arrays)
         vocabularies = write_vocabularies(tokenizer, temporary, lines)
-        (temporary / "decoder.yml").write_text(_decoder_settings(model, vocabularies), encoding="utf-8")
+        search = (record or Record()).search
+        (temporary / "decoder.yml").write_text(decoder_settings(model, vocabularies, search), encoding="utf-8")
         found = verify(model, tokenizer, temporary / MODEL, vocabularies, lines)
         judge(found, "float32", out)
-        info = {**describe(student, model, tokenizer, "marian"), "verification": found._asdict()}
+        info = {**describe(student, model, tokenizer, "marian"), **search_of(record)}
+        info["verification"] = found._asdict()
         write_info(temporary, info)
         write_card(temporary, info, record)
     return info
@@ -156,14 +159,14 @@ def model_settings(model: Transformer, vocabulary_size: int) -> str:
     return yaml.safe_dump(settings, sort_keys=False)
 
 
-def _decoder_settings(model: Transformer, vocabularies: Sequence[Path]) -> str:
+def decoder_settings(model: Transformer, vocabularies: Sequence[Path], search: DecodingOptions) -> str:
     """decoder.yml: translation as polystill does it."""
     settings = {
         "relative-paths": True,
         "models": [MODEL],
         "vocabs": [path.name for path in vocabularies],
-        "beam-size": 5,
-        "normalize": 1.0,
+        "beam-size": search.beam_size,
+        "normalize": search.length_penalty,
         "allow-unk": True,
         "max-length": model.max_positions,
         "max-length-crop": True,
@@ -183,15 +186,13 @@ def verify(
     model: Transformer, tokenizer: Tokenizer, written: Path, vocabularies: Sequence[Path], lines: Sequence[str]
 ) -> Agreement:
     """Translate with both; then let the source model score, token by token, what Marian wrote."""
-    ids = {piece: i for i, piece in enumerate(tokenizer.pieces)}
-    same, differences = [], []
+    preferences, differences = [], []
     theirs = decode_with_scores(written, vocabularies, lines)
-    ours = greedy_tokens(model, tokenizer, lines)
-    for source, (pieces, scores), tokens in zip(tokenizer.encode_source(lines), theirs, ours, strict=True):
-        length = min(len(pieces), len(tokens))  # either may have been cut
-        same.append(pieces[:length] == tokens[:length])
-        target = [ids.get(piece, tokenizer.unk_id) for piece in pieces] + [tokenizer.eos_id]
-        target = target[: min(len(scores), model.max_positions)]
-        expected = forced_log_probs(model, source[: model.max_positions], target)
+    targets = piece_ids([found.pieces for found in theirs], tokenizer)
+    ours = greedy_ids(model, tokenizer, lines)
+    for source, own, ids, (_, scores) in zip(tokenizer.encode_source(lines), ours, targets, theirs, strict=True):
+        target = [*ids, tokenizer.eos_id][: min(len(scores), model.max_positions)]
+        expected = forced_log_probs(model, source, target)
         differences += [abs(a - b) for a, b in zip(expected, scores, strict=False)]
-    return agreement(same, differences)
+        preferences.append(preference(model, source, own, target))
+    return agreement(preferences, differences)

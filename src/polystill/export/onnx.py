@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.export import onnx_lstm, onnx_transformer
-from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_tokens, judge
+from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_ids, judge, preference
 from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, versions, write_info
 from polystill.export.fast_tokenizer import write_fast_tokenizer
@@ -70,7 +70,7 @@ def export_onnx(
     check_replaceable(out)
     need_packages("export --to onnx", ("onnx", "onnxruntime"), extra="onnx")
     model, tokenizer = load_model_with_tokenizer(student)
-    lines = lines_to_verify(tokenizer, lines)
+    lines = lines_to_verify(model, tokenizer, lines)
     with atomic_folder(out) as temporary:
         (temporary / "onnx").mkdir()
         GRAPHS[architecture_of(model)].write(model, temporary)
@@ -100,17 +100,12 @@ def _write_configuration(model: ElasticModel, folder: Path) -> None:
 
 def verify(model: ElasticModel, tokenizer: Tokenizer, folder: Path, lines: Sequence[str]) -> Agreement:
     """Let onnxruntime score, token by token, what the source model wrote, and see whether it would write the same."""
-    ids = {piece: i for i, piece in enumerate(tokenizer.pieces)}
-    sessions, same, differences = GRAPHS[architecture_of(model)].sessions(folder), [], []
-    for source, tokens in zip(tokenizer.encode_source(lines), greedy_tokens(model, tokenizer, lines), strict=True):
-        source = source[: model.max_positions]
-        target = [ids[piece] for piece in tokens]
-        if not target:
-            continue
+    sessions, preferences, differences = GRAPHS[architecture_of(model)].sessions(folder), [], []
+    for source, target in zip(tokenizer.encode_source(lines), greedy_ids(model, tokenizer, lines), strict=True):
         logits = torch.from_numpy(sessions.logits(source, [model.pad_id, *target[:-1]]))
         logits[:, model.pad_id] = -torch.inf
         scores = logits.log_softmax(-1).gather(1, torch.tensor(target)[:, None])[:, 0].tolist()
         differences += [abs(a - b) for a, b in zip(forced_log_probs(model, source, target), scores, strict=True)]
         logits[0, model.eos_id] = -torch.inf  # an empty translation is ruled out
-        same.append(logits.argmax(-1).tolist() == target)
-    return agreement(same, differences)
+        preferences.append(preference(model, source, target, logits.argmax(-1).tolist()))
+    return agreement(preferences, differences)

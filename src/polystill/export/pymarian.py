@@ -49,10 +49,13 @@ def run_pymarian(*arguments: str | Path, stdin: str = "") -> str:
     """What the command prints.
 
     Raises:
-        UserError: it is not installed, or the command fails; the message has Marian's own.
+        UserError: it is not installed, takes longer than LONGEST_RUN, or fails; the message has Marian's own.
     """
     command = [find_pymarian(), *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, capture_output=True, encoding="utf-8", timeout=LONGEST_RUN, check=False)
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, encoding="utf-8", timeout=LONGEST_RUN)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"pymarian {arguments[0]}: not done after {LONGEST_RUN} seconds; given up") from None
     if done.returncode != 0:
         said = [line.split("] ", 1)[-1] for line in done.stderr.splitlines() if "Error:" in line]
         reason = said[0] if said else f"status {done.returncode}"

@@ -18,7 +18,11 @@ def call(function: str, **arguments: Any) -> Any:
         UserError: the process failed; the message is its last line.
     """
     done = subprocess.run(
-        [sys.executable, "-m", __name__], input=json.dumps([function, arguments]), capture_output=True, text=True
+        # -P: a file of the user's named like a module, in the folder where this runs, is not imported.
+        [sys.executable, "-P", "-m", __name__],
+        input=json.dumps([function, arguments]),
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]

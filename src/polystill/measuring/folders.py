@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.decoding.contract import DecodingOptions
-from polystill.decoding.ctranslate2 import read_info
+from polystill.decoding.ctranslate2 import own_search, read_info
 from polystill.errors import UserError
 from polystill.measuring.artefact import check_model, describe
 from polystill.measuring.figures import figures
@@ -40,7 +40,10 @@ def measure_folders(
         UserError: a folder has no CTranslate2 model that loads, or a beam size is out of range.
     """
     described = {folder: describe(folder) for folder in folders}
-    subjects = [(folder, DecodingOptions(beam_size=beam)) for folder in folders for beam in beams]
+    penalties = {folder: own_search(folder).length_penalty for folder in folders}
+    subjects = [
+        (folder, DecodingOptions(beam, length_penalty=penalties[folder])) for folder in folders for beam in beams
+    ]
     found: dict[tuple[Path, int], list[Row]] = {}
     for number in range(rounds):
         for folder, options in subjects:

@@ -66,7 +66,9 @@ def check_test_set(runs: Sequence[Run], test_set: str | None) -> str:
 
 
 def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str | None) -> list[Candidate]:
-    """Those in the device's precision and beam size. Its `name` is None where it has none.
+    """Those in the device's precision and beam size, with the length penalty of their run's recipe.
+
+    The device's `name` is None where it has none.
 
     Raises:
         UserError: there is none, or their BLEU was computed in different ways.
@@ -79,12 +81,13 @@ def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str | N
             Candidate(run.folder, _on_device(row, results.get("devices", []), where))
             for row in results["rows"]
             if (row["test_set"], row["engine"]) == (test_set, "ctranslate2")
+            and row["length_penalty"] == run.recipe.evaluation.length_penalty
             and device.wanted_precision in (None, row["precision"])
-            and device.beam in (None, row["beam"])
+            and device.wanted_beam in (None, row["beam"])
         ]
     if not found:
         how = f" --precision {device.wanted_precision}" if device.wanted_precision else ""
-        how += f" --beam {device.beam}" if device.beam else ""
+        how += f" --beam {device.wanted_beam}" if device.wanted_beam else ""
         raise UserError(
             f"{'' if name is None else f'device {name}: '}no student is measured on {test_set} like that; measure: "
             f"polystill evaluate {runs[0].folder} --engine ctranslate2{how}"

@@ -70,19 +70,19 @@ class Choice:
 
 def choose(candidates: Sequence[Candidate], device: Device, name: str | None = None) -> Choice:
     """Raises:
-    UserError: some may fit, but none has all the figures that the limits need; the message says what measures them.
+    UserError: some may fit, but lack a figure that the limits need, and none of the others fits; the message says what
+        measures it.
     """
     limits = limits_of(device)
     measured = [c for c in candidates if all(c.get(limit.key) is not None for limit in limits)]
     unmeasured = _within([c for c in candidates if c not in measured], limits)
-    if not measured and unmeasured:
-        raise UserError(_what_is_missing(unmeasured, limits, device, name))
-    measured = measured or list(candidates)  # all of them miss a limit, whatever is not measured
     fitting = _within(measured, limits)
+    if unmeasured and not fitting:
+        raise UserError(_what_is_missing(unmeasured, len(measured), limits, device, name))
+    measured = measured or list(candidates)  # all of them miss a limit, whatever is not measured
     if not fitting:
         nearest = min(measured, key=lambda c: (max(limit.miss(c) for limit in limits), *_order(c)))
-        how = how_to_measure(unmeasured, device, name) if unmeasured else ""
-        return Choice(None, nearest, limits, [], 0, len(measured), None, None, unmeasured, how)
+        return Choice(None, nearest, limits, [], 0, len(measured), None, None, [], "")
     best = min(fitting, key=_order)
     binding = []
     for limit in limits:
@@ -117,11 +117,18 @@ def _order(candidate: Candidate) -> tuple[float, ...]:
     return (-row["bleu"], row["size_bytes"], row.get("latency_p95_ms", float("inf")), row["beam"])
 
 
-def _what_is_missing(candidates: Sequence[Candidate], limits: Sequence[Limit], device: Device, name: str | None) -> str:
-    missing = [str(limit) for limit in limits if all(c.get(limit.key) is None for c in candidates)]
+def _what_is_missing(
+    unmeasured: Sequence[Candidate], measured: int, limits: Sequence[Limit], device: Device, name: str | None
+) -> str:
+    missing = [str(limit) for limit in limits if all(c.get(limit.key) is None for c in unmeasured)]
     who = "" if name is None else f"device {name}: "
     what = " and ".join(missing) or "the limits together"
-    return f"{who}{what}: nothing is measured that says who keeps it; {how_to_measure(candidates, device, name)}"
+    how = how_to_measure(unmeasured, device, name)
+    if not measured:
+        return f"{who}{what}: nothing is measured that says who keeps it; {how}"
+    best = min(unmeasured, key=_order)
+    others = f" and {len(unmeasured) - 1} more" if len(unmeasured) > 1 else ""
+    return f"{who}{what}: none of the {measured} that are measured fits, {best.name}{others} may; {how}"
 
 
 def how_to_measure(candidates: Sequence[Candidate], device: Device, name: str | None) -> str:

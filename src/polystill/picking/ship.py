@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from polystill.config.devices import Device
+from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
 from polystill.evaluation.figures import megabytes
 from polystill.picking.candidates import Candidate
@@ -43,12 +44,14 @@ def _package(best: Candidate, device: Device, name: str, test_set: str, folder: 
     limits = ", ".join(map(str, limits_of(device))) or "no limits"
     precision = best.row["precision"] if device.format == QUANTIZED else None
     note = f"Picked for the device {name} ({limits}), beam {best.row['beam']}: {figures(best, test_set)}."
-    export_student(best.run, best.row["model"], device.format, folder, precision, note=note)
+    search = DecodingOptions(beam_size=best.row["beam"], length_penalty=best.row["length_penalty"])
+    export_student(best.run, best.row["model"], device.format, folder, precision, note=note, search=search)
     size = _size(folder)
-    if device.format != QUANTIZED and device.max_size is not None and size > device.max_size:
+    if device.max_size is not None and size > device.max_size:
         raise UserError(
-            f"device {name}: {best.name} has {megabytes(size)} as {device.format}, more than max_size "
-            f"{megabytes(device.max_size)}, which was held against the CTranslate2 folder; lower max_size to leave room"
+            f"device {name}: the package of {best.name} has {size:,} bytes as {device.format}, more than max_size "
+            f"{device.max_size:,.0f}, which was held against the CTranslate2 folder as evaluated; lower max_size to "
+            "leave room"
         )
 
 

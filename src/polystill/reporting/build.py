@@ -11,6 +11,7 @@ from polystill.reporting.cost import cost_parts
 from polystill.reporting.curves import curve_charts, read_curves
 from polystill.reporting.data import data_parts
 from polystill.reporting.depths import depth_chart
+from polystill.reporting.devices import device_parts
 from polystill.reporting.document import Gap, Part, Report, Section
 from polystill.reporting.families import Family, open_families, shown_beam
 from polystill.reporting.front import Point, front_chart
@@ -47,6 +48,7 @@ def _sections(families: Sequence[Family], beam: int | None, noise: Noise) -> Ite
     yield Section("overview", "In short", overview_parts(families, chosen, noise))
     yield Section("size", "Quality against size", list(_size(families, beam, noise)))
     yield Section("latency", "Quality against latency", list(_latency(families, noise)))
+    yield Section("devices", "On devices", [part for family in families for part in device_parts(family)])
     yield Section("depth", "Quality by depth", list(_depth(families, beam, noise)))
     yield Section("search", "Greedy search and beam search", list(_search(families, noise)))
     yield Section("training", "Training", list(_training(families)))

@@ -111,7 +111,7 @@ _FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "target_tokens": ("target tokens", count),
     "flops": ("FLOPs", count),
     "peak_rss_bytes": ("peak memory", megabytes),
-    "energy_kwh": ("energy", "{:.3f} kWh".format),
+    "energy_kwh": ("energy", "{:.3g} kWh".format),
     "threads": ("threads", str),
     "device": ("device", str),
 }
@@ -135,6 +135,8 @@ def _spent_table(families: Sequence[Family]) -> Table:
         rows.append([*([Cell(family.name, "best")] if several else []), *cells])
     columns = [*(["run"] if several else []), "stage", *(_FIGURES[name][0] for name in shown)]
     note = "FLOPs are those of matrix products, counted in training."
+    ways = dict.fromkeys(cost["energy_by"] for _, _, cost in stages if "energy_by" in cost)
+    note += f" Energy of training by {' or '.join(ways)}." if ways else ""
     if "energy_kwh" not in shown:
         note += " Energy was not recorded."
     return Table("What each stage took", columns, rows, words=1 + several, note=note)

@@ -104,9 +104,13 @@ def by_size(rows: Iterable[Row]) -> list[Row]:
 
 
 def shown_beam(families: Sequence[Family]) -> int | None:
-    """The beam size that most rows were measured with, the largest of several; None where nothing is measured."""
+    """The beam size that most rows were measured with, the largest of several; None where nothing is measured.
+
+    One that a recipe's own engine and precision were measured with, if there is any: most charts show these alone.
+    """
     beams = [row["beam"] for family in families for row in family.rows]
-    return max(beams, key=lambda beam: (beams.count(beam), beam), default=None)
+    as_recipe = [beam for beam in beams if any(family.as_recipe(beam) for family in families)]
+    return max(as_recipe or beams, key=lambda beam: (beams.count(beam), beam), default=None)
 
 
 def _lines(path: Path) -> list[str] | None:

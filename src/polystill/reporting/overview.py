@@ -15,6 +15,9 @@ def overview_parts(families: Sequence[Family], points: Sequence[Point], noise: N
     """`points`: one for each student of each run, all searched with one beam in their recipe's engine."""
     if not points:
         run = families[0].run.folder
+        if any(family.rows for family in families):
+            what = "Nothing is measured in the recipe's own engine, precision and length penalty."
+            return [Gap(what, f"polystill evaluate {run}")]
         return [Gap("Nothing is measured yet.", f"polystill run {run / 'recipe.yaml'} --out {run}")]
     best = max(points, key=lambda point: point.bleu)
     smallest = min(points, key=lambda point: point.row["size_bytes"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
@@ -55,8 +56,8 @@ class Settings:
     browser: BrowserModels = field(default_factory=BrowserModels)
     chart: str = ""
     """The quality chart, as SVG."""
-    is_local: bool = True
-    """Whether it is reached from this machine alone."""
+    hosts: Collection[str] | None = LOCAL
+    """The names that it answers to, if it is reached from this machine alone; None is any."""
     log_text: bool = False
 
 
@@ -91,7 +92,7 @@ def create_app(family: Family, settings: Settings) -> ASGIApp:
     _add_information(app, family, settings, metrics)
     _add_page(app, family, settings)
     _add_errors(app)
-    return Frame(app, metrics, wasm=bool(settings.browser), hosts=LOCAL if settings.is_local else None)
+    return Frame(app, metrics, wasm=bool(settings.browser), hosts=settings.hosts)
 
 
 def _add_translation(app: FastAPI, service: Service, settings: Settings) -> None:
@@ -222,24 +223,34 @@ def _add_page(app: FastAPI, family: Family, settings: Settings) -> None:
         kind, content = ASSETS[name]
         return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
+    _add_browser_models(app, settings.browser)
+
+
+def _add_browser_models(app: FastAPI, models: BrowserModels) -> None:
+    contents = (*models.runtime.values(), *models.files.values())
+    tags = {content: f'"{hashlib.sha256(content).hexdigest()}"' for content in contents}
+
+    def kept(request: Request, content: bytes, kind: str, headers: dict[str, str]) -> Response:
+        """The browser keeps the file, and asks each time whether it is still the same."""
+        headers = {**headers, "cache-control": "private, no-cache", "etag": tags[content]}
+        if tags[content] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type=kind, headers=headers)
+
     @app.get("/bergamot/runtime/{name:path}", include_in_schema=False)
-    async def runtime(name: str) -> Response:
-        if name not in settings.browser.runtime:
+    async def runtime(request: Request, name: str) -> Response:
+        if name not in models.runtime:
             raise HTTPException(404)
-        return Response(settings.browser.runtime[name], media_type=RUNTIME[name], headers=_CACHED)
+        return kept(request, models.runtime[name], RUNTIME[name], {})
 
     @app.get("/bergamot/models/{student}/{name}", include_in_schema=False)
-    async def model_file(student: str, name: str) -> Response:
-        if student in settings.browser.students and name == "metadata.json":
-            return JSONResponse(settings.browser.students[student])
-        content = settings.browser.files.get((student, name))
+    async def model_file(request: Request, student: str, name: str) -> Response:
+        if student in models.students and name == "metadata.json":
+            return JSONResponse(models.students[student])
+        content = models.files.get((student, name))
         if content is None:
             raise HTTPException(404)
-        headers = {**_CACHED, "content-encoding": "gzip"}
-        return Response(content, media_type="application/octet-stream", headers=headers)
-
-
-_CACHED = {"cache-control": "private, max-age=3600"}
+        return kept(request, content, "application/octet-stream", {"content-encoding": "gzip"})
 
 
 def _add_errors(app: FastAPI) -> None:

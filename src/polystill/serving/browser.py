@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,14 +54,23 @@ def read_runtime(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def bergamot_exports(run: Path) -> dict[str, Path]:
-    """The folders in RUN/exports that hold a student for Bergamot, by the student's name."""
-    found = {}
+def bergamot_exports(run: Path, weights: Mapping[str, str | None]) -> tuple[dict[str, Path], list[Path]]:
+    """The folders in RUN/exports that hold one of these students for Bergamot, by the student's name.
+
+    `weights` are checksums of the students' weights, where known. Those exports that were made of other weights, as
+    before more training, are returned apart.
+    """
+    found, stale = {}, []
     for metadata in sorted((Path(run) / "exports").glob("*/metadata.json")):
-        info = read_info(metadata.parent)
-        if info.get("format") == "bergamot" and "name" in info:
-            found[str(info["name"])] = metadata.parent
-    return found
+        folder, info = metadata.parent, read_info(metadata.parent)
+        name = info.get("name")
+        if info.get("format") != "bergamot" or name not in weights:
+            continue
+        if weights[name] in (None, info.get("source_sha256")):
+            found[str(name)] = folder
+        else:
+            stale.append(folder)
+    return found, stale
 
 
 def read_browser_models(runtime: Path, exports: dict[str, Path]) -> BrowserModels:
@@ -77,7 +88,7 @@ def read_browser_models(runtime: Path, exports: dict[str, Path]) -> BrowserModel
                 if len(gzip.decompress(content)) != file["size"]:
                     raise ValueError(f"{file['name']} has another size")
                 models.files[student, file["name"]] = content
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zlib.error) as error:
             raise UserError(f"{folder}: not a whole Bergamot export ({error}); export it again") from None
         models.students[student] = metadata
     return models

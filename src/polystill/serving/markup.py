@@ -30,6 +30,7 @@ INLINE = frozenset(_INLINE.split())
 KEPT = frozenset(_KEPT.split())
 """Elements whose text is not translated."""
 _VOID = frozenset(_VOID_ELEMENTS.split())
+_MARKED = re.compile(r"<!\[(temp|cdata|ignore|include|rcdata|if|else|endif)(?![-\w.])", re.IGNORECASE)
 _FLAT = str.maketrans("\n\r\t\f", "    ")
 _SIGNS = " \t.,;:!?¿¡\"'„“”‚‘’«»()[]…–—"
 
@@ -233,6 +234,12 @@ class _Tokens(HTMLParser):
 
     def handle_pi(self, data: str) -> None:
         self._take(is_fixed=True)
+
+    def parse_html_declaration(self, i: int) -> int:
+        """Of a marked section with a name that it does not know, Python 3.11's parser raises an AssertionError."""
+        if self.rawdata.startswith("<![", i) and not _MARKED.match(self.rawdata, i):
+            return self.parse_bogus_comment(i)  # as HTML has it
+        return super().parse_html_declaration(i)
 
     def unknown_decl(self, data: str) -> None:
         self._take(is_fixed=True)

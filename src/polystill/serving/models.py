@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from polystill.data.tokenizer import Tokenizer
@@ -44,28 +44,22 @@ class Student:
     name: str
     engine: Engine
     measured: Measured = field(default_factory=Measured)
+    length_penalty: float = 1.0
 
     def fits(self, sentence: str) -> bool:
         """Whether the model takes the sentence whole."""
         return len(self.engine.tokenizer.source_pieces([sentence])[0]) <= self.engine.max_source_tokens
 
 
-def measured(rows: Sequence[Row], student: str, *, engine: str, precision: str, beam: int) -> Measured:
-    """What a run's rows say of one student in one engine, precision and beam size: of the first test set there is.
-
-    Latencies are those of single sentences (rows whose batch_size, where they name one, is 1).
-    """
-    wanted = (student, engine, precision, beam)
-    own = [row for row in rows if tuple(row.get(key) for key in ("model", "engine", "precision", "beam")) == wanted]
-    single = [row for row in own if row.get("batch_size", 1) == 1]
-
-    def first(key: str, among: Sequence[Row]) -> Any:
-        return next((row[key] for row in among if row.get(key) is not None), None)
-
-    return Measured(
-        **{key: first(key, own) for key in ("bleu", "chrf", "test_set", "parameters", "size_bytes")},
-        **{key: first(key, single) for key in ("latency_p50_ms", "latency_p95_ms")},
-    )
+def measured(
+    rows: Sequence[Row], student: str, *, engine: str, precision: str, beam: int, length_penalty: float
+) -> Measured:
+    """What a run's rows say of one student in one engine and search: each figure of the first test set that has it."""
+    wanted = (student, engine, precision, beam, length_penalty)
+    keys = ("model", "engine", "precision", "beam", "length_penalty")
+    own = [row for row in rows if tuple(row.get(key) for key in keys) == wanted]
+    names = [field.name for field in fields(Measured)]
+    return Measured(**{name: next((row[name] for row in own if row.get(name) is not None), None) for name in names})
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from polystill.errors import UserError
 
 IDLE_SECONDS = 10
-"""A connection on which no whole request head arrives is closed after this."""
+"""A connection on which no whole request head arrives, or whose client does not read, is closed after this."""
 CONNECTIONS = 8
 """Open connections for each request that may be translated at a time; beyond, the answer is 503."""
 SPARE_CONNECTIONS = 64
@@ -25,11 +25,13 @@ LAST_SECONDS = 5
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that waits for a request's head no longer than IDLE_SECONDS; uvicorn itself would wait for ever."""
+    """HTTP/1.1 that waits for a request's head, and for a client that does not read, no longer than IDLE_SECONDS;
+    uvicorn itself would wait for ever. What a connection is closed with may take LAST_SECONDS to be read."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._head_due: asyncio.TimerHandle | None = None
+        self._reading_due: asyncio.TimerHandle | None = None
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
@@ -40,21 +42,47 @@ class PatientProtocol(H11Protocol):
         super().on_response_complete()
         self._expect_head()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._abort_in(IDLE_SECONDS)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._reading_due = _cancel(self._reading_due)
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._abort_in(LAST_SECONDS)
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
+        self._head_due, self._reading_due = _cancel(self._head_due), _cancel(self._reading_due)
         super().connection_lost(exc)
 
     def _expect_head(self) -> None:
         is_answering = self.cycle is not None and not self.cycle.response_complete
-        if is_answering:
-            self._stop_waiting()
+        if self.transport.is_closing():
+            self._abort_in(LAST_SECONDS)
+        elif is_answering:
+            self._head_due = _cancel(self._head_due)
         elif self._head_due is None:
-            self._head_due = self.loop.call_later(IDLE_SECONDS, self.transport.close)
+            self._head_due = self.loop.call_later(IDLE_SECONDS, self._close)
 
-    def _stop_waiting(self) -> None:
-        if self._head_due is not None:
-            self._head_due.cancel()
-            self._head_due = None
+    def _close(self) -> None:
+        self.transport.close()
+        self._abort_in(LAST_SECONDS)
+
+    def _abort_in(self, seconds: float) -> None:
+        """`close` waits until the client has read what was written; this does not."""
+        if self._reading_due is None:
+            self._reading_due = self.loop.call_later(seconds, self.transport.abort)
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
+    """Stop it; returns what stands for no timer."""
+    if timer is not None:
+        timer.cancel()
+    return None
 
 
 def is_local(host: str) -> bool:

@@ -129,7 +129,7 @@ class Service:
 
 
 def _translate(student: Student, beam: int, sentences: list[str], n_best: int) -> list[list[str]]:
-    options = DecodingOptions(beam_size=max(beam, n_best), n_best=n_best)
+    options = DecodingOptions(beam_size=max(beam, n_best), n_best=n_best, length_penalty=student.length_penalty)
     found = translate_n_best(student.engine, sentences, options)
     return [[hypothesis.text for hypothesis in hypotheses] or [""] for hypotheses in found]
 

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from polystill.decoding.contract import Cuts, DecodingOptions, Translator
-from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores, check_precision
+from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
+from polystill.decoding.precisions import need_precision, torch_dtype
 from polystill.errors import UserError
 from polystill.targets.store import Candidate
 
 if TYPE_CHECKING:
-    import torch
-
     from polystill.targets.huggingface import Languages
 
 Engine = Literal["ctranslate2", "torch"]
@@ -149,10 +148,7 @@ def check_teacher(
 
     kinds = tuple(kind_of(folder) for folder in folders)
     engine = choose_engine(folders, kinds, engine)
-    if engine == "ctranslate2":
-        check_precision(precision)
-    else:
-        _dtype(precision)
+    need_precision(engine, precision)
     teacher = Teacher(tuple(folders), tuple(folders), kinds, engine, precision, threads, languages, options)
     vocabularies = [_tokenizer(teacher, i).pieces for i in range(len(folders))]
     check_one_vocabulary([str(folder) for folder in folders], vocabularies)
@@ -224,20 +220,10 @@ def _open_torch(teacher: Teacher) -> Translator:
     from polystill.targets.ensemble import Ensemble
 
     torch.set_num_threads(teacher.threads or available_cores())
-    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", _dtype(teacher.precision)
+    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", torch_dtype(teacher.precision)
     loaded = [_load(teacher, i) for i in range(len(teacher.folders))]
     models = [model.to(device, dtype) for model, _ in loaded]
     return TorchTranslator(models[0] if len(models) == 1 else Ensemble(models), loaded[0][1])
-
-
-def _dtype(precision: str) -> torch.dtype:
-    import torch
-
-    types = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    types["default"] = torch.float32
-    if precision not in types:
-        raise UserError(f"precision {precision!r}: torch has float32 bfloat16 float16")
-    return types[precision]
 
 
 def _load(teacher: Teacher, i: int) -> tuple[Any, Any]:

@@ -7,18 +7,20 @@ points, for averaging), `best.safetensors`, and at the end `final.safetensors`.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from polystill.errors import UserError
 from polystill.storage import storage_errors, write_atomic
 
+_log = logging.getLogger(__name__)
 KEPT_STATES = 2
 
 State = dict[str, Any]
@@ -44,12 +46,13 @@ class Checkpoints:
         """The newest state that can be read, or None where there is none; each damaged one is named and passed over.
 
         Raises:
-            UserError: there are states, and all of them are damaged.
+            UserError: there are states, and all of them are damaged; or one cannot be read, damaged or not.
         """
         states = self._states()
         for path in states:
+            content = io.BytesIO(_read(path))
             try:
-                state: State = torch.load(path, map_location="cpu", weights_only=True)
+                state: State = torch.load(content, map_location="cpu", weights_only=True)
                 return state
             except Exception as error:  # torch raises many kinds for a damaged archive
                 reason = (str(error).splitlines() or [""])[0] or type(error).__name__
@@ -65,15 +68,22 @@ class Checkpoints:
             path.unlink()
 
     def average_weights(self) -> dict[str, Tensor] | None:
-        """The mean of the kept validation points' weights, summed in float64; None where fewer than two are kept."""
-        paths = sorted(self.folder.glob("weights-*.safetensors"))
-        if len(paths) < 2:
-            return None
-        total = {name: tensor.double() for name, tensor in _load(paths[0]).items()}
-        for path in paths[1:]:
-            for name, tensor in _load(path).items():
-                total[name] += tensor
-        return {name: (tensor / len(paths)).float() for name, tensor in total.items()}
+        """The mean of the kept validation points' weights, summed in float64; None where fewer than two are kept.
+
+        Damaged ones are named and left out.
+        """
+        total: dict[str, Tensor] = {}
+        count = 0
+        for path in sorted(self.folder.glob("weights-*.safetensors")):
+            try:
+                weights = load(_read(path))
+            except SafetensorError as error:
+                _log.warning("%s: damaged weights, left out of the average (%s)", path, error)
+                continue
+            count += 1
+            for name, tensor in weights.items():
+                total[name] = total[name] + tensor if name in total else tensor.double()
+        return {name: (tensor / count).float() for name, tensor in total.items()} if count > 1 else None
 
     def save_best(self, weights: dict[str, Tensor]) -> None:
         write_atomic(self.folder / "best.safetensors", _serialise(weights))
@@ -98,6 +108,13 @@ def _serialise(weights: dict[str, Tensor]) -> bytes:
 
 def _load(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        return load(_read(path))
+    except SafetensorError as error:
         raise UserError(f"{path}: cannot be read as weights ({error})") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None

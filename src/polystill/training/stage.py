@@ -25,6 +25,7 @@ from polystill.training.best import BestWeights
 from polystill.training.cost import Clock, projection_flops, update_flops
 from polystill.training.curves import Curves
 from polystill.training.draw import networks_of, random_seed, settings_of, stage_seed
+from polystill.training.energy import EnergyMeter
 from polystill.training.feed import BatchFeed, MicroBatch, UpdateBatch
 from polystill.training.interruption import Interruption
 from polystill.training.optimizer import learning_rate, make_optimizer
@@ -65,6 +66,7 @@ class StageTrainer:
         self.curves = Curves(session.run.logs / stage.name, self.state.update + 1, silent)
         self.best = BestWeights(session, stage, self.state, self.checkpoints, self.pruner, self.curves)
         self.clock = Clock()
+        self.energy = EnergyMeter(wanted=session.ranks == 1)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -78,6 +80,7 @@ class StageTrainer:
         finally:
             self.progress.close()
             self.curves.close()
+            self.energy.close()
             self.session.accelerator.free_memory()  # it would go on scaling for this stage's optimizer
 
     def _train_updates(self, interruption: Interruption) -> None:
@@ -230,6 +233,7 @@ class StageTrainer:
             "threads": torch.get_num_threads(),
             "device": t.accelerator.device.type,
             "precision": t.precision,
+            **({"energy_kwh": state.energy_kwh, "energy_by": self.energy.how} if state.energy_kwh else {}),
         }
 
     # --- state ------------------------------------------------------------------------------------------------------
@@ -265,6 +269,8 @@ class StageTrainer:
         wall, cpu = self.clock.lap()
         self.state.seconds += wall
         self.state.cpu_seconds += cpu
+        before, energy = self.state.energy_kwh, self.energy.lap()
+        self.state.energy_kwh = None if before is None or energy is None else before + energy
 
     def _count(self, batch: MicroBatch, networks: list[Student], projections_again: int) -> None:
         sizes = (*batch.source.shape, batch.target.shape[1])

@@ -24,7 +24,9 @@ class StageState:
     cpu_seconds: float = 0.0
     target_tokens: int = 0
     flops: int = 0
+    energy_kwh: float | None = 0.0
+    """None where it is not known of all updates."""
 
     @classmethod
     def restore(cls, values: dict[str, Any]) -> StageState:
-        return cls(**{**values, "position": Position(**values["position"])})
+        return cls(**{"energy_kwh": None, **values, "position": Position(**values["position"])})

@@ -66,8 +66,10 @@ async function askServer(model, q) {
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
   });
-  const content = await response.json();
-  if (!response.ok) throw new Error(content.error);
+  const content = await response.json().catch(() => ({}));
+  if (!response.ok || !("translatedText" in content)) {
+    throw new Error(content.error ?? `The server answers with status ${response.status}.`);
+  }
   const duration = /dur=([\d.]+)/.exec(response.headers.get("server-timing") ?? "");
   return { translation: content.translatedText, milliseconds: duration ? Number(duration[1]) : NaN };
 }

@@ -1,0 +1,46 @@
+"""Argos packages, run from their own files. tests/consumers installs them in Argos Translate itself."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from polystill.errors import UserError
+from polystill.export import argos
+
+LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
+
+
+def test_the_package_is_what_was_verified(counting_student: Path, tmp_path: Path) -> None:
+    info = argos.export_argos(counting_student, tmp_path / "out", LINES)
+    assert info["verification"]["sentences"] == len(LINES) and info["verification"]["identical"] >= 0.8
+    with zipfile.ZipFile(tmp_path / "out" / "translate-en_de-1_0.argosmodel") as package:
+        names = set(package.namelist())
+        config = json.loads(package.read("translate-en_de-1_0/model/config.json"))
+    files = {"metadata.json", "README.md", "sentencepiece.model", *(f"model/{name}" for name in argos.MODEL_FILES)}
+    assert names == {f"translate-en_de-1_0/{name}" for name in files}
+    assert config["add_source_eos"] is True
+
+
+def test_a_package_that_argos_would_run_otherwise_is_noticed(
+    counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model alone is right: the check before the package's own files were there did not see this."""
+    joint_pieces = argos.joint_pieces
+
+    def with_other_pieces(*arguments: object) -> list[bytes]:
+        from sentencepiece import sentencepiece_model_pb2 as pb
+
+        proto = pb.ModelProto.FromString(joint_pieces(*arguments)[0])  # type: ignore[arg-type]
+        for piece in proto.pieces:
+            if piece.piece.startswith("\u2581") and len(piece.piece) > 2:
+                piece.piece = piece.piece + "x"
+        return [proto.SerializeToString()]
+
+    monkeypatch.setattr(argos, "joint_pieces", with_other_pieces)
+    with pytest.raises(UserError, match="does not translate like its source"):
+        argos.export_argos(counting_student, tmp_path / "out", LINES)
+    assert not list(tmp_path.iterdir())
