@@ -124,6 +124,7 @@ def test_from_scratch_goes_as_far_as_the_familys_first_stage(values: dict[str, A
         ({"pretrained": {"stages": [{"name": "few"}]}}, r"row pretrained: stages.0.updates: "),
         ({"pretrained": {"from_scratch": []}}, r"study.yaml: pretrained.from_scratch: "),
         ({"stages": []}, r"study.yaml: stages: "),
+        ({"stages": [{"name": "all", "updates": 1, "objective": "x"}]}, r"row family: stages.0.objective: "),
     ],
 )
 def test_mistakes_are_found_before_any_work(

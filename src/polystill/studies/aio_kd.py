@@ -64,6 +64,7 @@ def _recipes(study: AioKd) -> dict[str, Part]:
     """All rows but those from a trained teacher."""
     wanted = list(STRATEGIES) if study.strategies is None else study.strategies
     check_names(study, "strategies", wanted, list(STRATEGIES))
+    run_step(FAMILY, _family(study)).parsed(study.origin)  # what is wrong with it is not to come up in its variants
     recipes = {FAMILY: _family(study), **{name: _strategy(study, name) for name in wanted}}
     for count in study.students_per_step:
         recipes[f"students-{count}"] = merged(_family(study), {"objective": {"students_per_step": count}})

@@ -155,7 +155,8 @@ def _history(run: Run) -> list[Row]:
 
 def cost(runs: Sequence[Run]) -> Row:
     """Of the training stages of several runs; `peak_rss_bytes` is the largest, `bytes_kept` those of the weights."""
-    stages = [cost for run in runs for name, cost in run.results()["cost"].items() if name.startswith("training.")]
+    spent = [run.results()["cost"] for run in runs]
+    stages = [stage for each in spent for name, stage in each.items() if name.startswith("training.")]
     total: Row = {key: sum(stage.get(key, 0) for stage in stages) for key in _COSTS}
     total["peak_rss_bytes"] = max((stage.get("peak_rss_bytes", 0) for stage in stages), default=0)
     total["bytes_kept"] = sum(weights_path(run.family).stat().st_size for run in runs)

@@ -130,18 +130,19 @@ class Bootstrap:
 
     def of_families(self, first: Sequence[Measured], other: Sequence[Measured], beam: int) -> dict[str, Row] | None:
         """`evaluation.significance.compare_families` of the members that both have; None where it was not computed."""
-        names = [a.model for a in first if beam in a.by_beam for b in other if b.model == a.model and beam in b.by_beam]
+        both = ({model.model for model in models if beam in model.by_beam} for models in (first, other))
+        names = set.intersection(*both)
         if not names:
             return None
-        systems = [{m.model: m.translations(beam) for m in models if m.model in names} for models in (first, other)]
+        a, b = ({m.model: m.translations(beam) for m in models if m.model in names} for models in (first, other))
         references = first[0].references()
 
         def compute() -> list[Row]:
             language = Run.open(first[0].folder).recipe.data.target_language
-            found = compare_families(*systems, references, target_language=language)
+            found = compare_families(a, b, references, target_language=language)
             return [{"member": name, **row} for name, row in found.items()]
 
-        rows = self._cached(["families", *systems, references], compute)
+        rows = self._cached(["families", a, b, references], compute)
         return {row["member"]: {key: row[key] for key in ("difference", "low", "high")} for row in rows} or None
 
     def _pair(self, first: Measured, other: Measured, beam: int) -> list[Row]:
