@@ -16,7 +16,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,onnx,ray,report,serve,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,onnx,ray,report,serve,energy,dev]'
 	touch $@
 
 quickstart: $(READY)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from polystill.errors import UserError
 from polystill.export import argos
+from polystill.export.pieces import joint_pieces
 
 LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
 
@@ -29,12 +31,11 @@ def test_a_package_that_argos_would_run_otherwise_is_noticed(
     counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model alone is right: the check before the package's own files were there did not see this."""
-    joint_pieces = argos.joint_pieces
 
-    def with_other_pieces(*arguments: object) -> list[bytes]:
+    def with_other_pieces(*arguments: Any) -> list[bytes]:
         from sentencepiece import sentencepiece_model_pb2 as pb
 
-        proto = pb.ModelProto.FromString(joint_pieces(*arguments)[0])  # type: ignore[arg-type]
+        proto = pb.ModelProto.FromString(joint_pieces(*arguments)[0])
         for piece in proto.pieces:
             if piece.piece.startswith("\u2581") and len(piece.piece) > 2:
                 piece.piece = piece.piece + "x"

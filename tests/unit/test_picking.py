@@ -107,7 +107,7 @@ def test_nothing_fits_only_where_that_is_known() -> None:
     with pytest.raises(UserError, match=message):
         choice_of([*ROWS, unmeasured], max_latency="9ms")
     assert choice_of([*ROWS, unmeasured], max_latency="9ms", min_bleu=31.0).nearest.row is SMALL
-    phone = Device(max_latency="9ms")  # type: ignore[arg-type]
+    phone = Device(max_latency="9ms")
     with pytest.raises(UserError, match=r"device phone: .* may; measure .* --device phone --out phone\.json"):
         choose([Candidate(Path("run"), each) for each in (LARGE, unmeasured)], phone, "phone")
 

@@ -124,7 +124,7 @@ def test_sparse_weights_that_are_read_back_otherwise_are_noticed(
     def load_wrongly(folder: Path) -> Any:
         model = load_model(folder)
         with torch.no_grad():
-            model.embedding *= 1 + error
+            model.embedding.mul_(1 + error)
         return model
 
     monkeypatch.setattr("polystill.export.sparse.load_model", load_wrongly)

@@ -63,11 +63,11 @@ def bergamot_exports(run: Path, weights: Mapping[str, str | None]) -> tuple[dict
     found, stale = {}, []
     for metadata in sorted((Path(run) / "exports").glob("*/metadata.json")):
         folder, info = metadata.parent, read_info(metadata.parent)
-        name = info.get("name")
+        name = str(info.get("name"))
         if info.get("format") != "bergamot" or name not in weights:
             continue
         if weights[name] in (None, info.get("source_sha256")):
-            found[str(name)] = folder
+            found[name] = folder
         else:
             stale.append(folder)
     return found, stale

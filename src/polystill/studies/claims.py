@@ -28,7 +28,7 @@ class Claim:
 
     def record(self) -> dict[str, Any]:
         """For JSON; what is not known is absent."""
-        values = {"claim": self.text, "paper": self.paper, "holds": self.holds, "verdict": self.verdict}
+        values: dict[str, Any] = {"claim": self.text, "paper": self.paper, "holds": self.holds, "verdict": self.verdict}
         values |= {"ours": self.ours, "missing": self.missing}
         return {key: value for key, value in values.items() if value not in (None, {}, [])}
 

@@ -134,7 +134,8 @@ class Bootstrap:
         names = set.intersection(*both)
         if not names:
             return None
-        a, b = ({m.model: m.translations(beam) for m in models if m.model in names} for models in (first, other))
+        a = {model.model: model.translations(beam) for model in first if model.model in names}
+        b = {model.model: model.translations(beam) for model in other if model.model in names}
         references = first[0].references()
 
         def compute() -> list[Row]:
