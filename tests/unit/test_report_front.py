@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from polystill.reporting.families import Family
-from polystill.reporting.front import Labels, Point, pareto
+from polystill.reporting.points import Labels, Point, pareto
 from polystill.reporting.samples import MISSING, differing
 from polystill.reporting.shown import count, duration
 

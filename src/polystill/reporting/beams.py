@@ -9,8 +9,8 @@ from typing import Any
 from polystill.evaluation.figures import figure, search
 from polystill.reporting.document import Cell, Chart, Table
 from polystill.reporting.families import Family, Row
-from polystill.reporting.front import Point
 from polystill.reporting.noise import NOISE, Noise
+from polystill.reporting.points import Point
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from polystill.reporting.depths import depth_chart
 from polystill.reporting.devices import device_parts
 from polystill.reporting.document import Gap, Part, Report, Section
 from polystill.reporting.families import Family, open_families, shown_beam
-from polystill.reporting.front import Point, front_chart
+from polystill.reporting.front import front_chart
 from polystill.reporting.noise import Noise
 from polystill.reporting.origin import origin_parts
 from polystill.reporting.overview import all_figures, overview_parts
+from polystill.reporting.points import Point
 from polystill.reporting.robust import robustness_parts
 from polystill.reporting.samples import sample_parts
 from polystill.reporting.shown import listed

@@ -7,8 +7,8 @@ from typing import Any
 
 from polystill.reporting.document import Cell, Chart, Table
 from polystill.reporting.families import Row
-from polystill.reporting.front import Point
 from polystill.reporting.noise import NOISE, Noise
+from polystill.reporting.points import Point
 from polystill.students import Student
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from polystill.evaluation.significance import compare
-
-if TYPE_CHECKING:
-    from polystill.reporting.front import Point
+from polystill.reporting.points import Point
 
 LEVEL = 0.05
 SAMPLES = 1000

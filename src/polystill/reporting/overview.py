@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from polystill.evaluation.figures import TITLES, figure, measured, search, sort_rows
 from polystill.reporting.document import Cell, Gap, Part, Table
 from polystill.reporting.families import Family, Row
-from polystill.reporting.front import Point
 from polystill.reporting.noise import LEVEL, SAMPLES, Noise
+from polystill.reporting.points import Point
 
 
 def overview_parts(families: Sequence[Family], points: Sequence[Point], noise: Noise) -> list[Part]:
