@@ -20,7 +20,7 @@ def write_export(folder: Path, name: str, weights: str, **changes: Any) -> Path:
     info = {"format": "bergamot", "name": name, "source_sha256": weights, **changes}
     (folder / "polystill.json").write_text(json.dumps(info))
     (folder / "metadata.json").write_text(json.dumps({"files": {"model": {"name": "m.bin", "size": len(CONTENT)}}}))
-    (folder / "m.bin.gz").write_bytes(gzip.compress(CONTENT))
+    (folder / "m.bin.gz").write_bytes(gzip.compress(CONTENT, mtime=0))
     return folder
 
 
@@ -57,10 +57,10 @@ def test_what_is_read_is_what_was_written(runtime: Path, tmp_path: Path) -> None
         ("metadata.json", b"[]"),
         ("metadata.json", b'{"files": []}'),
         ("metadata.json", b'{"files": {"model": "m.bin"}}'),
-        ("m.bin.gz", gzip.compress(CONTENT)[:-9]),
-        ("m.bin.gz", gzip.compress(CONTENT)[:10] + b"\xff" * 30),
+        ("m.bin.gz", gzip.compress(CONTENT, mtime=0)[:-9]),
+        ("m.bin.gz", gzip.compress(CONTENT, mtime=0)[:10] + b"\xff" * 30),
         ("m.bin.gz", b"weights"),
-        ("m.bin.gz", gzip.compress(b"others")),
+        ("m.bin.gz", gzip.compress(b"others", mtime=0)),
     ],
 )
 def test_a_damaged_export_is_one_line(name: str, content: bytes, runtime: Path, tmp_path: Path) -> None:
