@@ -47,9 +47,9 @@ def test_a_fine_tuned_student(
     rates: list[float] = []
     apply = StageTrainer._apply
 
-    def watch(self: StageTrainer, *arguments: Any) -> None:
+    def watch(self: StageTrainer, *arguments: Any) -> float:
         rates.append(self.raw_optimizer.param_groups[0]["lr"])
-        apply(self, *arguments)
+        return apply(self, *arguments)
 
     monkeypatch.setattr(StageTrainer, "_apply", watch)
     train_family(run)
