@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
+from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator, check_precision
 from polystill.errors import UserError
 from polystill.extras import need_packages
@@ -114,8 +115,10 @@ def _torch(folder: Path, precision: str, threads: int) -> Translator:
     return load_torch(folder, "float32" if precision == "default" else precision, threads)
 
 
-def length_penalty_of(model: Path) -> float:
-    """The length penalty that a run's students are evaluated with, or that an export was made for; 1 for others.
+def search_of(model: Path) -> DecodingOptions:
+    """How a run's students, or an export, are meant to be searched; the defaults for what nothing is said about.
+
+    A run gives the length penalty that it was evaluated with, an export its beam size too.
 
     Raises:
         UserError: no model is there, or the run's recipe is damaged.
@@ -124,10 +127,10 @@ def length_penalty_of(model: Path) -> float:
     if run is None:
         from polystill.decoding.ctranslate2 import own_search
 
-        return own_search(model).length_penalty
+        return own_search(model)
     from polystill.runs import Run
 
-    return Run.open(run).recipe.evaluation.length_penalty
+    return DecodingOptions(length_penalty=Run.open(run).recipe.evaluation.length_penalty)
 
 
 def translate_files(

@@ -17,7 +17,7 @@ from polystill.decoding.ctranslate2 import CTranslate2Translator, own_search
 from polystill.errors import UserError
 from polystill.export import ctranslate2 as export
 from polystill.export.card import Record
-from polystill.translation import length_penalty_of
+from polystill.translation import search_of
 
 LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
 
@@ -53,7 +53,7 @@ def test_the_search_is_the_one_that_was_picked(counting_student: Path, tmp_path:
     record = Record(search=DecodingOptions(beam_size=2, length_penalty=0.5))
     export.export_ctranslate2(counting_student, tmp_path / "out", record=record)
     assert own_search(tmp_path / "out") == DecodingOptions(beam_size=2, length_penalty=0.5)
-    assert length_penalty_of(tmp_path / "out") == 0.5
+    assert search_of(tmp_path / "out") == own_search(tmp_path / "out")
     assert "translate_batch([pieces], beam_size=2, length_penalty=0.5)" in (tmp_path / "out" / "README.md").read_text()
     export.export_ctranslate2(counting_student, tmp_path / "plain")
     assert own_search(tmp_path / "plain") == own_search(tmp_path) == DecodingOptions()

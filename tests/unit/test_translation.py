@@ -17,7 +17,7 @@ import pytest
 from polystill.cli import main
 from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, counted_cuts
 from polystill.errors import UserError
-from polystill.translation import length_penalty_of, translate_files
+from polystill.translation import search_of, translate_files
 
 
 class Shouter:
@@ -165,8 +165,8 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_runs_length_penalty_is_its_evaluations(run: Path) -> None:
-    assert length_penalty_of(run) == length_penalty_of(run / "e1d1") == 0.3
-    assert length_penalty_of(run / "family") == 1.0
+    assert search_of(run) == search_of(run / "e1d1") == DecodingOptions(length_penalty=0.3)
+    assert search_of(run / "family") == DecodingOptions()
 
 
 @pytest.mark.parametrize(("options", "penalty"), [([], 0.3), (["--length-penalty", "0"], 0.0)])

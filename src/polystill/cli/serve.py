@@ -74,13 +74,11 @@ def serve(
     need_packages("serve", _PACKAGES, "serve")
     show_log()
     from polystill.cli.served_family import open_family, settings_of
-    from polystill.decoding.ctranslate2 import own_search
     from polystill.serving.app import create_app
     from polystill.serving.limits import Limits
     from polystill.serving.server import listen, run_server
 
     limits = Limits(max_characters, max_batch, max_requests, timeout)
-    beam = beam or own_search(model).beam_size
     with (
         listen(host, port) as sock,
         open_family(model, student, engine=engine, precision=precision, beam=beam, threads=threads) as loaded,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from polystill.serving.frame import LOCAL
 from polystill.serving.limits import ApiKeys, Limits
 from polystill.serving.models import Engine, Family, Measured, Row, Student, measured
 from polystill.serving.server import is_local
-from polystill.translation import length_penalty_of, open_translator
+from polystill.translation import open_translator, search_of
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Loaded:
 
 @contextmanager
 def open_family(
-    model: Path, students: Sequence[str] | None, *, engine: str | None, precision: str, beam: int, threads: int
+    model: Path, students: Sequence[str] | None, *, engine: str | None, precision: str, beam: int | None, threads: int
 ) -> Iterator[Loaded]:
     """Load the students of a run (all of them, the teacher first, unless some are named), or a folder's one model.
 
@@ -46,15 +46,16 @@ def open_family(
     is_run = (model / "recipe.yaml").is_file()
     names = _names(model, students) if is_run else list(students or [None])  # type: ignore[list-item]
     rows, name = _results(model) if is_run else ([], model.resolve().name)
-    penalty = length_penalty_of(model)
+    search = search_of(model)
+    search = replace(search, beam_size=beam or search.beam_size)
     with ExitStack() as stack:
         loaded = []
         for wanted in names:
             opened = open_translator(model, wanted, engine=engine, precision=precision, threads=threads)
             translator = cast(Engine, stack.enter_context(opened))
-            loaded.append(_student(wanted, translator, rows, precision, beam, penalty))
-            translator.translate(["."], DecodingOptions(beam_size=beam), Cuts())  # the first one takes longer
-        yield Loaded(_family(name, loaded, model), beam, threads)
+            loaded.append(_student(wanted, translator, rows, precision, search))
+            translator.translate(["."], search, Cuts())  # the first one takes longer
+        yield Loaded(_family(name, loaded, model), search.beam_size, threads)
 
 
 def _names(run: Path, wanted: Sequence[str] | None) -> list[str]:
@@ -84,19 +85,20 @@ def _results(run: Path) -> tuple[list[Row], str]:
 
 
 def _student(
-    name: str | None, translator: Engine, rows: Sequence[Row], precision: str, beam: int, length_penalty: float
+    name: str | None, translator: Engine, rows: Sequence[Row], precision: str, search: DecodingOptions
 ) -> Student:
+    how: dict[str, Any] = {"beam": search.beam_size, "length_penalty": search.length_penalty}
     if not isinstance(translator, CTranslate2Translator):
         engine, used = "torch", "float32" if precision == "default" else precision
-        found = measured(rows, str(name), engine=engine, precision=used, beam=beam, length_penalty=length_penalty)
-        return Student(name or "model", translator, found, length_penalty)
+        found = measured(rows, str(name), engine=engine, precision=used, **how)
+        return Student(name or "model", translator, found, search.length_penalty)
     info = translator.info
     name = name or str(info.get("name", "model"))
     used = str(info.get("quantization", translator.compute_type)) if precision == "default" else precision
-    found = measured(rows, name, engine="ctranslate2", precision=used, beam=beam, length_penalty=length_penalty)
+    found = measured(rows, name, engine="ctranslate2", precision=used, **how)
     size = sum(path.stat().st_size for path in translator.folder.iterdir() if path.is_file())
     facts: dict[str, Any] = {"size_bytes": size, "parameters": found.parameters or info.get("parameters")}
-    return Student(name, translator, Measured(**{**vars(found), **facts}), length_penalty)
+    return Student(name, translator, Measured(**{**vars(found), **facts}), search.length_penalty)
 
 
 def _family(name: str, students: Sequence[Student], model: Path) -> Family:

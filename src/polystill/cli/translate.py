@@ -66,18 +66,16 @@ def translate(
         polystill translate my-model --input news.en --output news.de --beam 1 --precision int8
     """
     show_log()
-    from polystill.decoding.ctranslate2 import own_search
-    from polystill.translation import length_penalty_of, open_translator, translate_files
+    from polystill.translation import open_translator, search_of, translate_files
 
-    beam = beam or own_search(model).beam_size
     with open_translator(model, student, engine=engine, precision=precision, threads=threads) as translator:
-        penalty = length_penalty_of(model) if length_penalty is None else length_penalty
+        search = search_of(model)
         translate_files(
             translator,
             inputs or [],
             output,
             sys.stdin.buffer,
-            beam_size=beam,
+            beam_size=beam or search.beam_size,
             n_best=n_best,
-            length_penalty=penalty,
+            length_penalty=search.length_penalty if length_penalty is None else length_penalty,
         )

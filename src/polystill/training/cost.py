@@ -19,7 +19,7 @@ from polystill.models.transformer import TransformerConfig
 def forward_flops(config: ElasticConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
     """FLOPs of a plan's forward passes over one padded batch, projections to the vocabulary included."""
     networks = _PRODUCTS[type(config)](config, plan, sentences, source_length, target_length)
-    return 2 * (networks + _projection(config, plan, sentences * target_length))
+    return 2 * networks + projection_flops(config, plan, sentences * target_length)
 
 
 def update_flops(config: ElasticConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
@@ -32,11 +32,7 @@ def update_flops(config: ElasticConfig, plan: PassPlan, sentences: int, source_l
 
 def projection_flops(config: ElasticConfig, plan: PassPlan, target_tokens: int) -> int:
     """FLOPs of a plan's forward projections to the vocabulary."""
-    return 2 * _projection(config, plan, target_tokens)
-
-
-def _projection(config: ElasticConfig, plan: PassPlan, target_tokens: int) -> int:
-    return target_tokens * config.d_model * config.vocabulary_size * len(plan.reads)
+    return 2 * target_tokens * config.d_model * config.vocabulary_size * len(plan.reads)
 
 
 def _transformer(c: TransformerConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
