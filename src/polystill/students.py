@@ -106,10 +106,13 @@ class StudentSpace:
             return self.candidates[0]
         return self.check(Student.parse(name))
 
-    def sample(self, count: int, *, seed: int, draw: int) -> list[Student]:
+    def sample(self, count: int, *, seed: int, draw: int, sandwich: bool = False) -> list[Student]:
         """Draw `count` students uniformly with replacement, as published.
 
         The draw depends on `seed` and its number `draw` alone, so every rank and every resumed run draws alike.
+
+        sandwich: the smallest student takes the place of the first one drawn (Yu & Huang 2019, section 3.1).
         """
         generator = random.Random(f"students-{seed}-{draw}")
-        return [generator.choice(self.candidates) for _ in range(count)]
+        drawn = [generator.choice(self.candidates) for _ in range(count)]
+        return [self.candidates[0], *drawn[1:]] if sandwich and drawn else drawn

@@ -27,6 +27,15 @@ def test_a_draw_is_kept_for_the_sampling_interval() -> None:
     assert drawn[0] != drawn[4] or drawn[4] != drawn[8]
 
 
+def test_the_sandwich_has_the_smallest_student_in_every_update() -> None:
+    uniform, sandwich = Objective(students_per_step=3), Objective(students_per_step=3, sampling="sandwich")
+    for update in range(1, 20):
+        expected = networks_of(uniform, SPACE, 7, update)
+        expected[1] = Student(2, 2)
+        assert networks_of(sandwich, SPACE, 7, update) == expected
+    assert networks_of(Objective(students_per_step=0, sampling="sandwich"), SPACE, 7, 1) == [SPACE.teacher]
+
+
 def test_nll_trains_the_teacher_alone() -> None:
     assert networks_of(Objective(kind="nll"), SPACE, 7, 1) == [SPACE.teacher]
 

@@ -30,6 +30,9 @@ class Objective(Strict):
     mutual: Literal["none", "no_weight", "full", "detaching"] = "none"
     detach_threshold: float = Field(1.1, ge=0)
     students_per_step: int = Field(2, ge=0)
+    sampling: Literal["uniform", "sandwich"] = "uniform"
+    """`uniform`: all students of an update are drawn, as published. `sandwich`: one of them is always the smallest
+    (Yu & Huang 2019), whose layers serve all others and which is rarely drawn otherwise."""
     sample_every: int = Field(1, ge=1)
     """Updates for which one draw of students is kept."""
     teacher: str | None = None

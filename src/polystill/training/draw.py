@@ -27,8 +27,8 @@ def networks_of(objective: Objective, space: StudentSpace, seed: int, update: in
     """The teacher and the students of an update (counted from 1), teacher first."""
     if objective.kind != "aio_kd":
         return [space.teacher]
-    draw = (update - 1) // objective.sample_every
-    return [space.teacher, *space.sample(objective.students_per_step, seed=seed, draw=draw)]
+    draw, sandwich = (update - 1) // objective.sample_every, objective.sampling == "sandwich"
+    return [space.teacher, *space.sample(objective.students_per_step, seed=seed, draw=draw, sandwich=sandwich)]
 
 
 def settings_of(objective: Objective, update: int) -> LossSettings | WordKdSettings:
