@@ -111,6 +111,7 @@ _FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "target_tokens": ("target tokens", count),
     "flops": ("FLOPs", count),
     "peak_rss_bytes": ("peak memory", megabytes),
+    "peak_device_bytes": ("peak GPU memory", megabytes),
     "energy_kwh": ("energy", "{:.3g} kWh".format),
     "threads": ("threads", str),
     "device": ("device", str),
