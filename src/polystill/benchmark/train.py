@@ -77,7 +77,7 @@ def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Wo
     if objective.kind == "word_kd":
         raise UserError(
             f"stage {stage.name}: word_kd learns from a frozen teacher; timed are families and single networks without "
-            "one, so set objective.kind=aio_kd (or nll)"
+            "one, so set objective.kind=aio_kd (or nll) and no objective.teacher"
         )
     torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
