@@ -95,3 +95,16 @@ def test_plain_kernels_are_torchs_own(make_model, make_batch) -> None:
 
     assert {"aten::scaled_dot_product_attention", "aten::dropout"} <= kernels(plain)
     assert not {"aten::scaled_dot_product_attention", "aten::dropout", "aten::bernoulli_"} & kernels(fast)
+
+
+def test_guesses_of_decisions_are_given_up_where_they_do_not_pay(make_model, make_batch) -> None:
+    """Two batches that decide otherwise take turns, so that what was decided last is always wrong; then one stays."""
+    model, batches = make_model(), [make_batch(seed=seed) for seed in (1, 2)]
+    networks = [model.teacher, Student(1, 1)]
+    step, twin = (TrainingStep(model, mode, lambda ce: ce) for mode in ("shared", "plain"))
+    ratios = [twin(batch, networks, LossSettings()).ce_ratio[0] for batch in batches]
+    settings = LossSettings(detach_threshold=sum(ratios) / 2)
+    again = [step(batches[i % 2], networks, settings).projections_again for i in range(15)]
+    assert again == [1] + [3] * 8 + [1] * 6
+    again = [step(batches[0], networks, settings).projections_again for _ in range(15)]
+    assert again[-1] == 0

@@ -84,17 +84,6 @@ def test_fused_equals_plain(alpha: float, temperature: float, dtype: torch.dtype
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_gradcheck(temperature: float) -> None:
-    student, teacher, target = _outputs(torch.float64)
-
-    def loss(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        settings = WordKdSettings(0.4, temperature)
-        return fused_word_kd_loss(Output(hidden, weight, bias), teacher, target, settings).loss
-
-    assert torch.autograd.gradcheck(loss, (student.hidden, student.weight, student.bias))
-
-
 def test_without_distillation_it_is_the_smoothed_nll() -> None:
     student, _, target = _outputs(torch.float64)
     result, _ = _run(fused_word_kd_loss, WordKdSettings(alpha=0))

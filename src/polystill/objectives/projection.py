@@ -13,12 +13,13 @@ gradient never enters the (C, V) tensors: what it adds to the products is known 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = 1 << 22
-"""Elements (networks x tokens x vocabulary) of one chunk's logits."""
+CHUNK_ELEMENTS, CHUNK_ELEMENTS_OF_GPU = 1 << 22, 1 << 26
+"""Elements (networks x tokens x vocabulary) of one chunk's logits, on a CPU and on a GPU."""
 BLOCK_ELEMENTS = 1 << 18
 """Elements of one block on a CPU, of which a core's own cache holds a handful."""
 
@@ -32,11 +33,20 @@ class Projection:
         self.wide = _wide(weight.dtype)
 
     def chunks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Of every chunk its tokens, its states (K * C, D), and its logits (K, C, V) in float32 at least."""
-        for chunk in _slices(self.tokens, CHUNK_ELEMENTS // (self.networks * self.vocabulary)):
+        """Of every chunk its tokens, its states (K * C, D), and its logits (K, C, V) in float32 at least.
+
+        One chunk's logits lie where the last one's did.
+        """
+        slices = _slices(self.tokens, self._elements() // (self.networks * self.vocabulary))
+        largest = self.networks * max(chunk.stop - chunk.start for chunk in slices) if slices else 0
+        logits = self.weight.new_empty(largest, self.vocabulary)
+        for chunk in slices:
             states = torch.cat([h[chunk] for h in self.hidden])
-            logits = torch.addmm(self.bias, states, self.weight.t())
-            yield chunk, states, widen(logits).unflatten(0, (self.networks, -1))
+            torch.addmm(self.bias, states, self.weight.t(), out=logits[: len(states)])
+            yield chunk, states, widen(logits[: len(states)]).unflatten(0, (self.networks, -1))
+
+    def _elements(self) -> int:
+        return CHUNK_ELEMENTS if self.weight.device.type == "cpu" else CHUNK_ELEMENTS_OF_GPU
 
     def blocks(self, chunk: slice) -> list[slice]:
         """The blocks of a chunk, counted from its start."""
@@ -46,7 +56,7 @@ class Projection:
 
     def state_sums(self) -> Tensor:
         """(K, D) in float64: every network's states added up."""
-        return torch.stack([h.sum(0, dtype=torch.float64) for h in self.hidden])
+        return torch.stack([column_sums(h) for h in self.hidden])
 
 
 class Normaliser:
@@ -87,10 +97,15 @@ class Normaliser:
     def smoothed(self, projection: Projection, label_smoothing: float) -> Tensor:
         """Label-smoothed cross-entropy sums (K,) in float64."""
         others = label_smoothing / (projection.vocabulary - 1)
-        logits = projection.state_sums() @ projection.weight.sum(0, dtype=torch.float64)
+        logits = projection.state_sums() @ column_sums(projection.weight)
         logits += projection.tokens * projection.bias.sum(dtype=torch.float64)
         everywhere = projection.vocabulary * self.log_sums.sum(1, dtype=torch.float64) - logits
         return (1 - label_smoothing - others) * self.nll + others * everywhere
+
+
+def column_sums(matrix: Tensor) -> Tensor:
+    """(rows, D) -> (D,) in float64. By parts, as torch first makes a copy in float64 of all that it adds up."""
+    return torch.stack([part.sum(0, dtype=torch.float64) for part in matrix.split(1024)]).sum(0)
 
 
 def log_sum_exp(logits: Tensor) -> Tensor:
@@ -144,10 +159,17 @@ class Gradients:
         everywhere = -self._others * self.ce_weight
         self.weight += everywhere.to(torch.float64) @ projection.state_sums()
         self.bias += projection.tokens * everywhere.sum()
-        columns = projection.weight.sum(0, dtype=projection.wide)
+        columns = column_sums(projection.weight).to(projection.wide)
         for hidden, constant in zip(self.hidden, everywhere, strict=True):
             hidden += constant * columns
         return self.weight, self.bias, *self.hidden
+
+
+def scaled_once(ctx: Any, loss_gradient: Tensor) -> list[Tensor]:
+    """The gradients that a forward pass left in `ctx`, times that of its loss: in place, so there is no second time."""
+    gradients, ctx.gradients = ctx.gradients, None
+    assert gradients is not None, "a fused loss goes backward once"
+    return [gradient.mul_(loss_gradient) for gradient in gradients]
 
 
 def _slices(length: int, size: int) -> list[slice]:

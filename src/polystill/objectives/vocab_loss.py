@@ -26,10 +26,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from polystill.objectives.aio_kd import FamilyLoss, aio_kd_loss
-from polystill.objectives.decisions import directed_terms
-from polystill.objectives.projection import Gradients, Normaliser, Projection, exponentiate, log_sum_exp, widen
+from polystill.objectives.decisions import Term, directed_terms
+from polystill.objectives.projection import (
+    Gradients,
+    Normaliser,
+    Projection,
+    exponentiate,
+    log_sum_exp,
+    scaled_once,
+    widen,
+)
 
 
 @dataclass(frozen=True)
@@ -144,7 +153,7 @@ class _FusedFamilyLoss(torch.autograd.Function):
             again += _FORWARD_AND_BACKWARD if guess is not None else 0
             gradients.clear()
             sums = _add_family(projection, normaliser, terms, gradients, normalised=True)
-        ctx.save_for_backward(*gradients.finish())
+        ctx.gradients = gradients.finish()
         kd, mutual = _reported(terms, sums)
         loss = settings.ce_weight * ce.sum() + settings.kd_weight * kd + settings.mutual_weight * mutual
         report = torch.stack([*ce, *decided, kd, mutual])
@@ -152,8 +161,9 @@ class _FusedFamilyLoss(torch.autograd.Function):
         return loss.to(projection.wide), report, again
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, loss_gradient: Tensor, *_: Any) -> tuple[Any, ...]:
-        weight, bias, *hidden = (gradient * loss_gradient for gradient in ctx.saved_tensors)
+        weight, bias, *hidden = scaled_once(ctx, loss_gradient)
         return weight, bias, None, None, None, None, None, *hidden
 
 
@@ -195,12 +205,15 @@ class _Divergence:
     weight_into_a: float | Tensor
 
 
+def decisions(ce: Tensor, settings: LossSettings) -> list[Term]:
+    """The terms that cross-entropies (networks,) decide for, read where they lie on the host."""
+    on_host = ce.device.type == "cpu"
+    return directed_terms(ce, mutual=settings.mutual, detach_threshold=settings.detach_threshold, on_host=on_host)
+
+
 def _terms(decided: Tensor, members: Sequence[int], settings: LossSettings) -> list[_Divergence]:
     terms = []
-    on_host = decided.device.type == "cpu"
-    for t in directed_terms(
-        decided, mutual=settings.mutual, detach_threshold=settings.detach_threshold, on_host=on_host
-    ):
+    for t in decisions(decided, settings):
         if members[t.a] != members[t.b]:  # KL(a || a) is 0
             weight = t.share * (settings.kd_weight if t.a == 0 else settings.mutual_weight)
             terms.append(_Divergence(members[t.a], members[t.b], t.a == 0, t.share, weight, weight * t.open))

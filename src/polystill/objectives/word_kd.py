@@ -21,9 +21,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from polystill.objectives.aio_kd import FamilyLoss, smoothed_cross_entropy
-from polystill.objectives.projection import Gradients, Normaliser, Projection, widen
+from polystill.objectives.projection import Gradients, Normaliser, Projection, log_sum_exp, scaled_once, widen
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,15 @@ class _FusedWordKdLoss(torch.autograd.Function):
             gradients.add(chunk, states, logits)
         ce = normaliser.smoothed(projection, settings.label_smoothing)[0]
         kd = settings.temperature**2 * kd
-        ctx.save_for_backward(*gradients.finish())
+        ctx.gradients = gradients.finish()
         report = torch.stack([ce, kd])
         ctx.mark_non_differentiable(report)
         return ((1 - settings.alpha) * ce + settings.alpha * kd).to(projection.wide), report
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, loss_gradient: Tensor, _: Tensor) -> tuple[Any, ...]:
-        weight, bias, hidden = (gradient * loss_gradient for gradient in ctx.saved_tensors)
-        return weight, bias, hidden, None, None, None
+        return *scaled_once(ctx, loss_gradient), None, None, None
 
 
 def _to_gradient(logits: Tensor, aims: Tensor, settings: WordKdSettings) -> tuple[Tensor, Tensor]:
@@ -114,16 +115,18 @@ def _to_gradient(logits: Tensor, aims: Tensor, settings: WordKdSettings) -> tupl
     `aims`, the teacher's logits, are used up. Returns the log denominators (1, C) and the divergence's sum.
     """
     tau, alpha = settings.temperature, settings.alpha
-    log_sum = logits.logsumexp(-1)
-    log_p = logits / tau
-    log_p.sub_(log_p.logsumexp(-1, keepdim=True) if tau != 1 else log_sum[..., None])
-    aims.div_(tau)
-    log_q = aims.sub_(aims.logsumexp(-1, keepdim=True))
-    q = log_q.exp()
-    divergence = log_q.sub_(log_p).mul_(q).sum(dtype=torch.float64)
+    log_sum = log_sum_exp(logits)
     if tau == 1:
-        torch.exp(log_p, out=logits)
-        logits.add_(q, alpha=-alpha)
+        log_p = logits.sub_(log_sum[..., None])
+    else:
+        log_p = logits / tau
+        log_p.sub_(log_sum_exp(log_p)[..., None])
+        aims.div_(tau)
+    log_q = aims.sub_(log_sum_exp(aims)[..., None])
+    q = log_q.exp()
+    divergence = log_q.sub_(log_p).mul_(q).sum(-1).sum(dtype=torch.float64)
+    if tau == 1:
+        logits.exp_().add_(q, alpha=-alpha)
     else:
         logits.sub_(log_sum[..., None]).exp_().mul_(1 - alpha)
         logits.add_(log_p.exp_().sub_(q), alpha=alpha * tau)

@@ -234,6 +234,7 @@ class StageTrainer:
             "cpu_seconds": round(cpu_seconds, 3),
             "target_tokens": state.target_tokens,
             "flops": state.flops,
+            "projections_again": state.projections_again,
             "peak_rss_bytes": int(peak),
             **({"peak_device_bytes": int(device_peak)} if self.on_gpu else {}),
             "processes": t.ranks,
@@ -286,6 +287,7 @@ class StageTrainer:
         flops += projections_again * projection_flops(config, plan, batch.target.numel())
         flops += self.teacher.flops(*sizes) if self.teacher else 0
         self.state.flops += self.session.ranks * flops
+        self.state.projections_again += projections_again
 
 
 def _some(rows: np.ndarray) -> str:

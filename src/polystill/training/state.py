@@ -24,6 +24,7 @@ class StageState:
     cpu_seconds: float = 0.0
     target_tokens: int = 0
     flops: int = 0
+    projections_again: int = 0
     energy_kwh: float | None = 0.0
     """None where it is not known of all updates."""
 

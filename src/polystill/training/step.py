@@ -14,13 +14,16 @@ from polystill.models.elastic import ElasticModel
 from polystill.models.passes import PassPlan, exact_plan
 from polystill.objectives.aio_kd import FamilyLoss, aio_kd_loss
 from polystill.objectives.projection import widen
-from polystill.objectives.vocab_loss import LossSettings, fused_family_loss
+from polystill.objectives.vocab_loss import LossSettings, decisions, fused_family_loss
 from polystill.objectives.word_kd import Output, WordKdSettings, fused_word_kd_loss, plain_word_kd_loss
 from polystill.students import Student
 from polystill.training.feed import MicroBatch
 from polystill.training.frozen import FrozenTeacher
 
 MODES = ("shared", "exact", "plain")
+
+GUESSES_PAY = 2 / 3
+"""A wrong guess of a batch's decisions costs three projections, none at all one; so many must be right."""
 
 
 class TrainingStep(nn.Module):
@@ -44,6 +47,7 @@ class TrainingStep(nn.Module):
         self._sum_over_ranks = sum_over_ranks
         self._teacher = teacher
         self._ratios: dict[Student, float] = {}  # cross-entropy to the teacher's, when last drawn
+        self._right = 1.0  # share of guesses that were right lately, or would have been
 
     def forward(
         self, batch: MicroBatch, networks: Sequence[Student], settings: LossSettings | WordKdSettings
@@ -55,6 +59,7 @@ class TrainingStep(nn.Module):
             return self._plain(batch, networks, settings)
         model, plan = self.model, self.plan(networks)
         hidden = [batch.real_tokens(h) for h in model.hidden_states(batch.source, batch.target_in, plan)]
+        guess = self._guess(networks)
         loss = fused_family_loss(
             hidden,
             plan.members,
@@ -63,20 +68,27 @@ class TrainingStep(nn.Module):
             batch.real_tokens(batch.target),
             settings,
             self._sum_over_ranks,
-            self._expected(networks),
+            guess if self._right > GUESSES_PAY else None,
         )
-        self._remember(networks, loss)
+        self._remember(networks, loss, guess, settings)
         return loss
 
-    def _expected(self, networks: Sequence[Student]) -> Tensor | None:
+    def _guess(self, networks: Sequence[Student]) -> Tensor | None:
         """Cross-entropies, in the teacher's, that decide as they did when these students were last drawn."""
         if any(network not in self._ratios for network in networks):
             return None
         return torch.tensor([self._ratios[network] for network in networks], dtype=torch.float64)
 
-    def _remember(self, networks: Sequence[Student], loss: FamilyLoss) -> None:
-        if loss.ce_decided.device.type == "cpu":  # elsewhere the step would wait for its numbers
-            self._ratios.update(zip(networks, [1.0, *loss.ce_ratio], strict=True))
+    def _remember(
+        self, networks: Sequence[Student], loss: FamilyLoss, guess: Tensor | None, settings: LossSettings
+    ) -> None:
+        if loss.ce_decided.device.type != "cpu":  # the step would wait for its numbers
+            return
+        if guess is not None:
+            right = decisions(guess, settings) == decisions(loss.ce_decided, settings)
+            self._right += 0.05 * (right - self._right)
+        self._ratios.update(zip(networks[1:], loss.ce_ratio, strict=True))
+        self._ratios[networks[0]] = 1.0
 
     def plan(self, networks: Sequence[Student]) -> PassPlan:
         """The passes that this mode computes the networks with."""
