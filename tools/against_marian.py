@@ -25,6 +25,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from polystill.benchmark.rounds import quotients, spread
 from polystill.benchmark.train import Trial, Variant, Workload, load_workload
 from polystill.cli.bench import prepared_data
@@ -162,19 +164,26 @@ def source_words(workload: Workload, dataset: PackedDataset) -> int:
 
 
 def measure(marian: Marian, trials: dict[str, Trial], words: int, rounds: int, updates: int) -> dict[str, Any]:
-    """Slices in turn; Marian's first update of each slice, in which it allocates, is left out."""
-    speeds: dict[str, list[float]] = {name: [] for name in ("marian", *trials)}
+    """Slices in turn, each round beginning with another one.
+
+    Marian's first update of each slice, in which it allocates, is left out.
+    """
+    names = ["marian", *trials]
+    speeds: dict[str, list[float]] = {name: [] for name in names}
     sizes = []
     for trial in trials.values():
         trial.run()  # warms up
     for number in range(rounds):
-        counted = marian.train("train", words, number + 1, "--after-batches", str(updates + 1))[1:]
-        sizes += [update.tokens for update in counted]
-        speeds["marian"].append(sum(u.tokens for u in counted) / sum(u.seconds for u in counted))
-        for name, trial in trials.items():
-            start = time.perf_counter()
-            trial.run()
-            speeds[name].append(trial.workload.target_tokens / (time.perf_counter() - start))
+        shift = number % len(names)
+        for name in names[shift:] + names[:shift]:
+            if name == "marian":
+                counted = marian.train("train", words, number + 1, "--after-batches", str(updates + 1))[1:]
+                sizes += [update.tokens for update in counted]
+                speeds[name].append(sum(u.tokens for u in counted) / sum(u.seconds for u in counted))
+            else:
+                start = time.perf_counter()
+                trials[name].run()
+                speeds[name].append(trials[name].workload.target_tokens / (time.perf_counter() - start))
         shown = ", ".join(f"{name} {values[-1]:.0f}" for name, values in speeds.items())
         print(f"slice {number + 1} of {rounds}: {shown} target tokens/s", file=sys.stderr, flush=True)
     workload = next(iter(trials.values())).workload
@@ -194,7 +203,7 @@ def compare(recipe: Recipe, data: Path, given: argparse.Namespace, program: str)
     precisions = dict.fromkeys(["fp32", best_precision()])
     variants = [Variant("family", mode, precision) for mode in ("exact", "shared") for precision in precisions]
     trials = {variant.name: Trial(variant, workload) for variant in variants}
-    threads = recipe.training.threads or os.cpu_count() or 1
+    threads = torch.get_num_threads()
     with TemporaryDirectory(prefix="marian-") as temporary:
         folder, config = Path(temporary), trials["family-shared"].model.config
         marian = Marian(program, folder, recipe, config, threads)
@@ -202,7 +211,7 @@ def compare(recipe: Recipe, data: Path, given: argparse.Namespace, program: str)
         checked = check_counting(marian, dataset)
         write_pairs(folder, "train", dataset, MOST_PAIRS)
         result = measure(marian, trials, source_words(workload, dataset), given.rounds, given.updates)
-    settings = {"name": recipe.name, "students_per_step": given.students, "threads": threads}
+    settings = {"name": recipe.name, "students_per_step": len(workload.networks[0]) - 1, "threads": threads}
     settings |= {"rounds": given.rounds, "updates_a_slice": given.updates, "marian": version(program)}
     return {"settings": settings, "counting": checked, **result}
 

@@ -1,4 +1,5 @@
-"""Prove a refactoring: two commits train on the same data from the same seed, and every update's loss is compared.
+"""Prove a refactoring: two commits train on the same data from the same seed, and every update's loss is compared
+(every micro-batch's, where `training.accumulate` cuts an update into several).
 
     python tools/compare_commits.py HEAD~1 HEAD recipes/quickstart.yaml --mode plain --updates 20
     python tools/compare_commits.py main . recipes/quickstart.yaml --mode shared --tolerance 1e-5
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -62,9 +64,14 @@ class Verdict:
     """What the comparison came to; `largest` is the largest relative difference of two losses."""
 
     same_data: bool
-    identical: bool
+    same_validation: bool
     largest: float
-    at_update: int
+    at: int
+
+    @property
+    def identical(self) -> bool:
+        """Losses and validation."""
+        return self.largest == 0 and self.same_validation
 
     def holds(self, tolerance: float | None) -> bool:
         return self.same_data and (self.identical if tolerance is None else self.largest <= tolerance)
@@ -73,10 +80,16 @@ class Verdict:
 def compare(first: dict[str, Any], second: dict[str, Any]) -> Verdict:
     """Compare what two sides wrote."""
     losses = list(zip(first["losses"], second["losses"], strict=True))
-    differences = [abs(a - b) / max(abs(a), abs(b), 1e-30) for a, b in losses]
+    differences = [_relative(a, b) for a, b in losses]
     largest = max(differences)
-    identical = losses == [(a, a) for a, _ in losses] and first["validation"] == second["validation"]
-    return Verdict(first["data"] == second["data"], identical, largest, differences.index(largest) + 1)
+    same_data, same_validation = (first[key] == second[key] for key in ("data", "validation"))
+    return Verdict(same_data, same_validation, largest, differences.index(largest) + 1)
+
+
+def _relative(a: float, b: float) -> float:
+    """Difference of two losses, infinite where one is no number."""
+    difference = 0.0 if a == b else abs(a - b) / max(abs(a), abs(b))
+    return difference if math.isfinite(difference) else math.inf
 
 
 @contextmanager
@@ -128,19 +141,27 @@ def settings_for(mode: str, seed: int, updates: int, own: Sequence[str]) -> list
     return [*fixed, f"training.validate_every={updates}", f"training.checkpoint_every={updates}", *own]
 
 
-def report(commits: Sequence[str], sides: Sequence[dict[str, Any]], verdict: Verdict, tolerance: float | None) -> None:
+def report(
+    commits: Sequence[str], sides: Sequence[dict[str, Any]], verdict: Verdict, updates: int, tolerance: float | None
+) -> None:
     shown = max(1, len(sides[0]["losses"]) // 10)
-    print(f"{'update':>6}  {commits[0]:>22}  {commits[1]:>22}")
+    what = "update" if len(sides[0]["losses"]) == updates else "micro-batch"
+    print(f"{what:>11}  {commits[0]:>22}  {commits[1]:>22}")
     for i, (a, b) in enumerate(zip(sides[0]["losses"], sides[1]["losses"], strict=True), start=1):
-        if i % shown == 0 or i == verdict.at_update:
-            print(f"{i:>6}  {a!r:>22}  {b!r:>22}  {'' if a == b else f'{abs(a - b) / abs(a):.2e}'}")
+        if i % shown == 0 or i == verdict.at:
+            print(f"{i:>11}  {a!r:>22}  {b!r:>22}  {'' if a == b else f'{abs(a - b) / abs(a):.2e}'}")
     if not verdict.same_data:
         print("the prepared data differ")
     if verdict.identical:
         print(f"identical: all {len(sides[0]['losses'])} losses and the validation at the end")
+        return
+    wanted = "identical ones were asked for" if tolerance is None else f"the tolerance is {tolerance:g}"
+    if verdict.largest:
+        print(f"largest relative difference {verdict.largest:.3e} at {what} {verdict.at}; {wanted}")
     else:
-        wanted = "identical ones were asked for" if tolerance is None else f"the tolerance is {tolerance:g}"
-        print(f"largest relative difference {verdict.largest:.3e} at update {verdict.at_update}; {wanted}")
+        print(f"all {len(sides[0]['losses'])} losses are identical, the validation at the end is not:")
+        for commit, side in zip(commits, sides, strict=True):
+            print(f"  {commit}: {json.dumps(side['validation'])}")
 
 
 def main() -> None:
@@ -162,7 +183,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     verdict = compare(sides[0], sides[1])
-    report(given.commits, sides, verdict, given.tolerance)
+    report(given.commits, sides, verdict, given.updates, given.tolerance)
     sys.exit(0 if verdict.holds(given.tolerance) else 1)
 
 

@@ -107,7 +107,7 @@ class StudentSpace:
         return self.check(Student.parse(name))
 
     def sample(self, count: int, *, seed: int, draw: int, sandwich: bool = False) -> list[Student]:
-        """Draw `count` students uniformly with replacement, as published.
+        """Draw `count` students with replacement: uniformly, as published, or as a sandwich.
 
         The draw depends on `seed` and its number `draw` alone, so every rank and every resumed run draws alike.
 

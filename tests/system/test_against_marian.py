@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from polystill.config import load_recipe
 from polystill.data.packing import PackedDataset
 
 TOOL = Path(__file__).parents[2] / "tools" / "against_marian.py"
@@ -52,6 +56,35 @@ def test_missing_marian_is_said_with_how_to_install_it(
         tool.main([str(tiny_recipe), "--marian", "no-such-marian"])
     assert caught.value.code == 2
     assert "pip install pymarian" in capsys.readouterr().err
+
+
+def test_both_have_as_many_threads_and_take_turns_to_begin(
+    tool: ModuleType, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(tool.Marian):  # type: ignore[name-defined]
+        """Trains nothing, and counts as Marian does."""
+
+        def train(self, data: str, words: int, seed: int, *stop: str) -> list[Any]:
+            threads.add(self.threads)
+            order.append("marian")
+            lines = (self.folder / f"{data}.target").read_text().splitlines()
+            return [tool.Update(len(line.split()) + 1, 0.01) for line in lines]
+
+    def run(trial: Any) -> None:
+        order.append(trial.variant.name)
+
+    order: list[str] = []
+    threads: set[int] = set()
+    monkeypatch.setattr(tool, "Marian", Other)
+    monkeypatch.setattr(tool, "best_precision", lambda: "fp32")
+    monkeypatch.setattr(tool.Trial, "run", run)
+    recipe = load_recipe(finished_run / "recipe.yaml", ["training.threads=0"])
+    given = argparse.Namespace(students=1, rounds=3, updates=1)
+    result = tool.compare(recipe, finished_run / "data", given, sys.executable)
+    assert threads == {torch.get_num_threads()} == {result["settings"]["threads"]}
+    rounds = order[3:]  # the check of the count, and a warm-up each
+    assert [rounds[i] for i in (0, 3, 6)] == ["marian", "family-exact", "family-shared"]
+    assert all(sorted(rounds[i : i + 3]) == ["family-exact", "family-shared", "marian"] for i in (0, 3, 6))
 
 
 @pytest.mark.skipif(shutil.which("pymarian") is None, reason="pymarian is not on the PATH")

@@ -70,6 +70,7 @@ def test_decode_compares_members_and_engines(polystill, own_run: Path, tmp_path:
     for row in result["rows"]:
         assert set(row["words_per_second"]) == set(row["speed_to_reference"]) == SPREAD
         assert ("latency_ms" in row) == (row["batch_size"] == 1)
+        assert row["device"] == "cpu" or row["engine"] == "torch"
     assert [row["batch_size"] for row in result["generate"]] == [3, 1]
     polystill("bench", "decode", own_run, "--student", "e9d9").refused("e9d9", "not in this family")
     polystill("bench", "decode", own_run, "--student", "nowhere/e1d1").refused("nowhere", "no such run")

@@ -2,10 +2,12 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from polystill.benchmark.decode import System, batches_of, measure
+from polystill.benchmark.tables import decode_table
 from polystill.decoding.contract import EMPTY
 
 LINES = ["a b c", "a", "a b", "a b c d", "a b"]
@@ -32,8 +34,12 @@ def _system(student: str, beam: int, seconds: float, engine: str = "ctranslate2"
     return System(student, engine, precision, beam, Waiting(seconds), inner_threads=engine == "torch")
 
 
+def _rows(systems, sizes, threads=1):
+    return measure(systems, LINES, batch_sizes=sizes, rounds=1, threads=threads, log=lambda line: None)
+
+
 def _measure(systems, sizes, threads=1):
-    rows = measure(systems, LINES, batch_sizes=sizes, rounds=1, threads=threads, log=lambda line: None)
+    rows = _rows(systems, sizes, threads)
     return {(row["student"], row["precision"], row["beam"], row["batch_size"]): row for row in rows}
 
 
@@ -67,6 +73,14 @@ def test_ratios_are_to_the_teacher_with_the_largest_beam() -> None:
     assert "latency_ms" not in student
 
 
+def test_devices_are_shown_where_they_differ() -> None:
+    own = _system("teacher", 5, 0.001)
+    rows = _rows([own, replace(_system("teacher", 5, 0.001, engine="torch"), device="cuda")], [2])
+    assert [row["device"] for row in rows] == ["cpu", "cuda"]
+    assert "device" in [column.header for column in decode_table(rows).columns]
+    assert "device" not in [column.header for column in decode_table(_rows([own], [2])).columns]
+
+
 def _threads_used(system: System, batch_size: int) -> int:
     _measure([system], [batch_size], threads=3)
     assert isinstance(system.translator, Waiting)
@@ -79,11 +93,21 @@ def test_threads_take_batches_side_by_side_but_single_sentences_wait_for_each_ot
     assert _threads_used(_system("teacher", 5, 0.02, engine="torch"), 2) == 1
 
 
-def test_torch_search_and_transformers_agree(counting_student, capfd) -> None:
-    from polystill.benchmark.generate import measure
+def test_torch_search_and_transformers_agree(counting_student, monkeypatch, capfd) -> None:
+    from polystill.benchmark import generate
 
+    def seen(model, source, options):
+        batches.append(len(source))
+        return beam_search(model, source, options)
+
+    batches: list[int] = []
+    beam_search = generate.beam_search
+    monkeypatch.setattr(generate, "beam_search", seen)
     lines = ["one two three", "nine", "four four five six seven"]
-    row = measure(counting_student, lines, beam_size=3, batch_size=2, rounds=1, threads=1, log=lambda line: None)
+    row = generate.measure(
+        counting_student, lines, beam_size=3, batch_size=2, rounds=1, threads=1, log=lambda line: None
+    )
+    assert batches == [2, 2, 1]  # the first batch warms up
     assert row["same_translations"] == 1
     assert row["speed_to_transformers"]["median"] > 0
     assert "Loading" not in capfd.readouterr().err

@@ -3,8 +3,12 @@ import torch
 
 from polystill.benchmark.parts import PARTS, Timeline, marked_parts
 from polystill.benchmark.train import Trial, Variant, _shares, load_workload, variants
+from polystill.config import parse_recipe
+from polystill.errors import UserError
 from polystill.models.transformer import Transformer
 from polystill.objectives.vocab_loss import LossSettings
+from polystill.students import Student
+from polystill.training.feed import MicroBatch
 from polystill.training.step import TrainingStep
 
 
@@ -13,6 +17,26 @@ def workload(counting_recipe, prepared_run):
     counting_recipe["model"]["dropout"] = 0.0
     run = prepared_run(counting_recipe)
     return load_workload(run.recipe, run.data, students=2, batches=2)
+
+
+def test_networks_are_drawn_as_in_training(counting_recipe, prepared_run) -> None:
+    def networks(students: int, objective: dict[str, object], **others: object) -> list[list[Student]]:
+        recipe = parse_recipe({**counting_recipe, "objective": objective, **others}, "test")
+        return load_workload(recipe, run.data, students, batches=6).networks
+
+    run = prepared_run(counting_recipe)
+    drawn = networks(3, {"sampling": "sandwich"})
+    assert [each[:2] for each in drawn] == [[Student(2, 2), Student(1, 1)]] * 6
+    assert {len(each) for each in drawn} == {4}
+    assert len({tuple(each) for each in networks(3, {"sample_every": 6})}) == 1 < len({tuple(each) for each in drawn})
+    assert networks(3, {"kind": "nll"}, stages=[{"name": "alone", "updates": 3}]) == [[Student(2, 2)]] * 6
+
+
+def test_a_frozen_teacher_is_not_timed(counting_recipe, tmp_path) -> None:
+    stages = [{"name": "first", "updates": 3, "objective": {"kind": "word_kd", "teacher": "somewhere"}}]
+    recipe = parse_recipe({**counting_recipe, "stages": stages}, "test")
+    with pytest.raises(UserError, match=r"^stage first: word_kd .* set objective.kind=aio_kd"):
+        load_workload(recipe, tmp_path, students=2, batches=1)
 
 
 def test_variants_of_a_machine() -> None:
@@ -43,23 +67,27 @@ def test_shared_passes_take_fewer_flops_than_exact_ones(workload) -> None:
     assert flops["family-plain"] == flops["family-exact"]
 
 
+def _shares_of(model: Transformer, mode: str, batch: MicroBatch, networks: list[Student]) -> dict[str, float]:
+    step, optimizer = TrainingStep(model.train(), mode, lambda ce: ce), torch.optim.AdamW(model.parameters())
+    timeline = Timeline(torch.device("cpu"))
+    with marked_parts(model, timeline):
+        for _ in range(4):
+            timeline.enter("encoder")
+            loss = step(batch, networks, LossSettings()).loss
+            timeline.enter("vocabulary_loss")
+            loss.backward()
+            timeline.enter("optimizer")
+            optimizer.step()
+            timeline.enter(None)
+    assert "project" not in vars(model)
+    return timeline.shares()
+
+
 @pytest.mark.parametrize("mode", ["plain", "exact", "shared"])
 def test_parts_of_a_step_add_up_and_follow_the_depths(make_model, make_batch, mode) -> None:
     def shares(**layers: int) -> dict[str, float]:
-        model, batch = make_model(vocabulary_size=400, d_model=32, ffn_dim=64, **layers).train(), make_batch(400, 16)
-        optimizer = torch.optim.AdamW(model.parameters())
-        timeline = Timeline(torch.device("cpu"))
-        with marked_parts(model, timeline):
-            for _ in range(4):
-                timeline.enter("encoder")
-                loss = TrainingStep(model, mode, lambda ce: ce)(batch, [model.teacher] * 2, LossSettings()).loss
-                timeline.enter("vocabulary_loss")
-                loss.backward()
-                timeline.enter("optimizer")
-                optimizer.step()
-                timeline.enter(None)
-        assert "project" not in vars(model)
-        return timeline.shares()
+        model = make_model(vocabulary_size=400, d_model=32, ffn_dim=64, **layers)
+        return _shares_of(model, mode, make_batch(400, 16), [model.teacher] * 2)
 
     wide, deep = shares(encoder_layers=6, decoder_layers=1), shares(encoder_layers=1, decoder_layers=6)
     for found in (wide, deep):
@@ -68,6 +96,18 @@ def test_parts_of_a_step_add_up_and_follow_the_depths(make_model, make_batch, mo
         assert min(found.values()) > 0
     assert wide["encoder"] > 1.5 * wide["decoders"]
     assert deep["decoders"] > 3 * deep["encoder"]
+
+
+@pytest.mark.parametrize("mode", ["plain", "exact", "shared"])
+def test_the_loss_takes_the_time_of_a_large_vocabulary_and_none_of_the_decoders(make_model, make_batch, mode) -> None:
+    def shares(vocabulary: int, encoder: int, decoder: int, students: list[Student]) -> dict[str, float]:
+        model = make_model(vocabulary_size=vocabulary, encoder_layers=encoder, decoder_layers=decoder)
+        return _shares_of(model, mode, make_batch(vocabulary, 16), [model.teacher, *students])
+
+    large = shares(20_000, 1, 1, [Student(1, 1)] * 2)
+    assert large["vocabulary_loss"] > large["decoders"]
+    deep = shares(40, 2, 8, [Student(2, 4), Student(1, 6)])
+    assert deep["decoders"] > deep["vocabulary_loss"]
 
 
 def test_marks_change_nothing(make_model, make_batch) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from polystill.errors import UserError
 from polystill.measuring import child
-from polystill.measuring.memory import peak_memory
+from polystill.measuring.memory import peak_memory, process_peak
 
 MIB = 2**20
 
@@ -18,6 +18,13 @@ def hold(mebibytes: int, before: int = 0) -> int:
     return peak.beyond // MIB
 
 
+def raise_peak(mebibytes: int) -> int:
+    """How much the process's peak is raised by a tensor of that size, in MiB."""
+    before = process_peak()
+    torch.ones(mebibytes * MIB // 4)
+    return (process_peak() - before) // MIB
+
+
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fresh process can import this file by its name."""
@@ -27,6 +34,10 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_peak_is_what_a_block_holds_and_not_what_was_freed_before() -> None:
     name = "test_measuring_memory:hold"
     assert 120 <= child.call(name, mebibytes=120, before=300) < 160
+
+
+def test_the_peak_of_a_process_remains() -> None:
+    assert 90 <= child.call("test_measuring_memory:raise_peak", mebibytes=100) < 140
 
 
 def test_a_failure_elsewhere_is_one_line() -> None:

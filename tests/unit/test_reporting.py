@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from polystill.errors import UserError
 from polystill.reporting.build import build_report
+from polystill.reporting.cost import alone
 from polystill.reporting.document import Cell, Chart, Gap, Part, Report, Samples, Section, Table
 from polystill.reporting.families import open_families
 from polystill.reporting.markdown import to_markdown
@@ -170,6 +172,21 @@ def test_cost_sums_stages_and_estimates_each_alone(report: Report, small_run: Pa
     counted = cost["training.distillation"]["flops"] + cost["training.mutual"]["flops"]
     assert values[0]["flops"] == counted
     assert sum(value["flops"] for value in values[1:]) > counted  # the family's passes are shared
+
+
+def test_a_plain_family_is_compared_by_the_passes_that_it_made(changed: Callable[..., Path]) -> None:
+    totals = {}
+    for mode in ("plain", "exact", "shared"):
+        folder = changed(name=mode)
+        recipe = folder / "recipe.yaml"
+        text, replaced = re.subn(r"^( +mode:) shared$", rf"\1 {mode}", recipe.read_text(), flags=re.MULTILINE)
+        assert replaced == 1
+        recipe.write_text(text)
+        (family,) = open_families([folder])
+        found = alone(family)
+        assert found is not None
+        totals[mode] = found.total
+    assert totals["plain"] == totals["exact"] < totals["shared"]
 
 
 def test_energy_is_shown_with_how_it_is_known(changed: Callable[..., Path]) -> None:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from polystill.errors import UserError
+from polystill.measuring.memory import process_peak
 from polystill.models.folder import family_space, load_model_with_tokenizer, read_family
 from polystill.training.trainer import train_family
 
@@ -29,6 +30,8 @@ def test_both_stages_make_a_family(counting_recipe, prepared_run, capsys) -> Non
         assert set(record["validation"]["nll"]) == {"e1d1", "e2d1", "e2d2"}
         cost = run.results()["cost"][stage]
         assert cost["target_tokens"] > 0 and cost["flops"] > 0 and cost["seconds"] > 0
+        assert cost["peak_rss_bytes"] == pytest.approx(process_peak(), rel=0.2)
+        assert ("peak_device_bytes" in cost) == torch.cuda.is_available()
     first = run.record("training.distillation")
     assert [point["update"] for point in first["history"]] == [5, 10, 12]
     assert list((run.logs / "distillation").glob("events*"))

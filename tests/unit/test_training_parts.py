@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from itertools import islice
 from pathlib import Path
 
@@ -10,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from polystill.data.batching import BatchSchedule
+from polystill.data.batching import Batches, BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.errors import UserError
 from polystill.models.passes import exact_plan
 from polystill.students import Student, StudentSpace
 from polystill.training.checkpoint import Checkpoints
-from polystill.training.cost import update_flops
+from polystill.training.cost import forward_flops, update_flops
 from polystill.training.feed import BatchFeed, Position
 from polystill.training.optimizer import learning_rate
 from polystill.training.validation import validate
@@ -84,6 +85,27 @@ def test_a_feed_continues_anywhere(dataset: PackedDataset) -> None:
         again = next(iter(_feed(dataset).updates(whole[start - 1].following)))
         assert again.position == whole[start].position
         assert again.rows.tolist() == whole[start].rows.tolist()
+
+
+def test_all_of_a_batch_is_made_in_the_thread_the_order_of_an_epoch_too(dataset: PackedDataset) -> None:
+    class Watched(BatchSchedule):
+        def epoch(self, number: int) -> Batches:
+            threads.append(threading.current_thread().name)
+            return super().epoch(number)
+
+    threads: list[str] = []
+    schedule = Watched(dataset.source_lengths, dataset.target_lengths, 100, seed=1)
+    feed = BatchFeed(dataset, schedule, pad_id=39)
+    assert list(islice(feed.updates(Position()), 60))[-1].position.epoch > 0
+    assert len(threads) > 1 and all(name.startswith("batches") for name in threads)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_batches_for_a_gpu_are_pinned(dataset: PackedDataset) -> None:
+    schedule = BatchSchedule(dataset.source_lengths, dataset.target_lengths, 100, seed=1)
+    (batch,) = next(BatchFeed(dataset, schedule, pad_id=39, pin=True).updates(Position())).micro_batches
+    assert batch.source.is_pinned() and batch.real.is_pinned()
+    assert batch.to(torch.device("cuda")).target.tolist() == batch.target.tolist()
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
@@ -196,6 +218,20 @@ def test_flops_of_the_plain_step_are_those_of_its_products(make_model, make_batc
     counted = update_flops(model.config, model.shared_plan([model.teacher]), sentences, length, length)
     # The batch is counted as padded, and an LSTM's encoder leaves the padding out.
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.1 if architecture == "lstm" else 0.02)
+
+
+@pytest.mark.parametrize("mode", ["shared", "exact"])
+@pytest.mark.parametrize("students", [(Student(2, 2), Student(1, 3)), (Student(2, 1), Student(2, 2))])
+def test_flops_of_batched_passes_are_exactly_those_of_their_products(make_model, make_batch, mode, students) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, batch = make_model(), make_batch(longest=9)
+    networks = [model.teacher, *students]
+    plan = model.shared_plan(networks) if mode == "shared" else exact_plan(networks)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        for hidden in model.hidden_states(batch.source, batch.target_in[:, :7], plan):
+            model.project(hidden)
+    assert forward_flops(model.config, plan, len(batch.source), 9, 7) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("architecture", ["transformer", "lstm"])

@@ -33,6 +33,7 @@ class System:
     beam_size: int
     translator: Translator
     inner_threads: bool
+    device: str = "cpu"
 
     def name(self, batch_size: int) -> str:
         return f"{self.student} {self.engine} {self.precision} beam {self.beam_size} batch {batch_size}"
@@ -99,6 +100,7 @@ def _row(of: _Pass, passes: dict[str, _Pass], seconds: dict[str, list[float]], w
         "student": system.student,
         "engine": system.engine,
         "precision": system.precision,
+        "device": system.device,
         "beam": system.beam_size,
         "batch_size": of.batch_size,
         "words_per_second": spread([words / s for s in own]),

@@ -48,15 +48,15 @@ def measure(
     sources = [_padded(batch, tokenizer, model.max_positions, device) for batch in batches_of(lines, batch_size)]
     found: dict[str, list[list[int]]] = {}
 
-    def search() -> None:
+    def search(batches: Sequence[Tensor] = sources) -> None:
         options = DecodingOptions(beam_size=beam_size)
         found["polystill"] = [
-            hypotheses[0].ids for source in sources for hypotheses in beam_search(model, source, options)
+            hypotheses[0].ids for source in batches for hypotheses in beam_search(model, source, options)
         ]
 
-    def generate() -> None:
+    def generate(batches: Sequence[Tensor] = sources) -> None:
         rows: list[list[int]] = []
-        for source in sources:
+        for source in batches:
             out = theirs.generate(
                 input_ids=source,
                 attention_mask=(source != tokenizer.pad_id).long(),
@@ -68,12 +68,15 @@ def measure(
             rows += [_without_marks(row, tokenizer) for row in out.tolist()]
         found["transformers"] = rows
 
+    for warm_up in (search, generate):
+        warm_up(sources[:1])
     seconds = interleaved(
         {"polystill": search, "transformers": generate}, rounds, lambda: synchronize(device), log, warm_up=False
     )
     words = sum(len(line.split()) for line in lines)
     same = [a == b for a, b in zip(found["polystill"], found["transformers"], strict=True)]
     return {
+        "device": device.type,
         "beam": beam_size,
         "batch_size": batch_size,
         "words_per_second": {name: spread([words / s for s in values]) for name, values in seconds.items()},

@@ -2,9 +2,9 @@
 
 Marks are set where the step passes from one part to the next, in a run of its own that is not timed as a whole:
 
-- forward: a hook on every encoder and decoder layer. The step begins in the encoder (embedding included); what follows
-  an encoder layer belongs to the decoders until the next encoder layer begins, and what follows a decoder layer to the
-  loss until the next layer begins.
+- forward: hooks on the first and the last module of every layer, since batched passes call a decoder layer in two
+  parts. The step begins in the encoder (embedding included); what follows an encoder layer belongs to the decoders
+  until the next encoder layer begins, and what follows a decoder layer to the loss until the next layer begins.
 - backward: it begins in the loss; a hook on the gradient of a layer's output marks where that layer's backward pass
   begins, and a hook on the logits' gradient, where the model makes logits, that of the projection. The rest, embeddings
   included, counts to the part before it.
@@ -73,8 +73,8 @@ def marked_parts(model: Transformer, timeline: Timeline) -> Iterator[None]:
     ):
         for layer in layers:
             assert isinstance(layer, EncoderLayer | DecoderLayer)
-            handles.append(layer.register_forward_pre_hook(_before(timeline, own)))
-            handles.append(layer.register_forward_hook(_after(timeline, own, after)))
+            handles.append(layer.self_attention.register_forward_pre_hook(_before(timeline, own)))
+            handles.append(layer.feed_forward_norm.register_forward_hook(_after(timeline, own, after)))
     project = model.project
 
     def marked_project(hidden: Tensor) -> Tensor:

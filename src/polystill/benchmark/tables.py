@@ -45,7 +45,9 @@ def loss_table(result: Row) -> Table:
 
 
 def decode_table(rows: list[Row]) -> Table:
-    table = Table("student", "engine", "precision", "beam", "batch", box=None)
+    """Devices are in it where they differ."""
+    several = len({row["device"] for row in rows}) > 1
+    table = Table("student", "engine", *(["device"] if several else []), "precision", "beam", "batch", box=None)
     for column in ("words/s", "× teacher float32", "× teacher same", "p50 ms", "p95 ms"):
         table.add_column(column, justify="right")
     for row in rows:
@@ -53,7 +55,8 @@ def decode_table(rows: list[Row]) -> Table:
             _range(row[key], 2) if key in row else "" for key in ("speed_to_reference", "speed_to_teacher_same_engine")
         ]
         latency = [f"{row['latency_ms'][p]['median']:.1f}" if "latency_ms" in row else "" for p in ("p50", "p95")]
-        how = row["student"], row["engine"], row["precision"], str(row["beam"]), str(row["batch_size"])
+        how = [row["student"], row["engine"], *([row["device"]] if several else []), row["precision"]]
+        how += [str(row["beam"]), str(row["batch_size"])]
         table.add_row(*how, _range(row["words_per_second"], 0), *ratios, *latency)
     return table
 

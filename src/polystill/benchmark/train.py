@@ -30,13 +30,14 @@ from polystill.config import Recipe, parse_recipe
 from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
+from polystill.errors import UserError
 from polystill.measuring import child
 from polystill.measuring.memory import peak_memory
 from polystill.models.transformer import Transformer
 from polystill.students import Student
 from polystill.training.accelerate import best_precision
 from polystill.training.cost import update_flops
-from polystill.training.draw import random_seed, settings_of, stage_seed
+from polystill.training.draw import networks_of, random_seed, settings_of, stage_seed
 from polystill.training.feed import BatchFeed, Position, UpdateBatch
 from polystill.training.optimizer import learning_rate, make_optimizer
 from polystill.training.session import build_model
@@ -63,11 +64,21 @@ class Workload:
 
 
 def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Workload:
-    """The first batches of the corpus itself that the first stage would train on, with `students` drawn for each.
+    """The first batches of the corpus itself that the first stage would train on, each with the networks that it would.
+
+    students: drawn for each batch, instead of `students_per_step`; none under `nll`, which trains the teacher alone.
 
     Raises:
-        UserError: the data folder is damaged, or the student space does not fit the teacher.
+        UserError: the first stage learns from a frozen teacher, the data folder is damaged, or the student space does
+            not fit the teacher.
     """
+    stage = recipe.stages[0]
+    objective = recipe.stage_objective(stage).model_copy(update={"students_per_step": students})
+    if objective.kind == "word_kd":
+        raise UserError(
+            f"stage {stage.name}: word_kd learns from a frozen teacher; timed are families and single networks without "
+            "one, so set objective.kind=aio_kd (or nll) and no objective.teacher"
+        )
     torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer, train_set = Tokenizer.load(data / "tokenizer"), PackedDataset.open(data / "train")
@@ -76,7 +87,7 @@ def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Wo
     feed = BatchFeed(train_set, schedule, pad_id=tokenizer.pad_id, accumulate=recipe.training.accumulate)
     drawn = list(islice(feed.updates(Position()), batches))
     space = recipe.students.space(build_model(recipe, tokenizer).teacher)
-    networks = [[space.teacher, *space.sample(students, seed=seed, draw=i)] for i in range(batches)]
+    networks = [networks_of(objective, space, seed, update) for update in range(1, batches + 1)]
     return Workload(recipe, tokenizer, device, drawn, networks)
 
 
@@ -100,7 +111,7 @@ class Variant:
 
 
 def variants(fast_bf16: bool, gpu: bool) -> list[Variant]:
-    """All that are measured on a machine, (a) to (d) in the order of the list above."""
+    """All that are measured on a machine."""
     modes = [
         ("teacher", "shared"),
         ("teacher", "plain"),
@@ -227,7 +238,7 @@ def measure(
         )
         log(f"peak memory of {row['variant']}: {row['memory']['peak_bytes'] / 2**20:.0f} MiB")
     return {
-        "settings": _settings(workload, students, rounds),
+        "settings": _settings(workload, rounds),
         "gemm_flops_per_second": limits,
         "rows": rows,
     }
@@ -278,7 +289,7 @@ def peak_of(recipe: Row, data: str, students: int, batches: int, variant: dict[s
     return {"start_bytes": peak.start, "peak_bytes": peak.peak}
 
 
-def _settings(workload: Workload, students: int, rounds: int) -> Row:
+def _settings(workload: Workload, rounds: int) -> Row:
     recipe = workload.recipe
     return {
         "name": recipe.name,
@@ -288,7 +299,7 @@ def _settings(workload: Workload, students: int, rounds: int) -> Row:
         "heads": recipe.model.heads,
         "vocabulary_size": workload.tokenizer.vocabulary_size,
         "batch_tokens": recipe.training.batch_tokens,
-        "students_per_step": students,
+        "students_per_step": len(workload.networks[0]) - 1,
         "rounds": rounds,
         "batches": len(workload.batches),
         "target_tokens": workload.target_tokens,

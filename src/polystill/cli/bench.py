@@ -130,8 +130,9 @@ def decode(
 ) -> None:
     """Time translation: teacher with beam 5, teacher greedy and students greedy, on every engine and precision.
 
-    CTranslate2 in float32 and int8, torch in float32; tokenisation included. What is compared with what is in
-    docs/benchmark.md. Also the torch beam search against transformers' `generate`. LSTMs run in torch only.
+    CTranslate2 in float32 and int8 on the CPU, torch in float32, on the GPU if there is one; tokenisation included.
+    What is compared with what is in docs/benchmark.md. Also the torch beam search against transformers' `generate`.
+    LSTMs run in torch only.
 
     **Examples**
 
@@ -180,6 +181,7 @@ def _decode_systems(
     threads: int,
 ) -> list[dict[str, Any]]:
     from polystill.benchmark.decode import System, measure
+    from polystill.decoding.beam import TorchTranslator
     from polystill.translation import open_translator
 
     systems = []
@@ -188,8 +190,9 @@ def _decode_systems(
             for name, (folder, student) in members.items():
                 opened = open_translator(folder, student, engine=engine, precision=precision, threads=threads)
                 translator = stack.enter_context(opened)
+                device = translator.device.type if isinstance(translator, TorchTranslator) else "cpu"
                 for beam in beams[name]:
-                    systems.append(System(name, engine, precision, beam, translator, inner_threads=engine == "torch"))
+                    systems.append(System(name, engine, precision, beam, translator, engine == "torch", device))
         say(f"{len(systems)} systems, {len(lines)} sentences")
         return measure(systems, lines, batch_sizes=sizes, rounds=rounds, threads=threads, log=say)
 

@@ -137,19 +137,21 @@ class _Beams:
     def _collect(self, score_BK: Tensor, row_BK: Tensor, id_BK: Tensor, log_p_BK: Tensor, last: bool) -> None:
         """Take up the hypotheses that finish here, and see which sentences are done."""
         columns = torch.stack([score_BK.double(), row_BK.double(), id_BK.double(), log_p_BK.double()])
-        score, row, token, log_p = columns.cpu().unbind()  # one transfer from the device a step
+        score, row, token, log_p = columns.cpu().unbind()  # the only transfer of a step in which nothing finishes
         if not torch.isfinite(score[:, 0]).all():
             raise _not_numbers()
         ends = token == self.eos_id
         finishes = (ends | last) & torch.isfinite(score)
-        for i, k in finishes.nonzero().tolist():
-            if self.alive[i]:
+        finishes &= torch.tensor(self.alive)[:, None]
+        if finishes.any():
+            rows = row[finishes].long().to(row_BK.device)
+            tokens, token_scores = self.tokens[rows].tolist(), self.token_scores[rows].tolist()
+            for (i, k), ids, scores in zip(finishes.nonzero().tolist(), tokens, token_scores, strict=True):
                 self.top_finished[i] |= k == 0
-                r = int(row[i, k])
-                ids = self.tokens[r].tolist() + ([] if ends[i, k] else [int(token[i, k])])
-                token_scores = [*self.token_scores[r].tolist(), float(log_p[i, k])]
-                normalised = float(score[i, k]) / len(token_scores) ** self.options.length_penalty
-                self.finished[self.numbers[i]].append(Found(ids, normalised, token_scores))
+                ids += [] if ends[i, k] else [int(token[i, k])]
+                scores.append(float(log_p[i, k]))
+                normalised = float(score[i, k]) / len(scores) ** self.options.length_penalty
+                self.finished[self.numbers[i]].append(Found(ids, normalised, scores))
         for i, alive in enumerate(self.alive):
             self.alive[i] = alive and not last and not self._complete(i)
 

@@ -50,6 +50,11 @@ def peak_memory(device: torch.device | None = None) -> Iterator[Peak]:
     measured.peak = _resident("VmHWM")
 
 
+def process_peak() -> int:
+    """The most bytes of resident memory that this process has had so far."""
+    return _resident("VmHWM")
+
+
 def available() -> int | None:
     """Bytes that the system could give to processes, or None where it does not say."""
     return _find(Path("/proc/meminfo"), "MemAvailable")

@@ -3,8 +3,8 @@
 Shapes: R rows (sentences, or sentences x beams), T query positions, S key positions, D d_model, H heads, K = D / H,
 F feed-forward width.
 
-Attention is a plain masked softmax: at the lengths of translation it is several times faster on a CPU than
-`scaled_dot_product_attention` and its backward pass, and the score tensors are small.
+Attention on a CPU is a plain masked softmax: at the lengths of translation it is several times faster there than
+`scaled_dot_product_attention` and its backward pass, and the score tensors are small. A GPU has fused kernels.
 """
 
 from __future__ import annotations

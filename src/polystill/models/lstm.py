@@ -182,7 +182,7 @@ class Lstm(ElasticModel):
 
     def hidden_states(self, source: Tensor, target_in: Tensor, plan: PassPlan) -> list[Tensor]:
         """Attentional states h~ (B, T, D) for each of the plan's reads: one loop over time for all passes."""
-        batch, length = target_in.shape
+        batch = len(target_in)
         passes = plan.decoder_passes
         assert all(depth == passes[i].depth for i, depth in plan.reads), "a pass with input feeding serves one depth"
         state = self._start(self._encode_passes(source, plan), [p.depth for p in passes], source)
@@ -190,7 +190,6 @@ class Lstm(ElasticModel):
         gates_RTG = F.linear(self.embed(target_in.repeat(len(passes), 1)), w.embedded, w.embedded_bias)
         steps = [self._advance(state, gates_RG) for gates_RG in gates_RTG.unbind(1)]
         hidden_RTD = torch.stack(steps, 1)
-        assert hidden_RTD.shape[:2] == (batch * len(passes), length)
         return [hidden_RTD[i * batch : (i + 1) * batch] for i, _ in plan.reads]
 
     def _encode_passes(self, source: Tensor, plan: PassPlan) -> list[Encoded]:

@@ -63,7 +63,7 @@ def alone(family: Family) -> Alone | None:
     for index, (stage, cost) in enumerate(zip(recipe.stages, costs, strict=True)):
         objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
         drawn = [networks_of(objective, space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
-        plan = exact_plan if recipe.training.mode == "exact" else model.shared_plan
+        plan = model.shared_plan if recipe.training.mode == "shared" else exact_plan
         together_flops = sum(update_flops(model.config, plan(networks), *shape) for networks in drawn) / len(drawn)
         for student in space.candidates:
             taken[student] += cost["flops"] * _update_alone(model, student, space.teacher, shape) / together_flops
@@ -111,6 +111,7 @@ _FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "target_tokens": ("target tokens", count),
     "flops": ("FLOPs", count),
     "peak_rss_bytes": ("peak memory", megabytes),
+    "peak_device_bytes": ("peak GPU memory", megabytes),
     "energy_kwh": ("energy", "{:.3g} kWh".format),
     "threads": ("threads", str),
     "device": ("device", str),

@@ -40,9 +40,13 @@ def _transformer(c: TransformerConfig, plan: PassPlan, sentences: int, source_le
     source, target = sentences * source_length, sentences * target_length
     feed_forward = 2 * c.d_model * c.ffn_dim
     encoder_layer = source * (4 * c.d_model**2 + feed_forward + 2 * source_length * c.d_model)
-    decoder_layer = target * (6 * c.d_model**2 + feed_forward + 2 * (target_length + source_length) * c.d_model)
+    self_attention = target * (4 * c.d_model**2 + 2 * target_length * c.d_model)
+    decoder_layer = self_attention + target * (2 * c.d_model**2 + feed_forward + 2 * source_length * c.d_model)
     decoder_layer += source * 2 * c.d_model**2
-    return sum(plan.encoder_depths) * encoder_layer + sum(p.depth for p in plan.decoder_passes) * decoder_layer
+    decoders = sum(p.depth for p in plan.decoder_passes) * decoder_layer
+    if plan.shared:  # the first layer's depends on the target alone
+        decoders -= (len(plan.decoder_passes) - 1) * self_attention
+    return sum(plan.encoder_depths) * encoder_layer + decoders
 
 
 def _lstm(c: LstmConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:

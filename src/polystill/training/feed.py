@@ -40,8 +40,15 @@ class MicroBatch:
         return cls(source, torch.cat([start, target[:, :-1]], 1), target, real)
 
     def to(self, device: torch.device) -> MicroBatch:
-        tensors = (self.source, self.target_in, self.target, self.real)
-        return MicroBatch(*(x.to(device, non_blocking=True) for x in tensors))
+        return MicroBatch(*(x.to(device, non_blocking=True) for x in self._tensors))
+
+    def pinned(self) -> MicroBatch:
+        """The same in memory that a GPU reads by itself: `to` does not wait for it then."""
+        return MicroBatch(*(x.pin_memory() for x in self._tensors))
+
+    @property
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.source, self.target_in, self.target, self.real
 
     def real_tokens(self, x: Tensor) -> Tensor:
         """(B, T, ...) -> (N, ...)."""
@@ -94,18 +101,20 @@ class BatchFeed:
         accumulate: int = 1,
         rank: int = 0,
         ranks: int = 1,
+        pin: bool = False,
     ) -> None:
+        """pin: batches are pinned, for a GPU."""
         self._dataset, self._schedule = dataset, schedule
-        self._pad_id, self._accumulate, self._rank, self._ranks = pad_id, accumulate, rank, ranks
+        self._pad_id, self._accumulate, self._rank, self._ranks, self._pin = pad_id, accumulate, rank, ranks, pin
 
     def updates(self, position: Position) -> Iterator[UpdateBatch]:
         """Every update from `position` on; the next one is made while the current one is trained on."""
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-            planned = self._plan(position)
-            ahead: Future[UpdateBatch] = pool.submit(self._make, *next(planned))
+            planned = self._plan(position)  # in the thread too: a new epoch is sorted there
+            ahead: Future[UpdateBatch] = pool.submit(self._make_next, planned)
             while True:
                 ready = ahead.result()
-                ahead = pool.submit(self._make, *next(planned))
+                ahead = pool.submit(self._make_next, planned)
                 yield ready
 
     def _plan(self, position: Position) -> Iterator[tuple[np.ndarray, Position, Position]]:
@@ -117,9 +126,12 @@ class BatchFeed:
                 yield batches[i], Position(position.epoch, i), following
             position = Position(position.epoch + 1, 0)
 
-    def _make(self, rows: np.ndarray, position: Position, following: Position) -> UpdateBatch:
+    def _make_next(self, planned: Iterator[tuple[np.ndarray, Position, Position]]) -> UpdateBatch:
+        rows, position, following = next(planned)
         parts = [rows[i :: self._accumulate] for i in range(min(self._accumulate, len(rows)))]
         shares = [part[self._rank :: self._ranks] for part in parts]
         micro_batches = [make_micro_batch(self._dataset, share, self._pad_id) for share in shares]
+        if self._pin:
+            micro_batches = [batch.pinned() for batch in micro_batches]
         target_tokens = int(self._dataset.target_lengths[rows].sum())
         return UpdateBatch(micro_batches, target_tokens, rows, position, following)

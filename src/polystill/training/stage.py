@@ -8,7 +8,6 @@ continues as if nothing had happened.
 from __future__ import annotations
 
 import math
-import resource
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from polystill.config import Objective, Stage
 from polystill.errors import UserError
+from polystill.measuring.memory import process_peak
 from polystill.students import Student
 from polystill.training.best import BestWeights
 from polystill.training.cost import Clock, projection_flops, update_flops
@@ -67,6 +67,9 @@ class StageTrainer:
         self.best = BestWeights(session, stage, self.state, self.checkpoints, self.pruner, self.curves)
         self.clock = Clock()
         self.energy = EnergyMeter(wanted=session.ranks == 1)
+        self.on_gpu = session.accelerator.device.type == "cuda"
+        if self.on_gpu:
+            torch.cuda.reset_peak_memory_stats(session.accelerator.device)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -183,6 +186,7 @@ class StageTrainer:
             accumulate=self.training.accumulate,
             rank=t.rank,
             ranks=t.ranks,
+            pin=self.on_gpu,
         )
 
     # --- the end ----------------------------------------------------------------------------------------------------
@@ -220,19 +224,22 @@ class StageTrainer:
         """What the stage cost, all ranks together; updates that a kill undid are not in it."""
         self._add_time()
         state, t = self.state, self.session
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        of_ranks = torch.tensor([state.cpu_seconds, peak], dtype=torch.float64, device=t.accelerator.device)
-        cpu_seconds, peaks = t.sum_over_ranks(of_ranks).tolist()
+        device = t.accelerator.device
+        on_device = torch.cuda.max_memory_allocated(device) if self.on_gpu else 0
+        of_rank = [state.cpu_seconds, process_peak(), on_device]
+        of_ranks = torch.tensor(of_rank, dtype=torch.float64, device=device)
+        cpu_seconds, peak, device_peak = t.sum_over_ranks(of_ranks).tolist()
         return {
             "seconds": round(state.seconds, 3),
             "cpu_seconds": round(cpu_seconds, 3),
             "target_tokens": state.target_tokens,
             "flops": state.flops,
             "projections_again": state.projections_again,
-            "peak_rss_bytes": int(peaks),
+            "peak_rss_bytes": int(peak),
+            **({"peak_device_bytes": int(device_peak)} if self.on_gpu else {}),
             "processes": t.ranks,
             "threads": torch.get_num_threads(),
-            "device": t.accelerator.device.type,
+            "device": device.type,
             "precision": t.precision,
             **({"energy_kwh": state.energy_kwh, "energy_by": self.energy.how} if state.energy_kwh else {}),
         }
