@@ -1,0 +1,47 @@
+"""tools/measure_one_by_one.py and tools/measure_compile.py on a tiny family."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[2] / "tools"
+Tool = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def tool(tiny_recipe: Path) -> Tool:
+    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, TOOLS / name, tiny_recipe, "--rounds", "1", "--batches", "1", *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    return run
+
+
+def test_one_by_one_times_every_student_and_every_stage(tool: Tool, tmp_path: Path) -> None:
+    out = tmp_path / "one.json"
+    done = tool("measure_one_by_one.py", "--json", str(out))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    seconds = {name: own["median"] for name, own in result["seconds_an_update"].items()}
+    families = {f"family, {stage}": updates for stage, updates in result["updates"].items()}
+    apart = sum(own for name, own in seconds.items() if name not in families) * sum(families.values())
+    together = sum(seconds[name] * updates for name, updates in families.items())
+    assert result["one_by_one_to_family"]["median"] == pytest.approx(apart / together)
+    assert len(seconds) > len(families) + 1 and all(name in done.stdout for name in seconds)
+    again = tool("measure_one_by_one.py", "--json", str(out))
+    assert again.returncode == 2 and "is there already" in again.stderr
+
+
+@pytest.mark.long
+def test_compile_is_timed_beside_the_step_as_it_is(tool: Tool) -> None:
+    done = tool("measure_compile.py")
+    assert done.returncode == 0, done.stderr
+    ratios = re.findall(r"([\d.]+) \(.*\) times as fast", done.stdout)
+    assert len(ratios) == 3 and float(ratios[0]) == 1

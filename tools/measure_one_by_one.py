@@ -1,0 +1,121 @@
+"""What the updates cost that every member of a family needs: all in one run, or one by one.
+
+    python tools/measure_one_by_one.py recipes/multi30k.yaml --set data.folder=multi30k --rounds 3
+
+One by one: the teacher alone by likelihood, then every other student by Word-KD from it, frozen. In one run: the
+recipe's own stages, with the students that it draws. Both by our fastest step, on the same batches, in turn. What is
+reported is the quotient at equal updates; how good the students are after so many is for `polystill study aio-kd` to
+say. Weights are random, since an update takes as long with any others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from polystill.benchmark.rounds import interleaved, quotients, spread
+from polystill.benchmark.train import Trial, Variant, Workload, load_workload
+from polystill.cli.bench import prepared_data
+from polystill.errors import UserError
+from polystill.objectives.word_kd import WordKdSettings
+from polystill.provenance import provenance
+from polystill.storage import write_atomic
+from polystill.students import Student
+from polystill.training.draw import settings_of
+from polystill.training.frozen import FrozenTeacher
+from polystill.training.session import build_model
+from polystill.training.step import TrainingStep
+
+ALONE, FAMILY = Variant("teacher", "shared", "fp32"), Variant("family", "shared", "fp32")
+
+
+def word_kd(workload: Workload, student: Student, teacher: FrozenTeacher) -> Trial:
+    """A network of the student's shape that learns from the teacher."""
+    layers = {"encoder_layers": student.encoder_layers, "decoder_layers": student.decoder_layers}
+    recipe = workload.recipe.model_copy(update={"model": workload.recipe.model.model_copy(update=layers)})
+    own = replace(workload, recipe=recipe, networks=[[student]] * len(workload.batches))
+    trial = Trial(ALONE, own)
+    trial.step = TrainingStep(trial.model, ALONE.mode, lambda ce: ce, teacher)
+    trial.settings = WordKdSettings(label_smoothing=recipe.objective.label_smoothing)
+    return trial
+
+
+def subjects(workload: Workload) -> dict[str, Trial]:
+    """By name: every student one by one, and the family in every stage of the recipe."""
+    recipe = workload.recipe
+    teacher = FrozenTeacher(build_model(recipe, workload.tokenizer), workload.networks[0][0])
+    space = recipe.students.space(teacher.model.teacher)
+    found = {str(space.teacher): Trial(ALONE, workload)}
+    found |= {str(s): word_kd(workload, s, teacher) for s in space.candidates if s != space.teacher}
+    for stage in recipe.stages:
+        trial = Trial(FAMILY, workload)
+        trial.settings = settings_of(recipe.stage_objective(stage), stage.updates)
+        found[f"family, {stage.name}"] = trial
+    return found
+
+
+def measure(workload: Workload, rounds: int) -> dict[str, Any]:
+    """Seconds an update by subject, and how many times as much the students cost one by one."""
+    stages, batches = workload.recipe.stages, len(workload.batches)
+    runs: dict[str, Callable[[], object]] = {name: trial.run for name, trial in subjects(workload).items()}
+    seconds = interleaved(runs, rounds, log=lambda line: print(line, file=sys.stderr, flush=True))
+    updates = sum(stage.updates for stage in stages)
+    families = [f"family, {stage.name}" for stage in stages]
+    apart = [sum(seconds[name][i] for name in seconds if name not in families) * updates for i in range(rounds)]
+    together = [
+        sum(seconds[name][i] * stage.updates for name, stage in zip(families, stages, strict=True))
+        for i in range(rounds)
+    ]
+    return {
+        "updates": {stage.name: stage.updates for stage in stages},
+        "batches": batches,
+        "rounds": rounds,
+        "seconds_an_update": {name: spread([s / batches for s in own]) for name, own in seconds.items()},
+        "one_by_one_to_family": quotients(apart, together),
+        "hours": {
+            what: statistics.median(own) / batches / 3600 for what, own in (("apart", apart), ("together", together))
+        },
+    }
+
+
+def report(result: dict[str, Any]) -> None:
+    for name, own in result["seconds_an_update"].items():
+        print(f"{name:24} {1000 * own['median']:7.0f} ({1000 * own['min']:.0f}–{1000 * own['max']:.0f}) ms an update")
+    ratio, hours = result["one_by_one_to_family"], result["hours"]
+    print(
+        f"one by one {ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}) times the family: at "
+        f"{sum(result['updates'].values()):,} updates each {hours['apart']:.1f} hours against {hours['together']:.1f}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batches", type=int, default=12, help="each with students of its own")
+    parser.add_argument("--json", type=Path, help="also write all figures here")
+    given = parser.parse_args(arguments)
+    try:
+        if given.json is not None and given.json.exists():
+            raise UserError(f"--json {given.json}: is there already; give a new file")
+        with prepared_data(given.recipe, given.set, None) as (recipe, data):
+            count = recipe.stage_objective(recipe.stages[0]).students_per_step
+            result = measure(load_workload(recipe, data, count, given.batches), given.rounds)
+        report(result)
+        if given.json is not None:
+            content = {"format": 1, "benchmark": "one-by-one", **result, "provenance": provenance()}
+            write_atomic(given.json, json.dumps(content, indent=1) + "\n")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
