@@ -21,7 +21,7 @@ from polystill.benchmark.rounds import interleaved, quotients, spread
 from polystill.benchmark.train import Trial, Variant, Workload, load_workload
 from polystill.cli.bench import prepared_data
 from polystill.errors import UserError
-from polystill.models.layers import KERNELS
+from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention
 from polystill.models.transformer import DecoderLayer, EncoderLayer
 
 SHARED = Variant("family", "shared", "fp32")
@@ -31,7 +31,7 @@ def compiled(workload: Workload, kernels: str) -> Trial:
     """The family's step with these kernels, every part of a layer that the step calls compiled."""
     trial = Trial(SHARED, workload)
     for module in trial.model.modules():
-        if hasattr(module, "kernels"):
+        if isinstance(module, SelfAttention | CrossAttention | FeedForward | Residual):
             module.kernels = KERNELS[kernels]
         if isinstance(module, EncoderLayer):
             module.compile(dynamic=True)

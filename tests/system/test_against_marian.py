@@ -61,7 +61,7 @@ def test_missing_marian_is_said_with_how_to_install_it(
 def test_both_have_as_many_threads_and_take_turns_to_begin(
     tool: ModuleType, finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Other(tool.Marian):  # type: ignore[name-defined]
+    class Other(tool.Marian):  # type: ignore[name-defined, misc]
         """Trains nothing, and counts as Marian does."""
 
         def train(self, data: str, words: int, seed: int, *stop: str) -> list[Any]:

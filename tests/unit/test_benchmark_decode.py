@@ -95,13 +95,13 @@ def test_threads_take_batches_side_by_side_but_single_sentences_wait_for_each_ot
 
 def test_torch_search_and_transformers_agree(counting_student, monkeypatch, capfd) -> None:
     from polystill.benchmark import generate
+    from polystill.decoding.beam import beam_search
 
     def seen(model, source, options):
         batches.append(len(source))
         return beam_search(model, source, options)
 
     batches: list[int] = []
-    beam_search = generate.beam_search
     monkeypatch.setattr(generate, "beam_search", seen)
     lines = ["one two three", "nine", "four four five six seven"]
     row = generate.measure(

@@ -161,7 +161,7 @@ class _FusedFamilyLoss(torch.autograd.Function):
         return loss.to(projection.wide), report, again
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, loss_gradient: Tensor, *_: Any) -> tuple[Any, ...]:
         weight, bias, *hidden = scaled_once(ctx, loss_gradient)
         return weight, bias, None, None, None, None, None, *hidden

@@ -104,7 +104,7 @@ class _FusedWordKdLoss(torch.autograd.Function):
         return ((1 - settings.alpha) * ce + settings.alpha * kd).to(projection.wide), report
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, loss_gradient: Tensor, _: Tensor) -> tuple[Any, ...]:
         return *scaled_once(ctx, loss_gradient), None, None, None
 
