@@ -3,8 +3,8 @@
     python tools/measure_one_by_one.py recipes/multi30k.yaml --set data.folder=multi30k --rounds 3
 
 One by one: the teacher alone by likelihood, then every other student by Word-KD from it, frozen. In one run: the
-recipe's own stages, with the students that it draws. Both by our fastest step, on the same batches, in turn. What is
-reported is the quotient at equal updates; how good the students are after so many is for `polystill study aio-kd` to
+recipe's own stages and mode, with the students that it draws. Both by our fused step, on the same batches, in turn. What
+is reported is the quotient at equal updates; how good the students are after so many is for `polystill study aio-kd` to
 say. Weights are random, since an update takes as long with any others.
 """
 
@@ -32,7 +32,7 @@ from polystill.training.frozen import FrozenTeacher
 from polystill.training.session import build_model
 from polystill.training.step import TrainingStep
 
-ALONE, FAMILY = Variant("teacher", "shared", "fp32"), Variant("family", "shared", "fp32")
+ALONE = Variant("teacher", "shared", "fp32")
 
 
 def word_kd(workload: Workload, student: Student, teacher: FrozenTeacher) -> Trial:
@@ -54,7 +54,7 @@ def subjects(workload: Workload) -> dict[str, Trial]:
     found = {str(space.teacher): Trial(ALONE, workload)}
     found |= {str(s): word_kd(workload, s, teacher) for s in space.candidates if s != space.teacher}
     for stage in recipe.stages:
-        trial = Trial(FAMILY, workload)
+        trial = Trial(Variant("family", recipe.training.mode, "fp32"), workload)
         trial.settings = settings_of(recipe.stage_objective(stage), stage.updates)
         found[f"family, {stage.name}"] = trial
     return found
@@ -74,6 +74,7 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
     ]
     return {
         "updates": {stage.name: stage.updates for stage in stages},
+        "mode": workload.recipe.training.mode,
         "batches": batches,
         "rounds": rounds,
         "seconds_an_update": {name: spread([s / batches for s in own]) for name, own in seconds.items()},
