@@ -165,7 +165,10 @@ print((peak() - before) / 1024 - 4 * sum(h.numel() for h in hidden) / 2**20)
 
 @pytest.mark.parametrize(("networks", "tokens"), [(2, 2000), (8, 2000), (2, 16000)])
 def test_memory_grows_neither_with_students_nor_with_tokens(networks: int, tokens: int) -> None:
-    """Whole logits would take 61 MiB a network and 2,000 tokens; chunks of 2^22 elements take 16 MiB and a copy."""
+    """Whole logits take 61 MiB a network and 2,000 tokens, several times over; a chunk of 2^22 elements takes 16 MiB.
+
+    The weights and their gradient take 32 MiB, and the allocator 20 MiB more in some runs than in others.
+    """
     command = [sys.executable, "-c", _MEMORY, str(networks), str(tokens)]
     grown = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert grown < 125, f"{grown:.0f} MiB beyond hidden states and their gradients"
+    assert grown < 160, f"{grown:.0f} MiB beyond hidden states and their gradients"
