@@ -29,13 +29,12 @@ import torch
 
 from polystill.benchmark.rounds import quotients, spread
 from polystill.benchmark.train import Trial, Variant, Workload, load_workload
-from polystill.cli.bench import prepared_data
+from polystill.cli.bench import prepared_data, write_benchmark
+from polystill.cli.common import check_new_file
 from polystill.config import Recipe
 from polystill.data.packing import PackedDataset
 from polystill.errors import UserError
 from polystill.models.transformer import TransformerConfig
-from polystill.provenance import provenance
-from polystill.storage import write_atomic
 from polystill.training.accelerate import best_precision
 
 MOST_PAIRS = 100_000
@@ -256,14 +255,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     try:
         program = find_marian(given.marian)
-        if given.json is not None and given.json.exists():
-            raise UserError(f"--json {given.json}: is there already; give a new file")
+        check_new_file("--json", given.json)
         with prepared_data(given.recipe, given.set, None) as (recipe, data):
             result = compare(recipe, data, given, program)
         report(result)
-        if given.json is not None:
-            content = {"format": 1, "benchmark": "marian", **result, "provenance": provenance()}
-            write_atomic(given.json, json.dumps(content, indent=1) + "\n")
+        write_benchmark(given.json, "marian", result)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

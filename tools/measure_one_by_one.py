@@ -11,7 +11,6 @@ What is reported is the quotient at equal updates; how good the students are aft
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -21,11 +20,10 @@ from typing import Any
 
 from polystill.benchmark.rounds import interleaved, quotients, spread
 from polystill.benchmark.train import Trial, Variant, Workload, load_workload
-from polystill.cli.bench import prepared_data
+from polystill.cli.bench import prepared_data, write_benchmark
+from polystill.cli.common import check_new_file
 from polystill.errors import UserError
 from polystill.objectives.word_kd import WordKdSettings
-from polystill.provenance import provenance
-from polystill.storage import write_atomic
 from polystill.students import Student
 from polystill.training.draw import settings_of
 from polystill.training.frozen import FrozenTeacher
@@ -104,15 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="also write all figures here")
     given = parser.parse_args(arguments)
     try:
-        if given.json is not None and given.json.exists():
-            raise UserError(f"--json {given.json}: is there already; give a new file")
+        check_new_file("--json", given.json)
         with prepared_data(given.recipe, given.set, None) as (recipe, data):
             count = recipe.stage_objective(recipe.stages[0]).students_per_step
             result = measure(load_workload(recipe, data, count, given.batches), given.rounds)
         report(result)
-        if given.json is not None:
-            content = {"format": 1, "benchmark": "one-by-one", **result, "provenance": provenance()}
-            write_atomic(given.json, json.dumps(content, indent=1) + "\n")
+        write_benchmark(given.json, "one-by-one", result)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -76,7 +76,7 @@ def train(
     with prepared_data(what, settings, out) as (recipe, data):
         result = measure(recipe, data, students=students, rounds=rounds, batches=batches, log=say)
     console().print(train_table(result))
-    _write_benchmark(json_file, "train", result)
+    write_benchmark(json_file, "train", result)
 
 
 def loss(
@@ -109,7 +109,7 @@ def loss(
         log=say,
     )
     console().print(loss_table(result))
-    _write_benchmark(json_file, "loss", result)
+    write_benchmark(json_file, "loss", result)
 
 
 def decode(
@@ -157,7 +157,7 @@ def decode(
     for row in generated:
         out.print(generate_line(row), soft_wrap=True)
     settings = {"test_set": test_set, "sentences": len(lines), "threads": threads, "rounds": rounds}
-    _write_benchmark(json_file, "decode", {"settings": settings, "rows": rows, "generate": generated})
+    write_benchmark(json_file, "decode", {"settings": settings, "rows": rows, "generate": generated})
 
 
 BEAM = 5
@@ -276,7 +276,8 @@ def prepared_data(what: Path, settings: list[str] | None, out: Path | None) -> I
         yield run.recipe, run.data
 
 
-def _write_benchmark(path: Path | None, benchmark: str, result: dict[str, Any]) -> None:
+def write_benchmark(path: Path | None, benchmark: str, result: dict[str, Any]) -> None:
+    """Write what docs/benchmark.md describes, with where it was measured, if there is a path."""
     from polystill.provenance import provenance
 
     if path is not None:
