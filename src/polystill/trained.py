@@ -13,6 +13,7 @@ from polystill.storage import text_lines
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
+    from polystill.data.shortlist import Shortlist
     from polystill.decoding.contract import DecodingOptions
     from polystill.students import StudentSpace
 
@@ -201,11 +202,13 @@ def export_student(
     quantization: str | None = None,
     note: str = "",
     search: DecodingOptions | None = None,
+    shortlist: bool = False,
 ) -> Path:
     """Write a run's student in one of `polystill.export.FORMATS`: to `out`, or by default to RUN/exports.
 
     The card has the run's figures, and `note`. Formats that can say so search as `search` does by default: with beam 5
-    and the recipe's length penalty where it is not given. Returns where it is.
+    and the recipe's length penalty where it is not given. A shortlist is learnt from the run's training data. Returns
+    where it is.
 
     Raises:
         UserError: the folder is no run, its training is not finished, it has no such student, or as
@@ -220,7 +223,7 @@ def export_student(
     need_family(run)
     student = family_space(run).get(name)
     if out is None:
-        out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization)))
+        out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization, "shortlist" * shortlist)))
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out}: exists already; give a new folder with --out, or remove this one")
     results = run.results()
@@ -232,8 +235,16 @@ def export_student(
         family=read_family(run.family),
         data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
     )
-    export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record)
+    learnt = _shortlist(run) if shortlist else None
+    export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
     return out
+
+
+def _shortlist(run: Run) -> Shortlist:
+    from polystill.data.packing import PackedDataset
+    from polystill.data.shortlist import learn_shortlist
+
+    return learn_shortlist(PackedDataset.open(run.data / "train"))
 
 
 def _source_in_words(source: dict[str, Any]) -> str:

@@ -59,14 +59,29 @@ def test_loss_compares_memory(polystill, tmp_path: Path) -> None:
 
 def test_decode_compares_members_and_engines(polystill, own_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "decode.json"
-    few = ["--student", "e1d1", "--sentences", "4", "--rounds", "1", "--batch-sizes", "3,1", "--json", out]
+    few = [
+        "--student",
+        "e1d1",
+        "--sentences",
+        "4",
+        "--rounds",
+        "1",
+        "--batch-sizes",
+        "3,1",
+        "--shortlist",
+        "--json",
+        out,
+    ]
     done = polystill("bench", "decode", own_run, *few).ok()
     assert "times transformers' generate" in done.stdout
     result = json.loads(out.read_text())
     assert result["settings"]["sentences"] == 4
     engines = {(row["engine"], row["precision"]) for row in result["rows"]}
     assert engines == {("ctranslate2", "float32"), ("ctranslate2", "int8"), ("torch", "float32")}
-    assert len(result["rows"]) == 3 * 3 * 2  # teacher twice and the student, on each engine, in both batch sizes
+    whole = [row for row in result["rows"] if not row["shortlist"]]
+    assert len(whole) == 3 * 3 * 2  # teacher twice and the student, on each engine, in both batch sizes
+    short = [(row["student"], row["engine"], row["precision"]) for row in result["rows"] if row["shortlist"]]
+    assert sorted(short) == [("e1d1", "ctranslate2", precision) for precision in ("float32", "int8") for _ in range(2)]
     for row in result["rows"]:
         assert set(row["words_per_second"]) == set(row["speed_to_reference"]) == SPREAD
         assert ("latency_ms" in row) == (row["batch_size"] == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,21 @@ def test_each_format_has_a_card_with_the_runs_figures(
         "kind synthetic, pairs 400",
     ):
         assert part in card, part
+
+
+def test_a_shortlist_is_learnt_from_the_runs_data(polystill: Any, finished_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    polystill("export", finished_run, "e1d1", "--quantization", "int8", "--shortlist", "--out", out).ok()
+    info = json.loads((out / "polystill.json").read_text())
+    assert info["shortlist"]["sentences"] > 300
+    rules = dict(line.split("\t") for line in (out / "vmap.txt").read_text().splitlines())
+    assert len(rules[""].split()) == info["shortlist"]["frequent"] == 50
+    assert len(rules) > 40
+    done = polystill("translate", out, stdin=b"A dog runs.\n").ok()
+    assert done.stdout.count("\n") == 1
+    said = polystill("export", finished_run, "e1d1", "--to", "onnx", "--shortlist", "--out", tmp_path / "other")
+    said.refused("--shortlist", "onnx", "ctranslate2")
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_is_there_is_not_replaced(polystill: Any, finished_run: Path, tmp_path: Path) -> None:

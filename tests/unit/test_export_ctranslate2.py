@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from ctranslate2.specs.model_spec import ACCEPTED_MODEL_TYPES
 from safetensors.torch import load_file, save_file
 
+from polystill.data.shortlist import Shortlist
+from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator, own_search
 from polystill.errors import UserError
@@ -33,6 +36,42 @@ def test_every_quantization_translates_like_the_student(
     assert verification["identical"] >= (1.0 if quantization in (None, "float32") else 0.8)
     found = CTranslate2Translator(tmp_path / "out").translate(LINES, DecodingOptions(beam_size=1))
     assert all(h.text for (h,) in found)
+
+
+def test_with_a_shortlist_only_its_pieces_are_written(counting_student: Path, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.load(counting_student)
+    allowed = tokenizer.encode_target(["null eins"])[0]
+    own = Shortlist(allowed, {tokenizer.encode_source(["seven"])[0][0]: tokenizer.encode_target(["sieben"])[0]}, 7)
+    lines = ["five four", "seven six two"]
+    info = export.export_ctranslate2(counting_student, tmp_path / "out", "int8", lines, shortlist=own)
+    assert info["verification"]["identical"] >= 0.8  # of the whole vocabulary's
+    assert info["shortlist"] == {"frequent": len(allowed), "sentences": 7, "same_translations": 0, "lines": 2}
+    translator = CTranslate2Translator(tmp_path / "out")
+    for line, also in (("five four", []), ("seven", ["sieben"])):
+        ((found,),) = translator.translate([line], DecodingOptions(beam_size=1, max_length=8))
+        pieces = {tokenizer.pieces[i] for i in [*allowed, *(i for row in tokenizer.encode_target(also) for i in row)]}
+        assert found.tokens and set(found.tokens) <= pieces
+    (tmp_path / "out" / "vmap.txt").unlink()
+    with pytest.raises(UserError, match=r"vmap\.txt is missing"):
+        CTranslate2Translator(tmp_path / "out")
+
+
+def test_a_whole_vocabulary_as_shortlist_changes_nothing(counting_student: Path, tmp_path: Path) -> None:
+    size = Tokenizer.load(counting_student).vocabulary_size
+    info = export.export_ctranslate2(
+        counting_student, tmp_path / "out", lines=LINES, shortlist=Shortlist(list(range(size)), {}, 1)
+    )
+    assert info["shortlist"]["same_translations"] == len(LINES)
+    whole = tmp_path / "whole"
+    export.export_ctranslate2(counting_student, whole)
+    options = DecodingOptions(beam_size=2, token_scores=True)
+    assert CTranslate2Translator(tmp_path / "out").translate(LINES, options) == [
+        [
+            replace(h, score=pytest.approx(h.score, abs=1e-4), token_scores=pytest.approx(h.token_scores, abs=1e-4))
+            for h in row
+        ]
+        for row in CTranslate2Translator(whole).translate(LINES, options)
+    ]
 
 
 def test_the_folder_is_all_that_a_device_needs(counting_student: Path, tmp_path: Path) -> None:

@@ -34,9 +34,12 @@ class System:
     translator: Translator
     inner_threads: bool
     device: str = "cpu"
+    shortlist: bool = False
+    """Whether it looks at the likely part of the vocabulary only."""
 
     def name(self, batch_size: int) -> str:
-        return f"{self.student} {self.engine} {self.precision} beam {self.beam_size} batch {batch_size}"
+        how = f"{self.engine} {self.precision}{' shortlist' * self.shortlist}"
+        return f"{self.student} {how} beam {self.beam_size} batch {batch_size}"
 
 
 class _Pass:
@@ -101,6 +104,7 @@ def _row(of: _Pass, passes: dict[str, _Pass], seconds: dict[str, list[float]], w
         "engine": system.engine,
         "precision": system.precision,
         "device": system.device,
+        "shortlist": system.shortlist,
         "beam": system.beam_size,
         "batch_size": of.batch_size,
         "words_per_second": spread([words / s for s in own]),

@@ -125,6 +125,9 @@ def decode(
     batch_sizes: Annotated[str, typer.Option(metavar="N,N,…", help="Sentences translated at once.")] = "32,1",
     sentences: Annotated[int, typer.Option(min=1, help="The first so many of the test set.")] = 1000,
     test_set: Annotated[str | None, typer.Option(help="The recipe's first by default.")] = None,
+    shortlist: Annotated[
+        bool, typer.Option("--shortlist", help="CTranslate2's students once more, with a shortlist (polystill export).")
+    ] = False,
     rounds: Rounds = 3,
     json_file: JsonFile = None,
 ) -> None:
@@ -136,7 +139,7 @@ def decode(
 
     **Examples**
 
-        polystill bench decode runs/mine --student e2d2 --threads 1 --batch-sizes 32,1
+        polystill bench decode runs/mine --student e2d2 --threads 1 --batch-sizes 32,1 --shortlist
 
         polystill bench decode runs/teacher --student runs/student/e2d2 --beam 1 --beam 5
     """
@@ -150,7 +153,8 @@ def decode(
     beams = {"teacher": (BEAM, 1), **{name: tuple(beam or (1,)) for name in members}}
     members = {"teacher": (folder, "teacher"), **members}
     decoders = [d for d in DECODERS if d[0] == "torch" or all(_is_transformer(run) for run, _ in members.values())]
-    rows = _decode_systems(members, beams, decoders, lines, sizes, rounds, threads)
+    shortened = list(members)[1:] if shortlist else []
+    rows = _decode_systems(members, beams, decoders, shortened, lines, sizes, rounds, threads)
     generated = _against_generate(folder, lines, sizes, rounds, threads) if _is_transformer(folder) else []
     out = console()
     out.print(decode_table(rows))
@@ -175,6 +179,7 @@ def _decode_systems(
     members: dict[str, tuple[Path, str]],
     beams: dict[str, tuple[int, ...]],
     decoders: list[tuple[str, str]],
+    shortened: list[str],
     lines: list[str],
     sizes: list[int],
     rounds: int,
@@ -182,10 +187,12 @@ def _decode_systems(
 ) -> list[dict[str, Any]]:
     from polystill.benchmark.decode import System, measure
     from polystill.decoding.beam import TorchTranslator
+    from polystill.trained import export_student
     from polystill.translation import open_translator
 
     systems = []
     with ExitStack() as stack:
+        temporary = Path(stack.enter_context(TemporaryDirectory(prefix="polystill-")))
         for engine, precision in decoders:
             for name, (folder, student) in members.items():
                 opened = open_translator(folder, student, engine=engine, precision=precision, threads=threads)
@@ -193,6 +200,14 @@ def _decode_systems(
                 device = translator.device.type if isinstance(translator, TorchTranslator) else "cpu"
                 for beam in beams[name]:
                     systems.append(System(name, engine, precision, beam, translator, engine == "torch", device))
+            for name in shortened if engine == "ctranslate2" else []:
+                folder, student = members[name]
+                out = temporary / precision / name.replace("/", "-")
+                export_student(folder, student, engine, out, precision, shortlist=True)
+                translator = stack.enter_context(open_translator(out, None, threads=threads))
+                systems += [
+                    System(name, engine, precision, beam, translator, False, shortlist=True) for beam in beams[name]
+                ]
         say(f"{len(systems)} systems, {len(lines)} sentences")
         return measure(systems, lines, batch_sizes=sizes, rounds=rounds, threads=threads, log=say)
 

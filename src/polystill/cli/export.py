@@ -46,6 +46,14 @@ def export(
             "float32 (the default). Of sparse: float16, int8, float32 (the default)."
         ),
     ] = None,
+    shortlist: Annotated[
+        bool,
+        typer.Option(
+            "--shortlist",
+            help="Of ctranslate2: choose each output piece among those that the sentence's pieces may become, by the "
+            "training data, which is faster.",
+        ),
+    ] = False,
 ) -> None:
     """Write one student for the engine that ships it: to RUN/exports by default.
 
@@ -60,6 +68,8 @@ def export(
 
         polystill export RUN e4d2 --to ctranslate2 --quantization int8 --out my-model
 
+        polystill export RUN e2d2 --quantization int8 --shortlist --out my-fast-model
+
         polystill export RUN teacher --to hf --out my-teacher
 
         polystill export RUN e2d2 --to sparse --quantization int8 --out my-pruned-model
@@ -69,6 +79,6 @@ def export(
     need_packages("export")
     from polystill.trained import export_student
 
-    written = export_student(folder, student, to, out, quantization)
+    written = export_student(folder, student, to, out, quantization, shortlist=shortlist)
     hint = f"; try it: echo 'A dog runs.' | polystill translate {written}" if to == "ctranslate2" else ""
     say(f"wrote {written}{hint}")

@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 
 INFO = "polystill.json"
 """What an export says of itself, beside model.bin."""
+SHORTLIST = "vmap.txt"
+"""Which target pieces the pieces of a source may need, in CTranslate2's own format and under its name for it."""
 DEFAULT_POSITIONS = 512
 """Positions of a model whose folder does not say (OPUS-MT's have 512)."""
 MOST_THREADS = 1024
@@ -31,7 +33,8 @@ class CTranslate2Translator:
 
     `precision` is a compute type of CTranslate2; "default" keeps the one that the folder was exported with, as far as
     the device has it (`compute_type` says what is used). `threads` 0 takes all cores. Batches run side by side, one
-    thread each: for models of this size that is faster than several threads on one batch.
+    thread each: for models of this size that is faster than several threads on one batch. A folder that was exported
+    with a shortlist is searched with it; `score` takes the whole vocabulary.
     """
 
     def __init__(self, folder: Path, precision: str = "default", threads: int = 0) -> None:
@@ -49,6 +52,9 @@ class CTranslate2Translator:
         self.folder = folder
         self.tokenizer = Tokenizer.load(folder)
         self.info = read_info(folder)
+        self._shortlist = "shortlist" in self.info
+        if self._shortlist and not (folder / SHORTLIST).is_file():
+            raise UserError(f"{folder}: {SHORTLIST} is missing; {INFO} says that there is a shortlist")
         self.max_source_tokens: int = self.info.get("max_positions", DEFAULT_POSITIONS)
         if threads > MOST_THREADS:
             raise UserError(f"threads {threads}: expected at most {MOST_THREADS}; 0 takes all cores")
@@ -95,6 +101,7 @@ class CTranslate2Translator:
             max_input_length=0,
             max_decoding_length=max_length,
             return_scores=True,
+            use_vmap=self._shortlist,
         )
         results: list[list[Hypothesis]] = [[EMPTY]] * len(sources)
         for i, result in zip(filled, found, strict=True):

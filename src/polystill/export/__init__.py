@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from polystill.data.shortlist import Shortlist
 from polystill.errors import UserError, nearest
 from polystill.export.card import Record
 
@@ -25,6 +26,7 @@ def export_student(
     quantization: str | None = None,
     lines: Sequence[str] | None = None,
     record: Record | None = None,
+    shortlist: Shortlist | None = None,
 ) -> dict[str, Any]:
     """Export a student's folder to the folder `out` in one of FORMATS.
 
@@ -32,13 +34,16 @@ def export_student(
     card says what `record` knows. Returns what is written there as polystill.json.
 
     Raises:
-        UserError: unknown format or quantization, `out` holds something that is no export, `student` is no Marian
-            folder, a program that the format needs is missing, or the export does not translate like the student.
+        UserError: unknown format or quantization, a format without shortlists is given one, `out` holds something that
+            is no export, `student` is no Marian folder, a program that the format needs is missing, or the export
+            does not translate like the student.
     """
     if to not in FORMATS:
         raise UserError(f"--to {to}: unknown format{nearest(to, list(FORMATS))}; there are: {' '.join(FORMATS)}")
     if quantization is not None and to not in QUANTIZED:
         raise UserError(f"--quantization {quantization}: --to {to} has no choice of precision; leave it out")
+    if shortlist is not None and to != "ctranslate2":
+        raise UserError(f"--shortlist: --to {to} has none; only ctranslate2 has")
     if to == "sparse":
         from polystill.export.sparse import export_sparse
 
@@ -47,7 +52,7 @@ def export_student(
         if to == "ctranslate2":
             from polystill.export.ctranslate2 import export_ctranslate2
 
-            return export_ctranslate2(dense, out, quantization, lines, record)
+            return export_ctranslate2(dense, out, quantization, lines, record, shortlist)
         return _exporter(to)(dense, out, lines, record)
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from polystill.data.shortlist import Shortlist
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.beam import TorchTranslator
-from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.ctranslate2 import SHORTLIST, CTranslate2Translator
 from polystill.errors import UserError, nearest
 from polystill.export.agreement import Agreement, agreement, greedy, ids_of, judge, preference
 from polystill.export.card import Record, search_of, write_card
@@ -31,8 +33,11 @@ def export_ctranslate2(
     quantization: str | None = None,
     lines: Sequence[str] | None = None,
     record: Record | None = None,
+    shortlist: Shortlist | None = None,
 ) -> dict[str, Any]:
     """Convert a Hugging Face Marian folder, verify that it translates alike, and put it at `out`.
+
+    Verified with its whole vocabulary; how many of those translations a shortlist leaves as they are is recorded.
 
     Raises:
         UserError: as `export_student`.
@@ -47,9 +52,12 @@ def export_ctranslate2(
         info = {**describe(student, model, tokenizer, "ctranslate2"), "quantization": quantization, **search_of(record)}
         info["model_sha256"] = sha256(temporary / "model.bin")
         write_info(temporary, info)
-        found = verify(model, tokenizer, temporary, lines_to_verify(model, tokenizer, lines), _precision(quantization))
+        precision, lines = _precision(quantization), lines_to_verify(model, tokenizer, lines)
+        found = verify(model, tokenizer, temporary, lines, precision)
         judge(found, quantization, out)
         info["verification"] = found._asdict()
+        if shortlist is not None:
+            info["shortlist"] = _add_shortlist(temporary, info, shortlist, tokenizer, lines, precision)
         write_info(temporary, info)
         write_card(temporary, info, record)
     return info
@@ -89,6 +97,26 @@ def _limit_to_seven_bits(spec: Any) -> None:
         if scale is not None and getattr(weight, "dtype", None) == "int8":  # others are aliases of these
             weight.array = np.rint(weight.numpy() * (63 / 127)).astype(np.int8)
             scale.array = scale.numpy() * np.float32(63 / 127)
+
+
+def _add_shortlist(
+    folder: Path, info: dict[str, Any], shortlist: Shortlist, tokenizer: Tokenizer, lines: Sequence[str], precision: str
+) -> dict[str, Any]:
+    """Write the shortlist as CTranslate2's vocabulary map; what polystill.json is to say of it."""
+    before = _texts(folder, lines, precision)
+    pieces = tokenizer.pieces
+    rules = {"": shortlist.frequent, **{pieces[source]: targets for source, targets in shortlist.likely.items()}}
+    rows = (f"{source}\t{' '.join(pieces[target] for target in targets)}\n" for source, targets in rules.items())
+    (folder / SHORTLIST).write_text("".join(rows), encoding="utf-8")
+    said = {"frequent": len(shortlist.frequent), "sentences": shortlist.sentences}
+    write_info(folder, {**info, "shortlist": said})
+    same = sum(a == b for a, b in zip(before, _texts(folder, lines, precision), strict=True))
+    return {**said, "same_translations": same, "lines": len(lines)}
+
+
+def _texts(folder: Path, lines: Sequence[str], precision: str) -> list[str]:
+    found = CTranslate2Translator(folder, precision).translate(lines, DecodingOptions(beam_size=1))
+    return [hypotheses[0].text for hypotheses in found]
 
 
 # --- verification -------------------------------------------------------------------------------------------------
