@@ -33,6 +33,8 @@ def test_a_shortlist_is_learnt_from_the_runs_data(polystill: Any, finished_run: 
     rules = dict(line.split("\t") for line in (out / "vmap.txt").read_text().splitlines())
     assert len(rules[""].split()) == info["shortlist"]["frequent"] == 50
     assert len(rules) > 40
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "with the shortlist" in card and ", use_vmap=True)\n" in card
     done = polystill("translate", out, stdin=b"A dog runs.\n").ok()
     assert done.stdout.count("\n") == 1
     said = polystill("export", finished_run, "e1d1", "--to", "onnx", "--shortlist", "--out", tmp_path / "other")

@@ -55,8 +55,8 @@ def decode_table(rows: list[Row]) -> Table:
             _range(row[key], 2) if key in row else "" for key in ("speed_to_reference", "speed_to_teacher_same_engine")
         ]
         latency = [f"{row['latency_ms'][p]['median']:.1f}" if "latency_ms" in row else "" for p in ("p50", "p95")]
-        engine = row["engine"] + ", shortlist" * row["shortlist"]
-        how = [row["student"], engine, *([row["device"]] if several else []), row["precision"]]
+        student = row["student"] + "+list" * row["shortlist"]
+        how = [student, row["engine"], *([row["device"]] if several else []), row["precision"]]
         how += [str(row["beam"]), str(row["batch_size"])]
         table.add_row(*how, _range(row["words_per_second"], 0), *ratios, *latency)
     return table

@@ -41,6 +41,8 @@ def write_card(folder: Path, info: dict[str, Any], record: Record | None = None)
 def model_card(info: dict[str, Any], record: Record, size: int) -> str:
     """The card's text; `size` is the export's, in bytes."""
     languages = [info[key] for key in ("source_language", "target_language") if key in info]
+    pair = {"pair": "".join(languages), "between": "_".join(languages)}
+    values = {**search_of(record), **info, **pair, "vmap": ", use_vmap=True" * ("shortlist" in info)}
     parts = [
         f"---\n{_front(info, languages, record)}---",
         f"# {info['name']}: {' → '.join(languages) or 'translation'}",
@@ -50,9 +52,7 @@ def model_card(info: dict[str, Any], record: Record, size: int) -> str:
         *_quality(info, record),
         *_devices(record),
         "## How to use it",
-        _USE[_use(info)]
-        .strip()
-        .format(**{**search_of(record), **info}, pair="".join(languages), between="_".join(languages)),
+        _USE[_use(info)].strip().format(**values),
         f"For other engines: `polystill export RUN {info['name']} --to FORMAT` with {_others(info['format'])}.",
         _verified(info),
     ]
@@ -209,7 +209,17 @@ def _verified(info: dict[str, Any]) -> str:
     return (
         f"Verified when it was written: of {found['sentences']} sentences {found['identical']:.0%} are translated with "
         f"the same tokens as by the source model, log-probabilities of tokens differ by {found['mean_difference']:.2g} "
-        "on average. `polystill.json` says what it was made of."
+        f"on average. {_shortlist(info)}`polystill.json` says what it was made of."
+    )
+
+
+def _shortlist(info: dict[str, Any]) -> str:
+    found = info.get("shortlist")
+    if found is None:
+        return ""
+    return (
+        f"That is with its whole vocabulary; with the shortlist (`vmap.txt`, learnt from {found['sentences']:,} sentences; "
+        f"`use_vmap=True`), {found['same_translations']} of {found['lines']} translations stay as they are. "
     )
 
 
@@ -250,7 +260,7 @@ source = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/so
 target = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/target.spm")
 translator = ctranslate2.Translator("path/of/this/folder")
 pieces = [*source.encode("A sentence.", out_type=str), "</s>"]
-found = translator.translate_batch([pieces], beam_size={beam_size}, length_penalty={length_penalty:g})
+found = translator.translate_batch([pieces], beam_size={beam_size}, length_penalty={length_penalty:g}{vmap})
 print(target.decode(found[0].hypotheses[0]))
 ```
 """,
