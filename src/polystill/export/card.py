@@ -218,8 +218,9 @@ def _shortlist(info: dict[str, Any]) -> str:
     if found is None:
         return ""
     return (
-        f"That is with its whole vocabulary; with the shortlist (`vmap.txt`, learnt from {found['sentences']:,} sentences; "
-        f"`use_vmap=True`), {found['same_translations']} of {found['lines']} translations stay as they are. "
+        "That is with its whole vocabulary; with the shortlist (`vmap.txt`, learnt from "
+        f"{found['sentences']:,} sentences; `use_vmap=True`), {found['same_translations']} of {found['lines']} "
+        "translations stay as they are. "
     )
 
 
