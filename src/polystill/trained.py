@@ -219,6 +219,7 @@ def export_student(
     from polystill.evaluation.artefacts import extracted, lines_to_verify
     from polystill.models.folder import read_family
 
+    export.check_choices(to, quantization, shortlist)
     run = Run.open(folder)
     need_family(run)
     student = family_space(run).get(name)

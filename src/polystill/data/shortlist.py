@@ -19,7 +19,7 @@ LIKELY = 10
 """Translations of a source piece."""
 LEAST_PROBABILITY = 1e-4
 MOST_LINKS = 20_000_000
-"""Pairs of pieces to learn from, about 700 MB; of more text, sentences spread over all of it are taken."""
+"""Pairs of pieces to learn from (1.4 GB of memory); of more text, sentences spread over all of it are taken."""
 ITERATIONS = 5
 
 

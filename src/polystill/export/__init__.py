@@ -12,7 +12,7 @@ from polystill.data.shortlist import Shortlist
 from polystill.errors import UserError, nearest
 from polystill.export.card import Record
 
-__all__ = ["FORMATS", "Record", "export_student"]
+__all__ = ["FORMATS", "Record", "check_choices", "export_student"]
 
 FORMATS = ("hf", "ctranslate2", "argos", "onnx", "marian", "bergamot", "sparse")
 QUANTIZED = ("ctranslate2", "sparse")
@@ -38,12 +38,7 @@ def export_student(
             is no export, `student` is no Marian folder, a program that the format needs is missing, or the export
             does not translate like the student.
     """
-    if to not in FORMATS:
-        raise UserError(f"--to {to}: unknown format{nearest(to, list(FORMATS))}; there are: {' '.join(FORMATS)}")
-    if quantization is not None and to not in QUANTIZED:
-        raise UserError(f"--quantization {quantization}: --to {to} has no choice of precision; leave it out")
-    if shortlist is not None and to != "ctranslate2":
-        raise UserError(f"--shortlist: --to {to} has none; only ctranslate2 has")
+    check_choices(to, quantization, shortlist is not None)
     if to == "sparse":
         from polystill.export.sparse import export_sparse
 
@@ -54,6 +49,18 @@ def export_student(
 
             return export_ctranslate2(dense, out, quantization, lines, record, shortlist)
         return _exporter(to)(dense, out, lines, record)
+
+
+def check_choices(to: str, quantization: str | None, shortlist: bool) -> None:
+    """Raises:
+    UserError: unknown format, or one that has no choice of precision or no shortlist is to have it.
+    """
+    if to not in FORMATS:
+        raise UserError(f"--to {to}: unknown format{nearest(to, list(FORMATS))}; there are: {' '.join(FORMATS)}")
+    if quantization is not None and to not in QUANTIZED:
+        raise UserError(f"--quantization {quantization}: --to {to} has no choice of precision; leave it out")
+    if shortlist and to != "ctranslate2":
+        raise UserError(f"--shortlist: --to {to} has none, only ctranslate2 has; leave it out")
 
 
 def _exporter(to: str) -> Callable[..., dict[str, Any]]:
