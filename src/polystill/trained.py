@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,16 +237,18 @@ def export_student(
         family=read_family(run.family),
         data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
     )
-    learnt = _shortlist(run) if shortlist else None
+    learnt = _shortlist(run.data / "train") if shortlist else None
     export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
     return out
 
 
-def _shortlist(run: Run) -> Shortlist:
+@cache
+def _shortlist(train_data: Path) -> Shortlist:
+    """Learnt once for all students of a run and all precisions."""
     from polystill.data.packing import PackedDataset
     from polystill.data.shortlist import learn_shortlist
 
-    return learn_shortlist(PackedDataset.open(run.data / "train"))
+    return learn_shortlist(PackedDataset.open(train_data))
 
 
 def _source_in_words(source: dict[str, Any]) -> str:
