@@ -116,9 +116,9 @@ def test_without_data_there_is_nothing_but_copies() -> None:
 
 
 @pytest.mark.long
-def test_a_million_pairs_need_bounded_memory() -> None:
+def test_half_a_million_pairs_need_bounded_memory() -> None:
     """Pieces by Zipf's law, each source piece with a translation of its own; run with -s to see time and memory."""
-    size, pairs, length = 32_000, 1_000_000, 25
+    size, pairs, length = 32_000, 500_000, 25
     generator = np.random.default_rng(1)
     rates = 1 / np.arange(10, size + 10)
     cumulated = np.cumsum(rates / rates.sum())
@@ -134,4 +134,4 @@ def test_a_million_pairs_need_bounded_memory() -> None:
     print(f"{time.perf_counter() - start:.0f} s, {peak.beyond / 1e6:.0f} MB beyond the text itself")
     assert found.sentences == pairs
     assert np.mean([found.likely[piece][0] == meaning[piece] for piece in range(size)]) > 0.95
-    assert peak.beyond < 2e9
+    assert peak.beyond < 1e9

@@ -25,8 +25,8 @@ MOST_TOKENS = 60_000_000
 """Of both sides, to learn from, which bounds memory; of more text, sentences spread over all of it are taken."""
 MOST_CANDIDATES = 1000
 """Translations of a source piece that are kept from one iteration to the next."""
-LINKED_SENTENCES = 20_000
-"""Sentences whose links are held at a time."""
+LINKED_SENTENCES = 2_000
+"""Sentences whose links are held at a time: few enough for a core's cache."""
 ITERATIONS = 5
 
 
@@ -139,32 +139,29 @@ def _translation_probabilities(text: _Text, vocabulary_size: int) -> list[tuple[
     table = [every if occurs else none for occurs in occurring]
     # What each target token's links come to in all: (T).
     total = np.repeat(text.source_lengths.astype(np.float32), np.diff(text.starts))
+    row, counts = np.zeros(vocabulary_size, dtype=np.float32), np.zeros(vocabulary_size)
     for _ in range(ITERATIONS):
         following = np.zeros_like(total)
         for piece in np.flatnonzero(occurring):
-            before = _dense(*table[piece], vocabulary_size)
-            counts = np.zeros(vocabulary_size)
+            targets, probabilities = table[piece]
+            row[targets] = probabilities
+            counts[:] = 0
             for tokens, times in text.links(piece):
-                targets = text.targets[tokens]
-                counts += np.bincount(targets, times * before[targets] / total[tokens], minlength=vocabulary_size)
-            targets, probabilities = _likeliest(counts)
-            table[piece] = targets.astype(kind), probabilities
-            after = _dense(*table[piece], vocabulary_size)
+                linked = text.targets[tokens]
+                counts += np.bincount(linked, times * row[linked] / total[tokens], minlength=vocabulary_size)
+            row[targets] = 0
+            targets, probabilities = table[piece] = _likeliest(counts, kind)
+            row[targets] = probabilities
             for tokens, times in text.links(piece):
-                following[tokens] += times * after[text.targets[tokens]]
+                following[tokens] += times * row[text.targets[tokens]]
+            row[targets] = 0
         total = np.maximum(following, np.finfo(np.float32).tiny)  # where a token has lost all its links
     return table
 
 
-def _dense(targets: np.ndarray, probabilities: np.ndarray, vocabulary_size: int) -> np.ndarray:
-    row = np.zeros(vocabulary_size, dtype=np.float32)
-    row[targets] = probabilities
-    return row
-
-
-def _likeliest(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _likeliest(counts: np.ndarray, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """The targets with the most of these expected counts, and their probabilities."""
     targets = np.flatnonzero(counts)
     if len(targets) > MOST_CANDIDATES:
-        targets = np.sort(np.argpartition(-counts, MOST_CANDIDATES)[:MOST_CANDIDATES])
-    return targets, (counts[targets] / counts.sum()).astype(np.float32)
+        targets = targets[np.argpartition(-counts[targets], MOST_CANDIDATES)[:MOST_CANDIDATES]]
+    return targets.astype(kind), (counts[targets] / counts.sum()).astype(np.float32)

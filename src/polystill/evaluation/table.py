@@ -50,7 +50,7 @@ def _table(rows: Sequence[Row], student: Sequence[str], columns: Sequence[tuple[
     how = ["engine"] if len(engines) > 1 else ["precision"] if len(hows) > 1 else []
     table = Table(caption=below, caption_justify="left")
     for title in ("test set", "student", *how):
-        table.add_column(title)
+        table.add_column(title, no_wrap=title == "student")
     for name in student:
         table.add_column(_TITLES[name], justify="right")
     for beam, name in columns:
