@@ -29,8 +29,8 @@ def learning(monkeypatch: pytest.MonkeyPatch) -> list[Shortlist]:
     learnt: list[Shortlist] = []
     learn = shortlists.learn_shortlist
 
-    def note(*arguments: Any) -> Shortlist:
-        learnt.append(learn(*arguments))
+    def note(*arguments: Any, **settings: Any) -> Shortlist:
+        learnt.append(learn(*arguments, **settings))
         return learnt[-1]
 
     monkeypatch.setattr(shortlists, "learn_shortlist", note)
@@ -39,8 +39,9 @@ def learning(monkeypatch: pytest.MonkeyPatch) -> list[Shortlist]:
 
 def test_it_is_learnt_once(run: Run, learning: list[Shortlist]) -> None:
     found = shortlists.shortlist_of(run)
-    assert found == shortlists.shortlist_of(run) == learning[0]
+    assert found == shortlists.shortlist_of(run) == learning[0].shortened(10)
     assert len(learning) == 1
+    assert shortlists.shortlist_of(run, 50) == learning[0]
     assert found.sentences > 0 and len(found.likely) == Tokenizer.load(run.data / "tokenizer").vocabulary_size
 
 

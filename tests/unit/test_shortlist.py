@@ -54,6 +54,7 @@ def test_lists_are_those_of_model_1_by_plain_loops(at_a_time: int, monkeypatch: 
     counts = np.bincount([t for _, target in rows for t in target])
     assert found.frequent == sorted(range(9), key=lambda t: -counts[t])
     assert shortlist.learn_shortlist(_dataset(rows), 12, frequent=2).frequent == found.frequent[:2]
+    assert shortlist.learn_shortlist(_dataset(rows), 12, likely=2) == found.shortened(2)
 
 
 def test_what_is_dropped_between_iterations_hardly_matters(

@@ -42,6 +42,13 @@ class Shortlist:
     sentences: int
     """That it was learnt from."""
 
+    def shortened(self, likely: int) -> Shortlist:
+        """The one with at most so many translations of each token, as `learn_shortlist` would have made it."""
+        cut = {
+            token: [*ids[:likely], *([token] if token in ids[likely:] else [])] for token, ids in self.likely.items()
+        }
+        return Shortlist(self.frequent, cut, self.sentences)
+
 
 def learn_shortlist(
     data: PackedDataset, vocabulary_size: int, *, frequent: int = FREQUENT, likely: int = LIKELY

@@ -18,15 +18,20 @@ _log = logging.getLogger(__name__)
 
 FILE = "shortlist.json"
 FORMAT = 1
+KEPT = 50
+"""Translations of a source piece in the file: the most that an engine's lists have."""
 
 
-def shortlist_of(run: Run) -> Shortlist:
+def shortlist_of(run: Run, likely: int = LIKELY) -> Shortlist:
     """The shortlist of the run's training data: as stored, or learnt and stored where it is of other data or damaged.
+
+    With `likely` translations of each source piece, KEPT at most.
 
     Raises:
         UserError: the run has no packed training data, or no space for the file.
     """
-    return _shortlist(run.folder / FILE, run.data)
+    assert likely <= KEPT
+    return _shortlist(run.folder / FILE, run.data).shortened(likely)
 
 
 @cache
@@ -42,7 +47,7 @@ def _shortlist(path: Path, data: Path) -> Shortlist:
     packed = PackedDataset.open(data / "train")
     _log.info("learning the shortlist from %s pairs", f"{len(packed):,}")
     start = time.perf_counter()
-    learnt = learn_shortlist(packed, vocabulary_size)
+    learnt = learn_shortlist(packed, vocabulary_size, likely=KEPT)
     _log.info("learnt it in %.0f s", time.perf_counter() - start)
     _write(path, learnt, learnt_from)
     return learnt
@@ -51,7 +56,7 @@ def _shortlist(path: Path, data: Path) -> Shortlist:
 def _learnt_from(train: Path, vocabulary_size: int) -> dict[str, Any]:
     """What a shortlist depends on."""
     files = {path.name: sha256(path) for path in sorted(train.glob("[0-9]*.arrow"))}
-    settings = {"frequent": FREQUENT, "likely": LIKELY, "most_tokens": MOST_TOKENS}
+    settings = {"frequent": FREQUENT, "likely": KEPT, "most_tokens": MOST_TOKENS}
     return {"train_sha256": files, "vocabulary_size": vocabulary_size, **settings}
 
 
