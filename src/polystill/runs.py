@@ -3,7 +3,7 @@
     RUN/recipe.yaml    the resolved recipe; a folder is a run when it has one
     RUN/state.json     the run's identity and the record of each finished stage
     RUN/results.json   rows of measurements, cost of each stage, provenance
-    RUN/data  RUN/checkpoints  RUN/logs  RUN/family  RUN/students  RUN/hypotheses
+    RUN/data  RUN/checkpoints  RUN/logs  RUN/family  RUN/students  RUN/hypotheses  RUN/shortlist.json
 
 Everything is written atomically (see `storage`); left-over temporaries are removed at the next start.
 """

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -166,7 +167,7 @@ def _translation_probabilities(text: _Text, vocabulary_size: int) -> list[tuple[
     return table
 
 
-def _likeliest(counts: np.ndarray, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+def _likeliest(counts: np.ndarray, kind: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
     """The targets with the most of these expected counts, and their probabilities."""
     targets = np.flatnonzero(counts)
     if len(targets) > MOST_CANDIDATES:
