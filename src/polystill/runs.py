@@ -3,7 +3,7 @@
     RUN/recipe.yaml    the resolved recipe; a folder is a run when it has one
     RUN/state.json     the run's identity and the record of each finished stage
     RUN/results.json   rows of measurements, cost of each stage, provenance
-    RUN/data  RUN/checkpoints  RUN/logs  RUN/family  RUN/students  RUN/hypotheses
+    RUN/data  RUN/checkpoints  RUN/logs  RUN/family  RUN/students  RUN/hypotheses  RUN/shortlist.json
 
 Everything is written atomically (see `storage`); left-over temporaries are removed at the next start.
 """
@@ -24,15 +24,14 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from polystill.errors import UserError
 from polystill.provenance import provenance
 from polystill.recipe_changes import FREE, can_be_added, recipe_differences, shown_value
+from polystill.rows import device_key, row_key
 from polystill.storage import clear_left_overs, storage_errors, temporary_of, write_atomic
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
 
 _log = logging.getLogger(__name__)
-_ROW_KEY = ("model_id", "test_set", "engine", "precision", "beam", "length_penalty")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-_DEVICE_KEY = ("device", "model", "engine", "precision", "beam")
 
 
 class Run:
@@ -236,7 +235,7 @@ class Run:
         return _read_json(path, {"rows": list, "cost": dict, "provenance": dict})
 
     def add_results(self, rows: list[dict[str, Any]]) -> None:
-        """Add rows; a row replaces the one of the same model_id, test_set, engine, precision, beam and length_penalty.
+        """Add rows; a row replaces the one of the same `rows.row_key`.
 
         `run_id`, `seed`, `commit` and `hardware` are filled in where a row lacks them.
         """
@@ -250,15 +249,15 @@ class Run:
         self._write_results({**results, "rows": list(merged.values()), "provenance": now})
 
     def add_robustness(self, rows: list[dict[str, Any]]) -> None:
-        """Add rows of robustness; a row replaces the one of the same model and search, as in `add_results`."""
+        """Add rows of robustness; a row replaces the one of the same `rows.row_key`."""
         results = self.results()
         merged = {row_key(row): row for row in [*results.get("robustness", []), *rows]}
         self._write_results({**results, "robustness": list(merged.values()), "provenance": provenance()})
 
     def add_device_figures(self, rows: list[dict[str, Any]]) -> None:
-        """Add what was measured on devices; it replaces figures of the same device, model, engine, precision, beam."""
+        """Add what was measured on devices; it replaces figures of the same `rows.device_key`."""
         results = self.results()
-        merged = {tuple(row[key] for key in _DEVICE_KEY): row for row in [*results.get("devices", []), *rows]}
+        merged = {device_key(row): row for row in [*results.get("devices", []), *rows]}
         self._write_results({**results, "devices": list(merged.values())})
 
     def add_cost(self, stage: str, cost: dict[str, Any]) -> None:
@@ -300,11 +299,6 @@ class Run:
 
 def _cpu_seconds() -> float:
     return sum(os.times()[:4])  # user and system, of this process and of ended children
-
-
-def row_key(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What identifies a row of RUN/results.json."""
-    return tuple(row.get(key) for key in _ROW_KEY)
 
 
 def _refuse_other_things(folder: Path) -> None:

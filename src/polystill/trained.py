@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
+from polystill.rows import measured_as_recipe
 from polystill.runs import Run
 from polystill.storage import text_lines
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
-    from polystill.data.shortlist import Shortlist
     from polystill.decoding.contract import DecodingOptions
     from polystill.students import StudentSpace
 
 Row = dict[str, Any]
+WITH_SHORTLIST = "+list"
+"""Behind a student's name."""
 
 
 def need_family(run: Run) -> None:
@@ -47,15 +48,17 @@ def evaluate_run(
     beams: Sequence[int] | None = None,
     engine: str | None = None,
     precisions: Sequence[str] | None = None,
+    shortlist: bool = False,
     force: bool = False,
 ) -> tuple[Run, list[Row]]:
     """Measure a run whose training is finished; what is not given comes from its recipe. Returns the run, unlocked.
 
     Of CTranslate2's models also latency and memory. What results.json has already is not measured again, unless
-    `force`.
+    `force`. With `shortlist` the students are measured with the run's.
 
     Raises:
-        UserError: the folder is no run, its training is not finished, or a student or setting is unknown.
+        UserError: the folder is no run, its training is not finished, a student or setting is unknown, or the engine
+            has no shortlists.
     """
     from polystill.evaluation.quality import evaluate_students
 
@@ -71,6 +74,7 @@ def evaluate_run(
                     beams=beams,
                     engine=engine,
                     precision=precision,
+                    shortlist=shortlist,
                     device_figures=True,
                     force=force,
                 )
@@ -92,6 +96,7 @@ def probe_run(
     students: Sequence[str] | None = None,
     engine: str | None = None,
     precision: str | None = None,
+    shortlist: bool = False,
     beam: int | None = None,
 ) -> list[Row]:
     """Give a finished run's students lines unlike their data, and count what comes of them.
@@ -103,13 +108,16 @@ def probe_run(
 
     with Run.open(folder, lock=True) as run:
         need_family(run)
-        return probe_students(run, students=students, engine=engine, precision=precision, beam=beam)
+        return probe_students(
+            run, students=students, engine=engine, precision=precision, shortlist=shortlist, beam=beam
+        )
 
 
 def compare_students(folder: Path, names: Sequence[str], test_set: str | None, beam: int | None) -> list[Row]:
     """Paired bootstrap of the first student against the others, on the translations that their runs have stored.
 
-    A name is a student of the run in `folder`, or `OTHER_RUN/student`; with `:precision` behind it, in that one.
+    A name is a student of the run in `folder`, or `OTHER_RUN/student`; with `:precision` behind it, in that one, and
+    with `+list` behind all, with its shortlist.
     `test_set` is the recipe's first by default, `beam` its largest; engine, length penalty and, where none is named,
     precision are that recipe's for all students. Returns `evaluation.significance.compare`'s rows.
 
@@ -142,28 +150,23 @@ def references(run: Run, test_set: str) -> list[str]:
 
 
 def _stored_translations(run: Run, name: str, test_set: str, beam: int, recipe: Recipe) -> list[str]:
-    """Translations measured as `recipe` says, which may be another run's, but for a precision that `name` says."""
+    """Translations measured as `recipe` says, which may be another run's, but for what `name` says."""
     need_family(run)
-    name, _, precision = name.partition(":")
+    shortlist = name.endswith(WITH_SHORTLIST)
+    name, _, precision = name.removesuffix(WITH_SHORTLIST).partition(":")
     student = family_space(run).get(name).name
     rows = [row for row in run.results()["rows"] if (row["test_set"], row["beam"]) == (test_set, beam)]
-    rows = [row for row in rows if measured_as_recipe(row, recipe, precision)]
+    rows = [row for row in rows if measured_as_recipe(row, recipe, precision, shortlist)]
     for row in rows:
         if row["model"] == student:
             return text_lines(run.folder / row["hypotheses"])
     there = " ".join(row["model"] for row in rows) or "none"
     settings = recipe.evaluation
     how = f"{settings.engine} {precision or settings.precision}, length penalty {settings.length_penalty:g}"
+    how += ", with its shortlist" * shortlist
     raise UserError(
         f"{run.folder}: {student} was not evaluated on {test_set} with beam {beam} ({how}); there are: {there}"
     )
-
-
-def measured_as_recipe(row: Row, recipe: Recipe, precision: str = "") -> bool:
-    """Whether a row of results was measured with the recipe's engine, length penalty and (or the given) precision."""
-    settings = recipe.evaluation
-    wanted = (settings.engine, precision or settings.precision, settings.length_penalty)
-    return (row["engine"], row["precision"], row["length_penalty"]) == wanted
 
 
 # --- taking out -------------------------------------------------------------------------------------------------------
@@ -218,6 +221,7 @@ def export_student(
     from polystill import export
     from polystill.decoding.contract import DecodingOptions
     from polystill.evaluation.artefacts import extracted, lines_to_verify
+    from polystill.evaluation.shortlists import shortlist_of
     from polystill.models.folder import read_family
 
     export.check_choices(to, quantization, shortlist)
@@ -237,18 +241,9 @@ def export_student(
         family=read_family(run.family),
         data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
     )
-    learnt = _shortlist(run.data / "train") if shortlist else None
+    learnt = shortlist_of(run) if shortlist else None
     export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
     return out
-
-
-@cache
-def _shortlist(train_data: Path) -> Shortlist:
-    """Learnt once for all students of a run and all precisions."""
-    from polystill.data.packing import PackedDataset
-    from polystill.data.shortlist import learn_shortlist
-
-    return learn_shortlist(PackedDataset.open(train_data))
 
 
 def _source_in_words(source: dict[str, Any]) -> str:

@@ -78,6 +78,30 @@ def test_from_evaluation_to_packages(polystill: Any, own_run: Path, tmp_path: Pa
     polystill("ship", own_run, "--devices", devices, "--out", out).refused("--out", "exists already")
 
 
+def test_what_was_measured_with_a_shortlist_ships_with_one(polystill: Any, own_run: Path, tmp_path: Path) -> None:
+    how = ["--engine", "ctranslate2", "--precision", "int8", "--student", "e1d1", "--beam", "1"]
+    polystill("evaluate", own_run, *how).ok()
+    assert "e1d1 +list" in polystill("evaluate", own_run, *how, "--shortlist").ok().stdout
+    polystill("evaluate", own_run, "--engine", "torch", "--shortlist").refused("--shortlist", "torch has none")
+    assert "e1d1:int8+list" in polystill("compare", own_run, "--beam", "1", "e1d1:int8", "e1d1:int8+list").ok().stdout
+    polystill("compare", own_run, "--beam", "1", "e1d1:int8", "e2d2+list").refused(
+        "with its shortlist", "there are: none"
+    )
+    path = own_run / "results.json"
+    results = json.loads(path.read_text())
+    path.write_text(json.dumps({**results, "rows": [row for row in results["rows"] if row.get("shortlist")]}))
+    assert polystill("pick", own_run).ok().stdout.startswith(f"{own_run}/e1d1 +list int8 beam 1")
+
+    package, figures = tmp_path / "packages" / "phone", tmp_path / "phone.json"
+    devices = devices_file(tmp_path, phone={})
+    polystill("ship", own_run, "--devices", devices, "--out", package.parent).ok()
+    assert (package / "vmap.txt").is_file() and "| yes |" in (package / "README.md").read_text()
+    polystill("measure", package, "--sentences", "2", "--rounds", "1", "--device", "phone", "--out", figures).ok()
+    assert "e1d1 +list" in polystill("merge", own_run, figures).ok().stdout
+    devices = devices_file(tmp_path, phone={"max_latency": "5s"})
+    assert "measured on phone" in polystill("pick", own_run, "--devices", devices).ok().stdout
+
+
 def test_nothing_is_written_where_a_device_gets_nothing(polystill: Any, finished_run: Path, tmp_path: Path) -> None:
     devices = devices_file(tmp_path, any={}, tiny={"max_size": "1kB"})
     done = polystill("ship", finished_run, "--devices", devices, "--out", tmp_path / "packages")

@@ -56,6 +56,17 @@ def test_with_a_shortlist_only_its_pieces_are_written(counting_student: Path, tm
         CTranslate2Translator(tmp_path / "out")
 
 
+def test_what_is_never_seen_can_be_copied_piece_by_piece(counting_student: Path, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.load(counting_student)
+    own = Shortlist([], {piece: [piece] for piece in range(tokenizer.vocabulary_size)}, 1)
+    export.export_ctranslate2(counting_student, tmp_path / "out", lines=LINES, shortlist=own)
+    translator = CTranslate2Translator(tmp_path / "out")
+    for line in ("1984", "www.seven.five/x?t=10", "Fenouthexi"):
+        (source,) = tokenizer.source_pieces([line])
+        ((found,),) = translator.translate([line], DecodingOptions(beam_size=1, max_length=8))
+        assert found.tokens and set(found.tokens) <= set(source)
+
+
 def test_a_whole_vocabulary_as_shortlist_changes_nothing(counting_student: Path, tmp_path: Path) -> None:
     size = Tokenizer.load(counting_student).vocabulary_size
     info = export.export_ctranslate2(

@@ -25,7 +25,7 @@ LAYERS = [
     {"models"},
     {"data"},
     {"runs"},
-    {"storage", "provenance", "recipe_changes"},
+    {"storage", "provenance", "recipe_changes", "rows"},
     {"config"},
     {"students", "extras", "metrics", "places", "progress"},
     {"errors"},
@@ -33,7 +33,8 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
-CORE = ["cli/*", "errors", "extras", "places", "progress", "students", "runs", "storage", "provenance", "translation"]
+CORE = ["cli/*", "errors", "extras", "places", "progress", "students", "runs", "rows", "storage", "provenance"]
+CORE += ["translation"]
 CORE += ["data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*", "measuring/*"]
 CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/precisions", "decoding/stream"]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}

@@ -90,6 +90,8 @@ def test_an_export_says_what_it_is(exported: Path, counting_student: Path, tmp_p
     run = Path(shutil.copytree(exported, tmp_path / "of-a-run"))
     (run / "polystill.json").write_text(json.dumps({**info, "method": "aio_kd", "targets": "gold"}))
     assert artefact.describe(run)["model_id"] == "aio_kd-gold-e2d2"
+    (run / "polystill.json").write_text(json.dumps({**info, "shortlist": {"frequent": 50}}))
+    assert artefact.describe(run)["shortlist"] is True
     (run / "polystill.json").unlink()
     assert set(artefact.describe(run)) == {"size_bytes"}
     with (copy / "model.bin").open("ab") as file:

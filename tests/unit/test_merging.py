@@ -84,8 +84,10 @@ def test_a_devices_later_figures_replace_its_earlier_ones(trained: Callable[...,
     merge_figures(run, [first, phone])
     merge_figures(run, [measured(tmp_path / "3.json", folder, latency_p95_ms=25.0)])
     merge_figures(run, [measured(tmp_path / "4.json", folder, beam=5)])
+    merge_figures(run, [measured(tmp_path / "5.json", folder, shortlist=True, latency_p95_ms=9.0)])
     found = [(row["device"], row["beam"], row["latency_p95_ms"]) for row in run.results()["devices"]]
-    assert found == [("board", 1, 25.0), ("phone", 1, 20.0), ("board", 5, 20.0)]
+    assert found == [("board", 1, 25.0), ("phone", 1, 20.0), ("board", 5, 20.0), ("board", 1, 9.0)]
+    assert [row.get("shortlist") for row in run.results()["devices"]] == [None, None, None, True]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from polystill.config.devices import Device, limits_from_options
 from polystill.errors import UserError
 from polystill.picking.candidates import Candidate, candidates, check_test_set, open_runs
-from polystill.picking.choice import choose
+from polystill.picking.choice import choose, how_to_measure
 from polystill.picking.explanation import explain
 from polystill.runs import Run
 
@@ -163,6 +163,30 @@ def test_a_devices_own_figures_count(evaluated: Callable[..., Run]) -> None:
     assert (best.row["bleu"], best.row["hardware"], best.row["device"]) == (30.0, "a board", "board")
     choice = choose(candidates([run], "counting", Device(max_latency="100ms"), "board"), Device(max_latency="100ms"))
     assert "measured on board (a board)" in "\n".join(explain(choice, "counting"))
+
+
+def test_a_shortlist_is_picked_where_it_can_be_shipped(evaluated: Callable[..., Run]) -> None:
+    short = row("e1d1", 30.5, 5.1, 4, shortlist=True)
+    run = evaluated("run", [SMALL, short])
+    run.add_device_figures([{**short, "device": "board", "latency_p95_ms": 50.0}])
+
+    def names(**device: Any) -> list[str]:
+        return [c.name.removeprefix(f"{run.folder}/") for c in candidates([run], "counting", Device(**device), None)]
+
+    assert names() == ["e1d1 int8 beam 1", "e1d1 +list int8 beam 1"]
+    assert names(format="bergamot") == ["e1d1 int8 beam 1"]
+    on_board = candidates([run], "counting", Device(), "board")
+    assert [c.get("latency_p95_ms") for c in on_board] == [None, 50.0]
+    best = choose(candidates([run], "counting", Device(), None), Device()).best
+    assert best is not None and best.row["shortlist"]
+
+
+def test_with_and_without_a_shortlist_are_measured_by_commands_of_their_own() -> None:
+    found = [
+        Candidate(Path("run"), row("e1d1", 30.0, 5, shortlist=short, beam=beam)) for short, beam in ((1, 1), (0, 5))
+    ]
+    expected = "polystill evaluate run --engine ctranslate2 --precision int8 --beam"
+    assert how_to_measure(found, Device(), None) == f"measure: {expected} 1 --shortlist; {expected} 5"
 
 
 def test_runs_must_be_comparable(evaluated: Callable[..., Run]) -> None:

@@ -180,6 +180,21 @@ def test_each_length_penalty_has_rows_and_translations_of_its_own(trained: Calla
     assert [row["length_penalty"] for row in other.results()["rows"]] == [1.0, 0.5]
 
 
+def test_with_a_shortlist_all_is_measured_on_its_own(trained: Callable[..., Run]) -> None:
+    run = trained(beams=[1])
+    (whole,) = evaluate_students(run, students=["e1d1"])
+    (short,) = evaluate_students(run, students=["e1d1"], shortlist=True, device_figures=True)
+    assert short["shortlist"] is True and "shortlist" not in whole
+    assert short["hypotheses"] != whole["hypotheses"] and (run.folder / short["hypotheses"]).is_file()
+    assert (run.students / "e1d1" / "ctranslate2-float32-shortlist" / "vmap.txt").is_file()
+    assert (run.folder / "shortlist.json").is_file()
+    assert short["size_bytes"] > whole["size_bytes"] and "latency_p95_ms" in short
+    assert [row.get("shortlist", False) for row in run.results()["rows"]] == [False, True]
+    assert evaluate_students(run, students=["e1d1"], shortlist=True) == [run.results()["rows"][1]]
+    with pytest.raises(UserError, match="--shortlist: the engine torch has none"):
+        evaluate_students(run, students=["e1d1"], engine="torch", shortlist=True)
+
+
 def test_latency_and_memory_are_added_to_what_is_measured(
     trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

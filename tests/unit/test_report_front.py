@@ -33,6 +33,7 @@ def test_labels_say_only_what_differs() -> None:
     assert Labels([point(1, 1), point(2, 2)]).series(point(1, 1)) == ""
     several = [point(1, 1), point(2, 2, precision="float32", beam=5)]
     assert [Labels(several).series(each) for each in several] == ["int8, greedy", "float32, beam 5"]
+    assert Labels(several).full(point(1, 1, shortlist=True)) == "e1d1 +list, int8, greedy"
     families = [point(1, 1, family="a"), point(1, 1, family="b")]
     assert Labels(families).full(families[1]) == "e1d1, b"
 

@@ -315,8 +315,9 @@ def test_rows_are_merged_by_their_key(folder: Path) -> None:
     with Run.start(folder, recipe()) as run:
         run.add_results([row, {**row, "beam": 5, "bleu": 11.0}])
         run.add_results([{**row, "bleu": 12.0}, {**row, "length_penalty": 0.5, "bleu": 13.0}])
+        run.add_results([{**row, "shortlist": True, "bleu": 14.0}])
         rows = run.results()["rows"]
-    assert [(r["beam"], r["bleu"]) for r in rows] == [(1, 12.0), (5, 11.0), (1, 13.0)]
+    assert [(r["beam"], r["bleu"]) for r in rows] == [(1, 12.0), (5, 11.0), (1, 13.0), (1, 14.0)]
     assert rows[0]["seed"] == 1
     assert rows[0]["run_id"].startswith("run-")
     assert "cores" in rows[0]["hardware"]

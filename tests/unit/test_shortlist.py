@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from polystill.config import TokenizerSettings
 from polystill.data import shortlist
 from polystill.data.packing import PackedDataset, pack
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
+from polystill.measuring.memory import peak_memory
 from polystill.storage import text_lines
 
 
@@ -36,18 +38,35 @@ def _plain_model_1(pairs: list[tuple[list[int], list[int]]], iterations: int) ->
     return probability
 
 
-def test_lists_are_those_of_model_1_by_plain_loops() -> None:
+@pytest.mark.parametrize("at_a_time", [1000, 7])
+def test_lists_are_those_of_model_1_by_plain_loops(at_a_time: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortlist, "LINKED_SENTENCES", at_a_time)
     generator = np.random.default_rng(1)
-    rows = [(generator.integers(0, 7, 6).tolist(), generator.integers(0, 9, 5).tolist()) for _ in range(30)]
+    lengths = generator.integers(1, 8, (30, 2))
+    rows = [(generator.integers(0, 7, s).tolist(), generator.integers(0, 9, t).tolist()) for s, t in lengths]
     plain = _plain_model_1(rows, shortlist.ITERATIONS)
-    found = shortlist.learn_shortlist(_dataset(rows), likely=4)
-    assert set(found.likely) == set(plain)
+    found = shortlist.learn_shortlist(_dataset(rows), 12, likely=4)
+    assert set(found.likely) == set(range(12)) > set(plain)
     for source, targets in found.likely.items():
-        expected = sorted(plain[source].values(), reverse=True)[:4]
-        assert [plain[source][target] for target in targets] == pytest.approx(expected)
+        expected = sorted(plain.get(source, {}).values(), reverse=True)[:4]
+        assert [plain[source][target] for target in targets[: len(expected)]] == pytest.approx(expected, rel=1e-5)
+        assert targets.count(source) == 1 and len(targets) <= len(expected) + 1
     counts = np.bincount([t for _, target in rows for t in target])
     assert found.frequent == sorted(range(9), key=lambda t: -counts[t])
-    assert shortlist.learn_shortlist(_dataset(rows), frequent=2).frequent == found.frequent[:2]
+    assert shortlist.learn_shortlist(_dataset(rows), 12, frequent=2).frequent == found.frequent[:2]
+    assert shortlist.learn_shortlist(_dataset(rows), 12, likely=2) == found.shortened(2)
+
+
+def test_what_is_dropped_between_iterations_hardly_matters(
+    packed: tuple[Tokenizer, PackedDataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, data = packed
+    whole = shortlist.learn_shortlist(data, tokenizer.vocabulary_size, likely=3)
+    monkeypatch.setattr(shortlist, "MOST_CANDIDATES", 5)
+    short = shortlist.learn_shortlist(data, tokenizer.vocabulary_size, likely=3)
+    found = [set(whole.likely[piece]) & set(short.likely[piece]) for piece in whole.likely]
+    assert sum(map(len, found)) > 0.8 * sum(map(len, whole.likely.values()))
+    assert short.likely != whole.likely
 
 
 @pytest.fixture
@@ -64,25 +83,56 @@ def packed(counting_data: Path, tmp_path: Path) -> tuple[Tokenizer, PackedDatase
 
 def test_words_find_their_translations(packed: tuple[Tokenizer, PackedDataset]) -> None:
     tokenizer, data = packed
-    found = shortlist.learn_shortlist(data, frequent=0, likely=3)
+    found = shortlist.learn_shortlist(data, tokenizer.vocabulary_size, frequent=0, likely=3)
     assert found.frequent == []
     for english, german in (("seven", "sieben"), ("one", "eins"), ("five", "fünf")):
         (source,), (target,) = tokenizer.encode_source([english]), tokenizer.encode_target([german])
         asked = {t for s in source[:-1] for t in found.likely[s]}
         assert set(target[:-1]) & asked, (english, german)
-        assert max(map(len, found.likely.values())) <= 3
+        assert max(map(len, found.likely.values())) <= 3 + 1
+
+
+def test_every_piece_may_become_itself(packed: tuple[Tokenizer, PackedDataset]) -> None:
+    """Names, numbers and addresses that training has not seen are spelt in pieces that can be copied."""
+    tokenizer, data = packed
+    found = shortlist.learn_shortlist(data, tokenizer.vocabulary_size, likely=3)
+    lines = ["Fenouthexi", "one 1984 two", "www.seven-none.ten/five?x=7", "t!f"]
+    for source in tokenizer.encode_source(lines):
+        assert all(piece in found.likely[piece] for piece in source)
 
 
 def test_of_much_text_sentences_spread_over_all_of_it_are_taken(
     packed: tuple[Tokenizer, PackedDataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, data = packed
-    links = int(np.dot(data.source_lengths, data.target_lengths))
-    monkeypatch.setattr(shortlist, "MOST_LINKS", links // 3)
-    assert shortlist.learn_shortlist(data).sentences == 100
+    tokenizer, data = packed
+    tokens = int(data.source_lengths.sum() + data.target_lengths.sum())
+    monkeypatch.setattr(shortlist, "MOST_TOKENS", tokens // 3)
+    assert shortlist.learn_shortlist(data, tokenizer.vocabulary_size).sentences in (99, 100)
     rows = shortlist._spread(data)
-    assert rows[0] == 0 and set(np.diff(rows)) == {3}
+    assert rows[0] == 0 and set(np.diff(rows)) <= {3, 4}
 
 
-def test_without_data_the_list_is_empty() -> None:
-    assert shortlist.learn_shortlist(_dataset([])) == shortlist.Shortlist([], {}, 0)
+def test_without_data_there_is_nothing_but_copies() -> None:
+    assert shortlist.learn_shortlist(_dataset([]), 3) == shortlist.Shortlist([], {0: [0], 1: [1], 2: [2]}, 0)
+
+
+@pytest.mark.long
+def test_half_a_million_pairs_need_bounded_memory() -> None:
+    """Pieces by Zipf's law, each source piece with a translation of its own; run with -s to see time and memory."""
+    size, pairs, length = 32_000, 500_000, 25
+    generator = np.random.default_rng(1)
+    rates = 1 / np.arange(10, size + 10)
+    cumulated = np.cumsum(rates / rates.sum())
+    meaning = generator.permutation(size)
+    source = np.searchsorted(cumulated, generator.random(pairs * length)).clip(max=size - 1).astype(np.uint16)
+    noise = generator.random(len(source)) < 0.3
+    target = np.where(noise, generator.permutation(source), meaning[source]).astype(np.uint16)
+    offsets = np.arange(0, len(source) + 1, length)
+    data = PackedDataset([(offsets, source)], [(offsets, target)])
+    start = time.perf_counter()
+    with peak_memory() as peak:
+        found = shortlist.learn_shortlist(data, size)
+    print(f"{time.perf_counter() - start:.0f} s, {peak.beyond / 1e6:.0f} MB beyond the text itself")
+    assert found.sentences == pairs
+    assert np.mean([found.likely[piece][0] == meaning[piece] for piece in range(size)]) > 0.95
+    assert peak.beyond < 1e9

@@ -36,6 +36,19 @@ def test_p_mode_is_that_of_the_largest_beam_and_perplexity_the_students() -> Non
     assert shown.count("22.71") == 2 and "PPL" in shown
 
 
+def test_with_a_shortlist_is_a_line_of_its_own() -> None:
+    row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "ctranslate2", "precision": "int8"}
+    rows = [{**row, "beam": beam, "bleu": 30.0 + beam} for beam in (1, 5)]
+    rows += [{**each, "shortlist": True, "bleu": each["bleu"] - 0.5} for each in rows]
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(results_table(rows))
+    lines = [line.split() for line in captured.get().splitlines()]
+    whole, short = (line for line in lines if "e2d2" in line)
+    assert "31.00" in whole and "35.00" in whole and "+list" not in whole
+    assert "30.50" in short and "34.50" in short and "+list" in short
+
+
 def test_a_pruned_model_shows_what_is_left_of_it() -> None:
     row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "torch", "precision": "float32"}
     console = Console(width=120)

@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
+from polystill.rows import student_name
+
 Row = dict[str, Any]
 
 
@@ -55,7 +57,7 @@ def decode_table(rows: list[Row]) -> Table:
             _range(row[key], 2) if key in row else "" for key in ("speed_to_reference", "speed_to_teacher_same_engine")
         ]
         latency = [f"{row['latency_ms'][p]['median']:.1f}" if "latency_ms" in row else "" for p in ("p50", "p95")]
-        student = row["student"] + "+list" * row["shortlist"]
+        student = student_name({**row, "model": row["student"]})
         how = [student, row["engine"], *([row["device"]] if several else []), row["precision"]]
         how += [str(row["beam"]), str(row["batch_size"])]
         table.add_row(*how, _range(row["words_per_second"], 0), *ratios, *latency)

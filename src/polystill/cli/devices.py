@@ -122,6 +122,8 @@ def _sentences(path: Path, count: int) -> list[str]:
 def _table(rows: list[dict[str, Any]], below: str) -> Table:
     from rich.table import Table
 
+    from polystill.rows import student_name
+
     table = Table(caption=below, caption_justify="left")
     table.add_column("folder", overflow="fold")
     table.add_column("student")
@@ -131,7 +133,7 @@ def _table(rows: list[dict[str, Any]], below: str) -> Table:
     for row in rows:
         table.add_row(
             row["folder"],
-            row.get("model", ""),
+            student_name(row),
             row["compute_type"],
             str(row["beam"]),
             f"{row['size_bytes'] / 1e6:.1f} MB",
@@ -195,9 +197,10 @@ def pick(
 ) -> None:
     """The best student of all runs for a budget: highest BLEU, of equals the smallest; with why.
 
-    Every precision and beam size that was measured with CTranslate2 counts. Limits of a devices file are held against
-    what `polystill measure` found on that device, limits given here against what `polystill evaluate` found. Nothing is
-    guessed: where a figure is not measured, the message says what measures it.
+    Every precision and beam size that was measured with CTranslate2 counts, with a shortlist (`evaluate --shortlist`)
+    and without. Limits of a devices file are held against what `polystill measure` found on that device, limits given
+    here against what `polystill evaluate` found. Nothing is guessed: where a figure is not measured, the message says
+    what measures it.
 
     Exit status: 0 picked; 1 nothing fits (the nearest is shown, and what it misses by); 2 a mistake, or not measured.
 

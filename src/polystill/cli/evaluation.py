@@ -30,6 +30,9 @@ def evaluate(
     beam: Annotated[list[str] | None, typer.Option(metavar="N,N,…", help="Beam sizes; 1 is greedy search.")] = None,
     engine: Annotated[Literal["ctranslate2", "torch"] | None, typer.Option(help="What runs the models.")] = None,
     precision: Annotated[list[str] | None, typer.Option(metavar="NAME,NAME,…", help="Such as int8,float32.")] = None,
+    shortlist: Annotated[
+        bool, typer.Option("--shortlist", help="With their shortlists, as `polystill export --shortlist` ships them.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Measure again what is measured already.")] = False,
 ) -> None:
     """Measure students on every test set of the recipe: quality, speed, latency, memory and size of what would ship.
@@ -46,6 +49,8 @@ def evaluate(
         polystill evaluate runs/quickstart --engine ctranslate2 --precision int8,float32 --beam 1,5
 
         polystill evaluate runs/quickstart --precision int8 --student e4d2,teacher --beam 1
+
+        polystill evaluate runs/quickstart --engine ctranslate2 --precision int8 --student e2d2 --shortlist
     """
     need_packages("evaluate")
     show_log()
@@ -58,6 +63,7 @@ def evaluate(
         beams=None if beam is None else numbers("--beam", ",".join(beam)),
         engine=engine,
         precisions=words("--precision", precision),
+        shortlist=shortlist,
         force=force,
     )
     out = console()
@@ -71,7 +77,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="STUDENT...",
-            help="Two or more; OTHER_RUN/STUDENT for another run's, STUDENT:int8 in another precision.",
+            help="Two or more; OTHER_RUN/STUDENT for another run's, STUDENT:int8 in another precision, STUDENT+list "
+            "with its shortlist.",
             show_default=False,
         ),
     ],
@@ -89,7 +96,7 @@ def compare(
 
         polystill compare runs/family e2d2 runs/e2d2-alone/e2d2
 
-        polystill compare runs/family e2d2:float32 e2d2:int8
+        polystill compare runs/family e2d2:float32 e2d2:int8 e2d2:int8+list
     """
     need_packages("compare")
     from rich.table import Table

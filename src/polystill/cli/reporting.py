@@ -56,6 +56,9 @@ def robustness(
     ] = None,
     engine: Annotated[Literal["ctranslate2", "torch"] | None, typer.Option(help="What runs the models.")] = None,
     precision: Annotated[str | None, typer.Option(help="Such as float32 or int8.")] = None,
+    shortlist: Annotated[
+        bool, typer.Option("--shortlist", help="With their shortlists, as `polystill export --shortlist` ships them.")
+    ] = False,
     beam: Annotated[int | None, typer.Option(min=1, max=1000, help="The recipe's largest by default.")] = None,
 ) -> None:
     """Give students lines unlike their data, and count what comes of them: as shipped, by the engine itself.
@@ -68,12 +71,13 @@ def robustness(
 
         polystill robustness runs/quickstart
 
-        polystill robustness runs/quickstart --engine ctranslate2 --precision int8 --student e2d2
+        polystill robustness runs/quickstart --engine ctranslate2 --precision int8 --student e2d2 --shortlist
     """
     need_packages("robustness")
     show_log()
     from polystill.evaluation.table import robustness_table
     from polystill.trained import probe_run
 
-    rows = probe_run(folder, students=words("--student", student), engine=engine, precision=precision, beam=beam)
+    names = words("--student", student)
+    rows = probe_run(folder, students=names, engine=engine, precision=precision, shortlist=shortlist, beam=beam)
     console().print(robustness_table(rows))

@@ -95,7 +95,7 @@ def _student(
     info = translator.info
     name = name or str(info.get("name", "model"))
     used = str(info.get("quantization", translator.compute_type)) if precision == "default" else precision
-    found = measured(rows, name, engine="ctranslate2", precision=used, **how)
+    found = measured(rows, name, engine="ctranslate2", precision=used, shortlist="shortlist" in info, **how)
     size = sum(path.stat().st_size for path in translator.folder.iterdir() if path.is_file())
     facts: dict[str, Any] = {"size_bytes": size, "parameters": found.parameters or info.get("parameters")}
     return Student(name, translator, Measured(**{**vars(found), **facts}), search.length_penalty)

@@ -19,6 +19,8 @@ FIXED_PRECISION = {"argos": "int8", "bergamot": "int8", "hf": "float32", "onnx":
 """Formats that have one precision only."""
 FIXED_BEAM = {"argos": 4, "bergamot": 1, "onnx": 1}
 """Formats whose engines search with one beam size: Argos Translate, Bergamot and transformers.js."""
+SHORTLISTED = ("ctranslate2",)
+"""Formats that what was measured with a shortlist can be shipped in."""
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _MILLISECONDS = {"ms": 1, "s": 1000}
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from polystill.decoding.ctranslate2 import INFO, available_cores, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
+from polystill.evaluation.shortlists import shortlist_of
+from polystill.rows import artefact_name
 from polystill.runs import Run
 from polystill.storage import is_no_permission, locked_folder, sha256
 from polystill.students import Student
@@ -32,20 +34,30 @@ def extracted(run: Run, student: Student) -> Path:
         return _extract(run, student, students)
 
 
-def exported(run: Run, student: Student, precision: str) -> Path:
-    """RUN/students/<student>/ctranslate2-<precision>: made as `extracted`'s folder is."""
+def exported(run: Run, student: Student, precision: str, shortlist: bool = False) -> Path:
+    """RUN/students/<student>/ctranslate2-<precision>[-shortlist]: made as `extracted`'s folder is."""
+    name = artefact_name("ctranslate2", precision, shortlist)
     student_folder = run.students / str(student)
-    folder = student_folder / f"ctranslate2-{precision}"
+    folder = student_folder / name
     if _is_extracted(run, student_folder) and _is_exported(student_folder, folder):
         return folder
     with _students_to_write(run) as students:
         student_folder = _extract(run, student, students)
-        folder = student_folder / f"ctranslate2-{precision}"
+        folder = student_folder / name
         if not _is_exported(student_folder, folder):
             from polystill.export.ctranslate2 import export_ctranslate2
 
-            export_ctranslate2(student_folder, folder, precision, lines_to_verify(run))
+            learnt = shortlist_of(run) if shortlist else None
+            export_ctranslate2(student_folder, folder, precision, lines_to_verify(run), shortlist=learnt)
     return folder
+
+
+def need_shortlist(engine: str, shortlist: bool) -> None:
+    """Raises:
+    UserError: a shortlist is wanted, and the engine has none.
+    """
+    if shortlist and engine != "ctranslate2":
+        raise UserError(f"--shortlist: the engine {engine} has none; use --engine ctranslate2")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from polystill.errors import UserError
+from polystill.rows import student_name
 from polystill.runs import Run
 from polystill.storage import text_lines
 
@@ -59,7 +60,9 @@ def score_run(run: Run, python: Path, model: str, *, force: bool = False, log: C
         run.add_results(rows)
         scored += rows
         for row in rows:
-            log(f"{row['test_set']} {row['model']} {row['precision']} beam {row['beam']}: COMET {row['comet']:.4f}")
+            log(
+                f"{row['test_set']} {student_name(row)} {row['precision']} beam {row['beam']}: COMET {row['comet']:.4f}"
+            )
     return scored
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from polystill.runs import row_key
+from polystill.rows import row_key
 
 Row = dict[str, Any]
 
@@ -64,7 +64,7 @@ def search(beam: int) -> str:
 
 
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
-    """By test set, then from the largest student to the smallest, then by engine, precision and beam."""
+    """By test set, then from the largest student to the smallest, then by engine, precision, shortlist and beam."""
 
     def key(row: Row) -> tuple[Any, ...]:
         return (row["test_set"], -row.get("parameters", 0), *row_key(row))

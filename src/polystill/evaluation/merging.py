@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,6 +32,7 @@ class MeasuredRow(_Lenient):
     folder: str
     model: str | None = None
     precision: str | None = None
+    shortlist: Literal[True] | None = None
     source_sha256: str | None = None
     engine: str
     beam: int = Field(ge=1)
@@ -82,7 +83,7 @@ def merge_figures(run: Run, files: Sequence[Path]) -> tuple[list[Row], list[str]
     """Add the figures of this run's own students to RUN/results.json, under `devices`.
 
     A figure belongs to the run when its folder was exported from a student with the same weights. What is there of the
-    same device, model, precision and beam is replaced. Returns the rows that were added, and what was left out, with
+    same `rows.device_key` is replaced. Returns the rows that were added, and what was left out, with
     the reason.
 
     Raises:

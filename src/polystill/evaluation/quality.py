@@ -11,12 +11,13 @@ from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, Trans
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError, nearest
-from polystill.evaluation.artefacts import exported, extracted, load_torch
+from polystill.evaluation.artefacts import exported, extracted, load_torch, need_shortlist
 from polystill.measuring.artefact import folder_bytes
 from polystill.measuring.figures import figures, sample
 from polystill.metrics import corpus_scores
 from polystill.provenance import provenance
-from polystill.runs import Run, row_key
+from polystill.rows import artefact_name, row_key, student_name
+from polystill.runs import Run
 from polystill.storage import text_lines, write_atomic
 from polystill.students import Student
 
@@ -38,6 +39,7 @@ def evaluate_students(
     test_sets: Sequence[str] | None = None,
     engine: str | None = None,
     precision: str | None = None,
+    shortlist: bool = False,
     threads: int = 0,
     device_figures: bool = False,
     force: bool = False,
@@ -47,11 +49,12 @@ def evaluate_students(
     Extracts and exports into RUN/students what is missing there. Each row goes into RUN/results.json as soon as it is
     measured, its translations into RUN/hypotheses. Rows that are there already are returned as they are, or, with
     `force`, measured again. With `device_figures`, rows of CTranslate2 also get the latency and memory of the exported
-    folder in a process of its own; those that were measured without get them now.
+    folder in a process of its own; those that were measured without get them now. With `shortlist`, students are
+    exported with the run's, and their rows say so.
 
     Raises:
         UserError: unknown student, test set, engine or precision; no family, or one that the engine does not have; a
-            test set without lines.
+            shortlist for an engine without; a test set without lines.
     """
     from polystill.models.folder import family_space, need_transformer
 
@@ -65,13 +68,16 @@ def evaluate_students(
     precision = precision or settings.precision
     precision = "float32" if precision == "default" else precision
     need_precision(engine, precision)
+    need_shortlist(engine, shortlist)
     if engine == "ctranslate2":
         need_transformer(run.family, "CTranslate2")
     beams = [DecodingOptions(beam_size=beam).beam_size for beam in (beams if beams is not None else settings.beams)]
-    measured = _Measurement(run, engine, precision, threads or available_cores())
+    measured = _Measurement(run, engine, precision, shortlist, threads or available_cores())
     known = {} if force else {row_key(row): row for row in run.results()["rows"]}
     return [
-        measured.row(student, test_set, beam, known.get(measured.key(student, test_set, beam)), device_figures)
+        measured.row(
+            student, test_set, beam, known.get(row_key(measured.identity(student, test_set, beam))), device_figures
+        )
         for student in chosen
         for test_set in _test_sets(run, test_sets)
         for beam in beams
@@ -96,10 +102,11 @@ def _test_sets(run: Run, wanted: Sequence[str] | None) -> list[str]:
 
 
 class _Measurement:
-    """One engine in one precision over the students of a run."""
+    """One engine in one precision, with a shortlist or without, over the students of a run."""
 
-    def __init__(self, run: Run, engine: str, precision: str, threads: int) -> None:
+    def __init__(self, run: Run, engine: str, precision: str, shortlist: bool, threads: int) -> None:
         self.run, self.engine, self.precision, self.threads = run, engine, precision, threads
+        self.shortlist = shortlist
         self.method = run.recipe.method
         self._student: Student | None = None  # whose translator and sizes these are
         self._translator: Any = None
@@ -111,9 +118,22 @@ class _Measurement:
     def model_id(self, student: Student) -> str:
         return f"{self.method}-{self.run.recipe.targets_label}-{student}"
 
-    def key(self, student: Student, test_set: str, beam: int) -> tuple[Any, ...]:
-        penalty = self.run.recipe.evaluation.length_penalty
-        return (self.model_id(student), test_set, self.engine, self.precision, beam, penalty)
+    def identity(self, student: Student, test_set: str, beam: int) -> Row:
+        """The part of a row that tells it from all others of the run."""
+        recipe = self.run.recipe
+        return {
+            "model_id": self.model_id(student),
+            "architecture": recipe.model.architecture,
+            "model": str(student),
+            "method": self.method,
+            "targets": recipe.targets_label,
+            "test_set": test_set,
+            "engine": self.engine,
+            "precision": self.precision,
+            **({"shortlist": True} if self.shortlist else {}),
+            "beam": beam,
+            "length_penalty": recipe.evaluation.length_penalty,
+        }
 
     def row(self, student: Student, test_set: str, beam: int, before: Row | None, device_figures: bool) -> Row:
         """The row of results, which goes to the run: as it was `before`, as far as that holds what is asked for."""
@@ -122,12 +142,13 @@ class _Measurement:
         if row is None or not self._holds(row, device_figures):
             row = self.measure(student, test_set, beam)
             self.run.add_results([row])
-            _log.info("%s %s beam %d: BLEU %.2f, chrF %.2f", student, test_set, beam, row["bleu"], row["chrf"])
+            who = (student_name(row), test_set, beam)
+            _log.info("%s %s beam %d: BLEU %.2f, chrF %.2f", *who, row["bleu"], row["chrf"])
         elif self.run.recipe.evaluation.lowercase and "bleu_lc" not in row:
             row = self.score_again(row)
         if device_figures and not has_device_figures(row):
             row = {**row, **self._device_figures(student, test_set, beam)}
-            _log.info("%s %s beam %d: %s", student, test_set, beam, device_figures_in_words(row))
+            _log.info("%s %s beam %d: %s", student_name(row), test_set, beam, device_figures_in_words(row))
         if row is not before:
             self.run.add_results([row])
         return row
@@ -143,38 +164,31 @@ class _Measurement:
         source, _ = self._read(test_set)
         lines = sample(source, LATENCY_LINES)
         options = DecodingOptions(beam_size=beam, length_penalty=self.run.recipe.evaluation.length_penalty)
-        folder = exported(self.run, student, self.precision)
+        folder = exported(self.run, student, self.precision, self.shortlist)
         return figures(folder, lines, options=options, precision=self.precision, threads=self.threads)
 
     def measure(self, student: Student, test_set: str, beam: int) -> Row:
         """One row of results; what is not measured is not in it."""
-        recipe = self.run.recipe
         source, references = self._read(test_set)
         self._load(student)
         translator: Translator = self._translator
-        options = DecodingOptions(beam_size=beam, length_penalty=recipe.evaluation.length_penalty)
+        identity = self.identity(student, test_set, beam)
+        options = DecodingOptions(beam_size=beam, length_penalty=identity["length_penalty"])
         translator.translate(source[:WARM_UP_LINES], options, Cuts())
         start = time.perf_counter()
         found = translator.translate(source, options)
         seconds = time.perf_counter() - start
         hypotheses = [n_best[0].text if n_best else "" for n_best in found]
         longest = longest_translation(options, translator.max_source_tokens)
-        how = f"{self.engine}-{self.precision}.beam{beam}.penalty{options.length_penalty:g}"
+        artefact = artefact_name(self.engine, self.precision, self.shortlist)
+        how = f"{artefact}.beam{beam}.penalty{options.length_penalty:g}"
         path = f"hypotheses/{test_set}/{self.model_id(student)}.{how}.txt"
         text = "".join(line + "\n" for line in hypotheses)
         comet = self._comet(path, text)
         (self.run.folder / path).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.run.folder / path, text)
         return {
-            "model_id": self.model_id(student),
-            "architecture": recipe.model.architecture,
-            "model": str(student),
-            "method": self.method,
-            "targets": recipe.targets_label,
-            "test_set": test_set,
-            "engine": self.engine,
-            "precision": self.precision,
-            "beam": beam,
+            **identity,
             **self._scores(hypotheses, references),
             **comet,
             "perplexity": self._perplexity(test_set),
@@ -183,7 +197,6 @@ class _Measurement:
             "words_per_second": sum(len(line.split()) for line in source) / seconds,
             "threads": self.threads,
             "batch_tokens": options.batch_tokens,
-            "length_penalty": options.length_penalty,
             "max_length": longest,
             "hypotheses": path,
         }
@@ -238,7 +251,7 @@ class _Measurement:
         elif self.engine == "torch":
             self._translator = load_torch(folder, self.precision, self.threads)
         else:
-            shipped = exported(self.run, student, self.precision)
+            shipped = exported(self.run, student, self.precision, self.shortlist)
             self._translator = CTranslate2Translator(shipped, self.precision, self.threads)
         self._sizes = {"parameters": parameter_count(folder), "size_bytes": folder_bytes(shipped)}
         if self.run.recipe.prunes:

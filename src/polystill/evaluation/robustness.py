@@ -23,6 +23,7 @@ from polystill.decoding.precisions import need_precision
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.evaluation.probes import Probe, has_words, is_copied, make_probes
+from polystill.rows import artefact_name, student_name
 from polystill.runs import Run
 from polystill.storage import write_atomic
 from polystill.students import Student
@@ -78,6 +79,7 @@ def probe_students(
     students: Sequence[str] | None = None,
     engine: str | None = None,
     precision: str | None = None,
+    shortlist: bool = False,
     beam: int | None = None,
 ) -> list[Row]:
     """Give probes to students and count what comes of them; what is not given comes from the recipe (its largest beam).
@@ -85,10 +87,10 @@ def probe_students(
     Rows go into RUN/results.json under "robustness", all translations into RUN/robustness.
 
     Raises:
-        UserError: unknown student, engine or precision; no family, or one that the engine does not have; or no test
-            source to make probes from.
+        UserError: unknown student, engine or precision; no family, or one that the engine does not have; a shortlist
+            for an engine without; or no test source to make probes from.
     """
-    from polystill.evaluation.artefacts import exported, extracted
+    from polystill.evaluation.artefacts import exported, extracted, need_shortlist
     from polystill.models.folder import family_space, need_transformer
 
     settings, data = run.recipe.evaluation, run.recipe.data
@@ -97,6 +99,7 @@ def probe_students(
     chosen = [space.get(name) for name in names] if names is not None else list(space.candidates)
     engine, precision = engine or settings.engine, precision or settings.precision
     need_precision(engine, precision)
+    need_shortlist(engine, shortlist)
     if engine == "ctranslate2":
         need_transformer(run.family, "CTranslate2")
     options = DecodingOptions(beam_size=beam or max(settings.beams), length_penalty=settings.length_penalty)
@@ -104,14 +107,14 @@ def probe_students(
     rows = []
     with Apart(_translate) as apart:
         for student in chosen:
-            folder = extracted(run, student) if engine == "torch" else exported(run, student, precision)
+            folder = extracted(run, student) if engine == "torch" else exported(run, student, precision, shortlist)
             how = (str(folder), engine, precision, options, available_cores())
             outputs = apart.translate([probe.source for probe in probes], *how)
             counts = count(probes, outputs, (data.source_language, data.target_language))
-            row = _row(run, student, engine, precision, options, counts)
+            row = _row(run, student, engine, precision, shortlist, options, counts)
             _store(run, row, probes, outputs)
             rows.append(row)
-            _log.info("%s: %s", student, in_words(row))
+            _log.info("%s: %s", student_name(row), in_words(row))
     return rows
 
 
@@ -124,15 +127,23 @@ def in_words(row: Row) -> str:
 
 
 def _row(
-    run: Run, student: Student, engine: str, precision: str, options: DecodingOptions, kinds: dict[str, dict[str, int]]
+    run: Run,
+    student: Student,
+    engine: str,
+    precision: str,
+    shortlist: bool,
+    options: DecodingOptions,
+    kinds: dict[str, dict[str, int]],
 ) -> Row:
     model_id = f"{run.recipe.method}-{run.recipe.targets_label}-{student}"
-    how = f"{engine}-{precision}.beam{options.beam_size}.penalty{options.length_penalty:g}"
+    artefact = artefact_name(engine, precision, shortlist)
+    how = f"{artefact}.beam{options.beam_size}.penalty{options.length_penalty:g}"
     return {
         "model_id": model_id,
         "model": str(student),
         "engine": engine,
         "precision": precision,
+        **({"shortlist": True} if shortlist else {}),
         "beam": options.beam_size,
         "length_penalty": options.length_penalty,
         "kinds": kinds,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from polystill.evaluation.figures import TITLES, Row, figure, measured, search, sort_rows
+from polystill.rows import artefact_key, student_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,7 +16,7 @@ _SPEED = ("words_per_second", "latency_p50_ms", "peak_memory_bytes")
 
 
 def results_table(rows: Sequence[Row]) -> Table:
-    """Quality: a line each student, test set, engine and precision, columns for each beam size.
+    """Quality: a line each student, test set, engine, precision and shortlist, columns for each beam size.
 
     Unmeasured cells are empty; p(mode) is that of the largest beam. The signature of each score stands below.
     """
@@ -45,19 +46,19 @@ def _table(rows: Sequence[Row], student: Sequence[str], columns: Sequence[tuple[
     from rich.table import Table
 
     groups = _groups(rows)
-    engines, hows = {key[2] for key in groups}, {key[2:] for key in groups}
+    engines, hows = {key[2] for key in groups}, {key[2:4] for key in groups}
     how = ["engine"] if len(engines) > 1 else ["precision"] if len(hows) > 1 else []
     table = Table(caption=below, caption_justify="left")
     for title in ("test set", "student", *how):
-        table.add_column(title)
+        table.add_column(title, no_wrap=title == "student")
     for name in student:
         table.add_column(_TITLES[name], justify="right")
     for beam, name in columns:
         table.add_column(f"{_TITLES[name]}\n{search(beam)}", justify="right")
     previous = None
-    for (test_set, _, engine, precision), by_beam in groups.items():
+    for (test_set, _, engine, precision, _), by_beam in groups.items():
         first = next(iter(by_beam.values()))
-        cells = ["" if test_set == previous else test_set, first["model"]]
+        cells = ["" if test_set == previous else test_set, student_name(first)]
         cells += [{"engine": f"{engine} {precision}", "precision": precision}[title] for title in how]
         cells += [_cell(name, first) for name in student]
         cells += [_cell(name, by_beam.get(beam, {})) for beam, name in columns]
@@ -72,7 +73,7 @@ def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], dict[int, Row]]:
     """The rows of one line by their beam size."""
     groups: dict[tuple[Any, ...], dict[int, Row]] = {}
     for row in sort_rows(rows):
-        key = (row["test_set"], row["model_id"], row["engine"], row["precision"])
+        key = (row["test_set"], row["model_id"], *artefact_key(row))
         groups.setdefault(key, {})[row["beam"]] = row
     return groups
 
@@ -108,5 +109,5 @@ def robustness_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         totals = [str(sum(counts[name] for counts in row["kinds"].values())) for name in failures]
         copied = [f"{row['kinds'][kind]['copied']} of {row['kinds'][kind]['to_copy']}" for kind in kinds]
-        table.add_row(row["model"], *totals, *copied)
+        table.add_row(student_name(row), *totals, *copied)
     return table

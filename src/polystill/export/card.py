@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from polystill.decoding.contract import DecodingOptions
+from polystill.rows import has_shortlist
 
 CARD = "README.md"
 
@@ -91,6 +92,7 @@ def _results(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The entries of model-index: one for each row of results, the metrics named by how they were obtained."""
     for row in rows:
         how = ", ".join(str(row[key]) for key in ("engine", "precision") if key in row)
+        how += ", shortlist" * has_shortlist(row)
         how += f", beam {row['beam']}" + ("" if _is_neutral(row) else f", length penalty {row['length_penalty']:g}")
         metrics = [
             {"type": key, "value": round(row[key], 4 if key == "comet" else 2), "name": f"{title} ({how})"}
@@ -148,6 +150,7 @@ _COLUMNS = (
     ("test set", "test_set", "{}"),
     ("engine", "engine", "{}"),
     ("precision", "precision", "{}"),
+    ("shortlist", "shortlist", "yes"),
     ("beam", "beam", "{}"),
     ("length penalty", "length_penalty", "{:g}"),
     ("BLEU", "bleu", "{:.1f}"),

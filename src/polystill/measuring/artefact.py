@@ -1,4 +1,4 @@
-"""What an exported CTranslate2 folder is: which student of which run, in which precision, and how large."""
+"""An exported CTranslate2 folder: which student of which run, in which precision, with a shortlist or not; its size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMED = ("name", "source_sha256", "quantization")
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """`model`, `precision`, `source_sha256` and `size_bytes` of an export, and `model_id` where its run says it.
+    """`model`, `precision`, `source_sha256` and `size_bytes` of an export; where it is so, `shortlist` and `model_id`.
 
     `source_sha256` is that of the student's weights, so it tells students of one name from different runs apart. Of a
     folder that something else than polystill made, only `size_bytes`.
@@ -30,6 +30,7 @@ def describe(folder: Path) -> dict[str, Any]:
     if any(key not in info for key in _NAMED):
         return size
     known = {"model": info["name"], "precision": info["quantization"], "source_sha256": info["source_sha256"], **size}
+    known |= {"shortlist": True} if "shortlist" in info else {}
     trained = [info[key] for key in ("method", "targets") if key in info]
     return {**known, "model_id": "-".join([*trained, info["name"]])} if len(trained) == 2 else known
 

@@ -1,4 +1,4 @@
-"""What can be picked: every student of every run, in every precision and beam size that was measured."""
+"""What can be picked: students of runs, in every precision and beam size measured, with a shortlist or without."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polystill.config.devices import EVALUATION, Device
+from polystill.config.devices import EVALUATION, SHORTLISTED, Device
 from polystill.errors import UserError
+from polystill.rows import has_shortlist, student_name, system_key
 from polystill.runs import Run
 from polystill.trained import need_family, references
 
@@ -19,7 +20,7 @@ COST = ("words_per_second", "latency_p50_ms", "latency_p95_ms", "peak_memory_byt
 
 @dataclass(frozen=True)
 class Candidate:
-    """A student of a run in one precision with one beam size."""
+    """A student of a run in one precision with one beam size, with a shortlist or without."""
 
     run: Path
     row: Row
@@ -27,7 +28,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        return f"{self.run / self.row['model']} {self.row['precision']} beam {self.row['beam']}"
+        return f"{self.run / student_name(self.row)} {self.row['precision']} beam {self.row['beam']}"
 
     def get(self, key: str) -> float | None:
         value: float | None = self.row.get(key)
@@ -68,7 +69,7 @@ def check_test_set(runs: Sequence[Run], test_set: str | None) -> str:
 def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str | None) -> list[Candidate]:
     """Those in the device's precision and beam size, with the length penalty of their run's recipe.
 
-    The device's `name` is None where it has none.
+    Those with a shortlist only where the device's format can have one. The device's `name` is None where it has none.
 
     Raises:
         UserError: there is none, or their BLEU was computed in different ways.
@@ -84,6 +85,7 @@ def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str | N
             and row["length_penalty"] == run.recipe.evaluation.length_penalty
             and device.wanted_precision in (None, row["precision"])
             and device.wanted_beam in (None, row["beam"])
+            and (device.format in SHORTLISTED or not has_shortlist(row))
         ]
     if not found:
         how = f" --precision {device.wanted_precision}" if device.wanted_precision else ""
@@ -102,9 +104,8 @@ def _on_device(row: Row, measured: Sequence[Row], where: str | None) -> Row:
     """The row, with what depends on the device as measured there, or not at all."""
     if where in (None, EVALUATION):
         return row
-    keys = ("model", "engine", "precision", "beam")
     kept = {key: value for key, value in row.items() if key not in COST}
     for figures in measured:
-        if figures["device"] == where and all(figures[key] == row[key] for key in keys):
+        if figures["device"] == where and system_key(figures) == system_key(row):
             return {**kept, **{key: figures[key] for key in COST}, "device": where}
     return kept

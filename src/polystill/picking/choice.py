@@ -9,6 +9,7 @@ from polystill.config.devices import EVALUATION, Device
 from polystill.errors import UserError
 from polystill.evaluation.figures import megabytes, milliseconds
 from polystill.picking.candidates import Candidate
+from polystill.rows import has_shortlist
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,12 @@ def how_to_measure(candidates: Sequence[Candidate], device: Device, name: str | 
     where = device.measured_on or name
     if where in (None, EVALUATION):
         commands = []
-        for run in dict.fromkeys(c.run for c in candidates):
-            rows = [c.row for c in candidates if c.run == run]
+        for run, shortlist in dict.fromkeys((c.run, has_shortlist(c.row)) for c in candidates):
+            rows = [c.row for c in candidates if (c.run, has_shortlist(c.row)) == (run, shortlist)]
             precisions = ",".join(dict.fromkeys(row["precision"] for row in rows))
             beams = ",".join(map(str, sorted({row["beam"] for row in rows})))
-            commands.append(f"polystill evaluate {run} --engine ctranslate2 --precision {precisions} --beam {beams}")
+            how = f"--precision {precisions} --beam {beams}{' --shortlist' * shortlist}"
+            commands.append(f"polystill evaluate {run} --engine ctranslate2 {how}")
         return f"measure: {'; '.join(commands)}"
     beams = ",".join(map(str, sorted({c.row["beam"] for c in candidates})))
     return (

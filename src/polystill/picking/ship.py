@@ -12,6 +12,7 @@ from polystill.evaluation.figures import megabytes
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import Choice, limits_of
 from polystill.picking.explanation import figures
+from polystill.rows import has_shortlist
 from polystill.storage import atomic_folder
 from polystill.trained import export_student
 
@@ -45,7 +46,16 @@ def _package(best: Candidate, device: Device, name: str, test_set: str, folder: 
     precision = best.row["precision"] if device.format == QUANTIZED else None
     note = f"Picked for the device {name} ({limits}), beam {best.row['beam']}: {figures(best, test_set)}."
     search = DecodingOptions(beam_size=best.row["beam"], length_penalty=best.row["length_penalty"])
-    export_student(best.run, best.row["model"], device.format, folder, precision, note=note, search=search)
+    export_student(
+        best.run,
+        best.row["model"],
+        device.format,
+        folder,
+        precision,
+        note=note,
+        search=search,
+        shortlist=has_shortlist(best.row),
+    )
     size = _size(folder)
     if device.max_size is not None and size > device.max_size:
         raise UserError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from polystill.evaluation.figures import TITLES, figure, measured, search
 from polystill.reporting.document import Cell, Part, Table
 from polystill.reporting.families import Family, Row, by_size
+from polystill.rows import student_name, system_key
 
 _FIGURES = ("latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "words_per_second", "threads")
-_SAME = ("model", "engine", "precision", "beam")
 
 
 def device_parts(family: Family) -> list[Part]:
@@ -20,7 +20,8 @@ def _table(family: Family, device: str, rows: list[Row]) -> Table:
     own = by_size(_with_quality(family, row) for row in rows if row["device"] == device)
     names = measured(("size_bytes", "bleu", *_FIGURES), own)
     lines: list[list[Cell | str]] = [
-        [row["model"], row["precision"], search(row["beam"]), *(figure(name, row) for name in names)] for row in own
+        [student_name(row), row["precision"], search(row["beam"]), *(figure(name, row) for name in names)]
+        for row in own
     ]
     hardware = " or ".join(dict.fromkeys(row["hardware"] for row in own))
     note = f"Measured on {device}: {hardware}." + (" BLEU as evaluated." if "bleu" in names else "")
@@ -31,6 +32,6 @@ def _table(family: Family, device: str, rows: list[Row]) -> Table:
 def _with_quality(family: Family, row: Row) -> Row:
     """BLEU is the model's, wherever it runs, so it comes from the run's own row of the same search."""
     for evaluated in family.rows:
-        if all(evaluated[key] == row[key] for key in _SAME):
+        if system_key(evaluated) == system_key(row):
             return {**row, "bleu": evaluated["bleu"], "parameters": evaluated.get("parameters", 0)}
     return row

@@ -10,6 +10,7 @@ from typing import Any
 
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
+from polystill.rows import measured_as_recipe
 from polystill.runs import Run
 from polystill.students import Student
 
@@ -35,10 +36,8 @@ class Family:
 
     def as_recipe(self, beam: int) -> list[Row]:
         """The rows of one beam size in the recipe's own engine, precision and length penalty, the smallest first."""
-        settings = self.run.recipe.evaluation
-        wanted = (settings.engine, settings.precision, settings.length_penalty, beam)
-        keys = ("engine", "precision", "length_penalty", "beam")
-        return by_size(row for row in self.rows if tuple(row.get(key) for key in keys) == wanted)
+        rows = [row for row in self.rows if measured_as_recipe(row, self.run.recipe)]
+        return by_size(row for row in rows if row["beam"] == beam)
 
     def text(self, side: str) -> list[str] | None:
         """The test set's `source` or `target`; None where the run was copied without it."""

@@ -40,12 +40,12 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
         {
             "cost": point.row[cost] * unit,
             "bleu": point.bleu,
-            "student": point.row["model"],
+            "student": point.student,
             "series": labels.series(point),
             "what": figure(cost, point.row),
             "chrf": point.row.get("chrf"),
             "front": any(point is other for other in front),
-            "label": point.row["model"] if any(point is other for other in named) else "",
+            "label": point.student if any(point is other for other in named) else "",
         }
         for point in points
     ]
@@ -120,7 +120,7 @@ def _table(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost
         step = _step(front, place, noise) if place is not None else Cell("")
         rows.append(
             [
-                Cell(point.row["model"], "best" if place is not None else ""),
+                Cell(point.student, "best" if place is not None else ""),
                 *([labels.series(point)] if has_series else []),
                 *(figure(name, point.row) for name in first),
                 step,

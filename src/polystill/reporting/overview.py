@@ -9,6 +9,7 @@ from polystill.reporting.document import Cell, Gap, Part, Table
 from polystill.reporting.families import Family, Row
 from polystill.reporting.noise import LEVEL, SAMPLES, Noise
 from polystill.reporting.points import Point
+from polystill.rows import student_name
 
 
 def overview_parts(families: Sequence[Family], points: Sequence[Point], noise: Noise) -> list[Part]:
@@ -67,7 +68,7 @@ def _figures(family: Family, test_set: str, rows: Sequence[Row]) -> Table:
     names = measured((*_OF_STUDENT, *_OF_SEARCH), rows)
     lines: list[list[Cell | str]] = []
     for row in rows:
-        words = [row["model"], *([_engine(row)] if several_engines else []), search(row["beam"])]
+        words = [student_name(row), *([_engine(row)] if several_engines else []), search(row["beam"])]
         lines.append([*words, *(figure(name, row) for name in names)])
     columns = ["student", *(["engine"] if several_engines else []), "search", *(TITLES[name] for name in names)]
     caption = f"{family.name} on {test_set}" + ("" if several_engines else f", {_engine(rows[0])}")

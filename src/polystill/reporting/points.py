@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from polystill.evaluation.figures import search
 from polystill.reporting.families import Family, Row
+from polystill.rows import student_name
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class Point:
     @property
     def bleu(self) -> float:
         return float(self.row["bleu"])
+
+    @property
+    def student(self) -> str:
+        """As it is shown."""
+        return student_name(self.row)
 
 
 def pareto(points: Sequence[Point], cost: str) -> list[Point]:
@@ -48,7 +54,7 @@ class Labels:
         return ", ".join(part(point) for part in self._parts)
 
     def full(self, point: Point) -> str:
-        return ", ".join(filter(None, (point.row["model"], self.series(point))))
+        return ", ".join(filter(None, (point.student, self.series(point))))
 
 
 def _family_name(point: Point) -> str:

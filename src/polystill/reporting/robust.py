@@ -12,6 +12,7 @@ from polystill.evaluation.figures import search, sort_rows
 from polystill.evaluation.probes import KINDS, has_words
 from polystill.reporting.document import Cell, Gap, Part, Table
 from polystill.reporting.families import Family, Row
+from polystill.rows import artefact_key, student_name
 
 FAILURES = {"crashed": "crashed", "empty": "empty", "invented": "invented", "loops": "loops", "cut": "cut"}
 EXAMPLES = 6
@@ -30,7 +31,7 @@ def robustness_parts(family: Family) -> list[Part]:
     )
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["engine"], row["precision"], row["beam"]), []).append(row)
+        groups.setdefault((*artefact_key(row), row["beam"]), []).append(row)
     parts: list[Part] = [_table(family, found) for found in groups.values()]
     parts += [_by_kind(rows), *_examples(family, rows)]
     return parts
@@ -48,7 +49,7 @@ def _table(family: Family, rows: Sequence[Row]) -> Table:
     for row in rows:
         totals = [str(sum(counts.get(name, 0) for counts in row["kinds"].values())) for name in ("lines", *FAILURES)]
         copied = [_copied(row["kinds"].get(kind)) for kind in kinds]
-        lines.append([row["model"], *totals, *copied])
+        lines.append([student_name(row), *totals, *copied])
     how = f"{rows[0]['engine']}, {rows[0]['precision']}, {search(rows[0]['beam'])}"
     columns = ["student", "lines", *FAILURES.values(), *(f"{kind} copied" for kind in kinds)]
     return Table(f"{family.name}, {how}", columns, lines, note=_NOTE)
@@ -87,7 +88,7 @@ def _examples(family: Family, rows: Sequence[Row]) -> Iterator[Part]:
                 continue
             if (what, probe["kind"]) not in kinds and len(shown) < EXAMPLES:
                 kinds.add((what, probe["kind"]))
-                shown.append([f"{row['model']}: {what}", _clipped(source), _clipped(output or "")])
+                shown.append([f"{student_name(row)}: {what}", _clipped(source), _clipped(output or "")])
     if shown:
         yield Table("Examples of what went wrong", ["student", "line", "translation"], shown, words=3, folded=True)
 

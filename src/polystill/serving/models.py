@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.contract import Translator
 from polystill.errors import UserError, nearest
+from polystill.rows import system_key
 
 Row = dict[str, Any]
 
@@ -52,12 +53,18 @@ class Student:
 
 
 def measured(
-    rows: Sequence[Row], student: str, *, engine: str, precision: str, beam: int, length_penalty: float
+    rows: Sequence[Row],
+    student: str,
+    *,
+    engine: str,
+    precision: str,
+    shortlist: bool = False,
+    beam: int,
+    length_penalty: float,
 ) -> Measured:
     """What a run's rows say of one student in one engine and search: each figure of the first test set that has it."""
-    wanted = (student, engine, precision, beam, length_penalty)
-    keys = ("model", "engine", "precision", "beam", "length_penalty")
-    own = [row for row in rows if tuple(row.get(key) for key in keys) == wanted]
+    wanted = (student, engine, precision, shortlist, beam)
+    own = [row for row in rows if system_key(row) == wanted and row.get("length_penalty") == length_penalty]
     names = [field.name for field in fields(Measured)]
     return Measured(**{name: next((row[name] for row in own if row.get(name) is not None), None) for name in names})
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from polystill.evaluation.significance import compare, compare_families
 from polystill.provenance import provenance
+from polystill.rows import measured_as_recipe
 from polystill.runs import Run
 from polystill.storage import text_lines, write_atomic
 from polystill.studies.steps import Step
-from polystill.trained import measured_as_recipe
 
 Row = dict[str, Any]
 SIGNIFICANT = 0.05
