@@ -237,18 +237,18 @@ def export_student(
         family=read_family(run.family),
         data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
     )
-    learnt = _shortlist(run.data / "train") if shortlist else None
+    learnt = _shortlist(run.data / "train", export.SHORTLISTED[to]) if shortlist else None
     export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
     return out
 
 
 @cache
-def _shortlist(train_data: Path) -> Shortlist:
+def _shortlist(train_data: Path, likely: int) -> Shortlist:
     """Learnt once for all students of a run and all precisions."""
     from polystill.data.packing import PackedDataset
     from polystill.data.shortlist import learn_shortlist
 
-    return learn_shortlist(PackedDataset.open(train_data))
+    return learn_shortlist(PackedDataset.open(train_data), likely=likely)
 
 
 def _source_in_words(source: dict[str, Any]) -> str:
