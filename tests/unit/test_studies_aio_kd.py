@@ -36,6 +36,7 @@ def values(counting_recipe: dict[str, Any]) -> dict[str, Any]:
         "alone": {"students": ["e1d1", "e2d2"]},
         "students_per_step": [1],
         "spaces": {"any": {"encoder": [1, 2], "decoder": [1, 2], "rule": "any"}},
+        "changes": {"otherwise": {"training": {"mode": "exact"}, "objective": {"sampling": "sandwich"}}},
         "pretrained": {"stages": [{"name": "few", "updates": 4, "select_by": "bleu"}]},
         "more_seeds": {2: ["family", "word-kd-e1d1"]},
     }
@@ -74,6 +75,9 @@ def test_every_row_differs_from_the_family_in_one_thing(values: dict[str, Any], 
     assert {o.detach_threshold for o in objectives("always-detached")} == {0.0}
     assert [o.mutual for o in objectives("stage-1-only")] == ["none", "none"]
     assert {o.students_per_step for o in objectives("students-1")} == {1}
+    changed = recipes["otherwise"]
+    assert (changed.training.mode, family.training.mode) == ("exact", "shared")
+    assert (changed.objective.sampling, changed.objective.label_smoothing) == ("sandwich", 0.2)
     any_space = recipes["space-any"]
     assert len(any_space.student_space(any_space.model.teacher).candidates) == 4
     for name in ("alone-e1d1", "word-kd-e1d1"):
@@ -123,6 +127,8 @@ def test_from_scratch_goes_as_far_as_the_familys_first_stage(values: dict[str, A
         ({"students_per_step": [0]}, r"students_per_step.0: .*greater than or equal to 1"),
         ({"pretrained": {"stages": [{"name": "few"}]}}, r"row pretrained: stages.0.updates: "),
         ({"pretrained": {"from_scratch": []}}, r"study.yaml: pretrained.from_scratch: "),
+        ({"changes": {"alone-e2d2": {}}}, r"changes.alone-e2d2: there is a row of that name"),
+        ({"changes": {"wide": {"model": {"d_modle": 8}}}}, r"row wide: unknown key .model.d_modle. .did you mean"),
         ({"stages": []}, r"study.yaml: stages: "),
         ({"stages": [{"name": "all", "updates": 1, "objective": "x"}]}, r"row family: stages.0.objective: "),
     ],
@@ -190,6 +196,7 @@ def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path)
     finish(folder, named["family"], {"e1d1": 18.0, "e2d1": 17.0, "e2d2": 20.0})
     finish(folder, named["no-detaching"], {"e1d1": 10.0, "e2d1": 17.0, "e2d2": 20.0})
     finish(folder, named["space-any"], {"e1d1": 18.0, "e1d2": 2.0, "e2d1": 17.0, "e2d2": 19.7})
+    finish(folder, named["otherwise"], {"e1d1": 18.0, "e2d1": 8.0, "e2d2": 20.0})
     for name, score in (("alone-e1d1", 5.0), ("alone-e2d2", 20.0), ("word-kd-e1d1", 18.0), ("word-kd-e2d2", 19.0)):
         finish(folder, named[name], {name[-4:]: score})
     finish(folder, named["pretrained"], {"e1d1": 18.0, "e2d2": 20.0}, bleu_history=[17.0, 19.0])
@@ -202,6 +209,7 @@ def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path)
     detaching = claims["As published is better than no-detaching: gradients reach the teacher from every student"]
     assert detaching.holds is True and detaching.ours["difference"] == pytest.approx(8 / 3)
     assert 0 < detaching.ours["low"] < detaching.ours["high"]
+    assert claims["As published is better than otherwise"].holds is True
     space = claims[next(text for text in claims if text.startswith("The space any"))]
     assert space.ours["members"] == 3 and space.ours["difference"] == pytest.approx(0.1)
     assert space.holds is None and space.verdict == "no clear difference"  # one line of 20 is no proof of it

@@ -3,7 +3,7 @@
 family            as published; all other families differ from it in one thing and have as many updates
 alone-e2d2        one network for likelihood; word-kd-e2d2: the same, taught by the teacher that was trained alone
 no-detaching …    the strategies, one left out or changed
-students-3        other numbers of students a step;  space-NAME: other spaces of students
+students-3        other numbers of students a step;  space-NAME: other spaces of students;  `changes`: any other setting
 pretrained        a family from a trained teacher's Marian folder;  from-scratch: one from nothing, to compare curves
 """
 
@@ -70,7 +70,12 @@ def _recipes(study: AioKd) -> dict[str, Part]:
         recipes[f"students-{count}"] = merged(_family(study), {"objective": {"students_per_step": count}})
     for name, space in study.spaces.items():
         recipes[f"space-{name}"] = {**_family(study), "students": space}
-    return recipes | _alone(study)
+    alone = _alone(study)
+    for name, change in study.changes.items():
+        if name in {*recipes, *alone, PRETRAINED, FROM_SCRATCH}:
+            raise UserError(f"{study.origin}: changes.{name}: there is a row of that name; use another one")
+        recipes[name] = merged(_family(study), change)
+    return recipes | alone
 
 
 # --- families ---------------------------------------------------------------------------------------------------------

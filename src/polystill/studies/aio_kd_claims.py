@@ -16,7 +16,8 @@ SUFFERS = 0.3
 
 def claims_of(found: Found) -> list[Claim]:
     """All claims that the study's recipe is about, measured or not."""
-    return [*_one_by_one(found), *_strategies(found), *_students_a_step(found), *_spaces(found), *_pretrained(found)]
+    families = [*_strategies(found), *_students_a_step(found), *_spaces(found), *_changes(found)]
+    return [*_one_by_one(found), *families, *_pretrained(found)]
 
 
 def _one_by_one(found: Found) -> list[Claim]:
@@ -77,6 +78,12 @@ def _spaces(found: Found) -> list[Claim]:
         f"space-{name}": f"The space {name} harms the others by less than {SUFFERS} BLEU" for name in found.study.spaces
     }
     return [claim for name, text in texts.items() for claim in _mean_claims(found, text, name, _is_unharmed)]
+
+
+def _changes(found: Found) -> list[Claim]:
+    """The recipe's own questions: is the family as published better than with another setting?"""
+    texts = {name: f"As published is better than {name}" for name in found.study.changes}
+    return [claim for name, text in texts.items() for claim in _mean_claims(found, text, name, _is_better)]
 
 
 Judge = Callable[[float, float], bool | None]

@@ -148,6 +148,8 @@ class AioKd(Study):
     """Other numbers than the family's own."""
     spaces: dict[Name, Part] = Field(default_factory=dict)
     """Other spaces of students, as keys of `students`."""
+    changes: dict[Name, Part] = Field(default_factory=dict)
+    """Other families by their rows' names: the keys of a recipe in which each differs from the one as published."""
     pretrained: Pretrained | None = None
 
 
