@@ -241,7 +241,7 @@ def export_student(
         family=read_family(run.family),
         data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
     )
-    learnt = shortlist_of(run) if shortlist else None
+    learnt = shortlist_of(run, export.SHORTLISTED[to]) if shortlist else None
     export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
     return out
 

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sentencepiece import SentencePieceProcessor
 
+from polystill.data.shortlist import Shortlist
+from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.export import bergamot
-from polystill.export.bergamot import export_bergamot
+from polystill.export.bergamot import _unpacked, export_bergamot
+from polystill.export.pymarian import decode_with_scores, run_pymarian
 
 
 def test_bergamot_translates_like_the_student(
@@ -34,11 +38,79 @@ def test_bergamot_translates_like_the_student(
     assert not [path for path in (tmp_path / "out").iterdir() if "alphas" in path.name]
 
 
+def test_a_list_of_all_pieces_changes_nothing(
+    marian_student: Path,
+    tmp_path: Path,
+    with_pymarian: Path,
+    hundred_lines: list[str],
+    run_node: Callable[..., list[str]],
+) -> None:
+    """And the runtime, which can do with multiples of 8 pieces only, finds as many in a vocabulary of 44."""
+    everything = Shortlist(list(range(44)), {}, 7)
+    info = export_bergamot(marian_student, tmp_path / "list", hundred_lines, shortlist=everything)
+    lines = info["verification"]["sentences"]
+    assert info["shortlist"] == {"frequent": 44, "sentences": 7, "same_translations": lines, "lines": lines}
+    export_bergamot(marian_student, tmp_path / "plain", hundred_lines)
+    with_list, without = (run_node("bergamot.mjs", tmp_path / name, hundred_lines) for name in ("list", "plain"))
+    assert with_list == without
+
+
+def test_with_a_list_only_its_pieces_are_written(
+    marian_student: Path,
+    tmp_path: Path,
+    with_pymarian: Path,
+    hundred_lines: list[str],
+    run_node: Callable[..., list[str]],
+) -> None:
+    tokenizer = Tokenizer.load(marian_student)
+    (row,) = tokenizer.encode_target(["eins zwei drei"])
+    info = export_bergamot(marian_student, tmp_path / "out", hundred_lines, shortlist=Shortlist(row, {}, 7))
+    assert info["shortlist"]["same_translations"] < info["shortlist"]["lines"]
+    lines = ["five", "five five five"]
+    (source,) = tokenizer.encode_source(["five"])
+    allowed = {*row, *source, *range(8)}  # the runtime adds first ids up to a multiple of 8
+    words = {tokenizer.pieces[i].removeprefix("▁") for i in allowed}  # a piece is a word here
+    found = run_node("bergamot.mjs", tmp_path / "out", lines)
+    assert all(found) and set(" ".join(found).split()) <= words
+    assert "fünf" not in words
+
+
+def test_the_list_is_what_marians_converter_makes(
+    marian_student: Path, tmp_path: Path, with_pymarian: Path, hundred_lines: list[str]
+) -> None:
+    own = Shortlist([0, 5, 9], {3: [7, 2], 8: [9, 11]}, 7)
+    export_bergamot(marian_student, tmp_path / "out", hundred_lines, shortlist=own)
+    vocabulary, content = tmp_path / "vocab.spm", unpacked(tmp_path / "out", "lex")
+    vocabulary.write_bytes(unpacked(tmp_path / "out", "vocab"))
+    pieces = SentencePieceProcessor(model_file=str(vocabulary))
+    lists = {i: {i, *own.likely.get(i, []), *([*own.frequent, pieces.unk_id()] if i == 0 else [])} for i in range(48)}
+    text = (f"{pieces.id_to_piece(t)} {pieces.id_to_piece(s)} 0.5\n" for s, found in lists.items() for t in found)
+    (tmp_path / "lists").write_text("".join(text))
+    best = str(max(map(len, lists.values())))
+    convert = ["convert", "--shortlist", tmp_path / "lists", "0", best, "0", "--vocabs", vocabulary, vocabulary]
+    run_pymarian(*convert, "--dump-shortlist", tmp_path / "theirs")
+    assert (tmp_path / "theirs").read_bytes() == content
+    # What the export is verified with, Marian with its check, notices another byte.
+    with _unpacked(unpacked(tmp_path / "out", "model"), [vocabulary.read_bytes()]) as (model, vocabularies):
+        lex = tmp_path / "lex.bin"
+        lex.write_bytes(content)
+        assert len(decode_with_scores(model, vocabularies, hundred_lines[:2], lex)) == 2
+        lex.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(UserError, match="pymarian decode"):
+            decode_with_scores(model, vocabularies, hundred_lines[:2], lex)
+
+
+def unpacked(export: Path, kind: str) -> bytes:
+    name = json.loads((export / "metadata.json").read_text())["files"][kind]["name"]
+    return gzip.decompress((export / f"{name}.gz").read_bytes())
+
+
 def test_metadata_describes_the_files(marian_student: Path, tmp_path: Path, with_pymarian: Path) -> None:
-    info = export_bergamot(marian_student, tmp_path / "out")
+    info = export_bergamot(marian_student, tmp_path / "out", shortlist=Shortlist([0], {}, 7))
     metadata = json.loads((tmp_path / "out" / "metadata.json").read_text())
     assert {metadata["sourceLanguage"], metadata["targetLanguage"]} == {"en", "de"}
-    assert set(metadata["files"]) == {"model", "vocab"}
+    names = {kind: file["name"] for kind, file in metadata["files"].items()}
+    assert names == {"model": "model.ende.intgemm8.bin", "vocab": "vocab.ende.spm", "lex": "lex.ende.s2t.bin"}
     for file in metadata["files"].values():
         content = gzip.decompress((tmp_path / "out" / f"{file['name']}.gz").read_bytes())
         assert file["size"] == len(content)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from polystill.data.shortlist import Shortlist
 from polystill.export import export_student
 
 SENTENCE = "one two three four"
@@ -20,7 +21,8 @@ def model(marian_student: Path, with_pymarian: Path, tmp_path: Path) -> Path:
     """A folder to serve, with an export for the browser."""
     folder = tmp_path / "model"
     export_student(marian_student, folder, "ctranslate2")
-    export_student(marian_student, folder / "exports" / "e2d2-bergamot", "bergamot")
+    everything = Shortlist(list(range(44)), {}, 1)
+    export_student(marian_student, folder / "exports" / "e2d2-bergamot", "bergamot", shortlist=everything)
     return folder
 
 
@@ -36,6 +38,8 @@ def test_a_sentence_is_answered_by_the_server_and_in_the_browser(
     with start_server(model, tmp_path / "log", "--bergamot-runtime", runtime) as server:
         page = chromium.new_page()
         problems, asked = listen(page)
+        lists: list[str] = []
+        page.on("request", lambda request: lists.append(request.url) if "/lex." in request.url else None)
         page.goto(server.url)
         field = page.get_by_label("Text in English")
         expect(field).to_be_focused()
@@ -47,6 +51,7 @@ def test_a_sentence_is_answered_by_the_server_and_in_the_browser(
         assert by_server == server.translate(SENTENCE)["translatedText"]
         assert [in_browser] == run_node("bergamot.mjs", model / "exports" / "e2d2-bergamot", [SENTENCE])
         assert asked == ["e2d2"]  # the browser's own was not asked for
+        assert [url.rsplit("/", 1)[-1] for url in lists] == ["lex.ende.s2t.bin"]
         for facts in page.locator("#list .facts").all_inner_texts():
             assert "MB" in facts and facts.endswith(" ms")
 

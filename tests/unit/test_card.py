@@ -107,3 +107,12 @@ def test_columns_that_no_row_has_are_left_out() -> None:
     assert "words/s" not in text
     assert "| flickr | ctranslate2 | int8 | 5 | 36.1 |  | 2 |" in text
     assert "| flickr | ctranslate2 | int8 | 1 | 36.1 | 0.812 | 2 |" in text
+
+
+@pytest.mark.parametrize(("to", "file"), [("ctranslate2", "`vmap.txt`"), ("bergamot", "`lex.*.bin`")])
+def test_a_shortlist_is_named_with_what_it_changes(to: str, file: str) -> None:
+    said = {"frequent": 50, "sentences": 28995, "same_translations": 15, "lines": 16}
+    card = model_card({**INFO, "format": to, "shortlist": said}, Record(), 1)
+    assert f"with the shortlist ({file}" in card
+    assert "learnt from 28,995 sentences, 15 of 16 translations stay as they are" in card
+    assert "shortlist" not in model_card({**INFO, "format": to}, Record(), 1)

@@ -8,8 +8,9 @@ from typing import get_args, get_type_hints
 import pytest
 
 from polystill.cli.export import export
+from polystill.data.shortlist import Shortlist
 from polystill.errors import UserError
-from polystill.export import FORMATS, export_student
+from polystill.export import FORMATS, SHORTLISTED, export_student
 
 
 def test_unknown_format_suggests_the_nearest(tmp_path: Path) -> None:
@@ -21,6 +22,12 @@ def test_unknown_format_suggests_the_nearest(tmp_path: Path) -> None:
 def test_formats_of_one_precision_are_not_quantized(to: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"--quantization int8: --to {to} has no choice of precision"):
         export_student(tmp_path, tmp_path / "out", to, "int8")
+
+
+@pytest.mark.parametrize("to", sorted({*FORMATS} - {*SHORTLISTED}))
+def test_engines_without_shortlists_get_none(to: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"--shortlist: --to {to} has none, only ctranslate2 and bergamot have"):
+        export_student(tmp_path, tmp_path / "out", to, shortlist=Shortlist([0], {}, 1))
 
 
 def test_the_command_offers_all_formats() -> None:

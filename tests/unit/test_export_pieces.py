@@ -9,7 +9,7 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.export.pieces import joint_pieces
+from polystill.export.pieces import filled, joint_pieces
 
 ENGLISH = ["one two three four five six seven eight nine ten", "a house, a dog and a cat"]
 GERMAN = ["eins zwei drei vier fünf sechs sieben acht neun zehn", "ein Haus, ein Hund und eine Katze"]
@@ -48,6 +48,19 @@ def test_ids_and_texts_are_the_tokenizers(opus: Tokenizer) -> None:
         assert target.decode(ids[:-1]) == line
     english = opus.encode_source(ENGLISH)[0][:-1]
     assert target.decode(english) == ENGLISH[0]  # pieces of the other side can be written, as when copying
+
+
+def test_a_vocabulary_filled_up_cuts_and_joins_as_before(opus: Tokenizer) -> None:
+    before = joint_pieces(opus, ENGLISH)[0]
+    size = len(pieces_of(before)) + 5
+    after = filled(before, size)
+    assert pieces_of(after)[:-5] == pieces_of(before)
+    assert len(set(pieces_of(after))) == size
+    old, new = (SentencePieceProcessor(model_proto=m) for m in (before, after))
+    for line in (*ENGLISH, f"a {pieces_of(after)[-1]} and a cat"):
+        assert new.encode(line) == old.encode(line)
+    assert new.piece_to_id(pieces_of(after)[-1]) == size - 1
+    assert new.is_unused(size - 1)
 
 
 def test_pad_must_be_last(opus: Tokenizer) -> None:

@@ -50,8 +50,8 @@ def export(
         bool,
         typer.Option(
             "--shortlist",
-            help="Of ctranslate2: choose each output piece among those that the sentence's pieces may become, by the "
-            "training data, which is faster.",
+            help="Of ctranslate2 and bergamot: choose each output piece among those that the sentence's pieces may "
+            "become, by the training data, which is faster.",
         ),
     ] = False,
 ) -> None:
@@ -69,6 +69,8 @@ def export(
         polystill export RUN e4d2 --to ctranslate2 --quantization int8 --out my-model
 
         polystill export RUN e2d2 --quantization int8 --shortlist --out my-fast-model
+
+        polystill export RUN e2d2 --to bergamot --shortlist
 
         polystill export RUN teacher --to hf --out my-teacher
 

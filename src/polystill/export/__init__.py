@@ -17,6 +17,9 @@ __all__ = ["FORMATS", "Record", "check_choices", "export_student"]
 FORMATS = ("hf", "ctranslate2", "argos", "onnx", "marian", "bergamot", "sparse")
 QUANTIZED = ("ctranslate2", "sparse")
 """Those with a choice of precision."""
+SHORTLISTED = {"ctranslate2": 10, "bergamot": 50}
+"""Those whose engine takes a shortlist, and how many translations of a piece it should have: Bergamot translates fewer
+sentences at a time, whose pieces ask for less together (docs/performance.md)."""
 
 
 def export_student(
@@ -48,6 +51,10 @@ def export_student(
             from polystill.export.ctranslate2 import export_ctranslate2
 
             return export_ctranslate2(dense, out, quantization, lines, record, shortlist)
+        if to == "bergamot":
+            from polystill.export.bergamot import export_bergamot
+
+            return export_bergamot(dense, out, lines, record, shortlist)
         return _exporter(to)(dense, out, lines, record)
 
 
@@ -59,12 +66,12 @@ def check_choices(to: str, quantization: str | None, shortlist: bool) -> None:
         raise UserError(f"--to {to}: unknown format{nearest(to, list(FORMATS))}; there are: {' '.join(FORMATS)}")
     if quantization is not None and to not in QUANTIZED:
         raise UserError(f"--quantization {quantization}: --to {to} has no choice of precision; leave it out")
-    if shortlist and to != "ctranslate2":
-        raise UserError(f"--shortlist: --to {to} has none, only ctranslate2 has; leave it out")
+    if shortlist and to not in SHORTLISTED:
+        raise UserError(f"--shortlist: --to {to} has none, only {' and '.join(SHORTLISTED)} have; leave it out")
 
 
 def _exporter(to: str) -> Callable[..., dict[str, Any]]:
-    """What writes a format that has no choice of precision."""
+    """What writes a format that has no choices of its own."""
     if to == "argos":
         from polystill.export.argos import export_argos
 
@@ -77,10 +84,6 @@ def _exporter(to: str) -> Callable[..., dict[str, Any]]:
         from polystill.export.marian import export_marian
 
         return export_marian
-    if to == "bergamot":
-        from polystill.export.bergamot import export_bergamot
-
-        return export_bergamot
     from polystill.export.huggingface import export_huggingface
 
     return export_huggingface

@@ -15,6 +15,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -22,14 +23,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from polystill.data.shortlist import Shortlist
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.export import marian
 from polystill.export.agreement import judge
+from polystill.export.bergamot_shortlist import write_shortlist
 from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
-from polystill.export.pieces import joint_pieces
-from polystill.export.pymarian import find_pymarian
+from polystill.export.pieces import filled, joint_pieces
+from polystill.export.pymarian import decode_with_scores, find_pymarian
 from polystill.models.folder import load_transformer_with_tokenizer
 from polystill.models.transformer import Transformer
 from polystill.storage import atomic_folder
@@ -44,9 +47,15 @@ NEVER = -1e9
 
 
 def export_bergamot(
-    student: Path, out: Path, lines: Sequence[str] | None = None, record: Record | None = None
+    student: Path,
+    out: Path,
+    lines: Sequence[str] | None = None,
+    record: Record | None = None,
+    shortlist: Shortlist | None = None,
 ) -> dict[str, Any]:
     """Write a Hugging Face Marian folder's model for Bergamot, verify its weights in Marian, and put it at `out`.
+
+    Verified with its whole vocabulary; how many of those translations a shortlist leaves as they are is recorded.
 
     Raises:
         UserError: as `marian.export_marian`; or the model has sizes that Bergamot's kernels lack, or no languages.
@@ -59,20 +68,23 @@ def export_bergamot(
     find_pymarian()
     lines = lines_to_verify(model, tokenizer, lines)
     with atomic_folder(out) as temporary:
+        size = _up(tokenizer.vocabulary_size - 1, 8)  # without <pad>
         content = write_binary(bergamot_items(model))
-        vocabularies = joint_pieces(tokenizer, lines)
+        vocabularies = [filled(pieces, size) for pieces in joint_pieces(tokenizer, lines)]
         files = {f"model.{pair}.intgemm8.bin": content}
         sides = ["vocab"] if len(vocabularies) == 1 else ["srcvocab", "trgvocab"]
         files |= {f"{side}.{pair}.spm": v for side, v in zip(sides, vocabularies, strict=True)}
+        info = {**describe(student, model, tokenizer, "bergamot"), "quantization": "int8"}
+        with _unpacked(content, vocabularies) as (readable, paths):
+            found = marian.verify(model, tokenizer, readable, paths, lines)
+            judge(found, "int8", out)
+            info["verification"] = found._asdict()
+            if shortlist is not None:
+                lists = write_shortlist(shortlist, tokenizer.eos_id, tokenizer.unk_id, size)
+                files[f"lex.{pair}.s2t.bin"] = lists
+                info["shortlist"] = _say_of(shortlist, lists, readable, paths, lines)
         for name, uncompressed in files.items():
             (temporary / f"{name}.gz").write_bytes(gzip.compress(uncompressed, mtime=0))
-        found = _verify(model, tokenizer, content, lines)
-        judge(found, "int8", out)
-        info = {
-            **describe(student, model, tokenizer, "bergamot"),
-            "quantization": "int8",
-            "verification": found._asdict(),
-        }
         write_info(temporary, info)
         (temporary / "metadata.json").write_text(_metadata(info, files), encoding="utf-8")
         write_card(temporary, info, record)
@@ -192,12 +204,29 @@ def _read_array(name: str, kind: int, shape: tuple[int, ...], content: bytes) ->
 # --- verification, metadata ---------------------------------------------------------------------------------------
 
 
-def _verify(model: Transformer, tokenizer: Tokenizer, content: bytes, lines: Sequence[str]) -> Any:
+@contextmanager
+def _unpacked(content: bytes, vocabularies: Sequence[bytes]) -> Iterator[tuple[Path, list[Path]]]:
+    """The weights as they were rounded in a float32 model, and the vocabularies, as files that Marian reads."""
     with TemporaryDirectory(prefix="polystill-") as temporary:
+        folder = Path(temporary)
         arrays: dict[str, Any] = read_binary(content)
-        np.savez(Path(temporary) / marian.MODEL, **arrays)
-        vocabularies = marian.write_vocabularies(tokenizer, Path(temporary), lines)
-        return marian.verify(model, tokenizer, Path(temporary) / marian.MODEL, vocabularies, lines)
+        np.savez(folder / marian.MODEL, **arrays)
+        paths = [folder / f"{i}.spm" for i in range(len(vocabularies))]
+        for path, pieces in zip(paths, vocabularies, strict=True):
+            path.write_bytes(pieces)
+        yield folder / marian.MODEL, [paths[0], paths[-1]]
+
+
+def _say_of(
+    shortlist: Shortlist, content: bytes, model: Path, vocabularies: Sequence[Path], lines: Sequence[str]
+) -> dict[str, Any]:
+    """What polystill.json is to say of a shortlist; Marian reads it, and checks its sum and bounds."""
+    path = model.with_name("lex.bin")
+    path.write_bytes(content)
+    before, after = (decode_with_scores(model, vocabularies, lines, lists) for lists in (None, path))
+    same = sum(a.pieces == b.pieces for a, b in zip(before, after, strict=True))
+    said = {"frequent": len(shortlist.frequent), "sentences": shortlist.sentences}
+    return {**said, "same_translations": same, "lines": len(lines)}
 
 
 def _metadata(info: dict[str, Any], files: dict[str, bytes]) -> str:

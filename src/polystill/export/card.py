@@ -220,10 +220,11 @@ def _shortlist(info: dict[str, Any]) -> str:
     found = info.get("shortlist")
     if found is None:
         return ""
+    where = {"ctranslate2": "`vmap.txt`; `use_vmap=True`", "bergamot": "`lex.*.bin`, which the runtime uses by itself"}
     return (
-        "That is with its whole vocabulary; with the shortlist (`vmap.txt`, learnt from "
-        f"{found['sentences']:,} sentences; `use_vmap=True`), {found['same_translations']} of {found['lines']} "
-        "translations stay as they are. "
+        f"That is with its whole vocabulary; with the shortlist ({where[info['format']]}), learnt from "
+        f"{found['sentences']:,} sentences, {found['same_translations']} of {found['lines']} translations stay as they "
+        "are. "
     )
 
 

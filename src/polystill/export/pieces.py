@@ -55,6 +55,17 @@ def _in_order(model: bytes, vocabulary: Sequence[str]) -> bytes:
     return proto.SerializeToString()
 
 
+def filled(model: bytes, size: int) -> bytes:
+    """A serialised SentencePiece model with as many unused pieces at its end as make it `size` pieces."""
+    from sentencepiece import sentencepiece_model_pb2 as pb
+
+    proto: Any = pb.ModelProto.FromString(model)
+    for i in range(len(proto.pieces), size):
+        proto.pieces.add(piece=f"<unused{i}>", score=0.0, type=pb.ModelProto.SentencePiece.UNUSED)
+    proto.trainer_spec.vocab_size = len(proto.pieces)
+    return proto.SerializeToString()
+
+
 def _check_ids(model: bytes, tokenizer: Tokenizer, lines: Sequence[str]) -> None:
     from sentencepiece import SentencePieceProcessor
 

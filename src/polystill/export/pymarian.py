@@ -63,7 +63,9 @@ def run_pymarian(*arguments: str | Path, stdin: str = "") -> str:
     return done.stdout
 
 
-def decode_with_scores(model: Path, vocabularies: Sequence[Path], lines: Sequence[str]) -> list[Scored]:
+def decode_with_scores(
+    model: Path, vocabularies: Sequence[Path], lines: Sequence[str], shortlist: Path | None = None
+) -> list[Scored]:
     """Marian's greedy translations of lines, with the log-probability of each piece."""
     files: list[str | Path] = ["--models", model, "--vocabs", *vocabularies]
     options = [
@@ -71,6 +73,8 @@ def decode_with_scores(model: Path, vocabularies: Sequence[Path], lines: Sequenc
         *("--beam-size", "1", "--word-scores", "--no-spm-decode", "--allow-unk"),
         *("--max-length-factor", "8", "--workspace", "256", "--mini-batch", "16"),
     ]
+    if shortlist is not None:
+        options += ["--shortlist", str(shortlist), "1"]  # 1: checked
     said = run_pymarian("decode", *files, *options, stdin="".join(f"{line}\n" for line in lines))
     rows = said.splitlines()
     assert len(rows) == len(lines), "Marian gives a line for a line"
