@@ -9,7 +9,13 @@ import pytest
 from polystill.config import Recipe
 from polystill.rows import artefact_name, device_key, measured_as_recipe, row_key, student_name, system_key
 
-ROW = {"model_id": "x-e2d2", "model": "e2d2", "test_set": "t", "device": "phone", "engine": "ctranslate2"}
+ROW: dict[str, Any] = {
+    "model_id": "x-e2d2",
+    "model": "e2d2",
+    "test_set": "t",
+    "device": "phone",
+    "engine": "ctranslate2",
+}
 ROW |= {"precision": "int8", "beam": 1, "length_penalty": 1.0}
 
 

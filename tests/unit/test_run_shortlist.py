@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from polystill.data.packing import pack
-from polystill.data.shortlist import Shortlist
+from polystill.data.shortlist import Shortlist, learn_shortlist
 from polystill.data.tokenizer import Tokenizer
 from polystill.evaluation import shortlists
 from polystill.runs import Run
@@ -27,7 +27,7 @@ def run(counting_recipe: dict[str, Any], prepared_run: Callable[..., Run], monke
 def learning(monkeypatch: pytest.MonkeyPatch) -> list[Shortlist]:
     """What was learnt so far."""
     learnt: list[Shortlist] = []
-    learn = shortlists.learn_shortlist
+    learn = learn_shortlist
 
     def note(*arguments: Any, **settings: Any) -> Shortlist:
         learnt.append(learn(*arguments, **settings))
@@ -61,7 +61,10 @@ def test_a_damaged_file_is_learnt_again(
     found = shortlists.shortlist_of(run)
     path: Path = run.folder / "shortlist.json"
     content = json.loads(path.read_text())
-    wrong = {"likely": {"likely": {**content["likely"], "1": [10**6]}}, "frequent": {"frequent": ["x"]}}
+    wrong: dict[str, dict[str, Any]] = {
+        "likely": {"likely": {**content["likely"], "1": [10**6]}},
+        "frequent": {"frequent": ["x"]},
+    }
     wrong["sentences"] = {"sentences": None}
     path.write_text(json.dumps({**content, **wrong[damage]}) if damage in wrong else damage)
     with caplog.at_level(logging.WARNING):

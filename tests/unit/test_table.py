@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 
 from polystill.evaluation.table import results_table, speed_table
@@ -9,7 +11,13 @@ from polystill.metrics import corpus_scores
 
 
 def test_every_score_has_its_signature() -> None:
-    row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "torch", "precision": "float32"}
+    row: dict[str, Any] = {
+        "test_set": "flickr",
+        "model_id": "x-e2d2",
+        "model": "e2d2",
+        "engine": "torch",
+        "precision": "float32",
+    }
     scores = corpus_scores(["Ein Hund."], ["ein Hund läuft."], target_language="de", lowercase=True)
     console = Console(width=160)
     with console.capture() as captured:
@@ -21,7 +29,13 @@ def test_every_score_has_its_signature() -> None:
 
 
 def test_p_mode_is_that_of_the_largest_beam_and_perplexity_the_students() -> None:
-    row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "torch", "precision": "float32"}
+    row: dict[str, Any] = {
+        "test_set": "flickr",
+        "model_id": "x-e2d2",
+        "model": "e2d2",
+        "engine": "torch",
+        "precision": "float32",
+    }
     measured = {"bleu": 30.0, "perplexity": 22.714}
     rows = [
         {**row, **measured, "beam": 1, "p_mode": 0.121},
@@ -37,7 +51,13 @@ def test_p_mode_is_that_of_the_largest_beam_and_perplexity_the_students() -> Non
 
 
 def test_with_a_shortlist_is_a_line_of_its_own() -> None:
-    row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "ctranslate2", "precision": "int8"}
+    row: dict[str, Any] = {
+        "test_set": "flickr",
+        "model_id": "x-e2d2",
+        "model": "e2d2",
+        "engine": "ctranslate2",
+        "precision": "int8",
+    }
     rows = [{**row, "beam": beam, "bleu": 30.0 + beam} for beam in (1, 5)]
     rows += [{**each, "shortlist": True, "bleu": each["bleu"] - 0.5} for each in rows]
     console = Console(width=120)
@@ -50,7 +70,13 @@ def test_with_a_shortlist_is_a_line_of_its_own() -> None:
 
 
 def test_a_pruned_model_shows_what_is_left_of_it() -> None:
-    row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "torch", "precision": "float32"}
+    row: dict[str, Any] = {
+        "test_set": "flickr",
+        "model_id": "x-e2d2",
+        "model": "e2d2",
+        "engine": "torch",
+        "precision": "float32",
+    }
     console = Console(width=120)
     with console.capture() as captured:
         console.print(results_table([{**row, "beam": 1, "parameters": 2_811_904, "nonzero_parameters": 590_000}]))

@@ -150,7 +150,7 @@ def _translation_probabilities(text: _Text, vocabulary_size: int) -> list[tuple[
     row, counts = np.zeros(vocabulary_size, dtype=np.float32), np.zeros(vocabulary_size)
     for _ in range(ITERATIONS):
         following = np.zeros_like(total)
-        for piece in np.flatnonzero(occurring):
+        for piece in np.flatnonzero(occurring).tolist():
             targets, probabilities = table[piece]
             row[targets] = probabilities
             counts[:] = 0
