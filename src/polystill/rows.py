@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from polystill.config import Recipe
 
 Row = dict[str, Any]
+WITH_SHORTLIST = "+list"
+"""Behind a student's name: with its run's shortlist."""
 
 
 def has_shortlist(row: Row) -> bool:
@@ -56,7 +58,7 @@ def measured_as_recipe(row: Row, recipe: Recipe, precision: str = "", shortlist:
 
 def student_name(row: Row) -> str:
     """A row's student as it is shown: "e2d2", or "e2d2 +list" with a shortlist; "" where nobody knows."""
-    return f"{row.get('model', '')}{' +list' * has_shortlist(row)}"
+    return f"{row.get('model', '')}{f' {WITH_SHORTLIST}' * has_shortlist(row)}"
 
 
 def artefact_name(engine: str, precision: str, shortlist: bool) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
-from polystill.rows import measured_as_recipe
+from polystill.rows import WITH_SHORTLIST, measured_as_recipe
 from polystill.runs import Run
 from polystill.storage import text_lines
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from polystill.students import StudentSpace
 
 Row = dict[str, Any]
-WITH_SHORTLIST = "+list"
-"""Behind a student's name."""
 
 
 def need_family(run: Run) -> None:
@@ -53,13 +51,14 @@ def evaluate_run(
 ) -> tuple[Run, list[Row]]:
     """Measure a run whose training is finished; what is not given comes from its recipe. Returns the run, unlocked.
 
-    Of CTranslate2's models also latency and memory. What results.json has already is not measured again, unless
-    `force`. With `shortlist` the students are measured with the run's.
+    Of CTranslate2's models also latency and memory, all in turn. What results.json has already is not measured again,
+    unless `force`. With `shortlist` the students are measured with the run's.
 
     Raises:
         UserError: the folder is no run, its training is not finished, a student or setting is unknown, or the engine
             has no shortlists.
     """
+    from polystill.evaluation.device_figures import add_device_figures
     from polystill.evaluation.quality import evaluate_students
 
     with Run.open(folder, lock=True) as run:
@@ -75,10 +74,11 @@ def evaluate_run(
                     engine=engine,
                     precision=precision,
                     shortlist=shortlist,
-                    device_figures=True,
+                    measured_here=True,
                     force=force,
                 )
             ]
+            rows = add_device_figures(run, rows)
     return run, rows
 
 

@@ -14,7 +14,7 @@ import pytest
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
 from polystill.export import export_student
-from polystill.measuring import artefact, child, folders
+from polystill.measuring import artefact, child, folders, rounds
 from polystill.measuring.figures import figures, percentile, sample
 
 LINES = ["one two three", "nine", "four five six seven"]
@@ -112,7 +112,7 @@ def test_folders_are_measured_in_turn(exported: Path, monkeypatch: pytest.Monkey
         measured.append((folder.name, beam))
         return dict.fromkeys(("words_per_second", "latency_p50_ms", "latency_p95_ms", "peak_memory_bytes"), value)
 
-    monkeypatch.setattr(folders, "figures", invented)
+    monkeypatch.setattr(rounds, "figures", invented)
     how: dict[str, Any] = {"text": "counting", "device": "board", "threads": 2, "log": lambda line: None}
     result = folders.measure_folders([exported], LINES, beams=[1, 5], rounds=3, **how)
     assert measured == [("model", 1), ("model", 5)] * 3

@@ -183,45 +183,27 @@ def test_each_length_penalty_has_rows_and_translations_of_its_own(trained: Calla
 def test_with_a_shortlist_all_is_measured_on_its_own(trained: Callable[..., Run]) -> None:
     run = trained(beams=[1])
     (whole,) = evaluate_students(run, students=["e1d1"])
-    (short,) = evaluate_students(run, students=["e1d1"], shortlist=True, device_figures=True)
+    (short,) = evaluate_students(run, students=["e1d1"], shortlist=True)
     assert short["shortlist"] is True and "shortlist" not in whole
     assert short["hypotheses"] != whole["hypotheses"] and (run.folder / short["hypotheses"]).is_file()
     assert (run.students / "e1d1" / "ctranslate2-float32-shortlist" / "vmap.txt").is_file()
     assert (run.folder / "shortlist.json").is_file()
-    assert short["size_bytes"] > whole["size_bytes"] and "latency_p95_ms" in short
+    assert short["size_bytes"] > whole["size_bytes"]
     assert [row.get("shortlist", False) for row in run.results()["rows"]] == [False, True]
     assert evaluate_students(run, students=["e1d1"], shortlist=True) == [run.results()["rows"][1]]
     with pytest.raises(UserError, match="--shortlist: the engine torch has none"):
         evaluate_students(run, students=["e1d1"], engine="torch", shortlist=True)
 
 
-def test_latency_and_memory_are_added_to_what_is_measured(
-    trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_figures_of_another_machine_are_measured_again_before_latency_is_added(trained: Callable[..., Run]) -> None:
     run = trained()
     (before,) = evaluate_students(run, students=["e1d1"], beams=[1])
-    assert not quality.has_device_figures(before)
-    monkeypatch.setattr(quality._Measurement, "measure", None)
-    (after,) = evaluate_students(run, students=["e1d1"], beams=[1], device_figures=True)
-    assert {**after, **before} == after
-    assert 0 < after["latency_p50_ms"] <= after["latency_p95_ms"]
-    assert after["latency_sentences"] == 60
-    assert 10e6 < after["peak_memory_bytes"] < 200e6
-    assert run.results()["rows"] == [after]
-    monkeypatch.setattr(quality, "figures", None)
-    assert evaluate_students(run, students=["e1d1"], beams=[1], device_figures=True) == [after]
-
-    monkeypatch.undo()
-    monkeypatch.setattr(quality, "available_cores", lambda: 1)
     elsewhere = {**before, "hardware": "another machine", "bleu": -1.0}
     run._write_results({**run.results(), "rows": [elsewhere]})
-    (again,) = evaluate_students(run, students=["e1d1"], beams=[1], device_figures=True)
-    assert (again["bleu"], quality.has_device_figures(again)) == (before["bleu"], True)
-
-
-def test_torch_has_no_device_figures(trained: Callable[..., Run]) -> None:
-    (row,) = evaluate_students(trained(), students=["e1d1"], beams=[1], engine="torch", device_figures=True)
-    assert not quality.has_device_figures(row)
+    assert evaluate_students(run, students=["e1d1"], beams=[1]) == [elsewhere]
+    (again,) = evaluate_students(run, students=["e1d1"], beams=[1], measured_here=True)
+    assert again["bleu"] == before["bleu"]
+    assert run.results()["rows"][0]["hardware"] != "another machine"
 
 
 def test_comet_stays_with_the_translations_that_it_scored(trained: Callable[..., Run]) -> None:

@@ -19,8 +19,6 @@ FIXED_PRECISION = {"argos": "int8", "bergamot": "int8", "hf": "float32", "onnx":
 """Formats that have one precision only."""
 FIXED_BEAM = {"argos": 4, "bergamot": 1, "onnx": 1}
 """Formats whose engines search with one beam size: Argos Translate, Bergamot and transformers.js."""
-SHORTLISTED = ("ctranslate2",)
-"""Formats that what was measured with a shortlist can be shipped in."""
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _MILLISECONDS = {"ms": 1, "s": 1000}
 
@@ -75,6 +73,11 @@ class Device(Strict):
     @property
     def wanted_beam(self) -> int | None:
         return self.beam or FIXED_BEAM.get(self.format)
+
+    @property
+    def takes_shortlists(self) -> bool:
+        """Whether what was measured with a shortlist ships with that one; Bergamot's lists are others."""
+        return self.format == "ctranslate2"
 
 
 DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]

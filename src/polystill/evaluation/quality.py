@@ -12,8 +12,8 @@ from polystill.decoding.ctranslate2 import CTranslate2Translator, available_core
 from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError, nearest
 from polystill.evaluation.artefacts import exported, extracted, load_torch, need_shortlist
+from polystill.evaluation.device_figures import has_device_figures
 from polystill.measuring.artefact import folder_bytes
-from polystill.measuring.figures import figures, sample
 from polystill.metrics import corpus_scores
 from polystill.provenance import provenance
 from polystill.rows import artefact_name, row_key, student_name
@@ -26,9 +26,6 @@ _log = logging.getLogger(__name__)
 
 ENGINES = ("ctranslate2", "torch")
 WARM_UP_LINES = 8
-LATENCY_LINES = 100
-"""Sentences of a test set that latency and memory are measured with."""
-DEVICE_FIGURES = ("latency_p50_ms", "latency_p95_ms", "peak_memory_bytes")
 
 
 def evaluate_students(
@@ -41,16 +38,15 @@ def evaluate_students(
     precision: str | None = None,
     shortlist: bool = False,
     threads: int = 0,
-    device_figures: bool = False,
+    measured_here: bool = False,
     force: bool = False,
 ) -> list[Row]:
     """Translate test sets with students and score them; what is not given comes from the recipe.
 
     Extracts and exports into RUN/students what is missing there. Each row goes into RUN/results.json as soon as it is
     measured, its translations into RUN/hypotheses. Rows that are there already are returned as they are, or, with
-    `force`, measured again. With `device_figures`, rows of CTranslate2 also get the latency and memory of the exported
-    folder in a process of its own; those that were measured without get them now. With `shortlist`, students are
-    exported with the run's, and their rows say so.
+    `force`, measured again; with `measured_here`, also where `add_device_figures` would add to CTranslate2's figures of
+    another machine or number of threads. With `shortlist`, students are exported with the run's, and their rows say so.
 
     Raises:
         UserError: unknown student, test set, engine or precision; no family, or one that the engine does not have; a
@@ -76,21 +72,12 @@ def evaluate_students(
     known = {} if force else {row_key(row): row for row in run.results()["rows"]}
     return [
         measured.row(
-            student, test_set, beam, known.get(row_key(measured.identity(student, test_set, beam))), device_figures
+            student, test_set, beam, known.get(row_key(measured.identity(student, test_set, beam))), measured_here
         )
         for student in chosen
         for test_set in _test_sets(run, test_sets)
         for beam in beams
     ]
-
-
-def has_device_figures(row: Row) -> bool:
-    return all(name in row for name in DEVICE_FIGURES)
-
-
-def device_figures_in_words(row: Row) -> str:
-    p50, p95, memory = (row[name] for name in DEVICE_FIGURES)
-    return f"latency p50 {p50:.1f} ms, p95 {p95:.1f} ms, peak memory {memory / 1e6:.0f} MB"
 
 
 def _test_sets(run: Run, wanted: Sequence[str] | None) -> list[str]:
@@ -135,37 +122,27 @@ class _Measurement:
             "length_penalty": recipe.evaluation.length_penalty,
         }
 
-    def row(self, student: Student, test_set: str, beam: int, before: Row | None, device_figures: bool) -> Row:
+    def row(self, student: Student, test_set: str, beam: int, before: Row | None, measured_here: bool) -> Row:
         """The row of results, which goes to the run: as it was `before`, as far as that holds what is asked for."""
-        device_figures = device_figures and self.engine == "ctranslate2"
         row = before
-        if row is None or not self._holds(row, device_figures):
+        if row is None or not self._holds(row, measured_here):
             row = self.measure(student, test_set, beam)
-            self.run.add_results([row])
             who = (student_name(row), test_set, beam)
             _log.info("%s %s beam %d: BLEU %.2f, chrF %.2f", *who, row["bleu"], row["chrf"])
         elif self.run.recipe.evaluation.lowercase and "bleu_lc" not in row:
             row = self.score_again(row)
-        if device_figures and not has_device_figures(row):
-            row = {**row, **self._device_figures(student, test_set, beam)}
-            _log.info("%s %s beam %d: %s", student_name(row), test_set, beam, device_figures_in_words(row))
         if row is not before:
             self.run.add_results([row])
         return row
 
-    def _holds(self, row: Row, device_figures: bool) -> bool:
+    def _holds(self, row: Row, measured_here: bool) -> bool:
         """Whether a row needs no translating again. Speed and latency of one row are of one machine and setting."""
         if not (self.run.folder / row["hypotheses"]).is_file():
             return False
+        if not measured_here or self.engine != "ctranslate2" or has_device_figures(row):
+            return True
         here = {"hardware": provenance()["hardware"]["summary"], "threads": self.threads}
-        return not device_figures or has_device_figures(row) or {**row, **here} == row
-
-    def _device_figures(self, student: Student, test_set: str, beam: int) -> Row:
-        source, _ = self._read(test_set)
-        lines = sample(source, LATENCY_LINES)
-        options = DecodingOptions(beam_size=beam, length_penalty=self.run.recipe.evaluation.length_penalty)
-        folder = exported(self.run, student, self.precision, self.shortlist)
-        return figures(folder, lines, options=options, precision=self.precision, threads=self.threads)
+        return {**row, **here} == row
 
     def measure(self, student: Student, test_set: str, beam: int) -> Row:
         """One row of results; what is not measured is not in it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,13 @@ from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import own_search, read_info
 from polystill.errors import UserError
 from polystill.measuring.artefact import check_model, describe
-from polystill.measuring.figures import figures
+from polystill.measuring.rounds import Subject, measure_in_turn
 from polystill.provenance import provenance
 
 Row = dict[str, Any]
 FORMAT = 1
 BUILT_IN_LANGUAGES = {"en": 0, "de": 1}
 """Languages of the built-in corpus, and which side of a pair is theirs."""
-_MEDIANS = ("words_per_second", "latency_p50_ms", "latency_p95_ms")
 
 
 def measure_folders(
@@ -32,9 +30,7 @@ def measure_folders(
     rounds: int,
     log: Callable[[str], object],
 ) -> Row:
-    """Measure every folder with every beam size, each time in a fresh process, all of them in turn in each round.
-
-    Figures are medians over the rounds, peak memory the largest. `text` says what the lines are.
+    """Measure every folder with every beam size, as `measure_in_turn`. `text` says what the lines are.
 
     Raises:
         UserError: a folder has no CTranslate2 model that loads, or a beam size is out of range.
@@ -42,17 +38,20 @@ def measure_folders(
     described = {folder: describe(folder) for folder in folders}
     penalties = {folder: own_search(folder).length_penalty for folder in folders}
     subjects = [
-        (folder, DecodingOptions(beam, length_penalty=penalties[folder])) for folder in folders for beam in beams
+        Subject(folder, lines, DecodingOptions(beam, length_penalty=penalties[folder]), threads=threads)
+        for folder in folders
+        for beam in beams
     ]
-    found: dict[tuple[Path, int], list[Row]] = {}
-    for number in range(rounds):
-        for folder, options in subjects:
-            one = figures(folder, lines, options=options, threads=threads, speed=True)
-            found.setdefault((folder, options.beam_size), []).append(one)
-        log(f"round {number + 1} of {rounds}")
+    found = measure_in_turn(subjects, rounds=rounds, log=log, speed=True)
     rows = [
-        {"folder": str(folder), **described[folder], "engine": "ctranslate2", "beam": beam, **_summary(each)}
-        for (folder, beam), each in found.items()
+        {
+            "folder": str(subject.folder),
+            **described[subject.folder],
+            "engine": "ctranslate2",
+            "beam": subject.options.beam_size,
+            **measured,
+        }
+        for subject, measured in zip(subjects, found, strict=True)
     ]
     sentences = {"text": text, "sentences": len(lines), "words": sum(len(line.split()) for line in lines)}
     how = {**sentences, "threads": threads, "rounds": rounds}
@@ -63,11 +62,6 @@ def measure_folders(
         "settings": how,
         "provenance": provenance(),
     }
-
-
-def _summary(rounds: Sequence[Row]) -> Row:
-    medians = {name: statistics.median(row[name] for row in rounds) for name in _MEDIANS}
-    return {**rounds[0], **medians, "peak_memory_bytes": max(row["peak_memory_bytes"] for row in rounds)}
 
 
 def built_in_lines(folders: Sequence[Path], count: int) -> list[str]:

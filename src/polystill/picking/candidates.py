@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polystill.config.devices import EVALUATION, SHORTLISTED, Device
+from polystill.config.devices import EVALUATION, Device
 from polystill.errors import UserError
 from polystill.rows import has_shortlist, student_name, system_key
 from polystill.runs import Run
@@ -85,7 +85,7 @@ def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str | N
             and row["length_penalty"] == run.recipe.evaluation.length_penalty
             and device.wanted_precision in (None, row["precision"])
             and device.wanted_beam in (None, row["beam"])
-            and (device.format in SHORTLISTED or not has_shortlist(row))
+            and (device.takes_shortlists or not has_shortlist(row))
         ]
     if not found:
         how = f" --precision {device.wanted_precision}" if device.wanted_precision else ""
