@@ -59,7 +59,10 @@ def main() -> None:
     parser.add_argument("--model", help="such as e2d2")
     given = parser.parse_args()
 
-    client = Client(given.url, given.model)
+    try:
+        client = Client(given.url, given.model)
+    except urllib.error.URLError as error:
+        sys.exit(f"error: {given.url}: no answer ({error.reason}); is polystill serve running there?")
     lines = given.lines.read_text(encoding="utf-8").split("\n")
     questions = [line for line in dict.fromkeys(lines) if line.strip()][: given.requests]
     alone = [client.ask(line) for line in questions]

@@ -173,6 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         test_set = next(iter(run.recipe.data.test))
         sources = text_lines(run.data / "test" / f"{test_set}.source.txt")
         text = Text(sources, references(run, test_set), run.recipe.data.target_language, given.sentences)
+        for out in given.exports:
+            if read_info(out).get("format") != "bergamot":
+                raise UserError(f"{out}: no Bergamot export; write it with polystill export … --to bergamot")
         result = measure(text, given.exports, given.runtime, given.batch, given.rounds)
         result |= {"test_set": test_set, "bytes": {read_info(out)["name"]: _sizes(out) for out in given.exports}}
         report(result)

@@ -46,12 +46,16 @@ def test_files_and_card(counting_student: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "polystill.json").read_text()) == info
 
 
-def test_the_search_is_the_one_that_was_picked(counting_student: Path, tmp_path: Path) -> None:
-    record = Record(search=DecodingOptions(beam_size=2, length_penalty=0.5))
+@pytest.mark.parametrize(("beam", "penalty"), [(2, 0.5), (1, 1.0)])
+def test_the_search_is_the_one_that_was_picked(
+    counting_student: Path, tmp_path: Path, beam: int, penalty: float
+) -> None:
+    record = Record(search=DecodingOptions(beam_size=beam, length_penalty=0.5))
     info = export_huggingface(counting_student, tmp_path / "out", record=record)
     settings = json.loads((tmp_path / "out" / "generation_config.json").read_text())
-    assert (settings["num_beams"], settings["length_penalty"]) == (2, 0.5)
-    assert (info["beam_size"], info["length_penalty"]) == (2, 0.5)
+    assert (settings["num_beams"], settings["length_penalty"]) == (beam, penalty)
+    assert settings["early_stopping"] is (beam > 1)
+    assert (info["beam_size"], info["length_penalty"]) == (beam, 0.5)
 
 
 def test_settings_with_which_transformers_translates_otherwise_are_noticed(

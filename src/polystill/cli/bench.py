@@ -19,6 +19,7 @@ from polystill.cli.common import (
     numbers,
     say,
     show_log,
+    words,
     write_json,
 )
 from polystill.errors import UserError
@@ -116,10 +117,10 @@ def decode(
     folder: RunFolder,
     student: Annotated[
         list[str] | None,
-        typer.Option(help="Such as e4d2, or OTHER_RUN/e4d2; repeat for more. All of the run by default."),
+        typer.Option(metavar="NAME,NAME,…", help="Such as e4d2, or OTHER_RUN/e4d2. All of the run by default."),
     ] = None,
     beam: Annotated[
-        list[int] | None, typer.Option(min=1, max=1000, help="Of the students; repeat for more. Greedy by default.")
+        list[str] | None, typer.Option(metavar="N,N,…", help="Beam sizes of the students; greedy by default.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each system.")] = 1,
     batch_sizes: Annotated[str, typer.Option(metavar="N,N,…", help="Sentences translated at once.")] = "32,1",
@@ -141,7 +142,7 @@ def decode(
 
         polystill bench decode runs/mine --student e2d2 --threads 1 --batch-sizes 32,1 --shortlist
 
-        polystill bench decode runs/teacher --student runs/student/e2d2 --beam 1 --beam 5
+        polystill bench decode runs/teacher --student runs/student/e2d2 --beam 1,5
     """
     need_packages("bench decode")
     from polystill.benchmark.tables import decode_table, generate_line
@@ -149,8 +150,9 @@ def decode(
     sizes = numbers("--batch-sizes", batch_sizes)
     check_new_file("--json", json_file)
     lines, test_set = _test_lines(folder, test_set, sentences)
-    members = _members(folder, student)
-    beams = {"teacher": (BEAM, 1), **{name: tuple(beam or (1,)) for name in members}}
+    members = _members(folder, words("--student", student))
+    wanted = [1] if beam is None else numbers("--beam", ",".join(beam))
+    beams = {"teacher": (BEAM, 1), **dict.fromkeys(members, tuple(wanted))}
     members = {"teacher": (folder, "teacher"), **members}
     decoders = [d for d in DECODERS if d[0] == "torch" or all(_is_transformer(run) for run, _ in members.values())]
     shortened = list(members)[1:] if shortlist else []

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from polystill.cli.common import say, show_log
+from polystill.cli.common import say, show_log, words
 from polystill.extras import need_packages
 
 _PACKAGES = ("fastapi", "uvicorn", "prometheus_client", "sentencex")
@@ -21,7 +21,9 @@ def serve(
     model: Annotated[Path, typer.Argument(metavar="RUN", help="A run, or a CTranslate2 folder.", show_default=False)],
     student: Annotated[
         list[str] | None,
-        typer.Option(help="Such as e4d2; repeat for more. The first is the default one. All, the teacher first."),
+        typer.Option(
+            metavar="NAME,NAME,…", help="Such as e4d2,e2d2. The first is the default one. All, the teacher first."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 5000,
@@ -63,7 +65,7 @@ def serve(
 
         polystill serve runs/quickstart
 
-        polystill serve runs/quickstart --student e2d2 --student e3d3 --beam 1 --port 8000
+        polystill serve runs/quickstart --student e2d2,e3d3 --beam 1 --port 8000
 
         polystill serve my-model --host 0.0.0.0 --api-keys keys.txt
 
@@ -78,10 +80,11 @@ def serve(
     from polystill.serving.limits import Limits
     from polystill.serving.server import listen, run_server
 
+    wanted = words("--student", student)
     limits = Limits(max_characters, max_batch, max_requests, timeout)
     with (
         listen(host, port) as sock,
-        open_family(model, student, engine=engine, precision=precision, beam=beam, threads=threads) as loaded,
+        open_family(model, wanted, engine=engine, precision=precision, beam=beam, threads=threads) as loaded,
     ):
         settings = settings_of(
             loaded, model, limits, host=host, api_keys=api_keys, runtime=bergamot_runtime, log_text=log_text

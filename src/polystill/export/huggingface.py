@@ -59,8 +59,9 @@ def export_huggingface(
 
 def _set_search(path: Path, search: DecodingOptions) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
-    penalty = search.length_penalty if search.beam_size > 1 else 1.0  # of no use then, and transformers would say so
-    values |= {"num_beams": search.beam_size, "length_penalty": penalty}
+    beam = search.beam_size > 1
+    penalty = search.length_penalty if beam else 1.0  # of no use without one, and transformers would say so
+    values |= {"num_beams": search.beam_size, "length_penalty": penalty, "early_stopping": beam}
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -94,6 +95,7 @@ def verify(model: ElasticModel, tokenizer: Tokenizer, folder: Path, lines: Seque
 
 def _generate(theirs: Any, source: Tensor, most: int) -> list[int]:
     """MarianMTModel's greedy translation, of that many tokens at most, with the end mark where it was reached."""
-    greedily = {"num_beams": 1, "do_sample": False, "length_penalty": 1.0, "forced_eos_token_id": None}
-    found: list[int] = theirs.generate(source, max_new_tokens=most, max_length=None, **greedily)[0].tolist()
+    greedily = {"num_beams": 1, "do_sample": False, "length_penalty": 1.0, "early_stopping": False}
+    no_limits = {"max_length": None, "forced_eos_token_id": None}
+    found: list[int] = theirs.generate(source, max_new_tokens=most, **greedily, **no_limits)[0].tolist()
     return found[1:]

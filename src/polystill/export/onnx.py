@@ -91,7 +91,7 @@ def _write_configuration(model: ElasticModel, folder: Path) -> None:
     depths = model.config.encoder_layers, model.config.decoder_layers
     for name, values in ARCHITECTURES[architecture_of(model)].config_files(model.config, *depths).items():
         if "num_beams" in values:
-            values["num_beams"] = 1  # transformers.js searches greedily
+            values |= {"num_beams": 1, "early_stopping": False}  # transformers.js searches greedily
         (folder / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -161,7 +161,8 @@ def marian_config(config: TransformerConfig, encoder_layers: int, decoder_layers
 
 
 def generation_config(config: TransformerConfig) -> dict[str, Any]:
-    """generation_config.json: `<pad>` gets no probability, as in polystill's own decoding."""
+    """generation_config.json: as in polystill's own decoding, `<pad>` gets no probability, and a beam ends with as many
+    finished translations as it is wide."""
     return {
         "decoder_start_token_id": config.pad_id,
         "eos_token_id": config.eos_id,
@@ -170,6 +171,7 @@ def generation_config(config: TransformerConfig) -> dict[str, Any]:
         "bad_words_ids": [[config.pad_id]],
         "max_length": config.max_positions,
         "num_beams": 5,
+        "early_stopping": True,
     }
 
 
