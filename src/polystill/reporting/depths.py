@@ -24,7 +24,7 @@ def depth_chart(points: Sequence[Point], name: str, title: str, noise: Noise) ->
         f"to {best.bleu:.2f} ({best.row['model']})."
     )
     if p_values:
-        summary += f" Of the others {len(equals)} differ from the best one by noise only."
+        summary += f" From the best one, {len(equals)} of the {len(others)} others differ by noise only."
     rows = [point.row for point in points]
     return Chart(name, title, summary, _spec(rows, equals), _table(rows, best.row, equals, bool(p_values)))
 

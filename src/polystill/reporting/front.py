@@ -10,9 +10,12 @@ from polystill.evaluation.figures import TITLES, figure, measured
 from polystill.reporting.document import Cell, Chart, Table
 from polystill.reporting.noise import NOISE, Noise
 from polystill.reporting.points import Labels, Point, pareto
+from polystill.rows import WITH_SHORTLIST, has_shortlist
 
-PHONE = (300, 260)
-"""Width and height in pixels of a chart's inside on a phone, where labels must not cover each other."""
+PHONE = (240, 260)
+"""Width and height in pixels from the first to the last point on a phone, where labels must not cover each other."""
+CHARACTER = 7
+"""Pixels, of a label."""
 
 
 def front_chart(points: Sequence[Point], cost: str, name: str, title: str, noise: Noise) -> Chart:
@@ -35,7 +38,7 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
     _, axis, unit = _AXES[cost]
     costs = [point.row[cost] for point in points]
     is_log = max(costs) > 12 * min(costs)
-    named = _uncrowded(front, lambda point: math.log(point.row[cost]) if is_log else point.row[cost])
+    named = _uncrowded(front, points, lambda point: math.log(point.row[cost]) if is_log else point.row[cost])
     values = [
         {
             "cost": point.row[cost] * unit,
@@ -91,18 +94,24 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
     }
 
 
-def _uncrowded(front: Sequence[Point], place: Callable[[Point], float]) -> list[Point]:
-    """Points of the front whose labels do not cover each other even on a phone; the ends have theirs first."""
-    lowest, highest = front[0], front[-1]
-    across = (place(highest) - place(lowest)) or 1.0
-    along = (highest.bleu - lowest.bleu) or 1.0
+def _uncrowded(front: Sequence[Point], points: Sequence[Point], place: Callable[[Point], float]) -> list[Point]:
+    """Points of the front whose labels, left of them, do not cover each other even on a phone; the ends have theirs
+    first."""
+    places, heights = [place(point) for point in points], [point.bleu for point in points]
+    across, along = (max(places) - min(places)) or 1.0, (max(heights) - min(heights)) or 1.0
     kept: list[tuple[Point, float, float]] = []
-    for point in [highest, lowest, *reversed(front[1:-1])]:
-        x = PHONE[0] * (place(point) - place(lowest)) / across
-        y = PHONE[1] * (point.bleu - lowest.bleu) / along
-        if all(abs(x - other_x) > 44 or abs(y - other_y) > 16 for _, other_x, other_y in kept):
-            kept.append((point, x, y))
+    for point in [front[-1], front[0], *reversed(front[1:-1])]:
+        right, y = PHONE[0] * place(point) / across, PHONE[1] * point.bleu / along
+        if all(
+            right < other_right - _width(other) or other_right < right - _width(point) or abs(y - other_y) > 16
+            for other, other_right, other_y in kept
+        ):
+            kept.append((point, right, y))
     return [point for point, _, _ in kept]
+
+
+def _width(point: Point) -> int:
+    return CHARACTER * (len(point.student) + 1)
 
 
 # --- the table ----------------------------------------------------------------------------------------------------
@@ -130,6 +139,8 @@ def _table(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost
     titles = [*(TITLES[name] for name in first), "step", *(TITLES[name] for name in rest)]
     columns = ["student", *(["run"] if has_series else []), *titles]
     note = f"Bold: on the Pareto front. Step: BLEU above the next cheaper point of the front; ≈ means {NOISE}."
+    if any(has_shortlist(point.row) for point in points):
+        note += f" {WITH_SHORTLIST}: exported with a shortlist of output pieces."
     return Table("Figures of the chart", columns, rows, words=1 + has_series, note=note, folded=len(rows) > 20)
 
 
