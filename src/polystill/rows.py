@@ -46,6 +46,11 @@ def device_key(row: Row) -> tuple[Any, ...]:
     return (row["device"], *system_key(row))
 
 
+def package_key(row: Row) -> tuple[Any, ...]:
+    """What identifies the size of a student's package in one format."""
+    return (row["model"], row["format"], row["precision"])
+
+
 def measured_as_recipe(row: Row, recipe: Recipe, precision: str = "", shortlist: bool = False) -> bool:
     """Whether a row was measured with the recipe's engine, length penalty and (or the given) precision.
 

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from polystill.errors import UserError
 from polystill.provenance import provenance
 from polystill.recipe_changes import FREE, can_be_added, recipe_differences, shown_value
-from polystill.rows import device_key, row_key
+from polystill.rows import device_key, package_key, row_key
 from polystill.storage import clear_left_overs, storage_errors, temporary_of, write_atomic
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class Run:
     def results(self) -> dict[str, Any]:
         """`{"rows": [...], "cost": {...}, "provenance": {...}}`, empty where nothing is measured yet.
 
-        Where they were added also "robustness" and "devices", lists of rows.
+        Where they were added also "robustness", "devices" and "packages", lists of rows.
 
         Raises:
             UserError: results.json is damaged; it is left as it is.
@@ -259,6 +259,12 @@ class Run:
         results = self.results()
         merged = {device_key(row): row for row in [*results.get("devices", []), *rows]}
         self._write_results({**results, "devices": list(merged.values())})
+
+    def add_packages(self, rows: list[dict[str, Any]]) -> None:
+        """Add sizes of exported packages; a row replaces the one of the same `rows.package_key`."""
+        results = self.results()
+        merged = {package_key(row): row for row in [*results.get("packages", []), *rows]}
+        self._write_results({**results, "packages": list(merged.values())})
 
     def add_cost(self, stage: str, cost: dict[str, Any]) -> None:
         """Add what a stage cost (seconds, cpu_seconds, target_tokens, ...); a key's new value replaces its old one."""

@@ -62,8 +62,10 @@ def measure(
     """
     import platform
 
-    from polystill.measuring.folders import built_in_lines, measure_folders
+    from polystill.measuring.folders import built_in_lines, check_device_name, measure_folders
 
+    name = device or platform.node() or "device"
+    check_device_name(f"--device {name}", name)
     check_new_file("--out", out)
     folders = _with_models(folders)
     lines = _sentences(text, sentences) if text is not None else built_in_lines(folders, sentences)
@@ -71,7 +73,7 @@ def measure(
         folders,
         lines,
         text=text.name if text is not None else "built-in",
-        device=device or platform.node() or "device",
+        device=name,
         beams=numbers("--beam", ",".join(beam or ["1"])),
         threads=threads,
         rounds=rounds,
@@ -199,7 +201,8 @@ def pick(
 
     Every precision and beam size that was measured with CTranslate2 counts, with a shortlist (`evaluate --shortlist`)
     and without. Limits of a devices file are held against what `polystill measure` found on that device, limits given
-    here against what `polystill evaluate` found. Nothing is guessed: where a figure is not measured, the message says
+    here against what `polystill evaluate` found. Where a device has max_size and another format than ctranslate2,
+    students are exported in it and weighed, once. Nothing is guessed: where a figure is not measured, the message says
     what measures it.
 
     Exit status: 0 picked; 1 nothing fits (the nearest is shown, and what it misses by); 2 a mistake, or not measured.
@@ -243,6 +246,7 @@ def _pick(
     from polystill.config.devices import load_devices
     from polystill.picking.candidates import candidates, check_test_set, open_runs
     from polystill.picking.choice import choose
+    from polystill.picking.packages import with_package_sizes
 
     known = load_devices(file)
     wanted = words("--device", names) or list(known)
@@ -256,7 +260,8 @@ def _pick(
     choices, failed = {}, []
     for name, device in devices.items():
         try:
-            choices[name] = choose(candidates(runs, chosen, device, name), device, name)
+            found = with_package_sizes(candidates(runs, chosen, device, name), device, name, say)
+            choices[name] = choose(found, device, name)
         except UserError as error:
             failed.append(str(error))
     _explain(choices, chosen)
@@ -295,12 +300,17 @@ def ship(
     """
     need_packages("ship")
     show_log()
-    from polystill.picking.ship import ship
+    from polystill.picking.ship import NothingFits, check_new_packages, ship
 
+    check_new_packages(out)
     chosen, described, choices = _pick(folders, devices, device, test_set)
     missing = [name for name, choice in choices.items() if choice.best is None]
     if missing:
         say(f"nothing written: nothing fits {', '.join(missing)}")
         raise typer.Exit(1)
-    ship(choices, described, chosen, out, say)
+    try:
+        ship(choices, described, chosen, out, say)
+    except NothingFits as error:
+        say(f"nothing written: {error}")
+        raise typer.Exit(1) from None
     say(f"wrote {out}")

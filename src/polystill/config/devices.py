@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from polystill.config.base import Strict
 from polystill.config.reading import read_yaml
@@ -15,6 +15,10 @@ from polystill.errors import UserError, nearest
 
 EVALUATION = "evaluation"
 """As `measured_on`: the machine where `polystill evaluate` has measured."""
+CTRANSLATE2 = "ctranslate2"
+"""The format that is evaluated, and the only one with a choice of precision."""
+PRECISIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
+"""What CTranslate2's folders can hold."""
 FIXED_PRECISION = {"argos": "int8", "bergamot": "int8", "hf": "float32", "onnx": "float32", "marian": "float32"}
 """Formats that have one precision only."""
 FIXED_BEAM = {"argos": 4, "bergamot": 1, "onnx": 1}
@@ -29,8 +33,10 @@ def _quantity(units: dict[str, int], example: str) -> Callable[[Any], float]:
 
     def read(value: Any) -> float:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", str(value).strip())
-        if match is None or match[2].lower() not in factors or not float(match[1]):
+        if match is None or match[2].lower() not in factors:
             raise ValueError(f"expected a number with a unit ({' '.join(units)}), such as {example}")
+        if not float(match[1]):
+            raise ValueError(f"must be more than 0, such as {example}")
         return float(match[1]) * factors[match[2].lower()]
 
     return read
@@ -44,7 +50,7 @@ class Device(Strict):
     """One device. Limits that are left out are none."""
 
     max_size: Bytes | None = None
-    """Of the exported folder."""
+    """Of the exported folder, in the device's format."""
     max_latency: Milliseconds | None = None
     """Of 95 in 100 single sentences."""
     max_memory: Bytes | None = None
@@ -57,6 +63,15 @@ class Device(Strict):
     measured_on: str | None = None
     """Whose latency and memory count: a name given to `polystill measure --device`, by default the device's own;
     `evaluation` for the machine where `polystill evaluate` ran."""
+
+    @field_validator("precision")
+    @classmethod
+    def _check_precision(cls, precision: str | None) -> str | None:
+        if precision not in (None, *PRECISIONS):
+            raise ValueError(
+                f"unknown precision{nearest(str(precision), list(PRECISIONS))}; there are: {' '.join(PRECISIONS)}"
+            )
+        return precision
 
     @model_validator(mode="after")
     def _check_format(self) -> Device:
@@ -77,7 +92,12 @@ class Device(Strict):
     @property
     def takes_shortlists(self) -> bool:
         """Whether what was measured with a shortlist ships with that one; Bergamot's lists are others."""
-        return self.format == "ctranslate2"
+        return self.format == CTRANSLATE2
+
+    @property
+    def weighs_packages(self) -> bool:
+        """Whether `max_size` is held against packages that the evaluation has not weighed."""
+        return self.max_size is not None and self.format != CTRANSLATE2
 
 
 DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
@@ -120,11 +140,19 @@ def _explain(detail: Any, origin: str) -> str:
     if detail["type"] == "extra_forbidden":
         known = list(Device.model_fields) if len(place) > 1 else ["devices"]
         return f"{origin}: unknown key {'.'.join(place)!r}{nearest(place[-1], known)}; there are: {' '.join(known)}"
-    if detail["type"] == "string_pattern_mismatch":
+    if "[key]" in detail["loc"]:
         return f"{origin}: {'.'.join(place)}: a device's name has letters, digits, '_', '-' and '.'"
     given = detail.get("input")
     shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{origin}: {'.'.join(place)}: {_message(detail)}{shown}"
+    return f"{origin}: {'.'.join(place)}: {_EXPECTED.get(detail['type']) or _message(detail)}{shown}"
+
+
+_DEVICES = "expected names of devices, each with its limits below it, such as {phone: {max_size: 20MB}}"
+_EXPECTED = {
+    **dict.fromkeys(("missing", "dict_type", "too_short"), _DEVICES),
+    "model_type": "expected the device's limits below its name, such as {max_size: 20MB}; {} sets none",
+}
+"""By pydantic's names of mistakes: in the whole, and in one device."""
 
 
 def _message(detail: Any) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polystill.errors import UserError
 from polystill.evaluation.artefacts import extracted
-from polystill.measuring.folders import FORMAT
+from polystill.measuring.folders import FORMAT, check_device_name
 from polystill.models.folder import WEIGHTS, family_space
 from polystill.runs import Run
 from polystill.storage import sha256
@@ -65,10 +65,10 @@ class MeasuredFile(_Lenient):
 
 def read_measured(path: Path) -> MeasuredFile:
     """Raises:
-    UserError: the file is missing, or none that `polystill measure` wrote.
+    UserError: the file is missing, none that `polystill measure` wrote, or of a device that cannot be called so.
     """
     try:
-        return MeasuredFile.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        measured = MeasuredFile.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
     except ValidationError as error:
@@ -77,6 +77,8 @@ def read_measured(path: Path) -> MeasuredFile:
         raise UserError(f"{path}: not what polystill measure writes: {place}: {detail['msg']}") from None
     except ValueError:
         raise UserError(f"{path}: not JSON; give a file that polystill measure --out has written") from None
+    check_device_name(f"{path}: device {measured.device}", measured.device)
+    return measured
 
 
 def merge_figures(run: Run, files: Sequence[Path]) -> tuple[list[Row], list[str]]:

@@ -15,6 +15,9 @@ from polystill.provenance import provenance
 
 Row = dict[str, Any]
 FORMAT = 1
+EVALUATION = "evaluation"
+"""In devices.yaml the machine of `polystill evaluate`, so no device's name; also in `config.devices`, which needs more
+than the core install."""
 BUILT_IN_LANGUAGES = {"en": 0, "de": 1}
 """Languages of the built-in corpus, and which side of a pair is theirs."""
 
@@ -62,6 +65,19 @@ def measure_folders(
         "settings": how,
         "provenance": provenance(),
     }
+
+
+def check_device_name(where: str, name: str) -> None:
+    """`where` goes into the error.
+
+    Raises:
+        UserError: the name means something else in a devices file.
+    """
+    if name == EVALUATION:
+        raise UserError(
+            f"{where}: no name for a device: in a devices file `measured_on: {EVALUATION}` is the machine of polystill "
+            "evaluate; give another"
+        )
 
 
 def built_in_lines(folders: Sequence[Path], count: int) -> list[str]:

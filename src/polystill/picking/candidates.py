@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polystill.config.devices import EVALUATION, Device
+from polystill.config.devices import CTRANSLATE2, EVALUATION, Device
 from polystill.errors import UserError
 from polystill.rows import has_shortlist, student_name, system_key
 from polystill.runs import Run
@@ -24,7 +24,14 @@ class Candidate:
 
     run: Path
     row: Row
-    """Quality and size as the run measured them; speed, latency and memory of the device that is asked for."""
+    """Quality and size as the run measured them; speed, latency and memory of the device that is asked for.
+
+    All of CTranslate2's folder, but for a weighed candidate's size.
+    """
+    format: str = CTRANSLATE2
+    """What it would be shipped in."""
+    weighed: bool = False
+    """Whether the size is that of a package in `format`."""
 
     @property
     def name(self) -> str:
@@ -79,9 +86,9 @@ def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str | N
     for run in runs:
         results = run.results()
         found += [
-            Candidate(run.folder, _on_device(row, results.get("devices", []), where))
+            Candidate(run.folder, _on_device(row, results.get("devices", []), where), device.format)
             for row in results["rows"]
-            if (row["test_set"], row["engine"]) == (test_set, "ctranslate2")
+            if (row["test_set"], row["engine"]) == (test_set, CTRANSLATE2)
             and row["length_penalty"] == run.recipe.evaluation.length_penalty
             and device.wanted_precision in (None, row["precision"])
             and device.wanted_beam in (None, row["beam"])

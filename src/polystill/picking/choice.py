@@ -57,7 +57,10 @@ class Choice:
     limits: list[Limit]
     binding: list[tuple[Limit, Candidate]]
     """Limits without which a better one would have been chosen, and that one."""
-    fitting: int
+    together: Candidate | None
+    """Where no limit binds alone: the best that is better and misses several."""
+    fitting: list[Candidate]
+    """All within the limits, the best first."""
     measured: int
     larger: Candidate | None
     """The smallest of those that are larger and better than the best, whether it fits or not."""
@@ -83,13 +86,16 @@ def choose(candidates: Sequence[Candidate], device: Device, name: str | None = N
     measured = measured or list(candidates)  # all of them miss a limit, whatever is not measured
     if not fitting:
         nearest = min(measured, key=lambda c: (max(limit.miss(c) for limit in limits), *_order(c)))
-        return Choice(None, nearest, limits, [], 0, len(measured), None, None, [], "")
-    best = min(fitting, key=_order)
+        return Choice(None, nearest, limits, [], None, [], len(measured), None, None, [], "")
+    fitting.sort(key=_order)
+    best = fitting[0]
     binding = []
     for limit in limits:
         other = min(_within(measured, [each for each in limits if each is not limit]), key=_order)
         if other.row["bleu"] > best.row["bleu"]:
             binding.append((limit, other))
+    first = min(measured, key=_order)
+    together = first if not binding and first.row["bleu"] > best.row["bleu"] else None
     size = best.row["size_bytes"]
     larger = [c for c in measured if c.row["size_bytes"] > size and c.row["bleu"] > best.row["bleu"]]
     smaller = [c for c in fitting if c.row["size_bytes"] < size]
@@ -99,7 +105,8 @@ def choose(candidates: Sequence[Candidate], device: Device, name: str | None = N
         None,
         limits,
         binding,
-        len(fitting),
+        together,
+        fitting,
         len(measured),
         min(larger, key=lambda c: (c.row["size_bytes"], *_order(c)), default=None),
         min(smaller, key=_order, default=None),

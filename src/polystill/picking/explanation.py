@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from polystill.config.devices import CTRANSLATE2
 from polystill.evaluation.figures import megabytes, milliseconds
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import Choice, Limit
@@ -23,24 +24,31 @@ def explain(choice: Choice, test_set: str, name: str | None = None) -> Iterator[
     else:
         yield f"{of}{choice.best.name}"
         yield f"  {figures(choice.best, test_set)}"
-        yield f"  the best of {choice.fitting} that fit, out of {choice.measured} ({limits})"
+        yield f"  the best of {len(choice.fitting)} that fit, out of {choice.measured} ({limits})"
         yield from _why(choice, choice.best)
     yield from _left_out(choice)
 
 
 def _why(choice: Choice, best: Candidate) -> Iterator[str]:
+    others = [other for _, other in choice.binding]
     for limit, other in choice.binding:
         yield f"  {limit} binds: without it {other.name}, {_compared(other, best)}; {_missed(limit, other)}"
-    if not choice.binding:
-        together = choice.larger is not None
-        yield "  no limit alone binds" + (", only several together" if together else ": nothing measured is better")
-    if choice.larger is not None and any(choice.larger is other for _, other in choice.binding):
+    if choice.together is not None:
+        yield f"  no limit alone binds, only several together: without them {_beyond(choice.together, choice, best)}"
+    elif not choice.binding:
+        yield "  no limit alone binds: nothing measured is better"
+    if choice.larger is not None and any(choice.larger is shown for shown in (choice.together, *others)):
         yield "  next larger: that one"
     elif choice.larger is not None:
-        missed = "; ".join(_missed(limit, choice.larger) for limit in choice.limits if limit.miss(choice.larger))
-        yield f"  next larger: {choice.larger.name}, {_compared(choice.larger, best)}; {missed}"
+        yield f"  next larger: {_beyond(choice.larger, choice, best)}"
     if choice.smaller is not None:
         yield f"  next smaller: {choice.smaller.name}, {_compared(choice.smaller, best)}"
+
+
+def _beyond(candidate: Candidate, choice: Choice, best: Candidate) -> str:
+    """A better one, and the limits that it misses."""
+    missed = "; ".join(_missed(limit, candidate) for limit in choice.limits if limit.miss(candidate))
+    return f"{candidate.name}, {_compared(candidate, best)}; {missed}"
 
 
 def _left_out(choice: Choice) -> Iterator[str]:
@@ -54,14 +62,19 @@ def _left_out(choice: Choice) -> Iterator[str]:
 
 
 def figures(candidate: Candidate, test_set: str) -> str:
-    """Quality and cost, and where the cost was measured."""
-    row = candidate.row
-    parts = [f"BLEU {row['bleu']:.2f} on {test_set}", megabytes(row["size_bytes"])]
+    """Quality and cost, of what it was measured, and where."""
+    row, size = candidate.row, megabytes(candidate.row["size_bytes"])
+    parts = [f"BLEU {row['bleu']:.2f} on {test_set}"]
+    parts += [f"{size} as {candidate.format}"] if candidate.weighed else []
+    cost = [] if candidate.weighed else [size]
     if "latency_p95_ms" in row:
-        parts.append(f"p50 {milliseconds(row['latency_p50_ms'])}, p95 {milliseconds(row['latency_p95_ms'])}")
-        parts.append(f"peak memory {megabytes(row['peak_memory_bytes'])}")
+        cost.append(f"p50 {milliseconds(row['latency_p50_ms'])}, p95 {milliseconds(row['latency_p95_ms'])}")
+        cost.append(f"peak memory {megabytes(row['peak_memory_bytes'])}")
     if "words_per_second" in row:
-        parts.append(f"{row['words_per_second']:,.0f} words/s")
+        cost.append(f"{row['words_per_second']:,.0f} words/s")
+    if cost and candidate.format != CTRANSLATE2:
+        cost[-1] += " of its CTranslate2 folder"
+    parts += cost
     if "hardware" in row:
         parts.append(f"measured on {row.get('device', 'the machine of polystill evaluate')} ({row['hardware']})")
     return ", ".join(parts)

@@ -1,23 +1,34 @@
-"""A package for each device: the student that was picked for it, exported, with its figures on the card."""
+"""A package for each device: the best student that fits it, exported, with its figures on the card."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from polystill.config.devices import Device
+from polystill.config.devices import CTRANSLATE2, Device
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
 from polystill.evaluation.figures import megabytes
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import Choice, limits_of
 from polystill.picking.explanation import figures
-from polystill.rows import has_shortlist
+from polystill.picking.packages import package_size
+from polystill.rows import artefact_key, has_shortlist
 from polystill.storage import atomic_folder
 from polystill.trained import export_student
 
-QUANTIZED = "ctranslate2"
-"""The one of the devices' formats that has a choice of precision."""
+
+class NothingFits(Exception):
+    """All packages that a device could have are larger than it allows, by what their model cards say more."""
+
+
+def check_new_packages(out: Path) -> None:
+    """Raises:
+    UserError: `out` holds something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out}: exists already; give a new folder, or remove this one")
 
 
 def ship(
@@ -29,21 +40,49 @@ def ship(
 ) -> None:
     """Export every device's student to `out`/<device>; `out` appears when all of them are there.
 
+    Where a package turns out larger than the device's max_size, the next best that fits takes its place.
+
     Raises:
-        UserError: `out` holds something, an export fails, or its format makes it larger than the device's max_size.
+        UserError: `out` holds something, or an export fails.
+        NothingFits: every package of a device turned out larger than its max_size.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: exists already; give a new folder, or remove this one")
+    check_new_packages(out)
     with atomic_folder(out) as temporary:
         for name, choice in choices.items():
-            assert choice.best is not None
-            _package(choice.best, devices[name], name, test_set, temporary / name)
-            log(f"{name}: {choice.best.name}, {devices[name].format}, {megabytes(_size(temporary / name))}")
+            assert choice.fitting
+            best = _best_package(choice.fitting, devices[name], name, test_set, temporary / name, log)
+            log(f"{name}: {best.name}, {devices[name].format}, {megabytes(package_size(temporary / name))}")
+
+
+def _best_package(
+    fitting: Sequence[Candidate],
+    device: Device,
+    name: str,
+    test_set: str,
+    folder: Path,
+    log: Callable[[str], object],
+) -> Candidate:
+    """Export the first of these whose package keeps max_size; returns which one it is."""
+    too_large = set()
+    for candidate in fitting:
+        weights = (candidate.run, candidate.row["model"], artefact_key(candidate.row))
+        if weights in too_large:  # another beam size: the same files, but for a few characters
+            continue
+        _package(candidate, device, name, test_set, folder)
+        size = package_size(folder)
+        if device.max_size is None or size <= device.max_size:
+            return candidate
+        log(
+            f"{name}: the package of {candidate.name} has {size:,} bytes, max_size is {device.max_size:,.0f}: not taken"
+        )
+        shutil.rmtree(folder)
+        too_large.add(weights)
+    raise NothingFits(f"nothing fits {name}: all packages are larger than max_size, if only by their model cards")
 
 
 def _package(best: Candidate, device: Device, name: str, test_set: str, folder: Path) -> None:
     limits = ", ".join(map(str, limits_of(device))) or "no limits"
-    precision = best.row["precision"] if device.format == QUANTIZED else None
+    precision = best.row["precision"] if device.format == CTRANSLATE2 else None
     note = f"Picked for the device {name} ({limits}), beam {best.row['beam']}: {figures(best, test_set)}."
     search = DecodingOptions(beam_size=best.row["beam"], length_penalty=best.row["length_penalty"])
     export_student(
@@ -56,14 +95,3 @@ def _package(best: Candidate, device: Device, name: str, test_set: str, folder: 
         search=search,
         shortlist=has_shortlist(best.row),
     )
-    size = _size(folder)
-    if device.max_size is not None and size > device.max_size:
-        raise UserError(
-            f"device {name}: the package of {best.name} has {size:,} bytes as {device.format}, more than max_size "
-            f"{device.max_size:,.0f}, which was held against the CTranslate2 folder as evaluated; lower max_size to "
-            "leave room"
-        )
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
