@@ -109,13 +109,100 @@ def test_nothing_is_written_where_a_device_gets_nothing(polystill: Any, finished
     assert not (tmp_path / "packages").exists()
 
 
-def test_a_package_larger_than_its_device_allows_is_refused(polystill: Any, finished_run: Path, tmp_path: Path) -> None:
-    """Its model card is longer than that of the folder that was evaluated."""
+def set_bleu(run: Path, **by_student: float) -> None:
+    path = run / "results.json"
+    results = json.loads(path.read_text())
+    rows = [{**row, "bleu": by_student[row["model"]]} for row in results["rows"] if row["model"] in by_student]
+    path.write_text(json.dumps({**results, "rows": rows}))
+
+
+def sizes(run: Path) -> dict[str, int]:
+    """Of the packages that the run remembers."""
+    return {row["model"]: row["size_bytes"] for row in json.loads((run / "results.json").read_text())["packages"]}
+
+
+def test_max_size_is_of_packages_in_the_devices_format(polystill: Any, own_run: Path, tmp_path: Path) -> None:
+    """Exported and weighed once; again where the family was trained again."""
+    set_bleu(own_run, e1d1=1.0, e2d2=2.0)
+
+    def pick(max_size: str) -> Any:
+        web = {"format": "onnx", "max_size": max_size, "measured_on": "evaluation"}
+        return polystill("pick", own_run, "--devices", devices_file(tmp_path, web=web))
+
+    done = pick("1kB")
+    assert done.status == 1 and "nothing fits" in done.stdout
+    assert f"{own_run / 'e1d1'}: exporting as onnx, to know its size (1 of 2)" in done.stderr
+    found = sizes(own_run)
+    polystill("export", own_run, "e1d1", "--to", "onnx", "--out", tmp_path / "e1d1").ok()
+    assert found["e1d1"] == sum(path.stat().st_size for path in (tmp_path / "e1d1").rglob("*") if path.is_file())
+
+    done = pick(f"{found['e2d2'] - 1}B").ok()  # the CTranslate2 folder is much smaller
+    assert "exporting" not in done.stderr and done.stdout.startswith(f"web: {own_run}/e1d1 float32 beam 1\n")
+    assert f"{found['e1d1'] / 1e6:.1f} MB as onnx" in done.stdout and "words/s of its CTranslate2 folder" in done.stdout
+    assert pick(f"{found['e2d2']}B").ok().stdout.startswith(f"web: {own_run}/e2d2 float32 beam 1\n")
+
+    path = own_run / "results.json"
+    results = json.loads(path.read_text())
+    earlier = {**results["packages"][0], "family_sha256": "0" * 64, "size_bytes": 1}
+    path.write_text(json.dumps({**results, "packages": [earlier, results["packages"][1]]}))
+    assert "(1 of 1)" in pick("1kB").stderr
+    assert sizes(own_run) == found
+
+
+def test_no_package_is_exported_in_vain(polystill: Any, own_run: Path, tmp_path: Path) -> None:
+    free, unmeasured = {"format": "hf"}, {"format": "hf", "max_size": "1GB", "max_latency": "5s"}
+    devices = devices_file(tmp_path, free=free, board=unmeasured)
+    done = polystill("pick", own_run, "--devices", devices)
+    done.refused("device board: max_latency 5000.0 ms: nothing is measured", "polystill merge")
+    assert "MB of its CTranslate2 folder" in done.stdout or "words/s of its CTranslate2 folder" in done.stdout
+    assert "exporting" not in done.stderr
+    assert "packages" not in json.loads((own_run / "results.json").read_text())
+
+
+def test_a_format_that_cannot_be_exported_says_why(polystill: Any, own_run: Path, tmp_path: Path) -> None:
+    devices = devices_file(tmp_path, firefox={"format": "marian", "max_size": "1GB", "measured_on": "evaluation"})
+    done = polystill("pick", own_run, "--devices", devices)
+    done.refused("error: device firefox: ", "model.positions: marian")
+    assert done.stderr.count("\n") == 2  # what it did, and why it failed
+
+
+def test_a_run_that_may_only_be_read_is_picked_from(
+    polystill: Any, own_run: Path, tmp_path: Path, read_only: Any
+) -> None:
+    set_bleu(own_run, e1d1=1.0)
+    devices = devices_file(tmp_path, laptop={"format": "hf", "max_size": "1GB"})
+    done = polystill("pick", own_run, "--devices", devices, before=read_only(own_run)).ok()
+    own_run.chmod(0o755)
+    assert "MB as hf" in done.stdout and "sizes of its packages are not remembered" in done.stderr
+    assert "packages" not in json.loads((own_run / "results.json").read_text())
+
+
+def test_the_next_best_is_shipped_where_a_card_is_too_long(polystill: Any, own_run: Path, tmp_path: Path) -> None:
+    set_bleu(own_run, e1d1=1.0, e2d2=2.0)
+    laptop = {"format": "hf", "max_size": "1GB", "beam": 1}
+    polystill("pick", own_run, "--devices", devices_file(tmp_path, laptop=laptop)).ok()
+    exact = {**laptop, "max_size": f"{sizes(own_run)['e2d2']}B"}  # without what the package's card says of the device
+    devices = devices_file(tmp_path, laptop=exact)
+    assert "e2d2" in polystill("pick", own_run, "--devices", devices).ok().stdout.splitlines()[0]
+    out = tmp_path / "packages"
+    done = polystill("ship", own_run, "--devices", devices, "--out", out).ok()
+    assert f"laptop: not {own_run}/e2d2 float32 beam 1, whose package has " in done.stderr
+    assert f"laptop: {own_run}/e1d1 float32 beam 1, hf, " in done.stderr
+    assert json.loads((out / "laptop" / "polystill.json").read_text())["name"] == "e1d1"
+    assert "Picked for the device laptop" in (out / "laptop" / "README.md").read_text()
+    done = polystill("ship", own_run, "--devices", devices, "--out", out)
+    done.refused("--out", "exists already")
+    assert done.stdout == ""  # before anything is picked
+
+
+def test_nothing_fits_where_no_package_does(polystill: Any, finished_run: Path, tmp_path: Path) -> None:
+    """A package's model card is longer than that of the folder that was evaluated."""
     rows = json.loads((finished_run / "results.json").read_text())["rows"]
     least = min(row["size_bytes"] for row in rows if row["engine"] == "ctranslate2")
     devices = devices_file(tmp_path, tight={"max_size": f"{least}B"})
-    said = polystill("ship", finished_run, "--devices", devices, "--out", tmp_path / "packages")
-    said.refused("device tight", f"more than max_size {least:,}", "lower max_size")
+    done = polystill("ship", finished_run, "--devices", devices, "--out", tmp_path / "packages")
+    assert done.status == 1
+    assert f"(max_size {least:,})" in done.stderr and "nothing written: nothing fits tight" in done.stderr
     assert not (tmp_path / "packages").exists()
 
 
@@ -125,6 +212,7 @@ def test_a_package_larger_than_its_device_allows_is_refused(polystill: Any, fini
         (["--device", "phone"], ["--device phone", "--devices FILE"]),
         (["--devices", "DEVICES", "--min-bleu", "3"], ["--min-bleu", "the devices file has the limits"]),
         (["--max-size", "20"], ["--max-size 20", "such as 20MB"]),
+        (["--max-size", "0MB"], ["--max-size 0MB: must be more than 0"]),
         (["--test-set", "x"], ["--test-set x", "unseen"]),
         (["--devices", "none.yaml"], ["none.yaml", "no such devices file"]),
     ],
@@ -144,6 +232,10 @@ def test_figures_of_another_run_are_refused(polystill: Any, finished_run: Path, 
     content["rows"][0]["source_sha256"] = "0" * 64
     figures.write_text(json.dumps(content))
     polystill("merge", own_run, figures).refused("nothing merged", "other weights than this run's e1d1")
+
+
+def test_a_device_cannot_be_called_evaluation(polystill: Any, tmp_path: Path) -> None:
+    polystill("measure", tmp_path, "--device", "evaluation").refused("--device evaluation: no name for a device")
 
 
 def test_comet_says_how_to_get_it(polystill: Any, finished_run: Path, tmp_path: Path) -> None:

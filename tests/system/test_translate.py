@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +58,7 @@ def test_without_out_extract_and_export_write_into_the_run(polystill: Any, own_r
         assert (own_run / "exports" / name / "polystill.json").is_file()
 
 
-def read_only(run: Path) -> Callable[[], None]:
-    """As the system refuses a user without rights; tests may run as root, who has all of them."""
-
-    def drop() -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        for capability in (1, 2, 3):  # dac_override, dac_read_search, fowner
-            libc.prctl(24, capability, 0, 0, 0)
-
-    shutil.rmtree(run / "students")
-    run.chmod(0o555)
-    return drop
-
-
-def test_a_run_that_may_only_be_read(polystill: Any, own_run: Path, tmp_path: Path) -> None:
+def test_a_run_that_may_only_be_read(polystill: Any, own_run: Path, tmp_path: Path, read_only: Any) -> None:
     before = read_only(own_run)
     done = polystill("translate", own_run, "--student", "e1d1", stdin="A dog.\n", before=before).ok()
     assert done.stdout.count("\n") == 1

@@ -7,10 +7,12 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from ctranslate2.specs.model_spec import ACCEPTED_MODEL_TYPES
 
-from polystill.config.devices import Device, limits_from_options, load_devices
+from polystill.config.devices import EVALUATION, PRECISIONS, Device, limits_from_options, load_devices
 from polystill.errors import UserError
 from polystill.export import FORMATS
+from polystill.measuring import folders
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "devices.yaml"
 
@@ -50,7 +52,7 @@ def test_times() -> None:
     [
         ({"max_size": "20"}, r"--max-size 20: expected a number with a unit \(B kB MB .*\), such as 20MB"),
         ({"max_size": "-1MB"}, "--max-size -1MB: expected a number"),
-        ({"max_memory": "0MB"}, "--max-memory 0MB: expected a number"),
+        ({"max_memory": "0MB"}, "--max-memory 0MB: must be more than 0, such as 20MB"),
         ({"max_latency": "40MB"}, r"--max-latency 40MB: .*such as 40ms"),
         ({"min_bleu": 101.0}, "--min-bleu 101.0: .*less than or equal to 100"),
     ],
@@ -68,6 +70,11 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
         ({"format": "onxx"}, "devices.phone.format: .*'onnx'.*got 'onxx'"),
         ({"format": "argos", "precision": "float32"}, "devices.phone: precision float32: format argos has int8 always"),
         ({"format": "onnx", "beam": 5}, "devices.phone: beam 5: format onnx has 1 always"),
+        (
+            {"precision": "int7"},
+            r"devices.phone.precision: unknown precision \(did you mean 'int8'\?\); there are: int8 ",
+        ),
+        ({"max_size": "0.0MB"}, r"devices.phone.max_size: must be more than 0, such as 20MB \(got '0.0MB'\)"),
         ({"beam": 0}, "devices.phone.beam: .*greater than or equal to 1"),
     ],
 )
@@ -79,8 +86,6 @@ def test_mistakes_name_file_key_and_what_would_be_right(device: dict[str, Any], 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none.yaml: no such devices file"):
         load_devices(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match=r"devices: .*at least 1"):
-        load_devices(written(tmp_path))
     with pytest.raises(UserError, match="a device's name has letters"):
         load_devices(written(tmp_path, **{"../up": {}}))
     path = tmp_path / "devices.yaml"
@@ -88,6 +93,36 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(UserError, match=message):
             load_devices(path)
+
+
+@pytest.mark.parametrize("text", ["devices: [phone]", "devices: {}", "devices:", "devices: phone"])
+def test_devices_are_named(text: str, tmp_path: Path) -> None:
+    (path := tmp_path / "devices.yaml").write_text(text)
+    message = r"devices.yaml: devices: expected names of devices, each with its limits below it, such as {phone: {max_s"
+    with pytest.raises(UserError, match=message):
+        load_devices(path)
+
+
+@pytest.mark.parametrize("value", ["", "20MB", "[max_size]"])
+def test_a_device_has_its_limits_below_its_name(value: str, tmp_path: Path) -> None:
+    (path := tmp_path / "devices.yaml").write_text(f"devices: {{phone: {value}}}")
+    message = (
+        r"^\S+devices.yaml: devices.phone: expected the device's limits below its name, such as {max_size: 20MB}; "
+    )
+    with pytest.raises(UserError, match=message):
+        load_devices(path)
+
+
+def test_precisions_are_those_of_ctranslate2() -> None:
+    assert PRECISIONS == ACCEPTED_MODEL_TYPES
+    assert {Device(precision=name).wanted_precision for name in PRECISIONS} == set(PRECISIONS)
+
+
+def test_the_evaluation_is_no_device() -> None:
+    """One name in two places: a devices file is read by more than the core install."""
+    assert EVALUATION == folders.EVALUATION
+    with pytest.raises(UserError, match=r"^--device evaluation: no name for a device"):
+        folders.check_device_name("--device evaluation", EVALUATION)
 
 
 def test_formats_are_those_of_export() -> None:

@@ -107,6 +107,14 @@ def test_files_of_another_kind_are_refused(
         merge_figures(trained("run", 1), [path])
 
 
+def test_a_devices_name_means_nothing_else(trained: Callable[..., Run], tmp_path: Path) -> None:
+    run = trained("run", 1)
+    path = measured(tmp_path / "x.json", exported(run, "e1d1"), device="evaluation")
+    with pytest.raises(UserError, match=r"x\.json: device evaluation: no name for a device"):
+        merge_figures(run, [path])
+    assert "devices" not in run.results()
+
+
 def test_figures_must_be_sound(trained: Callable[..., Run], tmp_path: Path) -> None:
     run = trained("run", 1)
     for wrong in ({"latency_p95_ms": -1}, {"latency_p95_ms": float("nan")}, {"latency_p95_ms": "fast"}):

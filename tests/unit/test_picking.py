@@ -12,7 +12,7 @@ from polystill.config.devices import Device, limits_from_options
 from polystill.errors import UserError
 from polystill.picking.candidates import Candidate, candidates, check_test_set, open_runs
 from polystill.picking.choice import choose, how_to_measure
-from polystill.picking.explanation import explain
+from polystill.picking.explanation import explain, figures
 from polystill.runs import Run
 
 
@@ -56,7 +56,7 @@ def test_limits_that_bind_say_what_they_cost() -> None:
     assert choice.best.row is SMALL
     assert [(limit.name, other.row) for limit, other in choice.binding] == [("max_latency", MIDDLE)]
     assert choice.larger.row is MIDDLE and choice.smaller is None
-    assert (choice.fitting, choice.measured) == (1, 4)
+    assert (len(choice.fitting), choice.measured) == (1, 4)
     text = "\n".join(explain(choice, "counting", "phone"))
     assert text.startswith("phone: run/e1d1 int8 beam 1\n")
     assert "without it run/e2d1 int8 beam 1, BLEU 33.00 (+3.00), 8.0 MB (+3.0), p95 20.0 ms (+10.0)" in text
@@ -64,11 +64,37 @@ def test_limits_that_bind_say_what_they_cost() -> None:
 
     both = choice_of([SMALL, LARGE], max_size="10MB", max_latency="15ms")
     assert both.binding == []
-    assert "only several together" in "\n".join(explain(both, "counting"))
+    text = "\n".join(explain(both, "counting"))
+    assert "only several together: without them run/e2d2 int8 beam 1, BLEU 34.00 (+4.00), 11.0 MB (+6.0)" in text
+    assert "; max_size 10.0 MB is missed by 1.0 MB; max_latency 15.0 ms is missed by 15.0 ms" in text
+    assert "next larger: that one" in text
 
     free = choice_of(ROWS)
+    assert [c.row for c in free.fitting] == [SLOW, LARGE, MIDDLE, SMALL]
     assert (free.larger, free.smaller.row) == (None, MIDDLE)
     assert "nothing measured is better" in "\n".join(explain(free, "counting"))
+
+
+def test_a_better_one_of_the_same_size_is_shown() -> None:
+    wider = row("e2d2", 34.2, 11, 50, beam=5, peak_memory_bytes=int(120e6))
+    choice = choice_of([SMALL, LARGE, wider], max_latency="40ms", max_memory="115MB")
+    assert (choice.best.row, choice.larger, choice.binding) == (LARGE, None, [])
+    assert choice.together.row is wider
+    text = "\n".join(explain(choice, "counting"))
+    assert "only several together: without them run/e2d2 int8 beam 5, BLEU 34.20 (+0.20), 11.0 MB (+0.0)" in text
+    assert "max_latency 40.0 ms is missed by 10.0 ms; max_memory 115 MB is missed by 5.0 MB" in text
+    assert "nothing measured is better" not in text
+
+
+def test_other_formats_say_what_the_figures_are_of() -> None:
+    candidate = Candidate(Path("run"), LARGE, "onnx", weighed=True)
+    assert figures(candidate, "counting").startswith(
+        "BLEU 34.00 on counting, 11.0 MB as onnx, p50 15.0 ms, p95 30.0 ms"
+    )
+    assert "1,000 words/s of its CTranslate2 folder, measured on" in figures(candidate, "counting")
+    text = figures(Candidate(Path("run"), LARGE, "onnx"), "counting")
+    assert text.startswith("BLEU 34.00 on counting, 11.0 MB, p50 15.0 ms") and "words/s of its CTranslate2" in text
+    assert "CTranslate2" not in figures(Candidate(Path("run"), LARGE), "counting")
 
 
 def test_where_nothing_fits_the_nearest_says_what_it_misses_by() -> None:

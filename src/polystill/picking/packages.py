@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,13 +76,14 @@ def _weigh(folder: Path, student: str, to: str) -> int:
 @contextmanager
 def _remembering(folder: Path, log: Log) -> Iterator[Callable[[list[dict[str, object]]], object]]:
     """What adds sizes to the run, which is locked meanwhile; where it may not be written, nothing is remembered."""
-    try:
-        run = Run.open(folder, lock=True)
-    except UserError as error:
-        if not is_no_permission(error.__cause__):
-            raise
-        log(f"{folder}: no permission to write, so the sizes of its packages are not remembered")
-        yield lambda rows: None
-        return
-    with run:
-        yield run.add_packages
+    with ExitStack() as stack:
+        try:
+            run = stack.enter_context(Run.open(folder, lock=True))
+            run.add_packages([])  # finds out before minutes are spent
+        except UserError as error:
+            if not is_no_permission(error.__cause__):
+                raise
+            log(f"{folder}: no permission to write, so the sizes of its packages are not remembered")
+            yield lambda rows: None
+        else:
+            yield run.add_packages

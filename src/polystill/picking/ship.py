@@ -72,9 +72,7 @@ def _best_package(
         size = package_size(folder)
         if device.max_size is None or size <= device.max_size:
             return candidate
-        log(
-            f"{name}: the package of {candidate.name} has {size:,} bytes, max_size is {device.max_size:,.0f}: not taken"
-        )
+        log(f"{name}: not {candidate.name}, whose package has {size:,} bytes (max_size {device.max_size:,.0f})")
         shutil.rmtree(folder)
         too_large.add(weights)
     raise NothingFits(f"nothing fits {name}: all packages are larger than max_size, if only by their model cards")
