@@ -45,7 +45,7 @@ def model_card(info: dict[str, Any], record: Record, size: int) -> str:
     languages = [info[key] for key in ("source_language", "target_language") if key in info]
     pair = {"pair": "".join(languages), "between": "_".join(languages)}
     values = {**search_of(record), **info, **pair, "vmap": ", use_vmap=True" * ("shortlist" in info)}
-    values["target_model"] = "target.spm" if "target.spm" in info.get("files", {}) else "source.spm"
+    values["target"] = _TARGET if "target.spm" in info.get("files", {}) else "source"
     parts = [
         f"---\n{_front(info, languages, record)}---",
         f"# {info['name']}: {' → '.join(languages) or 'translation'}",
@@ -264,6 +264,7 @@ _LIBRARY = {
     "bergamot": "bergamot",
     "sparse": "polystill",
 }
+_TARGET = 'sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/target.spm")'
 _USE = {
     "hf": """
 ```python
@@ -282,7 +283,7 @@ With CTranslate2 itself (`pip install ctranslate2 sentencepiece`):
 import ctranslate2, sentencepiece
 
 source = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/source.spm")
-target = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/{target_model}")
+target = {target}
 translator = ctranslate2.Translator("path/of/this/folder")
 pieces = [*source.encode("A sentence.", out_type=str), "</s>"]
 found = translator.translate_batch([pieces], beam_size={beam_size}, length_penalty={length_penalty:g}{vmap})
