@@ -232,7 +232,8 @@ class Run:
         path = self.folder / "results.json"
         if not path.exists():
             return {"rows": [], "cost": {}, "provenance": {}}
-        return _read_json(path, {"rows": list, "cost": dict, "provenance": dict})
+        again = f"restore it from a copy, or remove it and measure again with polystill evaluate {self.folder}"
+        return _read_json(path, {"rows": list, "cost": dict, "provenance": dict}, again)
 
     def add_results(self, rows: list[dict[str, Any]]) -> None:
         """Add rows; a row replaces the one of the same `rows.row_key`.
@@ -264,7 +265,8 @@ class Run:
         """Add what a stage cost (seconds, cpu_seconds, target_tokens, ...); a key's new value replaces its old one."""
         results = self.results()
         results["cost"][stage] = {**results["cost"].get(stage, {}), **cost}
-        self._write_results({**results, "provenance": provenance()})
+        # Figures that are there keep theirs: time is also spent by commands that fail.
+        self._write_results({**results, "provenance": results["provenance"] or provenance()})
 
     @contextmanager
     def spending(self, stage: str) -> Iterator[None]:
@@ -343,7 +345,9 @@ def lock_folder(folder: Path, what: str = "run") -> IO[str]:
     return file
 
 
-def _read_json(path: Path, expected: dict[str, type]) -> dict[str, Any]:
+def _read_json(
+    path: Path, expected: dict[str, type], remedy: str = "restore it from a copy, or start a new run"
+) -> dict[str, Any]:
     """Read a JSON object that has at least these keys of these types.
 
     Raises:
@@ -354,9 +358,9 @@ def _read_json(path: Path, expected: dict[str, type]) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: missing; without it nothing is known about this run's finished stages") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: damaged ({error}); restore it from a copy, or start a new run") from None
+        raise UserError(f"{path}: damaged ({error}); {remedy}") from None
     for key, kind in expected.items():
         if not isinstance(values, dict) or not isinstance(values.get(key), kind):
-            raise UserError(f"{path}: damaged (no valid {key!r} in it); restore it from a copy, or start a new run")
+            raise UserError(f"{path}: damaged (no valid {key!r} in it); {remedy}")
     result: dict[str, Any] = values
     return result

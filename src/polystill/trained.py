@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
-from polystill.rows import WITH_SHORTLIST, measured_as_recipe
+from polystill.rows import WITH_SHORTLIST, has_shortlist, measured_as_recipe
 from polystill.runs import Run
 from polystill.storage import text_lines
 
@@ -155,17 +155,17 @@ def _stored_translations(run: Run, name: str, test_set: str, beam: int, recipe: 
     shortlist = name.endswith(WITH_SHORTLIST)
     name, _, precision = name.removesuffix(WITH_SHORTLIST).partition(":")
     student = family_space(run).get(name).name
-    rows = [row for row in run.results()["rows"] if (row["test_set"], row["beam"]) == (test_set, beam)]
-    rows = [row for row in rows if measured_as_recipe(row, recipe, precision, shortlist)]
+    rows = [row for row in run.results()["rows"] if (row["test_set"], row["model"]) == (test_set, student)]
     for row in rows:
-        if row["model"] == student:
+        if row["beam"] == beam and measured_as_recipe(row, recipe, precision, shortlist):
             return text_lines(run.folder / row["hypotheses"])
-    there = " ".join(row["model"] for row in rows) or "none"
     settings = recipe.evaluation
     how = f"{settings.engine} {precision or settings.precision}, length penalty {settings.length_penalty:g}"
     how += ", with its shortlist" * shortlist
+    there = [f"{row['engine']} {row['precision']}{' +list' * has_shortlist(row)} beam {row['beam']}" for row in rows]
     raise UserError(
-        f"{run.folder}: {student} was not evaluated on {test_set} with beam {beam} ({how}); there are: {there}"
+        f"{run.folder}: {student} was not evaluated on {test_set} with beam {beam} ({how}); "
+        f"it was with {', '.join(sorted(set(there))) or 'none'}"
     )
 
 

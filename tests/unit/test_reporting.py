@@ -136,8 +136,35 @@ def test_more_rows_in_other_precisions_do_not_hide_the_recipes_own(changed: Call
     def only_others(results: dict[str, Any]) -> None:
         results["rows"] = [{**row, "precision": "int8"} for row in results["rows"]]
 
-    (gap,) = parts(build_report([changed(only_others, "other")]), "overview", Gap)
-    assert gap.text.startswith("Nothing is measured in the recipe's own engine")
+    report = build_report([changed(only_others, "other")])
+    (gap,) = parts(report, "depth", Gap)
+    assert "nothing is measured in the recipe's own engine" in gap.text
+    (text,) = parts(report, "overview", str)
+    assert text.startswith("Best of 3 students:")
+
+
+def test_the_best_of_all_forms_stands_first(changed: Callable[..., Path]) -> None:
+    def add(results: dict[str, Any]) -> None:
+        best = max(results["rows"], key=lambda row: float(row["bleu"]))
+        results["rows"].append({**best, "precision": "int8", "bleu": best["bleu"] + 1, "size_bytes": 1_000_000})
+
+    (text,) = parts(build_report([changed(add)]), "overview", str)
+    assert "measured forms of students: " in text and ", int8, BLEU " in text.split("(")[0]
+
+
+def test_texts_that_are_missing_are_named(changed: Callable[..., Path]) -> None:
+    run = changed()
+    row = json.loads((run / "results.json").read_text())["rows"][0]
+    (run / row["hypotheses"]).unlink()
+    (gap,) = parts(build_report([run]), "overview", Gap)
+    assert f"1 of 6 files of translations are missing ({row['model']})" in gap.text
+    other = run / json.loads((run / "results.json").read_text())["rows"][1]["hypotheses"]
+    other.write_text("one line\n")
+    with pytest.raises(UserError, match=r"txt: 1 lines, but the test set has \d+; measure them again"):
+        build_report([run])
+    shutil.rmtree(run / "data" / "test")
+    (gap,) = parts(build_report([run]), "overview", Gap)
+    assert "is missing, so no difference is tested" in gap.text
 
 
 def test_depth_has_a_cell_for_each_student(report: Report) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import subprocess
 import sys
@@ -329,4 +328,7 @@ def test_cost_is_kept_by_stage_and_key(folder: Path) -> None:
         run.add_cost("family", {"seconds": 1})
         run.add_cost("data", {"seconds": 3.5})
         assert run.results()["cost"] == {"data": {"seconds": 3.5, "device": "cpu"}, "family": {"seconds": 1}}
-    assert json.loads((folder / "results.json").read_text())["provenance"]["versions"]["python"]
+        assert run.results()["provenance"]["versions"]["python"]
+        run._write_results({**run.results(), "provenance": {"command": "what made the figures"}})
+        run.add_cost("evaluation", {"seconds": 1})
+        assert run.results()["provenance"] == {"command": "what made the figures"}

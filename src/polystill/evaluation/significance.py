@@ -21,7 +21,7 @@ def compare(
     lowercase: bool = False,
     metrics: Sequence[str] = ("bleu", "chrf"),
 ) -> list[dict[str, Any]]:
-    """Compare systems' translations with the first system's, in BLEU (with `lowercase` BLEU -lc) and chrF2, or one.
+    """Compare systems' translations with the first system's in BLEU (with `lowercase` also BLEU -lc) and chrF2, or one.
 
     Scores are those of `evaluation.quality.corpus_scores`, of the same names.
 
@@ -43,15 +43,16 @@ def compare(
     # References are given to the metrics at once, which then keep their n-grams.
     made: dict[str, Any] = {}
     if "bleu" in metrics:
-        made["bleu_lc" if lowercase else "bleu"] = bleu_metric(
-            target_language, lowercase=lowercase, references=[list(references)]
-        )
+        for name, ignores_case in {"bleu": False, **({"bleu_lc": True} if lowercase else {})}.items():
+            made[name] = bleu_metric(target_language, lowercase=ignores_case, references=[list(references)])
     if "chrf" in metrics:
         made["chrf"] = CHRF(references=[list(references)])
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
-    signatures, results = PairedTest(named, made, references=None, test_type="bs", n_samples=samples)()
     rows = []
-    for metric, title in zip(made, (t for t in results if t != "System"), strict=True):
+    for metric, scorer in made.items():  # one by one, since sacreBLEU would call both kinds of BLEU the same
+        test = PairedTest(named, {metric: scorer}, references=None, test_type="bs", n_samples=samples)
+        signatures, results = test()
+        (title,) = (title for title in results if title != "System")
         for name, result in zip(systems, results[title], strict=True):
             assert not isinstance(result, str)
             row = {"system": name, "metric": metric, "score": result.score, "mean": result.mean, "ci": result.ci}

@@ -45,8 +45,7 @@ def build_report(folders: Sequence[Path]) -> Report:
 
 
 def _sections(families: Sequence[Family], beam: int | None, noise: Noise) -> Iterator[Section]:
-    chosen = [Point(family, row) for family in families for row in (family.as_recipe(beam) if beam else [])]
-    yield Section("overview", "In short", overview_parts(families, chosen, noise))
+    yield Section("overview", "In short", overview_parts(families, _weighed(families, beam), noise))
     yield Section("size", "Quality against size", list(_size(families, beam, noise)))
     yield Section("latency", "Quality against latency", list(_latency(families, noise)))
     yield Section("devices", "On devices", [part for family in families for part in device_parts(family)])
@@ -62,9 +61,14 @@ def _sections(families: Sequence[Family], beam: int | None, noise: Noise) -> Ite
 
 
 def _size(families: Sequence[Family], beam: int | None, noise: Noise) -> Iterator[Part]:
-    points = [Point(f, row) for f in families for row in f.rows if row["beam"] == beam and "size_bytes" in row]
+    points = _weighed(families, beam)
     if beam is not None and points:
         yield front_chart(points, "size_bytes", "size", f"BLEU ({search(beam)}) and size", noise)
+
+
+def _weighed(families: Sequence[Family], beam: int | None) -> list[Point]:
+    """All that was measured with this beam size."""
+    return [Point(f, row) for f in families for row in f.rows if row["beam"] == beam and "size_bytes" in row]
 
 
 def _latency(families: Sequence[Family], noise: Noise) -> Iterator[Part]:
@@ -84,6 +88,9 @@ def _latency(families: Sequence[Family], noise: Noise) -> Iterator[Part]:
 def _depth(families: Sequence[Family], beam: int | None, noise: Noise) -> Iterator[Part]:
     for number, family in enumerate(families, 1):
         points = [Point(family, row) for row in family.as_recipe(beam)] if beam else []
+        if family.rows and not points:
+            what = f"{family.name}: nothing is measured in the recipe's own engine, precision and length penalty."
+            yield Gap(what, f"polystill evaluate {family.run.folder}")
         if len(points) > 1:
             suffix = f": {family.name}" if len(families) > 1 else ""
             yield depth_chart(points, f"depth-{number}", f"BLEU by encoder and decoder layers{suffix}", noise)

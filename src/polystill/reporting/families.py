@@ -44,7 +44,19 @@ class Family:
         return _lines(self.run.data / "test" / f"{self.test_set}.{side}.txt")
 
     def translations(self, row: Row) -> list[str] | None:
-        return _lines(self.run.folder / row["hypotheses"])
+        """Of the test set; None where the file is missing.
+
+        Raises:
+            UserError: it has another number of lines than the test set.
+        """
+        path = self.run.folder / row["hypotheses"]
+        lines, references = _lines(path), self.text("target")
+        if lines is not None and references is not None and len(lines) != len(references):
+            raise UserError(
+                f"{path}: {len(lines)} lines, but the test set has {len(references)}; measure them again with "
+                f"polystill evaluate {self.run.folder} --force"
+            )
+        return lines
 
 
 def open_families(folders: Sequence[Path]) -> list[Family]:

@@ -16,9 +16,10 @@ def origin_parts(family: Family) -> list[Part]:
     if not known:
         return [Gap(f"{family.name}: nothing is recorded yet.")]
     facts: list[list[Cell | str]] = [["run", family.run.run_id], ["seed", str(family.run.recipe.seed)]]
-    for key in ("command", "time", "commit"):
+    for key in ("command", "time"):
         if key in known:
-            facts.append([f"last {key}" if key != "commit" else "commit of polystill", str(known[key])])
+            facts.append([f"last {key}", str(known[key])])
+    facts += [["commit of figures", commit] for commit in _distinct(results["rows"], "commit")]
     facts += [["measured on", hardware] for hardware in _distinct(results["rows"], "hardware")]
     facts += [
         [f"signature of {title}", signature]

@@ -8,43 +8,64 @@ from polystill.evaluation.figures import TITLES, figure, measured, search, sort_
 from polystill.reporting.document import Cell, Gap, Part, Table
 from polystill.reporting.families import Family, Row
 from polystill.reporting.noise import LEVEL, SAMPLES, Noise
-from polystill.reporting.points import Point
+from polystill.reporting.points import Labels, Point
 from polystill.rows import student_name
 
 
 def overview_parts(families: Sequence[Family], points: Sequence[Point], noise: Noise) -> list[Part]:
-    """`points`: one for each student of each run, all searched with one beam in their recipe's engine."""
+    """`points`: what was measured of each student of each run with one beam size."""
     if not points:
         run = families[0].run.folder
-        if any(family.rows for family in families):
-            what = "Nothing is measured in the recipe's own engine, precision and length penalty."
-            return [Gap(what, f"polystill evaluate {run}")]
         return [Gap("Nothing is measured yet.", f"polystill run {run / 'recipe.yaml'} --out {run}")]
     best = max(points, key=lambda point: point.bleu)
     smallest = min(points, key=lambda point: point.row["size_bytes"])
-    settings = best.row
-    how = f"{settings['engine']}, {settings['precision']}, {search(settings['beam'])}, test set {settings['test_set']}"
-    lines = [f"Best of {len(points)} students: {_described(best, families)} ({how})."]
+    labels = Labels(points)
+    forms = len({labels.series(point) for point in points})
+    how = f"{search(best.row['beam'])}, test set {best.row['test_set']}"
+    count = f"{len(points)} {'students' if forms == 1 else 'measured forms of students'}"
+    lines = [f"Best of {count}: {_described(best, labels)} ({how})."]
     if smallest is not best:
-        lines.append(f"Smallest: {_described(smallest, families)}.")
-    others = [point for point in points if point is not best and point.row["size_bytes"] < best.row["size_bytes"]]
-    p_values = noise.p_values(best, others)
-    equals = [others[i] for i, p_value in p_values.items() if noise.is_noise_at(p_value)]
-    if equals:
-        least = min(equals, key=lambda point: point.row["size_bytes"])
-        lines.append(
-            f"Smallest that is as good as the best, as far as this test set can tell: {_described(least, families)}."
-        )
-    elif p_values:
-        lines.append(f"Every smaller student is worse than the best by more than noise (p < {LEVEL:g}).")
-    if p_values:
+        lines.append(f"Smallest: {_described(smallest, labels)}.")
+    smaller = [point for point in points if point.row["size_bytes"] < best.row["size_bytes"]]
+    tested = _p_values(best, sorted(smaller, key=lambda point: point.row["size_bytes"]), noise)
+    if tested:
+        point, p_value = tested[-1]
+        if noise.is_noise_at(p_value):
+            text = "Smallest that is as good as the best, as far as this test set can tell"
+            lines.append(f"{text}: {_described(point, labels)}.")
+        else:
+            lines.append(f"Everything smaller is worse than the best by more than noise (p < {LEVEL:g}).")
         lines.append(f"Noise is judged by sacreBLEU's paired bootstrap ({SAMPLES:,} samples) of BLEU.")
-    return [" ".join(lines)]
+    return [" ".join(lines), *_untested(families)]
 
 
-def _described(point: Point, families: Sequence[Family]) -> str:
-    owner = f" of {point.family.name}" if len(families) > 1 else ""
-    return f"{point.row['model']}{owner}, BLEU {point.bleu:.2f}, {figure('size_bytes', point.row)}"
+def _p_values(best: Point, others: Sequence[Point], noise: Noise) -> list[tuple[Point, float]]:
+    """Of the differences from the best, in order until one is noise; those without translations are left out."""
+    found: list[tuple[Point, float]] = []
+    for point in others:
+        found += [(point, p_value) for p_value in noise.p_values(best, [point]).values()]
+        if found and noise.is_noise_at(found[-1][1]):
+            break
+    return found
+
+
+def _described(point: Point, labels: Labels) -> str:
+    return f"{labels.full(point)}, BLEU {point.bleu:.2f}, {figure('size_bytes', point.row)}"
+
+
+def _untested(families: Sequence[Family]) -> list[Part]:
+    """What lacks the texts that differences are tested with; without them nothing is marked as noise."""
+    gaps: list[Part] = []
+    for family in families:
+        if family.rows and family.text("target") is None:
+            gaps.append(Gap(f"{family.name}: {family.run.data / 'test'} is missing, so no difference is tested."))
+            continue
+        missing = [row for row in family.rows if family.translations(row) is None]
+        if missing:
+            names = " ".join(dict.fromkeys(student_name(row) for row in missing))
+            what = f"{family.name}: {len(missing)} of {len(family.rows)} files of translations are missing ({names})"
+            gaps.append(Gap(f"{what}; their differences are not tested.", f"polystill evaluate {family.run.folder}"))
+    return gaps
 
 
 # --- all figures --------------------------------------------------------------------------------------------------

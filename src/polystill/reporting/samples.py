@@ -22,7 +22,9 @@ Translations = dict[str, Sequence[str]]
 def sample_parts(families: Sequence[Family], beam: int | None) -> list[Part]:
     sources, references = families[0].text("source"), families[0].text("target")
     found = _translations(families, beam) if beam is not None else {}
-    if not found or sources is None or references is None:
+    if sources is None or references is None:
+        return [Gap(f"{families[0].run.data / 'test'} is missing, which the translations are of.")]
+    if not found:
         return [Gap("No translations are stored.", f"polystill evaluate {families[0].run.folder}")]
     unspaced = is_unspaced(families[0].run.recipe.data.target_language)
     short = [i for i, source in enumerate(sources) if 0 < len(source) <= LONGEST]
@@ -55,8 +57,7 @@ def _translations(families: Sequence[Family], beam: int) -> Translations:
             lines = family.translations(row)
             if lines is not None:
                 found[f"{name}{row['model']}"] = lines
-    lengths = {len(lines) for lines in found.values()}
-    return found if len(lengths) <= 1 else {}
+    return found
 
 
 def _sample(source: str, reference: str, translations: dict[str, str], unspaced: bool) -> Sample:

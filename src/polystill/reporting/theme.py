@@ -22,6 +22,7 @@ def config(*, dark: bool = False, font: str = FONT) -> dict[str, Any]:
         "font": font,
         "view": {"stroke": None},
         "axis": {**text, "gridColor": grid, "domainColor": quiet, "tickColor": quiet, "labelOverlap": True},
+        "axisX": {"labelBound": True},
         "legend": {**text, "symbolSize": 90, "labelLimit": 260},
         "mark": {"color": first},
         "point": {"color": first},
