@@ -46,8 +46,9 @@ def find_model(named: Path) -> Place:
         raise UserError(
             f"{named}: this run has no family yet; continue it with polystill run {named / 'recipe.yaml'} --out {named}"
         )
+    found = "no model here" if named.is_dir() else "a file" if named.exists() else "no such folder"
     raise UserError(
-        f"{named}: {'no model here' if named.is_dir() else 'no such folder'}; expected a model's folder (with a "
+        f"{named}: {found}; expected a model's folder (with a "
         "config.json), a run (with a recipe.yaml) whose training is finished, or RUN/STUDENT"
     )
 

@@ -29,6 +29,9 @@ def test_what_is_none_is_said_with_what_would_be(tmp_path: Path) -> None:
         find_model(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no model here; expected"):
         find_model(tmp_path)
+    (tmp_path / "package.argosmodel").touch()
+    with pytest.raises(UserError, match=r"package\.argosmodel: a file; expected a model's folder"):
+        find_model(tmp_path / "package.argosmodel")
     (tmp_path / "recipe.yaml").touch()
     with pytest.raises(UserError, match=r"no family yet; continue it with polystill run .*recipe\.yaml --out"):
         find_model(tmp_path)
