@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
 from polystill.errors import UserError
+
+OTHER_PROGRAMS = {
+    "argos": "an Argos package, to be installed with argospm install {package}",
+    "bergamot": "a Bergamot model, for Firefox's translator, translateLocally and polystill serve's page",
+    "marian": "a Marian model, for marian-decoder --config decoder.yml",
+    "onnx": "an ONNX model, for onnxruntime and transformers.js, as its README.md shows",
+}
+"""What exports are that polystill writes and does not read, by their format."""
 
 
 class Place(NamedTuple):
@@ -25,6 +34,7 @@ def find_model(named: Path) -> Place:
     Raises:
         UserError: nothing of the kind is there.
     """
+    _refuse_others(named)
     for place in (
         Place(named),
         Place(named / "family", None, named),
@@ -36,7 +46,25 @@ def find_model(named: Path) -> Place:
         raise UserError(
             f"{named}: this run has no family yet; continue it with polystill run {named / 'recipe.yaml'} --out {named}"
         )
+    found = "no model here" if named.is_dir() else "a file" if named.exists() else "no such folder"
     raise UserError(
-        f"{named}: {'no model here' if named.is_dir() else 'no such folder'}; expected a model's folder (with a "
+        f"{named}: {found}; expected a model's folder (with a "
         "config.json), a run (with a recipe.yaml) whose training is finished, or RUN/STUDENT"
     )
+
+
+def _refuse_others(named: Path) -> None:
+    """Raises:
+    UserError: the folder is an export for another program.
+    """
+    try:
+        info = json.loads((named / "polystill.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    what = OTHER_PROGRAMS.get(str(info.get("format"))) if isinstance(info, dict) else None
+    if what is not None:
+        package = next(iter(sorted(named.glob("*.argosmodel"))), named / "FILE.argosmodel")
+        raise UserError(
+            f"{named}: {what.format(package=package)}; polystill itself translates with runs and with exports to "
+            "ctranslate2, hf and sparse"
+        )

@@ -222,6 +222,7 @@ def export_student(
     from polystill.decoding.contract import DecodingOptions
     from polystill.evaluation.artefacts import extracted, lines_to_verify
     from polystill.evaluation.shortlists import shortlist_of
+    from polystill.export.training_data import data_lines
     from polystill.models.folder import read_family
 
     export.check_choices(to, quantization, shortlist)
@@ -239,13 +240,8 @@ def export_student(
         note=note,
         search=search or DecodingOptions(length_penalty=run.recipe.evaluation.length_penalty),
         family=read_family(run.family),
-        data=[_source_in_words(source.model_dump(exclude_defaults=True)) for source in run.recipe.data.train],
+        data=data_lines(run.recipe.data, run.data),
     )
     learnt = shortlist_of(run, export.SHORTLISTED[to]) if shortlist else None
     export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
     return out
-
-
-def _source_in_words(source: dict[str, Any]) -> str:
-    """A training source of the recipe, on one line."""
-    return ", ".join(f"{key} {value}" for key, value in source.items())

@@ -67,6 +67,11 @@ def test_core_install(core: Path, polystill: Any, finished_run: Path, tmp_path: 
     assert (figures["model"], figures["precision"]) == ("e2d1", "int8")
     assert figures["peak_memory_bytes"] > 0
 
+    (model / "source.spm").write_text("garbage")
+    refused = run(core / "polystill", "translate", model, stdin="A dog.\n")
+    assert refused.returncode == 2
+    assert "source.spm is not the file that was exported" in refused.stderr
+
     refused = run(core / "polystill", "run", "recipe.yaml", "--out", tmp_path / "run")
     assert refused.returncode == 2
     assert "pip install 'polystill[train]'" in refused.stderr

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
+from polystill.decoding.contract import DecodingOptions
 from polystill.export import FORMATS
 from polystill.export.card import Record, model_card, write_card
 
@@ -45,26 +46,92 @@ ROW: dict[str, Any] = {
 @pytest.mark.parametrize("to", FORMATS)
 def test_every_format_has_a_card_that_the_hub_reads(to: str, tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"0" * 2_500_000)
-    write_card(tmp_path, {**INFO, "format": to}, Record([ROW], data=["synthetic, pairs 400"]))
+    info = {**INFO, "format": to, "quantization": "int8"}
+    write_card(tmp_path, info, Record([ROW], data=["data: synthetic, pairs 400"]))
     card = ModelCard.load(tmp_path / "README.md")
     assert card.data.language == ["en", "de"]
-    assert card.data.metrics == ["bleu", "chrf"]
     assert "license" not in card.data.to_dict()
-    assert card.data.model_name == "e2d1"
-    bleu, chrf = card.data.eval_results
-    assert (bleu.task_type, bleu.dataset_name, bleu.metric_type, bleu.metric_value) == (
-        *("translation", "flickr", "bleu"),
-        36.12,
-    )
-    assert (chrf.metric_type, chrf.metric_name) == ("chrf", "chrF (ctranslate2, int8, beam 5)")
+    if to == "ctranslate2":
+        assert card.data.metrics == ["bleu", "chrf"]
+        assert card.data.model_name == "e2d1"
+        bleu, chrf = card.data.eval_results
+        assert (bleu.task_type, bleu.dataset_name, bleu.metric_type, bleu.metric_value) == (
+            *("translation", "flickr", "bleu"),
+            36.12,
+        )
+        assert (chrf.metric_type, chrf.metric_name) == ("chrf", "chrF (ctranslate2, int8, beam 5)")
+    else:
+        assert card.data.eval_results is None and card.data.to_dict().get("metrics") is None
     for part in (
         *("# e2d1: en → de", "1,234,567 parameters", "2.5 MB", "AIO-KD", "seed: 3", "data: synthetic, pairs 400"),
         *("| flickr | ctranslate2 | int8 | 5 | 36.1 | 60.0 | 12,346 | 2 |", "BLEU: `nrefs:1|tok:13a`", "a laptop"),
         *("## How to use it", "of 16 sentences 100%"),
     ):
         assert part in card.text, part
-    assert ("not in this format" in card.text) == (to != "ctranslate2")
+    assert (f"This package itself ({to}, int8) was not measured" in card.text) == (to != "ctranslate2")
+    assert ("### Other forms of the same student" in card.text) == (to != "ctranslate2")
+    assert "pip install polystill" not in card.text and "pip install 'polystill" not in card.text
     assert "{" not in card.text.split("## How to use it")[1] or to == "onnx"
+
+
+BESIDES: list[dict[str, Any]] = [
+    {**ROW, "precision": "float32", "beam": 1, "bleu": 31.1},
+    {**ROW, "beam": 1, "bleu": 32.2},
+    {**ROW, "shortlist": True, "bleu": 33.3},
+    {**ROW, "length_penalty": 0.6, "bleu": 34.4},
+    {**ROW, "engine": "torch", "precision": "float32", "bleu": 35.5},
+    ROW,
+]
+
+
+@pytest.mark.parametrize(
+    ("about", "search", "bleu"),
+    [
+        ({"quantization": "int8"}, DecodingOptions(), 36.12),
+        ({"quantization": "int8", "shortlist": {}}, DecodingOptions(), 33.3),
+        ({"quantization": "int8"}, DecodingOptions(length_penalty=0.6), 34.4),
+        ({"quantization": "int8"}, DecodingOptions(beam_size=1), 32.2),
+        ({"quantization": "float32"}, DecodingOptions(beam_size=1), 31.1),
+        ({"quantization": "float32", "format": "sparse"}, DecodingOptions(), 35.5),
+    ],
+)
+def test_the_packages_own_figures_come_first_and_are_the_only_ones_in_the_index(
+    about: dict[str, Any], search: DecodingOptions, bleu: float
+) -> None:
+    said = {"frequent": 50, "sentences": 28995, "same_translations": 15, "lines": 16}
+    info = {**INFO, "format": "ctranslate2", **about, **({"shortlist": said} if "shortlist" in about else {})}
+    card = ModelCard(model_card(info, Record(BESIDES, search=search), 1))
+    assert [result.metric_value for result in card.data.eval_results] == [bleu, 60.0]
+    own, others = card.text.split("### Other forms of the same student")
+    rows = [[line for line in part.split("\n") if line.startswith("| flickr")] for part in (own, others)]
+    assert [len(part) for part in rows] == [1, 5]
+    assert f" {bleu:.1f} |" in rows[0][0] and f" {bleu:.1f} |" not in "".join(rows[1])
+    assert "was not measured" not in card.text
+
+
+@pytest.mark.parametrize(
+    ("about", "form"),
+    [
+        ({"format": "ctranslate2", "quantization": "int16", "beam_size": 5}, "ctranslate2, int16, beam 5"),
+        ({"format": "argos", "quantization": "int8"}, "argos, int8"),
+        ({"format": "sparse", "quantization": "float16", "beam_size": 5}, "sparse, float16, beam 5"),
+        ({"format": "hf", "beam_size": 5}, "hf, beam 5"),
+    ],
+)
+def test_a_form_that_was_not_measured_has_no_figures_in_the_index(about: dict[str, Any], form: str) -> None:
+    card = ModelCard(model_card({**INFO, **about}, Record(BESIDES), 1))
+    assert card.data.eval_results is None
+    before, others = card.text.split("### Other forms of the same student")
+    assert f"This package itself ({form}) was not measured" in before and "| flickr" not in before
+    assert others.count("| flickr") == len(BESIDES)
+
+
+def test_on_devices_the_packages_own_figures_come_first() -> None:
+    device = {"device": "board", "hardware": "an ARM", "length_penalty": 1.0}
+    rows = [{**row, **device} for row in BESIDES[:2] + BESIDES[-1:]]
+    text = model_card({**INFO, "format": "ctranslate2", "quantization": "int8"}, Record(devices=rows), 1)
+    shown = [line for line in text.split("\n") if line.startswith("| board")]
+    assert [f" {bleu} |" in line for bleu, line in zip(("36.1", "31.1", "32.2"), shown, strict=True)] == [True] * 3
 
 
 def test_what_is_not_known_is_left_out() -> None:
@@ -86,11 +153,13 @@ def test_an_unmeasured_student_has_its_familys_method() -> None:
 
 
 def test_every_figure_says_how_it_was_obtained() -> None:
-    row = {**ROW, "comet": 0.81234, "comet_signature": "wmt22-comet-da, unbabel-comet 2.2"}
-    text = model_card({**INFO, "format": "hf"}, Record([row, {**row, "length_penalty": 0.6}]), 1)
+    row = {**ROW, "comet": 0.81234, "comet_signature": "wmt22-comet-da, unbabel-comet 2.2", "length_penalty": 0.6}
+    info = {**INFO, "format": "ctranslate2", "quantization": "int8"}
+    search = DecodingOptions(length_penalty=0.6)
+    text = model_card(info, Record([row, {**row, "test_set": "news"}], search=search), 1)
     assert "- COMET: `wmt22-comet-da, unbabel-comet 2.2`" in text
     assert "| beam | length penalty | BLEU |" in text and "| 5 | 0.6 | 36.1 |" in text
-    assert "name: COMET (ctranslate2, int8, beam 5)" in text
+    assert "name: COMET (ctranslate2, int8, beam 5, length penalty 0.6)" in text
     assert "name: BLEU (ctranslate2, int8, beam 5, length penalty 0.6)" in text
     assert "length penalty" not in model_card({**INFO, "format": "hf"}, Record([{**row, "length_penalty": 1.0}]), 1)
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.contract import EMPTY, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.errors import UserError
+from polystill.measuring import artefact
 
 LINES = ["one two three", "", "seven", "nine eight seven six five four", "   ", "two two"]
 
@@ -24,6 +26,17 @@ def exported(counting_student: Path, tmp_path_factory: pytest.TempPathFactory) -
 
     out = tmp_path_factory.mktemp("exported") / "float32"
     export_ctranslate2(counting_student, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def with_shortlist(counting_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from polystill.data.shortlist import Shortlist
+    from polystill.export.ctranslate2 import export_ctranslate2
+
+    out = tmp_path_factory.mktemp("exported") / "shortlist"
+    size = Tokenizer.load(counting_student).vocabulary_size
+    export_ctranslate2(counting_student, out, "int8", LINES, shortlist=Shortlist(list(range(size)), {}, 1))
     return out
 
 
@@ -102,6 +115,35 @@ def test_unknown_precision_lists_those_of_the_device(exported: Path) -> None:
 def test_threads_that_would_end_the_process_are_refused(exported: Path) -> None:
     with pytest.raises(UserError, match="threads 100000: expected at most 1024"):
         CTranslate2Translator(exported, threads=100_000)
+
+
+@pytest.mark.parametrize("name", ["vmap.txt", "source.spm", "shared_vocabulary.json", "config.json"])
+@pytest.mark.parametrize("damage", ["garbage", "gone"])
+def test_a_damaged_small_file_is_refused(with_shortlist: Path, tmp_path: Path, name: str, damage: str) -> None:
+    folder = shutil.copytree(with_shortlist, tmp_path / "damaged")
+    if damage == "gone":
+        (folder / name).unlink()
+        message = f"damaged: {name} is missing, which polystill.json names; export the student again"
+    else:
+        (folder / name).write_text("garbage\n")
+        message = f"damaged: {name} is not the file that was exported .*; export the student again"
+    with pytest.raises(UserError, match=message):
+        CTranslate2Translator(folder)
+    with pytest.raises(UserError, match=message):
+        artefact.describe(folder)
+
+
+def test_weights_are_not_read_twice_to_translate(with_shortlist: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(with_shortlist, tmp_path / "other")
+    info = json.loads((folder / "polystill.json").read_text())
+    info["files"]["model.bin"] = "another checksum"
+    (folder / "polystill.json").write_text(json.dumps(info))
+    assert CTranslate2Translator(folder).translate(["one two"], DecodingOptions(beam_size=1))[0][0].text
+    with pytest.raises(UserError, match=r"other: model\.bin is not the file that was exported"):
+        artefact.describe(folder)
+    (folder / "polystill.json").write_text(json.dumps({**info, "files": ["model.bin"]}))
+    with pytest.raises(UserError, match=r"polystill\.json: files: expected file names and their checksums"):
+        CTranslate2Translator(folder)
 
 
 def test_a_folder_without_model_is_refused(tmp_path: Path) -> None:

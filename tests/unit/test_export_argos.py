@@ -12,6 +12,7 @@ import pytest
 from polystill.errors import UserError
 from polystill.export import argos
 from polystill.export.pieces import joint_pieces
+from polystill.storage import sha256
 
 LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
 
@@ -22,9 +23,14 @@ def test_the_package_is_what_was_verified(counting_student: Path, tmp_path: Path
     with zipfile.ZipFile(tmp_path / "out" / "translate-en_de-1_0.argosmodel") as package:
         names = set(package.namelist())
         config = json.loads(package.read("translate-en_de-1_0/model/config.json"))
+        shown = package.read("translate-en_de-1_0/README.md").decode()
     files = {"metadata.json", "README.md", "sentencepiece.model", *(f"model/{name}" for name in argos.MODEL_FILES)}
     assert names == {f"translate-en_de-1_0/{name}" for name in files}
     assert config["add_source_eos"] is True
+    written = tmp_path / "out" / "translate-en_de-1_0.argosmodel"
+    assert info["files"] == {written.name: sha256(written)}
+    assert shown == (tmp_path / "out" / "README.md").read_text()
+    assert f"weights in int8, {written.stat().st_size / 1e6:.1f} MB on disk" in shown
 
 
 def test_a_package_that_argos_would_run_otherwise_is_noticed(

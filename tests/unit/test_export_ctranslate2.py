@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from polystill.decoding.ctranslate2 import CTranslate2Translator, own_search
 from polystill.errors import UserError
 from polystill.export import ctranslate2 as export
 from polystill.export.card import Record
+from polystill.measuring import artefact
 from polystill.translation import search_of
 
 LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
@@ -88,15 +91,72 @@ def test_a_whole_vocabulary_as_shortlist_changes_nothing(counting_student: Path,
 def test_the_folder_is_all_that_a_device_needs(counting_student: Path, tmp_path: Path) -> None:
     out = tmp_path / "models" / "out"
     info = export.export_ctranslate2(counting_student, out, "int8")
-    tokenizer = {"source.spm", "target.spm", "vocab.json", "tokenizer_config.json"}
-    model = {"model.bin", "config.json", "shared_vocabulary.json", "polystill.json", "README.md"}
-    assert {path.name for path in out.iterdir()} == tokenizer | model
+    read = {"source.spm", "tokenizer_config.json", "model.bin", "config.json", "shared_vocabulary.json"}
+    assert {path.name for path in out.iterdir()} == {*read, "polystill.json", "README.md"}
+    assert info["files"] == {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in read}
+    ours, there = Tokenizer.load(counting_student), Tokenizer.load(out)
+    assert (there.pieces, there.sentencepiece_models) == (ours.pieces, ours.sentencepiece_models)
+    assert (there.source_language, there.target_language) == ("en", "de")
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     assert json.loads((out / "polystill.json").read_text()) == info
     assert info["source_sha256"] == hashlib.sha256((counting_student / "model.safetensors").read_bytes()).hexdigest()
     expected = {"name": "e2d2", "source_language": "en", "target_language": "de", "max_positions": 48}
     assert expected.items() <= info.items()
     assert {"torch", "ctranslate2", "transformers"} <= info["versions"].keys()
+
+
+def test_an_earlier_layout_translates_alike(counting_student: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    info = export.export_ctranslate2(counting_student, out, "int8")
+    earlier = Path(shutil.copytree(out, tmp_path / "earlier"))
+    Tokenizer.load(counting_student).save(earlier)
+    assert {"target.spm", "vocab.json"} <= {path.name for path in earlier.iterdir()}
+    checksum = info.pop("files")["model.bin"]
+    (earlier / "polystill.json").write_text(json.dumps({**info, "model_sha256": checksum}))
+    options = DecodingOptions(beam_size=2)
+    assert CTranslate2Translator(earlier).translate(LINES, options) == CTranslate2Translator(out).translate(
+        LINES, options
+    )
+    assert artefact.describe(earlier)["model"] == "e2d2"
+    (earlier / "model.bin").write_bytes(b"other weights")
+    with pytest.raises(UserError, match=r"earlier: model\.bin is not the file that was exported"):
+        artefact.describe(earlier)
+
+
+@pytest.fixture
+def student_with_two_models(counting_student: Path, tmp_path: Path) -> Path:
+    """Its target's SentencePiece model is not the source's, as OPUS-MT's."""
+    from sentencepiece import sentencepiece_model_pb2 as pb
+
+    student = Path(shutil.copytree(counting_student, tmp_path / "student"))
+    proto = pb.ModelProto.FromString((student / "target.spm").read_bytes())
+    proto.trainer_spec.model_prefix = "the target's own"
+    (student / "target.spm").write_bytes(proto.SerializeToString())
+    return student
+
+
+def test_two_sentencepiece_models_are_both_kept(student_with_two_models: Path, tmp_path: Path) -> None:
+    export.export_ctranslate2(student_with_two_models, tmp_path / "out", lines=LINES)
+    assert not (tmp_path / "out" / "vocab.json").exists()
+    found, expected = Tokenizer.load(tmp_path / "out"), Tokenizer.load(student_with_two_models)
+    assert found.sentencepiece_models == expected.sentencepiece_models
+    (tmp_path / "out" / "target.spm").unlink()
+    with pytest.raises(UserError, match=r"out: target\.spm is missing, which polystill\.json names"):
+        CTranslate2Translator(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("student", "models"), [("counting_student", 1), ("student_with_two_models", 2)])
+def test_the_cards_code_translates_like_the_package(
+    student: str, models: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    out, record = tmp_path / "out", Record(search=DecodingOptions(beam_size=3))
+    export.export_ctranslate2(request.getfixturevalue(student), out, "int8", LINES, record)
+    code = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    assert [f"{side}.spm" in code for side in ("source", "target")] == [True, models == 2]
+    code = code.replace("path/of/this/folder", str(out)).replace("A sentence.", LINES[0])
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    ((found,),) = CTranslate2Translator(out).translate([LINES[0]], record.search)
+    assert (done.stdout, found.text != "") == (f"{found.text}\n", True), done.stderr
 
 
 def test_the_search_is_the_one_that_was_picked(counting_student: Path, tmp_path: Path) -> None:

@@ -96,10 +96,12 @@ def test_an_export_says_what_it_is(exported: Path, counting_student: Path, tmp_p
     assert set(artefact.describe(run)) == {"size_bytes"}
     with (copy / "model.bin").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(UserError, match=r"copy: model.bin is not the model that polystill.json describes"):
+    with pytest.raises(UserError, match=r"copy: model\.bin is not the file that was exported"):
         artefact.describe(copy)
     with pytest.raises(UserError, match="there are some inside: copy of-a-run"):
         artefact.describe(tmp_path)
+    with pytest.raises(UserError, match="nothere: no such folder; expected a CTranslate2 folder"):
+        artefact.describe(tmp_path / "nothere")
 
 
 def test_folders_are_measured_in_turn(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from polystill.errors import UserError
-from polystill.places import Place, find_model
+from polystill.export import FORMATS
+from polystill.places import OTHER_PROGRAMS, Place, find_model
 
 
 def test_runs_students_and_folders_are_found(tmp_path: Path) -> None:
@@ -27,6 +29,39 @@ def test_what_is_none_is_said_with_what_would_be(tmp_path: Path) -> None:
         find_model(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no model here; expected"):
         find_model(tmp_path)
+    (tmp_path / "package.argosmodel").touch()
+    with pytest.raises(UserError, match=r"package\.argosmodel: a file; expected a model's folder"):
+        find_model(tmp_path / "package.argosmodel")
     (tmp_path / "recipe.yaml").touch()
     with pytest.raises(UserError, match=r"no family yet; continue it with polystill run .*recipe\.yaml --out"):
         find_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("to", "files", "message"),
+    [
+        ("argos", ["translate-en_de-1_0.argosmodel"], "an Argos package, .* argospm install {f}/translate-en_de-1_0"),
+        ("argos", [], "an Argos package, .* argospm install {f}/FILE"),
+        ("bergamot", ["metadata.json"], "a Bergamot model, for Firefox's translator"),
+        ("marian", ["decoder.yml"], "a Marian model, for marian-decoder --config decoder.yml"),
+        ("onnx", ["config.json"], "an ONNX model, for onnxruntime and transformers.js"),
+    ],
+)
+def test_exports_for_other_programs_are_named(tmp_path: Path, to: str, files: list[str], message: str) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    (tmp_path / "polystill.json").write_text(json.dumps({"format": to}))
+    others = "; polystill itself translates with runs and with exports to ctranslate2, hf and sparse"
+    with pytest.raises(UserError, match=f"{message.format(f=tmp_path)}.*{others}"):
+        find_model(tmp_path)
+
+
+@pytest.mark.parametrize("info", ['{"format": "ctranslate2"}', "{}", "[1]", "garbage", '{"format": ["argos"]}'])
+def test_another_or_damaged_note_is_no_such_export(tmp_path: Path, info: str) -> None:
+    (tmp_path / "model.bin").touch()
+    (tmp_path / "polystill.json").write_text(info)
+    assert find_model(tmp_path) == Place(tmp_path)
+
+
+def test_every_format_is_translated_with_or_named() -> None:
+    assert set(OTHER_PROGRAMS) | {"ctranslate2", "hf", "sparse"} == set(FORMATS)

@@ -209,6 +209,57 @@ def test_a_damaged_folder_is_a_clear_error(tokenizer: Tokenizer, tmp_path: Path,
     assert "\n" not in str(caught.value)
 
 
+def test_beside_an_engine_nothing_is_written_twice(tokenizer: Tokenizer, opus: Path, tmp_path: Path) -> None:
+    """CTranslate2's vocabulary has no `<pad>`; one in another order is not the tokenizer's."""
+    apart = Tokenizer.load(opus)
+    for name, own, pieces, expected in (
+        ("joint", tokenizer, tokenizer.pieces[:-1], {"source.spm"}),
+        ("apart", apart, apart.pieces[:-1], {"source.spm", "target.spm"}),
+        ("other", tokenizer, tokenizer.pieces[-2::-1], {"source.spm", "target.spm", "vocab.json"}),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "shared_vocabulary.json").write_text(json.dumps(pieces))
+        own.save_with_engine(folder)
+        written = {path.name for path in folder.iterdir()} - {"shared_vocabulary.json", "tokenizer_config.json"}
+        assert written == expected
+        found = Tokenizer.load(folder)
+        assert (found.pieces, found.sentencepiece_models) == (own.pieces, own.sentencepiece_models)
+        lines = [*LINES[:5], *LINES[-5:], ">>deu<< the dog"]
+        assert found.encode_source(lines) == own.encode_source(lines)
+        assert found.encode_target(lines) == own.encode_target(lines)
+        assert found.decode(own.encode_target(lines)) == own.decode(own.encode_target(lines))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "expected a JSON list of pieces"),
+        ("[1]", "expected a JSON list of pieces"),
+        ("x", "not valid JSON"),
+        ('["</s>"]', "<unk> is missing"),
+        ('["</s>", "<unk>", "a", "a"]', "4 pieces must have the ids 0 to 3, each once"),
+    ],
+)
+def test_a_damaged_vocabulary_of_the_engine_is_a_clear_error(
+    tokenizer: Tokenizer, tmp_path: Path, content: str, message: str
+) -> None:
+    tokenizer.save(tmp_path)
+    (tmp_path / "vocab.json").unlink()
+    (tmp_path / "shared_vocabulary.json").write_text(content)
+    with pytest.raises(UserError, match=f"shared_vocabulary.json: {message}"):
+        Tokenizer.load(tmp_path)
+
+
+def test_where_there_is_a_vocabulary_a_lost_target_model_is_an_error(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """It may have been another one than the source's."""
+    tokenizer.save(tmp_path)
+    (tmp_path / "shared_vocabulary.json").write_text(json.dumps(tokenizer.pieces[:-1]))
+    (tmp_path / "target.spm").unlink()
+    with pytest.raises(UserError, match=r"target\.spm: missing"):
+        Tokenizer.load(tmp_path)
+
+
 def test_a_missing_folder_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"no such folder; expected a tokenizer with source\.spm, target\.spm, vocab\.json"

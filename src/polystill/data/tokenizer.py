@@ -2,7 +2,9 @@
 
 A tokenizer's folder holds `source.spm`, `target.spm`, `vocab.json` (piece to id) and `tokenizer_config.json`, as
 OPUS-MT's do; `transformers.MarianTokenizer` loads it and gives the same ids. Vocabularies trained here are in
-Marian's order: `</s>` 0, `<unk>` 1, pieces, `<pad>` last. Devices use this file: it needs SentencePiece and no more.
+Marian's order: `</s>` 0, `<unk>` 1, pieces, `<pad>` last. Beside a CTranslate2 model, whose `shared_vocabulary.json`
+has the same pieces, `vocab.json` is left out, and `target.spm` where it is the source's: size counts on a device.
+Devices use this file: it needs SentencePiece and no more.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 EOS, UNK, PAD = "</s>", "<unk>", "<pad>"
 SPACE = "▁"
+VOCABULARY, ENGINES_VOCABULARY = "vocab.json", "shared_vocabulary.json"
+SOURCE_MODEL, TARGET_MODEL = "source.spm", "target.spm"
 
 SAMPLE_CHARACTERS = 15_000_000
 """SentencePiece holds about 25 bytes for each character it is trained on; this keeps it near 400 MB."""
@@ -57,7 +61,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """Open a tokenizer's folder: one of ours, of a Marian model, or of OPUS-MT.
+        """Open a tokenizer's folder: one of ours, of a Marian model, of OPUS-MT, or of a CTranslate2 model.
 
         Raises:
             UserError: a file is missing, unreadable or of another kind, a special token is missing, or the ids are not
@@ -68,27 +72,33 @@ class Tokenizer:
             raise UserError(f"{folder}: no such folder; expected a tokenizer with source.spm, target.spm, vocab.json")
         if (folder / "target_vocab.json").exists():
             raise UserError(f"{folder}: separate source and target vocabularies (target_vocab.json) are not supported")
-        vocabulary = _read_vocabulary(folder / "vocab.json")
-        models = []
-        for name in ("source.spm", "target.spm"):
-            content = _read_bytes(folder / name)
-            try:
-                _processor(content)
-            except RuntimeError:
-                raise UserError(f"{folder / name}: not a SentencePiece model") from None
-            models.append(content)
+        if (folder / VOCABULARY).exists() or not (folder / ENGINES_VOCABULARY).exists():
+            vocabulary, names = _read_vocabulary(folder / VOCABULARY), [SOURCE_MODEL, TARGET_MODEL]
+        else:
+            vocabulary, names = _read_engines_vocabulary(folder / ENGINES_VOCABULARY), [SOURCE_MODEL]
+            names += [TARGET_MODEL] * (folder / TARGET_MODEL).exists()
+        models = [_read_model(folder / name) for name in names]
         config_file = folder / "tokenizer_config.json"
         config = _read_json_object(config_file) if config_file.exists() else {}
-        return cls(models[0], models[1], vocabulary, config)
+        return cls(models[0], models[-1], vocabulary, config)
 
     def save(self, folder: Path) -> None:
         """Write the folder that `load` and `transformers.MarianTokenizer` read; made if missing."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "source.spm").write_bytes(self._models[0])
-        (folder / "target.spm").write_bytes(self._models[1])
-        _write_json(folder / "vocab.json", {piece: i for i, piece in enumerate(self._pieces)})
+        (folder / SOURCE_MODEL).write_bytes(self._models[0])
+        (folder / TARGET_MODEL).write_bytes(self._models[1])
+        _write_json(folder / VOCABULARY, {piece: i for i, piece in enumerate(self._pieces)})
         _write_json(folder / "tokenizer_config.json", self._config)
+
+    def save_with_engine(self, folder: Path) -> None:
+        """Write what `load` needs beside the files of a CTranslate2 model, and nothing twice."""
+        self.save(folder)
+        if _read_engines_vocabulary(folder / ENGINES_VOCABULARY) != self._vocabulary:
+            return
+        (folder / VOCABULARY).unlink()
+        if self._models[0] == self._models[1]:
+            (folder / TARGET_MODEL).unlink()
 
     @property
     def pieces(self) -> list[str]:
@@ -248,10 +258,32 @@ def _processor(model: bytes) -> SentencePieceProcessor:
     return SentencePieceProcessor(model_proto=model)
 
 
+def _read_model(path: Path) -> bytes:
+    content = _read_bytes(path)
+    try:
+        _processor(content)
+    except RuntimeError:
+        raise UserError(f"{path}: not a SentencePiece model") from None
+    return content
+
+
 def _read_vocabulary(path: Path) -> dict[str, int]:
     vocabulary = _read_json_object(path)
     if not all(type(i) is int for i in vocabulary.values()):
         raise UserError(f"{path}: expected a JSON object of piece -> id")
+    return _checked(vocabulary, path)
+
+
+def _read_engines_vocabulary(path: Path) -> dict[str, int]:
+    """CTranslate2's list of pieces in the order of their ids. Its models have no `<pad>`, which comes last."""
+    pieces = _read_json(path)
+    if not isinstance(pieces, list) or not all(isinstance(piece, str) for piece in pieces):
+        raise UserError(f"{path}: expected a JSON list of pieces")
+    pieces += [PAD] * (PAD not in pieces)
+    return _checked({piece: i for i, piece in enumerate(pieces)}, path)
+
+
+def _checked(vocabulary: dict[str, int], path: Path) -> dict[str, int]:
     for token in (EOS, UNK, PAD):
         if token not in vocabulary:
             raise UserError(f"{path}: {token} is missing")
@@ -261,13 +293,17 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
 
 
 def _read_json_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(_read_bytes(path))
-    except ValueError:
-        raise UserError(f"{path}: not valid JSON") from None
+    value = _read_json(path)
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected a JSON object")
     return value
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(_read_bytes(path))
+    except ValueError:
+        raise UserError(f"{path}: not valid JSON") from None
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -13,11 +13,13 @@ from typing import Any
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.contract import EMPTY, Cuts, DecodingOptions, Hypothesis, counted_cuts, longest_translation
 from polystill.errors import UserError, nearest
+from polystill.storage import sha256, storage_errors
 
 _log = logging.getLogger(__name__)
 
 INFO = "polystill.json"
 """What an export says of itself, beside model.bin."""
+MODEL = "model.bin"
 SHORTLIST = "vmap.txt"
 """Which target pieces the pieces of a source may need, in CTranslate2's own format and under its name for it."""
 DEFAULT_POSITIONS = 512
@@ -41,17 +43,18 @@ class CTranslate2Translator:
         """Load the model.
 
         Raises:
-            UserError: no CTranslate2 model or no tokenizer is in the folder, the device lacks the precision, or
-                `threads` is more than MOST_THREADS.
+            UserError: no CTranslate2 model or no tokenizer is in the folder, one of its small files is not the one
+                that was exported, the device lacks the precision, or `threads` is more than MOST_THREADS.
         """
         import ctranslate2
 
         folder = Path(folder)
-        if not (folder / "model.bin").is_file():
-            raise UserError(f"{folder}: no CTranslate2 model here (model.bin is missing)")
+        if not (folder / MODEL).is_file():
+            raise UserError(f"{folder}: no CTranslate2 model here ({MODEL} is missing)")
         self.folder = folder
-        self.tokenizer = Tokenizer.load(folder)
         self.info = read_info(folder)
+        check_files(folder, self.info)
+        self.tokenizer = Tokenizer.load(folder)
         self._shortlist = "shortlist" in self.info
         if self._shortlist and not (folder / SHORTLIST).is_file():
             raise UserError(f"{folder}: {SHORTLIST} is missing; {INFO} says that there is a shortlist")
@@ -178,6 +181,32 @@ def own_search(folder: Path) -> DecodingOptions:
         return DecodingOptions(**values)
     except (TypeError, UserError):
         raise UserError(f"{folder / INFO}: {values}: expected a beam size and a length penalty") from None
+
+
+def check_files(folder: Path, info: dict[str, Any], weights: bool = False) -> None:
+    """Compare the files of an export with the checksums in its polystill.json, `info`.
+
+    Of the weights only if `weights`: reading them takes long where they are large. Nothing is known of the files of a
+    folder that somebody else made; earlier versions of polystill wrote a checksum of the weights alone.
+
+    Raises:
+        UserError: a file is missing, or is not the one that was exported.
+    """
+    files = info.get("files", {MODEL: info["model_sha256"]} if "model_sha256" in info else {})
+    if not isinstance(files, dict):
+        raise UserError(f"{folder / INFO}: files: expected file names and their checksums; export the student again")
+    for name, expected in files.items():
+        if name == MODEL and not weights:
+            continue
+        if not (folder / name).is_file():
+            raise UserError(f"{folder}: {name} is missing, which {INFO} names; export the student again")
+        with storage_errors(folder / name):
+            found = sha256(folder / name)
+        if found != expected:
+            raise UserError(
+                f"{folder}: {name} is not the file that was exported (its checksum is not the one in {INFO}); export "
+                "the student again"
+            )
 
 
 def read_info(folder: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from polystill.export.description import check_replaceable, lines_to_verify, wri
 from polystill.export.pieces import joint_pieces
 from polystill.models.folder import load_transformer_with_tokenizer
 from polystill.models.transformer import Transformer
-from polystill.storage import atomic_folder
+from polystill.storage import atomic_folder, sha256
 
 PACKAGE_VERSION, ARGOS_VERSION = "1.0", "1.9"
 PIECES = "sentencepiece.model"
@@ -59,12 +59,15 @@ def export_argos(
         found = verify(model, tokenizer, package, lines)
         judge(found, "int8", out)
         info["verification"] = found._asdict()
-        size = sum((package / "model" / file).stat().st_size for file in MODEL_FILES)
-        for folder in (package, temporary):
-            (folder / CARD).write_text(model_card(info, record or Record(), size), encoding="utf-8")
-        with zipfile.ZipFile(temporary / f"{name}.argosmodel", "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in ("metadata.json", CARD, PIECES, *(f"model/{file}" for file in MODEL_FILES)):
+        written = temporary / f"{name}.argosmodel"
+        with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in ("metadata.json", PIECES, *(f"model/{file}" for file in MODEL_FILES)):
                 archive.write(package / file, f"{name}/{file}")
+        card = model_card(info, record or Record(), written.stat().st_size)  # its own few kilobytes are not in it
+        (temporary / CARD).write_text(card, encoding="utf-8")
+        with zipfile.ZipFile(written, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(temporary / CARD, f"{name}/{CARD}")
+        info["files"] = {written.name: sha256(written)}
         write_info(temporary, info)
     return info
 

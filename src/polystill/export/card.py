@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from polystill.decoding.contract import DecodingOptions
-from polystill.rows import has_shortlist
+from polystill.rows import artefact_key, has_shortlist
 
 CARD = "README.md"
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Record:
     note: str = ""
     """What it was exported for."""
     data: Sequence[str] = field(default_factory=list)
-    """What it was trained on, a line for each source."""
+    """What it was trained and measured on (`export.training_data`), a line each."""
     search: DecodingOptions = field(default_factory=DecodingOptions)
     """Beam size and length penalty that it is used with, where the format can say so."""
 
@@ -44,6 +45,7 @@ def model_card(info: dict[str, Any], record: Record, size: int) -> str:
     languages = [info[key] for key in ("source_language", "target_language") if key in info]
     pair = {"pair": "".join(languages), "between": "_".join(languages)}
     values = {**search_of(record), **info, **pair, "vmap": ", use_vmap=True" * ("shortlist" in info)}
+    values["target"] = _TARGET if "target.spm" in info.get("files", {}) else "source"
     parts = [
         f"---\n{_front(info, languages, record)}---",
         f"# {info['name']}: {' → '.join(languages) or 'translation'}",
@@ -51,7 +53,7 @@ def model_card(info: dict[str, Any], record: Record, size: int) -> str:
         *([record.note] if record.note else []),
         *_training(record),
         *_quality(info, record),
-        *_devices(record),
+        *_devices(info, record),
         "## How to use it",
         _USE[_use(info)].strip().format(**values),
         f"For other engines: `polystill export RUN {info['name']} --to FORMAT` with {_others(info['format'])}.",
@@ -78,11 +80,23 @@ def _front(info: dict[str, Any], languages: list[str], record: Record) -> str:
         values["language"] = languages
     kind = "marian" if info["architecture"] == "transformer" else info["architecture"]
     values["tags"] = list(dict.fromkeys(["translation", kind, "polystill", info["format"]]))
-    metrics = [name for name in _METRICS if any(name in row for row in record.rows)]
+    own, _ = _own_and_other(record.rows, info, record)
+    metrics = [name for name in _METRICS if any(name in row for row in own)]
     if metrics:
         values["metrics"] = metrics
-        values["model-index"] = [{"name": info["name"], "results": list(_results(record.rows))}]
+        values["model-index"] = [{"name": info["name"], "results": list(_results(own))}]
     return yaml.safe_dump(values, sort_keys=False) + "# license: yours to choose, within the licenses of the data\n"
+
+
+def _own_and_other(rows: Sequence[Row], info: dict[str, Any], record: Record) -> tuple[list[Row], list[Row]]:
+    """Rows that were measured on this package as it is and as it searches, and those of the student in other forms."""
+    precision = info.get("quantization")
+    engine = {"ctranslate2": "ctranslate2", "sparse": "torch" if precision == "float32" else None}.get(info["format"])
+    form = (engine, precision, "shortlist" in info, record.search.beam_size, record.search.length_penalty)
+    found: tuple[list[Row], list[Row]] = ([], [])
+    for row in rows:
+        found[(*artefact_key(row), row.get("beam"), row.get("length_penalty", 1.0)) != form].append(row)
+    return found
 
 
 _METRICS = {"bleu": "BLEU", "chrf": "chrF", "comet": "COMET"}
@@ -140,7 +154,7 @@ def _training(record: Record) -> Iterator[str]:
         lines.append(f"- method: {_METHODS.get(known['method'], known['method'])}")
     facts = [f"{name}: {known[key]}" for name, key in _FACTS if key in known]
     lines += [f"- {'; '.join(facts)}"] if facts else []
-    lines += [f"- data: {line}" for line in record.data]
+    lines += [f"- {line}" for line in record.data]
     if lines:
         yield "## Training"
         yield "\n".join(lines)
@@ -169,7 +183,11 @@ def _quality(info: dict[str, Any], record: Record) -> Iterator[str]:
     if not record.rows:
         return
     yield "## Measured quality"
-    yield _table(record.rows, _COLUMNS)
+    own, others = _own_and_other(record.rows, info, record)
+    if own:
+        yield _table(own, _COLUMNS)
+    else:
+        yield f"This package itself ({_form(info)}) was not measured; what was measured is the same student otherwise."
     notes = [f"BLEU: `{s}`" for s in _distinct(record, "bleu_signature")]
     notes += [f"chrF: `{s}`" for s in _distinct(record, "chrf_signature")]
     notes += [f"COMET: `{s}`" for s in _distinct(record, "comet_signature")]
@@ -178,14 +196,22 @@ def _quality(info: dict[str, Any], record: Record) -> Iterator[str]:
         for hardware in _distinct(record, "hardware")
     ]
     yield "\n".join(f"- {note}" for note in notes)
-    if not any(row.get("engine") == info["format"] for row in record.rows):
-        yield "The same weights were measured in the engines named above, not in this format; see how it was verified."
+    if others:
+        yield "### Other forms of the same student"
+        yield _table(others, _COLUMNS)
 
 
-def _devices(record: Record) -> Iterator[str]:
+def _form(info: dict[str, Any]) -> str:
+    """The package as it is, in words."""
+    parts = [info["format"], info.get("quantization"), "shortlist" if "shortlist" in info else None]
+    return ", ".join([*filter(None, parts), *([f"beam {info['beam_size']}"] if "beam_size" in info else [])])
+
+
+def _devices(info: dict[str, Any], record: Record) -> Iterator[str]:
     if record.devices:
+        own, others = _own_and_other(record.devices, info, record)
         yield "## Measured on devices"
-        yield _table(record.devices, _DEVICE_COLUMNS)
+        yield _table([*own, *others], _DEVICE_COLUMNS)
         hardware = dict.fromkeys(f"- {row['device']}: {row['hardware']}" for row in record.devices)
         yield "\n".join(hardware)
 
@@ -238,6 +264,7 @@ _LIBRARY = {
     "bergamot": "bergamot",
     "sparse": "polystill",
 }
+_TARGET = 'sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/target.spm")'
 _USE = {
     "hf": """
 ```python
@@ -250,23 +277,23 @@ print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
 ```
 """,
     "ctranslate2": """
-With polystill (`pip install polystill`, no torch):
-
-```
-echo "A sentence." | polystill translate path/of/this/folder
-```
-
-With CTranslate2 itself:
+With CTranslate2 itself (`pip install ctranslate2 sentencepiece`):
 
 ```python
 import ctranslate2, sentencepiece
 
 source = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/source.spm")
-target = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/target.spm")
+target = {target}
 translator = ctranslate2.Translator("path/of/this/folder")
 pieces = [*source.encode("A sentence.", out_type=str), "</s>"]
 found = translator.translate_batch([pieces], beam_size={beam_size}, length_penalty={length_penalty:g}{vmap})
 print(target.decode(found[0].hypotheses[0]))
+```
+
+With polystill, which is installed from its source (`pip install PATH_TO_CHECKOUT`, no torch):
+
+```
+echo "A sentence." | polystill translate path/of/this/folder
 ```
 """,
     "argos": """
@@ -334,7 +361,8 @@ Unpack the files (`gunzip`) and give them to Bergamot's translator (`npm install
 translateLocally) with `gemm-precision: int8shiftAll`. `metadata.json` names them, with sizes and hashes.
 """,
     "sparse": """
-With polystill (`pip install 'polystill[train]'`), which reads weights without their zeros:
+With polystill, installed from its source (`pip install 'PATH_TO_CHECKOUT[train]'`), which reads weights without their
+zeros:
 
 ```
 echo "A sentence." | polystill translate path/of/this/folder --engine torch

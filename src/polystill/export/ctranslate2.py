@@ -17,7 +17,7 @@ from polystill.data.shortlist import Shortlist
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import DecodingOptions
-from polystill.decoding.ctranslate2 import SHORTLIST, CTranslate2Translator
+from polystill.decoding.ctranslate2 import INFO, SHORTLIST, CTranslate2Translator
 from polystill.errors import UserError, nearest
 from polystill.export.agreement import Agreement, agreement, greedy, ids_of, judge, preference
 from polystill.export.card import Record, search_of, write_card
@@ -48,9 +48,8 @@ def export_ctranslate2(
     model, tokenizer = load_transformer_with_tokenizer(student, "CTranslate2")
     with atomic_folder(out) as temporary:
         _convert(student, temporary, quantization)
-        tokenizer.save(temporary)
+        tokenizer.save_with_engine(temporary)
         info = {**describe(student, model, tokenizer, "ctranslate2"), "quantization": quantization, **search_of(record)}
-        info["model_sha256"] = sha256(temporary / "model.bin")
         write_info(temporary, info)
         precision, lines = _precision(quantization), lines_to_verify(model, tokenizer, lines)
         found = verify(model, tokenizer, temporary, lines, precision)
@@ -58,6 +57,7 @@ def export_ctranslate2(
         info["verification"] = found._asdict()
         if shortlist is not None:
             info["shortlist"] = _add_shortlist(temporary, info, shortlist, tokenizer, lines, precision)
+        info["files"] = {path.name: sha256(path) for path in sorted(temporary.iterdir()) if path.name != INFO}
         write_info(temporary, info)
         write_card(temporary, info, record)
     return info

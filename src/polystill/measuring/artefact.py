@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from polystill.decoding.ctranslate2 import INFO, read_info
+from polystill.decoding.ctranslate2 import MODEL, check_files, read_info
 from polystill.errors import UserError
-from polystill.storage import sha256
 
-MODEL = "model.bin"
 _NAMED = ("name", "source_sha256", "quantization")
 
 
@@ -20,12 +18,11 @@ def describe(folder: Path) -> dict[str, Any]:
     folder that something else than polystill made, only `size_bytes`.
 
     Raises:
-        UserError: no CTranslate2 model is there, or its weights are not those that polystill.json was written for.
+        UserError: no CTranslate2 model is there, or a file is not the one that was exported.
     """
     check_model(folder)
     info = read_info(folder)
-    if "model_sha256" in info and info["model_sha256"] != sha256(folder / MODEL):
-        raise UserError(f"{folder}: {MODEL} is not the model that {INFO} describes; export the student again")
+    check_files(folder, info, weights=True)
     size = {"size_bytes": folder_bytes(folder)}
     if any(key not in info for key in _NAMED):
         return size
@@ -37,8 +34,10 @@ def describe(folder: Path) -> dict[str, Any]:
 
 def check_model(folder: Path) -> None:
     """Raises:
-    UserError: no CTranslate2 model is in the folder.
+    UserError: there is no such folder, or no CTranslate2 model in it.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: {'a file' if folder.exists() else 'no such folder'}; expected a CTranslate2 folder")
     if not (folder / MODEL).is_file():
         inside = sorted(path.parent.name for path in folder.glob(f"*/{MODEL}"))
         hint = f"; there are some inside: {' '.join(inside)}" if inside else ""
