@@ -12,7 +12,7 @@ OTHER_PROGRAMS = {
     "argos": "an Argos package, to be installed with argospm install {package}",
     "bergamot": "a Bergamot model, for Firefox's translator, translateLocally and polystill serve's page",
     "marian": "a Marian model, for marian-decoder --config decoder.yml",
-    "onnx": "an ONNX model, for onnxruntime and transformers.js, as its README.md shows",
+    "onnx": "an ONNX model, for the programs that its README.md shows",
 }
 """What exports are that polystill writes and does not read, by their format."""
 

@@ -73,7 +73,7 @@ def test_from_evaluation_to_packages(polystill: Any, own_run: Path, tmp_path: Pa
     polystill("translate", out / "server", "--n-best", "2", stdin="A dog runs.\n").refused("beam_size 1")
     done = polystill("measure", *sorted(out.iterdir()), "--sentences", "2", "--rounds", "1").ok()
     assert f"left out: {out / 'board'}: no CTranslate2 model here" in done.stderr
-    polystill("measure", out / "server", out / "none").refused(f"{out / 'none'}: no CTranslate2 model here")
+    polystill("measure", out / "server", out / "none").refused(f"{out / 'none'}: no such folder")
     polystill("measure", out).refused("no CTranslate2 model here", "inside: server")
     polystill("ship", own_run, "--devices", devices, "--out", out).refused("--out", "exists already")
 

@@ -42,4 +42,4 @@ def test_an_onnx_export_is_verified_and_says_where_it_runs(
     out = tmp_path / "out"
     assert f"wrote {out}" in polystill("export", finished_lstm_run, "e1d1", "--to", "onnx", "--out", out).ok().stderr
     assert json.loads((out / "polystill.json").read_text())["verification"]["identical"] == 1
-    polystill("translate", out, stdin="A dog.\n").refused("an ONNX export runs in onnxruntime", "README.md")
+    polystill("translate", out, stdin="A dog.\n").refused("an ONNX model, for the programs that its README.md shows")

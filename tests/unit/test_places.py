@@ -44,7 +44,7 @@ def test_what_is_none_is_said_with_what_would_be(tmp_path: Path) -> None:
         ("argos", [], "an Argos package, .* argospm install {f}/FILE"),
         ("bergamot", ["metadata.json"], "a Bergamot model, for Firefox's translator"),
         ("marian", ["decoder.yml"], "a Marian model, for marian-decoder --config decoder.yml"),
-        ("onnx", ["config.json"], "an ONNX model, for onnxruntime and transformers.js"),
+        ("onnx", ["config.json"], "an ONNX model, for the programs that its README.md shows"),
     ],
 )
 def test_exports_for_other_programs_are_named(tmp_path: Path, to: str, files: list[str], message: str) -> None:
