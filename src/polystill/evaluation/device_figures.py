@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from polystill.decoding.contract import DecodingOptions
@@ -40,7 +42,7 @@ def add_device_figures(run: Run, rows: Sequence[Row]) -> list[Row]:
     if not lacking:
         return list(rows)
     _log.info("latency and memory, %d times in each of %d rounds", len(lacking), ROUNDS)
-    found = measure_in_turn([_subject(run, rows[i]) for i in lacking], rounds=ROUNDS, log=_log.info)
+    found = measure_in_turn(_subjects(run, [rows[i] for i in lacking]), rounds=ROUNDS, log=_log.info)
     completed = list(rows)
     for i, measured in zip(lacking, found, strict=True):
         completed[i] = {**rows[i], **measured, "latency_rounds": ROUNDS}
@@ -48,14 +50,26 @@ def add_device_figures(run: Run, rows: Sequence[Row]) -> list[Row]:
     return completed
 
 
-def _subject(run: Run, row: Row) -> Subject:
+def _subjects(run: Run, rows: Sequence[Row]) -> list[Subject]:
     from polystill.models.folder import family_space
 
-    student = family_space(run.family).get(row["model"])
-    return Subject(
-        folder=exported(run, student, row["precision"], has_shortlist(row)),
-        lines=sample(text_lines(run.data / "test" / f"{row['test_set']}.source.txt"), LATENCY_LINES),
-        options=DecodingOptions(beam_size=row["beam"], length_penalty=row["length_penalty"]),
-        precision=row["precision"],
-        threads=row["threads"],
-    )
+    space = family_space(run.family)
+
+    @cache  # many rows are of one folder, whose weights are hashed to know that they are the run's
+    def folder(student: str, precision: str, shortlist: bool) -> Path:
+        return exported(run, space.get(student), precision, shortlist)
+
+    @cache
+    def lines(test_set: str) -> list[str]:
+        return sample(text_lines(run.data / "test" / f"{test_set}.source.txt"), LATENCY_LINES)
+
+    return [
+        Subject(
+            folder=folder(row["model"], row["precision"], has_shortlist(row)),
+            lines=lines(row["test_set"]),
+            options=DecodingOptions(beam_size=row["beam"], length_penalty=row["length_penalty"]),
+            precision=row["precision"],
+            threads=row["threads"],
+        )
+        for row in rows
+    ]

@@ -43,6 +43,11 @@ class Family:
         """The test set's `source` or `target`; None where the run was copied without it."""
         return _lines(self.run.data / "test" / f"{self.test_set}.{side}.txt")
 
+    @cached_property
+    def _test_lines(self) -> int | None:
+        references = self.text("target")
+        return None if references is None else len(references)
+
     def translations(self, row: Row) -> list[str] | None:
         """Of the test set; None where the file is missing.
 
@@ -50,10 +55,10 @@ class Family:
             UserError: it has another number of lines than the test set.
         """
         path = self.run.folder / row["hypotheses"]
-        lines, references = _lines(path), self.text("target")
-        if lines is not None and references is not None and len(lines) != len(references):
+        lines, expected = _lines(path), self._test_lines
+        if lines is not None and expected is not None and len(lines) != expected:
             raise UserError(
-                f"{path}: {len(lines)} lines, but the test set has {len(references)}; measure them again with "
+                f"{path}: {len(lines)} lines, but the test set has {expected}; measure them again with "
                 f"polystill evaluate {self.run.folder} --force"
             )
         return lines
