@@ -9,6 +9,11 @@ from polystill.errors import UserError
 TRAINING = ("torch", "transformers", "datasets", "sacrebleu", "pydantic")
 
 
+def installing(extra: str) -> str:
+    """The command that adds the extra."""
+    return f"pip install -c constraints.txt '.[{extra}]' in polystill's checkout"
+
+
 def need_packages(purpose: str, packages: tuple[str, ...] = TRAINING, extra: str = "train") -> None:
     """Stop early and say what to install; `purpose` begins the sentence, such as "run".
 
@@ -17,6 +22,4 @@ def need_packages(purpose: str, packages: tuple[str, ...] = TRAINING, extra: str
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise UserError(
-            f"{purpose} needs {', '.join(missing)}, which the core install leaves out: pip install 'polystill[{extra}]'"
-        )
+        raise UserError(f"{purpose} needs {', '.join(missing)}, which the core install leaves out: {installing(extra)}")

@@ -74,7 +74,7 @@ def test_core_install(core: Path, polystill: Any, finished_run: Path, tmp_path: 
 
     refused = run(core / "polystill", "run", "recipe.yaml", "--out", tmp_path / "run")
     assert refused.returncode == 2
-    assert "pip install 'polystill[train]'" in refused.stderr
+    assert "pip install -c constraints.txt '.[train]'" in refused.stderr
     refused = run(core / "polystill", "translate", finished_run, stdin="A dog.\n")
     assert refused.returncode == 2
-    assert "pip install 'polystill[train]'" in refused.stderr
+    assert "pip install -c constraints.txt '.[train]'" in refused.stderr

@@ -84,7 +84,8 @@ def test_every_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "bench train", "bench loss", "bench decode", "study kim-rush", "study aio-kd"]
+    "command",
+    [*COMMANDS, "bench", "bench train", "bench loss", "bench decode", "study", "study kim-rush", "study aio-kd"],
 )
 def test_help_of_every_command_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_status([*command.split(), "--help"]) == 0
@@ -197,7 +198,7 @@ def test_commands_for_training_say_what_to_install(monkeypatch: pytest.MonkeyPat
     from polystill.extras import need_packages
 
     need_packages("run")
-    with pytest.raises(UserError, match=r"run needs no_such_package, .* pip install 'polystill\[train\]'"):
+    with pytest.raises(UserError, match=r"run needs no_such_package, .* pip install -c constraints.txt '\.\[train\]' in"):
         need_packages("run", ("yaml", "no_such_package"))
 
 

@@ -40,6 +40,8 @@ def test_latency_and_memory_are_added_to_what_is_measured(run: Run, monkeypatch:
     for row, old in zip(rows, before, strict=False):
         assert {**row, **old} == row
         assert 0 < row["latency_p50_ms"] <= row["latency_p95_ms"]
+        for name in ("latency_p50_ms", "latency_p95_ms"):
+            assert row[f"{name}_min"] <= row[name] <= row[f"{name}_max"]
         assert row["latency_rounds"] == device_figures.ROUNDS
         assert row["latency_sentences"] > 1
         assert 10e6 < row["peak_memory_bytes"] < 200e6

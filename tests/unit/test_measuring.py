@@ -122,6 +122,7 @@ def test_folders_are_measured_in_turn(exported: Path, monkeypatch: pytest.Monkey
     assert result["settings"] == {"text": "counting", "sentences": 3, "words": 8, "threads": 2, "rounds": 3}
     assert [(row["beam"], row["threads"]) for row in result["rows"]] == [(1, 2), (5, 2)]
     assert [(row["latency_p95_ms"], row["peak_memory_bytes"]) for row in result["rows"]] == [(20.0, 30.0), (2.0, 3.0)]
+    assert [(row["words_per_second_min"], row["words_per_second_max"]) for row in result["rows"]] == [(10, 30), (1, 3)]
     assert result["provenance"]["hardware"]["summary"]
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+import vl_convert
 
 from polystill.reporting.families import Family
+from polystill.reporting.front import front_chart
+from polystill.reporting.noise import Noise
 from polystill.reporting.points import Labels, Point, pareto
 from polystill.reporting.samples import MISSING, differing
 from polystill.reporting.shown import count, duration
+from polystill.reporting.static import VEGA_LITE
 
 
 def point(size: float, bleu: float, **row: Any) -> Point:
@@ -17,6 +22,12 @@ def point(size: float, bleu: float, **row: Any) -> Point:
     object.__setattr__(family, "name", row.pop("family", "run"))
     known = {"engine": "ctranslate2", "precision": "int8", "beam": 1, "model": "e1d1"}
     return Point(family, {**known, "size_bytes": size, "bleu": bleu, **row})
+
+
+@pytest.fixture
+def without_translations(monkeypatch: pytest.MonkeyPatch) -> Noise:
+    monkeypatch.setattr(Family, "translations", lambda family, row: None)
+    return Noise(None, "de")
 
 
 def test_the_front_has_what_nothing_beats() -> None:
@@ -27,6 +38,28 @@ def test_the_front_has_what_nothing_beats() -> None:
 def test_of_one_size_the_best_counts() -> None:
     worse, best = point(1, 10), point(1, 11)
     assert pareto([worse, best], "size_bytes") == [best]
+
+
+def test_a_chart_shows_how_far_rounds_of_measuring_differ(without_translations: Noise) -> None:
+    spread = {"latency_p50_ms_min": 2.5, "latency_p50_ms_max": 4.0}
+    points = [point(1, 10, latency_p50_ms=2.0), point(2, 12, latency_p50_ms=3.0, **spread)]
+    chart = front_chart(points, "latency_p50_ms", "latency", "Latency", without_translations)
+    values = chart.spec["data"]["values"]
+    assert [(value.get("min"), value.get("max")) for value in values] == [(None, None), (2.5, 4.0)]
+    assert "slowest round" in chart.table.note
+    assert "round" not in front_chart(points, "size_bytes", "size", "Size", without_translations).table.note
+
+
+@pytest.mark.parametrize("sizes", [(5,), (1, 2), (1, 1), (1, 1000)])
+def test_labels_lie_right_of_the_axis(sizes: tuple[int, ...], without_translations: Noise) -> None:
+    """The scale starts so far left of the first point that its label, which ends there, has room."""
+    points = [point(1e6 * size, 10 + size, shortlist=True) for size in sizes]
+    spec = front_chart(points, "size_bytes", "size", "Size", without_translations).spec
+    svg = vl_convert.vegalite_to_svg({**spec, "width": 230}, vl_version=VEGA_LITE)
+    labels = re.findall(r"translate\((-?[0-9.]+),(-?[0-9.]+)\)[^>]*>e1d1 \+list<", svg)
+    assert labels
+    for right, _ in labels:
+        assert float(right) > 7 * len("e1d1 +list")
 
 
 def test_labels_say_only_what_differs() -> None:

@@ -97,5 +97,5 @@ def test_without_the_package_results_say_what_is_missing(
     monkeypatch.setattr(plots_module, "can_draw", lambda: False)
     plots = Plots([Chart("a", "A", "A chart.", {}, plots_module._FIGURES)], [])
     write_plots(plots, tmp_path)
-    assert "pip install 'polystill[report]'" in shown_plots(plots, tmp_path)
+    assert "'.[report]' in polystill's checkout" in shown_plots(plots, tmp_path)
     assert shown_plots(Plots([], []), tmp_path) == ""

@@ -30,7 +30,14 @@ if TYPE_CHECKING:
 
 bench = typer.Typer(
     name="bench",
-    help="Measure speed and memory, each figure beside what it is compared with.",
+    help="""Measure speed and memory, each figure beside what it is compared with.
+
+    **Examples**
+
+        polystill bench train runs/quickstart
+
+        polystill bench decode runs/quickstart --student e2d2 --threads 1
+    """,
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )

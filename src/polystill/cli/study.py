@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 study = typer.Typer(
     name="study",
-    help="Whole tables of experiments, resumable row by row; each row is an ordinary run.",
+    help="""Whole tables of experiments, resumable row by row; each row is an ordinary run.
+
+    **Examples**
+
+        polystill study aio-kd --recipe recipes/studies/aio-kd.yaml --out aio-kd --set data.folder=multi30k
+
+        polystill study kim-rush --recipe recipes/studies/kim-rush-lstm.yaml --out lstm --set data.folder=multi30k
+    """,
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )

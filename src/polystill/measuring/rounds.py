@@ -12,7 +12,7 @@ from polystill.decoding.contract import DecodingOptions
 from polystill.measuring.figures import figures
 
 Row = dict[str, Any]
-_MEDIANS = ("words_per_second", "latency_p50_ms", "latency_p95_ms")
+_TIMED = ("words_per_second", "latency_p50_ms", "latency_p95_ms")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def measure_in_turn(
 ) -> list[Row]:
     """`measuring.figures.figures` of every subject: in each round all of them in turn, each in a fresh process.
 
-    Medians over the rounds, of peak memory the largest.
+    Medians over the rounds, with the least and the most as `…_min` and `…_max`; of peak memory the largest.
 
     Raises:
         UserError: as `figures`.
@@ -54,5 +54,9 @@ def measure_in_turn(
 
 
 def _summary(rounds: Sequence[Row]) -> Row:
-    medians = {name: statistics.median(row[name] for row in rounds) for name in _MEDIANS if name in rounds[0]}
-    return {**rounds[0], **medians, "peak_memory_bytes": max(row["peak_memory_bytes"] for row in rounds)}
+    summary = {**rounds[0], "peak_memory_bytes": max(row["peak_memory_bytes"] for row in rounds)}
+    for name in _TIMED:
+        if name in summary:
+            values = [row[name] for row in rounds]
+            summary |= {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
+    return summary

@@ -16,6 +16,8 @@ PHONE = (240, 260)
 """Width and height in pixels from the first to the last point on a phone, where labels must not cover each other."""
 CHARACTER = 7
 """Pixels, of a label."""
+PADDING = 16
+"""Pixels between points and the edge of a chart."""
 
 
 def front_chart(points: Sequence[Point], cost: str, name: str, title: str, noise: Noise) -> Chart:
@@ -38,7 +40,7 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
     _, axis, unit = _AXES[cost]
     costs = [point.row[cost] for point in points]
     is_log = max(costs) > 12 * min(costs)
-    named = _uncrowded(front, points, lambda point: math.log(point.row[cost]) if is_log else point.row[cost])
+    named, left = _uncrowded(front, points, lambda point: math.log(point.row[cost]) if is_log else point.row[cost])
     values = [
         {
             "cost": point.row[cost] * unit,
@@ -48,13 +50,14 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
             "what": figure(cost, point.row),
             "chrf": point.row.get("chrf"),
             "front": any(point is other for other in front),
+            **{end: point.row[f"{cost}_{end}"] * unit for end in ("min", "max") if f"{cost}_{end}" in point.row},
             "label": point.student if any(point is other for other in named) else "",
         }
         for point in points
     ]
-    x_scale = {"type": "log"} if is_log else {"zero": False}
-    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": {**x_scale, "padding": 44, "nice": False}}
-    y = {"field": "bleu", "type": "quantitative", "title": "BLEU", "scale": {"zero": False, "padding": 16}}
+    x_scale = _left_of_all(min(costs) * unit, max(costs) * unit, left, is_log)
+    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": x_scale}
+    y = {"field": "bleu", "type": "quantitative", "title": "BLEU", "scale": {"zero": False, "padding": PADDING}}
     names = {value["series"] for value in values}
     has_series = len(names) > 1
     columns = 2 if max(map(len, names)) < 16 else 1
@@ -77,6 +80,11 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
                 "mark": {"type": "line", "interpolate": "step-after", "strokeDash": [5, 4], "style": "quiet"},
             },
             {
+                "transform": [{"filter": "isValid(datum.min)"}],
+                "mark": {"type": "rule", "opacity": 0.25, "clip": True, "aria": False},
+                "encoding": {"x": {"field": "min", "type": "quantitative"}, "x2": {"field": "max"}},
+            },
+            {
                 "mark": {"type": "point", "size": 80, "strokeWidth": 2, "filled": True},
                 "encoding": {
                     "opacity": {"condition": {"test": on_front, "value": 1}, "value": 0.4},
@@ -94,9 +102,21 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
     }
 
 
-def _uncrowded(front: Sequence[Point], points: Sequence[Point], place: Callable[[Point], float]) -> list[Point]:
+def _left_of_all(least: float, most: float, pixels: float, is_log: bool) -> dict[str, Any]:
+    """A scale with so many pixels left of the first point, whatever the width of the chart."""
+    share = f"{pixels} / (width - {pixels + 2 * PADDING})"
+    if is_log:
+        scale = {"type": "log", "domainMin": {"expr": f"{least} / pow({most / least}, {share})"}}
+    else:
+        scale = {"zero": False, "domainMin": {"expr": f"{least} - {most - least or most} * {share}"}}
+    return {**scale, "domainMax": most, "padding": PADDING, "nice": False}
+
+
+def _uncrowded(
+    front: Sequence[Point], points: Sequence[Point], place: Callable[[Point], float]
+) -> tuple[list[Point], float]:
     """Points of the front whose labels, left of them, do not cover each other even on a phone; the ends have theirs
-    first."""
+    first. And the pixels that the labels need left of all points."""
     places, heights = [place(point) for point in points], [point.bleu for point in points]
     across, along = (max(places) - min(places)) or 1.0, (max(heights) - min(heights)) or 1.0
     kept: list[tuple[Point, float, float]] = []
@@ -107,7 +127,8 @@ def _uncrowded(front: Sequence[Point], points: Sequence[Point], place: Callable[
             for other, other_right, other_y in kept
         ):
             kept.append((point, right, y))
-    return [point for point, _, _ in kept]
+    first = PHONE[0] * min(places) / across
+    return [point for point, _, _ in kept], max(_width(point) - (right - first) for point, right, _ in kept)
 
 
 def _width(point: Point) -> int:
@@ -139,6 +160,8 @@ def _table(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost
     titles = [*(TITLES[name] for name in first), "step", *(TITLES[name] for name in rest)]
     columns = ["student", *(["run"] if has_series else []), *titles]
     note = f"Bold: on the Pareto front. Step: BLEU above the next cheaper point of the front; ≈ means {NOISE}."
+    if any(f"{cost}_min" in point.row for point in points):
+        note += " Lines through points: from the fastest to the slowest round of measuring."
     if any(has_shortlist(point.row) for point in points):
         note += f" {WITH_SHORTLIST}: exported with a shortlist of output pieces."
     return Table("Figures of the chart", columns, rows, words=1 + has_series, note=note, folded=len(rows) > 20)

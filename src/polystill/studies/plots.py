@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from polystill.extras import installing
 from polystill.reporting.document import Chart, Table
 from polystill.reporting.static import drawn
 from polystill.storage import write_atomic
@@ -46,7 +47,7 @@ def shown_plots(plots: Plots, folder: Path) -> str:
     linked = [f"[{chart.title}]({PLOTS}/{chart.name}.svg)" for chart in plots.linked if chart.name in there]
     parts += [f"Further: {', '.join(linked)}."] if linked else []
     if not parts and plots.shown and not can_draw():
-        return "They need vl-convert: `pip install 'polystill[report]'`, then the study's command once more."
+        return f"They need vl-convert: {installing('report')}, then the study's command once more."
     return "\n\n".join(parts)
 
 

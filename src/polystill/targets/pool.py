@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from polystill.errors import UserError
+from polystill.extras import installing
 
 MOST_ATTEMPTS = 3
 """Workers that a shard may cost before it is given up."""
@@ -227,5 +228,5 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise UserError("--engine ray needs Ray: pip install 'polystill[ray]'") from None
+        raise UserError(f"--engine ray needs Ray: {installing('ray')}") from None
     return ray
