@@ -1,6 +1,16 @@
-"""`python -m polystill`, the same as the `polystill` command; what `torchrun -m` and `accelerate launch -m` need."""
+"""The `polystill` command and `python -m polystill`, which `torchrun -m` and `accelerate launch -m` need."""
 
-from polystill.cli import main
+import sys
+
+from polystill.malloc import restart_with_fast_malloc
+
+
+def start() -> None:
+    restart_with_fast_malloc(next(iter(sys.argv[1:]), None))
+    from polystill.cli import main
+
+    main()
+
 
 if __name__ == "__main__":
-    main()
+    start()

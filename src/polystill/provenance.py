@@ -18,14 +18,15 @@ _PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """How results were obtained: versions, commit (of a source checkout), hardware and command line."""
+    """How results were obtained: versions, commit (of a source checkout), hardware, malloc and command line."""
     import platform
 
-    from polystill import __version__
+    from polystill import __version__, malloc
 
     found = {
         "versions": {"python": platform.python_version(), **_versions(), "polystill": __version__},
         "hardware": _hardware(),
+        "malloc": malloc.in_use(),
         "command": shlex.join(["polystill", *sys.argv[1:]]),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

@@ -198,7 +198,9 @@ def test_commands_for_training_say_what_to_install(monkeypatch: pytest.MonkeyPat
     from polystill.extras import need_packages
 
     need_packages("run")
-    with pytest.raises(UserError, match=r"run needs no_such_package, .* pip install -c constraints.txt '\.\[train\]' in"):
+    with pytest.raises(
+        UserError, match=r"run needs no_such_package, .* pip install -c constraints.txt '\.\[train\]' in"
+    ):
         need_packages("run", ("yaml", "no_such_package"))
 
 

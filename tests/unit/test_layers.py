@@ -27,13 +27,26 @@ LAYERS = [
     {"runs"},
     {"storage", "provenance", "recipe_changes", "rows"},
     {"config"},
-    {"students", "extras", "metrics", "places", "progress"},
+    {"students", "extras", "malloc", "metrics", "places", "progress"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
-CORE = ["cli/*", "errors", "extras", "places", "progress", "students", "runs", "rows", "storage", "provenance"]
+CORE = [
+    "__main__",
+    "cli/*",
+    "errors",
+    "extras",
+    "malloc",
+    "places",
+    "progress",
+    "students",
+    "runs",
+    "rows",
+    "storage",
+    "provenance",
+]
 CORE += ["translation"]
 CORE += ["data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*", "measuring/*"]
 CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/precisions", "decoding/stream"]

@@ -1,5 +1,6 @@
 import json
 
+from polystill import malloc
 from polystill.provenance import provenance
 
 
@@ -8,3 +9,4 @@ def test_provenance_can_be_written_as_json() -> None:
     assert found["hardware"]["cores"] >= 1
     assert found["versions"]["ctranslate2"]
     assert found["command"]
+    assert found["malloc"] in (malloc.SYSTEM, *malloc.LIBRARIES)

@@ -14,7 +14,7 @@ from polystill.reporting.noise import Noise
 from polystill.reporting.points import Labels, Point, pareto
 from polystill.reporting.samples import MISSING, differing
 from polystill.reporting.shown import count, duration
-from polystill.reporting.static import VEGA_LITE
+from polystill.reporting.theme import VEGA_LITE
 
 
 def point(size: float, bleu: float, **row: Any) -> Point:

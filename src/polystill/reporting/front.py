@@ -106,7 +106,7 @@ def _left_of_all(least: float, most: float, pixels: float, is_log: bool) -> dict
     """A scale with so many pixels left of the first point, whatever the width of the chart."""
     share = f"{pixels} / (width - {pixels + 2 * PADDING})"
     if is_log:
-        scale = {"type": "log", "domainMin": {"expr": f"{least} / pow({most / least}, {share})"}}
+        scale: dict[str, Any] = {"type": "log", "domainMin": {"expr": f"{least} / pow({most / least}, {share})"}}
     else:
         scale = {"zero": False, "domainMin": {"expr": f"{least} - {most - least or most} * {share}"}}
     return {**scale, "domainMax": most, "padding": PADDING, "nice": False}
