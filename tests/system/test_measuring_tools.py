@@ -1,4 +1,4 @@
-"""tools/measure_one_by_one.py and tools/measure_compile.py on a tiny family."""
+"""tools/measure_one_by_one.py, measure_malloc.py and measure_compile.py on a tiny family."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from polystill import malloc
 
 TOOLS = Path(__file__).parents[2] / "tools"
 Tool = Callable[..., subprocess.CompletedProcess[str]]
@@ -37,6 +39,14 @@ def test_one_by_one_times_every_student_and_every_stage(tool: Tool, tmp_path: Pa
     assert len(seconds) > len(families) + 1 and all(name in done.stdout for name in seconds)
     again = tool("measure_one_by_one.py", "--json", str(out))
     assert again.returncode == 2 and "is there already" in again.stderr
+
+
+def test_malloc_is_timed_in_processes_of_their_own(tool: Tool) -> None:
+    done = tool("measure_malloc.py", "--batches", "4")
+    assert done.returncode == 0, done.stderr
+    found = dict(re.findall(r"^(\w+) +\d+ \(.*\) target tokens/s, ([\d.]+) .* \d+ MiB$", done.stdout, re.M))
+    assert found.pop("system") == "1.00"
+    assert set(found) <= set(malloc.LIBRARIES)
 
 
 @pytest.mark.long

@@ -155,9 +155,11 @@ class Trial:
     def run(self, timeline: Timeline | None = None) -> None:
         """One update on every batch."""
         for number in range(len(self.workload.batches)):
-            self._update(number, timeline)
+            self.update(number, timeline)
 
-    def _update(self, number: int, timeline: Timeline | None) -> None:
+    def update(self, number: int, timeline: Timeline | None = None) -> None:
+        """One update on one batch."""
+
         def enter(part: str | None) -> None:
             if timeline is not None:
                 timeline.enter(part)

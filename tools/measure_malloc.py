@@ -1,0 +1,95 @@
+"""How fast a family trains under each malloc that is installed.
+
+    python tools/measure_malloc.py recipes/multi30k.yaml --set data.folder=multi30k --rounds 3
+
+Each training is a fresh process, all of them in turn. It makes one update on each of so many batches, each of lengths of
+its own as in a real training, and the first quarter is not counted. Memory is that of the process at most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from ctypes.util import find_library
+from pathlib import Path
+
+from polystill import malloc
+from polystill.benchmark.rounds import quotients, spread
+from polystill.cli.bench import prepared_data
+from polystill.errors import UserError
+
+
+def trained(library: str | None, arguments: Sequence[str]) -> dict[str, float]:
+    """Target tokens a second and the peak of resident memory of a process that trains under this library."""
+    clean = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    environment = clean | ({"LD_PRELOAD": library} if library else {})
+    command = [sys.executable, __file__, *arguments, "--in-this-process"]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def train(run: Path, settings: list[str], mode: str, precision: str, batches: int) -> dict[str, float]:
+    """What `trained` returns, measured in this process."""
+    from polystill.benchmark.train import Trial, Variant, load_workload
+    from polystill.measuring.memory import peak_memory
+
+    with prepared_data(run, settings, None) as (recipe, data):
+        workload = load_workload(recipe, data, students=2, batches=batches)
+    warm_up = batches // 4
+    with peak_memory() as peak:
+        trial = Trial(Variant("family", mode, precision), workload)
+        for number in range(batches):
+            if number == warm_up:
+                start = time.perf_counter()
+            trial.update(number)
+        seconds = time.perf_counter() - start
+    tokens = sum(batch.target_tokens for batch in workload.batches[warm_up:])
+    return {"target_tokens_per_second": tokens / seconds, "peak_bytes": peak.peak}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batches", type=int, default=120)
+    parser.add_argument("--mode", default="shared")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.in_this_process:
+        print(json.dumps(train(given.recipe, given.set, given.mode, given.precision, given.batches)))
+        return
+    libraries = {malloc.SYSTEM: None} | {name: path for name in malloc.LIBRARIES if (path := find_library(name))}
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in libraries}
+    try:
+        with prepared_data(given.recipe, given.set, None) as (_, data):
+            how = ["--mode", given.mode, "--precision", given.precision, "--batches", str(given.batches)]
+            if given.recipe.is_dir():  # a recipe's settings are in what was prepared from it
+                how += [part for setting in given.set for part in ("--set", setting)]
+            for number in range(given.rounds):
+                for name, library in libraries.items():
+                    measured[name].append(trained(library, [str(data.parent), *how]))
+                print(f"round {number + 1} of {given.rounds}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    seconds = {name: [1 / row["target_tokens_per_second"] for row in rows] for name, rows in measured.items()}
+    for name, rows in measured.items():
+        speed = spread([row["target_tokens_per_second"] for row in rows])
+        ratio = quotients(seconds[malloc.SYSTEM], seconds[name])
+        print(
+            f"{name:16} {speed['median']:6.0f} ({speed['min']:.0f}–{speed['max']:.0f}) target tokens/s, "
+            f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}) times as fast, "
+            f"{max(row['peak_bytes'] for row in rows) / 2**20:.0f} MiB"
+        )
+
+
+if __name__ == "__main__":
+    main()
