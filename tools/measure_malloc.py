@@ -2,8 +2,8 @@
 
     python tools/measure_malloc.py recipes/multi30k.yaml --set data.folder=multi30k --rounds 3
 
-Each training is a fresh process, all of them in turn. It makes one update on each of so many batches, each of lengths of
-its own as in a real training, and the first quarter is not counted. Memory is that of the process at most.
+Each training is a fresh process, all of them in turn. It makes one update on each of so many batches, each of lengths
+of its own as in a real training, and the first quarter is not counted. Memory is that of the process at most.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from polystill import malloc
 from polystill.benchmark.rounds import quotients, spread
 from polystill.cli.bench import prepared_data
 from polystill.errors import UserError
+
+LIBRARIES = (*malloc.LIBRARIES, "jemalloc", "mimalloc")
 
 
 def trained(library: str | None, arguments: Sequence[str]) -> dict[str, float]:
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.in_this_process:
         print(json.dumps(train(given.recipe, given.set, given.mode, given.precision, given.batches)))
         return
-    libraries = {malloc.SYSTEM: None} | {name: path for name in malloc.LIBRARIES if (path := find_library(name))}
+    libraries = {malloc.SYSTEM: None} | {name: path for name in LIBRARIES if (path := find_library(name))}
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in libraries}
     try:
         with prepared_data(given.recipe, given.set, None) as (_, data):

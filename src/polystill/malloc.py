@@ -1,14 +1,15 @@
 """A malloc for training on CPUs.
 
 Every batch has lengths of its own, so every update asks for tensors of other sizes. The C library's malloc then spends
-about a fifth of a training looking for room; tcmalloc and jemalloc do not (docs/performance.md). Only a process that
-starts can be given another one, by LD_PRELOAD: so a command that trains starts itself once more, at once, where one of
-them is installed.
+about a fifth of a training looking for room; tcmalloc does not (docs/performance.md). Only a process that starts can
+be given another one, by LD_PRELOAD: so a command that trains starts itself once more, at once, where tcmalloc is
+installed.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +17,12 @@ from pathlib import Path
 SETTING = "POLYSTILL_MALLOC"
 """In the environment: a library instead of those that are looked for, or `SYSTEM` for none."""
 SYSTEM = "system"
-LIBRARIES = ("tcmalloc_minimal", "jemalloc")
-"""The best first."""
+LIBRARIES = ("tcmalloc_minimal", "tcmalloc")
+"""The smaller first."""
 COMMANDS = ("run", "bench")
 ADVICE = (
-    "note: a CPU trains faster where tcmalloc or jemalloc is installed: apt-get install libtcmalloc-minimal4 "
-    f"({SETTING}={SYSTEM}: neither them nor this note)"
+    "note: a CPU trains about a third faster with tcmalloc: apt-get install libtcmalloc-minimal4 "
+    f"({SETTING}={SYSTEM}: neither it nor this note)"
 )
 _STARTED = "POLYSTILL_MALLOC_STARTED"
 _PRELOAD = "LD_PRELOAD"
@@ -39,12 +40,13 @@ def restart_with_fast_malloc(command: str | None) -> None:
 
 
 def in_use() -> str:
-    """The malloc of this process: one of `LIBRARIES`, or "system"."""
+    """The malloc of this process, such as "tcmalloc_minimal", or `SYSTEM`."""
     try:
         mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return SYSTEM
-    return next((name for name in LIBRARIES if f"lib{name}." in mapped), SYSTEM)
+    found = re.search(r"/lib(tcmalloc\w*|jemalloc|mimalloc)[^/]*\.so", mapped)
+    return found[1] if found else SYSTEM
 
 
 def is_advised() -> bool:

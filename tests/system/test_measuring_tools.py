@@ -7,11 +7,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
-
-from polystill import malloc
 
 TOOLS = Path(__file__).parents[2] / "tools"
 Tool = Callable[..., subprocess.CompletedProcess[str]]
@@ -46,7 +45,7 @@ def test_malloc_is_timed_in_processes_of_their_own(tool: Tool) -> None:
     assert done.returncode == 0, done.stderr
     found = dict(re.findall(r"^(\w+) +\d+ \(.*\) target tokens/s, ([\d.]+) .* \d+ MiB$", done.stdout, re.M))
     assert found.pop("system") == "1.00"
-    assert set(found) <= set(malloc.LIBRARIES)
+    assert all(map(find_library, found))
 
 
 @pytest.mark.long
