@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from polystill.rows import student_name
 
@@ -15,7 +15,7 @@ def train_table(result: Row) -> Table:
     s = result["settings"]
     title = f"{s['name']}: teacher {s['teacher']} and {s['students_per_step']} students, {s['batches']} batches of "
     title += f"{s['target_tokens'] / s['batches']:.0f} target tokens, {s['device']}, {s['threads']} threads"
-    table = Table("variant", title=title, title_justify="left", box=None)
+    table = Table(Column("variant", no_wrap=True), title=title, title_justify="left", box=None)
     columns = ["target tokens/s", "× family-plain", "teacher steps", "peak MiB", "GFLOP/s", "of GEMM"]
     for column in [*columns, "enc", "dec", "loss", "opt"]:
         table.add_column(column, justify="right")
