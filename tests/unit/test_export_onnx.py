@@ -106,5 +106,5 @@ def test_without_onnxruntime_the_message_says_how_to_get_it(
     counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("polystill.extras.find_spec", lambda name: None if name == "onnxruntime" else name)
-    with pytest.raises(UserError, match=r"needs onnxruntime.*polystill\[onnx\]"):
+    with pytest.raises(UserError, match=r"needs onnxruntime.*pip install .*\[onnx\]"):
         export_onnx(counting_student, tmp_path / "out")

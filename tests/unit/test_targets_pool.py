@@ -128,5 +128,5 @@ def test_a_killed_ray_workers_shard_is_done_again(open_work: Callable[[], Any], 
 
 def test_the_option_is_named_where_ray_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"--engine ray needs Ray: pip install 'polystill\[ray\]'"):
+    with pytest.raises(UserError, match=r"--engine ray needs Ray: pip install .* '\.\[ray\]'"):
         next(RayPool(1, lambda line: None).run(lambda: lambda lines: lines, iter([(0, ["a"])])))
