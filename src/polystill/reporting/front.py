@@ -79,11 +79,7 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
                 "transform": [{"filter": on_front}],
                 "mark": {"type": "line", "interpolate": "step-after", "strokeDash": [5, 4], "style": "quiet"},
             },
-            {
-                "transform": [{"filter": "isValid(datum.min)"}],
-                "mark": {"type": "rule", "opacity": 0.25, "clip": True, "aria": False},
-                "encoding": {"x": {"field": "min", "type": "quantitative"}, "x2": {"field": "max"}},
-            },
+            *([_SPREAD] if any("min" in value for value in values) else []),
             {
                 "mark": {"type": "point", "size": 80, "strokeWidth": 2, "filled": True},
                 "encoding": {
@@ -100,6 +96,14 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
             },
         ],
     }
+
+
+_SPREAD = {
+    "transform": [{"filter": "isValid(datum.min)"}],
+    "mark": {"type": "rule", "opacity": 0.25, "clip": True, "aria": False},
+    "encoding": {"x": {"field": "min", "type": "quantitative"}, "x2": {"field": "max"}},
+}
+"""From the fastest to the slowest round of measuring."""
 
 
 def _left_of_all(least: float, most: float, pixels: float, is_log: bool) -> dict[str, Any]:
