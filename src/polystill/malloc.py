@@ -34,7 +34,7 @@ def restart_with_fast_malloc(command: str | None) -> None:
     In the process that then goes on the environment is as it was, so that those it starts have the system's malloc.
     """
     if os.environ.pop(_STARTED, None):
-        del os.environ[_PRELOAD]
+        os.environ.pop(_PRELOAD, None)
     elif command in COMMANDS and (environment := _with_fast_malloc(os.environ)):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
