@@ -82,10 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    seconds = {name: [1 / row["target_tokens_per_second"] for row in rows] for name, rows in measured.items()}
+    speeds = {name: [row["target_tokens_per_second"] for row in rows] for name, rows in measured.items()}
     for name, rows in measured.items():
-        speed = spread([row["target_tokens_per_second"] for row in rows])
-        ratio = quotients(seconds[malloc.SYSTEM], seconds[name])
+        speed, ratio = spread(speeds[name]), quotients(speeds[name], speeds[malloc.SYSTEM])
         print(
             f"{name:16} {speed['median']:6.0f} ({speed['min']:.0f}–{speed['max']:.0f}) target tokens/s, "
             f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}) times as fast, "
