@@ -12,6 +12,7 @@ from typing import Any, cast
 from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.errors import UserError
+from polystill.measuring.artefact import folder_bytes
 from polystill.serving.app import Settings
 from polystill.serving.browser import BrowserModels, bergamot_exports, read_browser_models
 from polystill.serving.chart import Point, quality_chart
@@ -96,7 +97,7 @@ def _student(
     name = name or str(info.get("name", "model"))
     used = str(info.get("quantization", translator.compute_type)) if precision == "default" else precision
     found = measured(rows, name, engine="ctranslate2", precision=used, shortlist="shortlist" in info, **how)
-    size = sum(path.stat().st_size for path in translator.folder.iterdir() if path.is_file())
+    size = folder_bytes(translator.folder)
     facts: dict[str, Any] = {"size_bytes": size, "parameters": found.parameters or info.get("parameters")}
     return Student(name, translator, Measured(**{**vars(found), **facts}), search.length_penalty)
 

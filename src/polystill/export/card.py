@@ -11,6 +11,7 @@ import yaml
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.rows import artefact_key, has_shortlist
+from polystill.storage import tree_bytes
 
 CARD = "README.md"
 Row = dict[str, Any]
@@ -36,8 +37,7 @@ class Record:
 
 def write_card(folder: Path, info: dict[str, Any], record: Record | None = None) -> None:
     """Write README.md; `info` as in polystill.json. The other files of the export are there already."""
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    (folder / CARD).write_text(model_card(info, record or Record(), size), encoding="utf-8")
+    (folder / CARD).write_text(model_card(info, record or Record(), tree_bytes(folder)), encoding="utf-8")
 
 
 def model_card(info: dict[str, Any], record: Record, size: int) -> str:

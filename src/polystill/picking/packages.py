@@ -14,7 +14,7 @@ from polystill.extras import need_packages
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import choose, limits_of
 from polystill.runs import Run
-from polystill.storage import is_no_permission, sha256
+from polystill.storage import is_no_permission, sha256, tree_bytes
 from polystill.trained import export_student
 
 Log = Callable[[str], object]
@@ -43,11 +43,6 @@ def with_package_sizes(candidates: Sequence[Candidate], device: Device, name: st
     return [replace(c, row={**c.row, "size_bytes": sizes[c.run][c.row["model"]]}, weighed=True) for c in candidates]
 
 
-def package_size(folder: Path) -> int:
-    """Bytes of all files of a package."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def _sizes(folder: Path, students: Sequence[str], to: str, log: Log) -> dict[str, int]:
     """Bytes of these students' packages."""
     need_packages("pick")
@@ -70,7 +65,7 @@ def _sizes(folder: Path, students: Sequence[str], to: str, log: Log) -> dict[str
 
 def _weigh(folder: Path, student: str, to: str) -> int:
     with TemporaryDirectory(prefix="polystill-") as temporary:
-        return package_size(export_student(folder, student, to, Path(temporary) / student))
+        return tree_bytes(export_student(folder, student, to, Path(temporary) / student))
 
 
 @contextmanager

@@ -13,9 +13,8 @@ from polystill.evaluation.figures import megabytes
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import Choice, limits_of
 from polystill.picking.explanation import figures
-from polystill.picking.packages import package_size
 from polystill.rows import artefact_key, has_shortlist
-from polystill.storage import atomic_folder
+from polystill.storage import atomic_folder, tree_bytes
 from polystill.trained import export_student
 
 
@@ -51,7 +50,7 @@ def ship(
         for name, choice in choices.items():
             assert choice.fitting
             best = _best_package(choice.fitting, devices[name], name, test_set, temporary / name, log)
-            log(f"{name}: {best.name}, {devices[name].format}, {megabytes(package_size(temporary / name))}")
+            log(f"{name}: {best.name}, {devices[name].format}, {megabytes(tree_bytes(temporary / name))}")
 
 
 def _best_package(
@@ -69,7 +68,7 @@ def _best_package(
         if weights in too_large:  # another beam size: the same files, but for a few characters
             continue
         _package(candidate, device, name, test_set, folder)
-        size = package_size(folder)
+        size = tree_bytes(folder)
         if device.max_size is None or size <= device.max_size:
             return candidate
         log(f"{name}: not {candidate.name}, whose package has {size:,} bytes (max_size {device.max_size:,.0f})")
