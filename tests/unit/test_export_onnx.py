@@ -71,6 +71,12 @@ def test_step_by_step_equals_all_at_once(exported: Path, counting_student: Path)
     assert np.abs(Sessions(exported).logits(source, target_in) - expected).max() < 1e-4
 
 
+def test_a_loop_may_go_on_for_as_long_as_the_pipeline_lets_it(exported: Path, counting_student: Path) -> None:
+    target_in = ([5, 6, 7] * onnx_transformer.PIPELINE_TOKENS)[: onnx_transformer.PIPELINE_TOKENS]
+    assert len(target_in) > load_model(counting_student).max_positions
+    assert np.isfinite(Sessions(exported).logits([5, 6, 0], target_in)).all()
+
+
 def test_tokenizer_json_gives_the_same_ids_and_texts(exported: Path, counting_student: Path) -> None:
     tokenizer = load_model_with_tokenizer(counting_student)[1]
     fast = build(tokenizer)

@@ -23,9 +23,11 @@ from torch import Tensor, nn
 
 from polystill.export.onnx_graph import open_graph, write_graph
 from polystill.models.layers import attend, split_heads
-from polystill.models.transformer import DecoderLayer, Transformer
+from polystill.models.transformer import DecoderLayer, Transformer, sinusoidal_positions
 
 ENCODER, DECODER = "onnx/encoder_model.onnx", "onnx/decoder_model_merged.onnx"
+PIPELINE_TOKENS = 256
+"""So many transformers.js's translation pipeline lets a model write, whatever its generation_config.json says."""
 
 
 class Encoder(nn.Module):
@@ -42,9 +44,14 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
+    positions: Tensor
+
     def __init__(self, model: Transformer) -> None:
         super().__init__()
         self.model = model
+        config = model.config
+        written = max(config.max_positions, PIPELINE_TOKENS)
+        self.register_buffer("positions", sinusoidal_positions(written, config.d_model, config.positions))
 
     def forward(
         self, input_ids: Tensor, encoder_attention_mask: Tensor, encoder_hidden_states: Tensor, *past: Tensor
@@ -53,7 +60,7 @@ class Decoder(nn.Module):
         model, done = self.model, past[0].shape[2]
         length = input_ids.shape[1]
         x = F.embedding(input_ids, model.embedding) * model.config.d_model**0.5
-        x = x + model.positions[done : done + length]
+        x = x + self.positions[done : done + length]
         rows = torch.arange(length)[:, None] + done
         future = torch.arange(length + done)[None] > rows
         causal = future.float() * torch.finfo(torch.float32).min
