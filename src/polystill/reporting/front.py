@@ -56,7 +56,8 @@ def _spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost:
         for point in points
     ]
     x_scale = _left_of_all(min(costs) * unit, max(costs) * unit, left, is_log)
-    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": x_scale}
+    not_below_zero = {"labelExpr": "datum.value < 0 ? '' : datum.label"}  # where room for names begins before it
+    x = {"field": "cost", "type": "quantitative", "title": axis, "scale": x_scale, "axis": not_below_zero}
     y = {"field": "bleu", "type": "quantitative", "title": "BLEU", "scale": {"zero": False, "padding": PADDING}}
     names = {value["series"] for value in values}
     has_series = len(names) > 1
