@@ -125,6 +125,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(left_over, ignore_errors=True)
 
 
+def need_new_folder(path: Path, advice: str = "give a new folder") -> None:
+    """Before hours are spent: an output folder is new, or empty.
+
+    Raises:
+        UserError: it holds something, or is a file.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path}: exists already; {advice}")
+
+
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
     """Make the folder if it is missing, and wait until no other process is in a block with it.

@@ -10,7 +10,7 @@ from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
 from polystill.rows import WITH_SHORTLIST, has_shortlist, measured_as_recipe
 from polystill.runs import Run
-from polystill.storage import text_lines
+from polystill.storage import need_new_folder, text_lines
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
@@ -231,8 +231,7 @@ def export_student(
     student = family_space(run).get(name)
     if out is None:
         out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization, "shortlist" * shortlist)))
-    if out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out}: exists already; give a new folder with --out, or remove this one")
+    need_new_folder(out, "give a new folder with --out, or remove this one")
     results = run.results()
     record = export.Record(
         rows=[row for row in results["rows"] if row.get("model") == student.name],

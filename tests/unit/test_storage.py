@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from polystill.errors import UserError
-from polystill.storage import atomic_folder, clear_left_overs, locked_folder, storage_errors, write_atomic
+from polystill.storage import (
+    atomic_folder,
+    clear_left_overs,
+    locked_folder,
+    need_new_folder,
+    storage_errors,
+    write_atomic,
+)
 
 
 def test_write_atomic_replaces_and_leaves_no_temporary(tmp_path: Path) -> None:
@@ -44,6 +51,17 @@ def test_errors_name_the_folder_that_people_know(tmp_path: Path) -> None:
         with storage_errors(temporary / "train"):
             raise full
     assert str(caught.value).startswith(f"{tmp_path}/data/train: ")
+
+
+def test_a_new_folder_is_missing_or_empty(tmp_path: Path) -> None:
+    need_new_folder(tmp_path / "missing")
+    need_new_folder(tmp_path)
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file"):
+        with pytest.raises(UserError, match=f"{path}: exists already; give a new folder$"):
+            need_new_folder(path)
+    with pytest.raises(UserError, match=r"exists already; give another$"):
+        need_new_folder(tmp_path, "give another")
 
 
 def test_left_overs_are_cleared_but_not_what_is_being_written(tmp_path: Path) -> None:

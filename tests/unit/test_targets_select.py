@@ -83,6 +83,7 @@ def test_bad_input(tmp_path: Path, make_targets: Any) -> None:
         tmp_path / "none", [Entry([0], "a", ["b"], [Candidate("c"), Candidate("d")]), Entry([1], "b", ["c"], [])]
     )
     (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "something").touch()
 
     def error(folder: str, out: str = "out", share: float = 1.0) -> str:
         with pytest.raises(UserError) as caught:

@@ -10,6 +10,7 @@ import typer
 from polystill.cli.common import Out, RunFolder, check_new_file, console, numbers, say, show_log, words, write_json
 from polystill.errors import UserError, nearest
 from polystill.extras import need_packages
+from polystill.storage import need_new_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -300,9 +301,9 @@ def ship(
     """
     need_packages("ship")
     show_log()
-    from polystill.picking.ship import NothingFits, check_new_packages, ship
+    from polystill.picking.ship import NothingFits, ship
 
-    check_new_packages(out)
+    need_new_folder(out, "give a new folder with --out, or remove this one")
     chosen, described, choices = _pick(folders, devices, device, test_set)
     missing = [name for name, choice in choices.items() if choice.best is None]
     if missing:

@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from polystill.errors import UserError
 from polystill.export.description import describe, write_info
 from polystill.models.folder import (
     FAMILY,
@@ -20,7 +19,7 @@ from polystill.models.folder import (
     write_sparse_model,
 )
 from polystill.models.pruning import MatrixCount, Scope, check_sparsity, counts, nonzero_parameters, prune
-from polystill.storage import atomic_folder
+from polystill.storage import atomic_folder, need_new_folder
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,7 @@ def prune_folder(folder: Path, out: Path, sparsity: float, scope: Scope) -> Prun
         UserError: sparsity is not in [0, 1), `out` is there already, or `folder` holds no model.
     """
     check_sparsity(sparsity, "--sparsity")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{out}: exists already; give a new folder")
+    need_new_folder(out)
     if (folder / "recipe.yaml").is_file():
         folder = folder / "family"
     model, tokenizer = load_model_with_tokenizer(folder)

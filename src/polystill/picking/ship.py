@@ -8,26 +8,17 @@ from pathlib import Path
 
 from polystill.config.devices import CTRANSLATE2, Device
 from polystill.decoding.contract import DecodingOptions
-from polystill.errors import UserError
 from polystill.evaluation.figures import megabytes
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import Choice, limits_of
 from polystill.picking.explanation import figures
 from polystill.rows import artefact_key, has_shortlist
-from polystill.storage import atomic_folder, tree_bytes
+from polystill.storage import atomic_folder, need_new_folder, tree_bytes
 from polystill.trained import export_student
 
 
 class NothingFits(Exception):
     """All packages that a device could have are larger than it allows, by what their model cards say more."""
-
-
-def check_new_packages(out: Path) -> None:
-    """Raises:
-    UserError: `out` holds something.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: exists already; give a new folder, or remove this one")
 
 
 def ship(
@@ -45,7 +36,7 @@ def ship(
         UserError: `out` holds something, or an export fails.
         NothingFits: every package of a device turned out larger than its max_size.
     """
-    check_new_packages(out)
+    need_new_folder(out)
     with atomic_folder(out) as temporary:
         for name, choice in choices.items():
             assert choice.fitting

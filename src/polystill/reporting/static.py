@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from polystill.errors import UserError
 from polystill.reporting.document import Chart, Report
 from polystill.reporting.theme import VEGA_LITE, config
-from polystill.storage import atomic_folder
+from polystill.storage import atomic_folder, need_new_folder
 
 WIDTH = 720
 """Pixels of a chart's inside; a PNG has twice as many."""
@@ -21,7 +20,7 @@ def write_static(report: Report, folder: Path) -> list[Path]:
     Raises:
         UserError: the folder holds something, or cannot be written.
     """
-    check_new_folder(folder)
+    need_new_folder(folder)
     names = []
     with atomic_folder(folder) as temporary:
         for chart in report.charts:
@@ -39,12 +38,6 @@ def drawn(chart: Chart) -> tuple[str, bytes]:
     spec = complete(chart)
     svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
     return svg, vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=2)
-
-
-def check_new_folder(folder: Path) -> None:
-    """Raises UserError where the folder holds something, or is a file."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists already; give a new folder")
 
 
 def complete(chart: Chart) -> dict[str, object]:

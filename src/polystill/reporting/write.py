@@ -9,8 +9,8 @@ from polystill.errors import UserError
 from polystill.reporting.build import build_report
 from polystill.reporting.markdown import to_markdown
 from polystill.reporting.page import to_html
-from polystill.reporting.static import check_new_folder, write_static
-from polystill.storage import write_atomic
+from polystill.reporting.static import write_static
+from polystill.storage import need_new_folder, write_atomic
 
 _OURS = b'<meta name="generator" content="polystill '
 _BEGINNING = 4096
@@ -30,7 +30,7 @@ def write_report(
     out = out or folders[0] / "report.html"
     _check_page(out)
     if static is not None:
-        check_new_folder(static)
+        need_new_folder(static)
     if markdown is not None and markdown.exists():
         raise UserError(f"{markdown}: exists already; give a new file")
     report = build_report(folders)

@@ -18,7 +18,7 @@ from polystill.errors import UserError
 from polystill.metrics import bleu_metric
 from polystill.progress import Progress
 from polystill.provenance import provenance
-from polystill.storage import atomic_folder
+from polystill.storage import atomic_folder, need_new_folder
 from polystill.targets.filter import FilterReport
 from polystill.targets.store import (
     FORMAT,
@@ -67,8 +67,7 @@ def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) 
     """
     if not 0 < share <= 1:
         raise UserError(f"--share {share:g}: expected more than 0 and at most 1")
-    if out.exists():
-        raise UserError(f"{out}: exists already; give a new folder")
+    need_new_folder(out)
     targets = TargetSet.open(folder)
     if targets.source["kind"] != "corpus":
         raise UserError(f"{folder}: was generated from text without references, so there is nothing to be near to")
