@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from polystill.decoding import contract
 from polystill.decoding.contract import EMPTY, DecodingOptions, Translator
 from polystill.decoding.stream import translate_lines
 
@@ -117,6 +118,24 @@ def test_max_length_is_kept_and_cuts_are_counted(
     assert caplog.messages == [
         f"3 of 3 translations had not ended after {max_length} tokens, the most allowed, and were cut there"
     ]
+
+
+def test_a_translation_is_limited_by_its_own_source(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(contract, "LENGTH_STEP", 1)
+    monkeypatch.setattr(contract, "LENGTH_FACTOR", 1)
+    lines = [word for words in LINES for word in (words, *words.split())]
+    limits = [len(ids) for ids in translator.tokenizer.encode_source(lines)]  # type: ignore[attr-defined]
+    options = DecodingOptions(beam_size=2)
+    together = translator.translate(lines, options)
+    lengths = [len(found[0].tokens) for found in together]
+    assert all(length <= limit for length, limit in zip(lengths, limits, strict=True))
+    cut = [limit for length, limit in zip(lengths, limits, strict=True) if length == limit]
+    assert 0 < len(cut) < len(lines)
+    assert f"{len(cut)} of {len(lines)} translations had not ended" in caplog.text
+    for line, found in zip(lines, together, strict=True):  # whatever else is in the batch
+        assert [h.text for h in translator.translate([line], options)[0]] == [h.text for h in found]
 
 
 def test_a_stream_counts_its_cuts_once(translator: Translator, caplog: pytest.LogCaptureFixture) -> None:

@@ -308,6 +308,17 @@ def test_translator_keeps_order_leaves_blank_lines_and_batches_by_tokens() -> No
     assert max(model.steps) <= 8, "two beams of at most four rows of two tokens"
 
 
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_a_loop_ends_at_three_times_its_source(beam_size: int, caplog: pytest.LogCaptureFixture) -> None:
+    translator = TorchTranslator(ToyModel(vocabulary=20, seed=5, end_bias=-100.0), ToyTokenizer())
+    lines = ["a", "a b c d e f g h i j k l m n o p", "a b c", "q r"]
+    found = translator.translate(lines, DecodingOptions(beam_size=beam_size))
+    assert [len(best.tokens) for (best,) in found] == [48, 96, 48, 48]
+    assert caplog.messages == [
+        "4 of 4 translations had not ended after 48 to 96 tokens, the most allowed, and were cut there"
+    ]
+
+
 def test_translator_cuts_over_long_lines_and_counts_them(caplog: pytest.LogCaptureFixture) -> None:
     model = ToyModel(vocabulary=20, seed=5)
     model.max_positions = 4

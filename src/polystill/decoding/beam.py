@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -27,8 +28,10 @@ from polystill.decoding.contract import (
     Decodable,
     DecodingOptions,
     Hypothesis,
+    by_limit,
     counted_cuts,
     longest_translation,
+    most_tokens,
 )
 from polystill.errors import UserError
 
@@ -56,7 +59,7 @@ def beam_search(model: Decodable, source: Tensor, options: DecodingOptions, stud
     Raises:
         UserError: the model's scores are not numbers, as happens when half-precision weights overflow.
     """
-    max_length = longest_translation(options, max_positions(model) or UNLIMITED)
+    max_length = most_tokens(options, max_positions(model) or UNLIMITED)
     if options.beam_size == 1:
         return _greedy(model, source, options, max_length, student)
     beams = _Beams(model.eos_id, source, options)
@@ -237,30 +240,37 @@ class TorchTranslator:
         """See `Translator`. The lines are sorted by length and translated in batches of options.batch_tokens."""
         with counted_cuts(cuts) as cuts:
             sources = cuts.fit_sources(lines, self.tokenizer.encode_source, self.max_source_tokens)
-            results = self._translate(sources, options)
-            cuts.count_translations(results, longest_translation(options, self.max_source_tokens))
+            limits = [longest_translation(options, self.max_source_tokens, len(source)) for source in sources]
+            results = self._translate(sources, options, limits)
+            cuts.count_translations(results, limits)
         return results
 
-    def _translate(self, sources: Sequence[Sequence[int]], options: DecodingOptions) -> list[list[Hypothesis]]:
+    def _translate(
+        self, sources: Sequence[Sequence[int]], options: DecodingOptions, limits: Sequence[int]
+    ) -> list[list[Hypothesis]]:
         results: list[list[Hypothesis]] = [[EMPTY]] * len(sources)
-        for numbers in self._batches(sources, options):
+        for limit, numbers in self._batches(sources, options, limits):
             source = torch.full((len(numbers), len(sources[numbers[0]])), self.model.pad_id)
             for row, number in enumerate(numbers):
                 source[row, : len(sources[number])] = torch.tensor(sources[number])
-            found = beam_search(self.model, source.to(self.device), options, self.student)
+            limited = replace(options, max_length=limit)
+            found = beam_search(self.model, source.to(self.device), limited, self.student)
             for number, candidates in zip(numbers, found, strict=True):
                 results[number] = self._hypotheses(candidates, options)
         return results
 
-    def _batches(self, sources: Sequence[Sequence[int]], options: DecodingOptions) -> Iterator[list[int]]:
-        """Numbers of the sources that are not blank, longest first."""
+    def _batches(
+        self, sources: Sequence[Sequence[int]], options: DecodingOptions, limits: Sequence[int]
+    ) -> Iterator[tuple[int, list[int]]]:
+        """Numbers of the sources that are not blank, longest first, with the limit that those of a batch share."""
         filled = [i for i, source in enumerate(sources) if len(source) > 1]
         filled.sort(key=lambda i: -len(sources[i]))
         largest = LARGEST_LOGITS // (options.beam_size * self.tokenizer.vocabulary_size)
-        while filled:
-            rows = max(1, min(options.batch_tokens // len(sources[filled[0]]), largest))
-            yield filled[:rows]
-            filled = filled[rows:]
+        for limit, numbers in by_limit(filled, limits).items():
+            while numbers:
+                rows = max(1, min(options.batch_tokens // len(sources[numbers[0]]), largest))
+                yield limit, numbers[:rows]
+                numbers = numbers[rows:]
 
     def _hypotheses(self, found: list[Found], options: DecodingOptions) -> list[Hypothesis]:
         tokens = [[self.pieces[i] for i in f.ids] for f in found]

@@ -6,9 +6,9 @@ All engines search alike, by CTranslate2's rules (beam.py spells them out), so t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from polystill.errors import UserError
@@ -38,7 +38,8 @@ class DecodingOptions:
     length_penalty: float = 1.0
     """A hypothesis of n tokens, end mark included, scores log p / n ** length_penalty."""
     max_length: int | None = None
-    """Most tokens of a translation; None allows as many as the model has positions, which limit it in any case."""
+    """Most tokens of a translation. The model's positions and the source's length (`longest_translation`) limit it in
+    any case."""
     batch_tokens: int = 1024
     """Most source tokens (padding included) that are translated at once."""
     token_scores: bool = False
@@ -93,7 +94,8 @@ class Cuts:
     translations: int = 0
     """Those whose translation had not ended when it was as long as it may be."""
     most_source_tokens: int = 0
-    most_tokens: int = 0
+    limits: set[int] = field(default_factory=set)
+    """How many tokens those translations may have."""
 
     def log(self) -> None:
         """A warning for each kind of cut that there was."""
@@ -101,8 +103,10 @@ class Cuts:
             message = "%d of %d lines are longer than the model's %d tokens and were cut"
             _log.warning(message, self.sources, self.lines, self.most_source_tokens)
         if self.translations:
-            message = "%d of %d translations had not ended after %d tokens, the most allowed, and were cut there"
-            _log.warning(message, self.translations, self.lines, self.most_tokens)
+            least, most = min(self.limits), max(self.limits)
+            tokens = f"{most}" if least == most else f"{least} to {most}"
+            message = "%d of %d translations had not ended after %s tokens, the most allowed, and were cut there"
+            _log.warning(message, self.translations, self.lines, tokens)
 
     def fit_sources(
         self, lines: Sequence[str], encode: Callable[[Sequence[str]], Sequence[Sequence[T]]], limit: int
@@ -117,10 +121,15 @@ class Cuts:
         )
         return [list(s) if len(s) <= limit else [*s[: limit - 1], s[-1]] for s in sources]
 
-    def count_translations(self, results: Sequence[Sequence[Hypothesis]], limit: int) -> None:
-        """Take up those translations that have all the `limit` tokens that they may have."""
-        self.most_tokens = limit
-        self.translations += sum(any(len(h.tokens) >= limit for h in found) for found in results)
+    def count_translations(self, results: Sequence[Sequence[Hypothesis]], limits: Sequence[int]) -> None:
+        """Take up those translations that have all the tokens that they may have, by each line's limit."""
+        cut = [
+            limit
+            for found, limit in zip(results, limits, strict=True)
+            if any(len(hypothesis.tokens) >= limit for hypothesis in found)
+        ]
+        self.translations += len(cut)
+        self.limits.update(cut)
 
 
 @contextmanager
@@ -134,11 +143,33 @@ def counted_cuts(cuts: Cuts | None = None) -> Iterator[Cuts]:
     cuts.log()
 
 
-def longest_translation(options: DecodingOptions, positions: int) -> int:
-    """Most tokens of a translation by a model with that many positions (or UNLIMITED)."""
+LENGTH_FACTOR = 3
+"""A translation has at most so many times as many tokens as its source (Marian's default): a sentence that loops to the
+last position costs much time, and alone more than a point of a test set's BLEU."""
+LENGTH_STEP = 16
+"""The source's length is rounded up to a multiple of this: a single word may need many, and lines of like length are
+translated together."""
+
+
+def most_tokens(options: DecodingOptions, positions: int) -> int:
+    """Most tokens of any translation by a model with that many positions (or UNLIMITED)."""
     if options.max_length is None:
         return positions if positions < UNLIMITED else DEFAULT_LENGTH
     return min(options.max_length, positions)
+
+
+def longest_translation(options: DecodingOptions, positions: int, source_tokens: int) -> int:
+    """Most tokens of the translation of a source with that many tokens, its end mark counted."""
+    steps = -(-source_tokens // LENGTH_STEP)
+    return min(most_tokens(options, positions), LENGTH_FACTOR * LENGTH_STEP * steps)
+
+
+def by_limit(numbers: Iterable[int], limits: Sequence[int]) -> dict[int, list[int]]:
+    """These numbers of lines, in their order, by the most tokens that the lines' translations may have."""
+    found: dict[int, list[int]] = {}
+    for number in numbers:
+        found.setdefault(limits[number], []).append(number)
+    return found
 
 
 # --- engines and models -------------------------------------------------------------------------------------------

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import EMPTY, Cuts, DecodingOptions, Hypothesis, counted_cuts, longest_translation
+from polystill.decoding.contract import (
+    EMPTY,
+    Cuts,
+    DecodingOptions,
+    Hypothesis,
+    by_limit,
+    counted_cuts,
+    longest_translation,
+)
 from polystill.errors import UserError, nearest
 from polystill.storage import sha256, storage_errors
 
@@ -83,19 +91,33 @@ class CTranslate2Translator:
         self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
     ) -> list[list[Hypothesis]]:
         """See `Translator`. CTranslate2 sorts the lines by length and makes batches of options.batch_tokens."""
-        max_length = longest_translation(options, self.max_source_tokens)
         with counted_cuts(cuts) as cuts:
             sources = cuts.fit_sources(lines, self.tokenizer.source_pieces, self.max_source_tokens)
-            results = self._translate(sources, options, max_length)
-            cuts.count_translations(results, max_length)
-        return self._with_token_scores(lines, results, max_length) if options.token_scores else results
+            limits = [longest_translation(options, self.max_source_tokens, len(source)) for source in sources]
+            results = self._translate(sources, options, limits)
+            cuts.count_translations(results, limits)
+        return self._with_token_scores(lines, results, limits) if options.token_scores else results
 
     def _translate(
-        self, sources: Sequence[list[str]], options: DecodingOptions, max_length: int
+        self, sources: Sequence[list[str]], options: DecodingOptions, limits: Sequence[int]
     ) -> list[list[Hypothesis]]:
         filled = [i for i, source in enumerate(sources) if len(source) > 1]
-        found = self._translator.translate_batch(
-            [sources[i] for i in filled],
+        begun = [
+            (numbers, self._begin([sources[i] for i in numbers], options, limit))
+            for limit, numbers in by_limit(filled, limits).items()
+        ]
+        results: list[list[Hypothesis]] = [[EMPTY]] * len(sources)
+        for numbers, coming in begun:
+            for i, result in zip(numbers, (one.result() for one in coming), strict=True):
+                texts = self.tokenizer.decode_pieces(result.hypotheses)
+                columns = zip(texts, result.hypotheses, result.scores, strict=True)
+                results[i] = [Hypothesis(text, tokens, score) for text, tokens, score in columns]
+        return results
+
+    def _begin(self, sources: list[list[str]], options: DecodingOptions, max_length: int) -> list[Any]:
+        """CTranslate2's threads translate; nothing is waited for."""
+        return self._translator.translate_batch(
+            sources,
             max_batch_size=options.batch_tokens,
             batch_type="tokens",
             beam_size=options.beam_size,
@@ -105,13 +127,8 @@ class CTranslate2Translator:
             max_decoding_length=max_length,
             return_scores=True,
             use_vmap=self._shortlist,
+            asynchronous=True,
         )
-        results: list[list[Hypothesis]] = [[EMPTY]] * len(sources)
-        for i, result in zip(filled, found, strict=True):
-            texts = self.tokenizer.decode_pieces(result.hypotheses)
-            columns = zip(texts, result.hypotheses, result.scores, strict=True)
-            results[i] = [Hypothesis(text, tokens, score) for text, tokens, score in columns]
-        return results
 
     def score(self, lines: Sequence[str], targets: Sequence[Sequence[str]]) -> list[list[float]]:
         """Log-probability of every token of each target (pieces without end mark) and of its end mark.
@@ -134,7 +151,7 @@ class CTranslate2Translator:
         ]
 
     def _with_token_scores(
-        self, lines: Sequence[str], results: list[list[Hypothesis]], max_length: int
+        self, lines: Sequence[str], results: list[list[Hypothesis]], limits: Sequence[int]
     ) -> list[list[Hypothesis]]:
         """Add token scores by forced decoding, as the search itself does not keep them.
 
@@ -145,8 +162,8 @@ class CTranslate2Translator:
         results = [list(hypotheses) for hypotheses in results]
         for (i, k), row in zip(flat, scores, strict=True):
             h = results[i][k]
-            # A hypothesis of max_length tokens was cut before its end mark.
-            results[i][k] = replace(h, token_scores=row[: max_length if len(h.tokens) == max_length else None])
+            # A hypothesis of as many tokens as it may have was cut before its end mark.
+            results[i][k] = replace(h, token_scores=row[: limits[i] if len(h.tokens) == limits[i] else None])
         return results
 
 

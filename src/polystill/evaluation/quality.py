@@ -7,7 +7,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, Translator, longest_translation
+from polystill.decoding.contract import (
+    LENGTH_FACTOR,
+    Cuts,
+    DecodingOptions,
+    Hypothesis,
+    Translator,
+    longest_translation,
+    most_tokens,
+)
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError, nearest
@@ -156,7 +164,6 @@ class _Measurement:
         found = translator.translate(source, options)
         seconds = time.perf_counter() - start
         hypotheses = [n_best[0].text if n_best else "" for n_best in found]
-        longest = longest_translation(options, translator.max_source_tokens)
         artefact = artefact_name(self.engine, self.precision, self.shortlist)
         how = f"{artefact}.beam{beam}.penalty{options.length_penalty:g}"
         path = f"hypotheses/{test_set}/{self.model_id(student)}.{how}.txt"
@@ -169,12 +176,13 @@ class _Measurement:
             **self._scores(hypotheses, references),
             **comet,
             "perplexity": self._perplexity(test_set),
-            **self._p_mode(source, found, longest),
+            **self._p_mode(source, found, options),
             **self._sizes,
             "words_per_second": sum(len(line.split()) for line in source) / seconds,
             "threads": self.threads,
             "batch_tokens": options.batch_tokens,
-            "max_length": longest,
+            "max_length": most_tokens(options, translator.max_source_tokens),
+            "max_length_factor": LENGTH_FACTOR,
             "hypotheses": path,
         }
 
@@ -246,7 +254,7 @@ class _Measurement:
             self._perplexities[test_set] = perplexity(self._model, self._source_ids(source), targets)
         return self._perplexities[test_set]
 
-    def _p_mode(self, source: Sequence[str], found: Sequence[Sequence[Hypothesis]], longest: int) -> Row:
+    def _p_mode(self, source: Sequence[str], found: Sequence[Sequence[Hypothesis]], options: DecodingOptions) -> Row:
         """Over the lines that the model was given: blank ones were not."""
         from polystill.evaluation.mode import p_mode
 
@@ -257,6 +265,7 @@ class _Measurement:
         for ids, n_best in zip(self._source_ids(source), found, strict=True):
             if len(ids) > 1:
                 sources.append(ids)
+                longest = longest_translation(options, self._translator.max_source_tokens, len(ids))
                 ended = n_best and len(n_best[0].tokens) < longest
                 outputs.append([*(id_of[piece] for piece in n_best[0].tokens), tokenizer.eos_id] if ended else None)
         return {"p_mode": p_mode(self._model, sources, outputs)} if sources else {}

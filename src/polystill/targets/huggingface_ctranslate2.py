@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from polystill.decoding.contract import (
@@ -11,6 +11,7 @@ from polystill.decoding.contract import (
     Cuts,
     DecodingOptions,
     Hypothesis,
+    by_limit,
     counted_cuts,
     longest_translation,
 )
@@ -58,20 +59,24 @@ class ConvertedTranslator:
     ) -> list[list[Hypothesis]]:
         """See `Translator`."""
         assert not options.token_scores
-        max_length = longest_translation(options, self.max_source_tokens)
         with counted_cuts(cuts) as cuts:
             sources = cuts.fit_sources(lines, self.tokenizer.source_pieces, self.max_source_tokens)
-            results = self._translate(lines, sources, options, max_length)
-            cuts.count_translations(results, max_length)
+            limits = [longest_translation(options, self.max_source_tokens, len(source)) for source in sources]
+            results: list[list[Hypothesis]] = [[EMPTY]] * len(lines)
+            filled = [i for i, line in enumerate(lines) if line.strip()]
+            for limit, numbers in by_limit(filled, limits).items():
+                found = self._translate([sources[i] for i in numbers], options, limit)
+                for i, hypotheses in zip(numbers, found, strict=True):
+                    results[i] = hypotheses
+            cuts.count_translations(results, limits)
         return results
 
     def _translate(
-        self, lines: Sequence[str], sources: Sequence[list[str]], options: DecodingOptions, max_length: int
-    ) -> list[list[Hypothesis]]:
-        filled = [i for i, line in enumerate(lines) if line.strip()]
+        self, sources: Sequence[list[str]], options: DecodingOptions, max_length: int
+    ) -> Iterator[list[Hypothesis]]:
         found = self._translator.translate_batch(
-            [sources[i] for i in filled],
-            target_prefix=[self._prefix] * len(filled) if self._prefix else None,
+            sources,
+            target_prefix=[self._prefix] * len(sources) if self._prefix else None,
             max_batch_size=options.batch_tokens,
             batch_type="tokens",
             beam_size=options.beam_size,
@@ -83,8 +88,7 @@ class ConvertedTranslator:
             max_decoding_length=max_length + len(self._prefix),
             return_scores=True,
         )
-        results: list[list[Hypothesis]] = [[EMPTY]] * len(lines)
-        for i, result in zip(filled, found, strict=True):
+        for result in found:
             tokens = [row[len(self._prefix) :] for row in result.hypotheses]
             scores = [
                 score * self._without_prefix(len(row), max_length) ** options.length_penalty
@@ -92,8 +96,7 @@ class ConvertedTranslator:
             ]
             texts = self.tokenizer.decode_pieces(tokens)
             rows = [Hypothesis(*columns) for columns in zip(texts, tokens, scores, strict=True)]
-            results[i] = sorted(rows, key=lambda h: -h.score)
-        return results
+            yield sorted(rows, key=lambda h: -h.score)
 
     def _without_prefix(self, tokens: int, max_length: int) -> float:
         """CTranslate2 counts the prefix in a hypothesis' length, as we do not: the one length over the other."""
