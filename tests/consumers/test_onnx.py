@@ -24,7 +24,7 @@ def test_transformers_js_translates_a_hundred_lines_like_the_student(
     lines = [*hundred_lines, "☃ one", "  seven   two "]
     theirs = run_node("onnx.mjs", tmp_path / "out", lines)
     ours = translate(folder, lines)
-    # A loop goes on to the end of our positions, and for 256 tokens in its pipeline.
+    # A loop goes on to our limit, and for 256 tokens in its pipeline.
     different = [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b and not b.startswith(a)]
     assert not different
     assert sum(a == b for a, b in zip(ours, theirs, strict=True)) >= len(lines) - 2

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sacrebleu
 
+from polystill.decoding import contract
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
 from polystill.evaluation import artefacts, quality
@@ -91,7 +92,7 @@ def test_rows_of_a_run(trained: Callable[..., Run]) -> None:
         assert row["words_per_second"] > 0
         assert row["perplexity"] > 1
         assert 0 <= row["p_mode"] < 1
-        assert (row["length_penalty"], row["max_length"]) == (1.0, 64)
+        assert (row["length_penalty"], row["max_length"], row["max_length_factor"]) == (1.0, 64, 3)
         assert None not in row.values()
     by_model = {row["model"]: row for row in rows}
     assert by_model["e1d1"]["parameters"] < by_model["e2d1"]["parameters"] < by_model["e2d2"]["parameters"]
@@ -121,12 +122,20 @@ def test_perplexity_is_the_torch_models(trained: Callable[..., Run]) -> None:
 
 
 @pytest.mark.parametrize("engine", ["ctranslate2", "torch"])
-def test_p_mode_is_that_of_what_the_engine_wrote(trained: Callable[..., Run], engine: str) -> None:
-    """Also where a line is blank, which no model is given; how the model was trained does not matter."""
+@pytest.mark.parametrize("factor", [3, 1])
+def test_p_mode_is_that_of_what_the_engine_wrote(
+    trained: Callable[..., Run], engine: str, factor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a line is blank, which no model is given, or a translation is cut, which counts as 0.
+
+    How the model was trained does not matter.
+    """
     import torch
 
     from polystill.models.folder import load_model_with_tokenizer
 
+    monkeypatch.setattr(contract, "LENGTH_STEP", 1)
+    monkeypatch.setattr(contract, "LENGTH_FACTOR", factor)
     run = trained()
     source_file, target_file = (run.data / "test" / f"counting.{side}.txt" for side in ("source", "target"))
     source_file.write_text("one two\n\nnine three four\n")
@@ -137,14 +146,14 @@ def test_p_mode_is_that_of_what_the_engine_wrote(trained: Callable[..., Run], en
     total = 0.0
     for line in ("one two", "nine three four"):
         tokens = translator.translate([line], DecodingOptions(beam_size=2))[0][0].tokens
-        if len(tokens) < model.max_positions:
+        if len(tokens) < factor * len(tokenizer.encode_source([line])[0]):
             ids = [*map(tokenizer.pieces.index, tokens), tokenizer.eos_id]
             source = torch.tensor(tokenizer.encode_source([line]))
             logits = model(source, torch.tensor([[model.pad_id, *ids[:-1]]]))[0].detach()
             logits[:, model.pad_id] = -torch.inf
             total += float(logits.log_softmax(1)[range(len(ids)), ids].sum().exp())
     assert row["p_mode"] == pytest.approx(total / 2, rel=1e-4)
-    assert total > 0
+    assert (total > 0) == (factor == 3)  # otherwise all are cut
 
 
 def test_what_is_measured_is_not_measured_again(trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +171,10 @@ def test_what_is_measured_is_not_measured_again(trained: Callable[..., Run], mon
     assert measured == []
     evaluate_students(run, students=["smallest"], beams=[1, 3])
     assert measured == ["e1d1 3"]
+    run.add_results([{**first[0], "max_length_factor": 2}])  # measured with another limit of length
+    evaluate_students(run, students=["smallest"])
+    assert measured[1:] == ["e1d1 1"]
+    measured.pop()
     (run.folder / first[0]["hypotheses"]).unlink()
     evaluate_students(run, students=["smallest"])
     assert measured == ["e1d1 3", "e1d1 1"]

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from polystill.data.tokenizer import Tokenizer
+from polystill.decoding import contract
 from polystill.decoding.beam import TorchTranslator, beam_search
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
@@ -135,6 +136,24 @@ def test_an_m2m_folder_with_beams_is_alike_in_both_engines(m2m_folder: Path, tmp
     for ours, theirs in zip(*found, strict=True):
         assert [c.text for c in ours] == [c.text for c in theirs]
         assert [c.score for c in ours] == pytest.approx([c.score for c in theirs], abs=0.01)
+
+
+def test_an_m2m_folders_translations_are_limited_each_by_its_source(
+    m2m_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contract, "LENGTH_STEP", 1)
+    monkeypatch.setattr(contract, "LENGTH_FACTOR", 1)
+    options = DecodingOptions(beam_size=2)
+    translators = [
+        open_teacher(ready([m2m_folder], tmp_path / engine, engine, options=options))
+        for engine in ("torch", "ctranslate2")
+    ]
+    together = [[row[0].text for row in translate(LINES)] for translate in translators]
+    assert together[0] == together[1]
+    lengths = [len(text.split()) for text in together[0]]
+    assert len(set(lengths)) > 1
+    for translate in translators:
+        assert [translate([line])[0][0].text for line in LINES] == together[0]
 
 
 # --- ensembles ----------------------------------------------------------------------------------------------------

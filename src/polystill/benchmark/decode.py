@@ -49,7 +49,7 @@ class _Pass:
         self.system, self.batches, self.batch_size = system, batches, batch_size
         self.latencies: list[list[float]] = []  # of each sentence, in each measured round
         self._side_by_side = 1 if system.inner_threads or batch_size == 1 else threads
-        # So many source tokens that no batch is cut in two.
+        # So many source tokens that batches are parted by their sources' length only, as all engines part them.
         self._options = DecodingOptions(beam_size=system.beam_size, batch_tokens=10**6)
 
     def warm_up(self) -> None:

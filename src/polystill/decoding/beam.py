@@ -30,8 +30,8 @@ from polystill.decoding.contract import (
     Hypothesis,
     by_limit,
     counted_cuts,
-    longest_translation,
-    most_tokens,
+    longest_of_any,
+    longest_of_each,
 )
 from polystill.errors import UserError
 
@@ -59,7 +59,7 @@ def beam_search(model: Decodable, source: Tensor, options: DecodingOptions, stud
     Raises:
         UserError: the model's scores are not numbers, as happens when half-precision weights overflow.
     """
-    max_length = most_tokens(options, max_positions(model) or UNLIMITED)
+    max_length = longest_of_any(options, max_positions(model) or UNLIMITED)
     if options.beam_size == 1:
         return _greedy(model, source, options, max_length, student)
     beams = _Beams(model.eos_id, source, options)
@@ -240,7 +240,7 @@ class TorchTranslator:
         """See `Translator`. The lines are sorted by length and translated in batches of options.batch_tokens."""
         with counted_cuts(cuts) as cuts:
             sources = cuts.fit_sources(lines, self.tokenizer.encode_source, self.max_source_tokens)
-            limits = [longest_translation(options, self.max_source_tokens, len(source)) for source in sources]
+            limits = longest_of_each(options, self.max_source_tokens, sources)
             results = self._translate(sources, options, limits)
             cuts.count_translations(results, limits)
         return results
@@ -266,7 +266,7 @@ class TorchTranslator:
         filled = [i for i, source in enumerate(sources) if len(source) > 1]
         filled.sort(key=lambda i: -len(sources[i]))
         largest = LARGEST_LOGITS // (options.beam_size * self.tokenizer.vocabulary_size)
-        for limit, numbers in by_limit(filled, limits).items():
+        for limit, numbers in by_limit(filled, limits):
             while numbers:
                 rows = max(1, min(options.batch_tokens // len(sources[numbers[0]]), largest))
                 yield limit, numbers[:rows]

@@ -38,8 +38,8 @@ class DecodingOptions:
     length_penalty: float = 1.0
     """A hypothesis of n tokens, end mark included, scores log p / n ** length_penalty."""
     max_length: int | None = None
-    """Most tokens of a translation. The model's positions and the source's length (`longest_translation`) limit it in
-    any case."""
+    """Most tokens of a translation. The model's positions and the source's length (`longest_of_each`) limit it in any
+    case."""
     batch_tokens: int = 1024
     """Most source tokens (padding included) that are translated at once."""
     token_scores: bool = False
@@ -86,7 +86,7 @@ DEFAULT_LENGTH = 512
 
 @dataclass
 class Cuts:
-    """Lines that were cut because they, or their translations, are longer than the model can take."""
+    """Lines that were cut: they are longer than the model takes, or their translations are longer than they may be."""
 
     lines: int = 0
     sources: int = 0
@@ -94,8 +94,8 @@ class Cuts:
     translations: int = 0
     """Those whose translation had not ended when it was as long as it may be."""
     most_source_tokens: int = 0
-    limits: set[int] = field(default_factory=set)
-    """How many tokens those translations may have."""
+    limits_reached: set[int] = field(default_factory=set)
+    """Tokens that those translations may have."""
 
     def log(self) -> None:
         """A warning for each kind of cut that there was."""
@@ -103,7 +103,7 @@ class Cuts:
             message = "%d of %d lines are longer than the model's %d tokens and were cut"
             _log.warning(message, self.sources, self.lines, self.most_source_tokens)
         if self.translations:
-            least, most = min(self.limits), max(self.limits)
+            least, most = min(self.limits_reached), max(self.limits_reached)
             tokens = f"{most}" if least == most else f"{least} to {most}"
             message = "%d of %d translations had not ended after %s tokens, the most allowed, and were cut there"
             _log.warning(message, self.translations, self.lines, tokens)
@@ -129,7 +129,7 @@ class Cuts:
             if any(len(hypothesis.tokens) >= limit for hypothesis in found)
         ]
         self.translations += len(cut)
-        self.limits.update(cut)
+        self.limits_reached.update(cut)
 
 
 @contextmanager
@@ -144,32 +144,32 @@ def counted_cuts(cuts: Cuts | None = None) -> Iterator[Cuts]:
 
 
 LENGTH_FACTOR = 3
-"""A translation has at most so many times as many tokens as its source (Marian's default): a sentence that loops to the
-last position costs much time, and alone more than a point of a test set's BLEU."""
+"""A translation has at most so many times as many tokens as its source (Marian's default): a single sentence of a
+thousand that loops to the last position can cost a point of BLEU (docs/results.md), and much time."""
 LENGTH_STEP = 16
 """The source's length is rounded up to a multiple of this: a single word may need many, and lines of like length are
 translated together."""
 
 
-def most_tokens(options: DecodingOptions, positions: int) -> int:
+def longest_of_any(options: DecodingOptions, positions: int) -> int:
     """Most tokens of any translation by a model with that many positions (or UNLIMITED)."""
     if options.max_length is None:
         return positions if positions < UNLIMITED else DEFAULT_LENGTH
     return min(options.max_length, positions)
 
 
-def longest_translation(options: DecodingOptions, positions: int, source_tokens: int) -> int:
-    """Most tokens of the translation of a source with that many tokens, its end mark counted."""
-    steps = -(-source_tokens // LENGTH_STEP)
-    return min(most_tokens(options, positions), LENGTH_FACTOR * LENGTH_STEP * steps)
+def longest_of_each(options: DecodingOptions, positions: int, sources: Sequence[Sequence[object]]) -> list[int]:
+    """Most tokens of the translation of each source, whose tokens have their end mark."""
+    most = longest_of_any(options, positions)
+    return [min(most, LENGTH_FACTOR * LENGTH_STEP * -(-len(source) // LENGTH_STEP)) for source in sources]
 
 
-def by_limit(numbers: Iterable[int], limits: Sequence[int]) -> dict[int, list[int]]:
-    """These numbers of lines, in their order, by the most tokens that the lines' translations may have."""
+def by_limit(numbers: Iterable[int], limits: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Each limit, the largest first, with those of these numbers of lines whose translations have it."""
     found: dict[int, list[int]] = {}
     for number in numbers:
         found.setdefault(limits[number], []).append(number)
-    return found
+    return sorted(found.items(), reverse=True)
 
 
 # --- engines and models -------------------------------------------------------------------------------------------

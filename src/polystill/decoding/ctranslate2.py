@@ -18,7 +18,7 @@ from polystill.decoding.contract import (
     Hypothesis,
     by_limit,
     counted_cuts,
-    longest_translation,
+    longest_of_each,
 )
 from polystill.errors import UserError, nearest
 from polystill.storage import sha256, storage_errors
@@ -93,7 +93,7 @@ class CTranslate2Translator:
         """See `Translator`. CTranslate2 sorts the lines by length and makes batches of options.batch_tokens."""
         with counted_cuts(cuts) as cuts:
             sources = cuts.fit_sources(lines, self.tokenizer.source_pieces, self.max_source_tokens)
-            limits = [longest_translation(options, self.max_source_tokens, len(source)) for source in sources]
+            limits = longest_of_each(options, self.max_source_tokens, sources)
             results = self._translate(sources, options, limits)
             cuts.count_translations(results, limits)
         return self._with_token_scores(lines, results, limits) if options.token_scores else results
@@ -104,7 +104,7 @@ class CTranslate2Translator:
         filled = [i for i, source in enumerate(sources) if len(source) > 1]
         begun = [
             (numbers, self._begin([sources[i] for i in numbers], options, limit))
-            for limit, numbers in by_limit(filled, limits).items()
+            for limit, numbers in by_limit(filled, limits)
         ]
         results: list[list[Hypothesis]] = [[EMPTY]] * len(sources)
         for numbers, coming in begun:
@@ -115,7 +115,7 @@ class CTranslate2Translator:
         return results
 
     def _begin(self, sources: list[list[str]], options: DecodingOptions, max_length: int) -> list[Any]:
-        """CTranslate2's threads translate; nothing is waited for."""
+        """What will have the results: CTranslate2's threads translate side by side whatever was begun."""
         return self._translator.translate_batch(
             sources,
             max_batch_size=options.batch_tokens,

@@ -13,8 +13,8 @@ from polystill.decoding.contract import (
     DecodingOptions,
     Hypothesis,
     Translator,
-    longest_translation,
-    most_tokens,
+    longest_of_any,
+    longest_of_each,
 )
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.decoding.precisions import need_precision
@@ -145,7 +145,7 @@ class _Measurement:
 
     def _holds(self, row: Row, measured_here: bool) -> bool:
         """Whether a row needs no translating again. Speed and latency of one row are of one machine and setting."""
-        if not (self.run.folder / row["hypotheses"]).is_file():
+        if not (self.run.folder / row["hypotheses"]).is_file() or row.get("max_length_factor") != LENGTH_FACTOR:
             return False
         if not measured_here or self.engine != "ctranslate2" or has_device_figures(row):
             return True
@@ -181,7 +181,7 @@ class _Measurement:
             "words_per_second": sum(len(line.split()) for line in source) / seconds,
             "threads": self.threads,
             "batch_tokens": options.batch_tokens,
-            "max_length": most_tokens(options, translator.max_source_tokens),
+            "max_length": longest_of_any(options, translator.max_source_tokens),
             "max_length_factor": LENGTH_FACTOR,
             "hypotheses": path,
         }
@@ -260,12 +260,13 @@ class _Measurement:
 
         tokenizer = self._translator.tokenizer
         id_of = {piece: i for i, piece in enumerate(tokenizer.pieces)}
+        all_ids = self._source_ids(source)
+        limits = longest_of_each(options, self._translator.max_source_tokens, all_ids)
         sources: list[list[int]] = []
         outputs: list[list[int] | None] = []
-        for ids, n_best in zip(self._source_ids(source), found, strict=True):
+        for ids, n_best, longest in zip(all_ids, found, limits, strict=True):
             if len(ids) > 1:
                 sources.append(ids)
-                longest = longest_translation(options, self._translator.max_source_tokens, len(ids))
                 ended = n_best and len(n_best[0].tokens) < longest
                 outputs.append([*(id_of[piece] for piece in n_best[0].tokens), tokenizer.eos_id] if ended else None)
         return {"p_mode": p_mode(self._model, sources, outputs)} if sources else {}

@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.contract import LENGTH_FACTOR, DecodingOptions
 from polystill.errors import UserError
 from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_ids, judge, piece_ids, preference
 from polystill.export.card import Record, search_of, write_card
@@ -170,6 +170,7 @@ def decoder_settings(model: Transformer, vocabularies: Sequence[Path], search: D
         "allow-unk": True,
         "max-length": model.max_positions,
         "max-length-crop": True,
+        "max-length-factor": LENGTH_FACTOR,
         "mini-batch": 32,
         "maxi-batch": 100,
         "maxi-batch-sort": "src",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from polystill.decoding.contract import (
     EMPTY,
@@ -13,7 +14,7 @@ from polystill.decoding.contract import (
     Hypothesis,
     by_limit,
     counted_cuts,
-    longest_translation,
+    longest_of_each,
 )
 from polystill.decoding.ctranslate2 import DEFAULT_POSITIONS, available_cores
 from polystill.targets.huggingface import HuggingFaceTokenizer
@@ -61,20 +62,22 @@ class ConvertedTranslator:
         assert not options.token_scores
         with counted_cuts(cuts) as cuts:
             sources = cuts.fit_sources(lines, self.tokenizer.source_pieces, self.max_source_tokens)
-            limits = [longest_translation(options, self.max_source_tokens, len(source)) for source in sources]
+            limits = longest_of_each(options, self.max_source_tokens, sources)
             results: list[list[Hypothesis]] = [[EMPTY]] * len(lines)
             filled = [i for i, line in enumerate(lines) if line.strip()]
-            for limit, numbers in by_limit(filled, limits).items():
-                found = self._translate([sources[i] for i in numbers], options, limit)
-                for i, hypotheses in zip(numbers, found, strict=True):
-                    results[i] = hypotheses
+            begun = [
+                (limit, numbers, self._begin([sources[i] for i in numbers], options, limit))
+                for limit, numbers in by_limit(filled, limits)
+            ]
+            for limit, numbers, coming in begun:
+                for i, result in zip(numbers, (one.result() for one in coming), strict=True):
+                    results[i] = self._hypotheses(result, options, limit)
             cuts.count_translations(results, limits)
         return results
 
-    def _translate(
-        self, sources: Sequence[list[str]], options: DecodingOptions, max_length: int
-    ) -> Iterator[list[Hypothesis]]:
-        found = self._translator.translate_batch(
+    def _begin(self, sources: list[list[str]], options: DecodingOptions, max_length: int) -> list[Any]:
+        """As `CTranslate2Translator._begin`."""
+        return self._translator.translate_batch(
             sources,
             target_prefix=[self._prefix] * len(sources) if self._prefix else None,
             max_batch_size=options.batch_tokens,
@@ -87,16 +90,18 @@ class ConvertedTranslator:
             min_decoding_length=1 + len(self._prefix),
             max_decoding_length=max_length + len(self._prefix),
             return_scores=True,
+            asynchronous=True,
         )
-        for result in found:
-            tokens = [row[len(self._prefix) :] for row in result.hypotheses]
-            scores = [
-                score * self._without_prefix(len(row), max_length) ** options.length_penalty
-                for row, score in zip(tokens, result.scores, strict=True)
-            ]
-            texts = self.tokenizer.decode_pieces(tokens)
-            rows = [Hypothesis(*columns) for columns in zip(texts, tokens, scores, strict=True)]
-            yield sorted(rows, key=lambda h: -h.score)
+
+    def _hypotheses(self, result: Any, options: DecodingOptions, max_length: int) -> list[Hypothesis]:
+        tokens = [row[len(self._prefix) :] for row in result.hypotheses]
+        scores = [
+            score * self._without_prefix(len(row), max_length) ** options.length_penalty
+            for row, score in zip(tokens, result.scores, strict=True)
+        ]
+        texts = self.tokenizer.decode_pieces(tokens)
+        rows = [Hypothesis(*columns) for columns in zip(texts, tokens, scores, strict=True)]
+        return sorted(rows, key=lambda h: -h.score)
 
     def _without_prefix(self, tokens: int, max_length: int) -> float:
         """CTranslate2 counts the prefix in a hypothesis' length, as we do not: the one length over the other."""

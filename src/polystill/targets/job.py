@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.config import Cleaning, Recipe, load_recipe
-from polystill.decoding.contract import LENGTH_FACTOR, DecodingOptions
+from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.errors import UserError
 from polystill.places import find_model
@@ -208,7 +208,6 @@ class _ModelJob:
             "n_best": o.n_best,
             "length_penalty": o.length_penalty,
             "max_length": o.max_length,
-            "max_length_factor": LENGTH_FACTOR,
         }
 
     def ready(self, scratch: Path) -> Callable[[], Translate]:
