@@ -1,4 +1,4 @@
-"""Sentences of several requests in one batch of the engine.
+"""Sentences of several requests in one call of the engine.
 
 There is no waiting for a batch to fill: a free worker takes what is there, and while all are busy, sentences gather.
 Requests take turns, so that a long one does not hold up short ones.
