@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,20 +102,13 @@ class CTranslate2Translator:
         self, sources: Sequence[list[str]], options: DecodingOptions, limits: Sequence[int]
     ) -> list[list[Hypothesis]]:
         filled = [i for i, source in enumerate(sources) if len(source) > 1]
-        begun = [
-            (numbers, self._begin([sources[i] for i in numbers], options, limit))
-            for limit, numbers in by_limit(filled, limits)
-        ]
-        results: list[list[Hypothesis]] = [[EMPTY]] * len(sources)
-        for numbers, coming in begun:
-            for i, result in zip(numbers, (one.result() for one in coming), strict=True):
-                texts = self.tokenizer.decode_pieces(result.hypotheses)
-                columns = zip(texts, result.hypotheses, result.scores, strict=True)
-                results[i] = [Hypothesis(text, tokens, score) for text, tokens, score in columns]
-        return results
+
+        def begin(numbers: list[int], limit: int) -> list[Any]:
+            return self._begin([sources[i] for i in numbers], options, limit)
+
+        return side_by_side(filled, limits, begin, lambda result, limit: self._hypotheses(result))
 
     def _begin(self, sources: list[list[str]], options: DecodingOptions, max_length: int) -> list[Any]:
-        """What will have the results: CTranslate2's threads translate side by side whatever was begun."""
         return self._translator.translate_batch(
             sources,
             max_batch_size=options.batch_tokens,
@@ -129,6 +122,11 @@ class CTranslate2Translator:
             use_vmap=self._shortlist,
             asynchronous=True,
         )
+
+    def _hypotheses(self, result: Any) -> list[Hypothesis]:
+        texts = self.tokenizer.decode_pieces(result.hypotheses)
+        columns = zip(texts, result.hypotheses, result.scores, strict=True)
+        return [Hypothesis(text, tokens, score) for text, tokens, score in columns]
 
     def score(self, lines: Sequence[str], targets: Sequence[Sequence[str]]) -> list[list[float]]:
         """Log-probability of every token of each target (pieces without end mark) and of its end mark.
@@ -165,6 +163,25 @@ class CTranslate2Translator:
             # A hypothesis of as many tokens as it may have was cut before its end mark.
             results[i][k] = replace(h, token_scores=row[: limits[i] if len(h.tokens) == limits[i] else None])
         return results
+
+
+def side_by_side(
+    numbers: Sequence[int],
+    limits: Sequence[int],
+    begin: Callable[[list[int], int], list[Any]],
+    read: Callable[[Any, int], list[Hypothesis]],
+) -> list[list[Hypothesis]]:
+    """Translations of all lines, of which these numbers are not blank; CTranslate2 has one limit of length a call.
+
+    `begin` calls it for the lines of one limit (asynchronously: its threads go through whatever was begun), `read`
+    makes hypotheses of one line's result.
+    """
+    begun = [(limit, group, begin(group, limit)) for limit, group in by_limit(numbers, limits)]
+    results: list[list[Hypothesis]] = [[EMPTY]] * len(limits)
+    for limit, group, coming in begun:
+        for number, one in zip(group, coming, strict=True):
+            results[number] = read(one.result(), limit)
+    return results
 
 
 def check_precision(precision: str) -> None:

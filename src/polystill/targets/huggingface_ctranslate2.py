@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from polystill.decoding.contract import (
-    EMPTY,
     Cuts,
     DecodingOptions,
     Hypothesis,
-    by_limit,
     counted_cuts,
     longest_of_each,
 )
-from polystill.decoding.ctranslate2 import DEFAULT_POSITIONS, available_cores
+from polystill.decoding.ctranslate2 import DEFAULT_POSITIONS, available_cores, side_by_side
 from polystill.targets.huggingface import HuggingFaceTokenizer
 
 
@@ -63,20 +61,18 @@ class ConvertedTranslator:
         with counted_cuts(cuts) as cuts:
             sources = cuts.fit_sources(lines, self.tokenizer.source_pieces, self.max_source_tokens)
             limits = longest_of_each(options, self.max_source_tokens, sources)
-            results: list[list[Hypothesis]] = [[EMPTY]] * len(lines)
             filled = [i for i, line in enumerate(lines) if line.strip()]
-            begun = [
-                (limit, numbers, self._begin([sources[i] for i in numbers], options, limit))
-                for limit, numbers in by_limit(filled, limits)
-            ]
-            for limit, numbers, coming in begun:
-                for i, result in zip(numbers, (one.result() for one in coming), strict=True):
-                    results[i] = self._hypotheses(result, options, limit)
+
+            def begin(numbers: list[int], limit: int) -> list[Any]:
+                return self._begin([sources[i] for i in numbers], options, limit)
+
+            results = side_by_side(
+                filled, limits, begin, lambda result, limit: self._hypotheses(result, options, limit)
+            )
             cuts.count_translations(results, limits)
         return results
 
     def _begin(self, sources: list[list[str]], options: DecodingOptions, max_length: int) -> list[Any]:
-        """As `CTranslate2Translator._begin`."""
         return self._translator.translate_batch(
             sources,
             target_prefix=[self._prefix] * len(sources) if self._prefix else None,

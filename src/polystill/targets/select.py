@@ -63,7 +63,7 @@ def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) 
 
     Raises:
         UserError: `share` is not in (0, 1], the targets are unfinished, damaged, without references or with one
-            candidate a sentence, or `out` exists.
+            candidate a sentence, or `out` holds something.
     """
     if not 0 < share <= 1:
         raise UserError(f"--share {share:g}: expected more than 0 and at most 1")
