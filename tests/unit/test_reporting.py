@@ -51,8 +51,9 @@ def texts(table: Table) -> list[list[str]]:
 
 
 def test_all_sections_are_there(report: Report) -> None:
-    names = ["overview", "size", "latency", "depth", "search", "training", "cost", "samples", "robustness", "figures"]
-    assert [section.name for section in report.sections] == [*names, "data", "provenance"]
+    names = ["overview", "size", "latency", "depth", "search", "training", "together"]
+    more = ["cost", "samples", "robustness", "figures", "data", "provenance"]
+    assert [section.name for section in report.sections] == [*names, *more]
     assert (report.title, report.subtitle) == ("counting", "en → de, test set counting")
 
 

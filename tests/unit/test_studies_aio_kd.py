@@ -13,8 +13,6 @@ from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.studies import aio_kd_results
 from polystill.studies.aio_kd import STRATEGIES, steps_of
-from polystill.studies.interaction import interaction, likeness
-from polystill.studies.measured import Measured
 from polystill.studies.recipe import AioKd, load_study, merged
 from polystill.studies.steps import Step, needs
 from polystill.training.curves import Curves
@@ -266,22 +264,3 @@ def test_a_further_seed_is_compared_with_the_family_of_its_seed(values: dict[str
     assert families["no-detaching"]["against_published"]["e2d2"] == {"difference": 0, "low": 0, "high": 0}
     again = {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, final=False)}
     assert again[text].holds is True  # what was tested once is known
-
-
-def test_a_run_without_curves_has_no_shares(values: dict[str, Any], tmp_path: Path) -> None:
-    named = {step.name: step for step in steps_of(study_of(values, tmp_path))}
-    run = finish(tmp_path, named["family"], {})
-    for path in sorted(run.logs.rglob("*"), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
-    assert set(interaction(run, "e2d2")["distillation"]) == {"threshold", "length", "updates", "ce_ratio"}
-
-
-def test_likeness_counts_pairs(tmp_path: Path) -> None:
-    members = []
-    for name, lines in (("e1d1", "a\nb\n"), ("e2d1", "a\nc\n"), ("e2d2", "a\nb\n")):
-        (tmp_path / name).write_text(lines)
-        members.append(Measured("family", name, 1, tmp_path, {5: {"hypotheses": name}}))
-    found = likeness(members, "e2d2", 5)
-    assert found["same"] == pytest.approx(2 / 3, abs=1e-4)
-    assert found["same_as_teacher"] == {"e1d1": 1.0, "e2d1": 0.5}
-    assert likeness([], "e2d2", 5) == {}

@@ -15,6 +15,7 @@ from polystill.reporting.devices import device_parts
 from polystill.reporting.document import Gap, Part, Report, Section
 from polystill.reporting.families import Family, open_families, shown_beam
 from polystill.reporting.front import front_chart
+from polystill.reporting.interaction_charts import interaction_parts
 from polystill.reporting.noise import Noise
 from polystill.reporting.origin import origin_parts
 from polystill.reporting.overview import all_figures, overview_parts
@@ -52,6 +53,7 @@ def _sections(families: Sequence[Family], beam: int | None, noise: Noise) -> Ite
     yield Section("depth", "Quality by depth", list(_depth(families, beam, noise)))
     yield Section("search", "Greedy search and beam search", list(_search(families, noise)))
     yield Section("training", "Training", list(_training(families)))
+    yield Section("together", "How the students act on each other", list(_together(families, beam)))
     yield Section("cost", "Cost", cost_parts(families))
     yield Section("samples", "Translations side by side", sample_parts(families, beam))
     yield Section("robustness", "Robustness", [part for family in families for part in robustness_parts(family)])
@@ -123,3 +125,9 @@ def _training(families: Sequence[Family]) -> Iterator[Part]:
             yield Gap(f"{family.name}: no training stage is finished; `tensorboard --logdir` shows it as it goes on.")
         else:
             yield from curve_charts(curves, f"training-{number}", suffix)
+
+
+def _together(families: Sequence[Family], beam: int | None) -> Iterator[Part]:
+    for number, family in enumerate(families, 1):
+        suffix = f": {family.name}" if len(families) > 1 else ""
+        yield from interaction_parts(family, number, beam, suffix)

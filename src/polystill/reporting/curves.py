@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from polystill.reporting.document import Cell, Chart, Table
+from polystill.reporting.document import Chart
 from polystill.reporting.families import Family
+from polystill.reporting.lines import by_depth, line_table, student_lines
 from polystill.students import Student
 
 
@@ -24,6 +25,12 @@ class Curves:
     @property
     def largest(self) -> str:
         return max(self.nll, key=Student.parse)
+
+    @property
+    def gaps(self) -> dict[str, Sequence[float]]:
+        """By student: its loss minus that of the largest one."""
+        reference = self.nll[self.largest]
+        return {name: [a - b for a, b in zip(line, reference, strict=True)] for name, line in self.nll.items()}
 
 
 def read_curves(family: Family) -> Curves | None:
@@ -55,113 +62,37 @@ def curve_charts(curves: Curves, prefix: str, suffix: str) -> Iterator[Chart]:
         f"Validation loss of {len(last)} students {span}. At the end it is lowest for {best} ({last[best]:.3f} nats a "
         f"token) and highest for {worst} ({last[worst]:.3f})."
     )
-    title = f"Validation loss{suffix}"
-    yield Chart(f"{prefix}-loss", title, summary, _spec(curves, "nll", "nats a token"), _table(curves))
+    caption = "Validation loss after so many updates (nats a token)"
+    table = line_table(caption, curves.updates, curves.nll, ".3f", lowest=True)
+    yield Chart(f"{prefix}-loss", f"Validation loss{suffix}", summary, _spec(curves, "nll"), table)
     if len(last) > 1:
-        gaps = {student: value - last[curves.largest] for student, value in last.items()}
-        far = max(gaps, key=gaps.__getitem__)
+        gaps = curves.gaps
+        far = max(gaps, key=lambda student: gaps[student][-1])
         summary = (
             f"The same as a difference to the largest student, {curves.largest}; below zero is better than that. At "
-            f"the end {far} is farthest behind, by {gaps[far]:.3f} nats a token."
+            f"the end {far} is farthest behind, by {gaps[far][-1]:.3f} nats a token."
         )
+        caption = f"Distance to {curves.largest} after so many updates (nats a token)"
+        others = {student: line for student, line in gaps.items() if student != curves.largest}
+        table = line_table(caption, curves.updates, others, "+.3f")
         title = f"Distance to {curves.largest}{suffix}"
-        yield Chart(f"{prefix}-distance", title, summary, _spec(curves, "gap", "nats a token"), _distances(curves))
+        yield Chart(f"{prefix}-distance", title, summary, _spec(curves, "gap"), table)
 
 
-def _spec(curves: Curves, field: str, title: str) -> dict[str, Any]:
-    reference = curves.nll[curves.largest]
-    values: list[dict[str, Any]] = [
+def _spec(curves: Curves, field: str) -> dict[str, Any]:
+    gaps = curves.gaps
+    values = [
         {
             "update": update,
             "student": student,
-            "decoder": Student.parse(student).decoder_layers,
-            "nll": round(losses[i], 5),
-            "gap": round(losses[i] - reference[i], 5),
+            "nll": round(curves.nll[student][i], 5),
+            "gap": round(gaps[student][i], 5),
         }
-        for student, losses in sorted(curves.nll.items(), key=lambda item: Student.parse(item[0]))
+        for student in by_depth(curves.nll)
         for i, update in enumerate(curves.updates)
     ]
-    late = [value[field] for value in values if value["update"] >= curves.updates[len(curves.updates) // 5]]
-    low, high = min(late), max(late)  # the first validations are far off and would flatten all that follows
-    margin = 0.06 * ((high - low) or 1.0)
-    y_scale = {"zero": False, "domain": [low - margin, high + margin], "nice": True}
-    hover = {"name": "hover", "select": {"type": "point", "fields": ["student"], "on": "pointerover", "nearest": True}}
-    return {
-        "height": 300,
-        "data": {"values": values},
-        "encoding": {
-            "x": {"field": "update", "type": "quantitative", "title": "updates", "axis": {"tickCount": 6}},
-            "y": {"field": field, "type": "quantitative", "title": title, "scale": y_scale},
-        },
-        "layer": [
-            {
-                "data": {"values": [{"end": end, "stage": name} for name, end in curves.stages[:-1]]},
-                "mark": {"type": "rule", "strokeDash": [4, 4], "style": "quiet"},
-                "encoding": {
-                    "x": {"field": "end", "type": "quantitative"},
-                    "y": None,
-                    "tooltip": [{"field": "stage", "title": "end of stage"}],
-                },
-            },
-            {
-                "mark": {"type": "line", "clip": True},
-                "encoding": {
-                    "color": {
-                        "field": "decoder",
-                        "type": "ordinal",
-                        "title": "decoder layers",
-                        "legend": {"orient": "top", "symbolType": "stroke", "symbolStrokeWidth": 4},
-                    },
-                    "detail": {"field": "student"},
-                    "opacity": {"condition": {"param": "hover", "value": 1}, "value": 0.15},
-                    "strokeWidth": {"condition": {"param": "hover", "empty": False, "value": 3}, "value": 1.5},
-                },
-            },
-            {
-                "params": [hover],
-                "mark": {"type": "point", "size": 60, "clip": True, "opacity": 0},
-                "encoding": {
-                    "tooltip": [
-                        {"field": "student"},
-                        {"field": "update", "format": ","},
-                        {"field": "nll", "title": "nats a token", "format": ".3f"},
-                        {"field": "gap", "title": f"distance to {curves.largest}", "format": "+.3f"},
-                    ],
-                },
-            },
-        ],
-    }
-
-
-_TABLE_POINTS = 8
-
-
-def _table(curves: Curves) -> Table:
-    places = _spread(len(curves.updates))
-    rows: list[list[Cell | str]] = []
-    for student, losses in _ordered(curves):
-        rows.append([student, *(f"{losses[i]:.3f}" for i in places), f"{min(losses):.3f}"])
-    columns = ["student", *(f"{curves.updates[i]:,}" for i in places), "lowest"]
-    return Table("Validation loss after so many updates (nats a token)", columns, rows, folded=True)
-
-
-def _distances(curves: Curves) -> Table:
-    places = _spread(len(curves.updates))
-    reference = curves.nll[curves.largest]
-    rows = [
-        [student, *(f"{losses[i] - reference[i]:+.3f}" for i in places)]
-        for student, losses in _ordered(curves)
-        if student != curves.largest
+    tooltip = [
+        {"field": "nll", "title": "nats a token", "format": ".3f"},
+        {"field": "gap", "title": f"distance to {curves.largest}", "format": "+.3f"},
     ]
-    columns = ["student", *(f"{curves.updates[i]:,}" for i in places)]
-    return Table(f"Distance to {curves.largest} after so many updates (nats a token)", columns, rows, folded=True)
-
-
-def _ordered(curves: Curves) -> list[tuple[str, Sequence[float]]]:
-    return sorted(curves.nll.items(), key=lambda item: Student.parse(item[0]))
-
-
-def _spread(length: int) -> list[int]:
-    """Places that are spread evenly and end with the last one."""
-    count = min(_TABLE_POINTS, length)
-    return sorted({length - 1 - (length - 1) * i // max(1, count - 1) for i in range(count)})
+    return student_lines(values, field, "nats a token", tooltip, ends=curves.stages[:-1])

@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import fmean
 
 from polystill.models.folder import weights_path
+from polystill.reporting.interaction import likeness
 from polystill.runs import Run
 from polystill.students import Student
 from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED, teacher_of
-from polystill.studies.interaction import likeness
 from polystill.studies.measured import Bootstrap, Measured, Row, measured
 from polystill.studies.recipe import BEAMS, AioKd, row_id
 from polystill.studies.steps import Step
@@ -92,7 +92,8 @@ class Found:
     # --- the rest ---
 
     def likeness(self, row: str) -> Row:
-        return likeness(self.members(row), self.teacher, BEAM)
+        members = [model for model in self.members(row) if BEAM in model.by_beam]
+        return likeness({model.model: model.translations(BEAM) for model in members}, self.teacher)
 
     def significance(self) -> list[Row]:
         """Each member of the family against the same network alone, and by Word-KD alone."""

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from polystill.reporting.document import Chart
+from polystill.reporting.interaction_charts import detached_chart, ratio_chart
 from polystill.students import Student
-from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, OUT_OF_REACH, PRETRAINED
+from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED
 from polystill.studies.measured import Row
 from polystill.studies.plots import Plots, plot
 
-Spec = dict[str, Any]
 Values = list[dict[str, Any]]
 _BEAM = "beam 5"
 
@@ -21,120 +21,18 @@ def plots_of(content: dict[str, Any]) -> Plots:
     shown: list[Chart] = []
     linked: list[Chart] = []
     for row, stages in content["interaction"].items():
-        (shown if row == FAMILY else linked).extend([*_detached(row, stages), *_ratios(row, stages)])
+        titles = "Draws whose gradient was kept from the teacher", "Cross-entropy over the teacher's"
+        charts = (
+            detached_chart(stages, f"detached-{row}", f"{titles[0]}: {row}"),
+            ratio_chart(stages, f"ce-ratio-{row}", f"{titles[1]}: {row}"),
+        )
+        (shown if row == FAMILY else linked).extend(chart for chart in charts if chart is not None)
     shown += [
         *_likeness(content.get("likeness", {})),
         *_students_a_step(content["families"]),
         *_learning(content["pretrained"]),
     ]
     return Plots(shown, linked)
-
-
-# --- over a family's training -----------------------------------------------------------------------------------------
-
-
-def _detached(row: str, stages: dict[str, Row]) -> Iterator[Chart]:
-    """Share of draws that were kept from the teacher, by student, in stretches of the training."""
-    values: Values = []
-    for start, stage in _with_starts(stages):
-        if "bins" not in stage or not 0 < stage["threshold"] < OUT_OF_REACH:
-            continue
-        until = stage["bins"]["until"]
-        for student, draws in stage["bins"]["draws"].items():
-            detached = stage["bins"]["detached"][student]
-            values += [
-                {"student": student, "from": start + ([0, *until][i]), "until": start + until[i], "share": kept / drawn}
-                for i, (kept, drawn) in enumerate(zip(detached, draws, strict=True))
-                if drawn
-            ]
-    if not values:
-        return
-    students = sorted({value["student"] for value in values}, key=Student.parse)
-    x = {"field": "from", "type": "quantitative", "title": "updates", "scale": {"nice": False}}
-    color = {
-        "field": "share",
-        "type": "quantitative",
-        "title": "kept from the teacher",
-        "scale": {"scheme": "viridis", "domain": [0, max(0.1, *(value["share"] for value in values))]},
-        "legend": {"format": ".0%", "orient": "top", "gradientLength": 240},
-    }
-    spec = {
-        "height": 20 * len(students),
-        "data": {"values": values},
-        "mark": {"type": "rect"},
-        "encoding": {
-            "x": {**x, "axis": {"tickCount": 6}},
-            "x2": {"field": "until"},
-            "y": {"field": "student", "type": "nominal", "title": None, "sort": students},
-            "color": color,
-        },
-        "config": {"axis": {"grid": False}},
-    }
-    title = f"Draws whose gradient was kept from the teacher: {row}"
-    summary = f"{row}: share of each student's draws whose gradient was kept from the teacher, over the updates."
-    summary += " White: the curves, which have every tenth update, have no draw of it there."
-    yield plot(f"detached-{row}", title, summary, spec)
-
-
-def _ratios(row: str, stages: dict[str, Row]) -> Iterator[Chart]:
-    """Cross-entropy of every candidate over the teacher's, at every validation."""
-    values: Values = [
-        {"student": student, "update": start + update, "ratio": ratio}
-        for start, stage in _with_starts(stages)
-        for student, ratios in stage["ce_ratio"].items()
-        for update, ratio in zip(stage["updates"], ratios, strict=True)
-    ]
-    if not values:
-        return
-    near = 1.2 * max(value["ratio"] for value in values)
-    thresholds = sorted({stage["threshold"] for stage in stages.values() if 0 < stage["threshold"] < near})
-    lines = _lines(values, "ratio", "cross-entropy / the teacher's", thresholds)
-    rules = [{"threshold": threshold} for threshold in thresholds]
-    rule = {
-        "data": {"values": rules},
-        "mark": {"type": "rule", "strokeDash": [4, 4], "style": "quiet"},
-        "encoding": {"y": {"field": "threshold", "type": "quantitative"}},
-    }
-    spec = {"height": 300, "layer": [lines, *([rule] if rules else [])]}
-    last = max(value["update"] for value in values)
-    end = {value["student"]: value["ratio"] for value in values if value["update"] == last}
-    most = max(end, key=end.__getitem__)
-    summary = f"{row}: validation cross-entropy of every network over the teacher's, over the updates."
-    summary += f" At the end it is highest for {most} ({end[most]:.3f})."
-    summary += " The dashed line is the threshold of detaching." if rules else ""
-    yield plot(f"ce-ratio-{row}", f"Cross-entropy over the teacher's: {row}", summary, spec)
-
-
-def _with_starts(stages: dict[str, Row]) -> Iterator[tuple[int, Row]]:
-    """Each stage with the updates of those before it."""
-    start = 0
-    for stage in stages.values():
-        yield start, stage
-        start += stage["length"]
-
-
-def _lines(values: Values, field: str, title: str, also: Sequence[float]) -> Spec:
-    """A line a student, coloured by its decoder layers, with room for what is `also` in the plot.
-
-    The first fifth of the updates may run off it.
-    """
-    for value in values:
-        value["decoder"] = Student.parse(value["student"]).decoder_layers
-    last = max(value["update"] for value in values)
-    late = [*also, *(value[field] for value in values if value["update"] >= last / 5)]
-    margin = 0.06 * ((max(late) - min(late)) or 1.0)
-    scale = {"zero": False, "domain": [min(late) - margin, max(late) + margin], "nice": True}
-    legend = {"orient": "top", "symbolType": "stroke", "symbolStrokeWidth": 4}
-    return {
-        "data": {"values": values},
-        "mark": {"type": "line", "clip": True, "strokeWidth": 1.5, "point": {"size": 12}},
-        "encoding": {
-            "x": {"field": "update", "type": "quantitative", "title": "updates", "axis": {"tickCount": 6}},
-            "y": {"field": field, "type": "quantitative", "title": title, "scale": scale},
-            "color": {"field": "decoder", "type": "ordinal", "title": "decoder layers", "legend": legend},
-            "detail": {"field": "student"},
-        },
-    }
 
 
 # --- families beside each other ---------------------------------------------------------------------------------------

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from polystill.reporting.interaction import interaction
 from polystill.storage import write_atomic
 from polystill.studies.aio_kd_claims import claims_of
 from polystill.studies.aio_kd_found import Found
 from polystill.studies.aio_kd_plots import plots_of
 from polystill.studies.aio_kd_tables import to_markdown
 from polystill.studies.claims import Claim
-from polystill.studies.interaction import interaction
 from polystill.studies.measured import Bootstrap, write_results
 from polystill.studies.plots import shown_plots, write_plots
 from polystill.studies.recipe import AioKd

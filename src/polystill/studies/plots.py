@@ -43,7 +43,9 @@ def write_plots(plots: Plots, folder: Path) -> None:
 def shown_plots(plots: Plots, folder: Path) -> str:
     """Markdown that shows those that are drawn; empty where there are none."""
     there = {path.stem for path in (folder / PLOTS).glob("*.svg")}
-    parts = [f"![{chart.summary}]({PLOTS}/{chart.name}.svg)" for chart in plots.shown if chart.name in there]
+    parts = [
+        f"![{chart.title}. {chart.summary}]({PLOTS}/{chart.name}.svg)" for chart in plots.shown if chart.name in there
+    ]
     linked = [f"[{chart.title}]({PLOTS}/{chart.name}.svg)" for chart in plots.linked if chart.name in there]
     parts += [f"Further: {', '.join(linked)}."] if linked else []
     if not parts and plots.shown and not can_draw():

@@ -8,14 +8,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from polystill.metrics import bleu_metric
 from polystill.runs import Run
-from polystill.studies.measured import Measured
 
 Values = dict[str, Any]
 _TAG = "ce_ratio/"
@@ -77,20 +76,22 @@ def _detached(logs: Path, threshold: float, updates: int) -> Values:
     }
 
 
-def likeness(members: Sequence[Measured], teacher: str, beam: int) -> Values:
-    """`same`: mean share of equal translations over all pairs; `bleu_to_teacher`: each against the teacher's as if they
-    were references."""
-    said = {model.model: model.translations(beam) for model in members if beam in model.by_beam}
-    pairs = [_same(said[a], said[b]) for a, b in combinations(said, 2)]
+def likeness(said: Mapping[str, Sequence[str]], teacher: str) -> Values:
+    """Of students' translations of one text, one a line of it.
+
+    `same`: mean share of equal translations over all pairs; `same_as_teacher`; `bleu_to_teacher`: each against the
+    teacher's as if they were references.
+    """
+    pairs = [share_equal(said[a], said[b]) for a, b in combinations(said, 2)]
     found: Values = {"same": round(sum(pairs) / len(pairs), 4)} if pairs else {}
     if teacher in said:
         others = {name: lines for name, lines in said.items() if name != teacher}
-        found["same_as_teacher"] = {name: round(_same(lines, said[teacher]), 4) for name, lines in others.items()}
+        found["same_as_teacher"] = {name: round(share_equal(lines, said[teacher]), 4) for name, lines in others.items()}
         bleu = bleu_metric("", references=[said[teacher]])
         scores = {name: bleu.corpus_score(lines, None).score for name, lines in others.items()}
         found["bleu_to_teacher"] = {name: round(score, 2) for name, score in scores.items()}
     return found
 
 
-def _same(one: Sequence[str], other: Sequence[str]) -> float:
+def share_equal(one: Sequence[str], other: Sequence[str]) -> float:
     return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
