@@ -11,7 +11,7 @@ import yaml
 
 from polystill.errors import UserError
 from polystill.runs import Run
-from polystill.studies import aio_kd_results
+from polystill.studies import aio_kd_results, aio_kd_tables
 from polystill.studies.aio_kd import STRATEGIES, steps_of
 from polystill.studies.recipe import AioKd, load_study, merged
 from polystill.studies.steps import Step, needs
@@ -235,7 +235,10 @@ def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path)
     assert "| space-any | 1 | 3 | 18.33 | 18.23 | 18.33 | 18.23 | -0.10 | " in table
     assert " | e2d1 | 17.00 | 17.00 |" in table
     assert "| e1d1 | 1 | 5.00 | 18.00 | 18.00 |" in table
-    assert "| family, distillation | 1.10 | e1d1 50% |" in table
+    assert "| family, distillation | 1.10 | 2 | e1d1 50% |" in table
+    assert aio_kd_tables._shares({"e1d1": 0.0, "e2d1": 0.0}) == "none"
+    assert aio_kd_tables._shares({"e1d1": 1.0, "e2d1": 0.0}) == "e1d1 100%, e2d1 0%"
+    assert aio_kd_tables._shares({}) == ""
 
 
 def test_a_further_seed_is_compared_with_the_family_of_its_seed(values: dict[str, Any], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def to_markdown(found: Found, content: dict[str, Any], claims: Sequence[Claim], 
         parts += ["## Wider spaces", _spaces(found, content["families"])]
     parts += [
         "## Detaching",
-        "Share of a student's draws that kept its gradient from the teacher.",
+        "Share of a student's draws whose gradient was kept from the teacher.",
         _detaching(content["interaction"]),
     ]
     parts += ["## Plots", plots] if plots else []
@@ -115,8 +115,16 @@ def _detaching(interaction: dict[str, Row]) -> str:
     rows = []
     for name, stages in interaction.items():
         for stage, values in stages.items():
-            shares = values.get("detached", {})
-            text = ", ".join(f"{student} {share:.0%}" for student, share in shares.items())
             threshold = "out of reach" if values["threshold"] >= OUT_OF_REACH else f"{values['threshold']:.2f}"
-            rows.append([f"{name}, {stage}", threshold, text])
-    return markdown(["family, stage", "threshold", "students"], rows)
+            draws = values.get("draws", {})
+            cells = [str(sum(draws.values())) if draws else "", _shares(values.get("detached", {}))]
+            rows.append([f"{name}, {stage}", threshold, *cells])
+    return markdown(["family, stage", "threshold", "draws in the curves", "detached"], rows)
+
+
+def _shares(detached: dict[str, float]) -> str:
+    """By student, unless it is the same for all."""
+    same = {0.0: "none", 1.0: "all"}.get(next(iter(detached.values()), -1.0))
+    if same is not None and len(set(detached.values())) == 1:
+        return same
+    return ", ".join(f"{student} {share:.0%}" for student, share in detached.items())
