@@ -25,7 +25,7 @@ LAYERS = [
     {"models"},
     {"data"},
     {"runs"},
-    {"storage", "provenance", "recipe_changes", "rows"},
+    {"storage", "locks", "provenance", "recipe_changes", "rows"},
     {"config"},
     {"students", "extras", "malloc", "metrics", "places", "progress"},
     {"errors"},
@@ -44,6 +44,7 @@ CORE = [
     "students",
     "runs",
     "rows",
+    "locks",
     "storage",
     "provenance",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from polystill.decoding.contract import DecodingOptions
+from polystill.export.usage import how_to_use, library_of, other_formats
 from polystill.rows import artefact_key, has_shortlist
 from polystill.storage import tree_bytes
 
@@ -43,9 +44,6 @@ def write_card(folder: Path, info: dict[str, Any], record: Record | None = None)
 def model_card(info: dict[str, Any], record: Record, size: int) -> str:
     """The card's text; `size` is the export's, in bytes."""
     languages = [info[key] for key in ("source_language", "target_language") if key in info]
-    pair = {"pair": "".join(languages), "between": "_".join(languages)}
-    values = {**search_of(record), **info, **pair, "vmap": ", use_vmap=True" * ("shortlist" in info)}
-    values["target"] = _TARGET if "target.spm" in info.get("files", {}) else "source"
     parts = [
         f"---\n{_front(info, languages, record)}---",
         f"# {info['name']}: {' → '.join(languages) or 'translation'}",
@@ -55,8 +53,8 @@ def model_card(info: dict[str, Any], record: Record, size: int) -> str:
         *_quality(info, record),
         *_devices(info, record),
         "## How to use it",
-        _USE[_use(info)].strip().format(**values),
-        f"For other engines: `polystill export RUN {info['name']} --to FORMAT` with {_others(info['format'])}.",
+        how_to_use({**search_of(record), **info}, languages),
+        f"For other engines: `polystill export RUN {info['name']} --to FORMAT` with {other_formats(info['format'])}.",
         _verified(info),
     ]
     return "\n\n".join(parts) + "\n"
@@ -69,13 +67,8 @@ def search_of(record: Record | None) -> dict[str, Any]:
     return {"beam_size": record.search.beam_size, "length_penalty": record.search.length_penalty}
 
 
-def _use(info: dict[str, Any]) -> str:
-    """Which of `_USE` (and `_LIBRARY`) is right."""
-    return "onnx-lstm" if (info["format"], info["architecture"]) == ("onnx", "lstm") else str(info["format"])
-
-
 def _front(info: dict[str, Any], languages: list[str], record: Record) -> str:
-    values: dict[str, Any] = {"library_name": _LIBRARY[_use(info)], "pipeline_tag": "translation"}
+    values: dict[str, Any] = {"library_name": library_of(info), "pipeline_tag": "translation"}
     if languages:
         values["language"] = languages
     kind = "marian" if info["architecture"] == "transformer" else info["architecture"]
@@ -120,11 +113,6 @@ def _results(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _is_neutral(row: dict[str, Any]) -> bool:
     return bool(row.get("length_penalty", 1.0) == 1.0)
-
-
-def _others(own: str) -> str:
-    """The other formats, as options are written."""
-    return ", ".join(f"`{name}`" for name in _LIBRARY if name not in (own, "onnx-lstm"))
 
 
 def _what(info: dict[str, Any], size: int) -> str:
@@ -252,120 +240,3 @@ def _shortlist(info: dict[str, Any]) -> str:
         f"{found['sentences']:,} sentences, {found['same_translations']} of {found['lines']} translations stay as they "
         "are. "
     )
-
-
-_LIBRARY = {
-    "hf": "transformers",
-    "ctranslate2": "ctranslate2",
-    "argos": "argostranslate",
-    "onnx": "transformers.js",
-    "onnx-lstm": "onnxruntime",
-    "marian": "marian",
-    "bergamot": "bergamot",
-    "sparse": "polystill",
-}
-_TARGET = 'sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/target.spm")'
-_USE = {
-    "hf": """
-```python
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")
-model = AutoModelForSeq2SeqLM.from_pretrained("path/of/this/folder")
-batch = tokenizer(["A sentence."], return_tensors="pt", padding=True)
-print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
-```
-""",
-    "ctranslate2": """
-With CTranslate2 itself (`pip install ctranslate2 sentencepiece`):
-
-```python
-import ctranslate2, sentencepiece
-
-source = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/source.spm")
-target = {target}
-translator = ctranslate2.Translator("path/of/this/folder")
-pieces = [*source.encode("A sentence.", out_type=str), "</s>"]
-found = translator.translate_batch([pieces], beam_size={beam_size}, length_penalty={length_penalty:g}{vmap})
-print(target.decode(found[0].hypotheses[0]))
-```
-
-With polystill, which is installed from its source (`pip install PATH_TO_CHECKOUT`, no torch):
-
-```
-echo "A sentence." | polystill translate path/of/this/folder
-```
-""",
-    "argos": """
-```
-argospm install translate-{between}-1_0.argosmodel
-argos-translate --from-lang {source_language} --to-lang {target_language} "A sentence."
-```
-
-LibreTranslate serves what is installed this way.
-""",
-    "onnx": """
-In JavaScript (`npm install @huggingface/transformers`), in node or in a browser:
-
-```js
-import {{ env, pipeline }} from "@huggingface/transformers";
-
-env.localModelPath = "path/of/the/folder/above";
-const translate = await pipeline("translation", "name-of-this-folder", {{ dtype: "fp32" }});
-console.log(await translate("A sentence."));
-```
-
-The two graphs in `onnx/` run in any onnxruntime.
-""",
-    "onnx-lstm": """
-In Python (`pip install onnxruntime tokenizers`), greedily:
-
-```python
-import numpy as np, onnxruntime, tokenizers
-
-folder, state = "path/of/this/folder", ("hidden", "cells", "attentional")
-tokenizer = tokenizers.Tokenizer.from_file(f"{{folder}}/tokenizer.json")
-pad, eos = tokenizer.token_to_id("<pad>"), tokenizer.token_to_id("</s>")
-encoder = onnxruntime.InferenceSession(f"{{folder}}/onnx/encoder_model.onnx")
-decoder = onnxruntime.InferenceSession(f"{{folder}}/onnx/decoder_model.onnx")
-
-
-def translate(text):
-    ids = np.array([tokenizer.encode(text).ids])
-    mask = np.ones_like(ids)
-    encoded = encoder.run(None, {{"input_ids": ids, "attention_mask": mask}})
-    feeds = {{"encoder_attention_mask": mask, **dict(zip((*state, "keys", "values"), encoded))}}
-    tokens = [pad]
-    while tokens[-1] != eos and len(tokens) <= {max_positions}:
-        logits, *following = decoder.run(None, {{**feeds, "input_ids": np.array(tokens[-1:])}})
-        feeds |= dict(zip(state, following))
-        logits[0, [pad, eos] if len(tokens) == 1 else pad] = -np.inf
-        tokens.append(int(logits[0].argmax()))
-    return tokenizer.decode(tokens[1:])
-
-
-print(translate("A sentence."))
-```
-
-For beam search the decoder takes several rows for each sentence of the encoder's.
-""",
-    "marian": """
-```
-echo "A sentence." | marian-decoder --config decoder.yml
-```
-
-or `pymarian decode --config decoder.yml`. Vocabularies are SentencePiece models: give it plain text.
-""",
-    "bergamot": """
-Unpack the files (`gunzip`) and give them to Bergamot's translator (`npm install @browsermt/bergamot-translator`, or
-translateLocally) with `gemm-precision: int8shiftAll`. `metadata.json` names them, with sizes and hashes.
-""",
-    "sparse": """
-With polystill, installed from its source (`pip install 'PATH_TO_CHECKOUT[train]'`), which reads weights without their
-zeros:
-
-```
-echo "A sentence." | polystill translate path/of/this/folder --engine torch
-```
-""",
-}

@@ -27,8 +27,8 @@ import yaml
 from polystill.config import parse_recipe
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.errors import UserError
+from polystill.locks import lock_folder
 from polystill.recipe_changes import FREE, recipe_differences, shown_value
-from polystill.runs import lock_folder
 from polystill.storage import clear_left_overs, storage_errors, write_atomic
 from polystill.studies.steps import Step, located, needs
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from polystill.errors import UserError
+from polystill.locks import lock_folder
 from polystill.progress import Progress
 from polystill.provenance import provenance
-from polystill.runs import lock_folder
 from polystill.storage import clear_left_overs, storage_errors
 from polystill.targets.filter import REASONS, FilterReport, HypothesisFilter
 from polystill.targets.pool import Pool, Task
