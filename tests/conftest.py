@@ -258,12 +258,12 @@ def make_targets() -> Callable[..., TargetSet]:
     from polystill.data.training_text import lines_sha256
     from polystill.targets import store
 
-    def make(folder: Path, entries: list[store.Entry], kind: str = "corpus", size: int = 2) -> TargetSet:
+    def make(folder: Path, entries: list[store.Entry], kind: str = "corpus", size: int = 2, **more: Any) -> TargetSet:
         sentences = sum(len(entry.ids) for entry in entries)
         lines = {i: entry.source for entry in entries for i in entry.ids}
         about = {"kind": kind, "sha256": lines_sha256(lines[i] for i in sorted(lines)), "sentences": sentences}
         n_best = max(len(entry.hypotheses) for entry in entries)
-        plan = {"source": about, "n_best": n_best, "languages": ["en", "de"], "shard_size": size}
+        plan = {"source": about, "n_best": n_best, "languages": ["en", "de"], "shard_size": size, **more}
         (folder / store.SHARDS).mkdir(parents=True)
         shards: list[dict[str, Any]] = []
         for start in range(0, len(entries), size):

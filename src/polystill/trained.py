@@ -1,4 +1,4 @@
-"""What can be done with a run whose training is finished: measure, compare, extract and export its students."""
+"""What can be done with a run whose training is finished: measure its students, and compare them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
 from polystill.rows import WITH_SHORTLIST, has_shortlist, measured_as_recipe
 from polystill.runs import Run
-from polystill.storage import need_new_folder, text_lines
+from polystill.storage import text_lines
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
-    from polystill.decoding.contract import DecodingOptions
     from polystill.students import StudentSpace
 
 Row = dict[str, Any]
@@ -34,9 +33,6 @@ def family_space(run: Run) -> StudentSpace:
     from polystill.models.folder import family_space
 
     return family_space(run.family)
-
-
-# --- measuring --------------------------------------------------------------------------------------------------------
 
 
 def evaluate_run(
@@ -167,80 +163,3 @@ def _stored_translations(run: Run, name: str, test_set: str, beam: int, recipe: 
         f"{run.folder}: {student} was not evaluated on {test_set} with beam {beam} ({how}); "
         f"it was with {', '.join(sorted(set(there))) or 'none'}"
     )
-
-
-# --- taking out -------------------------------------------------------------------------------------------------------
-
-
-def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
-    """Write a run's student as a folder (a Transformer as Hugging Face's): to `out`, or by default to RUN/students.
-
-    Returns where it is.
-
-    Raises:
-        UserError: as `export_student`.
-    """
-    from polystill.evaluation.artefacts import extracted, write_extracted
-    from polystill.export.description import check_replaceable
-    from polystill.models.folder import architecture_in
-
-    run = Run.open(folder)
-    need_family(run)
-    if out is not None:
-        if architecture_in(run.family) == "transformer":
-            return export_student(folder, name, "hf", out)
-        check_replaceable(out)
-        write_extracted(run, family_space(run).get(name), out)
-        return out
-    student = extracted(run, family_space(run).get(name))
-    if not student.is_relative_to(run.students):
-        raise UserError(f"{run.students}: no permission; give a folder to write with --out")
-    return student
-
-
-def export_student(
-    folder: Path,
-    name: str,
-    to: str,
-    out: Path | None = None,
-    quantization: str | None = None,
-    note: str = "",
-    search: DecodingOptions | None = None,
-    shortlist: bool = False,
-) -> Path:
-    """Write a run's student in one of `polystill.export.FORMATS`: to `out`, or by default to RUN/exports.
-
-    The card has the run's figures, and `note`. Formats that can say so search as `search` does by default: with beam 5
-    and the recipe's length penalty where it is not given. A shortlist is learnt from the run's training data. Returns
-    where it is.
-
-    Raises:
-        UserError: the folder is no run, its training is not finished, it has no such student, or as
-            `polystill.export.export_student`.
-    """
-    from polystill import export
-    from polystill.decoding.contract import DecodingOptions
-    from polystill.evaluation.artefacts import extracted, lines_to_verify
-    from polystill.evaluation.shortlists import shortlist_of
-    from polystill.export.training_data import data_lines
-    from polystill.models.folder import read_family
-
-    export.check_choices(to, quantization, shortlist)
-    run = Run.open(folder)
-    need_family(run)
-    student = family_space(run).get(name)
-    if out is None:
-        out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization, "shortlist" * shortlist)))
-    need_new_folder(out, "give a new folder with --out, or remove this one")
-    results = run.results()
-    record = export.Record(
-        rows=[row for row in results["rows"] if row.get("model") == student.name],
-        devices=[row for row in results.get("devices", []) if row["model"] == student.name],
-        note=note,
-        search=search or DecodingOptions(length_penalty=run.recipe.evaluation.length_penalty),
-        family=read_family(run.family),
-        data=data_lines(run.recipe.data, run.data),
-    )
-    learnt = shortlist_of(run, export.SHORTLISTED[to]) if shortlist else None
-    export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
-    return out

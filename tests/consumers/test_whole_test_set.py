@@ -20,11 +20,12 @@ from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.export.agreement import forced_log_probs
+from polystill.extraction import export_student, extract_student
 from polystill.metrics import corpus_scores
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.runs import Run
 from polystill.storage import text_lines
-from polystill.trained import export_student, extract_student, references
+from polystill.trained import references
 
 Translate = Callable[..., list[str]]
 LARGEST_LOSS = {"float32": 0.1, "int8": 0.5}

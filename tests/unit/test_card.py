@@ -151,6 +151,13 @@ def test_an_lstm_is_called_one() -> None:
     text = model_card({**INFO, "architecture": "lstm", "format": "sparse"}, Record(), 1)
     assert "An LSTM" in text and "- lstm" in text
     assert "Transformer" not in text and "- marian" not in text
+    assert "--to FORMAT` with `onnx`." in text  # no other engine has LSTMs
+
+
+def test_a_pruned_student_says_how_many_weights_are_left() -> None:
+    info = {**INFO, "format": "sparse"}
+    assert "parameters (7 of them not zero), a" in model_card({**info, "nonzero_parameters": 7}, Record(), 1)
+    assert "not zero" not in model_card({**info, "nonzero_parameters": INFO["parameters"]}, Record(), 1)
 
 
 def test_an_unmeasured_student_has_its_familys_method() -> None:

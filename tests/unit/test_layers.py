@@ -15,6 +15,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"picking", "studies"},
+    {"extraction"},
     {"pipeline", "trained", "translation", "family"},
     {"recipe_checks"},
     {"reporting"},

@@ -153,6 +153,11 @@ def test_nothing_is_overwritten(counting_student: Path, tmp_path: Path) -> None:
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         prune_folder(tmp_path / "nowhere", tmp_path / "out", 0.5, "global")
+    (tmp_path / "ctranslate2").mkdir()
+    (tmp_path / "ctranslate2" / "config.json").write_text("{}")
+    (tmp_path / "ctranslate2" / "model.bin").write_text("")
+    with pytest.raises(UserError, match="ctranslate2: a CTranslate2 model, which only translates"):
+        prune_folder(tmp_path / "ctranslate2", tmp_path / "out", 0.5, "global")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"config\.json is missing"):
         prune_folder(tmp_path / "empty", tmp_path / "out", 0.5, "global")

@@ -35,6 +35,12 @@ def test_a_better_system_is_told_from_an_equal_one() -> None:
             assert "bs:200" in row["signature"] and "seed:12345" in row["signature"]
 
 
+def test_other_words_of_the_same_score_are_no_difference() -> None:
+    """No resample differs by more than nothing, and sacreBLEU would make p = 1 / (samples + 1) of that."""
+    rows = compare({"one": ["x y z"] * 20, "other": ["u v w"] * 20}, ["a b c d"] * 20, samples=50)
+    assert [row["p_value"] for row in rows if row["system"] == "other"] == [1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("language", "lowercase", "references", "system"),
     [

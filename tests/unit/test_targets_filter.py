@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polystill.config import Cleaning
-from polystill.targets.filter import FilterReport, HypothesisFilter
+from polystill.targets.filter import FilterReport, HypothesisFilter, left_out
 from polystill.targets.store import Candidate
 
 KEEP = HypothesisFilter(Cleaning(), ("en", "de"))
@@ -53,5 +53,5 @@ def test_reports_count_and_add_up() -> None:
     total.add(first.as_dict())
     total.add(second.as_dict())
     assert (total.hypotheses, total.kept, total.sources_without) == (4, 1, 1)
-    assert total.summary() == "identical 2, same 1"
+    assert left_out(total.dropped) == "identical 2, same 1"
     assert total.examples["identical"] == [["A dog.", "A dog."], ["A cat.", "A cat."]]

@@ -103,6 +103,42 @@ def test_what_is_done_is_not_done_again(generate: Any, tmp_path: Path, monkeypat
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("[!.]*.*")} == stamps
 
 
+def test_a_shard_that_was_lost_is_made_again(generate: Any, tmp_path: Path) -> None:
+    whole = generate()
+    before = entries(tmp_path / "out")
+    shard_path(tmp_path / "out", 1).unlink()
+    with pytest.raises(UserError, match="generate"):
+        entries(tmp_path / "out")
+    again = generate()
+    assert entries(tmp_path / "out") == before
+    changing = ("cost", "provenance")
+    assert {k: v for k, v in again.items() if k not in changing} == {
+        k: v for k, v in whole.items() if k not in changing
+    }
+
+
+def test_where_the_filters_leave_nothing_it_is_said(generate: Any, tmp_path: Path) -> None:
+    lines = (tmp_path / "small.en").read_text().splitlines()
+    tsv = tmp_path / "copies.tsv"
+    tsv.write_text("".join(f"{line}\t{line}\n" for line in lines))
+    for _ in range(2):  # when it is made, and when it is there
+        with pytest.raises(UserError, match=r"out: of 60 translations the filters left none \(identical 60\)"):
+            generate(teachers=[tsv])
+
+
+def test_an_attempt_that_failed_at_once_does_not_hold_the_folder(generate: Any, tmp_path: Path) -> None:
+    lines = (tmp_path / "small.en").read_text().splitlines()
+    tsv = tmp_path / "have.tsv"
+    tsv.write_text(f"{lines[0]}\n")
+    with pytest.raises(UserError, match=r"have\.tsv: line 1: no translation"):
+        generate(teachers=[tsv])
+    tsv.write_text("".join(f"{line}\tdies ist {i}\n" for i, line in enumerate(lines)))
+    assert generate(teachers=[tsv])["finished"]
+    tsv.write_text("".join(f"{line}\tdas ist {i}\n" for i, line in enumerate(lines)))
+    with pytest.raises(UserError, match=r"was begun with teachers \S*have\.tsv \(sha256 .*give another folder"):
+        generate(teachers=[tsv])
+
+
 def test_workers_make_no_difference(generate: Any, tmp_path: Path) -> None:
     generate("one")
     generate("two", where=Where(workers=2, threads=1))
@@ -164,6 +200,7 @@ def test_mistakes_before_anything_is_written(generate: Any, tmp_path: Path, reci
         ({"text": Text()}, "give one of --run"),
         ({"text": Text(run=recipe_file, source=recipe_file)}, "give one of --run"),
         ({"teachers": [tmp_path / "nobody"]}, "nobody: no such folder"),
+        ({"teachers": [tmp_path / "nobody.tsv"]}, "nobody.tsv: no such file of translations"),
         ({"text": Text(run=tmp_path / "nowhere.yaml")}, "no such recipe"),
     ):
         with pytest.raises(UserError, match=message):

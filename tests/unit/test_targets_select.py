@@ -48,6 +48,15 @@ ENTRIES = [
 ]
 
 
+def test_a_file_with_one_candidate_a_sentence_has_nothing_to_choose(tmp_path: Path, make_targets: Any) -> None:
+    folder = tmp_path / "file"
+    targets = make_targets(folder, [Entry([i], f"s{i}", ["x"], [Candidate("y")]) for i in range(3)], n_best=None)
+    assert targets.plan["n_best"] is None  # a file's lines may hold any number
+    with pytest.raises(UserError, match="holds one candidate a sentence"):
+        select_targets(folder, tmp_path / "out", by="bleu")
+    assert not (tmp_path / "out").exists()
+
+
 def test_each_sentence_by_its_own_reference(tmp_path: Path, make_targets: Any) -> None:
     targets = make_targets(tmp_path / "n-best", ENTRIES)
     manifest = select_targets(tmp_path / "n-best", tmp_path / "out", by="bleu")

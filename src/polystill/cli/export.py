@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from polystill.cli.common import NewFolder, RunFolder, StudentName, say
+from polystill.cli.common import NewFolder, StudentName, say
 from polystill.extras import need_packages
+
+RunOrModel = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="The run's folder; or a family's own, such as a pruned one.", show_default=False
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -15,7 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command()(export)
 
 
-def extract(folder: RunFolder, student: StudentName, out: NewFolder = None) -> None:
+def extract(folder: RunOrModel, student: StudentName, out: NewFolder = None) -> None:
     """Write one student as a folder that holds only its own layers: an ordinary Hugging Face one, unless it is an LSTM.
 
     By default it is RUN/students/STUDENT.
@@ -27,13 +35,13 @@ def extract(folder: RunFolder, student: StudentName, out: NewFolder = None) -> N
     In Python: `AutoModelForSeq2SeqLM.from_pretrained("my-student")` and `AutoTokenizer.from_pretrained("my-student")`.
     """
     need_packages("extract")
-    from polystill.trained import extract_student
+    from polystill.extraction import extract_student
 
     say(f"wrote {extract_student(folder, student, out)}")
 
 
 def export(
-    folder: RunFolder,
+    folder: RunOrModel,
     student: StudentName,
     out: NewFolder = None,
     to: Annotated[
@@ -77,9 +85,11 @@ def export(
         polystill export RUN e2d2 --to sparse --quantization int8 --out my-pruned-model
 
         polystill export RUN smallest --to onnx
+
+        polystill export my-pruned-family e2d2 --to sparse --quantization int8 --out my-small-model
     """
     need_packages("export")
-    from polystill.trained import export_student
+    from polystill.extraction import export_student
 
     written = export_student(folder, student, to, out, quantization, shortlist=shortlist)
     hint = f"; try it: echo 'A dog runs.' | polystill translate {written}" if to == "ctranslate2" else ""

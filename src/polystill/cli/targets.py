@@ -87,6 +87,7 @@ def generate(
     need_packages("generate")
     show_log()
     from polystill.decoding.contract import DecodingOptions
+    from polystill.targets.filter import left_out
     from polystill.targets.job import Text, Where, generate_targets
 
     ray = Engine.ray in (engine or [])
@@ -105,7 +106,7 @@ def generate(
             say=say,
         )
     counts = manifest["filter"]
-    dropped = ", ".join(f"{reason} {count:,}" for reason, count in counts["dropped"].items() if count) or "nothing"
+    dropped = left_out(counts["dropped"])
     say(f"wrote {out}: {counts['kept']:,} of {counts['hypotheses']:,} translations kept; left out: {dropped}")
 
 

@@ -168,7 +168,8 @@ def _pack_targets(
     """Pack generated pairs beside the corpus' own, and return their counts; they are filtered already."""
     packed: Packed = pack(targets.pairs(), tokenizer, folder / "targets" / name, recipe.data.max_tokens)
     if not packed.rows:
-        raise UserError(f"data.targets.{name}: not one pair with at most {recipe.data.max_tokens} tokens on each side")
+        limit = f"at most {recipe.data.max_tokens} tokens on each side"
+        raise UserError(f"data.targets.{name}: of {len(packed.too_long):,} translations not one pair has {limit}")
     log(f"targets {name}: {packed.rows:,} pairs, {packed.target_tokens:,} target tokens")
     return {
         "pairs": packed.rows,

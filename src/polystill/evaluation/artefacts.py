@@ -83,19 +83,18 @@ def _temporary_students(family: Path) -> TemporaryDirectory[str]:
 def _extract(run: Run, student: Student, students: Path) -> Path:
     folder = students / str(student)
     if not _is_extracted(run, folder):
-        write_extracted(run, student, folder)
+        write_extracted(run.family, student, folder)
     return folder
 
 
-def write_extracted(run: Run, student: Student, folder: Path) -> None:
-    """Write a student's own layers, and a note of what they were taken from."""
+def write_extracted(family: Path, student: Student, folder: Path) -> None:
+    """Write the layers of a family's student, and a note of what they were taken from."""
     from polystill.export.description import write_info
-    from polystill.models.folder import WEIGHTS, extract_student, read_family
+    from polystill.models.folder import extract_student, read_family, weights_path
 
-    extract_student(run.family, student, folder)
-    family = read_family(run.family)
-    trained: dict[str, Any] = {key: family[key] for key in ("method", "targets") if key in family}
-    info = {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(run.family / WEIGHTS)}
+    extract_student(family, student, folder)
+    trained: dict[str, Any] = {key: value for key, value in read_family(family).items() if key in ("method", "targets")}
+    info = {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights_path(family))}
     write_info(folder, info)
 
 

@@ -53,14 +53,15 @@ def compare(
         test = PairedTest(named, {metric: scorer}, references=None, test_type="bs", n_samples=samples)
         signatures, results = test()
         (title,) = (title for title in results if title != "System")
+        rows_of_metric: list[dict[str, Any]] = []
         for name, result in zip(systems, results[title], strict=True):
             assert not isinstance(result, str)
             row = {"system": name, "metric": metric, "score": result.score, "mean": result.mean, "ci": result.ci}
             if result.p_value is not None:
                 # sacreBLEU counts resamples whose difference is *larger* than the observed one: none, if all are 0.
-                equal = list(systems[name]) == list(next(iter(systems.values())))
-                row["p_value"] = 1.0 if equal else result.p_value
-            rows.append({**row, "signature": signatures[title].format()})
+                row["p_value"] = 1.0 if row["score"] == rows_of_metric[0]["score"] else result.p_value
+            rows_of_metric.append({**row, "signature": signatures[title].format()})
+        rows += rows_of_metric
     return rows
 
 

@@ -54,7 +54,7 @@ def model_card(info: dict[str, Any], record: Record, size: int) -> str:
         *_devices(info, record),
         "## How to use it",
         how_to_use({**search_of(record), **info}, languages),
-        f"For other engines: `polystill export RUN {info['name']} --to FORMAT` with {other_formats(info['format'])}.",
+        f"For other engines: `polystill export RUN {info['name']} --to FORMAT` with {other_formats(info)}.",
         _verified(info),
     ]
     return "\n\n".join(parts) + "\n"
@@ -118,9 +118,11 @@ def _is_neutral(row: dict[str, Any]) -> bool:
 def _what(info: dict[str, Any], size: int) -> str:
     precision = info.get("quantization", "float32")
     what = {"transformer": "A Transformer", "lstm": "An LSTM with attention"}[info["architecture"]]
+    nonzero = info.get("nonzero_parameters", info["parameters"])
+    zeros = f" ({nonzero:,} of them not zero)" if nonzero < info["parameters"] else ""
     return (
         f"{what} for translation with {info['encoder_layers']} encoder and {info['decoder_layers']} decoder "
-        f"layers: {info['parameters']:,} parameters, a vocabulary of {info['vocabulary_size']:,}, weights in "
+        f"layers: {info['parameters']:,} parameters{zeros}, a vocabulary of {info['vocabulary_size']:,}, weights in "
         f"{precision}, {size / 1e6:.1f} MB on disk. It is one student of a family that polystill trained together."
     )
 

@@ -22,9 +22,10 @@ def library_of(info: dict[str, Any]) -> str:
     return _LIBRARIES[_kind(info)]
 
 
-def other_formats(own: str) -> str:
-    """The other formats, as options are written."""
-    return ", ".join(f"`{name}`" for name in _LIBRARIES if name not in (own, "onnx-lstm"))
+def other_formats(info: dict[str, Any]) -> str:
+    """The other formats of its architecture, as options are written."""
+    known = ["onnx", "sparse"] if info["architecture"] == "lstm" else [n for n in _LIBRARIES if n != "onnx-lstm"]
+    return ", ".join(f"`{name}`" for name in known if name != info["format"])
 
 
 def _kind(info: dict[str, Any]) -> str:

@@ -224,6 +224,8 @@ def _read_config(folder: Path) -> tuple[str, Any]:
     if not path.is_file():
         raise UserError(f"{folder}: no model here (config.json is missing)")
     values = _read_json(path)
+    if (folder / "model.bin").is_file() and not weights_path(folder).is_file():
+        raise UserError(f"{folder}: a CTranslate2 model, which only translates; give the folder that it was made from")
     name = architecture_name(values.get("model_type"), str(path))
     return name, ARCHITECTURES[name].read_config(values, str(path))
 

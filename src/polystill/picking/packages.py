@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 
 from polystill.config.devices import FIXED_PRECISION, Device
 from polystill.errors import UserError
+from polystill.extraction import export_student
 from polystill.extras import need_packages
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import choose, limits_of
 from polystill.runs import Run
 from polystill.storage import is_no_permission, sha256, tree_bytes
-from polystill.trained import export_student
 
 Log = Callable[[str], object]
 

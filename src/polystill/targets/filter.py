@@ -55,10 +55,6 @@ class FilterReport:
             known = self.examples.setdefault(reason, [])
             known += examples[: EXAMPLES - len(known)]
 
-    def summary(self) -> str:
-        """One line such as "identical 3, repetition 12"."""
-        return ", ".join(f"{reason} {count:,}" for reason, count in self.dropped.items() if count) or "nothing"
-
     def as_dict(self) -> dict[str, Any]:
         return {
             "hypotheses": self.hypotheses,
@@ -67,6 +63,11 @@ class FilterReport:
             "sources_without": self.sources_without,
             "examples": self.examples,
         }
+
+
+def left_out(dropped: dict[str, int]) -> str:
+    """One line such as "identical 3, repetition 12"."""
+    return ", ".join(f"{reason} {count:,}" for reason, count in dropped.items() if count) or "nothing"
 
 
 class HypothesisFilter:

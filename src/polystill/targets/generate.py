@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +18,7 @@ from polystill.locks import lock_folder
 from polystill.progress import Progress
 from polystill.provenance import provenance
 from polystill.storage import clear_left_overs, storage_errors
-from polystill.targets.filter import REASONS, FilterReport, HypothesisFilter
+from polystill.targets.filter import REASONS, FilterReport, HypothesisFilter, left_out
 from polystill.targets.pool import Pool, Task
 from polystill.targets.sources import Source, Sources
 from polystill.targets.store import (
@@ -84,24 +84,31 @@ def generate(
     """Translate what is not translated yet, and return the finished manifest. The folder is `open_folder`'s.
 
     Raises:
-        UserError: the folder was begun with another plan, the teacher fails, or the folder cannot be written.
+        UserError: the folder was begun with another plan, the teacher fails, the filters leave nothing, or the folder
+            cannot be written.
     """
     plan = {**generation.plan, "source": sources.about, "shard_size": generation.shard_size}
     manifest = _take_up(folder, plan, generation.about)
-    if manifest.get("finished"):
-        say(f"{folder}: these targets are finished already")
-        return manifest
     start = time.perf_counter()
     with storage_errors(folder):
         (folder / SHARDS).mkdir(exist_ok=True)
-        _translate(folder, sources, generation, plan_sha256(plan))
-        manifest["cost"]["seconds"] = round(manifest["cost"]["seconds"] + time.perf_counter() - start, 3)
-        return _finish(folder, sources, manifest)
+        missing = _missing(folder, sources, generation.shard_size, plan_sha256(plan))
+        if manifest["finished"] and not missing:
+            say(f"{folder}: these targets are finished already")
+        else:
+            _translate(folder, sources, generation, missing, plan_sha256(plan))
+            manifest["cost"]["seconds"] = round(manifest["cost"]["seconds"] + time.perf_counter() - start, 3)
+            manifest = _finish(folder, sources, manifest)
+    report = manifest["filter"]
+    if not report["kept"]:
+        why = left_out(report["dropped"])
+        raise UserError(f"{folder}: of {report['hypotheses']:,} translations the filters left none ({why})")
+    return manifest
 
 
 def _take_up(folder: Path, plan: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
     """The manifest that is there, if it has this plan, or a new one."""
-    if not (folder / MANIFEST).is_file():
+    if not (folder / MANIFEST).is_file() or not any((folder / SHARDS).glob("*")):  # an attempt that failed at once
         manifest: dict[str, Any] = {
             "format": FORMAT,
             "finished": False,
@@ -115,26 +122,29 @@ def _take_up(folder: Path, plan: dict[str, Any], about: dict[str, Any]) -> dict[
     before = manifest["plan"]
     differing = [key for key in {**before, **plan} if before.get(key) != plan.get(key)]
     if differing:
-        was = ", ".join(f"{key} {_shown(before.get(key))}" for key in differing)
-        now = ", ".join(f"{key} {_shown(plan.get(key))}" for key in differing)
+        was = ", ".join(f"{key} {_shown(key, before.get(key), manifest['teachers'])}" for key in differing)
+        now = ", ".join(f"{key} {_shown(key, plan.get(key), about['teachers'])}" for key in differing)
         raise UserError(f"{folder}: was begun with {was}, not with {now}; give another folder")
     return manifest
 
 
-def _shown(value: Any) -> str:
+def _shown(key: str, value: Any, teachers: Sequence[str]) -> str:
+    """A value of the plan; teachers by their names and what they hold."""
+    if key == "teachers":
+        return " ".join(f"{name} (sha256 {found[:12]}…)" for name, found in zip(teachers, value, strict=True))
     if isinstance(value, dict) and "sha256" in value:
         return f"of {value['sentences']:,} sentences (sha256 {value['sha256'][:12]}…)"
     if isinstance(value, list):
-        return " ".join(str(item)[:12] for item in value)
+        return " ".join(str(item) or "unknown" for item in value)
     return str(value)[:40]
 
 
 # --- translating --------------------------------------------------------------------------------------------------
 
 
-def _translate(folder: Path, sources: Sources, generation: Generation, plan: str) -> None:
+def _translate(folder: Path, sources: Sources, generation: Generation, numbers: list[int], plan: str) -> None:
+    """Shards of these numbers."""
     blocks: dict[int, list[Source]] = {}
-    numbers = _missing(folder, sources, generation.shard_size, plan)
     size = generation.shard_size
     open_work = generation.ready() if numbers else _nothing
     todo = sum(min(size, len(sources) - number * size) for number in numbers)

@@ -103,6 +103,8 @@ def _model_folder(teacher: Path) -> Path:
     """Where a teacher's model lies (or the file of translations); a run's is its family."""
     if teacher.is_file():
         return teacher
+    if not teacher.exists() and teacher.suffix:  # a file, by its name
+        raise UserError(f"{teacher}: no such file of translations (TSV), nor a model's folder")
     place = find_model(teacher)
     if place.student is not None:
         raise UserError(f"{teacher}: give a folder; polystill extract {place.run} {place.student} writes the student's")

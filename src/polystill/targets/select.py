@@ -72,9 +72,7 @@ def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) 
     if targets.source["kind"] != "corpus":
         raise UserError(f"{folder}: was generated from text without references, so there is nothing to be near to")
     if targets.plan["n_best"] == 1:
-        raise UserError(
-            f"{folder}: holds one candidate a sentence, so there is nothing to choose; generate with --n-best 35"
-        )
+        raise UserError(_nothing_to_choose(folder))
     similar, signature = similarity(by, targets.plan["languages"][1])
     selection = {"by": by, "signature": signature, "share": share}
     plan = {**targets.plan, "selected_from": plan_sha256(targets.plan), "selection": selection, "n_best": 1}
@@ -82,6 +80,8 @@ def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) 
     with atomic_folder(out) as temporary:
         (temporary / SHARDS).mkdir()
         shards = _write(temporary, chosen, plan)
+        if chosen.longest_list == 1:
+            raise UserError(_nothing_to_choose(folder))
         if not shards:
             raise UserError(f"{folder}: no sentence has a candidate left, or --share {share:g} leaves none")
         manifest = {
@@ -100,6 +100,10 @@ def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) 
     return manifest
 
 
+def _nothing_to_choose(folder: Path) -> str:
+    return f"{folder}: holds one candidate a sentence, so there is nothing to choose; generate with --n-best 35"
+
+
 class _Selection:
     """Goes over all sentences once and chooses."""
 
@@ -110,11 +114,14 @@ class _Selection:
         self._is_drawn = np.zeros(sentences, dtype=bool)
         self._is_drawn[drawn] = True
         self._chosen = self._without = self._changed = 0
+        self.longest_list = 0
+        """Most candidates that a sentence had, those that were filtered included."""
         self._total = self._total_first = 0.0
 
     def entries(self) -> Iterator[Entry]:
         progress = Progress("choosing", "sentence", int(self._is_drawn.sum()))
         for entry in self._targets.entries():
+            self.longest_list = max(self.longest_list, len(entry.hypotheses) + entry.filtered)
             for i, reference in zip(entry.ids, entry.references, strict=True):
                 if not self._is_drawn[i]:
                     continue

@@ -1,0 +1,72 @@
+"""Students of a folder that is no run: a family's, or one student's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polystill.compression.prune import prune_folder
+from polystill.data.tokenizer import Tokenizer
+from polystill.errors import UserError
+from polystill.extraction import export_student, extract_student
+from polystill.models.folder import load_model, save_family
+from polystill.models.lstm import Lstm, LstmConfig
+from polystill.models.pruning import sparsity_of
+from polystill.students import Student, StudentSpace
+
+
+@pytest.fixture
+def pruned(counting_student: Path, make_model: Callable[..., Any], tmp_path: Path) -> Path:
+    tokenizer = Tokenizer.load(counting_student)
+    model = make_model(layers=2, vocabulary_size=tokenizer.vocabulary_size, d_model=32)
+    space = StudentSpace.from_ranges(model.teacher, (1, 2), (1, 2))
+    save_family(tmp_path / "family", model, tokenizer, space, {"seed": 7, "method": "aio_kd"})
+    prune_folder(tmp_path / "family", tmp_path / "pruned", 0.5, "global")
+    return tmp_path / "pruned"
+
+
+@pytest.mark.parametrize(("to", "reads_weights"), [("sparse", True), ("hf", True), ("ctranslate2", False)])
+def test_a_pruned_family_ships_its_students(pruned: Path, tmp_path: Path, to: str, reads_weights: bool) -> None:
+    out = export_student(pruned, "e2d1", to, tmp_path / "out")
+    card = (out / "README.md").read_text()
+    assert "2 encoder and 1 decoder layers" in card and "AIO-KD" in card and "seed: 7" in card
+    if reads_weights:
+        model = load_model(out)
+        assert model.teacher == Student(2, 1) and sparsity_of(model) > 0.3
+
+
+def test_one_student_is_itself(counting_student: Path, tmp_path: Path) -> None:
+    own = load_model(counting_student).teacher
+    assert load_model(export_student(counting_student, str(own), "sparse", tmp_path / "out")).teacher == own
+    with pytest.raises(UserError, match=f"student e9d9 is not in this family; it has: {own}"):
+        export_student(counting_student, "e9d9", "sparse", tmp_path / "other")
+
+
+def test_students_are_extracted(pruned: Path, tmp_path: Path) -> None:
+    assert load_model(extract_student(pruned, "smallest", tmp_path / "out")).teacher == Student(1, 1)
+
+
+def test_an_lstms_student_is_extracted(counting_student: Path, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.load(counting_student)
+    ids = {"pad_id": tokenizer.pad_id, "eos_id": tokenizer.eos_id, "vocabulary_size": tokenizer.vocabulary_size}
+    config = LstmConfig(**ids, encoder_layers=2, decoder_layers=2, d_model=16)
+    model = Lstm(config)
+    space = StudentSpace.from_ranges(model.teacher, (1, 2), (1, 2))
+    save_family(tmp_path / "family", model, tokenizer, space, {})
+    assert load_model(extract_student(tmp_path / "family", "e1d1", tmp_path / "out")).teacher == Student(1, 1)
+
+
+def test_what_only_a_run_has_is_said(pruned: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--shortlist is learnt from a run's training data"):
+        export_student(pruned, "e1d1", "ctranslate2", tmp_path / "out", shortlist=True)
+    for function in (extract_student, lambda folder, name: export_student(folder, name, "hf")):
+        with pytest.raises(UserError, match="--out: say which new folder"):
+            function(pruned, "e1d1")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").write_text("dear")
+    with pytest.raises(UserError, match="mine"):
+        export_student(pruned, "e1d1", "hf", tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter"]
