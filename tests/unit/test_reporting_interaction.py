@@ -96,7 +96,9 @@ def test_ratios_go_through_the_stages_and_show_the_threshold() -> None:
     ratios = [(v["update"], v["ratio"]) for v in chart.spec["data"]["values"] if v["student"] == "e2d1"]
     assert ratios == [(5, 1.2), (10, 1.05), (15, 1.2), (20, 1.05)]
     level, ends, *_ = chart.spec["layer"]
-    assert level["data"]["values"] == [{"level": 1.1}] and ends["data"]["values"] == [{"end": 10, "stage": "mutual"}]
+    assert level["data"]["values"] == [{"level": 1.1}] and ends["data"]["values"] == [
+        {"end": 10, "stage": "distillation"}
+    ]
     low, high = chart.spec["encoding"]["y"]["scale"]["domain"]
     assert low < 1.0 and high > 1.2
     assert "highest for e1d1 (1.200)" in chart.summary

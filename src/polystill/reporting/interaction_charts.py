@@ -145,7 +145,8 @@ def ratio_chart(stages: Mapping[str, Row], name: str, title: str) -> Chart | Non
     near = 1.2 * max(value["ratio"] for value in values)
     threshold = min((stage["threshold"] for stage in stages.values() if 0 < stage["threshold"] < near), default=None)
     tooltip = [{"field": "ratio", "title": "of the teacher's", "format": ".3f"}]
-    ends = [(stage, start) for stage, (start, _) in zip(stages, _with_starts(stages), strict=True)][1:]
+    lasts = [start + stage["length"] for start, stage in _with_starts(stages)]
+    ends = list(zip(stages, lasts, strict=True))[:-1]
     spec = student_lines(values, "ratio", "cross-entropy / the teacher's", tooltip, ends, threshold)
     end = {student: ratios[-1] for student, ratios in lines.items()}
     most = max(end, key=end.__getitem__)
