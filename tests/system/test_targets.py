@@ -86,9 +86,9 @@ def test_the_whole_way(polystill: Any, finished_run: Path, loose_recipe: Path, t
 
 
 @pytest.fixture
-def start(finished_run: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
+def start(finished_run: Path, loose_recipe: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
     def run(out: str) -> subprocess.Popen[bytes]:
-        arguments = ["generate", finished_run, "--run", finished_run, "--out", tmp_path / out, "--engine", "torch"]
+        arguments = ["generate", finished_run, "--run", loose_recipe, "--out", tmp_path / out, "--engine", "torch"]
         arguments += ["--beam", "3", "--n-best", "2", "--shard-size", "25", "--workers", "2", "--threads", "1"]
         command = [sys.executable, "-m", "polystill", *map(str, arguments)]
         return subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
