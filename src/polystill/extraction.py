@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.storage import need_new_folder
-from polystill.trained import family_space, need_family
+from polystill.trained import need_family
 
 if TYPE_CHECKING:
     from polystill.decoding.contract import DecodingOptions
@@ -27,14 +27,13 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
     """
     from polystill.evaluation.artefacts import extracted, write_extracted
     from polystill.export.description import check_replaceable
-    from polystill.models.folder import architecture_in
-    from polystill.models.folder import family_space as space_of_folder
+    from polystill.models.folder import architecture_in, family_space
 
     if _is_model(folder):
         if architecture_in(folder) == "transformer":
             return _export_from_model(folder, name, "hf", out, None)
         out = _new(out)
-        write_extracted(folder, space_of_folder(folder).get(name), out)
+        write_extracted(folder, family_space(folder).get(name), out)
         return out
     run = Run.open(folder)
     need_family(run)
@@ -42,9 +41,9 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
         if architecture_in(run.family) == "transformer":
             return export_student(folder, name, "hf", out)
         check_replaceable(out)
-        write_extracted(run.family, family_space(run).get(name), out)
+        write_extracted(run.family, family_space(run.family).get(name), out)
         return out
-    student = extracted(run, family_space(run).get(name))
+    student = extracted(run, family_space(run.family).get(name))
     if not student.is_relative_to(run.students):
         raise UserError(f"{run.students}: no permission; give a folder to write with --out")
     return student
@@ -78,7 +77,7 @@ def export_student(
     from polystill.evaluation.artefacts import extracted, lines_to_verify
     from polystill.evaluation.shortlists import shortlist_of
     from polystill.export.training_data import data_lines
-    from polystill.models.folder import read_family
+    from polystill.models.folder import family_space, read_family
 
     export.check_choices(to, quantization, shortlist)
     if _is_model(folder):
@@ -87,7 +86,7 @@ def export_student(
         return _export_from_model(folder, name, to, out, quantization)
     run = Run.open(folder)
     need_family(run)
-    student = family_space(run).get(name)
+    student = family_space(run.family).get(name)
     if out is None:
         out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization, "shortlist" * shortlist)))
     need_new_folder(out, "give a new folder with --out, or remove this one")
@@ -132,8 +131,7 @@ def _new(out: Path | None) -> Path:
 def _member(folder: Path, name: str) -> Iterator[Path]:
     """A family's student as a folder of its own, for as long as the block runs; or the one student's that it is."""
     from polystill.evaluation.artefacts import write_extracted
-    from polystill.models.folder import FAMILY, load_model
-    from polystill.models.folder import family_space as space_of_folder
+    from polystill.models.folder import FAMILY, family_space, load_model
     from polystill.students import StudentSpace
 
     if not (folder / FAMILY).is_file():
@@ -142,5 +140,5 @@ def _member(folder: Path, name: str) -> Iterator[Path]:
         yield folder
         return
     with TemporaryDirectory(prefix="polystill-") as temporary:
-        write_extracted(folder, space_of_folder(folder).get(name), Path(temporary) / "student")
+        write_extracted(folder, family_space(folder).get(name), Path(temporary) / "student")
         yield Path(temporary) / "student"

@@ -53,15 +53,13 @@ def compare(
         test = PairedTest(named, {metric: scorer}, references=None, test_type="bs", n_samples=samples)
         signatures, results = test()
         (title,) = (title for title in results if title != "System")
-        rows_of_metric: list[dict[str, Any]] = []
-        for name, result in zip(systems, results[title], strict=True):
-            assert not isinstance(result, str)
+        found = [result for result in results[title] if not isinstance(result, str)]
+        for name, result in zip(systems, found, strict=True):
             row = {"system": name, "metric": metric, "score": result.score, "mean": result.mean, "ci": result.ci}
             if result.p_value is not None:
                 # sacreBLEU counts resamples whose difference is *larger* than the observed one: none, if all are 0.
-                row["p_value"] = 1.0 if row["score"] == rows_of_metric[0]["score"] else result.p_value
-            rows_of_metric.append({**row, "signature": signatures[title].format()})
-        rows += rows_of_metric
+                row["p_value"] = 1.0 if result.score == found[0].score else result.p_value
+            rows.append({**row, "signature": signatures[title].format()})
     return rows
 
 

@@ -84,8 +84,8 @@ def detached_chart(stages: Mapping[str, Row], name: str, title: str) -> Chart | 
     }
     drawn, kept = _counts(stages)
     summary = (
-        f"Share of each student's draws whose gradient was kept from the teacher: {sum(kept.values()):,} of "
-        f"{sum(drawn.values()):,} in all. Blank: the curves, which have every tenth update, have no draw of it there."
+        f"Share of each student's draws whose gradient was kept from the teacher: {kept:,} of {drawn:,} in "
+        "all. Blank: the curves, which have every tenth update, have no draw of it there."
     )
     return Chart(name, title, summary, spec, _detached_table(stages, students))
 
@@ -98,20 +98,15 @@ def _never_detached(stages: Mapping[str, Row]) -> str:
         return ""
     limits = ", ".join(f"{threshold:g}" for threshold in sorted(thresholds))
     return (
-        f"No student was detached: in none of the {sum(drawn.values()):,} draws that the training's curves hold did "
+        f"No student was detached: in none of the {drawn:,} draws that the training's curves hold did "
         f"its cross-entropy come to the threshold ({limits} times the teacher's)."
     )
 
 
-def _counts(stages: Mapping[str, Row]) -> tuple[dict[str, int], dict[str, int]]:
-    """Draws in the curves and those that were detached, by student, over all stages."""
-    drawn: dict[str, int] = {}
-    kept: dict[str, int] = {}
-    for stage in stages.values():
-        bins = stage.get("bins", {"draws": {}, "detached": {}})
-        for counts, key in ((drawn, "draws"), (kept, "detached")):
-            for student, numbers in bins[key].items():
-                counts[student] = counts.get(student, 0) + sum(numbers)
+def _counts(stages: Mapping[str, Row]) -> tuple[int, int]:
+    """Draws in the curves, and those that were detached, over all stages and students."""
+    bins = [stage["bins"] for stage in stages.values() if "bins" in stage]
+    drawn, kept = (sum(sum(map(sum, each[key].values())) for each in bins) for key in ("draws", "detached"))
     return drawn, kept
 
 

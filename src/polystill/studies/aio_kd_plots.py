@@ -21,10 +21,9 @@ def plots_of(content: dict[str, Any]) -> Plots:
     shown: list[Chart] = []
     linked: list[Chart] = []
     for row, stages in content["interaction"].items():
-        titles = "Draws whose gradient was kept from the teacher", "Cross-entropy over the teacher's"
         charts = (
-            detached_chart(stages, f"detached-{row}", f"{titles[0]}: {row}"),
-            ratio_chart(stages, f"ce-ratio-{row}", f"{titles[1]}: {row}"),
+            detached_chart(stages, f"detached-{row}", f"Draws whose gradient was kept from the teacher: {row}"),
+            ratio_chart(stages, f"ce-ratio-{row}", f"Cross-entropy over the teacher's: {row}"),
         )
         (shown if row == FAMILY else linked).extend(chart for chart in charts if chart is not None)
     shown += [

@@ -124,7 +124,9 @@ def _detaching(interaction: dict[str, Row]) -> str:
 
 def _shares(detached: dict[str, float]) -> str:
     """By student, unless it is the same for all."""
-    same = {0.0: "none", 1.0: "all"}.get(next(iter(detached.values()), -1.0))
-    if same is not None and len(set(detached.values())) == 1:
-        return same
+    shares = set(detached.values())
+    if shares == {0}:
+        return "none"
+    if shares == {1}:
+        return "all"
     return ", ".join(f"{student} {share:.0%}" for student, share in detached.items())
