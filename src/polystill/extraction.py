@@ -26,7 +26,6 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
         UserError: as `export_student`.
     """
     from polystill.evaluation.artefacts import extracted, write_extracted
-    from polystill.export.description import check_replaceable
     from polystill.models.folder import architecture_in, family_space
 
     if _is_model(folder):
@@ -40,7 +39,7 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
     if out is not None:
         if architecture_in(run.family) == "transformer":
             return export_student(folder, name, "hf", out)
-        check_replaceable(out)
+        need_new_folder(out)
         write_extracted(run.family, family_space(run.family).get(name), out)
         return out
     student = extracted(run, family_space(run.family).get(name))
