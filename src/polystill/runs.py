@@ -197,9 +197,9 @@ class Run:
         return str(self._state()["run_id"])
 
     def finished(self, stage: str) -> bool:
-        """Whether a stage is done; `data` and `family` are only as long as their folders are there."""
-        made = {"data": self.data, "family": self.family}.get(stage)
-        return self.record(stage) is not None and (made is None or made.is_dir())
+        """Whether a stage is done; `data`, `family` and `evaluation` are only as long as what they made is there."""
+        made = {"data": self.data, "family": self.family, "evaluation": self.folder / "results.json"}.get(stage)
+        return self.record(stage) is not None and (made is None or made.exists())
 
     def record(self, stage: str) -> dict[str, Any] | None:
         """What a finished stage left on record, or None."""

@@ -13,6 +13,8 @@ from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.studies import aio_kd_results, aio_kd_tables
 from polystill.studies.aio_kd import STRATEGIES, steps_of
+from polystill.studies.claims import as_good, shown, signed
+from polystill.studies.measured import Bootstrap
 from polystill.studies.recipe import AioKd, load_study, merged
 from polystill.studies.steps import Step, needs
 from polystill.training.curves import Curves
@@ -89,6 +91,22 @@ def test_every_row_differs_from_the_family_in_one_thing(values: dict[str, Any], 
     assert (recipes["family-seed2"].seed, family.seed) == (2, 1)
 
 
+def test_a_rows_setting_holds_in_stages_that_have_their_own(values: dict[str, Any], tmp_path: Path) -> None:
+    own = {"detach_threshold": 1.3, "students_per_step": 3}
+    values["stages"][1] = merged(values["stages"][1], {"objective": own})
+    steps = {step.name: step for step in steps_of(study_of(values, tmp_path))}
+
+    def settings(name: str, key: str) -> list[float]:
+        recipe = steps[name].parsed()
+        return [getattr(recipe.stage_objective(stage), key) for stage in recipe.stages]
+
+    assert settings("family", "detach_threshold") == [1.1, 1.3]
+    assert settings("no-detaching", "detach_threshold") == [1e9, 1e9]
+    assert settings("always-detached", "detach_threshold") == [0, 0]
+    assert settings("students-1", "students_per_step") == [1, 1]
+    assert settings("mutual-full", "students_per_step") == [2, 3]
+
+
 def test_no_row_has_other_rates_or_a_fresh_optimizer_at_another_time(values: dict[str, Any], tmp_path: Path) -> None:
     values["stages"][1] = {**values["stages"][1], "learning_rate": 0.001, "warmup": 3, "schedule": "constant"}
     steps = {step.name: step for step in steps_of(study_of(values, tmp_path))}
@@ -119,13 +137,28 @@ def test_from_scratch_goes_as_far_as_the_familys_first_stage(values: dict[str, A
     [
         ({"strategies": ["no-detach"]}, r"strategies: 'no-detach' is no row \(did you mean 'no-detaching'"),
         ({"alone": {"students": ["e1d1"]}}, r"alone.students: the teacher e2d2 is missing"),
-        ({"alone": {"students": ["tiny", "e2d2"]}}, r"'tiny' is no student's name"),
+        ({"alone": {"students": ["tiny", "e2d2"]}}, r"alone.students: 'tiny' is no student's name"),
+        (
+            {"alone": {"students": ["e2d2", "e1d2"]}},
+            r"alone.students: student e1d2 is not in this family; it has: e1d1",
+        ),
+        ({"alone": {"stages": []}}, r"alone.stages: "),
+        ({"alone": {"word_kd": {"teacher": "x"}}}, r"alone.word_kd.teacher: is given by the study"),
+        ({"objective": {"kind": "nll"}}, r"objective.kind: nll; the family is trained by aio_kd"),
         ({"more_seeds": {2: ["pretrained"]}}, r"more_seeds: 'pretrained' is no row"),
         ({"spaces": {"deep": {"encoder": [1, 7]}}}, r"row space-deep: students.encoder: \[1, 7\] does not fit"),
+        ({"students_per_step": [1, 2]}, r"students_per_step: 2 is what the family has itself"),
         ({"students_per_step": [0]}, r"students_per_step.0: .*greater than or equal to 1"),
         ({"pretrained": {"stages": [{"name": "few"}]}}, r"row pretrained: stages.0.updates: "),
         ({"pretrained": {"from_scratch": []}}, r"study.yaml: pretrained.from_scratch: "),
+        (
+            {"pretrained": {"stages": [{"select_by": "likelihood"}]}},
+            r"pretrained.stages.0.select_by: likelihood; curves",
+        ),
         ({"changes": {"alone-e2d2": {}}}, r"changes.alone-e2d2: there is a row of that name"),
+        ({"changes": {"space-x": {}}}, r"changes.space-x: there is a row of that name, or there may be one"),
+        ({"changes": {"same": {}}}, r"changes.same: changes nothing"),
+        ({"changes": {"other": {"seed": 5}}}, r"changes.other.seed: a further seed has `more_seeds`"),
         ({"changes": {"wide": {"model": {"d_modle": 8}}}}, r"row wide: unknown key .model.d_modle. .did you mean"),
         ({"stages": []}, r"study.yaml: stages: "),
         ({"stages": [{"name": "all", "updates": 1, "objective": "x"}]}, r"row family: stages.0.objective: "),
@@ -202,13 +235,15 @@ def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path)
     claims = {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, final=True)}
     assert claims["e1d1 of the family is as good as e1d1 trained alone (beam 5)"].ours["p"] < 0.05
     assert claims["e1d1 of the family is as good as e1d1 distilled alone (beam 5)"].holds is True
-    cheaper = claims["One family costs less than its students one by one"]
-    assert cheaper.holds is True  # two stages, against three runs of one
-    detaching = claims["As published is better than no-detaching: gradients reach the teacher from every student"]
+    cheaper = claims["One family of all students takes fewer FLOPs than 2 of them by Word-KD with their teacher"]
+    assert cheaper.holds is True and cheaper.ours["FLOPs family"] == "10"  # two stages, against three runs of two
+    text = "As published is better than no-detaching: gradients reach the teacher from every student"
+    assert claims[f"{text} (greedy)"].holds is True
+    detaching = claims[f"{text} (beam 5)"]
     assert detaching.holds is True and detaching.ours["difference"] == pytest.approx(8 / 3)
     assert 0 < detaching.ours["low"] < detaching.ours["high"]
-    assert claims["As published is better than otherwise"].holds is True
-    space = claims[next(text for text in claims if text.startswith("The space any"))]
+    assert claims["As published is better than otherwise (beam 5)"].holds is True
+    space = claims["The space any harms the others by less than 0.3 BLEU (beam 5)"]
     assert space.ours["members"] == 3 and space.ours["difference"] == pytest.approx(0.1)
     assert space.holds is None and space.verdict == "no clear difference"  # one line of 20 is no proof of it
     usable = claims["All students of a trained teacher are usable after fewer updates than from nothing"]
@@ -220,9 +255,9 @@ def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path)
     result = json.loads((folder / "results.json").read_text())
     stage = result["interaction"]["family"]["distillation"]
     assert stage["detached"] == {"e1d1": 0.5} and stage["draws"] == {"e1d1": 2}
-    assert stage["bins"]["until"] == list(range(1, 13))
-    assert stage["bins"]["draws"] == {"e1d1": [0] * 9 + [1, 0, 1]}
-    assert stage["bins"]["detached"] == {"e1d1": [0] * 9 + [1, 0, 0]}
+    assert stage["bins"]["until"] == [2, 4, 6, 8, 10, 12]  # of 20 updates in all
+    assert stage["bins"]["draws"] == {"e1d1": [0, 0, 0, 0, 1, 1]}
+    assert stage["bins"]["detached"] == {"e1d1": [0, 0, 0, 0, 1, 0]}
     assert stage["length"] == 12
     assert stage["updates"] == [5] and stage["ce_ratio"] == {"e1d1": [1.2], "e2d2": [1.0]}
     assert result["likeness"]["family"]["same_as_teacher"] == {"e1d1": 0.9, "e2d1": 0.85}
@@ -230,9 +265,9 @@ def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path)
     assert result["cost_of_ways"]["word-kd"]["runs"] == 3
     assert result["cost_of_ways"]["alone"]["bytes_kept"] == 2000
     table = (folder / "results.md").read_text()
-    assert "| family | 1 | 3 | 18.33 | 17.00 | 20.00 | 18.33 | 17.00 | 20.00 |  |  | 0.01 | 10 |" in table
-    assert "| space-any | 1 | 4 | 14.18 | 2.00 | 19.70 | 14.18 | 2.00 | 19.70 | -0.10 | " in table
-    assert "| space-any | 1 | 3 | 18.33 | 18.23 | 18.33 | 18.23 | -0.10 | " in table
+    assert "| family | 1 | 3 | 18.33 | 17.00 | 20.00 |  |  | 18.33 | 17.00 | 20.00 |  |  | 0.01 | 10 |" in table
+    assert "| space-any | 1 | 4 | 14.18 | 2.00 | 19.70 | -0.10 | " in table
+    assert "| space-any | 1 | 3 | 18.33 | 18.23 | -0.10 | " in table
     assert " | e2d1 | 17.00 | 17.00 |" in table
     assert "| e1d1 | 1 | 5.00 | 18.00 | 18.00 |" in table
     assert "| family, distillation | 1.10 | 2 | e1d1 50% |" in table
@@ -245,14 +280,14 @@ def test_a_further_seed_is_compared_with_the_family_of_its_seed(values: dict[str
     study = study_of({**values, "more_seeds": {2: ["family", "no-detaching"]}}, tmp_path)
     steps = steps_of(study)
     named = {step.name: step for step in steps}
-    text = "As published is better than no-detaching: gradients reach the teacher from every student"
+    text = "As published is better than no-detaching: gradients reach the teacher from every student (beam 5)"
     folder = tmp_path / "study"
     finish(folder, named["family"], {"e1d1": 18.0, "e2d2": 20.0})
     finish(folder, named["no-detaching"], {"e1d1": 10.0, "e2d2": 20.0})
     finish(folder, named["no-detaching-seed2"], {"e1d1": 12.0, "e2d2": 20.0})
     claims = {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, final=False)}
     assert claims[text].verdict == "not tested yet"
-    assert f"{text} (seed 2)" not in claims  # there is no family of that seed
+    assert claims[f"{text} (seed 2)"].missing == ["family-seed2"]
 
     finish(folder, named["family-seed2"], {"e1d1": 11.0, "e2d2": 20.0})
     claims = {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, final=True)}
@@ -261,9 +296,43 @@ def test_a_further_seed_is_compared_with_the_family_of_its_seed(values: dict[str
     assert second.ours["family-seed2"] == 15.5 and second.ours["difference"] == -0.5
     assert second.verdict == "no clear difference"  # one line of 20
     table = (folder / "results.md").read_text()
-    assert "| no-detaching-seed2 | 2 | 2 | 16.00 | 12.00 | 20.00 | 16.00 | 12.00 | 20.00 | +0.50 | " in table
+    assert "| no-detaching-seed2 | 2 | 2 | 16.00 | 12.00 | 20.00 | +0.50 | " in table
     families = {family["row"]: family for family in json.loads((folder / "results.json").read_text())["families"]}
-    assert "against_published" not in families["family-seed2"]
-    assert families["no-detaching"]["against_published"]["e2d2"] == {"difference": 0, "low": 0, "high": 0}
+    assert "against_published" not in families["family-seed2"]["beam 5"]
+    against = families["no-detaching"]["beam 5"]["against_published"]
+    assert against["e2d2"] == {"difference": 0, "low": 0, "high": 0}
     again = {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, final=False)}
     assert again[text].holds is True  # what was tested once is known
+
+
+def test_a_family_without_its_results_or_cost_is_not_cheap(values: dict[str, Any], tmp_path: Path) -> None:
+    study = study_of(values, tmp_path)
+    steps = steps_of(study)
+    folder = tmp_path / "study"
+    named = {step.name: step for step in steps}
+    for name in ("family", "alone-e1d1", "alone-e2d2", "word-kd-e1d1", "word-kd-e2d2"):
+        finish(folder, named[name], {name[-4:]: 18.0} if "-" in name else {"e1d1": 18.0, "e2d2": 20.0})
+    (folder / named["family"].out / "results.json").unlink()
+    assert not named["family"].is_written(folder)  # it is measured again
+    Run.open(folder / named["family"].out).add_results([])
+    claims = {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, final=False)}
+    cheaper = claims["One family of all students takes fewer FLOPs than 2 of them by Word-KD with their teacher"]
+    assert cheaper.holds is None and cheaper.missing == ["family"]
+
+
+@pytest.mark.parametrize(
+    ("score", "p_value", "verdict"),
+    [(0.0, None, "yes"), (-1.0, None, "not tested yet"), (-1.0, 0.2, "no clear difference"), (-1.0, 0.01, "no")],
+)
+def test_as_good_as_needs_evidence(score: float, p_value: float | None, verdict: str) -> None:
+    assert as_good("as good", "-", score, p_value, {}).verdict == verdict
+
+
+def test_damaged_bootstraps_are_computed_again(tmp_path: Path) -> None:
+    for text in ('{"broken', "[]"):
+        (tmp_path / "significance.json").write_text(text)
+        assert Bootstrap(tmp_path, compute=False)._known == {}
+
+
+def test_a_difference_that_is_rounded_to_nothing_has_no_sign() -> None:
+    assert (signed(-0.004), signed(-0.006), shown(-0.0)) == ("+0.00", "-0.01", "0.00")

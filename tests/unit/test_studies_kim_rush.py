@@ -123,16 +123,21 @@ def test_rows_that_others_start_from_are_there_without_being_asked_for(values: d
 
 
 def test_a_further_seed_gives_rows_of_their_own(values: dict[str, Any], tmp_path: Path) -> None:
-    study = with_seed(study_of(values, tmp_path), 7, ["seq-kd+seq-inter"])
+    study = study_of(values, tmp_path)
+    study = with_seed(study, 7, ["seq-kd+seq-inter"], seedable(study))
     steps = by_name(study)
     again = steps["seq-kd+seq-inter-seed7"].parsed()
     assert (again.seed, again.model.start) == (7, "runs/seq-kd-seed7/family")
     assert steps["seq-kd-seed7"].parsed().data.targets == {"beam": "targets/beam"}
     assert steps["seq-kd"].parsed().seed == 1
     with pytest.raises(UserError, match=r"--seed 7: say which rows"):
-        with_seed(study, 7, None)
+        with_seed(study, 7, None, seedable(study))
     with pytest.raises(UserError, match=r"--seed 1: is the study's own"):
-        with_seed(study, 1, ["seq-kd"])
+        with_seed(study, 1, ["seq-kd"], seedable(study))
+    with pytest.raises(
+        UserError, match=r"--rows seq: no row for a further seed \(did you mean .seq-kd.\?\); there are: "
+    ):
+        with_seed(study, 7, ["seq"], seedable(study))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +241,8 @@ def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
     assert pruned.holds is False  # 20 times fewer, not 25; and 0.5 below
     assert pruned.ours["times fewer"] == 20 and pruned.ours["below the teacher"] == pytest.approx(0.5)
     assert claims["family-beam e2d2: greedy is within 0.3 of its own beam 5"].holds is False
-    assert claims["family-beam e2d2: greedy as good as the same student alone"].holds is True  # 0.3 below is luck
+    close = claims["family-beam e2d2: greedy as good as the same student alone"]
+    assert close.verdict == "no clear difference"  # 0.3 below may be luck
 
     result = json.loads((folder / "results.json").read_text())
     runs = {step.name for step in steps if step.recipe is not None and (folder / step.out).is_dir()}

@@ -26,6 +26,10 @@ def no_write(final: bool) -> None:
     pass
 
 
+def conduct(steps: list[Step], folder: Path, **how: Any) -> None:
+    carry_out(steps, steps, folder, "kim-rush", **how)
+
+
 def test_needs_follow_from_paths(counting_recipe: dict[str, Any]) -> None:
     teacher = run_step("teacher", counting_recipe)
     chosen = Step("chosen", ("generate", Path("runs/teacher"), "--out", Path("targets/beam")), Path("targets/beam"))
@@ -55,7 +59,7 @@ def test_a_failure_stops_those_that_need_it_and_no_others(study: Path) -> None:
     said: list[str] = []
     writes: list[bool] = []
     with pytest.raises(UserError) as caught:
-        carry_out([broken, after, good], study, parallel=2, say=said.append, write=writes.append)
+        conduct([broken, after, good], study, parallel=2, say=said.append, write=writes.append)
     message = str(caught.value)
     assert f"broken: {study / 'targets' / 'missing'}: no such folder" in message
     assert "after: needs broken" in message
@@ -67,15 +71,40 @@ def test_a_failure_stops_those_that_need_it_and_no_others(study: Path) -> None:
 
     # A second time: what is done is not done again, and the failed one is tried again.
     (study / "logs" / "good.log").unlink()
-    carry_out([good], study, parallel=1, say=said.append, write=writes.append)
+    conduct([good], study, parallel=1, say=said.append, write=writes.append)
     assert "1 steps, 1 of them finished" in said[-1]
     assert not (study / "logs" / "good.log").exists()
 
 
 def test_a_step_that_was_begun_with_other_settings_is_refused(study: Path) -> None:
-    carry_out([select("good", "n-best")], study, parallel=1, say=lambda line: None, write=no_write)
+    conduct([select("good", "n-best")], study, parallel=1, say=lambda line: None, write=no_write)
     with pytest.raises(UserError, match=r"good was begun with other settings:\n  the command: was .*, now .*chrf"):
-        carry_out([select("good", "n-best", "--by", "chrf")], study, parallel=1, say=lambda line: None, write=no_write)
+        conduct([select("good", "n-best", "--by", "chrf")], study, parallel=1, say=lambda line: None, write=no_write)
+
+
+def test_other_settings_are_refused_in_rows_that_are_not_asked_for_as_well(study: Path) -> None:
+    good = select("good", "n-best")
+    conduct([good], study, parallel=1, say=lambda line: None, write=no_write)
+    other, by_chrf = select("other", "n-best"), select("good", "n-best", "--by", "chrf")
+    with pytest.raises(UserError, match="good was begun with other settings"):
+        carry_out([other], [other, by_chrf], study, "kim-rush", parallel=1, say=lambda line: None, write=no_write)
+    assert not (study / "targets" / "other").exists()
+    carry_out([other], [other, good], study, "kim-rush", parallel=1, say=lambda line: None, write=no_write)
+
+
+def test_another_study_is_refused(study: Path) -> None:
+    steps = [select("good", "n-best")]
+    conduct(steps, study, parallel=1, say=lambda line: None, write=no_write)
+    with pytest.raises(UserError, match="holds another study than aio-kd; give a new or empty folder"):
+        carry_out(steps, steps, study, "aio-kd", parallel=1, say=lambda line: None, write=no_write)
+
+
+def test_missing_text_is_found_before_there_is_a_folder(tmp_path: Path, counting_recipe: dict[str, Any]) -> None:
+    data = {**counting_recipe["data"], "folder": "/nowhere"}
+    steps = [run_step(name, {**counting_recipe, "data": data}) for name in ("teacher", "student")]
+    with pytest.raises(UserError, match=r"^/nowhere/.*: no such file"):
+        conduct(steps, tmp_path / "new", parallel=1, say=lambda line: None, write=no_write)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.fixture
@@ -85,6 +114,7 @@ def with_run(tmp_path: Path, counting_recipe: dict[str, Any]) -> tuple[Path, dic
     (study / "steps").mkdir(parents=True)
     step = run_step("teacher", counting_recipe)
     with Run.start(study / "runs" / "teacher", step.parsed()) as run:
+        run.add_results([])
         run.finish("evaluation", {"rows": 0})
     note = {"command": step.command(), "recipe": step.recipe}
     (study / "steps" / "teacher.json").write_text(json.dumps(note))
@@ -94,23 +124,23 @@ def with_run(tmp_path: Path, counting_recipe: dict[str, Any]) -> tuple[Path, dic
 def test_what_a_run_can_take_up_is_no_other_setting(with_run: tuple[Path, dict[str, Any]]) -> None:
     study, recipe = with_run
     said: list[str] = []
-    carry_out([run_step("teacher", recipe)], study, parallel=1, say=said.append, write=no_write)
+    conduct([run_step("teacher", recipe)], study, parallel=1, say=said.append, write=no_write)
     assert "1 steps, 1 of them finished" in said[0]
     longer = {**recipe, "stages": [{**recipe["stages"][0], "updates": 99}, recipe["stages"][1]]}
     with pytest.raises(UserError, match=r"teacher was begun with other settings:\n  stages.0.updates: was 12, now 99"):
-        carry_out([run_step("teacher", longer)], study, parallel=1, say=said.append, write=no_write)
+        conduct([run_step("teacher", longer)], study, parallel=1, say=said.append, write=no_write)
     # Evaluation may change: the run is called again (and refuses here, for its data are not there).
     wider = {**recipe, "evaluation": {"beams": [1, 2]}, "data": {**recipe["data"], "folder": "/nowhere"}}
     with pytest.raises(UserError, match=r"not everything was done:\n  teacher: .*\n +data.folder: was"):
-        carry_out([run_step("teacher", wider)], study, parallel=1, say=said.append, write=no_write)
+        conduct([run_step("teacher", wider)], study, parallel=1, say=said.append, write=no_write)
 
 
 def test_a_study_is_one_process_alone_and_in_no_foreign_folder(study: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letters.txt").write_text("dear")
     with pytest.raises(UserError, match=r"holds letters.txt and no study"):
-        carry_out([], tmp_path / "other", parallel=1, say=lambda line: None, write=no_write)
+        conduct([], tmp_path / "other", parallel=1, say=lambda line: None, write=no_write)
     (study / "steps" / "good.json").write_text("{")
     with pytest.raises(UserError, match=r"good.json: damaged"):
-        carry_out([select("good", "n-best")], study, parallel=1, say=lambda line: None, write=no_write)
+        conduct([select("good", "n-best")], study, parallel=1, say=lambda line: None, write=no_write)
     assert lock_folder(study, "study")  # was given back

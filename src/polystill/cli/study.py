@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polystill.cli.common import Out, Settings, console, say, saying_how_to_continue, show_log
+from polystill.errors import UserError
 from polystill.extras import need_packages
 
 if TYPE_CHECKING:
@@ -129,24 +130,30 @@ def _conduct(
     from polystill.studies.work import carry_out
 
     study = load_study(kind, recipe, settings)
-    names = _names(rows)
+    names, seedable = _names(rows), rows_of.seedable(study)
     if seed is not None:
-        study = with_seed(study, seed, names)
+        study = with_seed(study, seed, names, seedable)
         names = [row_id(study, name, seed) for name in names or []]
-    study = with_begun_seeds(study, out, rows_of.seedable(study))
+    study = with_begun_seeds(study, out, seedable)
     steps = rows_of.steps_of(study)
+    chosen = chosen_steps(steps, names)
     claims: list[Claim] = []
 
     def write(final: bool) -> None:
         claims[:] = results.write(study, out, steps, final=final)
 
     with saying_how_to_continue("the rows that are not finished"):
-        carry_out(chosen_steps(steps, names), out, parallel=parallel, say=say, write=write)
+        carry_out(chosen, steps, out, study.kind, parallel=parallel, say=say, write=write)
     _print_claims(claims, out)
 
 
 def _names(rows: str | None) -> list[str] | None:
-    return None if rows is None else [name.strip() for name in rows.split(",") if name.strip()]
+    if rows is None:
+        return None
+    names = [name.strip() for name in rows.split(",") if name.strip()]
+    if not names:
+        raise UserError("--rows: names no row; leave it out for all of them")
+    return names
 
 
 def _print_claims(claims: list[Claim], out: Path) -> None:

@@ -18,26 +18,27 @@ from polystill.runs import Run
 
 Values = dict[str, Any]
 _TAG = "ce_ratio/"
-BINS = 20
-"""Stretches of a stage's updates in which draws are counted."""
+BINS = 10
+"""Stretches of the whole training in which draws are counted; more of them would have few draws each."""
 
 
 def interaction(run: Run, teacher: str) -> Values:
     """Of each finished stage: `detached` (share of draws, by student), `draws`, `bins`, and `ce_ratio` over `updates`.
 
     `length` is the stage's number of updates; all others are counted from its beginning.
-    `draws` counts those that the curves have. `bins` counts them over the stage: `until` (the last update of each bin)
-    and, by student, `draws` and `detached`. `ce_ratio` is of label-smoothed cross-entropies of the validation set.
+    `draws` counts those that the curves have. `bins` counts them in stretches as long in all stages: `until` (the last
+    update of each) and, by student, `draws` and `detached`. `ce_ratio` is of label-smoothed cross-entropies of the
+    validation set.
     """
+    records = [(stage, run.record(f"training.{stage.name}")) for stage in run.recipe.stages]
+    finished = [(stage, record) for stage, record in records if record is not None]
+    stretch = max(1, -(-sum(record["updates"] for _, record in finished) // BINS))
     stages = {}
-    for stage in run.recipe.stages:
-        record = run.record(f"training.{stage.name}")
-        if record is not None:
-            threshold = run.recipe.stage_objective(stage).detach_threshold
-            curve = _validation_ratios(record["history"], teacher)
-            detached = _detached(run.logs / stage.name, threshold, record["updates"])
-            about = {"threshold": threshold, "length": record["updates"]}
-            stages[stage.name] = {**about, **detached, **curve}
+    for stage, record in finished:
+        threshold = run.recipe.stage_objective(stage).detach_threshold
+        curve = _validation_ratios(record["history"], teacher)
+        detached = _detached(run.logs / stage.name, threshold, record["updates"], stretch)
+        stages[stage.name] = {"threshold": threshold, "length": record["updates"], **detached, **curve}
     return stages
 
 
@@ -50,29 +51,29 @@ def _validation_ratios(history: Sequence[Values], teacher: str) -> Values:
     return {"updates": [point["update"] for point in history], "ce_ratio": ratios}
 
 
-def _detached(logs: Path, threshold: float, updates: int) -> Values:
+def _detached(logs: Path, threshold: float, updates: int, stretch: int) -> Values:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     if not logs.is_dir():
         return {}
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every time that the run was continued
     curves = EventAccumulator(str(logs), size_guidance={"scalars": 0}).Reload()
-    bins = min(BINS, updates)
+    until = [*range(stretch, updates, stretch), updates]
     drawn: dict[str, list[int]] = {}
     detached: dict[str, list[int]] = {}
     for tag in sorted(curves.Tags()["scalars"]):
         if tag.startswith(_TAG):
             name = tag.removeprefix(_TAG)
-            drawn[name], detached[name] = [0] * bins, [0] * bins
+            drawn[name], detached[name] = [0] * len(until), [0] * len(until)
             for event in curves.Scalars(tag):
-                place = min(bins - 1, (event.step - 1) * bins // updates)
+                place = min((event.step - 1) // stretch, len(until) - 1)
                 drawn[name][place] += 1
                 detached[name][place] += event.value >= threshold
     draws = {name: sum(counts) for name, counts in drawn.items()}
     return {
         "detached": {name: round(sum(counts) / draws[name], 4) for name, counts in detached.items()},
         "draws": draws,
-        "bins": {"until": [-(-updates * (i + 1) // bins) for i in range(bins)], "draws": drawn, "detached": detached},
+        "bins": {"until": until, "draws": drawn, "detached": detached},
     }
 
 

@@ -9,7 +9,7 @@ from polystill.evaluation.figures import search
 from polystill.reporting.document import Cell, Chart, Part, Table
 from polystill.reporting.families import Family
 from polystill.reporting.interaction import interaction, share_equal
-from polystill.reporting.lines import by_depth, line_table, student_lines
+from polystill.reporting.lines import by_depth, line_table, stage_ends, student_lines
 
 Row = dict[str, Any]
 """Of one stage, as `interaction` makes it."""
@@ -49,14 +49,13 @@ def detached_chart(stages: Mapping[str, Row], name: str, title: str) -> Chart | 
             for student, draws in stage["bins"]["draws"].items():
                 for i, (kept, drawn) in enumerate(zip(stage["bins"]["detached"][student], draws, strict=True)):
                     place = {"student": student, "from": start + bounds[i], "until": start + bounds[i + 1]}
-                    values += [{**place, "share": kept / drawn}] if drawn else []
+                    values += [{**place, "draws": drawn, "share": kept / drawn}] if drawn else []
     if not any(value["share"] for value in values):
         return None
     students = by_depth({value["student"] for value in values})
     spec = {
         "height": 20 * len(students),
         "data": {"values": values},
-        "mark": {"type": "rect"},
         "encoding": {
             "x": {
                 "field": "from",
@@ -65,21 +64,30 @@ def detached_chart(stages: Mapping[str, Row], name: str, title: str) -> Chart | 
                 "scale": {"nice": False},
                 "axis": {"tickCount": 6},
             },
-            "x2": {"field": "until"},
             "y": {"field": "student", "type": "nominal", "title": None, "sort": students},
-            "color": {
-                "field": "share",
-                "type": "quantitative",
-                "title": "kept from the teacher",
-                "scale": {"scheme": "viridis", "domain": [0, max(0.1, *(value["share"] for value in values))]},
-                "legend": {"format": ".0%", "orient": "top", "gradientLength": 240},
-            },
-            "tooltip": [
-                {"field": "student"},
-                {"field": "until", "title": "updates until", "format": ","},
-                {"field": "share", "title": "kept from the teacher", "format": ".0%"},
-            ],
         },
+        "layer": [
+            {
+                "mark": {"type": "rect"},
+                "encoding": {
+                    "x2": {"field": "until"},
+                    "color": {
+                        "field": "share",
+                        "type": "quantitative",
+                        "title": "kept from the teacher",
+                        "scale": {"scheme": "viridis", "domain": [0, max(0.1, *(value["share"] for value in values))]},
+                        "legend": {"format": ".0%", "orient": "top", "gradientLength": 240},
+                    },
+                    "tooltip": [
+                        {"field": "student"},
+                        {"field": "until", "title": "updates until", "format": ","},
+                        {"field": "draws", "title": "draws in the curves"},
+                        {"field": "share", "title": "kept from the teacher", "format": ".0%"},
+                    ],
+                },
+            },
+            *([stage_ends(ends)] if (ends := _ends(stages)) else []),
+        ],
         "config": {"axis": {"grid": False}},
     }
     drawn, kept = _counts(stages)
@@ -140,9 +148,7 @@ def ratio_chart(stages: Mapping[str, Row], name: str, title: str) -> Chart | Non
     near = 1.2 * max(value["ratio"] for value in values)
     threshold = min((stage["threshold"] for stage in stages.values() if 0 < stage["threshold"] < near), default=None)
     tooltip = [{"field": "ratio", "title": "of the teacher's", "format": ".3f"}]
-    lasts = [start + stage["length"] for start, stage in _with_starts(stages)]
-    ends = list(zip(stages, lasts, strict=True))[:-1]
-    spec = student_lines(values, "ratio", "cross-entropy / the teacher's", tooltip, ends, threshold)
+    spec = student_lines(values, "ratio", "cross-entropy / the teacher's", tooltip, _ends(stages), threshold)
     end = {student: ratios[-1] for student, ratios in lines.items()}
     most = max(end, key=end.__getitem__)
     summary = f"Validation cross-entropy of every network over the teacher's. At the end it is highest for {most} "
@@ -157,6 +163,12 @@ def _with_starts(stages: Mapping[str, Row]) -> Iterator[tuple[int, Row]]:
     for stage in stages.values():
         yield start, stage
         start += stage["length"]
+
+
+def _ends(stages: Mapping[str, Row]) -> list[tuple[str, int]]:
+    """Of all stages but the last: its name, and the updates after which it ends."""
+    lasts = [start + stage["length"] for start, stage in _with_starts(stages)]
+    return list(zip(stages, lasts, strict=True))[:-1]
 
 
 def _alike_chart(said: Mapping[str, Sequence[str]], name: str, title: str) -> Chart:

@@ -43,7 +43,7 @@ def student_lines(
         },
         "layer": [
             *([_level(level)] if level is not None else []),
-            *([_ends(ends)] if ends else []),
+            *([stage_ends(ends)] if ends else []),
             {
                 "mark": {"type": "line", "clip": True},
                 "encoding": {
@@ -67,7 +67,8 @@ def student_lines(
     }
 
 
-def _ends(ends: Sequence[tuple[str, int]]) -> Spec:
+def stage_ends(ends: Sequence[tuple[str, int]]) -> Spec:
+    """A layer of dashed lines, at the updates after which stages end."""
     return {
         "data": {"values": [{"end": end, "stage": name} for name, end in ends]},
         "mark": {"type": "rule", "strokeDash": [4, 4], "style": "quiet"},

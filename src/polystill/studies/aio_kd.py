@@ -14,7 +14,7 @@ from pathlib import Path
 from polystill.config import BESIDE_START
 from polystill.errors import UserError
 from polystill.students import Student
-from polystill.studies.recipe import AioKd, Part, check_names, check_steps, common, merged, row_id
+from polystill.studies.recipe import AioKd, Alone, Part, check_names, check_steps, common, merged, row_id
 from polystill.studies.steps import Step, run_step
 
 FAMILY, PRETRAINED, FROM_SCRATCH = "family", "pretrained", "from-scratch"
@@ -64,16 +64,20 @@ def _recipes(study: AioKd) -> dict[str, Part]:
     """All rows but those from a trained teacher."""
     wanted = list(STRATEGIES) if study.strategies is None else study.strategies
     check_names(study, "strategies", wanted, list(STRATEGIES))
-    run_step(FAMILY, _family(study)).parsed(study.origin)  # what is wrong with it is not to come up in its variants
+    family = run_step(FAMILY, _family(study)).parsed(study.origin)  # its mistakes are not to come up in its variants
+    if family.method != "aio_kd":
+        raise UserError(f"{study.origin}: objective.kind: {family.method}; the family is trained by aio_kd")
+    if family.objective.students_per_step in study.students_per_step:
+        count = family.objective.students_per_step
+        raise UserError(f"{study.origin}: students_per_step: {count} is what the family has itself")
     recipes = {FAMILY: _family(study), **{name: _strategy(study, name) for name in wanted}}
     for count in study.students_per_step:
-        recipes[f"students-{count}"] = merged(_family(study), {"objective": {"students_per_step": count}})
+        recipes[f"students-{count}"] = _throughout(study, "students_per_step", count)
     for name, space in study.spaces.items():
         recipes[f"space-{name}"] = {**_family(study), "students": space}
     alone = _alone(study)
     for name, change in study.changes.items():
-        if name in {*recipes, *alone, PRETRAINED, FROM_SCRATCH}:
-            raise UserError(f"{study.origin}: changes.{name}: there is a row of that name; use another one")
+        _check_change(study, name, change, {*recipes, *alone, PRETRAINED, FROM_SCRATCH})
         recipes[name] = merged(_family(study), change)
     return recipes | alone
 
@@ -86,13 +90,34 @@ def _family(study: AioKd) -> Part:
     return merged(common(study), {"objective": {"kind": "aio_kd"}}, {"objective": study.objective}, own)
 
 
+def _throughout(study: AioKd, key: str, value: float) -> Part:
+    """The family with a key of its objective changed, in stages that have it of their own as well."""
+    family = _family(study)
+    stages = [merged(stage, {"objective": {key: value}}) if _has(stage, key) else stage for stage in study.stages]
+    return merged(family, {"objective": {key: value}}, {"stages": stages})
+
+
+def _has(stage: Part, key: str) -> bool:
+    return key in (stage.get("objective") or {})
+
+
+def _check_change(study: AioKd, name: str, change: Part, taken: set[str]) -> None:
+    where = f"{study.origin}: changes.{name}"
+    if name in taken or name.startswith(("students-", "space-")):
+        raise UserError(f"{where}: there is a row of that name, or there may be one; use another name")
+    if not change:
+        raise UserError(f"{where}: changes nothing")
+    if "seed" in change:
+        raise UserError(f"{where}.seed: a further seed has `more_seeds`, or --seed")
+
+
 def _strategy(study: AioKd, name: str) -> Part:
     """The family with one thing changed."""
     family = _family(study)
     if name == "no-detaching":
-        return merged(family, {"objective": {"detach_threshold": OUT_OF_REACH}})
+        return _throughout(study, "detach_threshold", OUT_OF_REACH)
     if name == "always-detached":
-        return merged(family, {"objective": {"detach_threshold": 0.0}})
+        return _throughout(study, "detach_threshold", 0.0)
     if name == "stage-1-only":
         return {**family, "stages": [_with_mutual(stage, "none") for stage in study.stages]}
     if name == "mutual-from-start":
@@ -117,10 +142,10 @@ def _learns_mutually(study: AioKd, stage: Part) -> bool:
 def _alone(study: AioKd) -> dict[str, Part]:
     if study.alone is None:
         return {}
-    teacher = teacher_of(study)
-    names = [str(Student.parse(name)) for name in study.alone.students]
-    if str(teacher) not in names:
-        raise UserError(f"{study.origin}: alone.students: the teacher {teacher} is missing; Word-KD learns from it")
+    teacher, names = teacher_of(study), _students_alone(study, study.alone)
+    for key in ("kind", "teacher"):
+        if key in study.alone.word_kd:
+            raise UserError(f"{study.origin}: alone.word_kd.{key}: is given by the study; leave it out")
     stages = study.alone.stages or _stages_alone(study)
     smoothing = {key: value for key, value in study.objective.items() if key == "label_smoothing"}
     recipes = {}
@@ -132,6 +157,21 @@ def _alone(study: AioKd) -> dict[str, Part]:
         taught = {**smoothing, **study.alone.word_kd, "kind": "word_kd", "teacher": Path("runs") / f"alone-{teacher}"}
         recipes[f"word-kd-{name}"] = {**part, "objective": taught}
     return recipes
+
+
+def _students_alone(study: AioKd, alone: Alone) -> list[str]:
+    """Members of the family, its teacher among them."""
+    family = run_step(FAMILY, _family(study)).parsed(study.origin)
+    space = family.student_space(family.model.teacher)
+    try:
+        names = [space.check(Student.parse(name)).name for name in alone.students]
+    except UserError as error:
+        raise UserError(f"{study.origin}: alone.students: {error}") from None
+    if str(space.teacher) not in names:
+        raise UserError(
+            f"{study.origin}: alone.students: the teacher {space.teacher} is missing; Word-KD learns from it"
+        )
+    return names
 
 
 def _stages_alone(study: AioKd) -> list[Part]:
@@ -158,8 +198,8 @@ def _pretrained(study: AioKd, recipes: dict[str, Part]) -> list[Step]:
         steps.append(run_step(f"alone-{teacher}", alone))
     folder = Path(PRETRAINED)
     export = ("export", Path("runs") / f"alone-{teacher}", "teacher", "--to", "hf", "--out", folder)
-    family = {**_family(study), "stages": study.pretrained.stages}
-    scratch = study.pretrained.from_scratch or [{**study.stages[0], "select_by": "bleu"}]
+    family = {**_family(study), "stages": _with_curve(study, "stages", study.pretrained.stages)}
+    scratch = _with_curve(study, "from_scratch", study.pretrained.from_scratch or [study.stages[0] | _BY_BLEU])
     model = {key: value for key, value in study.model.items() if key in {"architecture", *BESIDE_START}}
     data = {key: value for key, value in study.data.items() if key != "tokenizer"}
     started = {**family, "data": data, "model": {**model, "start": folder}}
@@ -169,3 +209,16 @@ def _pretrained(study: AioKd, recipes: dict[str, Part]) -> list[Step]:
         run_step(PRETRAINED, started),
         run_step(FROM_SCRATCH, {**_family(study), "stages": scratch}),
     ]
+
+
+_BY_BLEU = {"select_by": "bleu"}
+
+
+def _with_curve(study: AioKd, key: str, stages: list[Part]) -> list[Part]:
+    """Stages that are selected by BLEU, so that there is a curve of it."""
+    for i, stage in enumerate(stages):
+        if stage.get("select_by", "bleu") != "bleu":
+            raise UserError(
+                f"{study.origin}: pretrained.{key}.{i}.select_by: {stage['select_by']}; curves are of `bleu`"
+            )
+    return [_BY_BLEU | stage for stage in stages]

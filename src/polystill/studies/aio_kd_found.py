@@ -57,14 +57,14 @@ class Found:
         """The members that a family has in common with the one as published."""
         return [model.model for model in self.members(row) if (self.published(row), model.model) in self.models]
 
-    def against_published(self, row: str) -> dict[str, Row] | None:
+    def against_published(self, row: str, beam: int) -> dict[str, Row] | None:
         """What a family has over the one as published, by shared member and as `mean` (`compare_families`)."""
         if row == self.published(row):
             return None
-        return self.bootstrap.of_families(self.members(self.published(row)), self.members(row), BEAM)
+        return self.bootstrap.of_families(self.members(self.published(row)), self.members(row), beam)
 
     def summary(self, row: str) -> Row:
-        """Of a family: members, cost, mean, worst and teacher's BLEU by beam, and against the one as published."""
+        """Of a family: members, cost, and by beam mean, worst and teacher's BLEU, and against the one as published."""
         members, run = self.members(row), self.runs[row]
         result: Row = {"row": row, "seed": run.recipe.seed, "members": [model.model for model in members]}
         result["students_per_step"] = run.recipe.objective.students_per_step
@@ -73,15 +73,16 @@ class Found:
         for beam in BEAMS:
             scores = {model.model: model.bleu(beam) for model in members if beam in model.by_beam}
             if scores:
+                against = self.against_published(row, beam)
                 result[f"beam {beam}"] = {
                     "mean": fmean(scores.values()),
                     "worst": min(scores.values()),
                     **({"teacher": scores[self.teacher]} if self.teacher in scores else {}),
                     **({"mean_of_shared": self.mean(row, beam, shared)} if shared else {}),
                     "each": scores,
+                    **({"against_published": against} if against else {}),
                 }
-        against = self.against_published(row)
-        return result | ({"against_published": against} if against else {})
+        return result
 
     def slimmest(self, row: str) -> Measured | None:
         """The member with the deepest encoder and, among those, the shallowest decoder: the shape that ships."""
@@ -109,7 +110,10 @@ class Found:
         return rows
 
     def cost_of_ways(self) -> dict[str, Row]:
-        """What the students of `alone` cost: as a family, each alone, or by Word-KD with the teacher for it."""
+        """What the students of `alone` cost: as a family, each alone, or by Word-KD with the teacher for it.
+
+        Ways whose training left no cost on record are left out.
+        """
         if self.study.alone is None:
             return {}
         students = self.study.alone.students
@@ -118,8 +122,9 @@ class Found:
             "alone": [f"alone-{student}" for student in students],
             "word-kd": [f"alone-{self.teacher}", *(f"word-kd-{student}" for student in students)],
         }
-        done = {way: names for way, names in rows.items() if set(names) <= set(self.runs)}
-        return {way: cost([self.runs[name] for name in names]) for way, names in done.items()}
+        done = {way: names for way, names in rows.items() if all(name in self.runs for name in names)}
+        found = {way: cost([self.runs[name] for name in names]) for way, names in done.items()}
+        return {way: spent for way, spent in found.items() if spent["flops"]}
 
     def learning_curves(self) -> dict[str, Row]:
         """Greedy validation BLEU of every candidate over updates, where the stages select by it.

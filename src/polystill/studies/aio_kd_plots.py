@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -82,7 +83,8 @@ def _likeness(likeness: dict[str, Row]) -> Iterator[Chart]:
 
 def _students_a_step(families: Sequence[Row]) -> Iterator[Chart]:
     """Quality by the number of students that are drawn in a step, with what the training cost."""
-    chosen = [family for family in families if family["row"].startswith((FAMILY, "students-")) and _BEAM in family]
+    asked = re.compile(rf"({FAMILY}|students-\d+)(-seed\d+)?")
+    chosen = [family for family in families if asked.fullmatch(family["row"]) and _BEAM in family]
     chosen.sort(key=lambda family: (family["students_per_step"], family["seed"]))
     if len({family["students_per_step"] for family in chosen}) < 2:
         return

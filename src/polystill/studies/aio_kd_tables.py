@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from polystill.evaluation.figures import search
 from polystill.studies.aio_kd import OUT_OF_REACH
 from polystill.studies.aio_kd_found import BEAM, GREEDY, Found
-from polystill.studies.claims import Claim, claims_table, markdown, shown
+from polystill.studies.claims import Claim, claims_table, markdown, shown, signed
 from polystill.studies.measured import Row
+from polystill.studies.recipe import BEAMS
 
 
 def to_markdown(found: Found, content: dict[str, Any], claims: Sequence[Claim], plots: str) -> str:
@@ -65,8 +67,8 @@ def _cost(ways: dict[str, Row]) -> str:
 
 
 _FAMILIES = (
-    "Δ is of the mean with beam 5 over the members that a family has in common with the one as published of the same "
-    "seed; behind it, where that lies at 95 % (bootstrap of the sentences)."
+    "Δ is of the mean over the members that a family has in common with the one as published of the same seed; behind "
+    "it, where that lies at 95 % (bootstrap of the sentences). The cost of `pretrained` is without its teacher's."
 )
 
 
@@ -74,24 +76,27 @@ def _families(found: Found, families: Sequence[Row]) -> str:
     rows = []
     for family in families:
         cells = [family["row"], str(family["seed"]), str(len(family["members"]))]
-        for beam in (GREEDY, BEAM):
+        for beam in BEAMS:
             scores = family.get(f"beam {beam}", {})
-            cells += [shown(scores.get(key)) for key in ("mean", "worst", "teacher")]
+            cells += [*(shown(scores.get(key)) for key in _SCORES), *_difference(found, family, beam)]
         cost = family["cost"]
-        rows.append([*cells, *_difference(found, family), f"{cost['cpu_seconds'] / 3600:.2f}", f"{cost['flops']:.3g}"])
-    titles = [f"{search} {key}" for search in ("greedy", "beam 5") for key in ("mean", "worst", "teacher")]
-    return markdown(["family", "seed", "members", *titles, "Δ", "95 %", "CPU hours", "FLOPs"], rows)
+        rows.append([*cells, f"{cost['cpu_seconds'] / 3600:.2f}", f"{cost['flops']:.3g}"])
+    titles = [title for beam in BEAMS for title in (*(f"{search(beam)} {key}" for key in _SCORES), "Δ", "95 %")]
+    return markdown(["family", "seed", "members", *titles, "CPU hours", "FLOPs"], rows)
 
 
-def _difference(found: Found, family: Row) -> tuple[str, str]:
+_SCORES = ("mean", "worst", "teacher")
+
+
+def _difference(found: Found, family: Row, beam: int) -> tuple[str, str]:
     """Δ and its limits."""
     row = family["row"]
     shared = found.shared(row)
-    published, own = (found.mean(name, BEAM, shared) for name in (found.published(row), row))
+    published, own = (found.mean(name, beam, shared) for name in (found.published(row), row))
     if row == found.published(row) or published is None or own is None:
         return "", ""
-    mean = family.get("against_published", {}).get("mean")
-    return f"{own - published:+.2f}", "" if mean is None else f"{mean['low']:+.2f} to {mean['high']:+.2f}"
+    mean = family[f"beam {beam}"].get("against_published", {}).get("mean")
+    return signed(own - published), "" if mean is None else f"{signed(mean['low'])} to {signed(mean['high'])}"
 
 
 def _spaces(found: Found, families: Sequence[Row]) -> str:
@@ -102,13 +107,14 @@ def _spaces(found: Found, families: Sequence[Row]) -> str:
         if not row.startswith("space-") or slim is None:
             continue
         shared = found.shared(row)
-        both = (found.published(row), row)
-        means = [shown(found.mean(name, beam, shared)) for beam in (GREEDY, BEAM) for name in both]
-        own = [slim.model, *(shown(slim.get("bleu", beam)) for beam in (GREEDY, BEAM))]
-        rows.append([row, str(family["seed"]), str(len(shared)), *means, *_difference(found, family), *own])
-    means = [f"{search}, {whose}" for search in ("greedy", "beam 5") for whose in ("as published", "here")]
-    own = ["slimmest member", "its greedy", "its beam 5"]
-    return markdown(["space", "seed", "shared members", *means, "Δ", "95 %", *own], rows)
+        cells = [row, str(family["seed"]), str(len(shared))]
+        for beam in BEAMS:
+            means = [shown(found.mean(name, beam, shared)) for name in (found.published(row), row)]
+            cells += [*means, *_difference(found, family, beam)]
+        rows.append([*cells, slim.model, *(shown(slim.get("bleu", beam)) for beam in BEAMS)])
+    means = [f"{search(beam)}{what}" for beam in BEAMS for what in (", as published", ", here", " Δ", " 95 %")]
+    own = ["slimmest member", *(f"its {search(beam)}" for beam in BEAMS)]
+    return markdown(["space", "seed", "shared members", *means, *own], rows)
 
 
 def _detaching(interaction: dict[str, Row]) -> str:

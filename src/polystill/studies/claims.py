@@ -33,6 +33,19 @@ class Claim:
         return {key: value for key, value in values.items() if value not in (None, {}, [])}
 
 
+SIGNIFICANT = 0.05
+"""The p value of a paired bootstrap under which a difference is more than luck."""
+
+
+def as_good(text: str, paper: str, difference: float, p_value: float | None, ours: dict[str, Any]) -> Claim:
+    """Whether one system is as good as another: it is where it is not behind, and is not where it surely is."""
+    if difference >= 0:
+        return Claim(text, paper, True, ours, [])
+    if p_value is None:
+        return Claim(text, paper, None, ours, [], "not tested yet")
+    return Claim(text, paper, False if p_value < SIGNIFICANT else None, ours, [], "no clear difference")
+
+
 def surely_above(low: float, high: float, limit: float) -> bool | None:
     """Of something that lies between `low` and `high`: whether it is above the limit; None where that is not clear."""
     return True if low > limit else False if high < limit else None
@@ -54,8 +67,13 @@ def shown(value: Any, digits: int = 2) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.{digits}f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
+        return f"{value + 0.0:.{digits}f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def signed(difference: float, digits: int = 2) -> str:
+    """A difference in a table; one that is rounded to nothing has no minus."""
+    return f"{round(difference, digits) + 0.0:+.{digits}f}"
 
 
 def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

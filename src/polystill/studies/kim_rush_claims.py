@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from polystill.studies.claims import Claim
+from polystill.studies.claims import SIGNIFICANT, Claim, as_good
 from polystill.studies.kim_rush import BASELINE, TEACHER, TUNED_TEACHER
 from polystill.studies.kim_rush_found import Found
 from polystill.studies.kim_rush_paper import PRUNED, PRUNED_TIMES, SPEED, TABLES, UNQUOTED
-from polystill.studies.measured import SIGNIFICANT, Measured, Row
+from polystill.studies.measured import Measured, Row
 from polystill.studies.recipe import BEAMS, row_id
 
 GREEDY, BEAM = BEAMS
@@ -37,20 +37,20 @@ def _student_claims(found: Found, seed: int) -> list[Claim]:
         suffix = "" if seed == found.study.seed else f" (seed {seed})"
         if missing and suffix:
             return []  # a further seed has the rows that were asked for
-        holds: bool | None = None
-        ours: dict[str, Any] = {}
-        if not missing:
-            holds, ours = judge(*models)
-        return [Claim(text + suffix, paper, holds, ours, missing)]
+        if missing:
+            return [Claim(text, paper, None, {}, missing)]
+        holds, ours = judge(*models)
+        undecided = "no clear difference" if "p" in ours else "not tested yet" if ours else "not measured"
+        return [Claim(text + suffix, paper, holds, ours, [], undecided)]
 
     def gain(beam: int) -> Callable[[Measured, Measured], Judged]:
         def judge(baseline: Measured, model: Measured) -> Judged:
             difference = model.bleu(beam) - baseline.bleu(beam)
             p_value = found.bootstrap.p_value(baseline, model, beam)
             ours = {"from": baseline.bleu(beam), "to": model.bleu(beam), "gain": difference}
-            if p_value is None:
-                return difference > 0, ours
-            return difference > 0 and p_value < SIGNIFICANT, {**ours, "p": p_value}
+            ours |= {} if p_value is None else {"p": p_value}
+            sure = difference <= 0 or (p_value is not None and p_value < SIGNIFICANT)
+            return (difference > 0 if sure else None), ours
 
         return judge
 
@@ -195,6 +195,4 @@ def _as_good_as_alone(found: Found, member: Measured, text: str, planned: str) -
     ours = {"member": member.bleu(GREEDY), f"{alone.row}": alone.bleu(GREEDY)}
     p_value = found.bootstrap.p_value(alone, member, GREEDY)
     ours |= {} if p_value is None else {"p": p_value}
-    not_below = member.bleu(GREEDY) >= alone.bleu(GREEDY)
-    luck = p_value is not None and p_value >= SIGNIFICANT
-    return [Claim(text, "–", not_below or luck, ours, [])]
+    return [as_good(text, "–", member.bleu(GREEDY) - alone.bleu(GREEDY), p_value, ours)]

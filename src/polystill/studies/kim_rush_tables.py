@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from polystill.studies.claims import Claim, claims_table, markdown, shown
+from polystill.studies.claims import Claim, claims_table, markdown, shown, signed
 from polystill.studies.kim_rush import BASELINE, ROWS, SPARSE_VALUES, TEACHER, TUNED_TEACHER, pruned_row
 from polystill.studies.kim_rush_found import Found
 from polystill.studies.kim_rush_paper import LANGUAGES, PRUNED, SPEED, TABLES
@@ -78,7 +78,7 @@ def _paper_cells(row: Row, base: Row) -> list[str]:
 
 
 def _difference(before: float | None, after: float | None, digits: int = 2) -> str:
-    return "" if before is None or after is None else f"{after - before:+.{digits}f}"
+    return "" if before is None or after is None else signed(after - before, digits)
 
 
 def _percent(share: float | None) -> str:

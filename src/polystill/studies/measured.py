@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from polystill.storage import text_lines, write_atomic
 from polystill.studies.steps import Step
 
 Row = dict[str, Any]
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,9 @@ class Bootstrap:
         """Without `compute` only those that are there already are given."""
         self._path, self._compute = folder / "significance.json", compute
         self._known: dict[str, list[Row]] = {}
-        if self._path.is_file():
-            self._known = json.loads(self._path.read_text(encoding="utf-8"))
+        with suppress(OSError, ValueError):  # what is not there, or damaged, is computed again
+            known = json.loads(self._path.read_text(encoding="utf-8"))
+            self._known = known if isinstance(known, dict) else {}
 
     def against(self, first: Measured, others: Iterable[Measured], beam: int) -> list[Row]:
         """`evaluation.significance.compare`'s rows of the first model and each other one, with what was compared."""

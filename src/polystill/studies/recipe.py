@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
@@ -30,6 +30,8 @@ Positive = Annotated[int, Field(ge=1)]
 class Study(Strict):
     """What every study has."""
 
+    kind: ClassVar[str]
+    """Its command, `polystill study KIND`."""
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     seed: Seed = 1
     more_seeds: dict[Seed, list[str]] = Field(default_factory=dict)
@@ -90,6 +92,7 @@ class Speed(Strict):
 class KimRush(Study):
     """Kim & Rush (2016): one teacher, one student, and every way to teach it."""
 
+    kind = "kim-rush"
     paper: Literal["english-german", "thai-english"] = "english-german"
     """Whose figures stand beside ours."""
     teacher: Part
@@ -119,7 +122,7 @@ class Alone(Strict):
     """The teacher's own shape is among them."""
     word_kd: Part = Field(default_factory=dict)
     """Keys of `objective`."""
-    stages: list[Part] | None = None
+    stages: list[Part] | None = Field(None, min_length=1)
     """By default the family's: the same updates, learning rates and schedules."""
 
 
@@ -136,6 +139,7 @@ class Pretrained(Strict):
 class AioKd(Study):
     """AIO-KD (Miao et al. 2023): the family as published, without each of its parts, and against one by one."""
 
+    kind = "aio-kd"
     model: Part
     students: Part = Field(default_factory=dict)
     objective: Part = Field(default_factory=dict)
@@ -160,12 +164,15 @@ def load_study(kind: type[S], path: Path, overrides: list[str] | None) -> S:
     """Read a study's recipe.
 
     Raises:
-        UserError: as `config.load_recipe`.
+        UserError: as `config.load_recipe`, or it is another study's.
     """
     values = read_values(path, overrides)
     try:
         study = kind.model_validate(values)
     except ValidationError as error:
+        for other in (KimRush, AioKd):
+            if set(values) & (set(other.model_fields) - set(kind.model_fields) - set(Recipe.model_fields)):
+                raise UserError(f"{path}: is a recipe of `polystill study {other.kind}`") from None
         raise explained(error, str(path), _sections(kind)) from None
     folder = str(Path(str(study.data.get("folder", "."))).resolve())
     study = study.model_copy(update={"data": {**study.data, "folder": folder}})
@@ -242,16 +249,20 @@ def with_begun_seeds(study: S, folder: Path, seedable: Sequence[str]) -> S:
     return study.model_copy(update={"more_seeds": seeds})
 
 
-def with_seed(study: S, seed: int, rows: list[str] | None) -> S:
+def with_seed(study: S, seed: int, rows: list[str] | None, seedable: Sequence[str]) -> S:
     """The same study with these rows for a further seed.
 
     Raises:
-        UserError: no rows are named, or the seed is the study's own.
+        UserError: no rows are named, one of them cannot be had with a further seed, or the seed is the study's own.
     """
     if not rows:
         raise UserError(f"--seed {seed}: say which rows are to be trained with it, such as --rows baseline,seq-kd")
     if seed == study.seed:
         raise UserError(f"--seed {seed}: is the study's own; the recipe's `seed` changes that")
+    for name in rows:
+        if name not in seedable:
+            hint = nearest(name, list(seedable))
+            raise UserError(f"--rows {name}: no row for a further seed{hint}; there are: {' '.join(seedable)}")
     known = study.more_seeds.get(seed, [])
     seeds = {**study.more_seeds, seed: list(dict.fromkeys([*known, *rows]))}
     return study.model_copy(update={"more_seeds": seeds})

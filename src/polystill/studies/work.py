@@ -1,5 +1,6 @@
 """Doing a study's steps, each once and in the order of their needs, several at a time.
 
+    STUDY/study.json            which study it is
     STUDY/recipes/<step>.yaml   the recipe of a step that is a run
     STUDY/steps/<step>.json     its command, written when it starts for the first time
     STUDY/logs/<step>.log       what it said
@@ -25,6 +26,8 @@ from typing import IO, Any
 import yaml
 
 from polystill.config import parse_recipe
+from polystill.config.data import TextSource, TsvSource
+from polystill.data.corpus import read_pairs
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.errors import UserError
 from polystill.locks import lock_folder
@@ -37,25 +40,34 @@ _END_SECONDS = 60
 
 
 def carry_out(
+    chosen: Sequence[Step],
     steps: Sequence[Step],
     folder: Path,
+    kind: str,
     *,
     parallel: int,
     say: Callable[[str], None],
     write: Callable[[bool], object],
 ) -> None:
-    """Do what is not done yet of `steps` (which hold all that they need), up to `parallel` at a time.
+    """Do what is not done yet of `chosen`, which holds all that it needs, up to `parallel` at a time.
+
+    `steps` are all of the study's, and `kind` is which study it is.
 
     `write(False)` is called after every step that has ended well, `write(True)` at the end. A step that fails stops
     those that need it and no others.
 
     Raises:
-        UserError: another process works on the study, a finished step was made with other settings, or steps failed.
+        UserError: another process works on the study, it is of another kind, any of `steps` was begun with other
+            settings, text is missing, or steps failed.
     """
     assert parallel > 0
-    with open_study(folder):
-        todo = [step for step in steps if not _is_done(step, folder)]
-        say(f"{len(steps)} steps, {len(steps) - len(todo)} of them finished; what they say goes to {folder / 'logs'}")
+    if not (folder / "steps").is_dir():
+        _check_text(chosen)
+    with open_study(folder, kind):
+        unchanged = {step.name: _is_unchanged(step, folder) for step in steps}
+        todo = [step for step in chosen if not (unchanged[step.name] and step.is_written(folder))]
+        done = len(chosen) - len(todo)
+        say(f"{len(chosen)} steps, {done} of them finished; what they say goes to {folder / 'logs'}")
         failed = _Work(todo, folder, parallel, say, lambda: write(False)).do_all()
         write(True)
     if failed:
@@ -63,22 +75,41 @@ def carry_out(
         raise UserError(f"{folder}: not everything was done:\n{lines}")
 
 
-def open_study(folder: Path) -> IO[str]:
+def _check_text(steps: Sequence[Step]) -> None:
+    """Raises UserError where the files of text that the runs read cannot be read; once, and not run by run."""
+    recipe = next((step.parsed() for step in steps if step.recipe is not None), None)
+    if recipe is not None:
+        data = recipe.data
+        for source in (*data.train, data.validation, *data.test.values()):
+            if isinstance(source, TextSource | TsvSource):
+                languages = (data.source_language, data.target_language)
+                next(read_pairs(source, Path(data.folder), languages=languages))
+
+
+def open_study(folder: Path, kind: str) -> IO[str]:
     """The study's folder for this process alone, until what is returned is closed.
 
     Raises:
-        UserError: another process works on it, it holds other things, or it cannot be written.
+        UserError: another process works on it, it holds another study or other things, or it cannot be written.
     """
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         if others and not (folder / "steps").is_dir():
             raise UserError(f"{folder}: holds {others[0]} and no study; give a new or empty folder")
+        about = folder / "study.json"
+        if about.is_file() and about.read_text(encoding="utf-8") != _about(kind):
+            raise UserError(f"{folder}: holds another study than {kind}; give a new or empty folder")
         lock = lock_folder(folder, "study")
+        write_atomic(about, _about(kind))
         for place in ("steps", "recipes", "logs"):
             (folder / place).mkdir(exist_ok=True)
             clear_left_overs(folder / place)
     return lock
+
+
+def _about(kind: str) -> str:
+    return json.dumps({"format": 1, "study": kind}) + "\n"
 
 
 @dataclass(frozen=True)
@@ -230,8 +261,8 @@ def _write_note(step: Step, folder: Path) -> None:
     write_atomic(_note(step, folder), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def _is_done(step: Step, folder: Path) -> bool:
-    """Whether a step is finished as it would be done now.
+def _is_unchanged(step: Step, folder: Path) -> bool:
+    """Whether a step was begun as it would be now.
 
     Raises:
         UserError: it was begun with other settings than now.
@@ -247,11 +278,11 @@ def _is_done(step: Step, folder: Path) -> bool:
     if command != step.command():
         raise _changed(step, folder, [("the command", command, step.command())])
     if step.recipe is None:
-        return step.is_written(folder)
+        return True
     changes = recipe_differences(parse_recipe(recipe, str(path)), step.parsed())
     if refused := [change for change in changes if not _may_change(change[0])]:
         raise _changed(step, folder, refused)
-    return not changes and step.is_written(folder)
+    return not changes
 
 
 def _may_change(key: str) -> bool:
