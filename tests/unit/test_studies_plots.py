@@ -29,7 +29,7 @@ NEVER = {
 def family(row: str, count: int, mean: float) -> dict[str, Any]:
     scores = {"mean": mean, "worst": mean - 1, "teacher": mean + 1}
     return {
-        **{"row": row, "seed": 1, "students_per_step": count, "cost": {"cpu_seconds": 3600.0 * count}},
+        **{"row": row, "seed": 1, "students_per_step": count, "cost": {"flops": 10**12 * count}},
         "beam 5": scores,
     }
 
@@ -56,7 +56,7 @@ def test_all_that_is_measured_is_drawn(content: dict[str, Any], tmp_path: Path) 
     plots = plots_of(content)
     charts = {chart.name: chart for chart in (*plots.shown, *plots.linked)}
     assert [chart.name for chart in plots.linked] == ["ce-ratio-no-detaching"]  # nothing to say of shares there
-    assert "1 a step 1.0 CPU h, mean 29.00" in charts["students-a-step"].summary
+    assert "1 a step 1 TFLOP, mean 29.00" in charts["students-a-step"].summary
     assert charts["students-a-step"].summary.index("1 a step") < charts["students-a-step"].summary.index("2 a step")
     assert {value["count"] for value in charts["students-a-step"].spec["layer"][0]["data"]["values"]} == {1, 2}
     assert "pretrained: all students usable after 5 updates" in charts["pretrained"].summary

@@ -66,7 +66,7 @@ def _strategies(found: Found) -> list[Claim]:
 def _students_a_step(found: Found) -> list[Claim]:
     """Point 3: other numbers of students a step."""
     texts = {
-        f"students-{count}": f"As published is better than {count} students a step"
+        f"students-{count}": f"As published is better than {count} student{'s' * (count > 1)} a step"
         for count in found.study.students_per_step
     }
     return [claim for name, text in texts.items() for claim in _mean_claims(found, text, name, _is_better)]

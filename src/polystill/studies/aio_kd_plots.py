@@ -98,7 +98,7 @@ def _students_a_step(families: Sequence[Row]) -> Iterator[Chart]:
         {
             "count": family["students_per_step"],
             "bleu": family[_BEAM]["mean"],
-            "text": f"{family['cost']['cpu_seconds'] / 3600:.1f} CPU h",
+            "text": f"{family['cost']['flops'] / 1e12:,.0f} TFLOP",
         }
         for family in chosen
     ]
@@ -125,7 +125,7 @@ def _students_a_step(families: Sequence[Row]) -> Iterator[Chart]:
         ],
     }
     summary = "BLEU (beam 5) of a family's mean, worst and largest member by the number of students drawn in a step; "
-    summary += "beside it the training's CPU hours: " + "; ".join(
+    summary += "beside it what the training took, in 10¹² operations: " + "; ".join(
         f"{value['count']} a step {value['text']}, mean {value['bleu']:.2f}" for value in costs
     )
     yield plot("students-a-step", "Students a step: quality and cost", f"{summary}.", spec)
