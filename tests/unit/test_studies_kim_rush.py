@@ -154,6 +154,21 @@ def test_a_further_seed_gives_rows_of_their_own(values: dict[str, Any], tmp_path
         ({"families": {"speed": {}, "baseline": {}}}, r"baseline is there twice"),
         ({"evaluation": {"beams": [1, 4]}}, r"evaluation.beams: \[1, 4\]; the tables need 1 and 5"),
         ({"student": {"stages": []}}, r"row baseline: stages: "),
+        (
+            {"student": {"objective": {"kind": "aio_kd"}}},
+            r"student.objective.kind: aio_kd; it is nll here, leave it out",
+        ),
+        ({"student": {"targets": {"gold": 1.0}}}, r"student.targets: is given by the study; leave it out"),
+        (
+            {"teacher": {"stages": [{"name": "a", "updates": 1, "targets": {"gold": 1.0}}]}},
+            r"teacher.stages.0.targets: is",
+        ),
+        ({"word_kd": {"teacher": "x"}}, r"word_kd.teacher: is given by the study; leave it out"),
+        (
+            {"members": [], "families": {"one": {"objective": {"kind": "nll"}}}},
+            r"families.one.objective.kind: nll; it is aio_kd here",
+        ),
+        ({"depths": ["deep"]}, r"study.yaml: depths: 'deep' is no student's name"),
     ],
 )
 def test_mistakes_are_found_before_any_work(
@@ -161,6 +176,13 @@ def test_mistakes_are_found_before_any_work(
 ) -> None:
     with pytest.raises(UserError, match=message):
         steps_of(study_of(merged(values, change), tmp_path))
+
+
+def test_damaged_timings_are_one_line(values: dict[str, Any], tmp_path: Path) -> None:
+    study = study_of(values, tmp_path)
+    (tmp_path / "speed.json").write_text("{")
+    with pytest.raises(UserError, match=r"speed.json: damaged .*; remove it, and speed is measured again"):
+        kim_rush_results.write(study, tmp_path, steps_of(study), final=False)
 
 
 # --- results ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,18 @@ from pathlib import Path
 from polystill.config import BESIDE_START
 from polystill.errors import UserError
 from polystill.students import Student
-from polystill.studies.recipe import AioKd, Alone, Part, check_names, check_steps, common, merged, row_id
+from polystill.studies.recipe import (
+    AioKd,
+    Alone,
+    Part,
+    check_left_out,
+    check_method,
+    check_names,
+    check_steps,
+    common,
+    merged,
+    row_id,
+)
 from polystill.studies.steps import Step, run_step
 
 FAMILY, PRETRAINED, FROM_SCRATCH = "family", "pretrained", "from-scratch"
@@ -64,11 +75,10 @@ def _recipes(study: AioKd) -> dict[str, Part]:
     """All rows but those from a trained teacher."""
     wanted = list(STRATEGIES) if study.strategies is None else study.strategies
     check_names(study, "strategies", wanted, list(STRATEGIES))
-    family = run_step(FAMILY, _family(study)).parsed(study.origin)  # its mistakes are not to come up in its variants
-    if family.method != "aio_kd":
-        raise UserError(f"{study.origin}: objective.kind: {family.method}; the family is trained by aio_kd")
-    if family.objective.students_per_step in study.students_per_step:
-        count = family.objective.students_per_step
+    family = run_step(FAMILY, _family(study))
+    check_method(study, family, "", "aio_kd")  # and all of it: its mistakes are not to come up in its variants
+    count = family.parsed(study.origin).objective.students_per_step
+    if count in study.students_per_step:
         raise UserError(f"{study.origin}: students_per_step: {count} is what the family has itself")
     recipes = {FAMILY: _family(study), **{name: _strategy(study, name) for name in wanted}}
     for count in study.students_per_step:
@@ -143,9 +153,7 @@ def _alone(study: AioKd) -> dict[str, Part]:
     if study.alone is None:
         return {}
     teacher, names = teacher_of(study), _students_alone(study, study.alone)
-    for key in ("kind", "teacher"):
-        if key in study.alone.word_kd:
-            raise UserError(f"{study.origin}: alone.word_kd.{key}: is given by the study; leave it out")
+    check_left_out(study, "alone.word_kd", study.alone.word_kd, ("kind", "teacher"))
     stages = study.alone.stages or _stages_alone(study)
     smoothing = {key: value for key, value in study.objective.items() if key == "label_smoothing"}
     recipes = {}

@@ -12,11 +12,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from polystill.config import BESIDE_START, Model
+from polystill.errors import UserError
 from polystill.students import Student
 from polystill.studies.recipe import (
     BEAMS,
     KimRush,
     Part,
+    check_left_out,
+    check_method,
     check_names,
     check_steps,
     common,
@@ -51,6 +54,7 @@ def steps_of(study: KimRush) -> list[Step]:
         UserError: a row, a part of a recipe or a member of a family is not known or does not work.
     """
     _check_rows(study)
+    _check_methods(study)
     steps = [_teacher(study), *_targets(study)]
     steps += [_row(study, name, study.seed) for name in study.rows or ROWS if name != TEACHER]
     steps += [_in_depth(study, depth) for depth in study.depths]
@@ -92,6 +96,18 @@ def _check_rows(study: KimRush) -> None:
         lists.append(("speed.rows", study.speed.rows, list(STUDENT_ROWS)))
     for key, names, known in lists:
         check_names(study, key, names, known)
+
+
+def _check_methods(study: KimRush) -> None:
+    """What a row is trained by, and on, is not to be something else than its name says."""
+    check_left_out(study, "word_kd", study.word_kd, ("kind", "teacher"))
+    for key, part, row in (("teacher", study.teacher, TEACHER), ("student", study.student, BASELINE)):
+        check_left_out(study, key, part, ("targets",))
+        check_method(study, Step(row, (), Path(), _alone(study, study.seed, part)), f"{key}.", "nll")
+        for i, stage in enumerate(part.get("stages") or ()):
+            check_left_out(study, f"{key}.stages.{i}", stage, ("targets",))
+    for name in study.families:
+        check_method(study, _family(study, name, study.seed), f"families.{name}.", "aio_kd")
 
 
 def _missing_bases(study: KimRush, steps: list[Step]) -> list[Step]:
@@ -194,7 +210,10 @@ def _started(base: str, part: Part) -> Part:
 
 def _in_depth(study: KimRush, depth: str) -> Step:
     """Row seq-kd with a student of other depth."""
-    student = Student.parse(depth)
+    try:
+        student = Student.parse(depth)
+    except UserError as error:
+        raise UserError(f"{study.origin}: depths: {error}") from None
     layers = {"encoder_layers": student.encoder_layers, "decoder_layers": student.decoder_layers}
     return run_step(f"seq-kd-{depth}", merged(_untuned(study, "seq-kd", study.seed), {"model": layers}))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from polystill.config import GOLD
+from polystill.errors import UserError
 from polystill.models.folder import weights_path
 from polystill.studies.kim_rush import (
     BASELINE,
@@ -24,6 +25,16 @@ from polystill.studies.steps import Step
 Pair = tuple[Measured, Measured]
 
 
+def _speed(path: Path) -> Row:
+    if not path.is_file():
+        return {}
+    try:
+        result: Row = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); remove it, and speed is measured again") from None
+    return result
+
+
 class Found:
     """What is finished of a study's steps."""
 
@@ -31,8 +42,7 @@ class Found:
         self.study, self.bootstrap = study, bootstrap
         self.models = measured(folder, steps)
         self._folders = {step.name: folder / step.out for step in steps if step.is_written(folder)}
-        path = folder / "speed.json"
-        self.speed: Row = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        self.speed = _speed(folder / "speed.json")
         seeds = (study.seed, *study.more_seeds)
         self._families = {row_id(study, name, seed): name for name in study.families for seed in seeds}
         self.members = [model for model in self.models if model.row in self._families]

@@ -219,6 +219,20 @@ def check_names(study: Study, key: str, names: Iterable[str], known: Sequence[st
             raise UserError(f"{study.origin}: {key}: {name!r} is no row{hint}; there are: {' '.join(known)}")
 
 
+def check_left_out(study: Study, key: str, part: Part, names: Iterable[str]) -> None:
+    """Raises UserError where a part of the recipe has what the study itself decides, row by row."""
+    for name in names:
+        if name in part:
+            raise UserError(f"{study.origin}: {key}.{name}: is given by the study; leave it out")
+
+
+def check_method(study: Study, step: Step, key: str, method: str) -> None:
+    """Raises UserError where a part of the recipe would have a run trained by another method than its row says."""
+    found = step.parsed(study.origin).method
+    if found != method:
+        raise UserError(f"{study.origin}: {key}objective.kind: {found}; it is {method} here, leave it out")
+
+
 def check_steps(study: Study, steps: Sequence[Step]) -> None:
     """Raises UserError where two steps have one name, or a run's recipe does not work or measures too little."""
     names = [step.name for step in steps]
