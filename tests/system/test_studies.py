@@ -140,7 +140,7 @@ def test_bad_input(polystill: Any, kim_rush: Path, tiny_recipe: Path, tmp_path: 
     polystill(*study, kim_rush, "--rows", "seq").refused("--rows seq", "no such row", "there are: teacher beam")
     polystill(*study, kim_rush, "--seed", "2").refused("--seed 2", "--rows")
     wrong = ["--set", "student.model.d_model=0"]
-    polystill(*study, kim_rush, *wrong).refused(kim_rush, "row seq-kd: model.d_model: ", "(got 0)")
+    polystill(*study, kim_rush, *wrong).refused(kim_rush, "row baseline: model.d_model: ", "(got 0)")
     polystill("study", "aio-kd", "--out", out, "--recipe", kim_rush).refused(
         f"{kim_rush}: is a recipe of `polystill study kim-rush`"
     )
