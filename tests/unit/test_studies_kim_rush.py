@@ -237,11 +237,12 @@ def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
     finish(folder, named["seq-kd+seq-inter"], {1: (19.0, 0.09), 5: (20.2, 0.11)})
     finish(folder, named["pruned-80"], {1: (10.0, 0.0), 5: (20.5, 0.0)}, nonzero_parameters=500)
     finish(folder, named["family-beam"], {1: (19.5, 0.1), 5: (20.0, 0.1)}, model="e2d2")
-    speeds = [("teacher", 5, 10.0), ("teacher", 1, 30.0), ("runs/baseline/e2d2", 1, 95.0)]
+    speeds = [("teacher", 5, 10.0), ("teacher", 1, 30.0), ("/tmp/elsewhere/runs/baseline/e2d2", 1, 95.0)]
     rows = [
         {
             **{"student": who, "beam": beam, "batch_size": 1, "engine": "torch", "precision": "float32"},
-            "words_per_second": {"median": words},
+            "words_per_second": {"min": words - 1, "median": words, "max": words + 1},
+            "speed_to_teacher_same_engine": {"min": words / 10 - 1, "median": words / 10, "max": words / 10 + 1},
         }
         for who, beam, words in speeds
     ]
@@ -258,7 +259,7 @@ def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
     assert claims["Perplexity is worse while BLEU is better"].holds is True
     assert claims["Word-KD raises greedy BLEU"].holds is None
     (fast,) = (claim for text, claim in claims.items() if "10 times as fast" in text)
-    assert fast.holds is False and fast.ours["times"] == pytest.approx(9.5)
+    assert fast.holds is False and fast.ours == {"times": 9.5, "from": 8.5, "to": 10.5}
     (pruned,) = (claim for text, claim in claims.items() if "pruned" in text)
     assert pruned.holds is False  # 20 times fewer, not 25; and 0.5 below
     assert pruned.ours["times fewer"] == 20 and pruned.ours["below the teacher"] == pytest.approx(0.5)
@@ -267,6 +268,7 @@ def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
     assert close.verdict == "no clear difference"  # 0.3 below may be luck
 
     result = json.loads((folder / "results.json").read_text())
+    assert [row["student"] for row in result["speed"]["rows"]] == ["teacher", "teacher", "runs/baseline/e2d2"]
     runs = {step.name for step in steps if step.recipe is not None and (folder / step.out).is_dir()}
     assert {row["row"] for row in result["rows"]} == runs
     assert (folder / result["rows"][0]["hypotheses"]).is_file()

@@ -7,12 +7,11 @@ from typing import Any
 
 from polystill.studies.claims import SIGNIFICANT, Claim, as_good
 from polystill.studies.kim_rush import BASELINE, TEACHER, TUNED_TEACHER
-from polystill.studies.kim_rush_found import Found
+from polystill.studies.kim_rush_found import BEAM, GREEDY, Found
 from polystill.studies.kim_rush_paper import PRUNED, PRUNED_TIMES, SPEED, TABLES, UNQUOTED
 from polystill.studies.measured import Measured, Row
 from polystill.studies.recipe import BEAMS, row_id
 
-GREEDY, BEAM = BEAMS
 NEAR = 0.3
 """BLEU by which greedy search may stay behind beam search and still count as good as it."""
 BEST = "seq-kd+seq-inter"
@@ -134,15 +133,15 @@ def _speed_claims(found: Found) -> list[Claim]:
     text = "The greedy student is 10 times as fast as the teacher with beam 5"
     times = [SPEED["student"][device][0] / SPEED["teacher"][device][1] for device in ("gpu", "cpu")]
     paper = f"English→German: {times[0]:.1f} (GPU), {times[1]:.1f} (CPU)"
-    rows = found.speeds(BEAM, GREEDY)
+    rows = found.greedy_speeds()
     if not rows:
         return [Claim(text, paper, None, {}, ["speed"])]
     return [
         Claim(
             f"{text}: {row['row']}, {row['engine']} {row['precision']}, batch {row['batch_size']}",
             paper,
-            row["times"] >= 10,
-            {"times": row["times"]},
+            row["times"]["median"] >= 10,
+            {"times": row["times"]["median"], "from": row["times"]["min"], "to": row["times"]["max"]},
             [],
         )
         for row in rows

@@ -23,16 +23,25 @@ from polystill.studies.recipe import BEAMS, KimRush, row_id
 from polystill.studies.steps import Step
 
 Pair = tuple[Measured, Measured]
+GREEDY, BEAM = BEAMS
 
 
-def _speed(path: Path) -> Row:
+def _timings(path: Path) -> Row:
+    """What `polystill bench decode` wrote."""
     if not path.is_file():
         return {}
     try:
         result: Row = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: damaged ({error}); remove it, and speed is measured again") from None
+    for row in result.get("rows", []):
+        row["student"] = "/".join(Path(row["student"]).parts[-3:])  # as in the study's folder
     return result
+
+
+def row_of(student: str) -> str:
+    """The row of a student that was timed, runs/ROW/STUDENT."""
+    return student if student == TEACHER else Path(student).parts[-2]
 
 
 class Found:
@@ -42,7 +51,7 @@ class Found:
         self.study, self.bootstrap = study, bootstrap
         self.models = measured(folder, steps)
         self._folders = {step.name: folder / step.out for step in steps if step.is_written(folder)}
-        self.speed = _speed(folder / "speed.json")
+        self.speed = _timings(folder / "speed.json")
         seeds = (study.seed, *study.more_seeds)
         self._families = {row_id(study, name, seed): name for name in study.families for seed in seeds}
         self.members = [model for model in self.models if model.row in self._families]
@@ -126,20 +135,13 @@ class Found:
 
     # --- speed and size ---
 
-    def speeds(self, beam_teacher: int, beam_student: int) -> list[Row]:
-        """For each engine, batch size and student: words a second of the student over the teacher's."""
-        found = []
-        rows = self.speed.get("rows", [])
-        for row in rows:
-            if row["student"] == TEACHER or row["beam"] != beam_student:
-                continue
-            how = (row["engine"], row["precision"], row["batch_size"])
-            for teacher in rows:
-                same = (teacher["engine"], teacher["precision"], teacher["batch_size"]) == how
-                if teacher["student"] == TEACHER and teacher["beam"] == beam_teacher and same:
-                    words = [each["words_per_second"]["median"] for each in (row, teacher)]
-                    found.append({**row, "row": Path(row["student"]).parts[-2], "times": words[0] / words[1]})
-        return found
+    def greedy_speeds(self) -> list[Row]:
+        """Of each student, engine and batch size: how many times as fast it is greedily as the teacher with beam 5.
+
+        `times` has the median, the lowest and the highest of the rounds, in each of which both were timed in turn.
+        """
+        rows = [row for row in self.speed.get("rows", []) if row["student"] != TEACHER and row["beam"] == GREEDY]
+        return [{**row, "row": row_of(row["student"]), "times": row["speed_to_teacher_same_engine"]} for row in rows]
 
     def pruning(self) -> list[Row]:
         """Of the model that is pruned (sparsity 0) and of each pruned one: bytes of its weights on disk.

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from polystill.studies.claims import Claim, claims_table, markdown, shown, signed
 from polystill.studies.kim_rush import BASELINE, ROWS, SPARSE_VALUES, TEACHER, TUNED_TEACHER, pruned_row
-from polystill.studies.kim_rush_found import Found
+from polystill.studies.kim_rush_found import BEAM, GREEDY, Found, row_of
 from polystill.studies.kim_rush_paper import LANGUAGES, PRUNED, SPEED, TABLES
 from polystill.studies.measured import Measured, Row
 from polystill.studies.recipe import BEAMS, row_id
-
-GREEDY, BEAM = BEAMS
 
 
 def to_markdown(found: Found, claims: Sequence[Claim]) -> str:
@@ -98,12 +95,15 @@ def _family_table(found: Found) -> str:
 def _speed_table(found: Found) -> str:
     rows = []
     for row in found.speed.get("rows", []):
-        who = TEACHER if row["student"] == TEACHER else Path(row["student"]).parts[-2]
         how = f"{row['engine']} {row['precision']}"
-        times = row.get("speed_to_teacher_same_engine", {}).get("median")
-        speed = f"{row['words_per_second']['median']:,.0f}"
-        rows.append([who, how, str(row["batch_size"]), str(row["beam"]), speed, shown(times)])
+        figures = [_spread(row["words_per_second"], ",.0f"), _spread(row["speed_to_teacher_same_engine"], ".2f")]
+        rows.append([row_of(row["student"]), how, str(row["batch_size"]), str(row["beam"]), *figures])
     return markdown(["row", "engine", "batch", "beam", "words/s", "times the teacher's beam 5"], rows)
+
+
+def _spread(figure: Row, form: str) -> str:
+    """Median, lowest and highest of the rounds."""
+    return f"{figure['median']:{form}} ({figure['min']:{form}}–{figure['max']:{form}})"
 
 
 def _paper_speed() -> str:
