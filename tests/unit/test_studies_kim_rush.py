@@ -103,8 +103,11 @@ def test_retraining_stops_as_the_row_and_not_as_its_tuning(values: dict[str, Any
     assert steps["seq-kd+seq-inter"].parsed().training.early_stopping == 2
     training = steps["pruned-80"].parsed().training
     assert (training.early_stopping, training.validate_every, training.clip_norm) == (6, 5, 1.0)
-    values["pruning"]["training"] = {"early_stopping": 0}
-    assert by_name(study_of(values, tmp_path))["pruned-80"].parsed().training.early_stopping == 0
+    values["pruning"] |= {"training": {"early_stopping": 0}, "model": {"dropout": 0.0}}
+    values["student"]["model"] = {**values["student"]["model"], "dropout": 0.4}
+    steps = by_name(study_of(values, tmp_path))
+    assert steps["pruned-80"].parsed().training.early_stopping == 0
+    assert [steps[row].parsed().model.dropout for row in ("pruned-80", "seq-kd+seq-inter")] == [0.0, 0.4]
 
 
 def test_pruned_models_are_written_in_the_sparse_form(values: dict[str, Any], tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def _pruned(study: KimRush) -> list[Step]:
     untuned = _untuned(study, settings.row.removesuffix(f"+{SEQ_INTER}"), study.seed)
     training = merged(untuned["training"], settings.training)  # not that of the row's fine-tuning
     base = _row_recipe(study, settings.row, study.seed)
-    started = {**_started(settings.row, base), "training": training}
+    started = merged(_started(settings.row, base), {"model": settings.model}) | {"training": training}
     steps = []
     for sparsity in settings.sparsities:
         first = {"pruning": {"sparsity": sparsity, "scope": settings.scope}}

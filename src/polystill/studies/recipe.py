@@ -77,6 +77,8 @@ class Pruned(Strict):
     scope: Literal["global", "layer", "matrix"] = "global"
     stages: list[Part] = Field(min_length=1)
     """The first one begins with the pruning."""
+    model: Part = Field(default_factory=dict)
+    """Such as dropout, of which a network with fewer weights needs less (Han et al. 2015)."""
     training: Part = Field(default_factory=dict)
 
 
