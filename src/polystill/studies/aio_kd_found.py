@@ -122,9 +122,9 @@ class Found:
             "alone": [f"alone-{student}" for student in students],
             "word-kd": [f"alone-{self.teacher}", *(f"word-kd-{student}" for student in students)],
         }
-        done = {way: names for way, names in rows.items() if all(name in self.runs for name in names)}
-        found = {way: cost([self.runs[name] for name in names]) for way, names in done.items()}
-        return {way: spent for way, spent in found.items() if spent["flops"]}
+        counted = {name for name, run in self.runs.items() if cost([run])["flops"]}
+        done = {way: names for way, names in rows.items() if counted.issuperset(names)}
+        return {way: cost([self.runs[name] for name in names]) for way, names in done.items()}
 
     def learning_curves(self) -> dict[str, Row]:
         """Greedy validation BLEU of every candidate over updates, where the stages select by it.
