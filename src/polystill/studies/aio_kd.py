@@ -10,10 +10,11 @@ pretrained        a family from a trained teacher's Marian folder;  from-scratch
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from polystill.config import BESIDE_START
 from polystill.errors import UserError
-from polystill.students import Student
+from polystill.students import Student, StudentSpace
 from polystill.studies.recipe import (
     AioKd,
     Alone,
@@ -103,12 +104,13 @@ def _family(study: AioKd) -> Part:
 def _throughout(study: AioKd, key: str, value: float) -> Part:
     """The family with a key of its objective changed, in stages that have it of their own as well."""
     family = _family(study)
-    stages = [merged(stage, {"objective": {key: value}}) if _has(stage, key) else stage for stage in study.stages]
-    return merged(family, {"objective": {key: value}}, {"stages": stages})
+    stages = [_with(stage, key, value) if key in (stage.get("objective") or {}) else stage for stage in study.stages]
+    return {**_with(family, key, value), "stages": stages}
 
 
-def _has(stage: Part, key: str) -> bool:
-    return key in (stage.get("objective") or {})
+def _with(part: Part, key: str, value: Any) -> Part:
+    """A recipe, or a stage of it, with a key of its objective changed."""
+    return merged(part, {"objective": {key: value}})
 
 
 def _check_change(study: AioKd, name: str, change: Part, taken: set[str]) -> None:
@@ -129,16 +131,12 @@ def _strategy(study: AioKd, name: str) -> Part:
     if name == "always-detached":
         return _throughout(study, "detach_threshold", 0.0)
     if name == "stage-1-only":
-        return {**family, "stages": [_with_mutual(stage, "none") for stage in study.stages]}
+        return {**family, "stages": [_with(stage, "mutual", "none") for stage in study.stages]}
     if name == "mutual-from-start":
-        return {**family, "stages": [_with_mutual(stage, "no_weight") for stage in study.stages]}
+        return {**family, "stages": [_with(stage, "mutual", "no_weight") for stage in study.stages]}
     kind = name.removeprefix("mutual-")
-    stages = [_with_mutual(stage, kind) if _learns_mutually(study, stage) else stage for stage in study.stages]
+    stages = [_with(stage, "mutual", kind) if _learns_mutually(study, stage) else stage for stage in study.stages]
     return {**family, "stages": stages}
-
-
-def _with_mutual(stage: Part, kind: str) -> Part:
-    return merged(stage, {"objective": {"mutual": kind}})
 
 
 def _learns_mutually(study: AioKd, stage: Part) -> bool:
@@ -152,7 +150,8 @@ def _learns_mutually(study: AioKd, stage: Part) -> bool:
 def _alone(study: AioKd) -> dict[str, Part]:
     if study.alone is None:
         return {}
-    teacher, names = teacher_of(study), _students_alone(study, study.alone)
+    space = _space(study)
+    teacher, names = space.teacher, _students_alone(study, study.alone, space)
     check_left_out(study, "alone.word_kd", study.alone.word_kd, ("kind", "teacher"))
     stages = study.alone.stages or _stages_alone(study)
     smoothing = {key: value for key, value in study.objective.items() if key == "label_smoothing"}
@@ -167,10 +166,13 @@ def _alone(study: AioKd) -> dict[str, Part]:
     return recipes
 
 
-def _students_alone(study: AioKd, alone: Alone) -> list[str]:
-    """Members of the family, its teacher among them."""
+def _space(study: AioKd) -> StudentSpace:
     family = run_step(FAMILY, _family(study)).parsed(study.origin)
-    space = family.student_space(family.model.teacher)
+    return family.student_space(family.model.teacher)
+
+
+def _students_alone(study: AioKd, alone: Alone, space: StudentSpace) -> list[str]:
+    """Members of the family, its teacher among them."""
     try:
         names = [space.check(Student.parse(name)).name for name in alone.students]
     except UserError as error:

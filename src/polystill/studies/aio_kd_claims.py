@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from polystill.evaluation.figures import search
 from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED, STRATEGIES
-from polystill.studies.aio_kd_found import BEAM, WAYS, Found
+from polystill.studies.aio_kd_found import WAYS, Found
 from polystill.studies.claims import Claim, as_good, surely_above
 from polystill.studies.measured import Row
-from polystill.studies.recipe import BEAMS, row_id
+from polystill.studies.recipe import BEAM, BEAMS, row_id
 
 SUFFERS = 0.3
 """Mean BLEU that a family may lose to a wider space and still count as unharmed."""

@@ -12,10 +12,9 @@ from polystill.runs import Run
 from polystill.students import Student
 from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED, teacher_of
 from polystill.studies.measured import Bootstrap, Measured, Row, measured
-from polystill.studies.recipe import BEAMS, AioKd, row_id
+from polystill.studies.recipe import BEAM, BEAMS, AioKd, row_id
 from polystill.studies.steps import Step
 
-GREEDY, BEAM = BEAMS
 WAYS = ("family", "alone", "word-kd")
 _COSTS = ("seconds", "cpu_seconds", "target_tokens", "flops")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from polystill.evaluation.figures import search
 from polystill.studies.aio_kd import OUT_OF_REACH
-from polystill.studies.aio_kd_found import BEAM, GREEDY, Found
+from polystill.studies.aio_kd_found import Found
 from polystill.studies.claims import Claim, claims_table, markdown, shown, signed
 from polystill.studies.measured import Row
-from polystill.studies.recipe import BEAMS
+from polystill.studies.recipe import BEAM, BEAMS, GREEDY
 
 
 def to_markdown(found: Found, content: dict[str, Any], claims: Sequence[Claim], plots: str) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 from polystill.studies.claims import SIGNIFICANT, Claim, as_good
 from polystill.studies.kim_rush import BASELINE, TEACHER, TUNED_TEACHER
-from polystill.studies.kim_rush_found import BEAM, GREEDY, Found
+from polystill.studies.kim_rush_found import Found
 from polystill.studies.kim_rush_paper import PRUNED, PRUNED_TIMES, SPEED, TABLES, UNQUOTED
 from polystill.studies.measured import Measured, Row
-from polystill.studies.recipe import BEAMS, row_id
+from polystill.studies.recipe import BEAM, BEAMS, GREEDY, row_id
 
 NEAR = 0.3
 """BLEU by which greedy search may stay behind beam search and still count as good as it."""

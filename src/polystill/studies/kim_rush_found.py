@@ -19,11 +19,10 @@ from polystill.studies.kim_rush import (
     student_of,
 )
 from polystill.studies.measured import Bootstrap, Measured, Row, measured
-from polystill.studies.recipe import BEAMS, KimRush, row_id
+from polystill.studies.recipe import BEAMS, GREEDY, KimRush, row_id
 from polystill.studies.steps import Step
 
 Pair = tuple[Measured, Measured]
-GREEDY, BEAM = BEAMS
 
 
 def _timings(path: Path) -> Row:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from polystill.studies.claims import Claim, claims_table, markdown, shown, signed
 from polystill.studies.kim_rush import BASELINE, ROWS, SPARSE_VALUES, TEACHER, TUNED_TEACHER, pruned_row
-from polystill.studies.kim_rush_found import BEAM, GREEDY, Found, row_of
+from polystill.studies.kim_rush_found import Found, row_of
 from polystill.studies.kim_rush_paper import LANGUAGES, PRUNED, SPEED, TABLES
 from polystill.studies.measured import Measured, Row
-from polystill.studies.recipe import BEAMS, row_id
+from polystill.studies.recipe import BEAM, BEAMS, GREEDY, row_id
 
 
 def to_markdown(found: Found, claims: Sequence[Claim]) -> str:

@@ -20,6 +20,7 @@ from polystill.studies.steps import Step
 
 BEAMS = (1, 5)
 """Greedy search, and the papers' beam search."""
+GREEDY, BEAM = BEAMS
 Part = dict[str, Any]
 """Keys of a recipe."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
