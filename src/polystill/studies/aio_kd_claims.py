@@ -7,7 +7,7 @@ from collections.abc import Callable
 from polystill.evaluation.figures import search
 from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED, STRATEGIES
 from polystill.studies.aio_kd_found import WAYS, Found
-from polystill.studies.claims import Claim, as_good, surely_above
+from polystill.studies.claims import NO_CLEAR_DIFFERENCE, NOT_TESTED, Claim, as_good, surely_above
 from polystill.studies.measured import Row
 from polystill.studies.recipe import BEAM, BEAMS, row_id
 
@@ -125,9 +125,9 @@ def _mean_claim(found: Found, text: str, published: str, other: str, beam: int, 
     ours: Row = {"members": len(shared), **means, "difference": before - after}
     against = found.against_published(other, beam)
     if against is None:
-        return Claim(text, "–", None, ours, [], "not tested yet")
+        return Claim(text, "–", None, ours, [], NOT_TESTED)
     low, high = (0.0 - against["mean"][limit] for limit in ("high", "low"))
-    return Claim(text, "–", judge(low, high), {**ours, "low": low, "high": high}, [], "no clear difference")
+    return Claim(text, "–", judge(low, high), {**ours, "low": low, "high": high}, [], NO_CLEAR_DIFFERENCE)
 
 
 # --- from a trained teacher -------------------------------------------------------------------------------------------
@@ -149,4 +149,4 @@ def _pretrained(found: Found) -> list[Claim]:
         holds = None if first == second else second is None or first < second
     elif second is not None and second < curves[PRETRAINED]["updates"][-1]:
         holds = False
-    return [Claim(text, "–", holds, ours, [], "no clear difference")]
+    return [Claim(text, "–", holds, ours, [], NO_CLEAR_DIFFERENCE)]

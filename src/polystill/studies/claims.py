@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+NOT_MEASURED, NOT_TESTED, NO_CLEAR_DIFFERENCE = "not measured", "not tested yet", "no clear difference"
+"""Why figures do not say: rows are missing, no bootstrap of them is there, or it leaves both open."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -19,7 +22,7 @@ class Claim:
     ours: dict[str, Any]
     missing: list[str]
     """Rows that would have to be there."""
-    undecided: str = "not measured"
+    undecided: str = NOT_MEASURED
     """Why they do not say."""
 
     @property
@@ -42,8 +45,8 @@ def as_good(text: str, paper: str, difference: float, p_value: float | None, our
     if difference >= 0:
         return Claim(text, paper, True, ours, [])
     if p_value is None:
-        return Claim(text, paper, None, ours, [], "not tested yet")
-    return Claim(text, paper, False if p_value < SIGNIFICANT else None, ours, [], "no clear difference")
+        return Claim(text, paper, None, ours, [], NOT_TESTED)
+    return Claim(text, paper, False if p_value < SIGNIFICANT else None, ours, [], NO_CLEAR_DIFFERENCE)
 
 
 def surely_above(low: float, high: float, limit: float) -> bool | None:

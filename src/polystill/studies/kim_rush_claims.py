@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from polystill.studies.claims import SIGNIFICANT, Claim, as_good
+from polystill.studies.claims import NO_CLEAR_DIFFERENCE, NOT_MEASURED, NOT_TESTED, SIGNIFICANT, Claim, as_good
 from polystill.studies.kim_rush import BASELINE, TEACHER, TUNED_TEACHER
 from polystill.studies.kim_rush_found import Found
 from polystill.studies.kim_rush_paper import PRUNED, PRUNED_TIMES, SPEED, TABLES, UNQUOTED
@@ -39,7 +39,7 @@ def _student_claims(found: Found, seed: int) -> list[Claim]:
         if missing:
             return [Claim(text, paper, None, {}, missing)]
         holds, ours = judge(*models)
-        undecided = "no clear difference" if "p" in ours else "not tested yet" if ours else "not measured"
+        undecided = NO_CLEAR_DIFFERENCE if "p" in ours else NOT_TESTED if ours else NOT_MEASURED
         return [Claim(text + suffix, paper, holds, ours, [], undecided)]
 
     def gain(beam: int) -> Callable[[Measured, Measured], Judged]:
