@@ -53,6 +53,18 @@ def find_model(named: Path) -> Place:
     )
 
 
+def find_folder(named: Path) -> Path:
+    """As `find_model`, for those who take a whole folder: a run's is its family.
+
+    Raises:
+        UserError: as `find_model`; or one student of a run is meant, which has no folder of its own yet.
+    """
+    place = find_model(named)
+    if place.student is not None:
+        raise UserError(f"{named}: give a folder; polystill extract {place.run} {place.student} writes the student's")
+    return place.folder
+
+
 def _refuse_others(named: Path) -> None:
     """Raises:
     UserError: the folder is an export for another program.

@@ -74,7 +74,7 @@ class Run:
         - `evaluation.*`: other students, beam sizes, precision and so on.
 
         Nothing depends on `training.on_nonfinite`, `checkpoint_every` and `threads`, nor, once the data are prepared,
-        on `data.folder`.
+        on `data.folder`. A folder in which no stage is finished takes any recipe.
 
         Raises:
             UserError: the recipe differs elsewhere (all differing keys are named, with old and new values), the
@@ -133,8 +133,10 @@ class Run:
     def _continue(cls, folder: Path, recipe: Recipe, lock: IO[str]) -> Run:
         before = cls.open(folder).recipe
         run = cls(folder, recipe, lock)
-        run._state()  # Damaged files are found before anything is done.
+        begun = run._state()["stages"]  # Damaged files are found before anything is done.
         run.results()
+        if not begun:  # its input was refused, say, or it was stopped at once: nothing is there that could differ
+            return cls._create(folder, recipe, lock)
         changes = recipe_differences(before, recipe)
         prepared = run.finished("data")
         refused = [c for c in changes if not can_be_added(c, before, recipe, data_finished=prepared)]

@@ -79,6 +79,12 @@ def test_switched_off_only_what_cannot_be_trained_on_goes() -> None:
         ("sr", "Пас спава", 1.0),
         ("vi", "Con chó đang ngủ", 1.0),
         ("xx", "что угодно 犬", 1.0),
+        ("deu_Latn", "Привет", 0.0),
+        ("xxx_Cyrl", "Привет", 1.0),
+        ("srp_Latn", "Пас спава", 0.0),
+        ("zho_Hans", "我爱你", 1.0),
+        ("jpn_Jpan", "犬が寝ている", 1.0),
+        ("rus", "Hallo", 0.0),
     ],
 )
 def test_share_of_letters_in_the_languages_script(language: str, text: str, share: float) -> None:
@@ -97,7 +103,8 @@ def test_an_unknown_language_is_not_checked() -> None:
 
 
 def test_languages_without_spaces_are_measured_in_characters() -> None:
-    assert is_unspaced("zh-Hant") and not is_unspaced("de")
+    assert all(map(is_unspaced, ["zh-Hant", "zh", "zho", "zho_Hans", "yue_Hant", "jpn_Jpan", "tha", "khm_Khmr"]))
+    assert not any(map(is_unspaced, ["de", "deu", "deu_Latn", "kor_Hang", "vie_Latn"]))
     chinese = "我昨天在花园里看见了一只很大的狗和两只小猫"  # 21 characters, about ten words
     english = "Yesterday I saw a very large dog and two small cats in the garden"
     assert reason(english, chinese, ("en", "zh")) is None

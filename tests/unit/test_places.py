@@ -9,7 +9,7 @@ import pytest
 
 from polystill.errors import UserError
 from polystill.export import FORMATS
-from polystill.places import OTHER_PROGRAMS, Place, find_model
+from polystill.places import OTHER_PROGRAMS, Place, find_folder, find_model
 
 
 def test_runs_students_and_folders_are_found(tmp_path: Path) -> None:
@@ -19,6 +19,9 @@ def test_runs_students_and_folders_are_found(tmp_path: Path) -> None:
         path.touch()
     assert find_model(run) == Place(run / "family", None, run)
     assert find_model(run / "e4d2") == Place(run / "family", "e4d2", run)
+    assert find_folder(run) == run / "family"
+    with pytest.raises(UserError, match=r"run/e4d2: give a folder; polystill extract \S*run e4d2 writes the student's"):
+        find_folder(run / "e4d2")
     assert find_model(run / "family") == Place(run / "family")
     assert find_model(device) == Place(device)
     assert find_model(model) == Place(model)

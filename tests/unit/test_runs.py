@@ -103,8 +103,26 @@ def test_two_runs_have_different_identities(tmp_path: Path) -> None:
     assert len(identities) == 2
 
 
-def test_changed_recipe_is_refused_with_every_key_and_both_values(folder: Path) -> None:
+def begin(folder: Path, recipe: Recipe) -> None:
+    """A run whose data are prepared."""
+    with Run.start(folder, recipe) as run:
+        run.finish("data", {})
+        run.data.mkdir()
+
+
+def test_a_run_that_has_done_nothing_takes_another_recipe(folder: Path) -> None:
+    """Its data were refused, say: the mistake may be mended in the same folder."""
     Run.start(folder, recipe()).close()
+    changed = recipe(seed=2, data__folder="/elsewhere", model__d_model=64)
+    Run.start(folder, changed).close()
+    assert load_recipe(folder / "recipe.yaml") == changed
+    begin(folder, changed)
+    with pytest.raises(UserError, match="seed: was 2, now 1"):
+        Run.start(folder, recipe())
+
+
+def test_changed_recipe_is_refused_with_every_key_and_both_values(folder: Path) -> None:
+    begin(folder, recipe())
     state = (folder / "state.json").read_bytes()
     changed = recipe(training__learning_rate=0.1, model__d_model=64, stages__0__updates=11)
     with pytest.raises(UserError) as caught:
@@ -132,7 +150,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("changes", REFUSED.values(), ids=REFUSED)
 def test_refused_changes(folder: Path, changes: dict[str, Any]) -> None:
-    Run.start(folder, recipe()).close()
+    begin(folder, recipe())
     with pytest.raises(UserError, match="another recipe"):
         Run.start(folder, recipe(**changes))
 
@@ -164,8 +182,9 @@ def test_what_can_be_added(folder: Path, changes: dict[str, Any], unfinished: se
     assert load_recipe(folder / "recipe.yaml") == changed
 
 
-def test_corpora_may_not_move_before_they_are_read(folder: Path) -> None:
-    Run.start(folder, recipe()).close()
+def test_corpora_may_not_move_if_they_are_to_be_read_again(folder: Path) -> None:
+    begin(folder, recipe())
+    (folder / "data").rmdir()
     with pytest.raises(UserError, match=r"data\.folder"):
         Run.start(folder, recipe(data__folder="/elsewhere"))
 
@@ -174,7 +193,7 @@ def test_relative_and_absolute_paths_to_the_same_place_are_no_change(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Run.start(folder, recipe(data__folder="corpora", model__start="model")).close()
+    begin(folder, recipe(data__folder="corpora", model__start="model"))
     Run.start(folder, recipe(data__folder=str(tmp_path / "corpora"), model__start=str(tmp_path / "model"))).close()
 
 
@@ -189,7 +208,7 @@ def test_removed_rows_are_counted(folder: Path, caplog: pytest.LogCaptureFixture
 
 
 def test_more_updates_are_refused_where_the_schedule_depends_on_them(folder: Path) -> None:
-    Run.start(folder, recipe(training__schedule="cosine")).close()
+    begin(folder, recipe(training__schedule="cosine"))
     with pytest.raises(UserError, match=r"stages\.1\.updates: was 20, now 30"):
         Run.start(folder, recipe(training__schedule="cosine", stages__1__updates=30))
 
@@ -210,7 +229,7 @@ def test_more_updates_are_refused_for_a_stage_that_stopped_early(folder: Path, d
 @pytest.mark.parametrize(("general", "own", "allowed"), [("cosine", "constant", True), ("constant", "cosine", False)])
 def test_it_is_the_last_stages_own_schedule_that_counts(folder: Path, general: str, own: str, allowed: bool) -> None:
     schedules = {"training__schedule": general, "stages__1__schedule": own}
-    Run.start(folder, recipe(**schedules)).close()
+    begin(folder, recipe(**schedules))
     with nullcontext() if allowed else pytest.raises(UserError, match=r"stages\.1\.updates: was 20, now 30"):
         Run.start(folder, recipe(**schedules, stages__1__updates=30)).close()
 

@@ -28,13 +28,17 @@ KEEP = HypothesisFilter(Cleaning(), ("en", "de"))
     ],
 )
 def test_reasons(source: str, hypothesis: str, reason: str | None) -> None:
-    assert KEEP.reason(source, hypothesis) == reason
+    assert KEEP.reason(source, Candidate(hypothesis)) == reason
 
 
 def test_repetitions_without_spaces() -> None:
     chinese = HypothesisFilter(Cleaning(), ("en", "zh"))
-    assert chinese.reason("The dogs run fast here", "狗跑得快狗跑得快狗跑得快狗跑得快") == "repetition"
-    assert chinese.reason("ha ha ha ha", "哈哈哈哈") is None
+    assert chinese.reason("The dogs run fast here", Candidate("狗跑得快狗跑得快狗跑得快狗跑得快")) == "repetition"
+    assert chinese.reason("ha ha ha ha", Candidate("哈哈哈哈")) is None
+
+
+def test_what_had_not_ended_is_no_sentence() -> None:
+    assert KEEP.reason("A dog runs.", Candidate("Ein Hund rennt und", -1.0, cut=True)) == "cut"
 
 
 def test_switched_off_only_empty_ones_and_doubles_go() -> None:

@@ -124,6 +124,8 @@ def test_where_the_filters_leave_nothing_it_is_said(generate: Any, tmp_path: Pat
     for _ in range(2):  # when it is made, and when it is there
         with pytest.raises(UserError, match=r"out: of 60 translations the filters left none \(identical 60\)"):
             generate(teachers=[tsv])
+    with pytest.raises(UserError, match="these targets are not finished"):  # what trains on targets does not take it
+        TargetSet.open(tmp_path / "out")
 
 
 def test_an_attempt_that_failed_at_once_does_not_hold_the_folder(generate: Any, tmp_path: Path) -> None:
@@ -154,6 +156,27 @@ def test_a_text_without_references(generate: Any, tmp_path: Path) -> None:
         ([2], "three", []),
     ]
     assert manifest["plan"]["source"]["kind"] == "text" and manifest["sentences"] == 3
+
+
+def test_languages_that_nobody_says_are_the_teachers_own_or_warned_of(generate: Any, tmp_path: Path) -> None:
+    (tmp_path / "mono").write_text("one two\nthree\n")
+    (tmp_path / "mono.tsv").write_text("one two\tодин два\nthree\tтри\n")
+    said: list[str] = []
+    text = Text(source=tmp_path / "mono")
+    assert generate("model", text=text, say=said.append)["plan"]["languages"] == ["en", "de"]
+    assert not any("languages" in line for line in said)
+    assert generate("file", text=text, teachers=[tmp_path / "mono.tsv"], say=said.append)["filter"]["kept"] == 2
+    assert any(line.startswith("warning: the languages are not known") for line in said)
+    german = Text(source=tmp_path / "mono", languages=("eng_Latn", "deu_Latn"))
+    with pytest.raises(UserError, match="wrong_script 2"):
+        generate("german", text=german, teachers=[tmp_path / "mono.tsv"])
+
+
+def test_translations_that_were_cut_are_left_out(generate: Any, tmp_path: Path) -> None:
+    (tmp_path / "mono").write_text("one two three four\nfive\n")
+    manifest = generate(text=Text(source=tmp_path / "mono"), options=DecodingOptions(2, max_length=3))
+    assert manifest["filter"]["dropped"]["cut"] == 1
+    assert [entry.hypotheses == [] for entry in entries(tmp_path / "out")] == [True, False]
 
 
 def test_a_file_of_translations(generate: Any, tmp_path: Path) -> None:
@@ -193,7 +216,9 @@ def test_a_shard_from_another_generation_is_refused(generate: Any, tmp_path: Pat
         generate()
 
 
-def test_mistakes_before_anything_is_written(generate: Any, tmp_path: Path, recipe_file: Path) -> None:
+def test_mistakes_before_anything_is_written(
+    generate: Any, counting_student: Path, tmp_path: Path, recipe_file: Path
+) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("dear")
     for changes, message in (
@@ -202,6 +227,7 @@ def test_mistakes_before_anything_is_written(generate: Any, tmp_path: Path, reci
         ({"teachers": [tmp_path / "nobody"]}, "nobody: no such folder"),
         ({"teachers": [tmp_path / "nobody.tsv"]}, "nobody.tsv: no such file of translations"),
         ({"text": Text(run=tmp_path / "nowhere.yaml")}, "no such recipe"),
+        ({"teachers": [counting_student, recipe_file]}, r"recipe\.yaml: a file of translations stands alone"),
     ):
         with pytest.raises(UserError, match=message):
             generate(**changes)

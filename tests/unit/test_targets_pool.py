@@ -122,6 +122,8 @@ def test_a_killed_ray_workers_shard_is_done_again(open_work: Callable[[], Any], 
         check_a_killed_workers_shard_is_done_again(RayPool(2, said.append), open_work, tmp_path, said)
         with pytest.raises(UserError, match="cannot translate this"):
             list(RayPool(1, said.append).run(open_work, tasks("refuse this")))
+        with pytest.raises(UserError, match="a worker has 3 threads, but the largest node 2 CPUs; use --threads 2"):
+            list(RayPool(1, said.append, threads=3).run(open_work, tasks()))
     finally:
         ray.shutdown()
 

@@ -230,6 +230,17 @@ def test_folders_that_are_no_teachers(counting_student: Path, tmp_path: Path) ->
         kind_of(tmp_path / "pickled")
 
 
+def test_a_folder_without_its_tokenizer(m2m_folder: Path, tmp_path: Path) -> None:
+    """transformers makes an empty tokenizer for some types."""
+    kept = ("config.json", "generation_config.json", "model.safetensors", "tokenizer_config.json")
+    (tmp_path / "bare").mkdir()
+    for name in kept:
+        if (m2m_folder / name).exists():
+            shutil.copy(m2m_folder / name, tmp_path / "bare" / name)
+    with pytest.raises(UserError, match=r"bare: no tokenizer here \(tokenizer\.json, .*save_pretrained"):
+        ready([tmp_path / "bare"], tmp_path, "torch")
+
+
 def test_a_multilingual_teacher_needs_languages_that_it_knows(m2m_folder: Path, tmp_path: Path) -> None:
     for languages, message in (
         ((None, "de"), "say which --source-language"),

@@ -64,7 +64,11 @@ def generate(
     batch_tokens: Annotated[int, typer.Option(min=1, help="Source tokens translated at once by a worker.")] = 1024,
     shard_size: Annotated[int, typer.Option(min=1, help="Different sentences in a shard.")] = 2000,
     source_language: Annotated[
-        str | None, typer.Option(help="For a multilingual teacher, by its own name, such as eng_Latn.")
+        str | None,
+        typer.Option(
+            help="For the filters, and for a multilingual teacher, by its own name, such as eng_Latn. By default the "
+            "recipe's, or that of a teacher for one pair."
+        ),
     ] = None,
     target_language: Annotated[str | None, typer.Option(help="Likewise.")] = None,
 ) -> None:

@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from polystill.decoding.ctranslate2 import read_info
+from polystill.errors import UserError
 from polystill.export.description import describe, write_info
 from polystill.models.folder import (
     FAMILY,
@@ -19,6 +21,7 @@ from polystill.models.folder import (
     write_sparse_model,
 )
 from polystill.models.pruning import MatrixCount, Scope, check_sparsity, counts, nonzero_parameters, prune
+from polystill.places import find_folder
 from polystill.storage import atomic_folder, need_new_folder
 
 
@@ -37,27 +40,27 @@ def prune_folder(folder: Path, out: Path, sparsity: float, scope: Scope) -> Prun
     """Prune a student's or a family's folder (or a run's family) into a new folder; a family stays a family.
 
     Raises:
-        UserError: sparsity is not in [0, 1), `out` holds something, or `folder` holds no model.
+        UserError: sparsity is not in [0, 1), `out` holds something, or `folder` holds no model, or a rounded one.
     """
     check_sparsity(sparsity, "--sparsity")
     need_new_folder(out)
-    if (folder / "recipe.yaml").is_file():
-        folder = folder / "family"
+    folder = find_folder(folder)
+    _check_exact(folder)
     model, tokenizer = load_model_with_tokenizer(folder)
     prune(model, sparsity, scope)
     rows = counts(model)
-    reached = 1 - sum(row.nonzero for row in rows) / sum(row.weights for row in rows)
+    reached = round(1 - sum(row.nonzero for row in rows) / sum(row.weights for row in rows), 6)
     with atomic_folder(out) as temporary:
         write_sparse_model(temporary, model, tokenizer)
         if (folder / FAMILY).is_file():
-            family = {**read_family(folder), "sparsity": round(reached, 6)}
+            family = {**read_family(folder), "sparsity": reached}
             (temporary / FAMILY).write_text(json.dumps(family, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         info = {
             **describe(folder, model, tokenizer, "sparse"),
             "quantization": "float32",
             "nonzero_parameters": nonzero_parameters(model),
             "weights_bytes": weights_path(temporary).stat().st_size,
-            "pruning": {"sparsity": sparsity, "scope": scope},
+            "pruning": {"sparsity": reached, "scope": scope},
         }
         write_info(temporary, info)
     return PrunedFolder(
@@ -67,3 +70,13 @@ def prune_folder(folder: Path, out: Path, sparsity: float, scope: Scope) -> Prun
         bytes_before=weights_path(folder).stat().st_size,
         bytes_after=info["weights_bytes"],
     )
+
+
+def _check_exact(folder: Path) -> None:
+    """Raises UserError where weights were rounded: what is pruned of them would be a larger float32 file."""
+    quantization = read_info(folder).get("quantization", "float32")
+    if quantization != "float32":
+        raise UserError(
+            f"{folder}: its weights are {quantization}; prune the folder that they were made of, and then export that "
+            f"(--to sparse --quantization {quantization})"
+        )

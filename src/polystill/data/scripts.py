@@ -1,4 +1,4 @@
-"""Which script a language is written in, told from Unicode ranges of its letters."""
+"""Which script a language is written in, and Unicode ranges of its letters."""
 
 from __future__ import annotations
 
@@ -67,21 +67,83 @@ _LANGUAGES = {
     "Kana": "ja",
 }
 
+_BY_SUBTAG = {
+    "Latn": ["Latin"],
+    "Cyrl": ["Cyrillic"],
+    "Grek": ["Greek"],
+    "Arab": ["Arabic"],
+    "Hebr": ["Hebrew"],
+    "Armn": ["Armenian"],
+    "Geor": ["Georgian"],
+    "Ethi": ["Ethiopic"],
+    "Deva": ["Devanagari"],
+    "Beng": ["Bengali"],
+    "Guru": ["Gurmukhi"],
+    "Gujr": ["Gujarati"],
+    "Orya": ["Oriya"],
+    "Taml": ["Tamil"],
+    "Telu": ["Telugu"],
+    "Knda": ["Kannada"],
+    "Mlym": ["Malayalam"],
+    "Sinh": ["Sinhala"],
+    "Thai": ["Thai"],
+    "Laoo": ["Lao"],
+    "Tibt": ["Tibetan"],
+    "Mymr": ["Myanmar"],
+    "Khmr": ["Khmer"],
+    "Mong": ["Mongolian"],
+    "Hang": ["Hangul"],
+    "Kore": ["Hangul", "Han"],
+    "Hans": ["Han"],
+    "Hant": ["Han"],
+    "Hani": ["Han"],
+    "Jpan": ["Han", "Kana"],
+}
+"""By ISO 15924, as NLLB's languages have it: "deu_Latn"."""
+
+_SHORT = {
+    code: short
+    for short, codes in {
+        "af": "afr", "am": "amh", "ar": "ara arb", "as": "asm", "az": "aze azj", "be": "bel", "bg": "bul", "bn": "ben",
+        "bo": "bod", "bs": "bos", "ca": "cat", "cs": "ces cze", "cy": "cym", "da": "dan", "de": "deu ger", "dz": "dzo",
+        "el": "ell gre", "en": "eng", "eo": "epo", "es": "spa", "et": "est", "eu": "eus", "fa": "fas pes", "fi": "fin",
+        "fo": "fao", "fr": "fra fre", "ga": "gle", "gl": "glg", "gu": "guj", "he": "heb", "hi": "hin", "hr": "hrv",
+        "ht": "hat", "hu": "hun", "hy": "hye", "id": "ind", "is": "isl", "it": "ita", "ja": "jpn", "ka": "kat",
+        "kk": "kaz", "km": "khm", "kn": "kan", "ko": "kor", "ku": "kur", "ky": "kir", "lo": "lao", "lt": "lit",
+        "lv": "lav lvs", "mg": "mlg", "mk": "mkd", "ml": "mal", "mn": "mon khk", "mr": "mar", "ms": "msa zsm",
+        "mt": "mlt", "my": "mya", "ne": "nep npi", "nl": "nld dut", "nn": "nno", "no": "nor", "nb": "nob", "or": "ori",
+        "pa": "pan", "pl": "pol", "ps": "pus", "pt": "por", "ro": "ron", "ru": "rus", "si": "sin", "sk": "slk",
+        "sl": "slv", "so": "som", "sq": "sqi", "sr": "srp", "sv": "swe", "sw": "swa swh", "ta": "tam", "te": "tel",
+        "tg": "tgk", "th": "tha", "ti": "tir", "tk": "tuk", "tl": "tgl", "tr": "tur", "tt": "tat", "ug": "uig",
+        "uk": "ukr", "ur": "urd", "uz": "uzb uzn", "vi": "vie", "yi": "yid", "zh": "zho chi cmn", "zu": "zul",
+    }.items()
+    for code in codes.split()
+}  # fmt: skip
+"""Three-letter codes (ISO 639-3) of languages that have one of two letters."""
+
 _UNSPACED = {"zh", "yue", "ja", "th", "lo", "km", "my", "bo", "dz"}
+_UNSPACED_SUBTAGS = {"Hans", "Hant", "Hani", "Jpan", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"}
 
 
-def _base(language: str) -> str:
-    return re.split("[-_]", language.lower())[0]
+def _parts(language: str) -> tuple[str, str | None]:
+    """The language's shortest code, and its script's, if that is said: ("zh", "Hant") of "zho_Hant"."""
+    base, *rest = re.split("[-_]", language)
+    script = next((part.title() for part in rest if part.title() in _BY_SUBTAG), None)
+    return _SHORT.get(base.lower(), base.lower()), script
 
 
 def scripts_of(language: str) -> list[str]:
-    """The scripts of a language (ISO 639-1 where it has such a code: "de", "zh-Hant"); [] if it is not known."""
-    return [script for script, languages in _LANGUAGES.items() if _base(language) in languages.split()]
+    """The scripts of a language ("de", "deu", "zh-Hant", "deu_Latn"); [] if it is not known."""
+    base, subtag = _parts(language)
+    if subtag is not None:
+        return _BY_SUBTAG[subtag]
+    return [script for script, languages in _LANGUAGES.items() if base in languages.split()]
 
 
 def is_unspaced(language: str) -> bool:
     """Whether the language is written without spaces between words."""
-    return _base(language) in _UNSPACED
+    base, subtag = _parts(language)
+    return base in _UNSPACED if subtag is None else subtag in _UNSPACED_SUBTAGS
 
 
 class ScriptShare:

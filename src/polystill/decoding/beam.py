@@ -256,7 +256,7 @@ class TorchTranslator:
             limited = replace(options, max_length=limit)
             found = beam_search(self.model, source.to(self.device), limited, self.student)
             for number, candidates in zip(numbers, found, strict=True):
-                results[number] = self._hypotheses(candidates, options)
+                results[number] = self._hypotheses(candidates, limited)
         return results
 
     def _batches(
@@ -275,7 +275,9 @@ class TorchTranslator:
     def _hypotheses(self, found: list[Found], options: DecodingOptions) -> list[Hypothesis]:
         tokens = [[self.pieces[i] for i in f.ids] for f in found]
         texts = self.tokenizer.decode_pieces(tokens)
+        limit = options.max_length
+        assert limit is not None
         return [
-            Hypothesis(text, pieces, f.score, f.token_scores if options.token_scores else None)
+            Hypothesis(text, pieces, f.score, f.token_scores if options.token_scores else None, len(pieces) >= limit)
             for text, pieces, f in zip(texts, tokens, found, strict=True)
         ]

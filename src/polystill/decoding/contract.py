@@ -67,6 +67,8 @@ class Hypothesis:
     """Log-probability divided by n ** length_penalty, where n counts the tokens and the end mark."""
     token_scores: list[float] | None = None
     """Natural logarithms, one a token, and one more for the end mark where the translation reached it."""
+    cut: bool = False
+    """It had not ended when it was as long as it may be."""
 
 
 UNLIMITED = 1_000_000
@@ -122,11 +124,9 @@ class Cuts:
         return [list(s) if len(s) <= limit else [*s[: limit - 1], s[-1]] for s in sources]
 
     def count_translations(self, results: Sequence[Sequence[Hypothesis]], limits: Sequence[int]) -> None:
-        """Take up those translations that have all the tokens that they may have, by each line's limit."""
+        """Take up the lines of which a translation was cut, by each line's limit."""
         cut = [
-            limit
-            for found, limit in zip(results, limits, strict=True)
-            if any(len(hypothesis.tokens) >= limit for hypothesis in found)
+            limit for found, limit in zip(results, limits, strict=True) if any(hypothesis.cut for hypothesis in found)
         ]
         self.translations += len(cut)
         self.limits_reached.update(cut)

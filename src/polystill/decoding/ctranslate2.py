@@ -106,7 +106,7 @@ class CTranslate2Translator:
         def begin(numbers: list[int], limit: int) -> list[Any]:
             return self._begin([sources[i] for i in numbers], options, limit)
 
-        return side_by_side(filled, limits, begin, lambda result, limit: self._hypotheses(result))
+        return side_by_side(filled, limits, begin, self._hypotheses)
 
     def _begin(self, sources: list[list[str]], options: DecodingOptions, max_length: int) -> list[Any]:
         return self._translator.translate_batch(
@@ -123,10 +123,10 @@ class CTranslate2Translator:
             asynchronous=True,
         )
 
-    def _hypotheses(self, result: Any) -> list[Hypothesis]:
+    def _hypotheses(self, result: Any, limit: int) -> list[Hypothesis]:
         texts = self.tokenizer.decode_pieces(result.hypotheses)
         columns = zip(texts, result.hypotheses, result.scores, strict=True)
-        return [Hypothesis(text, tokens, score) for text, tokens, score in columns]
+        return [Hypothesis(text, tokens, score, cut=len(tokens) >= limit) for text, tokens, score in columns]
 
     def score(self, lines: Sequence[str], targets: Sequence[Sequence[str]]) -> list[list[float]]:
         """Log-probability of every token of each target (pieces without end mark) and of its end mark.

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 from polystill.config import Recipe
 from polystill.config.base import Seed, Strict
 from polystill.config.reading import explained, read_values
+from polystill.decoding.contract import LARGEST_BEAM
 from polystill.errors import UserError, nearest
 from polystill.studies.steps import Step
 
@@ -51,8 +52,8 @@ class Study(Strict):
 class Generate(Strict):
     """The teacher's translations, as `polystill generate` and `select` make them."""
 
-    beam: Positive = 5
-    n_best: Positive = 35
+    beam: int = Field(5, ge=1, le=LARGEST_BEAM)
+    n_best: int = Field(35, ge=2, le=LARGEST_BEAM)
     """Seq-Inter: candidates, and the beam that finds them."""
     by: Literal["bleu", "chrf"] = "bleu"
     share: float = Field(1.0, gt=0, le=1)

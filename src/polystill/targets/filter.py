@@ -17,7 +17,9 @@ from polystill.data.repetition import MOST_REPEATS, Repetition
 from polystill.targets.store import Candidate
 
 _JUDGED = ("empty", "too_short", "too_long", "ratio", "long_word", "identical", "wrong_script")
-REASONS = {reason: PAIR_REASONS[reason] for reason in _JUDGED} | {
+REASONS = {
+    "cut": "had not ended when it was as long as it may be",
+    **{reason: PAIR_REASONS[reason] for reason in _JUDGED},
     "repetition": f"a phrase more than {MOST_REPEATS} times in a row, or characters ten times; and not in the source",
     "same": "the same text as a better candidate of this source",
 }
@@ -83,7 +85,7 @@ class HypothesisFilter:
         kept: dict[str, Candidate] = {}
         for candidate in candidates:
             report.hypotheses += 1
-            reason = "same" if candidate.text in kept else self.reason(source, candidate.text)
+            reason = "same" if candidate.text in kept else self.reason(source, candidate)
             if reason is None:
                 kept[candidate.text] = candidate
             else:
@@ -91,9 +93,11 @@ class HypothesisFilter:
         report.sources_without += not kept
         return list(kept.values())
 
-    def reason(self, source: str, hypothesis: str) -> str | None:
+    def reason(self, source: str, candidate: Candidate) -> str | None:
         """Why a hypothesis goes (a key of REASONS), or None if it stays."""
-        reason = self._cleaner.reason(source.strip(), hypothesis.strip())
-        if reason is None and self._enabled and self._repetition.is_looping(source, hypothesis):
+        if self._enabled and candidate.cut:
+            return "cut"
+        reason = self._cleaner.reason(source.strip(), candidate.text.strip())
+        if reason is None and self._enabled and self._repetition.is_looping(source, candidate.text):
             return "repetition"
         return reason

@@ -204,7 +204,7 @@ def _finish(folder: Path, sources: Sources, manifest: dict[str, Any]) -> dict[st
     assert sum(shard["sentences"] for shard in shards) == sources.sentences
     manifest = {
         **manifest,
-        "finished": True,
+        "finished": report.kept > 0,
         "sentences": sources.sentences,
         "distinct_sources": len(sources),
         "filter": {**report.as_dict(), "meaning": REASONS},

@@ -22,6 +22,8 @@ from polystill.errors import UserError, nearest
 Languages = tuple[str | None, str | None]
 """Source and target, as a multilingual model names them: "en" for M2M, "eng_Latn" for NLLB."""
 
+_VOCABULARIES = ("tokenizer.json", "*.model", "*.spm", "vocab.*")
+
 
 class HuggingFaceTokenizer:
     """What `TorchTranslator` and the CTranslate2 engine need of a tokenizer."""
@@ -29,6 +31,10 @@ class HuggingFaceTokenizer:
     def __init__(self, folder: Path, languages: Languages) -> None:
         from transformers import AutoTokenizer
 
+        if not any(any(folder.glob(name)) for name in _VOCABULARIES):  # some types would be given an empty one
+            raise UserError(
+                f"{folder}: no tokenizer here ({', '.join(_VOCABULARIES)}); save the model's with its save_pretrained"
+            )
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # it raises many kinds

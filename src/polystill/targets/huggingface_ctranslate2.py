@@ -96,7 +96,8 @@ class ConvertedTranslator:
             for row, score in zip(tokens, result.scores, strict=True)
         ]
         texts = self.tokenizer.decode_pieces(tokens)
-        rows = [Hypothesis(*columns) for columns in zip(texts, tokens, scores, strict=True)]
+        columns = zip(texts, tokens, scores, strict=True)
+        rows = [Hypothesis(text, pieces, score, cut=len(pieces) >= max_length) for text, pieces, score in columns]
         return sorted(rows, key=lambda h: -h.score)
 
     def _without_prefix(self, tokens: int, max_length: int) -> float:

@@ -14,7 +14,7 @@ from polystill.config import Cleaning, Recipe, load_recipe
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.errors import UserError
-from polystill.places import find_model
+from polystill.places import find_folder
 from polystill.runs import Run
 from polystill.targets.filter import HypothesisFilter
 from polystill.targets.generate import SCRATCH, Generation, generate, open_folder
@@ -27,6 +27,7 @@ from polystill.targets.teachers import (
     check_teacher,
     convert_teacher,
     fingerprint,
+    languages_of,
     open_teacher,
 )
 from polystill.targets.translations_file import TranslationsFile
@@ -54,7 +55,7 @@ class Text:
     run: Path | None = None
     source: Path | None = None
     languages: tuple[str | None, str | None] = (None, None)
-    """As a multilingual teacher calls them; the recipe's where they are missing."""
+    """As a multilingual teacher calls them; the recipe's, or the teacher's only ones, where they are missing."""
 
 
 def generate_targets(
@@ -78,10 +79,19 @@ def generate_targets(
     recipe = None if text.run is None else _read_recipe(text.run)
     if recipe is not None:
         options = replace(options, max_length=recipe.data.max_tokens)
-    job = _FileJob(folders) if folders[0].is_file() else _ModelJob(folders, text, recipe, options, where, say)
+    job = (
+        _FileJob(folders)
+        if any(folder.is_file() for folder in folders)
+        else _ModelJob(folders, text, recipe, options, where, say)
+    )
     with _opened(out) as scratch, _open_sources(recipe, text, scratch, say) as sources:
         say(f"{sources.sentences:,} sentences, {len(sources):,} different ones")
-        languages = _languages(text, recipe)
+        languages = _languages(text, recipe, folders[0])
+        if not all(languages):
+            say(
+                "warning: the languages are not known: words are told by spaces, and wrong scripts are kept; "
+                "--source-language and --target-language say them"
+            )
         cleaning = Cleaning() if recipe is None else recipe.data.cleaning
         generation = Generation(
             plan={
@@ -105,10 +115,7 @@ def _model_folder(teacher: Path) -> Path:
         return teacher
     if not teacher.exists() and teacher.suffix:  # a file, by its name
         raise UserError(f"{teacher}: no such file of translations (TSV), nor a model's folder")
-    place = find_model(teacher)
-    if place.student is not None:
-        raise UserError(f"{teacher}: give a folder; polystill extract {place.run} {place.student} writes the student's")
-    return place.folder
+    return find_folder(teacher)
 
 
 # --- text ---------------------------------------------------------------------------------------------------------
@@ -118,11 +125,12 @@ def _read_recipe(path: Path) -> Recipe:
     return Run.open(path).recipe if path.is_dir() else load_recipe(path)
 
 
-def _languages(text: Text, recipe: Recipe | None) -> tuple[str, str]:
-    """For the filter: those of the recipe, else those that were given; "" is not known."""
+def _languages(text: Text, recipe: Recipe | None, teacher: Path) -> tuple[str, str]:
+    """For the filter: those of the recipe, else those that were given, else the teacher's own; "" is not known."""
     if recipe is not None:
         return recipe.data.source_language, recipe.data.target_language
-    return text.languages[0] or "", text.languages[1] or ""
+    own = languages_of(teacher)
+    return text.languages[0] or own[0] or "", text.languages[1] or own[1] or ""
 
 
 @contextmanager
@@ -167,7 +175,8 @@ class _FileJob:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         if len(paths) > 1:
-            raise UserError(f"{paths[0]}: a file of translations stands alone; an ensemble is made of models")
+            file = next(path for path in paths if path.is_file())
+            raise UserError(f"{file}: a file of translations stands alone; an ensemble is made of models")
         self._path = paths[0]
         self.pool: Pool = ThisProcess()
 

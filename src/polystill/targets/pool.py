@@ -183,10 +183,20 @@ class RayPool:
         if started:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
         try:
+            self._check_room(ray)
             yield from self._run(ray, open_work, tasks)
         finally:
             if started:
                 ray.shutdown()
+
+    def _check_room(self, ray: Any) -> None:
+        """Raises UserError where no node could ever take a worker: Ray would wait for one without a word."""
+        most = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
+        if self._threads > most:
+            raise UserError(
+                f"--engine ray: a worker has {self._threads} threads, but the largest node {most} CPUs; use --threads "
+                f"{most} or fewer"
+            )
 
     def _run(self, ray: Any, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
         waiting, again, attempts = iter(tasks), deque[Task](), _Attempts()

@@ -116,6 +116,15 @@ def _type(folder: Path) -> str:
     return model_type(folder)
 
 
+def languages_of(teacher: Path) -> Languages:
+    """Those of a model for one pair, as its tokenizer's configuration says them (Marian's does)."""
+    try:
+        config = json.loads((teacher / "tokenizer_config.json").read_text(encoding="utf-8"))
+        return config.get("source_lang"), config.get("target_lang")
+    except (OSError, ValueError, AttributeError):
+        return None, None
+
+
 def fingerprint(teacher: Path) -> str:
     """The checksum of a model's weights, or of a file of translations."""
     digest = hashlib.sha256()
@@ -195,7 +204,7 @@ def open_teacher(teacher: Teacher) -> Translate:
 
     def translate(lines: Sequence[str]) -> list[list[Candidate]]:
         found = translator.translate(lines, teacher.options, Cuts())
-        return [[Candidate(_one_line(h.text), h.score) for h in hypotheses] for hypotheses in found]
+        return [[Candidate(_one_line(h.text), h.score, h.cut) for h in hypotheses] for hypotheses in found]
 
     return translate
 
