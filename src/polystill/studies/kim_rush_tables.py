@@ -71,15 +71,16 @@ def _paper_cells(row: Row, base: Row) -> list[str]:
     for key in ("greedy", "beam"):
         before = None if base is row else base.get(key)
         cells += [shown(row.get(key), 1), _difference(before, row.get(key), 1)]
-    return [*cells, shown(row.get("perplexity"), 1), _percent(row.get("p_mode"), ".1f")]
+    return [*cells, shown(row.get("perplexity"), 1), _percent(row.get("p_mode"))]
 
 
 def _difference(before: float | None, after: float | None, digits: int = 2) -> str:
     return "" if before is None or after is None else signed(after - before, digits)
 
 
-def _percent(share: float | None, digits: str = ".2g") -> str:
-    return "" if share is None else f"{100 * share:{digits}} %"
+def _percent(share: float | None) -> str:
+    """Label smoothing leaves shares far below one percent."""
+    return "" if share is None else f"{100 * share:{'.1f' if share >= 0.01 else '.2g'}} %"
 
 
 def _family_table(found: Found) -> str:
