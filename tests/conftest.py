@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from polystill.runs import Run
     from polystill.targets.store import TargetSet
     from polystill.training.feed import MicroBatch
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background: Ctrl-C is tested here, and in children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def model_shape(architecture: str, **shape: Any) -> dict[str, Any]:
