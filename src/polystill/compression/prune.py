@@ -40,7 +40,7 @@ def prune_folder(folder: Path, out: Path, sparsity: float, scope: Scope) -> Prun
     """Prune a student's or a family's folder (or a run's family) into a new folder; a family stays a family.
 
     Raises:
-        UserError: sparsity is not in [0, 1), `out` holds something, or `folder` holds no model, or a rounded one.
+        UserError: sparsity is not in [0, 1), `out` holds something, or `folder` no model or a rounded one.
     """
     check_sparsity(sparsity, "--sparsity")
     need_new_folder(out)

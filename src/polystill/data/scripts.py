@@ -121,29 +121,24 @@ _SHORT = {
 }  # fmt: skip
 """Three-letter codes (ISO 639-3) of languages that have one of two letters."""
 
-_UNSPACED = {"zh", "yue", "ja", "th", "lo", "km", "my", "bo", "dz"}
-_UNSPACED_SUBTAGS = {"Hans", "Hant", "Hani", "Jpan", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"}
-
-
-def _parts(language: str) -> tuple[str, str | None]:
-    """The language's shortest code, and its script's, if that is said: ("zh", "Hant") of "zho_Hant"."""
-    base, *rest = re.split("[-_]", language)
-    script = next((part.title() for part in rest if part.title() in _BY_SUBTAG), None)
-    return _SHORT.get(base.lower(), base.lower()), script
+_UNSPACED = {"Han", "Kana", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan"}
+"""Scripts without spaces between words, where a language (unlike Korean) has no other."""
 
 
 def scripts_of(language: str) -> list[str]:
     """The scripts of a language ("de", "deu", "zh-Hant", "deu_Latn"); [] if it is not known."""
-    base, subtag = _parts(language)
-    if subtag is not None:
-        return _BY_SUBTAG[subtag]
+    base, *rest = re.split("[-_]", language)
+    for part in rest:
+        if part.title() in _BY_SUBTAG:
+            return _BY_SUBTAG[part.title()]
+    base = _SHORT.get(base.lower(), base.lower())
     return [script for script, languages in _LANGUAGES.items() if base in languages.split()]
 
 
 def is_unspaced(language: str) -> bool:
     """Whether the language is written without spaces between words."""
-    base, subtag = _parts(language)
-    return base in _UNSPACED if subtag is None else subtag in _UNSPACED_SUBTAGS
+    scripts = scripts_of(language)
+    return bool(scripts) and _UNSPACED.issuperset(scripts)
 
 
 class ScriptShare:

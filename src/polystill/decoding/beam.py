@@ -256,7 +256,7 @@ class TorchTranslator:
             limited = replace(options, max_length=limit)
             found = beam_search(self.model, source.to(self.device), limited, self.student)
             for number, candidates in zip(numbers, found, strict=True):
-                results[number] = self._hypotheses(candidates, limited)
+                results[number] = self._hypotheses(candidates, limit, options.token_scores)
         return results
 
     def _batches(
@@ -272,12 +272,10 @@ class TorchTranslator:
                 yield limit, numbers[:rows]
                 numbers = numbers[rows:]
 
-    def _hypotheses(self, found: list[Found], options: DecodingOptions) -> list[Hypothesis]:
+    def _hypotheses(self, found: list[Found], limit: int, token_scores: bool) -> list[Hypothesis]:
         tokens = [[self.pieces[i] for i in f.ids] for f in found]
         texts = self.tokenizer.decode_pieces(tokens)
-        limit = options.max_length
-        assert limit is not None
         return [
-            Hypothesis(text, pieces, f.score, f.token_scores if options.token_scores else None, len(pieces) >= limit)
+            Hypothesis(text, pieces, f.score, f.token_scores if token_scores else None, len(pieces) >= limit)
             for text, pieces, f in zip(texts, tokens, found, strict=True)
         ]
