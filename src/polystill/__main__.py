@@ -3,10 +3,12 @@
 import sys
 
 from polystill.malloc import restart_with_fast_malloc
+from polystill.openmp import sleep_soon
 
 
 def start() -> None:
     restart_with_fast_malloc(next(iter(sys.argv[1:]), None))
+    sleep_soon()
     from polystill.cli import main
 
     main()

@@ -1,4 +1,4 @@
-"""tools/measure_one_by_one.py, measure_malloc.py and measure_compile.py on a tiny family."""
+"""tools/measure_one_by_one.py, measure_start.py and measure_compile.py on a tiny family."""
 
 from __future__ import annotations
 
@@ -41,11 +41,18 @@ def test_one_by_one_times_every_student_and_every_stage(tool: Tool, tmp_path: Pa
 
 
 def test_malloc_is_timed_in_processes_of_their_own(tool: Tool) -> None:
-    done = tool("measure_malloc.py", "--batches", "4")
+    done = tool("measure_start.py", "--batches", "4")
     assert done.returncode == 0, done.stderr
     found = dict(re.findall(r"^(\w+) +\d+ \(.*\) target tokens/s, ([\d.]+) .* \d+ MiB$", done.stdout, re.M))
     assert found.pop("system") == "1.00"
     assert all(map(find_library, found))
+
+
+def test_waiting_is_timed_beside_other_processes(tool: Tool) -> None:
+    done = tool("measure_start.py", "--batches", "4", "--spins", "10,2000", "--beside", "1")
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^(.+?) +\d+ \(.*\) target tokens/s, ([\d.]+) ", done.stdout, re.M)[0] == ("OpenMP's", "1.00")
+    assert re.findall(r"^(\d+) spins ", done.stdout, re.M) == ["10", "2000"]
 
 
 @pytest.mark.long

@@ -28,7 +28,7 @@ LAYERS = [
     {"runs"},
     {"storage", "locks", "provenance", "recipe_changes", "rows"},
     {"config"},
-    {"students", "extras", "malloc", "metrics", "places", "progress"},
+    {"students", "extras", "malloc", "metrics", "openmp", "places", "progress"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -40,6 +40,7 @@ CORE = [
     "errors",
     "extras",
     "malloc",
+    "openmp",
     "places",
     "progress",
     "students",

@@ -1,6 +1,7 @@
-"""How fast a family trains under each malloc that is installed.
+"""How fast a family trains by what its process starts with: each malloc that is installed, or how long threads spin.
 
-    python tools/measure_malloc.py recipes/multi30k.yaml --set data.folder=multi30k --rounds 3
+    python tools/measure_start.py recipes/multi30k.yaml --set data.folder=multi30k --rounds 3
+    python tools/measure_start.py recipes/multi30k.yaml --set data.folder=multi30k --spins 1000,2000 --beside 2
 
 Each training is a fresh process, all of them in turn. It makes one update on each of so many batches, each of lengths
 of its own as in a real training, and the first quarter is not counted. Memory is that of the process at most.
@@ -14,11 +15,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from ctypes.util import find_library
 from pathlib import Path
 
-from polystill import malloc
+from polystill import malloc, openmp
 from polystill.benchmark.rounds import quotients, spread
 from polystill.cli.bench import prepared_data
 from polystill.errors import UserError
@@ -26,12 +28,24 @@ from polystill.errors import UserError
 LIBRARIES = (*malloc.LIBRARIES, "jemalloc", "mimalloc")
 
 
-def trained(library: str | None, arguments: Sequence[str]) -> dict[str, float]:
-    """Target tokens a second and the peak of resident memory of a process that trains under this library."""
-    clean = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    environment = clean | ({"LD_PRELOAD": library} if library else {})
+def mallocs() -> dict[str, dict[str, str]]:
+    """What to start with for each malloc."""
+    found = {name: path for name in LIBRARIES if (path := find_library(name))}
+    return {malloc.SYSTEM: {}} | {name: {"LD_PRELOAD": path} for name, path in found.items()}
+
+
+def waits(spins: str) -> dict[str, dict[str, str]]:
+    """What to start with for each number of spins, "1000,2000"; OpenMP's own number first."""
+    library = next((path for name in malloc.LIBRARIES if (path := find_library(name))), None)
+    same = {"LD_PRELOAD": library} if library else {}
+    return {"OpenMP's": same} | {f"{count} spins": {**same, openmp.SETTING: count} for count in spins.split(",")}
+
+
+def trained(changes: Mapping[str, str], arguments: Sequence[str]) -> dict[str, float]:
+    """Target tokens a second and the peak of resident memory of a process that trains in this environment."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", openmp.SETTING)}
     command = [sys.executable, __file__, *arguments, "--in-this-process"]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, env={**clean, **changes}, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -55,6 +69,19 @@ def train(run: Path, settings: list[str], mode: str, precision: str, batches: in
     return {"target_tokens_per_second": tokens / seconds, "peak_bytes": peak.peak}
 
 
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """So many processes that compute all the time, until this one ends at the latest."""
+    code = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
@@ -63,28 +90,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batches", type=int, default=120)
     parser.add_argument("--mode", default="shared")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--spins", metavar="N,N", help="compare how long OpenMP's threads spin, and not mallocs")
+    parser.add_argument("--beside", type=int, default=0, metavar="N", help="beside so many processes that compute")
     parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.in_this_process:
         print(json.dumps(train(given.recipe, given.set, given.mode, given.precision, given.batches)))
         return
-    libraries = {malloc.SYSTEM: None} | {name: path for name in LIBRARIES if (path := find_library(name))}
-    measured: dict[str, list[dict[str, float]]] = {name: [] for name in libraries}
+    variants = waits(given.spins) if given.spins else mallocs()
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
     try:
-        with prepared_data(given.recipe, given.set, None) as (_, data):
+        with prepared_data(given.recipe, given.set, None) as (_, data), busy(given.beside):
             how = ["--mode", given.mode, "--precision", given.precision, "--batches", str(given.batches)]
             if given.recipe.is_dir():  # a recipe's settings are in what was prepared from it
                 how += [part for setting in given.set for part in ("--set", setting)]
             for number in range(given.rounds):
-                for name, library in libraries.items():
-                    measured[name].append(trained(library, [str(data.parent), *how]))
+                for name, changes in variants.items():
+                    measured[name].append(trained(changes, [str(data.parent), *how]))
                 print(f"round {number + 1} of {given.rounds}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     speeds = {name: [row["target_tokens_per_second"] for row in rows] for name, rows in measured.items()}
     for name, rows in measured.items():
-        speed, ratio = spread(speeds[name]), quotients(speeds[name], speeds[malloc.SYSTEM])
+        speed, ratio = spread(speeds[name]), quotients(speeds[name], speeds[next(iter(variants))])
         print(
             f"{name:16} {speed['median']:6.0f} ({speed['min']:.0f}–{speed['max']:.0f}) target tokens/s, "
             f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}) times as fast, "
