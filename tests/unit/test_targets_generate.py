@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -175,6 +175,19 @@ def test_languages_that_nobody_says_are_the_teachers_own_or_warned_of(generate: 
 def test_translations_that_were_cut_are_left_out(generate: Any, tmp_path: Path) -> None:
     (tmp_path / "mono").write_text("one two three four\nfive\n")
     manifest = generate(text=Text(source=tmp_path / "mono"), options=DecodingOptions(2, max_length=3))
+    assert manifest["filter"]["dropped"]["cut"] == 1
+    assert [entry.hypotheses == [] for entry in entries(tmp_path / "out")] == [True, False]
+
+
+@pytest.mark.parametrize("engine", ["ctranslate2", "torch"])
+def test_translations_of_sources_that_were_cut_are_left_out(
+    engine: Literal["ctranslate2", "torch"], generate: Any, tmp_path: Path
+) -> None:
+    spaces = " " * 64 * 256  # more than is tokenised, so that what is translated is "one", which ends
+    (tmp_path / "mono").write_text(f"one{spaces}two\none\n")
+    manifest = generate(
+        text=Text(source=tmp_path / "mono"), options=DecodingOptions(2), where=Where(threads=1, engine=engine)
+    )
     assert manifest["filter"]["dropped"]["cut"] == 1
     assert [entry.hypotheses == [] for entry in entries(tmp_path / "out")] == [True, False]
 

@@ -91,8 +91,8 @@ class Cuts:
     """Lines that were cut: they are longer than the model takes, or their translations are longer than they may be."""
 
     lines: int = 0
-    sources: int = 0
-    """Those of the lines that were cut before they were translated."""
+    sources: list[int] = field(default_factory=list)
+    """Those of the lines, counted from 0, that were cut before they were translated."""
     translations: int = 0
     """Those whose translation had not ended when it was as long as it may be."""
     most_source_tokens: int = 0
@@ -103,7 +103,7 @@ class Cuts:
         """A warning for each kind of cut that there was."""
         if self.sources:
             message = "%d of %d lines are longer than the model's %d tokens and were cut"
-            _log.warning(message, self.sources, self.lines, self.most_source_tokens)
+            _log.warning(message, len(self.sources), self.lines, self.most_source_tokens)
         if self.translations:
             least, most = min(self.limits_reached), max(self.limits_reached)
             tokens = f"{most}" if least == most else f"{least} to {most}"
@@ -116,11 +116,11 @@ class Cuts:
         """Tokens of each line; of a line with more than `limit` its first ones and the end mark."""
         most_characters = limit * CHARACTERS_PER_TOKEN
         sources = encode([line[:most_characters] for line in lines])
+        for number, (source, line) in enumerate(zip(sources, lines, strict=True), start=self.lines):
+            if len(source) > limit or len(line) > most_characters:
+                self.sources.append(number)
         self.lines += len(lines)
         self.most_source_tokens = limit
-        self.sources += sum(
-            len(source) > limit or len(line) > most_characters for source, line in zip(sources, lines, strict=True)
-        )
         return [list(s) if len(s) <= limit else [*s[: limit - 1], s[-1]] for s in sources]
 
     def count_translations(self, results: Sequence[Sequence[Hypothesis]], limits: Sequence[int]) -> None:

@@ -18,7 +18,7 @@ from polystill.targets.store import Candidate
 
 _JUDGED = ("empty", "too_short", "too_long", "ratio", "long_word", "identical", "wrong_script")
 REASONS = {
-    "cut": "had not ended when it was as long as it may be",
+    "cut": "the source is longer than the teacher takes, or it had not ended when it was as long as it may be",
     **{reason: PAIR_REASONS[reason] for reason in _JUDGED},
     "repetition": f"a phrase more than {MOST_REPEATS} times in a row, or characters ten times; and not in the source",
     "same": "the same text as a better candidate of this source",

@@ -38,7 +38,7 @@ class Candidate:
     text: str
     score: float | None = None
     cut: bool = False
-    """It had not ended when it was as long as it may be; known while it is filtered, not in the file."""
+    """It is not of the whole source, or had not ended; known while it is filtered, not in the file."""
 
 
 @dataclass(frozen=True)

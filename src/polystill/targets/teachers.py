@@ -203,8 +203,13 @@ def open_teacher(teacher: Teacher) -> Translate:
     translator = _open_ctranslate2(teacher) if teacher.engine == "ctranslate2" else _open_torch(teacher)
 
     def translate(lines: Sequence[str]) -> list[list[Candidate]]:
-        found = translator.translate(lines, teacher.options, Cuts())
-        return [[Candidate(_one_line(h.text), h.score, h.cut) for h in hypotheses] for hypotheses in found]
+        cuts = Cuts()
+        found = translator.translate(lines, teacher.options, cuts)
+        too_long = set(cuts.sources)
+        return [
+            [Candidate(_one_line(each.text), each.score, each.cut or number in too_long) for each in hypotheses]
+            for number, hypotheses in enumerate(found)
+        ]
 
     return translate
 
