@@ -9,7 +9,7 @@ from polystill.studies.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED, STRATEGIE
 from polystill.studies.aio_kd_found import WAYS, Found
 from polystill.studies.claims import NO_CLEAR_DIFFERENCE, NOT_TESTED, Claim, as_good, surely_above
 from polystill.studies.measured import Row
-from polystill.studies.recipe import BEAM, BEAMS, row_id
+from polystill.studies.recipe import BEAMS, row_id
 
 SUFFERS = 0.3
 """Mean BLEU that a family may lose to a wider space and still count as unharmed."""
@@ -29,7 +29,7 @@ def _one_by_one(found: Found) -> list[Claim]:
     for seed in found.seeds():
         for student in found.study.alone.students:
             for way in ("alone", "word-kd"):
-                claims += _against(found, student, way, seed)
+                claims += [claim for beam in BEAMS for claim in _against(found, student, way, seed, beam)]
     ways, count = found.cost_of_ways(), len(found.study.alone.students)
     text = f"One family of all students takes fewer FLOPs than {count} of them by Word-KD with their teacher"
     if missing := [way for way in WAYS if way not in ways]:
@@ -38,19 +38,19 @@ def _one_by_one(found: Found) -> list[Claim]:
     return [*claims, Claim(text, "–", ways["family"]["flops"] < ways["word-kd"]["flops"], ours, [])]
 
 
-def _against(found: Found, student: str, way: str, seed: int) -> list[Claim]:
+def _against(found: Found, student: str, way: str, seed: int, beam: int) -> list[Claim]:
     member, single = found.get(FAMILY, student, seed), found.get(f"{way}-{student}", student, seed)
     told = {"alone": "trained alone", "word-kd": "distilled alone"}[way]
-    text = f"{student} of the family is as good as {student} {told} (beam 5)"
+    text = f"{student} of the family is as good as {student} {told} ({search(beam)})"
     if seed != found.study.seed:
         text += f" (seed {seed})"
     names = (FAMILY, f"{way}-{student}")
     missing = [row_id(found.study, name, seed) for name, m in zip(names, (member, single), strict=True) if m is None]
     if member is None or single is None:
         return [] if seed != found.study.seed else [Claim(text, "as good or better", None, {}, missing)]
-    p_value = found.bootstrap.p_value(single, member, BEAM)
-    ours = {told: single.bleu(BEAM), "member": member.bleu(BEAM)} | ({} if p_value is None else {"p": p_value})
-    return [as_good(text, "as good or better", member.bleu(BEAM) - single.bleu(BEAM), p_value, ours)]
+    p_value = found.bootstrap.p_value(single, member, beam)
+    ours = {told: single.bleu(beam), "member": member.bleu(beam)} | ({} if p_value is None else {"p": p_value})
+    return [as_good(text, "as good or better", member.bleu(beam) - single.bleu(beam), p_value, ours)]
 
 
 # --- one family against another, by the mean of their members ---------------------------------------------------------

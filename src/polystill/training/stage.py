@@ -100,7 +100,7 @@ class StageTrainer:
                 result, is_best = self.best.validate()
                 mark = " (best)" if is_best else ""
                 self.progress.say(f"{stage.name} {state.update}: validation {result}{mark}")
-                if self.best.stopped_early():
+                if self.best.stopped_early() and not done:
                     self.progress.say(
                         f"{stage.name}: no better for {self.training.early_stopping} validations, stopped"
                     )
