@@ -48,7 +48,7 @@ def evaluate(
 
         polystill evaluate runs/quickstart --engine ctranslate2 --precision int8,float32 --beam 1,5
 
-        polystill evaluate runs/quickstart --precision int8 --student e4d2,teacher --beam 1
+        polystill evaluate runs/quickstart --precision int8 --student e3d2,teacher --beam 1
 
         polystill evaluate runs/quickstart --engine ctranslate2 --precision int8 --student e2d2 --shortlist
     """

@@ -30,7 +30,7 @@ def extract(folder: RunOrModel, student: StudentName, out: NewFolder = None) -> 
 
     **Example**
 
-        polystill extract runs/quickstart e4d2 --out my-student
+        polystill extract runs/quickstart e3d2 --out my-student
 
     In Python: `AutoModelForSeq2SeqLM.from_pretrained("my-student")` and `AutoTokenizer.from_pretrained("my-student")`.
     """

@@ -61,7 +61,7 @@ def translate(
 
     **Examples**
 
-        echo "A dog runs." | polystill translate runs/quickstart --student e4d2
+        echo "A dog runs." | polystill translate runs/quickstart --student e3d2
 
         polystill translate my-model --input news.en --output news.de --beam 1 --precision int8
     """
