@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from polystill.models.folder import FAMILY, extract_student, family_space, need_transformer
+from polystill.storage import need_new_folder
 from polystill.students import Student, StudentSpace
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Family:
         """Write a member as a folder; a Transformer as an ordinary Hugging Face folder.
 
         Raises:
-            UserError: no such student, or `out` cannot be written.
+            UserError: no such student, or `out` holds something or cannot be written.
         """
-        extract_student(self.folder, self.space.get(str(name)), Path(out))
+        student = self.space.get(str(name))
+        need_new_folder(Path(out))
+        extract_student(self.folder, student, Path(out))

@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from polystill.data.scripts import is_unspaced, scripts_of
+
 if TYPE_CHECKING:
     from sacrebleu import BLEU
-
-CHARACTER_LANGUAGES = {"zh": "zh", "ja": "char", "ko": "char"}
-"""sacreBLEU's tokenizer for target languages that do not put spaces between words; 13a for all others."""
 
 
 def bleu_metric(target_language: str, **settings: Any) -> BLEU:
     """sacreBLEU's BLEU with the tokenizer that the target language needs; `settings` go to it."""
     from sacrebleu import BLEU
 
-    return BLEU(tokenize=CHARACTER_LANGUAGES.get(target_language, "13a"), **settings)
+    return BLEU(tokenize=_tokenizer(target_language), **settings)
+
+
+def _tokenizer(language: str) -> str:
+    """sacreBLEU's for Chinese, characters where words have no spaces between them and for Korean, otherwise 13a."""
+    scripts = scripts_of(language)
+    if scripts == ["Han"]:
+        return "zh"
+    return "char" if is_unspaced(language) or "Hangul" in scripts else "13a"
 
 
 def corpus_scores(

@@ -22,13 +22,13 @@ LAYERS = [
     {"serving", "targets", "evaluation", "compression", "benchmark"},
     {"training", "export"},
     {"measuring"},
-    {"decoding", "objectives"},
+    {"decoding", "metrics", "objectives"},
     {"models"},
     {"data"},
     {"runs"},
     {"storage", "locks", "provenance", "recipe_changes", "rows"},
     {"config"},
-    {"students", "extras", "malloc", "metrics", "openmp", "places", "progress"},
+    {"students", "extras", "malloc", "openmp", "places", "progress"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -40,6 +40,19 @@ def test_scores_are_sacrebleus_and_carry_signatures() -> None:
     assert "bleu_lc" not in corpus_scores(HYPOTHESES, REFERENCES)
 
 
+@pytest.mark.parametrize(
+    ("language", "tokenizer"),
+    [
+        *(("de", "13a"), ("deu_Latn", "13a"), ("vi", "13a"), ("", "13a")),
+        *(("zh", "zh"), ("zh-Hans", "zh"), ("zho_Hant", "zh")),
+        *(("ja", "char"), ("jpn", "char"), ("ko", "char"), ("kor_Hang", "char"), ("th", "char")),
+    ],
+)
+def test_bleu_splits_words_as_the_language_needs(language: str, tokenizer: str) -> None:
+    row = corpus_scores(["x"], ["x"], target_language=language)
+    assert f"tok:{tokenizer}" in row["bleu_signature"]
+
+
 def test_languages_without_spaces_are_cut_into_characters() -> None:
     assert "tok:zh" in corpus_scores(["我爱你"], ["我爱他"], target_language="zh")["bleu_signature"]
 

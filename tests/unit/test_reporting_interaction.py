@@ -106,7 +106,7 @@ def test_ratios_go_through_the_stages_and_show_the_threshold() -> None:
 
 
 def test_likeness_counts_pairs() -> None:
-    found = likeness({"e1d1": ["a", "b"], "e2d1": ["a", "c"], "e2d2": ["a", "b"]}, "e2d2")
+    found = likeness({"e1d1": ["a", "b"], "e2d1": ["a", "c"], "e2d2": ["a", "b"]}, "e2d2", "de")
     assert found["same"] == pytest.approx(2 / 3, abs=1e-4)
     assert found["same_as_teacher"] == {"e1d1": 1.0, "e2d1": 0.5}
-    assert likeness({}, "e2d2") == {}
+    assert likeness({}, "e2d2", "de") == {}

@@ -199,12 +199,30 @@ def test_a_file_of_translations(generate: Any, tmp_path: Path) -> None:
     generate(teachers=[tsv])
     first = entries(tmp_path / "out")[0]
     assert first.ids == [0, 60] and first.hypotheses == [Candidate("dies ist 0"), Candidate("das ist 0")]
+    generate("best", teachers=[tsv], options=DecodingOptions(5))
+    assert entries(tmp_path / "best")[0].hypotheses == [Candidate("dies ist 0")]
+    with pytest.raises(UserError, match=r"have\.tsv: translations are not made but read; leave out --engine"):
+        generate("how", teachers=[tsv], where=Where(precision="int8"))
     tsv.write_text("".join(f"{line}\tx\n" for line in lines[:30] + lines[31:]))
     with pytest.raises(UserError, match=f"have.tsv: no translation of '{lines[30]}' from line 31 on"):
         generate("missing", teachers=[tsv])
     tsv.write_text("".join(f"{line}\t{'' if i == 30 else 'x'}\n" for i, line in enumerate(lines)))
     with pytest.raises(UserError, match=f"have.tsv: line 31: no translation of '{lines[30]}'"):
         generate("empty", teachers=[tsv])
+
+
+def test_a_folder_for_other_languages_or_of_another_vocabulary_is_refused(
+    generate: Any, counting_student: Path, tmp_path: Path, recipe_file: Path
+) -> None:
+    teacher = shutil.copytree(counting_student, tmp_path / "teacher")
+    german = Text(run=recipe_file, languages=("eng_Latn", "deu_Latn"))
+    assert generate(teachers=[teacher], text=german)["finished"]
+    with pytest.raises(UserError, match=r"teachers' languages .*deu_Latn.* not .*fra_Latn"):
+        generate(teachers=[teacher], text=Text(run=recipe_file, languages=("eng_Latn", "fra_Latn")))
+    vocabulary = teacher / "vocab.json"
+    vocabulary.write_text(vocabulary.read_text() + "\n")
+    with pytest.raises(UserError, match="was begun with teachers "):
+        generate(teachers=[teacher], text=german)
 
 
 def test_a_folder_of_another_plan_is_refused(generate: Any, tmp_path: Path, recipe_file: Path) -> None:

@@ -14,7 +14,7 @@ from polystill.targets.translations_file import TranslationsFile
 def file(tmp_path: Path, text: str) -> TranslationsFile:
     path = tmp_path / "t.tsv"
     path.write_text(text, encoding="utf-8")
-    return TranslationsFile(path)
+    return TranslationsFile(path, 2)
 
 
 def test_translations_of_the_asked_sources(tmp_path: Path) -> None:

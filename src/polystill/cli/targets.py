@@ -18,6 +18,10 @@ def register(app: typer.Typer) -> None:
     app.command()(select)
 
 
+BEAM = 5
+"""Kim & Rush's for Seq-KD."""
+
+
 class Engine(StrEnum):
     """A list of these is an option that Typer knows; of literals it is not."""
 
@@ -46,8 +50,12 @@ def generate(
     source: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Translate this text, one sentence a line; plain, .gz or .zst.")
     ] = None,
-    beam: Annotated[int, typer.Option(min=1, max=1000, help="Beam size.")] = 5,
-    n_best: Annotated[int, typer.Option(min=1, help="Translations kept of each sentence, with their scores.")] = 1,
+    beam: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Beam size; by default 5, or --n-best where that is more.")
+    ] = None,
+    n_best: Annotated[
+        int, typer.Option(min=1, max=1000, help="Translations kept of each sentence, with their scores.")
+    ] = 1,
     length_penalty: Annotated[float, typer.Option(min=0.0, help="A score is log p / length ** this.")] = 1.0,
     engine: Annotated[
         list[Engine] | None,
@@ -82,7 +90,7 @@ def generate(
 
         polystill generate runs/teacher --run runs/teacher --out targets/beam
 
-        polystill generate runs/teacher --run runs/teacher --beam 35 --n-best 35 --out targets/n-best
+        polystill generate runs/teacher --run runs/teacher --n-best 35 --out targets/n-best
 
         polystill generate opus-mt-en-de --source news.en.zst --workers 8 --threads 1 --out targets/news
 
@@ -104,7 +112,7 @@ def generate(
             teachers,
             Text(run, source, (source_language, target_language)),
             out,
-            options=DecodingOptions(beam, n_best, length_penalty, batch_tokens=batch_tokens),
+            options=DecodingOptions(beam or max(BEAM, n_best), n_best, length_penalty, batch_tokens=batch_tokens),
             where=Where(runs_model, precision, workers, threads, ray),
             shard_size=shard_size,
             say=say,

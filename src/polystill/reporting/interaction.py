@@ -77,7 +77,7 @@ def _detached(logs: Path, threshold: float, updates: int, stretch: int) -> Value
     }
 
 
-def likeness(said: Mapping[str, Sequence[str]], teacher: str) -> Values:
+def likeness(said: Mapping[str, Sequence[str]], teacher: str, target_language: str) -> Values:
     """Of students' translations of one text, one a line of it.
 
     `same`: mean share of equal translations over all pairs; `same_as_teacher`; `bleu_to_teacher`: each against the
@@ -88,7 +88,7 @@ def likeness(said: Mapping[str, Sequence[str]], teacher: str) -> Values:
     if teacher in said:
         others = {name: lines for name, lines in said.items() if name != teacher}
         found["same_as_teacher"] = {name: round(share_equal(lines, said[teacher]), 4) for name, lines in others.items()}
-        bleu = bleu_metric("", references=[said[teacher]])
+        bleu = bleu_metric(target_language, references=[said[teacher]])
         scores = {name: bleu.corpus_score(lines, None).score for name, lines in others.items()}
         found["bleu_to_teacher"] = {name: round(score, 2) for name, score in scores.items()}
     return found

@@ -31,7 +31,7 @@ def _one_by_one(found: Found) -> list[Claim]:
             for way in ("alone", "word-kd"):
                 claims += [claim for beam in BEAMS for claim in _against(found, student, way, seed, beam)]
     ways, count = found.cost_of_ways(), len(found.study.alone.students)
-    text = f"One family of all students takes fewer FLOPs than {count} of them by Word-KD with their teacher"
+    text = f"One family of all students takes fewer FLOPs than {count} of them by Word-KD, the teacher among them"
     if missing := [way for way in WAYS if way not in ways]:
         return [*claims, Claim(text, "–", None, {}, missing)]
     ours = {f"FLOPs {way}": f"{ways[way]['flops']:.3g}" for way in ways}

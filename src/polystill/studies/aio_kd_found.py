@@ -93,7 +93,10 @@ class Found:
 
     def likeness(self, row: str) -> Row:
         members = [model for model in self.members(row) if BEAM in model.by_beam]
-        return likeness({model.model: model.translations(BEAM) for model in members}, self.teacher)
+        if not members:
+            return {}
+        language = self.runs[row].recipe.data.target_language
+        return likeness({model.model: model.translations(BEAM) for model in members}, self.teacher, language)
 
     def significance(self) -> list[Row]:
         """Each member of the family against the same network alone, and by Word-KD alone."""
@@ -109,7 +112,7 @@ class Found:
         return rows
 
     def cost_of_ways(self) -> dict[str, Row]:
-        """What the students of `alone` cost: as a family, each alone, or by Word-KD with the teacher for it.
+        """What the students of `alone` cost: as a family, each alone, or the teacher alone and the others by Word-KD.
 
         Ways whose training left no cost on record are left out.
         """
@@ -119,7 +122,10 @@ class Found:
         rows = {
             "family": [FAMILY],
             "alone": [f"alone-{student}" for student in students],
-            "word-kd": [f"alone-{self.teacher}", *(f"word-kd-{student}" for student in students)],
+            "word-kd": [
+                f"alone-{self.teacher}",
+                *(f"word-kd-{student}" for student in students if student != self.teacher),
+            ],
         }
         counted = {name for name, run in self.runs.items() if cost([run])["flops"]}
         done = {way: names for way, names in rows.items() if counted.issuperset(names)}

@@ -80,7 +80,7 @@ def generate_targets(
     if recipe is not None:
         options = replace(options, max_length=recipe.data.max_tokens)
     job = (
-        _FileJob(folders)
+        _FileJob(folders, options.n_best, where)
         if any(folder.is_file() for folder in folders)
         else _ModelJob(folders, text, recipe, options, where, say)
     )
@@ -173,18 +173,22 @@ def _check_unchanged(path: Path | None, sources: Sources) -> None:
 class _FileJob:
     """Translations are read from a file."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], n_best: int, where: Where) -> None:
+        file = next(path for path in paths if path.is_file())
         if len(paths) > 1:
-            file = next(path for path in paths if path.is_file())
             raise UserError(f"{file}: a file of translations stands alone; an ensemble is made of models")
-        self._path = paths[0]
+        if where != Where(threads=where.threads):
+            raise UserError(
+                f"{file}: translations are not made but read; leave out --engine, --precision and --workers"
+            )
+        self._path, self._n_best = file, n_best
         self.pool: Pool = ThisProcess()
 
     def plan(self) -> dict[str, Any]:
-        return {"engine": "file", "beam": None, "n_best": None}
+        return {"engine": "file", "beam": None, "n_best": self._n_best}
 
     def ready(self, scratch: Path) -> Callable[[], Translate]:
-        return lambda: TranslationsFile(self._path).translate
+        return lambda: TranslationsFile(self._path, self._n_best).translate
 
 
 class _ModelJob:
@@ -200,6 +204,7 @@ class _ModelJob:
         say: Callable[[str], None],
     ) -> None:
         own = (None, None) if recipe is None else (recipe.data.source_language, recipe.data.target_language)
+        self._asked = text.languages
         self._teacher = check_teacher(
             folders,
             engine=where.engine,
@@ -219,6 +224,7 @@ class _ModelJob:
             "n_best": o.n_best,
             "length_penalty": o.length_penalty,
             "max_length": o.max_length,
+            **({"teachers' languages": list(self._asked)} if any(self._asked) else {}),
         }
 
     def ready(self, scratch: Path) -> Callable[[], Translate]:

@@ -146,7 +146,7 @@ def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
         )
     for entry in entries:
         if not entry.hypotheses and not entry.filtered:
-            raise UserError(f"{path}: no translation of sentence {entry.ids[0]} ({_short(entry.source)})")
+            raise UserError(f"{path}: no translation of sentence {entry.ids[0]} ({shortened(entry.source)})")
     return entries
 
 
@@ -171,7 +171,7 @@ def check_shard(folder: Path, number: int, plan: str, sources: Sequence[str]) ->
     return True
 
 
-def _short(text: str) -> str:
+def shortened(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 

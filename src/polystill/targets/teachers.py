@@ -125,11 +125,15 @@ def languages_of(teacher: Path) -> Languages:
         return None, None
 
 
+_DECISIVE = ("model.bin", "*.safetensors", "*.spm", "*.model", "tokenizer.json", "*vocab*.json", "vmap.txt")
+"""Files of a model's folder on which its translations depend: weights, pieces, a CTranslate2 folder's shortlist."""
+
+
 def fingerprint(teacher: Path) -> str:
-    """The checksum of a model's weights, or of a file of translations."""
+    """The checksum of a model's weights and vocabulary, or of a file of translations."""
     digest = hashlib.sha256()
-    weights = sorted([*teacher.glob("model.bin"), *teacher.glob("*.safetensors")])
-    for path in weights if teacher.is_dir() else [teacher]:
+    files = sorted({path for pattern in _DECISIVE for path in teacher.glob(pattern)})
+    for path in files if teacher.is_dir() else [teacher]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -11,19 +11,19 @@ from pathlib import Path
 
 from polystill.data.corpus import read_lines
 from polystill.errors import UserError
-from polystill.targets.store import Candidate
+from polystill.targets.store import Candidate, shortened
 
 
 class TranslationsFile:
     """Reads the file once, forwards."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, n_best: int) -> None:
+        self._path, self._n_best = path, n_best
         self._lines = self._read()
         self._number = 0
 
     def translate(self, sources: Sequence[str]) -> list[list[Candidate]]:
-        """The candidates of the next sources.
+        """The candidates of the next sources, the first `n_best` of each.
 
         Raises:
             UserError: the file cannot be read, a source is not in it, or has no translation.
@@ -36,10 +36,10 @@ class TranslationsFile:
             if found == source:
                 candidates = [Candidate(text) for text in translations if text]
                 if not candidates:
-                    raise UserError(f"{self._path}: line {self._number}: no translation of {_short(source)}")
-                return candidates
+                    raise UserError(f"{self._path}: line {self._number}: no translation of {shortened(source)}")
+                return candidates[: self._n_best]
         raise UserError(
-            f"{self._path}: no translation of {_short(source)} from line {first} on; expected a line for every "
+            f"{self._path}: no translation of {shortened(source)} from line {first} on; expected a line for every "
             "sentence, in their order: source, tab, translation"
         )
 
@@ -51,7 +51,3 @@ class TranslationsFile:
             except UnicodeDecodeError as error:
                 raise UserError(f"{self._path}: line {self._number} is not UTF-8 ({error.reason})") from None
             yield columns[0], columns[1:]
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:60] + "…")
