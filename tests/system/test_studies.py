@@ -44,7 +44,8 @@ def kim_rush(tmp_path: Path) -> Path:
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "polystill", "study", *map(str, arguments)]
-    return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, env=environment, process_group=0)
 
 
 def wait_for(path: Path, pattern: str) -> None:
@@ -55,18 +56,25 @@ def wait_for(path: Path, pattern: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=["killed", "terminated", "Ctrl-C"]
+)
 def test_kim_rush_goes_on_where_it_was_stopped(kim_rush: Path, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "study"
     stopped = start("kim-rush", "--recipe", kim_rush, "--out", out, "--rows", "teacher,baseline", "--parallel", "2")
     wait_for(out / "runs" / "teacher" / "checkpoints", "*/state-*.pt")
     rows = psutil.Process(stopped.pid).children()
-    stopped.send_signal(number)
+    if number == signal.SIGINT:  # a terminal sends it to all of its foreground
+        os.killpg(stopped.pid, number)
+    else:
+        stopped.send_signal(number)
     _, said = stopped.communicate(timeout=120)
-    assert stopped.returncode == (-number if number == signal.SIGKILL else 143)
-    assert ("the same command goes on from the rows that are not finished" in said) == (number == signal.SIGTERM)
+    assert stopped.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+    assert ("the same command goes on from the rows that are not finished" in said) == (number != signal.SIGKILL)
     _, alive = psutil.wait_procs(rows, timeout=60)
     assert not alive  # no row trains on alone
+    assert "stopping after this update" in (out / "logs" / "teacher.log").read_text()
+    assert ": saved" in (out / "logs" / "teacher.log").read_text()
     identity = json.loads((out / "runs" / "teacher" / "state.json").read_text())["run_id"]
     assert "evaluation" not in json.loads((out / "runs" / "teacher" / "state.json").read_text())["stages"]
 

@@ -20,7 +20,7 @@ def test_a_student_loads_without_warnings(counting_student: Path) -> None:
 
 
 def test_a_member_does_not_replace_what_is_there(counting_student: Path, tmp_path: Path) -> None:
-    family, mine = Family.load(counting_student), tmp_path / "mine"
+    family, mine = Family.load(counting_student.parent / "family"), tmp_path / "mine"
     mine.mkdir()
     (mine / "notes").touch()
     with pytest.raises(UserError, match="mine: exists already"):

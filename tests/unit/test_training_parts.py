@@ -132,7 +132,7 @@ def test_ranks_and_micro_batches_divide_the_same_batches(dataset: PackedDataset,
 def test_the_last_two_states_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "stage")
     for update in (1, 2, 3):
-        checkpoints.save_state(update, {"update": update, "tensor": torch.full((3,), float(update))})
+        checkpoints.save_state(update, {"update": update, "tensor": torch.full((3,), float(update))}, 0)
     assert len(list((tmp_path / "stage").glob("state-*"))) == 2
     state = checkpoints.load_state(pytest.fail)
     assert state is not None and state["update"] == 3 and state["tensor"].tolist() == [3.0] * 3
@@ -142,22 +142,22 @@ def test_the_last_two_states_are_kept_and_the_newest_is_read(tmp_path: Path) -> 
 def test_a_damaged_state_is_named_and_the_one_before_is_used(tmp_path: Path, damage: str) -> None:
     checkpoints = Checkpoints(tmp_path)
     for update in (1, 2):
-        checkpoints.save_state(update, {"update": update, "tensor": torch.randn(1000)})
+        checkpoints.save_state(update, {"update": update, "tensor": torch.randn(1000)}, 0)
     path = tmp_path / "state-00000002.pt"
     content = path.read_bytes()
     path.write_bytes({"truncate": content[: len(content) // 2], "empty": b"", "garbage": b"x" * 100}[damage])
     warnings: list[str] = []
     state = checkpoints.load_state(warnings.append)
     assert state is not None and state["update"] == 1
-    assert len(warnings) == 1 and str(path) in warnings[0] and "damaged" in warnings[0]
+    assert len(warnings) == 1 and warnings[0].startswith(f"{path}: this checkpoint cannot be read")
     (tmp_path / "state-00000001.pt").write_bytes(b"")
-    with pytest.raises(UserError, match="all checkpoints are damaged"):
+    with pytest.raises(UserError, match="none of the checkpoints can be read; bring them back from a copy"):
         checkpoints.load_state(warnings.append)
 
 
 def test_a_state_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save_state(1, {"update": 1})
+    checkpoints.save_state(1, {"update": 1}, 0)
     (tmp_path / "state-00000002.pt").mkdir()  # what a permission that is missing or a failing disk is to us
     with pytest.raises(UserError, match=r"state-00000002\.pt: cannot be read \(Is a directory\)"):
         checkpoints.load_state(pytest.fail)
@@ -185,7 +185,42 @@ def test_average_of_the_last_points(tmp_path: Path) -> None:
     for update, value in ((2, 1.0), (3, 2.0), (4, 6.0)):
         checkpoints.save_weights(update, {"w": torch.tensor([value])}, keep=3)
     average = checkpoints.average_weights()
-    assert average is not None and average["w"].tolist() == [3.0]
+    assert average is not None and (average[0]["w"].tolist(), average[1]) == ([3.0], 3)
+
+
+def test_want_of_memory_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*arguments: object, **settings: object) -> None:
+        raise MemoryError
+
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save_state(1, {"update": 1}, 0)
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(MemoryError):
+        checkpoints.load_state(pytest.fail)
+
+
+def test_points_of_a_process_that_did_not_save_its_state_are_forgotten(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for update, value in ((2, 1.0), (4, 2.0), (6, 6.0)):
+        checkpoints.save_weights(update, {"w": torch.tensor([value])}, keep=3)
+        checkpoints.save_best(update, {"w": torch.tensor([value])})
+    checkpoints.forget_after(4)
+    average = checkpoints.average_weights()
+    assert average is not None and (average[0]["w"].tolist(), average[1]) == ([1.5], 2)
+    assert checkpoints.load_best(4)["w"].tolist() == [2.0]
+    with pytest.raises(UserError, match=r"best-00000006\.safetensors: cannot be read"):
+        checkpoints.load_best(6)
+
+
+def test_the_best_weights_of_both_states_are_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for update in (2, 4, 6):
+        checkpoints.save_best(update, {"w": torch.tensor([float(update)])})
+        checkpoints.save_state(update, {"update": update}, update)
+    assert [path.name for path in sorted(tmp_path.glob("best-*"))] == [
+        "best-00000004.safetensors",
+        "best-00000006.safetensors",
+    ]
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100])
@@ -198,7 +233,7 @@ def test_a_damaged_point_is_left_out_of_the_average(
     damaged = tmp_path / "weights-00000002.safetensors"
     damaged.write_bytes(damage)
     average = checkpoints.average_weights()
-    assert average is not None and average["w"].tolist() == [3.5]
+    assert average is not None and (average[0]["w"].tolist(), average[1]) == ([3.5], 2)
     assert caplog.messages[0].startswith(f"{damaged}: damaged weights, left out of the average")
     (tmp_path / "weights-00000001.safetensors").write_bytes(damage)
     assert checkpoints.average_weights() is None

@@ -203,6 +203,7 @@ def _start(step: Step, folder: Path, parallel: int) -> _Running:
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,
+            process_group=0,  # Ctrl-C is for the study, which then ends them in order
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
     return _Running(step, process, time.monotonic())

@@ -49,7 +49,7 @@ class BestWeights:
         if result.score < state.best_score:
             state.best_score, state.best_update, state.validations_since_best = result.score, state.update, 0
             if t.is_main:
-                self._checkpoints.save_best(weights)
+                self._checkpoints.save_best(state.update, weights)
         else:
             state.validations_since_best += 1
 
@@ -76,11 +76,12 @@ class BestWeights:
         Returns them, what they are, and their score.
         """
         model, state = self._session.model, self._state
-        final, chosen = self._checkpoints.load_best(), f"update {state.best_update}"
+        final, chosen = self._checkpoints.load_best(state.best_update), f"update {state.best_update}"
         average = self._checkpoints.average_weights() if self._average_last > 1 else None
         if average is not None:
-            model.load_state_dict(average)
+            mean, count = average
+            model.load_state_dict(mean)
             if self._score().score < state.best_score:
-                final, chosen = average, f"average of the last {self._average_last}"
+                final, chosen = mean, f"average of the last {count}"
         model.load_state_dict(final)
         return final, chosen, self._score()

@@ -1,7 +1,7 @@
 """Checkpoints of one stage, written atomically: full states to resume from, and weights alone to choose from.
 
 A stage's folder holds `state-<update>.pt` (the last two), `weights-<update>.safetensors` (the last few validation
-points, for averaging), `best.safetensors`, and at the end `final.safetensors`.
+points, for averaging), `best-<update>.safetensors` (for each of the states), and at the end `final.safetensors`.
 """
 
 from __future__ import annotations
@@ -33,14 +33,19 @@ class Checkpoints:
         self.folder = folder
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
+        self._best_of_last_state = 0
 
-    def save_state(self, update: int, state: State) -> None:
-        """Write a full state and drop all but the last two."""
+    def save_state(self, update: int, state: State, best_update: int) -> None:
+        """Write a full state, whose best weights are those of `best_update`, and drop all but the last two."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomic(self.folder / f"state-{update:08d}.pt", buffer.getvalue())
         for path in self._states()[KEPT_STATES:]:
             path.unlink()
+        for path in self.folder.glob("best-*.safetensors"):
+            if _update(path) < self._best_of_last_state:
+                path.unlink()
+        self._best_of_last_state = best_update
 
     def load_state(self, warn: Callable[[str], None]) -> State | None:
         """The newest state that can be read, or None where there is none; each damaged one is named and passed over.
@@ -54,12 +59,24 @@ class Checkpoints:
             try:
                 state: State = torch.load(content, map_location="cpu", weights_only=True)
                 return state
+            except MemoryError:
+                raise
             except Exception as error:  # torch raises many kinds for a damaged archive
                 reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-                warn(f"{path}: damaged checkpoint, passed over ({reason})")
+                warn(f"{path}: this checkpoint cannot be read, and is passed over ({reason})")
         if states:
-            raise UserError(f"{self.folder}: all checkpoints are damaged; delete this folder to train the stage anew")
+            raise UserError(
+                f"{self.folder}: none of the checkpoints can be read; bring them back from a copy, or move this folder "
+                "away, and the stage is trained anew"
+            )
         return None
+
+    def forget_after(self, update: int) -> None:
+        """Drop validation points of later updates: of a process that ended before it saved its state."""
+        for kind in ("weights", "best"):
+            for path in self.folder.glob(f"{kind}-*.safetensors"):
+                if _update(path) > update:
+                    path.unlink()
 
     def save_weights(self, update: int, weights: dict[str, Tensor], keep: int) -> None:
         """Write the weights of a validation point and drop all but the last `keep`."""
@@ -67,8 +84,10 @@ class Checkpoints:
         for path in sorted(self.folder.glob("weights-*.safetensors"))[:-keep]:
             path.unlink()
 
-    def average_weights(self) -> dict[str, Tensor] | None:
-        """The mean of the kept validation points' weights, summed in float64; None where fewer than two are kept.
+    def average_weights(self) -> tuple[dict[str, Tensor], int] | None:
+        """The mean of the kept validation points' weights, summed in float64, and of how many they are.
+
+        None where fewer than two are kept.
 
         Damaged ones are named and left out.
         """
@@ -83,13 +102,13 @@ class Checkpoints:
             count += 1
             for name, tensor in weights.items():
                 total[name] = total[name] + tensor if name in total else tensor.double()
-        return {name: (tensor / count).float() for name, tensor in total.items()} if count > 1 else None
+        return ({name: (tensor / count).float() for name, tensor in total.items()}, count) if count > 1 else None
 
-    def save_best(self, weights: dict[str, Tensor]) -> None:
-        write_atomic(self.folder / "best.safetensors", _serialise(weights))
+    def save_best(self, update: int, weights: dict[str, Tensor]) -> None:
+        write_atomic(self._best(update), _serialise(weights))
 
-    def load_best(self) -> dict[str, Tensor]:
-        return _load(self.folder / "best.safetensors")
+    def load_best(self, update: int) -> dict[str, Tensor]:
+        return _load(self._best(update))
 
     def save_final(self, weights: dict[str, Tensor]) -> None:
         """What the stage ends with: its best weights, or an average."""
@@ -98,8 +117,15 @@ class Checkpoints:
     def load_final(self) -> dict[str, Tensor]:
         return _load(self.folder / "final.safetensors")
 
+    def _best(self, update: int) -> Path:
+        return self.folder / f"best-{update:08d}.safetensors"
+
     def _states(self) -> list[Path]:
         return sorted(self.folder.glob("state-*.pt"), reverse=True)
+
+
+def _update(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
 
 
 def _serialise(weights: dict[str, Tensor]) -> bytes:

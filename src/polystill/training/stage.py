@@ -259,10 +259,13 @@ class StageTrainer:
                 "stage": asdict(self.state),
                 "scaler": None if scaler is None else scaler.state_dict(),
             },
+            self.state.best_update,
         )
 
     def _resume(self) -> None:
         saved = self.checkpoints.load_state(warn)
+        if self.session.is_main:
+            self.checkpoints.forget_after(0 if saved is None else saved["stage"]["update"])
         if saved is None:
             return
         self.session.model.load_state_dict(saved["model"])
