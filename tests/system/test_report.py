@@ -9,9 +9,10 @@ from tests.system.conftest import Polystill
 
 
 def test_report_and_robustness(polystill: Polystill, own_run: Path, tmp_path: Path) -> None:
-    done = polystill("robustness", own_run, "--student", "e1d1", "--beam", "1").ok()
+    done = polystill("robustness", own_run, "--student", "e1d1", "--beam", "1", "--precision", "default").ok()
     assert "e1d1" in done.stdout and "of 20" in done.stdout
     (row,) = json.loads((own_run / "results.json").read_text())["robustness"]
+    assert row["precision"] == "float32"
     outputs = (own_run / row["outputs"]).read_text().splitlines()
     assert len(outputs) == sum(counts["lines"] for counts in row["kinds"].values())
     before = {path: path.read_bytes() for path in own_run.rglob("*") if path.is_file()}

@@ -31,6 +31,13 @@ def translated(html: str) -> str:
     return markup.join([GERMAN.get(sentence, sentence.upper()) for sentence in markup.sentences])
 
 
+def test_sentences_get_the_blank_that_their_own_language_does_not_write() -> None:
+    markup = Markup("<p><b>你好。</b>再见。</p><p>谢谢。</p>", "zh", fits, " ")
+    english = {"你好。": "Hello.", "再见。": "Goodbye.", "谢谢。": "Thanks."}
+    told = [english.get(sentence, "") for sentence in markup.sentences]
+    assert markup.join(told) == "<p><b>Hello.</b> Goodbye.</p><p>Thanks.</p>"
+
+
 @pytest.mark.parametrize(
     ("html", "expected"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polystill.serving.text import PlainText
+from polystill.serving.text import PlainText, gap_between
 
 
 def fits(sentence: str) -> bool:
@@ -36,6 +36,17 @@ def test_what_does_not_fit_is_parted_and_not_lost() -> None:
     assert all(map(fits, text.sentences))
     assert text.join(text.sentences) == long
     assert PlainText("x" * 100, "en", fits).sentences == ["x" * 25] * 4
+
+
+def test_sentences_get_the_blank_that_their_own_language_does_not_write() -> None:
+    text = PlainText("你好。再见。\n谢谢。", "zh", fits, gap_between("zh", "en"))
+    assert text.join(["Hello.", "Goodbye.", "Thanks."]) == "Hello. Goodbye.\nThanks."
+    assert [gap_between(*pair) for pair in (("zh", "ja"), ("en", "zh"), ("en", "de"), ("th", "en"))] == [
+        "",
+        "",
+        "",
+        " ",
+    ]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -52,14 +52,6 @@ def exported(run: Run, student: Student, precision: str, shortlist: bool = False
     return folder
 
 
-def need_shortlist(engine: str, shortlist: bool) -> None:
-    """Raises:
-    UserError: a shortlist is wanted, and the engine has none.
-    """
-    if shortlist and engine != "ctranslate2":
-        raise UserError(f"--shortlist: the engine {engine} has none; use --engine ctranslate2")
-
-
 @contextmanager
 def _students_to_write(run: Run) -> Iterator[Path]:
     """RUN/students for this process alone: `translate`, `export` and `evaluate` of one run may go on side by side."""

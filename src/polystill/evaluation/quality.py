@@ -17,14 +17,14 @@ from polystill.decoding.contract import (
     longest_of_each,
 )
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
-from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError, nearest
-from polystill.evaluation.artefacts import exported, extracted, load_torch, need_shortlist
+from polystill.evaluation.artefacts import exported, extracted, load_torch
+from polystill.evaluation.chosen import How, chosen, model_id
 from polystill.evaluation.device_figures import has_device_figures
 from polystill.measuring.artefact import folder_bytes
 from polystill.metrics import corpus_scores
 from polystill.provenance import provenance
-from polystill.rows import artefact_name, row_key, student_name
+from polystill.rows import row_key, student_name
 from polystill.runs import Run
 from polystill.storage import text_lines, write_atomic
 from polystill.students import Student
@@ -32,7 +32,6 @@ from polystill.students import Student
 Row = dict[str, Any]
 _log = logging.getLogger(__name__)
 
-ENGINES = ("ctranslate2", "torch")
 WARM_UP_LINES = 8
 
 
@@ -60,29 +59,16 @@ def evaluate_students(
         UserError: unknown student, test set, engine or precision; no family, or one that the engine does not have; a
             shortlist for an engine without; a test set without lines.
     """
-    from polystill.models.folder import family_space, need_transformer
-
-    settings = run.recipe.evaluation
-    space = family_space(run.family)
-    names = students if students is not None else settings.students
-    chosen = [space.get(name) for name in names] if names is not None else list(space.candidates)
-    engine = engine or settings.engine
-    if engine not in ENGINES:
-        raise UserError(f"engine {engine!r}: unknown{nearest(engine, list(ENGINES))}; there are: {' '.join(ENGINES)}")
-    precision = precision or settings.precision
-    precision = "float32" if precision == "default" else precision
-    need_precision(engine, precision)
-    need_shortlist(engine, shortlist)
-    if engine == "ctranslate2":
-        need_transformer(run.family, "CTranslate2")
-    beams = [DecodingOptions(beam_size=beam).beam_size for beam in (beams if beams is not None else settings.beams)]
-    measured = _Measurement(run, engine, precision, shortlist, threads or available_cores())
+    members, how = chosen(run, students, engine=engine, precision=precision, shortlist=shortlist)
+    beams = beams if beams is not None else run.recipe.evaluation.beams
+    beams = [DecodingOptions(beam_size=beam).beam_size for beam in beams]
+    measured = _Measurement(run, how, threads or available_cores())
     known = {} if force else {row_key(row): row for row in run.results()["rows"]}
     return [
         measured.row(
             student, test_set, beam, known.get(row_key(measured.identity(student, test_set, beam))), measured_here
         )
-        for student in chosen
+        for student in members
         for test_set in _test_sets(run, test_sets)
         for beam in beams
     ]
@@ -99,10 +85,8 @@ def _test_sets(run: Run, wanted: Sequence[str] | None) -> list[str]:
 class _Measurement:
     """One engine in one precision, with a shortlist or without, over the students of a run."""
 
-    def __init__(self, run: Run, engine: str, precision: str, shortlist: bool, threads: int) -> None:
-        self.run, self.engine, self.precision, self.threads = run, engine, precision, threads
-        self.shortlist = shortlist
-        self.method = run.recipe.method
+    def __init__(self, run: Run, how: How, threads: int) -> None:
+        self.run, self.how, self.threads = run, how, threads
         self._student: Student | None = None  # whose translator and sizes these are
         self._translator: Any = None
         self._model: Any = None  # the same student in torch and float32, which scores what any engine wrote
@@ -110,22 +94,17 @@ class _Measurement:
         self._texts: dict[str, tuple[list[str], list[str]]] = {}
         self._perplexities: dict[str, float] = {}  # of that student
 
-    def model_id(self, student: Student) -> str:
-        return f"{self.method}-{self.run.recipe.targets_label}-{student}"
-
     def identity(self, student: Student, test_set: str, beam: int) -> Row:
         """The part of a row that tells it from all others of the run."""
         recipe = self.run.recipe
         return {
-            "model_id": self.model_id(student),
+            "model_id": model_id(self.run, student),
             "architecture": recipe.model.architecture,
             "model": str(student),
-            "method": self.method,
+            "method": recipe.method,
             "targets": recipe.targets_label,
             "test_set": test_set,
-            "engine": self.engine,
-            "precision": self.precision,
-            **({"shortlist": True} if self.shortlist else {}),
+            **self.how.identity(),
             "beam": beam,
             "length_penalty": recipe.evaluation.length_penalty,
         }
@@ -147,7 +126,7 @@ class _Measurement:
         """Whether a row needs no translating again. Speed and latency of one row are of one machine and setting."""
         if not (self.run.folder / row["hypotheses"]).is_file() or row.get("max_length_factor") != LENGTH_FACTOR:
             return False
-        if not measured_here or self.engine != "ctranslate2" or has_device_figures(row):
+        if not measured_here or self.how.engine != "ctranslate2" or has_device_figures(row):
             return True
         here = {"hardware": provenance()["hardware"]["summary"], "threads": self.threads}
         return {**row, **here} == row
@@ -164,9 +143,8 @@ class _Measurement:
         found = translator.translate(source, options)
         seconds = time.perf_counter() - start
         hypotheses = [n_best[0].text if n_best else "" for n_best in found]
-        artefact = artefact_name(self.engine, self.precision, self.shortlist)
-        how = f"{artefact}.beam{beam}.penalty{options.length_penalty:g}"
-        path = f"hypotheses/{test_set}/{self.model_id(student)}.{how}.txt"
+        name = f"{model_id(self.run, student)}.{self.how.file_name(beam, options.length_penalty)}"
+        path = f"hypotheses/{test_set}/{name}.txt"
         text = "".join(line + "\n" for line in hypotheses)
         comet = self._comet(path, text)
         (self.run.folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -231,13 +209,14 @@ class _Measurement:
         folder = shipped = extracted(self.run, student)
         in_float32 = load_torch(folder, "float32", self.threads)
         self._model = in_float32.model
-        if (self.engine, self.precision) == ("torch", "float32"):
+        how = self.how
+        if (how.engine, how.precision) == ("torch", "float32"):
             self._translator = in_float32
-        elif self.engine == "torch":
-            self._translator = load_torch(folder, self.precision, self.threads)
+        elif how.engine == "torch":
+            self._translator = load_torch(folder, how.precision, self.threads)
         else:
-            shipped = exported(self.run, student, self.precision, self.shortlist)
-            self._translator = CTranslate2Translator(shipped, self.precision, self.threads)
+            shipped = exported(self.run, student, how.precision, how.shortlist)
+            self._translator = CTranslate2Translator(shipped, how.precision, self.threads)
         self._sizes = {"parameters": parameter_count(folder), "size_bytes": folder_bytes(shipped)}
         if self.run.recipe.prunes:
             self._sizes["nonzero_parameters"] = nonzero_parameters(self._model)

@@ -19,11 +19,11 @@ from typing import Any, Self
 from polystill.data.repetition import Repetition
 from polystill.decoding.contract import Cuts, DecodingOptions, Translator
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
-from polystill.decoding.precisions import need_precision
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
+from polystill.evaluation.chosen import How, chosen, model_id
 from polystill.evaluation.probes import Probe, has_words, is_copied, make_probes
-from polystill.rows import artefact_name, student_name
+from polystill.rows import student_name
 from polystill.runs import Run
 from polystill.storage import write_atomic
 from polystill.students import Student
@@ -90,28 +90,21 @@ def probe_students(
         UserError: unknown student, engine or precision; no family, or one that the engine does not have; a shortlist
             for an engine without; or no test source to make probes from.
     """
-    from polystill.evaluation.artefacts import exported, extracted, need_shortlist
-    from polystill.models.folder import family_space, need_transformer
+    from polystill.evaluation.artefacts import exported, extracted
 
+    members, how = chosen(run, students, engine=engine, precision=precision, shortlist=shortlist)
     settings, data = run.recipe.evaluation, run.recipe.data
-    space = family_space(run.family)
-    names = students if students is not None else settings.students
-    chosen = [space.get(name) for name in names] if names is not None else list(space.candidates)
-    engine, precision = engine or settings.engine, precision or settings.precision
-    need_precision(engine, precision)
-    need_shortlist(engine, shortlist)
-    if engine == "ctranslate2":
-        need_transformer(run.family, "CTranslate2")
     options = DecodingOptions(beam_size=beam or max(settings.beams), length_penalty=settings.length_penalty)
     probes = make_probes(_test_source(run))
     rows = []
     with Apart(_translate) as apart:
-        for student in chosen:
-            folder = extracted(run, student) if engine == "torch" else exported(run, student, precision, shortlist)
-            how = (str(folder), engine, precision, options, available_cores())
-            outputs = apart.translate([probe.source for probe in probes], *how)
+        for student in members:
+            torch = how.engine == "torch"
+            folder = extracted(run, student) if torch else exported(run, student, how.precision, how.shortlist)
+            model = (str(folder), how.engine, how.precision, options, available_cores())
+            outputs = apart.translate([probe.source for probe in probes], *model)
             counts = count(probes, outputs, (data.source_language, data.target_language))
-            row = _row(run, student, engine, precision, shortlist, options, counts)
+            row = _row(run, student, how, options, counts)
             _store(run, row, probes, outputs)
             rows.append(row)
             _log.info("%s: %s", student_name(row), in_words(row))
@@ -129,25 +122,19 @@ def in_words(row: Row) -> str:
 def _row(
     run: Run,
     student: Student,
-    engine: str,
-    precision: str,
-    shortlist: bool,
+    how: How,
     options: DecodingOptions,
     kinds: dict[str, dict[str, int]],
 ) -> Row:
-    model_id = f"{run.recipe.method}-{run.recipe.targets_label}-{student}"
-    artefact = artefact_name(engine, precision, shortlist)
-    how = f"{artefact}.beam{options.beam_size}.penalty{options.length_penalty:g}"
+    name = f"{model_id(run, student)}.{how.file_name(options.beam_size, options.length_penalty)}"
     return {
-        "model_id": model_id,
+        "model_id": model_id(run, student),
         "model": str(student),
-        "engine": engine,
-        "precision": precision,
-        **({"shortlist": True} if shortlist else {}),
+        **how.identity(),
         "beam": options.beam_size,
         "length_penalty": options.length_penalty,
         "kinds": kinds,
-        "outputs": f"robustness/{model_id}.{how}.jsonl",
+        "outputs": f"robustness/{name}.jsonl",
     }
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from html import escape, unescape
 from html.parser import HTMLParser
+from itertools import zip_longest
 from typing import NamedTuple
 
 from polystill.serving.text import Fits, sentences_of, split_blanks
@@ -38,8 +39,12 @@ _SIGNS = " \t.,;:!?¿¡\"'„“”‚‘’«»()[]…–—"
 class Markup:
     """An HTML text as a list of sentences and the markup around and within them."""
 
-    def __init__(self, html: str, language: str, fits: Fits) -> None:
-        """Part `html`, written in `language`, into `sentences` (plain text), each of which `fits`."""
+    def __init__(self, html: str, language: str, fits: Fits, gap: str = "") -> None:
+        """Part `html`, written in `language`, into `sentences` (plain text), each of which `fits`.
+
+        `gap` comes between translations where nothing but tags stands between their sentences.
+        """
+        self._gap = gap
         self.sentences: list[str] = []
         self._parts: list[str | _Sentence] = []
         for run in _runs(_tokens(html)):
@@ -81,7 +86,12 @@ class Markup:
     def join(self, translations: Sequence[str]) -> str:
         """The HTML with the text of each sentence replaced by its translation."""
         assert len(translations) == len(self.sentences)
-        return "".join(part if isinstance(part, str) else part.join(translations) for part in self._parts)
+        html = ""
+        for part, following in zip_longest(self._parts, self._parts[1:]):
+            html += part if isinstance(part, str) else part.join(translations)
+            if isinstance(part, _Sentence) and isinstance(following, _Sentence) and part.touches(following):
+                html += self._gap
+        return html
 
 
 def _count_until(end: int, tags: Sequence[tuple[int, str]]) -> int:
@@ -111,6 +121,9 @@ class _Sentence:
     whole: int | None = None
     """Which of the translations is the sentence's."""
     pieces: list[_Piece] = field(default_factory=list)
+
+    def touches(self, following: _Sentence) -> bool:
+        return bool(self.words and following.words) and not self.after and not following.before
 
     def join(self, translations: Sequence[str]) -> str:
         translation = "" if self.whole is None else translations[self.whole]

@@ -20,7 +20,7 @@ from polystill.serving.markup import Markup
 from polystill.serving.metrics import Metrics
 from polystill.serving.models import Family, Student
 from polystill.serving.requests import Refused, TranslateBody
-from polystill.serving.text import PlainText
+from polystill.serving.text import PlainText, gap_between
 
 AUTO = "auto"
 
@@ -79,9 +79,10 @@ class Service:
         """The translations of each text, the best first."""
         kind = Markup if body.format == "html" else PlainText
         language = self.family.source_language
+        gap = gap_between(language, self.family.target_language)
 
         def part() -> list[PlainText | Markup]:
-            return [kind(text, language, student.fits) for text in body.texts]
+            return [kind(text, language, student.fits, gap) for text in body.texts]
 
         documents = await asyncio.to_thread(part)
         sentences = [sentence for document in documents for sentence in document.sentences]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sentencex import segment
 
+from polystill.data.scripts import is_unspaced
+
 Fits = Callable[[str], bool]
 """Whether the model takes a sentence whole; a longer one would be cut, and its rest lost."""
 
@@ -17,8 +19,12 @@ _PLACES = re.compile(r"[,;:.!?、，；。]\s*|\s+")
 class PlainText:
     """A text as a list of sentences and what stands between them (blanks, line breaks), which is kept as it is."""
 
-    def __init__(self, text: str, language: str, fits: Fits) -> None:
-        """Part `text`, written in `language`, into `sentences`, each of which `fits`."""
+    def __init__(self, text: str, language: str, fits: Fits, gap: str = "") -> None:
+        """Part `text`, written in `language`, into `sentences`, each of which `fits`.
+
+        `gap` comes between translations where nothing stands between their sentences.
+        """
+        self._gap = gap
         self.sentences: list[str] = []
         self._between = [""]  # before the first sentence, after it, after the second one, …
         for line in text.splitlines(keepends=True):
@@ -33,10 +39,15 @@ class PlainText:
     def join(self, translations: Sequence[str]) -> str:
         """The text with each of the sentences replaced by its translation."""
         assert len(translations) == len(self.sentences)
-        text = self._between[0]
-        for translation, after in zip(translations, self._between[1:], strict=True):
-            text += translation + after
+        text, last = self._between[0], len(translations) - 1
+        for number, (translation, after) in enumerate(zip(translations, self._between[1:], strict=True)):
+            text += translation + (after or (self._gap if number < last else ""))
         return text
+
+
+def gap_between(source_language: str, target_language: str) -> str:
+    """What two sentences need between them in translation that the text itself does not have."""
+    return " " if is_unspaced(source_language) and not is_unspaced(target_language) else ""
 
 
 def sentences_of(line: str, language: str, fits: Fits) -> Iterator[str]:

@@ -96,8 +96,11 @@ def generate(
         if manifest["finished"] and not missing:
             say(f"{folder}: these targets are finished already")
         else:
-            _translate(folder, sources, generation, missing, plan_sha256(plan))
-            manifest["cost"]["seconds"] = round(manifest["cost"]["seconds"] + time.perf_counter() - start, 3)
+            try:
+                _translate(folder, sources, generation, missing, plan_sha256(plan))
+            finally:  # the time of a process that was stopped counts as well
+                manifest["cost"]["seconds"] = round(manifest["cost"]["seconds"] + time.perf_counter() - start, 3)
+                write_manifest(folder, manifest)
             manifest = _finish(folder, sources, manifest)
     report = manifest["filter"]
     if not report["kept"]:
