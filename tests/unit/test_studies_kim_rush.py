@@ -95,6 +95,32 @@ def test_pruning_families_depths_and_speed(values: dict[str, Any], tmp_path: Pat
     assert {step.name for step in needs(steps["speed"], list(steps.values()))} == {"teacher", "baseline"}
 
 
+def test_a_whole_model_is_trained_on_likewise(values: dict[str, Any], tmp_path: Path) -> None:
+    gradual = {**STAGES[0], "pruning": {"schedule": "gradual", "updates": 2}}
+    values["pruning"] |= {"sparsities": [0.0, 0.8], "stages": [gradual, *STAGES[1:]]}
+    study = study_of(values, tmp_path)
+    steps = by_name(study)
+    assert [stage.pruning for stage in steps["pruned-0"].parsed().stages] == [None, None]
+    assert not [name for name in steps if name.startswith("pruned-0-")]
+    first = steps["pruned-80"].parsed().stages[0].pruning
+    assert first is not None and (first.schedule, first.sparsity, first.updates) == ("gradual", 0.8, 2)
+
+    folder = tmp_path / "study"
+    finish(folder, steps["teacher"], {1: (20.0, 0.01), 5: (21.0, 0.01)}, parameters=10_000)
+    finish(folder, steps["seq-kd+seq-inter"], {1: (19.0, 0.09), 5: (20.2, 0.11)})
+    finish(folder, steps["pruned-0"], {1: (19.5, 0.09), 5: (20.8, 0.11)})
+    finish(folder, steps["pruned-80"], {1: (10.0, 0.0), 5: (20.5, 0.0)}, nonzero_parameters=500)
+    for row in ("seq-kd+seq-inter", "pruned-0", "pruned-80"):
+        weights(folder / f"runs/{row}/family/model.safetensors", 40_000)
+    claims = kim_rush_results.write(study, folder, list(steps.values()), final=True)
+    (claim,) = (claim for claim in claims if claim.text.startswith("80 % pruned"))
+    assert claim.ours["below the unpruned"] == pytest.approx(0.3)
+    table = (folder / "results.md").read_text()
+    assert "| as it was | 0.001 M | 10.0 | 19.00 | 20.20 | -0.80 | -0.60 |" in table
+    assert "| 0 % | 0.001 M | 10.0 | 19.50 | 20.80 | -0.20 |" in table
+    assert "| 80 % | 0.001 M | 20.0 | 10.00 | 20.50 | -0.50 | -0.30 |" in table
+
+
 def test_retraining_stops_as_the_row_and_not_as_its_tuning(values: dict[str, Any], tmp_path: Path) -> None:
     values["tuning"] = {"training": {"early_stopping": 2, "validate_every": 1}}
     values["training"] = {**values["training"], "early_stopping": 6}

@@ -238,10 +238,11 @@ def _pruned(study: KimRush) -> list[Step]:
     started = merged(_started(settings.row, base), {"model": settings.model}) | {"training": training}
     steps = []
     for sparsity in settings.sparsities:
-        first = {"pruning": {"sparsity": sparsity, "scope": settings.scope}}
-        stages = [merged(first, settings.stages[0]), *settings.stages[1:]]
-        row = run_step(pruned_row(sparsity), _with_targets({**started, "stages": stages}))
-        steps += [row, *(_sparse(row, values) for values in SPARSE_VALUES)]
+        first = merged({"pruning": {"sparsity": sparsity, "scope": settings.scope}}, settings.stages[0])
+        if not sparsity:
+            del first["pruning"]
+        row = run_step(pruned_row(sparsity), _with_targets({**started, "stages": [first, *settings.stages[1:]]}))
+        steps += [row, *(_sparse(row, values) for values in SPARSE_VALUES if sparsity)]
     return steps
 
 

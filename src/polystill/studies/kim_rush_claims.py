@@ -154,12 +154,11 @@ def _pruning_claims(found: Found) -> list[Claim]:
     text = "80 % pruned: at most 0.4 BLEU below the teacher's beam 5, with 25 times fewer parameters"
     before = TABLES["english-german"][TEACHER]["beam"]
     paper = f"English→German: {before} → {PRUNED[0.8]}, {PRUNED_TIMES[0.8]} times fewer"
-    names = (TEACHER, found.study.pruning.row, "pruned-80")
-    models = [found.row(name, found.study.seed) for name in names]
-    missing = [name for name, model in zip(names, models, strict=True) if model is None]
-    teacher, whole, pruned = models
+    teacher, pruned = (found.row(name, found.study.seed) for name in (TEACHER, "pruned-80"))
+    whole = found.unpruned()
     if teacher is None or whole is None or pruned is None:
-        return [Claim(text, paper, None, {}, missing)]
+        models = {TEACHER: teacher, found.study.pruning.row: whole, "pruned-80": pruned}
+        return [Claim(text, paper, None, {}, [name for name, model in models.items() if model is None])]
     loss, times = teacher.bleu(BEAM) - pruned.bleu(BEAM), teacher.weights / pruned.weights
     ours = {"teacher": teacher.bleu(BEAM), "unpruned": whole.bleu(BEAM), "pruned": pruned.bleu(BEAM)}
     ours |= {

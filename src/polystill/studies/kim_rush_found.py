@@ -75,13 +75,20 @@ class Found:
                 yield base, model
 
     def _pairs_of_pruned(self) -> Iterator[Pair]:
-        """A pruned model, and the teacher and the model that was pruned."""
-        whole = self.study.pruning.row if self.study.pruning else BASELINE
+        """A pruned model, and the teacher and the same model with all its weights."""
         for name in self._pruned_rows():
-            for first in (self.row(TEACHER, self.study.seed), self.row(whole, self.study.seed)):
+            for first in (self.row(TEACHER, self.study.seed), self.unpruned()):
                 pruned = self.row(name, self.study.seed)
-                if first is not None and pruned is not None:
+                if first is not None and pruned is not None and pruned is not first:
                     yield first, pruned
+
+    def unpruned(self) -> Measured | None:
+        """What pruned models are compared with: the whole one trained on likewise, where there is such a row."""
+        if self.study.pruning is None:
+            return None
+        names = (pruned_row(0.0), self.study.pruning.row)
+        rows = (self.row(name, self.study.seed) for name in names)
+        return next((row for row in rows if row is not None), None)
 
     def _pairs_of_members(self) -> Iterator[Pair]:
         """A family's member, and the same network alone and in the family that differs by its targets only."""
@@ -143,7 +150,7 @@ class Found:
         return [{**row, "row": row_of(row["student"]), "times": row["speed_to_teacher_same_engine"]} for row in rows]
 
     def pruning(self) -> list[Row]:
-        """Of the model that is pruned (sparsity 0) and of each pruned one: bytes of its weights on disk.
+        """Of the model that is pruned and of each pruned one: bytes of its weights on disk.
 
         `dense` is the run's own file in float32, `float32` and `int8` the sparse forms of it.
         """
@@ -151,9 +158,9 @@ class Found:
         if settings is None:
             return []
         rows = []
-        for sparsity in (0.0, *settings.sparsities):
-            row = pruned_row(sparsity) if sparsity else settings.row
-            forms = {"dense": row, **{values: sparse_step(row, values) for values in SPARSE_VALUES if sparsity}}
+        named = [(settings.row, 0.0), *((pruned_row(sparsity), sparsity) for sparsity in settings.sparsities)]
+        for row, sparsity in named:
+            forms = {"dense": row, **{values: sparse_step(row, values) for values in SPARSE_VALUES}}
             found = {form: self._bytes(name) for form, name in forms.items() if name in self._folders}
             if found:
                 rows.append({"row": row, "sparsity": sparsity, "bytes": found})

@@ -120,20 +120,22 @@ def _pruning_table(found: Found) -> str:
     settings = found.study.pruning
     assert settings is not None
     seed = found.study.seed
-    teacher, whole = found.row(TEACHER, seed), found.row(settings.row, seed)
-    on_disk = {row["sparsity"]: row["bytes"] for row in found.pruning()}
+    teacher, whole = found.row(TEACHER, seed), found.unpruned()
+    on_disk = {row["row"]: row["bytes"] for row in found.pruning()}
+    named = {"as it was": (settings.row, 0.0)}
+    named |= {f"{100 * sparsity:g} %": (pruned_row(sparsity), sparsity) for sparsity in settings.sparsities}
     rows = []
-    for sparsity in (0.0, *settings.sparsities):
-        model = whole if sparsity == 0 else found.row(pruned_row(sparsity), seed)
+    for title, (name, sparsity) in named.items():
+        model = found.row(name, seed)
         cells = [""] * 6
         if model is not None:
             beam = model.get("bleu", BEAM)
             fewer = "" if teacher is None else f"{teacher.weights / model.weights:.1f}"
             below = [_difference(None if each is None else each.get("bleu", BEAM), beam) for each in (teacher, whole)]
             cells = [f"{model.weights / 1e6:.3f} M", fewer, shown(model.get("bleu", GREEDY)), shown(beam), *below]
-        sizes = [on_disk.get(sparsity, {}).get(form) for form in ("dense", *SPARSE_VALUES)]
+        sizes = [on_disk.get(name, {}).get(form) for form in ("dense", *SPARSE_VALUES)]
         megabytes = ["" if size is None else f"{size / 1e6:.2f}" for size in sizes]
-        rows.append([f"{100 * sparsity:g} %", *cells, *megabytes, shown(PRUNED.get(sparsity), 1)])
+        rows.append([title, *cells, *megabytes, shown(PRUNED.get(sparsity), 1)])
     titles = ["pruned", "not zero", "times fewer than the teacher", "greedy", "beam 5", "Δ teacher", "Δ unpruned"]
     titles += ["MB dense", *(f"MB sparse {values}" for values in SPARSE_VALUES)]
     return markdown([*titles, "paper: BLEU (English→German)"], rows)

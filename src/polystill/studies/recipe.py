@@ -25,7 +25,7 @@ GREEDY, BEAM = BEAMS
 Part = dict[str, Any]
 """Keys of a recipe."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
-Sparsity = Annotated[float, Field(gt=0, lt=1)]
+Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -75,10 +75,11 @@ class Pruned(Strict):
     """A row's model pruned by magnitude and trained on with its zeros held."""
 
     row: str = "seq-kd+seq-inter"
-    sparsities: list[Sparsity] = Field(default_factory=lambda: [0.5, 0.8, 0.85, 0.9], min_length=1)
+    sparsities: list[Sparsity] = Field(default_factory=lambda: [0.0, 0.5, 0.8, 0.85, 0.9], min_length=1)
+    """0 is the whole model trained on likewise: what pruning itself costs is told beside that one."""
     scope: Literal["global", "layer", "matrix"] = "global"
     stages: list[Part] = Field(min_length=1)
-    """The first one begins with the pruning."""
+    """The first one begins with the pruning; its `pruning` may say how, such as gradually."""
     model: Part = Field(default_factory=dict)
     """Such as dropout, of which a network with fewer weights needs less (Han et al. 2015)."""
     training: Part = Field(default_factory=dict)
