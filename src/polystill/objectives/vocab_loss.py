@@ -3,7 +3,7 @@
 A (tokens x vocabulary) tensor is by far the largest of a training step, and distilling n students with autograd keeps
 several of them for every network and every pair. Here a chunk's logits, losses and gradients are made and used up
 before the next chunk's, so memory beyond the hidden states and their gradients grows neither with the tokens nor with
-the students. The networks run once, and no decision leaves the device.
+the students. The networks run once, and on a GPU no decision leaves the device.
 
 Whether a student's gradient is detached depends on the whole batch's cross-entropies. They are computed first, by a
 projection of their own, or else the caller says which cross-entropies it expects: then everything is computed at once

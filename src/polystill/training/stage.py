@@ -11,7 +11,6 @@ import math
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,19 +18,16 @@ from torch import Tensor
 
 from polystill.config import Objective, Stage
 from polystill.errors import UserError
-from polystill.measuring.memory import process_peak
-from polystill.students import Student
 from polystill.training.best import BestWeights
-from polystill.training.cost import Clock, projection_flops, update_flops
 from polystill.training.curves import Curves
 from polystill.training.draw import networks_of, random_seed, settings_of, stage_seed
-from polystill.training.energy import EnergyMeter
-from polystill.training.feed import BatchFeed, MicroBatch, UpdateBatch
+from polystill.training.feed import BatchFeed, UpdateBatch
 from polystill.training.interruption import Interruption
 from polystill.training.optimizer import learning_rate, make_optimizer
 from polystill.training.progress import StageProgress
 from polystill.training.pruning import Pruner
 from polystill.training.session import Session
+from polystill.training.stage_cost import StageCost
 from polystill.training.state import StageState
 from polystill.training.step import TrainingStep
 
@@ -65,11 +61,7 @@ class StageTrainer:
         self.progress = StageProgress(stage.name, stage.updates, self.state.update, silent)
         self.curves = Curves(session.run.logs / stage.name, self.state.update + 1, silent)
         self.best = BestWeights(session, stage, self.state, self.checkpoints, self.pruner, self.curves)
-        self.clock = Clock()
-        self.energy = EnergyMeter(wanted=session.ranks == 1)
-        self.on_gpu = session.accelerator.device.type == "cuda"
-        if self.on_gpu:
-            torch.cuda.reset_peak_memory_stats(session.accelerator.device)
+        self.cost = StageCost(session, self.state, self.step_module, self.teacher)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -83,7 +75,7 @@ class StageTrainer:
         finally:
             self.progress.close()
             self.curves.close()
-            self.energy.close()
+            self.cost.close()
             self.session.accelerator.free_memory()  # it would go on scaling for this stage's optimizer
 
     def _train_updates(self, interruption: Interruption) -> None:
@@ -138,7 +130,7 @@ class StageTrainer:
                 losses = self.step(micro_batch.to(t.accelerator.device), networks, settings)
                 t.accelerator.backward(losses.loss * (t.ranks / batch.target_tokens))
             total += losses.loss.detach()
-            self._count(micro_batch, networks, losses.projections_again)
+            self.cost.count(micro_batch, networks, losses.projections_again)
         self.state.target_tokens += batch.target_tokens
         loss = self._apply(t.sum_over_ranks(total) / batch.target_tokens, batch)
         if update % LOG_EVERY == 0:
@@ -186,7 +178,7 @@ class StageTrainer:
             accumulate=self.training.accumulate,
             rank=t.rank,
             ranks=t.ranks,
-            pin=self.on_gpu,
+            pin=t.accelerator.device.type == "cuda",
         )
 
     # --- the end ----------------------------------------------------------------------------------------------------
@@ -203,7 +195,7 @@ class StageTrainer:
             )
         final, chosen, result = self.best.choose()
         self.progress.say(f"{self.stage.name}: keeps {chosen}, validation {result}")
-        cost = self._cost()
+        cost = self.cost.record()
         if t.is_main:
             self.checkpoints.save_final(final)
             t.run.add_cost(stage_key(self.stage), cost)
@@ -220,36 +212,12 @@ class StageTrainer:
             )
         t.accelerator.wait_for_everyone()
 
-    def _cost(self) -> dict[str, Any]:
-        """What the stage cost, all ranks together; updates that a kill undid are not in it."""
-        self._add_time()
-        state, t = self.state, self.session
-        device = t.accelerator.device
-        on_device = torch.cuda.max_memory_allocated(device) if self.on_gpu else 0
-        of_rank = [state.cpu_seconds, process_peak(), on_device]
-        of_ranks = torch.tensor(of_rank, dtype=torch.float64, device=device)
-        cpu_seconds, peak, device_peak = t.sum_over_ranks(of_ranks).tolist()
-        return {
-            "seconds": round(state.seconds, 3),
-            "cpu_seconds": round(cpu_seconds, 3),
-            "target_tokens": state.target_tokens,
-            "flops": state.flops,
-            "projections_again": state.projections_again,
-            "peak_rss_bytes": int(peak),
-            **({"peak_device_bytes": int(device_peak)} if self.on_gpu else {}),
-            "processes": t.ranks,
-            "threads": torch.get_num_threads(),
-            "device": device.type,
-            "precision": t.precision,
-            **({"energy_kwh": state.energy_kwh, "energy_by": self.energy.how} if state.energy_kwh else {}),
-        }
-
     # --- state ------------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
         if not self.session.is_main:
             return
-        self._add_time()
+        self.cost.lap()
         scaler = self.session.accelerator.scaler
         self.checkpoints.save_state(
             self.state.update,
@@ -275,22 +243,6 @@ class StageTrainer:
         self.state = StageState.restore(saved["stage"])
         if self.session.is_main:
             warn(f"{self.stage.name}: continues after update {self.state.update} of {self.stage.updates}")
-
-    def _add_time(self) -> None:
-        wall, cpu = self.clock.lap()
-        self.state.seconds += wall
-        self.state.cpu_seconds += cpu
-        before, energy = self.state.energy_kwh, self.energy.lap()
-        self.state.energy_kwh = None if before is None or energy is None else before + energy
-
-    def _count(self, batch: MicroBatch, networks: list[Student], projections_again: int) -> None:
-        sizes = (*batch.source.shape, batch.target.shape[1])
-        config, plan = self.session.model.config, self.step_module.plan(networks)
-        flops = update_flops(config, plan, *sizes)
-        flops += projections_again * projection_flops(config, plan, batch.target.numel())
-        flops += self.teacher.flops(*sizes) if self.teacher else 0
-        self.state.flops += self.session.ranks * flops
-        self.state.projections_again += projections_again
 
 
 def _some(rows: np.ndarray) -> str:

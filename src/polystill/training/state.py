@@ -25,6 +25,9 @@ class StageState:
     target_tokens: int = 0
     flops: int = 0
     projections_again: int = 0
+    peak_rss_bytes: int = 0
+    """At most, of the processes that worked on the stage."""
+    peak_device_bytes: int = 0
     energy_kwh: float | None = 0.0
     """None where it is not known of all updates."""
 
