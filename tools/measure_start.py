@@ -36,8 +36,7 @@ def mallocs() -> dict[str, dict[str, str]]:
 
 def waits(spins: str) -> dict[str, dict[str, str]]:
     """What to start with for each number of spins, "1000,2000"; OpenMP's own number first."""
-    library = next((path for name in malloc.LIBRARIES if (path := find_library(name))), None)
-    same = {"LD_PRELOAD": library} if library else {}
+    same = {"LD_PRELOAD": library} if (library := malloc.installed()) else {}
     return {"OpenMP's": same} | {f"{count} spins": {**same, openmp.SETTING: count} for count in spins.split(",")}
 
 

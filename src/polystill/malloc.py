@@ -58,13 +58,14 @@ def _with_fast_malloc(environment: Mapping[str, str]) -> dict[str, str] | None:
     """The environment to start with; None where this process is as good, or the user has chosen."""
     if sys.platform != "linux" or _PRELOAD in environment:
         return None
-    library = environment.get(SETTING) or _installed()
+    library = environment.get(SETTING) or installed()
     if library in (None, SYSTEM):
         return None
     return {**environment, _PRELOAD: str(library), _STARTED: "1"}
 
 
-def _installed() -> str | None:
+def installed() -> str | None:
+    """The first of LIBRARIES that this machine has."""
     from ctypes.util import find_library
 
     return next(filter(None, map(find_library, LIBRARIES)), None)
