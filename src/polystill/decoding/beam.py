@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -121,7 +122,8 @@ class _Beams:
         K, B = len(self.scores_BK[0]), len(self.scores_BK)
         # The 2K best of every beam hold the 2K best of all beams, so log p is needed of no others.
         log_p_RC, id_RC = logits_RV.topk(min(2 * K, logits_RV.shape[1]), dim=1)
-        log_p_RC = log_p_RC - logits_RV.logsumexp(1, keepdim=True)
+        best = log_p_RC[:, :1]
+        log_p_RC = log_p_RC - best - _log_sum_exp_of(logits_RV.sub_(best))[:, None]
         totals = (self.scores_BK.view(-1, 1) + log_p_RC).view(B, -1)
         score_BC, place_BC = totals.topk(2 * K, dim=1)
         row_BC = torch.arange(B, device=place_BC.device)[:, None] * K + place_BC // id_RC.shape[1]
@@ -187,33 +189,44 @@ def _greedy(
     """Beam search with one beam, without its bookkeeping: the best token of each step until the end mark."""
     sentences, device = source.shape[0], source.device
     state = model.start(source, student, 1)
-    places = torch.arange(sentences, device=device)  # the sentences in the batch
+    penalty = options.length_penalty
     tokens = torch.full((sentences,), model.pad_id, device=device)
-    ended = torch.zeros(sentences, dtype=torch.bool, device=device)
-    token_steps, score_steps = [], []  # of each step, (sentences,); the end mark where a sentence has left
+    places = list(range(sentences))  # which sentence each row of the batch holds
+    alive = [True] * sentences  # each row
+    ids: list[list[int]] = [[] for _ in places]
+    place_steps, log_p_steps = [], []  # of each step: its rows' sentences, and the log-probabilities of their tokens
     for step in range(max_length):
         logits = mask_logits(model.step(state, tokens), model, first=step == 0)
         best, tokens = logits.max(1)
-        log_p = best - logits.logsumexp(1)
-        token_steps.append(torch.full((sentences,), model.eos_id, device=device).index_put((places,), tokens))
-        score_steps.append(torch.zeros(sentences, device=device).index_put((places,), log_p))
-        ended = ended | (tokens == model.eos_id)
-        alive = (~ended).tolist()
+        place_steps.append(places)
+        log_p_steps.append(-_log_sum_exp_of(logits.sub_(best[:, None])))
+        for row, token in enumerate(tokens.tolist()):
+            if alive[row]:
+                ids[places[row]].append(token)
+                alive[row] = token != model.eos_id
         if not any(alive):
             break
         kept = _leaving(alive, device)
         if kept is not None:
             state.keep(kept)
-            places, tokens, ended = places[kept], tokens[kept], ended[kept]
-    found = []
-    score_rows = torch.stack(score_steps, 1).double().tolist()
-    for ids, scores in zip(torch.stack(token_steps, 1).tolist(), score_rows, strict=True):
-        length = ids.index(model.eos_id) if model.eos_id in ids else len(ids)
-        scores = scores[: length + 1]
-        if not math.isfinite(sum(scores)):
-            raise _not_numbers()
-        found.append([Found(ids[:length], sum(scores) / len(scores) ** options.length_penalty, scores)])
-    return found
+            tokens = tokens[kept]
+            places = [place for place, is_alive in zip(places, alive, strict=True) if is_alive]
+            alive = [True] * len(places)
+    scores: list[list[float]] = [[] for _ in ids]
+    for place, log_p in zip(chain(*place_steps), torch.cat(log_p_steps).tolist(), strict=True):
+        if len(scores[place]) < len(ids[place]):  # not of rows that waited for others to end
+            scores[place].append(log_p)
+    if not all(math.isfinite(sum(each)) for each in scores):
+        raise _not_numbers()
+    return [
+        [Found(tokens[: -1 if tokens[-1] == model.eos_id else None], sum(each) / len(each) ** penalty, each)]
+        for tokens, each in zip(ids, scores, strict=True)
+    ]
+
+
+def _log_sum_exp_of(shifted: Tensor) -> Tensor:
+    """log sum exp of each row (R,) of logits (R, V) whose largest is 0; writes into its input. Cheaper than torch's."""
+    return shifted.exp_().sum(1).log_()
 
 
 def _not_numbers() -> UserError:

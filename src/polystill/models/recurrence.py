@@ -29,7 +29,7 @@ def plain_product(weight: Tensor) -> Product:
     """As autograd does it; the twin of `StepProduct`, and what decodes."""
 
     def product(x: Tensor, addend: Tensor) -> Tensor:
-        return F.linear(x, weight, addend) if addend.ndim == 1 else F.linear(x, weight) + addend
+        return torch.addmm(addend, x, weight.t())
 
     return product
 
