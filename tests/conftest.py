@@ -226,7 +226,7 @@ def train_counting_student(
     from polystill.data.batching import collate
     from polystill.data.tokenizer import train_tokenizer
     from polystill.models.architectures import ARCHITECTURES
-    from polystill.models.folder import extract_student, save_family
+    from polystill.models.folder import save_family, save_student
     from polystill.students import StudentSpace
 
     pairs = counting_pairs(2000, seed=4)
@@ -253,7 +253,7 @@ def train_counting_student(
         optimizer.step()
     space = StudentSpace.from_list(model.teacher, [])
     save_family(folder / "family", model, tokenizer, space, {})
-    extract_student(folder / "family", space.teacher, folder / "e2d2")
+    save_student(folder / "family", space.teacher, folder / "e2d2")
     return folder / "e2d2"
 
 
@@ -285,10 +285,10 @@ def make_targets() -> Callable[..., TargetSet]:
 @pytest.fixture(scope="session")
 def counting_ctranslate2(counting_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """counting_student as a CTranslate2 folder."""
-    from polystill.export import export_student
+    from polystill.export import export_folder
 
     folder = tmp_path_factory.mktemp("ctranslate2") / "counting"
-    export_student(counting_student, folder, "ctranslate2")
+    export_folder(counting_student, folder, "ctranslate2")
     return folder
 
 

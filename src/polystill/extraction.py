@@ -69,7 +69,7 @@ def export_student(
 
     Raises:
         UserError: the folder is no run, its training is not finished, it has no such student, or as
-            `polystill.export.export_student`.
+            `polystill.export.export_folder`.
     """
     from polystill import export
     from polystill.decoding.contract import DecodingOptions
@@ -99,7 +99,7 @@ def export_student(
         data=data_lines(run.recipe.data, run.data),
     )
     learnt = shortlist_of(run, export.SHORTLISTED[to]) if shortlist else None
-    export.export_student(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
+    export.export_folder(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
     return out
 
 
@@ -115,7 +115,7 @@ def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quant
     out = _new(out)
     known = read_family(folder) if (folder / FAMILY).is_file() else {}
     with _member(folder, name) as member:
-        export.export_student(member, out, to, quantization, record=export.Record(family=known))
+        export.export_folder(member, out, to, quantization, record=export.Record(family=known))
     return out
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from polystill.models.folder import FAMILY, extract_student, family_space, need_transformer
+from polystill.models.folder import FAMILY, family_space, need_transformer, save_student
 from polystill.storage import need_new_folder
 from polystill.students import Student, StudentSpace
 
@@ -74,4 +74,4 @@ class Family:
         """
         student = self.space.get(str(name))
         need_new_folder(Path(out))
-        extract_student(self.folder, student, Path(out))
+        save_student(self.folder, student, Path(out))

@@ -66,7 +66,7 @@ def _check_word_kd_teachers(recipe: Recipe) -> None:
     """Raises UserError where a frozen teacher is missing, or does not fit the student's vocabulary or sentences."""
     if not recipe.word_kd_teachers:
         return
-    from polystill.training.frozen import check_teacher
+    from polystill.training.frozen import check_frozen_teacher
 
     tokenizer = start_tokenizer(recipe)
     assert tokenizer is not None
@@ -77,7 +77,7 @@ def _check_word_kd_teachers(recipe: Recipe) -> None:
             f"{tokenizer.vocabulary_size} entries; leave it out"
         )
     for place in recipe.word_kd_teachers:
-        positions = check_teacher(place, tokenizer).max_positions
+        positions = check_frozen_teacher(place, tokenizer).max_positions
         if recipe.data.max_tokens > positions:
             raise UserError(
                 f"data.max_tokens {recipe.data.max_tokens} is more than objective.teacher ({place}) has positions "

@@ -59,10 +59,10 @@ def open_translator(
     with TemporaryDirectory(prefix="polystill-") as temporary:
         folder = _single_model(place.folder, student, Path(temporary))
         if engine == "ctranslate2":
-            from polystill.export import export_student
+            from polystill.export import export_folder
 
             converted = Path(temporary) / "ctranslate2"
-            export_student(folder, converted, "ctranslate2", None if precision == "default" else precision)
+            export_folder(folder, converted, "ctranslate2", None if precision == "default" else precision)
             yield _ctranslate2(converted, "default", threads)
         else:
             yield _torch(folder, precision, threads)
@@ -97,11 +97,11 @@ def _from_run(run_folder: Path, student: str, engine: str, precision: str, threa
 
 def _single_model(folder: Path, student: str, temporary: Path) -> Path:
     """The folder itself, or one member of the family that it is, extracted into `temporary`."""
-    from polystill.models.folder import FAMILY, extract_student, family_space
+    from polystill.models.folder import FAMILY, family_space, save_student
 
     if not (folder / FAMILY).is_file():
         return folder
-    extract_student(folder, family_space(folder).get(student), temporary / "student")
+    save_student(folder, family_space(folder).get(student), temporary / "student")
     return temporary / "student"
 
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from polystill.data.shortlist import Shortlist
-from polystill.export import export_student
+from polystill.export import export_folder
 
 SENTENCE = "one two three four"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -20,9 +20,9 @@ SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 def model(marian_student: Path, with_pymarian: Path, tmp_path: Path) -> Path:
     """A folder to serve, with an export for the browser."""
     folder = tmp_path / "model"
-    export_student(marian_student, folder, "ctranslate2")
+    export_folder(marian_student, folder, "ctranslate2")
     everything = Shortlist(list(range(44)), {}, 1)
-    export_student(marian_student, folder / "exports" / "e2d2-bergamot", "bergamot", shortlist=everything)
+    export_folder(marian_student, folder / "exports" / "e2d2-bergamot", "bergamot", shortlist=everything)
     return folder
 
 

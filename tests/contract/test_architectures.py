@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from polystill.config import TokenizerSettings
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.models.architectures import ARCHITECTURES
-from polystill.models.folder import extract_student, load_model_with_tokenizer, parameter_count, save_family
+from polystill.models.folder import load_model_with_tokenizer, parameter_count, save_family, save_student
 from polystill.models.passes import exact_plan
 from polystill.objectives.vocab_loss import LossSettings
 from polystill.students import Student, StudentSpace
@@ -145,7 +145,7 @@ def test_a_family_and_its_students_come_back_from_their_folders(
     loaded, _ = load_model_with_tokenizer(tmp_path / "family")
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
-    extract_student(tmp_path / "family", student, tmp_path / "student")
+    save_student(tmp_path / "family", student, tmp_path / "student")
     alone, tokenizer = load_model_with_tokenizer(tmp_path / "student")
     assert alone.teacher == student and tokenizer.vocabulary_size == 40
     torch.testing.assert_close(

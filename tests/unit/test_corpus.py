@@ -10,7 +10,7 @@ import zstandard
 
 from polystill.config import HuggingFaceSource, MtdataSource, SyntheticSource, TextSource, TsvSource
 from polystill.data import corpus
-from polystill.data.corpus import RawPair, describe, read_pairs
+from polystill.data.corpus import RawPair, describe_source, read_pairs
 from polystill.errors import UserError
 
 LANGUAGES = ("en", "de")
@@ -162,7 +162,7 @@ def test_absolute_paths_win_over_the_folder(tmp_path: Path) -> None:
     text(tmp_path, b"a\n", b"b\n")
     source = TextSource(kind="text", source=str(tmp_path / "a.en"), target=str(tmp_path / "a.de"))
     assert read(source, Path("/nowhere")) == [("a", "b")]
-    assert describe(source, Path("/nowhere")) == str(tmp_path / "a.en")
+    assert describe_source(source, Path("/nowhere")) == str(tmp_path / "a.en")
 
 
 # --- TSV ----------------------------------------------------------------------------------------------------------

@@ -10,24 +10,24 @@ import pytest
 from polystill.cli.export import export
 from polystill.data.shortlist import Shortlist
 from polystill.errors import UserError
-from polystill.export import FORMATS, SHORTLISTED, export_student
+from polystill.export import FORMATS, SHORTLISTED, export_folder
 
 
 def test_unknown_format_suggests_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--to ctranslate: unknown format \(did you mean 'ctranslate2'\?\)"):
-        export_student(tmp_path, tmp_path / "out", "ctranslate")
+        export_folder(tmp_path, tmp_path / "out", "ctranslate")
 
 
 @pytest.mark.parametrize("to", ["hf", "argos", "onnx", "marian", "bergamot"])
 def test_formats_of_one_precision_are_not_quantized(to: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"--quantization int8: --to {to} has no choice of precision"):
-        export_student(tmp_path, tmp_path / "out", to, "int8")
+        export_folder(tmp_path, tmp_path / "out", to, "int8")
 
 
 @pytest.mark.parametrize("to", sorted({*FORMATS} - {*SHORTLISTED}))
 def test_engines_without_shortlists_get_none(to: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"--shortlist: --to {to} has none, only ctranslate2 and bergamot have"):
-        export_student(tmp_path, tmp_path / "out", to, shortlist=Shortlist([0], {}, 1))
+        export_folder(tmp_path, tmp_path / "out", to, shortlist=Shortlist([0], {}, 1))
 
 
 def test_the_command_offers_all_formats() -> None:
@@ -39,9 +39,9 @@ def test_the_command_offers_all_formats() -> None:
 def test_what_is_no_export_is_not_overwritten(to: str, counting_student: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match="not empty and no earlier export"):
-        export_student(counting_student, tmp_path, to)
+        export_folder(counting_student, tmp_path, to)
     with pytest.raises(UserError, match="is a file"):
-        export_student(counting_student, tmp_path / "thesis.txt", to)
+        export_folder(counting_student, tmp_path / "thesis.txt", to)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -49,5 +49,5 @@ def test_what_is_no_export_is_not_overwritten(to: str, counting_student: Path, t
 def test_a_folder_that_is_no_model_is_refused(to: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"config\.json is missing"):
-        export_student(tmp_path / "empty", tmp_path / "out", to)
+        export_folder(tmp_path / "empty", tmp_path / "out", to)
     assert not (tmp_path / "out").exists()

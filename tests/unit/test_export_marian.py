@@ -10,7 +10,7 @@ import yaml
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
-from polystill.export import export_student, pymarian
+from polystill.export import export_folder, pymarian
 from polystill.export.marian import check_shape, decoder_settings, parameters
 from polystill.models.folder import load_model, load_transformer_with_tokenizer
 
@@ -23,10 +23,10 @@ def test_without_pymarian_the_message_says_how_to_get_it(
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     monkeypatch.delenv("POLYSTILL_PYMARIAN", raising=False)
     with pytest.raises(UserError, match=r"pip install pymarian.*POLYSTILL_PYMARIAN="):
-        export_student(marian_student, tmp_path / "out", to)
+        export_folder(marian_student, tmp_path / "out", to)
     monkeypatch.setenv("POLYSTILL_PYMARIAN", str(tmp_path / "nothing"))
     with pytest.raises(UserError, match=r"POLYSTILL_PYMARIAN=.*nothing: no such program"):
-        export_student(marian_student, tmp_path / "out", to)
+        export_folder(marian_student, tmp_path / "out", to)
     assert not (tmp_path / "out").exists()
 
 

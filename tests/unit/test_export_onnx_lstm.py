@@ -15,9 +15,9 @@ import torch
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
-from polystill.export import export_student
+from polystill.export import export_folder
 from polystill.export.onnx_lstm import MEMORY, STATE, Sessions
-from polystill.models.folder import extract_student, load_model_with_tokenizer, save_family
+from polystill.models.folder import load_model_with_tokenizer, save_family, save_student
 from polystill.models.lstm import Lstm
 from polystill.students import Student, StudentSpace
 
@@ -27,7 +27,7 @@ LINES = ["one two three", "nine eight seven six five four", "zero", "five five f
 @pytest.fixture(scope="module")
 def exported(counting_lstm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("onnx") / "out"
-    info = export_student(counting_lstm, out, "onnx", lines=LINES)
+    info = export_folder(counting_lstm, out, "onnx", lines=LINES)
     assert info["verification"]["identical"] == 1
     assert info["verification"]["largest_difference"] < 1e-4
     assert (info["architecture"], info["format"]) == ("lstm", "onnx")
@@ -91,8 +91,8 @@ def test_depths_that_differ(student: str, counting_lstm: Path, tmp_path: Path) -
     model, tokenizer = load_model_with_tokenizer(counting_lstm)
     members = [Student.parse(name) for name in ("e1d2", "e2d1", "e2d2")]
     save_family(tmp_path / "family", model, tokenizer, StudentSpace.from_list(model.teacher, members), {})
-    extract_student(tmp_path / "family", Student.parse(student), tmp_path / "student")
-    info = export_student(tmp_path / "student", tmp_path / "out", "onnx", lines=LINES)
+    save_student(tmp_path / "family", Student.parse(student), tmp_path / "student")
+    info = export_folder(tmp_path / "student", tmp_path / "out", "onnx", lines=LINES)
     assert info["verification"]["identical"] == 1
 
 
@@ -104,5 +104,5 @@ def test_a_wrong_graph_is_noticed_and_not_written(
         Lstm, "step_tensors", lambda self, tokens, mask, hidden, *rest: right(self, tokens, mask, 2 * hidden, *rest)
     )
     with pytest.raises(UserError, match="does not translate like its source"):
-        export_student(counting_lstm, tmp_path / "out", "onnx", lines=LINES)
+        export_folder(counting_lstm, tmp_path / "out", "onnx", lines=LINES)
     assert not list(tmp_path.iterdir())

@@ -14,13 +14,13 @@ from polystill.config import TokenizerSettings
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.errors import UserError
 from polystill.models.folder import (
-    extract_student,
     family_space,
     load_model,
     load_model_with_tokenizer,
     parameter_count,
     read_family,
     save_family,
+    save_student,
 )
 from polystill.models.transformer import Transformer
 from polystill.students import Student, StudentSpace
@@ -62,7 +62,7 @@ def test_an_extracted_student_has_its_own_layers_only(
 ) -> None:
     folder, model = family
     student, batch = Student(2, 1), make_batch()
-    extract_student(folder, student, tmp_path / "student")
+    save_student(folder, student, tmp_path / "student")
     loaded, _ = load_model_with_tokenizer(tmp_path / "student")
     assert loaded.teacher == student
     torch.testing.assert_close(
@@ -76,7 +76,7 @@ def test_an_extracted_student_has_its_own_layers_only(
 
 def test_a_student_outside_the_space_lists_the_space(family: tuple[Path, Transformer], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="e1d3 is not in this family; it has: e1d1 e2d1 e2d2"):
-        extract_student(family[0], Student(1, 3), tmp_path / "student")
+        save_student(family[0], Student(1, 3), tmp_path / "student")
     assert not (tmp_path / "student").exists()
 
 

@@ -10,10 +10,10 @@ import torch
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.models.folder import extract_student, load_model_with_tokenizer
+from polystill.models.folder import load_model_with_tokenizer, save_student
 from polystill.students import Student
 from polystill.training.cost import forward_flops, update_flops
-from polystill.training.frozen import check_teacher, find_teacher, load_teacher
+from polystill.training.frozen import check_frozen_teacher, find_teacher, load_teacher
 from polystill.training.trainer import train_family
 
 LSTM = {"architecture": "lstm", "encoder_layers": 1, "decoder_layers": 1, "d_model": 16, "max_positions": 64}
@@ -30,7 +30,7 @@ def test_places(finished, tmp_path: Path) -> None:
     assert find_teacher(str(finished.folder)) == (finished.family, None)
     assert find_teacher(str(finished.family)) == (finished.family, None)
     assert find_teacher(str(finished.folder / "e2d1")) == (finished.family, Student(2, 1))
-    extract_student(finished.family, Student(1, 1), tmp_path / "student")
+    save_student(finished.family, Student(1, 1), tmp_path / "student")
     assert find_teacher(str(tmp_path / "student")) == (tmp_path / "student", None)
     with pytest.raises(UserError, match=r"objective\.teacher: .*e9d9"):
         find_teacher(str(finished.folder / "e9d9"))
@@ -68,11 +68,11 @@ def test_a_teacher_is_checked_before_its_weights_are_read(finished, tmp_path: Pa
     content = weights.read_bytes()
     header = 8 + int.from_bytes(content[:8], "little")
     weights.write_bytes(content[:header] + bytes(len(content) - header))  # one value would be enough to be noticed
-    assert check_teacher(str(finished.folder), tokenizer).max_positions == 64
+    assert check_frozen_teacher(str(finished.folder), tokenizer).max_positions == 64
     assert not load_teacher(str(finished.folder), tokenizer).model.embedding.any()
     weights.unlink()
     with pytest.raises(UserError, match=r"objective\.teacher: .*model\.safetensors: no such file"):
-        check_teacher(str(finished.folder), tokenizer)
+        check_frozen_teacher(str(finished.folder), tokenizer)
 
 
 @pytest.mark.parametrize("mode", ["shared", "plain"])

@@ -13,7 +13,7 @@ import pytest
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
-from polystill.export import export_student
+from polystill.export import export_folder
 from polystill.measuring import artefact, child, folders, rounds
 from polystill.measuring.figures import figures, percentile, sample
 
@@ -23,7 +23,7 @@ LINES = ["one two three", "nine", "four five six seven"]
 @pytest.fixture(scope="module")
 def exported(counting_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "model"
-    export_student(counting_student, folder, "ctranslate2", "int8")
+    export_folder(counting_student, folder, "ctranslate2", "int8")
     return folder
 
 

@@ -13,17 +13,17 @@ import torch
 from polystill.compression.prune import prune_folder
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.export import export_student
+from polystill.export import export_folder
 from polystill.models.folder import (
     SPARSE_WEIGHTS,
     WEIGHTS,
-    extract_student,
     family_space,
     load_model,
     load_model_with_tokenizer,
     parameter_count,
     read_family,
     save_family,
+    save_student,
 )
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import matrices, nonzero_parameters, prune, sparsity_of
@@ -69,7 +69,7 @@ def test_a_family_stays_a_family_and_one_mask_serves_all(family: Path, tmp_path:
     assert family_space(tmp_path / "out") == family_space(family)
     assert read_family(tmp_path / "out") == {**read_family(family), "sparsity": 0.5}
     whole = load_model(tmp_path / "out")
-    extract_student(tmp_path / "out", Student(2, 1), tmp_path / "e2d1")  # as an ordinary folder
+    save_student(tmp_path / "out", Student(2, 1), tmp_path / "e2d1")  # as an ordinary folder
     student = load_model(tmp_path / "e2d1")
     assert (tmp_path / "e2d1" / WEIGHTS).is_file()
     theirs = dict(whole.named_parameters())
@@ -87,7 +87,7 @@ def test_an_lstm(counting_student: Path, tmp_path: Path) -> None:
     assert isinstance(loaded, Lstm)
     prune(model, 0.9, "layer")
     assert same(loaded, model)
-    info = export_student(tmp_path / "out", tmp_path / "int8", "sparse", "int8")
+    info = export_folder(tmp_path / "out", tmp_path / "int8", "sparse", "int8")
     assert info["weights_bytes"] < (tmp_path / "out" / SPARSE_WEIGHTS).stat().st_size
 
 
@@ -95,7 +95,7 @@ def test_an_lstm(counting_student: Path, tmp_path: Path) -> None:
 def test_other_programs_get_it_dense(counting_student: Path, tmp_path: Path, to: str) -> None:
     """Both exports are verified against the pruned weights as they are written."""
     prune_folder(counting_student, tmp_path / "pruned", 0.3, "matrix")
-    info = export_student(tmp_path / "pruned", tmp_path / "out", to)
+    info = export_folder(tmp_path / "pruned", tmp_path / "out", to)
     assert info["format"] == to
     if to == "hf":
         assert same(load_model(tmp_path / "out"), load_model(tmp_path / "pruned"))
@@ -104,17 +104,17 @@ def test_other_programs_get_it_dense(counting_student: Path, tmp_path: Path, to:
 
 def test_export_of_a_dense_student_in_the_sparse_form(counting_student: Path, tmp_path: Path) -> None:
     """It works without zeros, too; exact in float32, and in int8 within half a scale."""
-    info = export_student(counting_student, tmp_path / "exact", "sparse")
+    info = export_folder(counting_student, tmp_path / "exact", "sparse")
     assert same(load_model(tmp_path / "exact"), load_model(counting_student))
     assert info["verification"]["largest_weight_difference"] == 0 and info["quantization"] == "float32"
-    small = export_student(counting_student, tmp_path / "small", "sparse", "int8")
+    small = export_folder(counting_student, tmp_path / "small", "sparse", "int8")
     largest = max(float(p.detach().abs().max()) for p in load_model(counting_student).parameters())
     assert 0 < small["verification"]["largest_weight_difference"] <= largest / 127 / 2 * 1.001
     assert small["weights_bytes"] < info["weights_bytes"] / 2
     assert load_model(tmp_path / "small").embedding[load_model(counting_student).pad_id].abs().max() == 0
     assert small["verification"]["identical"] >= 0.5 and small["verification"]["mean_difference"] > 0
     with pytest.raises(UserError, match=r"--quantization int4: unknown .*--to sparse has float32 float16 int8"):
-        export_student(counting_student, tmp_path / "other", "sparse", "int4")
+        export_folder(counting_student, tmp_path / "other", "sparse", "int4")
     assert not (tmp_path / "other").exists()
 
 
@@ -130,7 +130,7 @@ def test_sparse_weights_that_are_read_back_otherwise_are_noticed(
 
     monkeypatch.setattr("polystill.export.sparse.load_model", load_wrongly)
     with pytest.raises(UserError, match="out: not written"):
-        export_student(counting_student, tmp_path / "out", "sparse", quantization)
+        export_folder(counting_student, tmp_path / "out", "sparse", quantization)
     assert not list(tmp_path.iterdir())
 
 
@@ -182,7 +182,7 @@ def test_pruning_again_goes_on_from_the_sparse_form(counting_student: Path, tmp_
 
 
 def test_rounded_weights_are_not_pruned(counting_student: Path, tmp_path: Path) -> None:
-    export_student(counting_student, tmp_path / "small", "sparse", "int8")
+    export_folder(counting_student, tmp_path / "small", "sparse", "int8")
     with pytest.raises(UserError, match=r"small: its weights are int8; prune the folder that they were made of"):
         prune_folder(tmp_path / "small", tmp_path / "out", 0.5, "global")
     assert not (tmp_path / "out").exists()

@@ -285,15 +285,15 @@ def test_several_processes_make_a_student_once(
 ) -> None:
     from polystill.models import folder
 
-    run, extract_student, log = trained(), folder.extract_student, tmp_path / "log"
+    run, save_student, log = trained(), folder.save_student, tmp_path / "log"
 
     def slowly(*arguments: Any) -> None:
         with log.open("a") as file:
             file.write("extracted\n")
         time.sleep(0.5)
-        extract_student(*arguments)
+        save_student(*arguments)
 
-    monkeypatch.setattr(folder, "extract_student", slowly)
+    monkeypatch.setattr(folder, "save_student", slowly)
     context = multiprocessing.get_context("fork")
     with context.Pool(4) as pool:
         made = pool.map(_exported_apart, [str(run.folder)] * 4, chunksize=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from polystill.decoding.ctranslate2 import read_info
 from polystill.errors import UserError
-from polystill.export.description import describe, write_info
+from polystill.export.description import describe_export, write_info
 from polystill.models.folder import (
     FAMILY,
     load_model_with_tokenizer,
@@ -56,7 +56,7 @@ def prune_folder(folder: Path, out: Path, sparsity: float, scope: Scope) -> Prun
             family = {**read_family(folder), "sparsity": reached}
             (temporary / FAMILY).write_text(json.dumps(family, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         info = {
-            **describe(folder, model, tokenizer, "sparse"),
+            **describe_export(folder, model, tokenizer, "sparse"),
             "quantization": "float32",
             "nonzero_parameters": nonzero_parameters(model),
             "weights_bytes": weights_path(temporary).stat().st_size,

@@ -52,10 +52,10 @@ def read_pairs(source: Source, folder: Path, *, languages: tuple[str, str]) -> I
         yield pair
         count += 1
     if not count:
-        raise UserError(f"{describe(source, folder)}: empty corpus, not one sentence pair")
+        raise UserError(f"{describe_source(source, folder)}: empty corpus, not one sentence pair")
 
 
-def describe(source: Source, folder: Path) -> str:
+def describe_source(source: Source, folder: Path) -> str:
     """The source's name in messages and reports: its first file, or what it is called where it comes from."""
     if isinstance(source, TextSource):
         return str(Path(folder) / source.source)

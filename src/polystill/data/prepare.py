@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from polystill.config import Recipe, Source
 from polystill.data.batching import BatchSchedule
 from polystill.data.cleaning import CleaningReport
-from polystill.data.corpus import SentencePair, describe, read_pairs
+from polystill.data.corpus import SentencePair, describe_source, read_pairs
 from polystill.data.packing import Packed, PackedDataset, pack
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
@@ -240,7 +240,7 @@ def _write_held_out(recipe: Recipe, folder: Path, sets: dict[str, Source]) -> di
 
 def _read_held_out(source: Source, folder: str, languages: tuple[str, str]) -> list[SentencePair]:
     pairs = []
-    origin = describe(source, Path(folder))
+    origin = describe_source(source, Path(folder))
     for line, sides in enumerate(read_pairs(source, Path(folder), languages=languages), start=1):
         for side, text in zip(("source", "target"), sides, strict=True):
             if text is None or not text.strip():

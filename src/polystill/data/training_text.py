@@ -15,7 +15,7 @@ import numpy as np
 
 from polystill.config import Recipe
 from polystill.data.cleaning import EXAMPLES, Cleaner, CleaningReport, clean, mark_duplicates
-from polystill.data.corpus import SentencePair, describe, read_pairs
+from polystill.data.corpus import SentencePair, describe_source, read_pairs
 from polystill.errors import UserError
 
 _BLOCK_PAIRS = 20_000
@@ -80,7 +80,7 @@ def _clean_corpora(
     hashes: list[np.ndarray] = []
     logged = 0
     for number, corpus in enumerate(data.train):
-        name = describe(corpus, Path(data.folder))
+        name = describe_source(corpus, Path(data.folder))
         left = None if data.first_pairs is None else data.first_pairs - report.total
         pairs = islice(read_pairs(corpus, Path(data.folder), languages=languages), left)
         kept = clean(pairs, cleaner, report, name)
@@ -106,7 +106,7 @@ def report_rows(report: CleaningReport, reason: str, rows: np.ndarray, store: Te
     """Count stored rows that were dropped later."""
     for i, row in enumerate(rows[:EXAMPLES].tolist()):
         corpus, line, pair = store.row(row)
-        name = describe(recipe.data.train[corpus], Path(recipe.data.folder))
+        name = describe_source(recipe.data.train[corpus], Path(recipe.data.folder))
         report.drop(reason, name, line, pair, count=1 if i else max(1, len(rows) - EXAMPLES + 1))
 
 

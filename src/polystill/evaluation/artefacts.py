@@ -82,9 +82,9 @@ def _extract(run: Run, student: Student, students: Path) -> Path:
 def write_extracted(family: Path, student: Student, folder: Path) -> None:
     """Write the layers of a family's student, and a note of what they were taken from."""
     from polystill.export.description import write_info
-    from polystill.models.folder import extract_student, read_family, weights_path
+    from polystill.models.folder import read_family, save_student, weights_path
 
-    extract_student(family, student, folder)
+    save_student(family, student, folder)
     trained: dict[str, Any] = {key: value for key, value in read_family(family).items() if key in ("method", "targets")}
     info = {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights_path(family))}
     write_info(folder, info)

@@ -12,7 +12,7 @@ from polystill.data.shortlist import Shortlist
 from polystill.errors import UserError, nearest
 from polystill.export.card import Record
 
-__all__ = ["FORMATS", "Record", "check_choices", "export_student"]
+__all__ = ["FORMATS", "Record", "check_choices", "export_folder"]
 
 FORMATS = ("hf", "ctranslate2", "argos", "onnx", "marian", "bergamot", "sparse")
 QUANTIZED = ("ctranslate2", "sparse")
@@ -22,7 +22,7 @@ SHORTLISTED = {"ctranslate2": 10, "bergamot": 50}
 sentences at a time, whose pieces ask for less together (docs/performance.md)."""
 
 
-def export_student(
+def export_folder(
     student: Path,
     out: Path,
     to: str,

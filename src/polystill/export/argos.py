@@ -42,7 +42,7 @@ def export_argos(
     Argos Translate will run it.
 
     Raises:
-        UserError: as `export_student`; or the tokenizer's folder does not say the languages.
+        UserError: as `export_folder`; or the tokenizer's folder does not say the languages.
     """
     check_replaceable(out)
     model, tokenizer = load_transformer_with_tokenizer(student, "Argos Translate")

@@ -30,7 +30,7 @@ from polystill.export import marian
 from polystill.export.agreement import judge
 from polystill.export.bergamot_shortlist import write_shortlist
 from polystill.export.card import Record, write_card
-from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
+from polystill.export.description import check_replaceable, describe_export, lines_to_verify, write_info
 from polystill.export.pieces import filled, joint_pieces
 from polystill.export.pymarian import decode_with_scores, find_pymarian
 from polystill.models.folder import load_transformer_with_tokenizer
@@ -74,7 +74,7 @@ def export_bergamot(
         files = {f"model.{pair}.intgemm8.bin": content}
         sides = ["vocab"] if len(vocabularies) == 1 else ["srcvocab", "trgvocab"]
         files |= {f"{side}.{pair}.spm": v for side, v in zip(sides, vocabularies, strict=True)}
-        info = {**describe(student, model, tokenizer, "bergamot"), "quantization": "int8"}
+        info = {**describe_export(student, model, tokenizer, "bergamot"), "quantization": "int8"}
         with _unpacked(content, vocabularies) as (readable, paths):
             found = marian.verify(model, tokenizer, readable, paths, lines)
             judge(found, "int8", out)

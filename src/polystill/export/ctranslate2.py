@@ -21,7 +21,7 @@ from polystill.decoding.ctranslate2 import INFO, SHORTLIST, CTranslate2Translato
 from polystill.errors import UserError, nearest
 from polystill.export.agreement import Agreement, agreement, greedy, ids_of, judge, preference
 from polystill.export.card import Record, search_of, write_card
-from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
+from polystill.export.description import check_replaceable, describe_export, lines_to_verify, write_info
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_transformer_with_tokenizer
 from polystill.storage import atomic_folder, sha256
@@ -40,7 +40,7 @@ def export_ctranslate2(
     Verified with its whole vocabulary; how many of those translations a shortlist leaves as they are is recorded.
 
     Raises:
-        UserError: as `export_student`.
+        UserError: as `export_folder`.
     """
     quantization = quantization or "float32"
     _check_quantization(quantization)
@@ -49,7 +49,11 @@ def export_ctranslate2(
     with atomic_folder(out) as temporary:
         _convert(student, temporary, quantization)
         tokenizer.save_with_engine(temporary)
-        info = {**describe(student, model, tokenizer, "ctranslate2"), "quantization": quantization, **search_of(record)}
+        info = {
+            **describe_export(student, model, tokenizer, "ctranslate2"),
+            "quantization": quantization,
+            **search_of(record),
+        }
         write_info(temporary, info)
         precision, lines = _precision(quantization), lines_to_verify(model, tokenizer, lines)
         found = verify(model, tokenizer, temporary, lines, precision)

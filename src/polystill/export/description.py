@@ -35,7 +35,7 @@ def check_replaceable(out: Path) -> None:
         raise UserError(f"{out}: not empty and no earlier export ({INFO} is missing); give a new folder")
 
 
-def describe(student: Path, model: ElasticModel, tokenizer: Tokenizer, to: str) -> dict[str, Any]:
+def describe_export(student: Path, model: ElasticModel, tokenizer: Tokenizer, to: str) -> dict[str, Any]:
     """The part of polystill.json that does not depend on the format."""
     trained = {key: value for key, value in read_info(student).items() if key in ("method", "targets")}
     languages = {"source_language": tokenizer.source_language, "target_language": tokenizer.target_language}

@@ -17,7 +17,7 @@ from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
 from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_ids, judge, largest, preference
 from polystill.export.card import Record, search_of, write_card
-from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
+from polystill.export.description import check_replaceable, describe_export, lines_to_verify, write_info
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import WEIGHTS, load_transformer_with_tokenizer
 from polystill.storage import atomic_folder
@@ -33,7 +33,7 @@ def export_huggingface(
     """Copy a student's Marian folder to `out`, with README.md and polystill.json.
 
     Raises:
-        UserError: as `export_student`.
+        UserError: as `export_folder`.
     """
     check_replaceable(out)
     model, tokenizer = load_transformer_with_tokenizer(student, "Hugging Face's transformers")
@@ -50,7 +50,7 @@ def export_huggingface(
                 f"{out}: not written: transformers computes other logits than polystill (by up to {difference:.3g})"
             )
         judge(found, "float32", out)
-        info = {**describe(student, model, tokenizer, "hf"), **search_of(record)}
+        info = {**describe_export(student, model, tokenizer, "hf"), **search_of(record)}
         info["verification"] = {**found._asdict(), "largest_logit_difference": difference}
         write_info(temporary, info)
         write_card(temporary, info, record)

@@ -20,7 +20,7 @@ from polystill.decoding.contract import LENGTH_FACTOR, DecodingOptions
 from polystill.errors import UserError
 from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_ids, judge, piece_ids, preference
 from polystill.export.card import Record, search_of, write_card
-from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
+from polystill.export.description import check_replaceable, describe_export, lines_to_verify, write_info
 from polystill.export.pieces import joint_pieces
 from polystill.export.pymarian import decode_with_scores, find_pymarian
 from polystill.models.folder import load_transformer_with_tokenizer
@@ -40,7 +40,7 @@ def export_marian(
     """Convert a Hugging Face Marian folder, verify in Marian itself that it translates alike, and put it at `out`.
 
     Raises:
-        UserError: as `export_student`; or pymarian is missing; or the model has positions or an activation that Marian
+        UserError: as `export_folder`; or pymarian is missing; or the model has positions or an activation that Marian
             lacks.
     """
     check_replaceable(out)
@@ -56,7 +56,7 @@ def export_marian(
         (temporary / "decoder.yml").write_text(decoder_settings(model, vocabularies, search), encoding="utf-8")
         found = verify(model, tokenizer, temporary / MODEL, vocabularies, lines)
         judge(found, "float32", out)
-        info = {**describe(student, model, tokenizer, "marian"), **search_of(record)}
+        info = {**describe_export(student, model, tokenizer, "marian"), **search_of(record)}
         info["verification"] = found._asdict()
         write_info(temporary, info)
         write_card(temporary, info, record)

@@ -24,7 +24,7 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.export import onnx_lstm, onnx_transformer
 from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_ids, judge, preference
 from polystill.export.card import Record, write_card
-from polystill.export.description import check_replaceable, describe, lines_to_verify, versions, write_info
+from polystill.export.description import check_replaceable, describe_export, lines_to_verify, versions, write_info
 from polystill.export.fast_tokenizer import write_fast_tokenizer
 from polystill.extras import need_packages
 from polystill.models.architectures import ARCHITECTURES, architecture_of
@@ -65,7 +65,7 @@ def export_onnx(
     """Write a model's folder as ONNX, verify in onnxruntime that it translates alike.
 
     Raises:
-        UserError: as `export_student`; or a package of the [onnx] extra is missing.
+        UserError: as `export_folder`; or a package of the [onnx] extra is missing.
     """
     check_replaceable(out)
     need_packages("export --to onnx", ("onnx", "onnxruntime"), extra="onnx")
@@ -79,7 +79,7 @@ def export_onnx(
         write_fast_tokenizer(tokenizer, temporary, lines)
         found = verify(model, tokenizer, temporary, lines)
         judge(found, "float32", out)
-        info = describe(student, model, tokenizer, "onnx")
+        info = describe_export(student, model, tokenizer, "onnx")
         info["versions"] |= versions("onnx", "onnxruntime")
         info["verification"] = found._asdict()
         write_info(temporary, info)

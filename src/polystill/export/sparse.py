@@ -10,7 +10,7 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError, nearest
 from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_ids, judge, largest, preference
 from polystill.export.card import Record, search_of, write_card
-from polystill.export.description import check_replaceable, describe, lines_to_verify, write_info
+from polystill.export.description import check_replaceable, describe_export, lines_to_verify, write_info
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_model, load_model_with_tokenizer, weights_path, write_sparse_model
 from polystill.models.pruning import nonzero_parameters
@@ -30,7 +30,7 @@ def export_sparse(
     The folder is read back, and translates like the student, before it appears.
 
     Raises:
-        UserError: as `export_student`.
+        UserError: as `export_folder`.
     """
     values = quantization or "float32"
     if values not in VALUES:
@@ -47,7 +47,7 @@ def export_sparse(
         if values == "float32" and difference:
             raise UserError(f"{out}: not written: weights read back differ by up to {difference:.3g}; float32 is exact")
         info = {
-            **describe(student, model, tokenizer, "sparse"),
+            **describe_export(student, model, tokenizer, "sparse"),
             "quantization": values,
             **search_of(record),
             "nonzero_parameters": nonzero_parameters(written),

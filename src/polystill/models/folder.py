@@ -140,7 +140,7 @@ def load_transformer_with_tokenizer(folder: Path, engine: str) -> tuple[Transfor
     return model, tokenizer
 
 
-def extract_student(family: Path, student: Student, out: Path) -> None:
+def save_student(family: Path, student: Student, out: Path) -> None:
     """Write one student of a family as a folder with only its own layers and the tokenizer.
 
     Raises:

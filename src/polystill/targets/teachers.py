@@ -183,9 +183,9 @@ def convert_teacher(teacher: Teacher, scratch: Path) -> Teacher:
 def _convert(folder: Path, kind: Kind, out: Path, precision: str, languages: Languages) -> Path:
     precision = "float32" if precision == "default" else precision
     if kind == "polystill":
-        from polystill.export import export_student
+        from polystill.export import export_folder
 
-        export_student(folder, out, "ctranslate2", precision)
+        export_folder(folder, out, "ctranslate2", precision)
         return out
     from polystill.targets.huggingface import HuggingFaceTokenizer
     from polystill.targets.huggingface_ctranslate2 import convert

@@ -71,7 +71,7 @@ def load_teacher(place: str, tokenizer: Tokenizer) -> FrozenTeacher:
     Raises:
         UserError: there is no model, or its vocabulary is another one.
     """
-    check_teacher(place, tokenizer)
+    check_frozen_teacher(place, tokenizer)
     folder, student = find_teacher(place)
     try:
         model = load_model(folder)
@@ -80,7 +80,7 @@ def load_teacher(place: str, tokenizer: Tokenizer) -> FrozenTeacher:
     return FrozenTeacher(model, student or model.teacher)
 
 
-def check_teacher(place: str, tokenizer: Tokenizer) -> ElasticConfig:
+def check_frozen_teacher(place: str, tokenizer: Tokenizer) -> ElasticConfig:
     """The configuration of the teacher at a place. Its weights are not read.
 
     Raises:
