@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -122,6 +123,33 @@ def test_completion_knows_commands_and_formats() -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_status(["--version"]) == 0
     assert capsys.readouterr().out == f"polystill {polystill.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("prune x --sparsity half", r"'--sparsity': .*valid number.* \(polystill prune -h\)"),
+        ("bench decode x --threads 0", r"'--threads': .* 1 \(polystill bench decode -h\)"),
+        ("prune x", r"Missing option '--sparsity'.* \(polystill prune -h\)"),
+        ("prun x", r"No such command 'prun'. Did you mean 'prune'.* \(polystill -h\)"),
+        ("prune x --scop", r"No such option: --scop.*"),
+    ],
+)
+def test_wrong_options_and_arguments_are_one_line(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_status(arguments.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.fullmatch(f"error: .*{message}\n", captured.err)
+
+
+@pytest.mark.parametrize("arguments", [[], ["bench"]])
+def test_a_group_alone_shows_its_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status(arguments) == 2
+    captured = capsys.readouterr()
+    assert "Usage:" in captured.out
+    assert captured.err == ""
 
 
 def test_users_mistake_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

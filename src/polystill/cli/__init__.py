@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,6 +32,9 @@ from polystill.cli import (
     translate,
 )
 from polystill.errors import UserError
+
+UsageError: Any = typer.BadParameter.__base__
+"""What typer raises for all wrong options and arguments; it has it under a private name, or click's."""
 
 app = typer.Typer(
     name="polystill",
@@ -65,14 +68,18 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")  # which Marian does without
     try:
         with _terminated_in_order():
-            app(arguments, prog_name="polystill")
+            status = app(arguments, prog_name="polystill", standalone_mode=False)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except SystemExit as error:
-        if error.code == 130:
-            print("interrupted", file=sys.stderr)
-        raise
+    except UsageError as error:
+        if message := error.format_message():  # none where a command alone has shown its help
+            command = error.ctx.command_path if error.ctx else "polystill"
+            print(f"error: {message.rstrip('.')} ({command} -h)", file=sys.stderr)
+        sys.exit(2)
+    if status == 130:
+        print("interrupted", file=sys.stderr)
+    sys.exit(status or 0)
 
 
 @contextmanager
