@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from polystill.runs import Run
 from polystill.targets.store import Candidate, Entry
 
 # Trains, and kills itself at a chosen call of os.fsync (every checkpoint write makes some) or after a chosen update.
@@ -134,10 +136,22 @@ def test_a_training_that_is_stopped_saves_the_update_in_progress(
         assert (folder / "checkpoints" / "distillation" / f"state-{saved:08d}.pt").is_file()
         assert update <= saved < 60
     assert before < saved
+    _note_more_memory(folder / "checkpoints" / "distillation" / f"state-{saved:08d}.pt", MUCH)
     assert train("stopped", counting_recipe, says=f"continues after update {saved} of 60") == 0
     assert train("whole", counting_recipe) == 0
     whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "stopped"))
     assert whole.read_bytes() == again.read_bytes()
+    cost = Run.open(folder).results()["cost"]["training.distillation"]
+    assert cost["peak_rss_bytes"] == MUCH, "the memory that it took before it was stopped"
+
+
+MUCH = 2**50
+
+
+def _note_more_memory(path: Path, peak: int) -> None:
+    state = torch.load(path, weights_only=True)
+    assert 0 < state["stage"]["peak_rss_bytes"] < peak
+    torch.save(state | {"stage": state["stage"] | {"peak_rss_bytes": peak}}, path)
 
 
 def _stop_after(recipe: Path, folder: Path, update: int, number: int, status: int) -> int:
