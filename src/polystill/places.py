@@ -34,6 +34,37 @@ def find_model(named: Path) -> Place:
     Raises:
         UserError: nothing of the kind is there.
     """
+    return _find(named, f"{_FOLDER}, {_RUN}, or RUN/STUDENT")
+
+
+def find_folder(named: Path) -> Path:
+    """As `find_model`, for those who take a whole folder: a run's is its family.
+
+    Raises:
+        UserError: as `find_model`; or one student of a run is meant, which has no folder of its own yet.
+    """
+    place = _find(named, f"{_FOLDER}, or {_RUN}")
+    if place.student is not None:
+        raise UserError(f"{named}: give a folder; polystill extract {place.run} {place.student} writes the student's")
+    return place.folder
+
+
+def find_start(named: str) -> Path:
+    """What a recipe's `model.start` means.
+
+    Raises:
+        UserError: as `find_folder`.
+    """
+    try:
+        return find_folder(Path(named))
+    except UserError as error:
+        raise UserError(f"model.start: {error}") from None
+
+
+_FOLDER, _RUN = "a model's folder (with a config.json)", "a run (with a recipe.yaml) whose training is finished"
+
+
+def _find(named: Path, expected: str) -> Place:
     _refuse_others(named)
     for place in (
         Place(named),
@@ -47,22 +78,7 @@ def find_model(named: Path) -> Place:
             f"{named}: this run has no family yet; continue it with polystill run {named / 'recipe.yaml'} --out {named}"
         )
     found = "no model here" if named.is_dir() else "a file" if named.exists() else "no such folder"
-    raise UserError(
-        f"{named}: {found}; expected a model's folder (with a "
-        "config.json), a run (with a recipe.yaml) whose training is finished, or RUN/STUDENT"
-    )
-
-
-def find_folder(named: Path) -> Path:
-    """As `find_model`, for those who take a whole folder: a run's is its family.
-
-    Raises:
-        UserError: as `find_model`; or one student of a run is meant, which has no folder of its own yet.
-    """
-    place = find_model(named)
-    if place.student is not None:
-        raise UserError(f"{named}: give a folder; polystill extract {place.run} {place.student} writes the student's")
-    return place.folder
+    raise UserError(f"{named}: {found}; expected {expected}")
 
 
 def _refuse_others(named: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from polystill.config import Recipe
 from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
+from polystill.places import find_start
 from polystill.runs import Run
 from polystill.students import Student, StudentSpace
 
@@ -54,8 +55,9 @@ def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, int]:
     from polystill.training.session import check_architecture
 
     trained = run is not None and run.finished("family")
+    folder = run.family if run and trained else find_start(recipe.model.start)
     try:
-        model, _ = load_model_with_tokenizer(run.family if run and trained else Path(recipe.model.start))
+        model, _ = load_model_with_tokenizer(folder)
     except UserError as error:
         raise error if trained else UserError(f"model.start: {error}") from None
     check_architecture(model, recipe)
@@ -107,7 +109,7 @@ def start_tokenizer(recipe: Recipe) -> Tokenizer | None:
     if recipe.model.start is not None:
         from polystill.data.tokenizer import Tokenizer
 
-        return Tokenizer.load(Path(recipe.model.start))
+        return Tokenizer.load(find_start(recipe.model.start))
     for place in recipe.word_kd_teachers:
         from polystill.training.frozen import teacher_tokenizer
 

@@ -152,7 +152,7 @@ def test_bad_input(polystill: Any, finished_run: Path, tiny_recipe: Path, tmp_pa
     polystill("generate", finished_run, "--out", out).refused("give one of --run")
     polystill("generate", tmp_path, "--run", tiny_recipe, "--out", out).refused("no model here", "recipe.yaml")
     polystill("generate", finished_run, "--run", tiny_recipe, "--beam", "2", "--n-best", "3", "--out", out).refused(
-        "n_best 3 is larger than beam_size 2"
+        "3 translations", "a beam of 2", "3 at least"
     )
     polystill("generate", finished_run, "--run", tiny_recipe, "--precision", "int3", "--out", out).refused("int3")
     polystill("select", tmp_path, "--out", out).refused("no generated targets here")

@@ -198,3 +198,12 @@ def test_a_shortlist_is_named_with_what_it_changes(to: str, file: str) -> None:
     assert f"with the shortlist ({file}" in card
     assert "learnt from 28,995 sentences, 15 of 16 translations stay as they are" in card
     assert "shortlist" not in model_card({**INFO, "format": to}, Record(), 1)
+
+
+def test_a_card_says_what_the_network_was_trained_with() -> None:
+    alone, together = (
+        model_card({**INFO, "format": "hf"}, Record(family={"method": method, "candidates": candidates}), 1)
+        for method, candidates in (("nll", ["e2d1"]), ("aio_kd", ["e1d1", "e2d1", "e2d2"]))
+    )
+    assert "- one of a family of 3 students that one run trained together" in together
+    assert "family" not in alone

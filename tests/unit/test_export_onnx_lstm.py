@@ -87,13 +87,16 @@ def test_the_cards_own_code_translates_a_hundred_lines_alike(
 
 
 @pytest.mark.parametrize("student", ["e1d2", "e2d1"])
-def test_depths_that_differ(student: str, counting_lstm: Path, tmp_path: Path) -> None:
+def test_depths_that_differ(
+    student: str, counting_lstm: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     model, tokenizer = load_model_with_tokenizer(counting_lstm)
     members = [Student.parse(name) for name in ("e1d2", "e2d1", "e2d2")]
     save_family(tmp_path / "family", model, tokenizer, StudentSpace.from_list(model.teacher, members), {})
     save_student(tmp_path / "family", Student.parse(student), tmp_path / "student")
     info = export_folder(tmp_path / "student", tmp_path / "out", "onnx", lines=LINES)
     assert info["verification"]["identical"] == 1
+    assert capfd.readouterr().err == ""
 
 
 def test_a_wrong_graph_is_noticed_and_not_written(

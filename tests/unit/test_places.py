@@ -9,7 +9,7 @@ import pytest
 
 from polystill.errors import UserError
 from polystill.export import FORMATS
-from polystill.places import OTHER_PROGRAMS, Place, find_folder, find_model
+from polystill.places import OTHER_PROGRAMS, Place, find_folder, find_model, find_start
 
 
 def test_runs_students_and_folders_are_found(tmp_path: Path) -> None:
@@ -30,6 +30,8 @@ def test_runs_students_and_folders_are_found(tmp_path: Path) -> None:
 def test_what_is_none_is_said_with_what_would_be(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: no such folder; expected a model's folder .*, a run .*RUN/STUDENT"):
         find_model(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"model\.start: .*nowhere: .* or a run \(with a recipe.yaml\).*finished$"):
+        find_start(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="no model here; expected"):
         find_model(tmp_path)
     (tmp_path / "package.argosmodel").touch()

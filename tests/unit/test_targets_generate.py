@@ -41,7 +41,7 @@ def generate(counting_student: Path, recipe_file: Path, tmp_path: Path) -> Calla
         arguments: dict[str, Any] = {
             "teachers": [counting_student],
             "text": Text(run=recipe_file),
-            "options": OPTIONS,
+            "options": DecodingOptions(n_best=3) if changes.get("teachers", [Path()])[0].is_file() else OPTIONS,
             "where": Where(threads=1),
             "shard_size": 20,
             "say": lambda line: None,
@@ -205,6 +205,8 @@ def test_a_file_of_translations(generate: Any, tmp_path: Path) -> None:
     assert entries(tmp_path / "best")[0].hypotheses == [Candidate("dies ist 0")]
     with pytest.raises(UserError, match=r"have\.tsv: translations are not made but read; leave out --engine"):
         generate("how", teachers=[tsv], where=Where(precision="int8"))
+    with pytest.raises(UserError, match=r"leave out .*--beam"):
+        generate("how", teachers=[tsv], options=DecodingOptions(7))
     tsv.write_text("".join(f"{line}\tx\n" for line in lines[:30] + lines[31:]))
     with pytest.raises(UserError, match=f"have.tsv: no translation of '{lines[30]}' from line 31 on"):
         generate("missing", teachers=[tsv])

@@ -167,7 +167,7 @@ def test_pruning_before_the_first_update_is_pruning_by_itself(
     run = prepared_run(counting_recipe, "first")
     train_family(run)
     again = copy.deepcopy(counting_recipe)
-    again["model"] = {"start": str(run.family)}
+    again["model"] = {"start": str(run.folder)}
     again["training"].update(learning_rate=1e-12, weight_decay=0.0)
     again["stages"] = [{"name": "one", "updates": 1, "pruning": {"sparsity": 0.6, "scope": "layer"}}]
     second = prepared_run(again, "second")

@@ -18,10 +18,6 @@ def register(app: typer.Typer) -> None:
     app.command()(select)
 
 
-BEAM = 5
-"""Kim & Rush's for Seq-KD."""
-
-
 class Engine(StrEnum):
     """A list of these is an option that Typer knows; of literals it is not."""
 
@@ -100,7 +96,7 @@ def generate(
     show_log()
     from polystill.decoding.contract import DecodingOptions
     from polystill.targets.filter import left_out
-    from polystill.targets.job import Text, Where, generate_targets
+    from polystill.targets.job import BEAM, Text, Where, generate_targets
 
     ray = Engine.ray in (engine or [])
     if {Engine.ctranslate2, Engine.torch} <= set(engine or []):

@@ -35,7 +35,8 @@ TRANSFORMER_ONLY = {
 class Model(Strict):
     """The teacher's shape. `preset` fills in sizes; single values beside it win.
 
-    With `start` (a Marian or OPUS-MT folder, a polystill family or student) shape, vocabulary and weights are its own.
+    With `start` (a Marian or OPUS-MT folder, a run for its family, a family or student) shape, vocabulary and weights
+    are its own.
     """
 
     architecture: Literal["transformer", "lstm"] = "transformer"

@@ -53,7 +53,10 @@ class DecodingOptions:
         if self.beam_size > LARGEST_BEAM:
             raise UserError(f"beam_size {self.beam_size}: expected at most {LARGEST_BEAM}")
         if self.n_best > self.beam_size:
-            raise UserError(f"n_best {self.n_best} is larger than beam_size {self.beam_size}: a beam finds no more")
+            raise UserError(
+                f"{self.n_best} translations of each sentence from a beam of {self.beam_size}: it finds no more than "
+                f"its size; make it {self.n_best} at least"
+            )
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def _what(info: dict[str, Any], size: int) -> str:
     return (
         f"{what} for translation with {info['encoder_layers']} encoder and {info['decoder_layers']} decoder "
         f"layers: {info['parameters']:,} parameters{zeros}, a vocabulary of {info['vocabulary_size']:,}, weights in "
-        f"{precision}, {size / 1e6:.1f} MB on disk. It is one student of a family that polystill trained together."
+        f"{precision}, {size / 1e6:.1f} MB on disk."
     )
 
 
@@ -142,6 +142,8 @@ def _training(record: Record) -> Iterator[str]:
     known = {**record.family, **(record.rows[0] if record.rows else {})}
     if "method" in known:
         lines.append(f"- method: {_METHODS.get(known['method'], known['method'])}")
+    if (members := len(known.get("candidates", []))) > 1:
+        lines.append(f"- one of a family of {members} students that one run trained together")
     facts = [f"{name}: {known[key]}" for name, key in _FACTS if key in known]
     lines += [f"- {'; '.join(facts)}"] if facts else []
     lines += [f"- {line}" for line in record.data]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,15 +41,20 @@ def write_graph(
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """torch warns of its older exporter and of every shape that it follows."""
+    """torch warns of its older exporter and of every shape that it follows, in C++ too, on the process' own stderr."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    sys.stderr.flush()
+    stderr = os.dup(2)
     try:
-        with warnings.catch_warnings():
+        with Path(os.devnull).open("wb") as nowhere, warnings.catch_warnings():
+            os.dup2(nowhere.fileno(), 2)
             warnings.simplefilter("ignore")
             yield
     finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
         logger.setLevel(level)
 
 

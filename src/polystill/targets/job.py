@@ -32,6 +32,8 @@ from polystill.targets.teachers import (
 )
 from polystill.targets.translations_file import TranslationsFile
 
+BEAM = 5
+"""Kim & Rush's for Seq-KD; more where more translations are wanted."""
 SHARD_SIZE = 2_000
 
 
@@ -80,7 +82,7 @@ def generate_targets(
     if recipe is not None:
         options = replace(options, max_length=recipe.data.max_tokens)
     job = (
-        _FileJob(folders, options.n_best, where)
+        _FileJob(folders, options, where)
         if any(folder.is_file() for folder in folders)
         else _ModelJob(folders, text, recipe, options, where, say)
     )
@@ -173,15 +175,17 @@ def _check_unchanged(path: Path | None, sources: Sources) -> None:
 class _FileJob:
     """Translations are read from a file."""
 
-    def __init__(self, paths: Sequence[Path], n_best: int, where: Where) -> None:
+    def __init__(self, paths: Sequence[Path], options: DecodingOptions, where: Where) -> None:
         file = next(path for path in paths if path.is_file())
         if len(paths) > 1:
             raise UserError(f"{file}: a file of translations stands alone; an ensemble is made of models")
-        if where != Where(threads=where.threads):
+        silent = DecodingOptions(max(BEAM, options.n_best), options.n_best, max_length=options.max_length)
+        if where != Where(threads=where.threads) or options != silent:
             raise UserError(
-                f"{file}: translations are not made but read; leave out --engine, --precision and --workers"
+                f"{file}: translations are not made but read; leave out --engine, --precision, --workers, --beam, "
+                "--length-penalty and --batch-tokens"
             )
-        self._path, self._n_best = file, n_best
+        self._path, self._n_best = file, options.n_best
         self.pool: Pool = ThisProcess()
 
     def plan(self) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
@@ -15,6 +13,7 @@ from polystill.errors import UserError
 from polystill.models.architectures import ARCHITECTURES, architecture_of
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_model_with_tokenizer
+from polystill.places import find_start
 from polystill.runs import Run
 from polystill.storage import storage_errors, write_atomic
 from polystill.training.accelerate import best_precision, make_accelerator, sum_over_ranks
@@ -98,7 +97,7 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
             **shape.sizes(),
         )
         return architecture.model(config)
-    started, own_tokenizer = load_model_with_tokenizer(Path(shape.start))
+    started, own_tokenizer = load_model_with_tokenizer(find_start(shape.start))
     if own_tokenizer.vocabulary_size != tokenizer.vocabulary_size or own_tokenizer.pieces != tokenizer.pieces:
         raise UserError(f"model.start: the vocabulary of {shape.start} is not the one that the data was tokenised with")
     check_architecture(started, recipe)
