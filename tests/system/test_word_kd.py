@@ -29,7 +29,9 @@ def test_a_student_of_another_width(polystill: Polystill, finished_run: Path, ti
     polystill("run", tiny_recipe, "--out", run, *_word_kd(finished_run / "e2d2"), *no_size).refused("objective.teacher")
 
 
-def test_refused_before_any_work(polystill: Polystill, finished_run: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+def test_refused_before_any_work(
+    polystill: Polystill, finished_run: Path, counting_student: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
 
     def refused(overrides: list[str], *words: str) -> None:
@@ -44,3 +46,5 @@ def test_refused_before_any_work(polystill: Polystill, finished_run: Path, tiny_
     refused([*_word_kd(finished_run), *sizes], "data.tokenizer.vocabulary_size 300", "400")
     long = ["--set", "data.max_tokens=100", "--set", "model.max_positions=128"]
     refused([*_word_kd(finished_run), *long], "data.max_tokens 100", "64")
+    other = [*_word_kd(finished_run), "--set", f"model={{start: {counting_student}}}", "--set", "data.tokenizer={}"]
+    refused(other, "objective.teacher", "the vocabulary of", "is not the student's")
