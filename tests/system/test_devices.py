@@ -70,7 +70,7 @@ def test_from_evaluation_to_packages(polystill: Any, own_run: Path, tmp_path: Pa
     assert "measured on board" in card and "## Measured on devices" in card
     assert json.loads((out / "server" / "polystill.json").read_text())["beam_size"] == 1
     assert json.loads((out / "tower" / "generation_config.json").read_text())["num_beams"] == 1
-    polystill("translate", out / "server", "--n-best", "2", stdin="A dog runs.\n").refused("beam_size 1")
+    polystill("translate", out / "server", "--n-best", "2", stdin="A dog runs.\n").refused("a beam of 1")
     done = polystill("measure", *sorted(out.iterdir()), "--sentences", "2", "--rounds", "1").ok()
     assert f"left out: {out / 'board'}: no CTranslate2 model here" in done.stderr
     polystill("measure", out / "server", out / "none").refused(f"{out / 'none'}: no such folder")
