@@ -234,7 +234,9 @@ def test_translate_mistakes(polystill: Any, finished_run: Path, tmp_path: Path) 
     polystill("translate", finished_run, "--input", tmp_path / "no.en").refused("no.en", "No such file")
     polystill("translate", finished_run, "--input", tmp_path).refused(tmp_path)
     polystill("translate", finished_run, "--precision", "int7", stdin="A.\n").refused("int7", "int8")
-    polystill("translate", finished_run, "--beam", "2", "--n-best", "3", stdin="A.\n").refused("3 translations", "a beam of 2")
+    polystill("translate", finished_run, "--beam", "2", "--n-best", "3", stdin="A.\n").refused(
+        "3 translations", "a beam of 2"
+    )
     polystill("translate", finished_run, "--engine", "torch", "--precision", "int8").refused("float32")
     polystill("translate", finished_run, stdin=b"fine\n\xff\n").refused("stdin", "line 2", "UTF-8")
     polystill("translate", finished_run, "-o", tmp_path / "no" / "out", stdin="A.\n").refused(tmp_path / "no")

@@ -137,15 +137,24 @@ class Bootstrap:
             return None
         a = {model.model: model.translations(beam) for model in first if model.model in names}
         b = {model.model: model.translations(beam) for model in other if model.model in names}
-        references = first[0].references()
+        return self._gains(a, b, first[0]) or None
+
+    def of_searches(self, model: Measured, first: int, other: int) -> Row | None:
+        """The same of one model and two beam sizes: what the other has over the first."""
+        a, b = ({model.model: model.translations(beam)} for beam in (first, other))
+        return self._gains(a, b, model).get(model.model)
+
+    def _gains(self, a: dict[str, list[str]], b: dict[str, list[str]], model: Measured) -> dict[str, Row]:
+        """By member; of the test set and language of this model. Empty where it was not computed."""
+        references = model.references()
 
         def compute() -> list[Row]:
-            language = Run.open(first[0].folder).recipe.data.target_language
+            language = Run.open(model.folder).recipe.data.target_language
             found = compare_families(a, b, references, target_language=language)
             return [{"member": name, **row} for name, row in found.items()]
 
         rows = self._cached(["families", a, b, references], compute)
-        return {row["member"]: {key: row[key] for key in ("difference", "low", "high")} for row in rows} or None
+        return {row["member"]: {key: row[key] for key in ("difference", "low", "high")} for row in rows}
 
     def _pair(self, first: Measured, other: Measured, beam: int) -> list[Row]:
         systems = [model.translations(beam) for model in (first, other)]
