@@ -96,7 +96,7 @@ def generate(
     show_log()
     from polystill.decoding.contract import DecodingOptions
     from polystill.targets.filter import left_out
-    from polystill.targets.job import BEAM, Text, Where, generate_targets
+    from polystill.targets.job import Text, Where, default_beam, generate_targets
 
     ray = Engine.ray in (engine or [])
     if {Engine.ctranslate2, Engine.torch} <= set(engine or []):
@@ -108,7 +108,7 @@ def generate(
             teachers,
             Text(run, source, (source_language, target_language)),
             out,
-            options=DecodingOptions(beam or max(BEAM, n_best), n_best, length_penalty, batch_tokens=batch_tokens),
+            options=DecodingOptions(beam or default_beam(n_best), n_best, length_penalty, batch_tokens=batch_tokens),
             where=Where(runs_model, precision, workers, threads, ray),
             shard_size=shard_size,
             say=say,

@@ -32,8 +32,6 @@ from polystill.targets.teachers import (
 )
 from polystill.targets.translations_file import TranslationsFile
 
-BEAM = 5
-"""Kim & Rush's for Seq-KD; more where more translations are wanted."""
 SHARD_SIZE = 2_000
 
 
@@ -58,6 +56,11 @@ class Text:
     source: Path | None = None
     languages: tuple[str | None, str | None] = (None, None)
     """As a multilingual teacher calls them; the recipe's, or the teacher's only ones, where they are missing."""
+
+
+def default_beam(n_best: int) -> int:
+    """Kim & Rush's for Seq-KD; more where more translations are wanted."""
+    return max(5, n_best)
 
 
 def generate_targets(
@@ -179,7 +182,7 @@ class _FileJob:
         file = next(path for path in paths if path.is_file())
         if len(paths) > 1:
             raise UserError(f"{file}: a file of translations stands alone; an ensemble is made of models")
-        silent = DecodingOptions(max(BEAM, options.n_best), options.n_best, max_length=options.max_length)
+        silent = DecodingOptions(default_beam(options.n_best), options.n_best, max_length=options.max_length)
         if where != Where(threads=where.threads) or options != silent:
             raise UserError(
                 f"{file}: translations are not made but read; leave out --engine, --precision, --workers, --beam, "
