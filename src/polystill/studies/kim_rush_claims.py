@@ -124,7 +124,8 @@ def _tenfold(baseline: Measured, model: Measured) -> Judged:
     before, after = (each.get("p_mode", BEAM) for each in (baseline, model))
     if before is None or after is None:
         return None, {}
-    return after >= 10 * before and after > before, {"from": before, "to": after}
+    ours = {"from": before, "to": after} | ({"times": after / before} if before > 0 else {})
+    return after >= 10 * before and after > before, ours
 
 
 def _worse_perplexity(baseline: Measured, model: Measured) -> Judged:
