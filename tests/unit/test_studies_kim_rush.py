@@ -408,6 +408,7 @@ def test_without_p_mode_nothing_is_said_of_it(values: dict[str, Any], tmp_path: 
     finish(folder, named["seq-kd"], {1: (10.0, 0.1), 5: (10.0, 0.1)})
     claims = {claim.text: claim for claim in kim_rush_results.write(study, folder, steps, final=False)}
     assert claims["Seq-KD raises p(mode) at least tenfold"].verdict == "not measured"
+    assert claims["Seq-KD raises the student's greedy BLEU"].verdict == "not tested yet"  # no bootstrap, no verdict
 
 
 def test_rows_of_a_further_seed_stay_when_it_is_not_given_again(values: dict[str, Any], tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def _student_claims(found: Found, seed: int) -> list[Claim]:
             p_value = found.bootstrap.p_value(baseline, model, beam)
             ours = {"from": baseline.bleu(beam), "to": model.bleu(beam), "gain": difference}
             ours |= {} if p_value is None else {"p": p_value}
-            sure = difference <= 0 or (p_value is not None and p_value < SIGNIFICANT)
+            sure = p_value is not None and p_value < SIGNIFICANT
             return (difference > 0 if sure else None), ours
 
         return judge
