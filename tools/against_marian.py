@@ -27,8 +27,8 @@ from typing import Any
 
 import torch
 
-from polystill.benchmark.rounds import quotients, spread
-from polystill.benchmark.train import Trial, Variant, Workload, load_workload
+from polystill.bench.rounds import quotients, spread
+from polystill.bench.train import Trial, Variant, Workload, load_workload
 from polystill.cli.bench import prepared_data, write_benchmark
 from polystill.cli.common import check_new_file
 from polystill.config import Recipe

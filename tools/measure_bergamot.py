@@ -23,16 +23,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from polystill.benchmark.rounds import interleaved, quotients, spread
+from polystill.bench.rounds import interleaved, quotients, spread
 from polystill.cli.bench import write_benchmark
 from polystill.cli.common import check_new_file
 from polystill.decoding.ctranslate2 import read_info
+from polystill.decoding.metrics import corpus_scores
 from polystill.errors import UserError
-from polystill.measuring.figures import percentile
-from polystill.metrics import corpus_scores
+from polystill.evaluation.speed import percentile
+from polystill.evaluation.trained import references
 from polystill.runs import Run
 from polystill.storage import text_lines
-from polystill.trained import references
 
 SCRIPT = Path(__file__).with_suffix(".mjs")
 Ask = Callable[[dict[str, Any]], dict[str, Any]]

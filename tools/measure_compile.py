@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 import polystill.models.dropout
-from polystill.benchmark.rounds import interleaved, quotients, spread
-from polystill.benchmark.train import Trial, Variant, Workload, load_workload
+from polystill.bench.rounds import interleaved, quotients, spread
+from polystill.bench.train import Trial, Variant, Workload, load_workload
 from polystill.cli.bench import prepared_data
 from polystill.errors import UserError
 from polystill.models.dropout import random_bytes

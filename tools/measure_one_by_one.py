@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from polystill.benchmark.rounds import interleaved, quotients, spread
-from polystill.benchmark.train import Trial, Variant, Workload, load_workload
+from polystill.bench.rounds import interleaved, quotients, spread
+from polystill.bench.train import Trial, Variant, Workload, load_workload
 from polystill.cli.bench import prepared_data, write_benchmark
 from polystill.cli.common import check_new_file
 from polystill.errors import UserError

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from ctypes.util import find_library
 from pathlib import Path
 
-from polystill import malloc, openmp
-from polystill.benchmark.rounds import quotients, spread
+from polystill.bench.rounds import quotients, spread
 from polystill.cli.bench import prepared_data
+from polystill.environment import malloc, openmp
 from polystill.errors import UserError
 
 LIBRARIES = (*malloc.LIBRARIES, "jemalloc", "mimalloc")
@@ -51,8 +51,8 @@ def trained(changes: Mapping[str, str], arguments: Sequence[str]) -> dict[str, f
 
 def train(run: Path, settings: list[str], mode: str, precision: str, batches: int) -> dict[str, float]:
     """What `trained` returns, measured in this process."""
-    from polystill.benchmark.train import Trial, Variant, load_workload
-    from polystill.measuring.memory import peak_memory
+    from polystill.bench.train import Trial, Variant, load_workload
+    from polystill.environment.memory import peak_memory
 
     with prepared_data(run, settings, None) as (recipe, data):
         workload = load_workload(recipe, data, students=2, batches=batches)

@@ -12,10 +12,10 @@ __version__ = "0.1.0"
 __all__ = ["Family", "Student", "StudentSpace", "__version__"]
 
 if TYPE_CHECKING:
-    from polystill.family import Family
+    from polystill.models.family import Family
     from polystill.students import Student, StudentSpace
 
-_MODULES = {"Family": "polystill.family", "Student": "polystill.students", "StudentSpace": "polystill.students"}
+_MODULES = {"Family": "polystill.models.family", "Student": "polystill.students", "StudentSpace": "polystill.students"}
 
 
 def __getattr__(name: str) -> Any:

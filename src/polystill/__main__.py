@@ -2,8 +2,8 @@
 
 import sys
 
-from polystill.malloc import restart_with_fast_malloc
-from polystill.openmp import sleep_soon
+from polystill.environment.malloc import restart_with_fast_malloc
+from polystill.environment.openmp import sleep_soon
 
 
 def start() -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from polystill.config import Recipe
 from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
-from polystill.places import find_start
 from polystill.runs import Run
+from polystill.runs.places import find_start
 from polystill.students import Student, StudentSpace
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator, check_precision
+from polystill.environment.extras import need_packages
 from polystill.errors import UserError
-from polystill.extras import need_packages
-from polystill.places import find_model
+from polystill.runs.places import find_model
 from polystill.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _engine(folder: Path, wanted: str | None) -> str:
 
 def _from_run(run_folder: Path, student: str, engine: str, precision: str, threads: int) -> Translator:
     """What the run's evaluation measured, or would: RUN/students is used, and filled where it lacks something."""
-    from polystill.evaluation.artefacts import exported, extracted
+    from polystill.export.artefacts import exported, extracted
     from polystill.models.folder import family_space
     from polystill.runs import Run
 
@@ -110,7 +110,7 @@ def _ctranslate2(folder: Path, precision: str, threads: int) -> Translator:
 
 
 def _torch(folder: Path, precision: str, threads: int) -> Translator:
-    from polystill.evaluation.artefacts import load_torch
+    from polystill.export.artefacts import load_torch
 
     return load_torch(folder, "float32" if precision == "default" else precision, threads)
 

@@ -19,13 +19,13 @@ import torch
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.decoding.metrics import corpus_scores
+from polystill.evaluation.trained import references
 from polystill.export.agreement import forced_log_probs
-from polystill.extraction import export_student, extract_student
-from polystill.metrics import corpus_scores
+from polystill.export.extraction import export_student, extract_student
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.runs import Run
 from polystill.storage import text_lines
-from polystill.trained import references
 
 Translate = Callable[..., list[str]]
 LARGEST_LOSS = {"float32": 0.1, "int8": 0.5}

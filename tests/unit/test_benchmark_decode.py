@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from polystill.benchmark.decode import System, batches_of, measure
-from polystill.benchmark.tables import decode_table
+from polystill.bench.decode import System, batches_of, measure
+from polystill.bench.tables import decode_table
 from polystill.decoding.contract import EMPTY
 
 LINES = ["a b c", "a", "a b", "a b c d", "a b"]
@@ -94,7 +94,7 @@ def test_threads_take_batches_side_by_side_but_single_sentences_wait_for_each_ot
 
 
 def test_torch_search_and_transformers_agree(counting_student, monkeypatch, capfd) -> None:
-    from polystill.benchmark import generate
+    from polystill.bench import generate
     from polystill.decoding.beam import beam_search
 
     def seen(model, source, options):

@@ -1,4 +1,4 @@
-from polystill.benchmark.loss import measure
+from polystill.bench.loss import measure
 
 SMALL = {"vocabulary_size": 3000, "tokens": 600, "d_model": 16, "rounds": 1, "threads": 1}
 

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from polystill.benchmark.rounds import interleaved, quotients, spread
+from polystill.bench.rounds import interleaved, quotients, spread
 
 
 def test_subjects_take_turns_and_each_round_begins_with_another() -> None:

@@ -3,8 +3,8 @@ import time
 import pytest
 import torch
 
-from polystill.benchmark.parts import PARTS, Timeline, marked_parts
-from polystill.benchmark.train import Trial, Variant, _shares, load_workload, variants
+from polystill.bench.parts import PARTS, Timeline, marked_parts
+from polystill.bench.train import Trial, Variant, _shares, load_workload, variants
 from polystill.config import parse_recipe
 from polystill.errors import UserError
 from polystill.models.transformer import Transformer

@@ -223,7 +223,7 @@ def test_termination_is_status_143_and_clears_up(tmp_path: Path) -> None:
 
 
 def test_commands_for_training_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from polystill.extras import need_packages
+    from polystill.environment.extras import need_packages
 
     need_packages("run")
     with pytest.raises(

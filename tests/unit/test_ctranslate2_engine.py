@@ -15,7 +15,7 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.contract import EMPTY, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.errors import UserError
-from polystill.measuring import artefact
+from polystill.evaluation import exported as artefact
 
 LINES = ["one two three", "", "seven", "nine eight seven six five four", "   ", "two two"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from polystill.evaluation import device_figures, quality
+from polystill.evaluation import speed_rounds as rounds
 from polystill.evaluation.device_figures import add_device_figures, has_device_figures
 from polystill.evaluation.quality import evaluate_students
-from polystill.measuring import rounds
-from polystill.measuring.figures import figures
+from polystill.evaluation.speed import figures
 from polystill.runs import Run
 
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from ctranslate2.specs.model_spec import ACCEPTED_MODEL_TYPES
 
-from polystill.config.devices import EVALUATION, PRECISIONS, Device, limits_from_options, load_devices
 from polystill.errors import UserError
+from polystill.evaluation import measure as folders
 from polystill.export import FORMATS
-from polystill.measuring import folders
+from polystill.picking.devices import EVALUATION, PRECISIONS, Device, limits_from_options, load_devices
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "devices.yaml"
 

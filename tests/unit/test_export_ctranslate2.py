@@ -20,9 +20,9 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator, own_search
 from polystill.errors import UserError
+from polystill.evaluation import exported as artefact
 from polystill.export import ctranslate2 as export
 from polystill.export.card import Record
-from polystill.measuring import artefact
 from polystill.translation import search_of
 
 LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]

@@ -111,6 +111,6 @@ def test_a_wrong_end_mark_is_noticed(counting_student: Path, tmp_path: Path, mon
 def test_without_onnxruntime_the_message_says_how_to_get_it(
     counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polystill.extras.find_spec", lambda name: None if name == "onnxruntime" else name)
+    monkeypatch.setattr("polystill.environment.extras.find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(UserError, match=r"needs onnxruntime.*pip install .*\[onnx\]"):
         export_onnx(counting_student, tmp_path / "out")

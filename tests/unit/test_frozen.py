@@ -10,9 +10,9 @@ import torch
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
+from polystill.models.flops import forward_flops, update_flops
 from polystill.models.folder import load_model_with_tokenizer, save_student
 from polystill.students import Student
-from polystill.training.cost import forward_flops, update_flops
 from polystill.training.frozen import check_frozen_teacher, find_teacher, load_teacher
 from polystill.training.trainer import train_family
 

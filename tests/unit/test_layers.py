@@ -12,52 +12,42 @@ PACKAGE = Path(__file__).parents[2] / "src" / "polystill"
 
 # docs/architecture.md shows the same list. Names of one line do not import each other.
 LAYERS = [
-    {"__main__"},
     {"cli"},
-    {"picking", "studies"},
-    {"extraction"},
-    {"pipeline", "trained", "translation", "family"},
-    {"recipe_checks"},
-    {"reporting"},
-    {"serving", "targets", "evaluation", "compression", "benchmark"},
+    {"studies"},
+    {"pipeline", "translation", "picking", "bench"},
+    {"recipe_checks", "reporting", "serving"},
+    {"evaluation", "targets"},
     {"training", "export"},
-    {"measuring"},
-    {"decoding", "metrics", "objectives"},
+    {"decoding", "objectives"},
     {"models"},
     {"data"},
     {"runs"},
-    {"storage", "locks", "provenance", "recipe_changes", "rows"},
     {"config"},
-    {"students", "extras", "malloc", "openmp", "places", "progress"},
+    {"schema", "environment", "storage", "locks", "progress", "students"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
 CORE = [
-    "__main__",
-    "cli/*",
-    "errors",
-    "extras",
-    "malloc",
-    "openmp",
-    "places",
-    "progress",
-    "students",
-    "runs",
-    "rows",
-    "locks",
-    "storage",
-    "provenance",
+    *("__main__", "cli/*", "errors", "progress", "students", "locks", "storage", "translation"),
+    *(
+        "environment/*",
+        "runs/*",
+        "evaluation/exported",
+        "evaluation/measure",
+        "evaluation/speed",
+        "evaluation/speed_rounds",
+    ),
+    *("data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*"),
+    *("decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/precisions", "decoding/stream"),
 ]
-CORE += ["translation"]
-CORE += ["data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*", "measuring/*"]
-CORE += ["decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/precisions", "decoding/stream"]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+    entry_points = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}
+    return sorted(path for path in PACKAGE.rglob("*.py") if path not in entry_points)
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

@@ -9,7 +9,7 @@ from ctypes.util import find_library
 
 import pytest
 
-from polystill import malloc
+from polystill.environment import malloc
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="there is no LD_PRELOAD")
 HARMLESS = "libBrokenLocale.so.1"
@@ -19,7 +19,8 @@ HARMLESS = "libBrokenLocale.so.1"
 def started(command: str, **environment: str) -> str:
     """What a process says that may start again: its malloc, whether it has HARMLESS, and its environment."""
     code = (
-        f"from polystill.malloc import restart_with_fast_malloc, in_use; restart_with_fast_malloc({command!r})\n"
+        "from polystill.environment.malloc import restart_with_fast_malloc, in_use\n"
+        f"restart_with_fast_malloc({command!r})\n"
         "import os; print(in_use(), 'BrokenLocale' in open('/proc/self/maps').read(),\n"
         "sorted(name for name in os.environ if 'MALLOC' in name or 'PRELOAD' in name))"
     )

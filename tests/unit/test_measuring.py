@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from polystill.decoding.contract import DecodingOptions
+from polystill.environment import child
 from polystill.errors import UserError
+from polystill.evaluation import exported as artefact
+from polystill.evaluation import measure as folders
+from polystill.evaluation import speed_rounds as rounds
+from polystill.evaluation.speed import figures, percentile, sample
 from polystill.export import export_folder
-from polystill.measuring import artefact, child, folders, rounds
-from polystill.measuring.figures import figures, percentile, sample
 
 LINES = ["one two three", "nine", "four five six seven"]
 
@@ -40,8 +43,8 @@ def test_a_fresh_process_without_torch_measures(exported: Path) -> None:
 
 def test_measuring_loads_no_heavy_library(exported: Path) -> None:
     code = (
-        "import sys, polystill.cli.devices\nfrom polystill.measuring import artefact, figures, folders\n"
-        f"figures.measure_here({str(exported)!r}, {LINES}, 1, 1.0, 'default', 1, True)\n"
+        "import sys, polystill.cli.devices\nfrom polystill.evaluation import exported, speed, measure\n"
+        f"speed.measure_here({str(exported)!r}, {LINES}, 1, 1.0, 'default', 1, True)\n"
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from polystill.environment import child
+from polystill.environment.memory import peak_memory, process_peak
 from polystill.errors import UserError
-from polystill.measuring import child
-from polystill.measuring.memory import peak_memory, process_peak
 
 MIB = 2**20
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from polystill.errors import UserError
+from polystill.evaluation.exported import describe
 from polystill.evaluation.merging import merge_figures
-from polystill.measuring.artefact import describe
 from polystill.runs import Run
 
 FIGURES = {"words_per_second": 90.5, "latency_p50_ms": 10.0, "latency_p95_ms": 20.0, "peak_memory_bytes": 50_000_000}
@@ -38,7 +38,7 @@ def trained(
 
 
 def exported(run: Run, name: str) -> Path:
-    from polystill.evaluation.artefacts import exported
+    from polystill.export.artefacts import exported
     from polystill.students import Student
 
     return exported(run, Student.parse(name), "int8")

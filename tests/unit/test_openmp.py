@@ -9,14 +9,14 @@ import sys
 
 import pytest
 
-from polystill.openmp import SETTING, SPINS
+from polystill.environment.openmp import SETTING, SPINS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="torch has another OpenMP there")
 
 
 def spins(**environment: str) -> int:
     """What OpenMP itself says when torch loads it."""
-    code = "from polystill.openmp import sleep_soon; sleep_soon(); import torch"
+    code = "from polystill.environment.openmp import sleep_soon; sleep_soon(); import torch"
     clean = {name: value for name, value in os.environ.items() if name not in (SETTING, "OMP_WAIT_POLICY")}
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -9,7 +9,7 @@ import pytest
 
 from polystill.errors import UserError
 from polystill.export import FORMATS
-from polystill.places import OTHER_PROGRAMS, Place, find_folder, find_model, find_start
+from polystill.runs.places import OTHER_PROGRAMS, Place, find_folder, find_model, find_start
 
 
 def test_runs_students_and_folders_are_found(tmp_path: Path) -> None:

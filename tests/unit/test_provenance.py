@@ -1,7 +1,7 @@
 import json
 
-from polystill import malloc
-from polystill.provenance import provenance
+from polystill.environment import malloc
+from polystill.runs.provenance import provenance
 
 
 def test_provenance_can_be_written_as_json() -> None:

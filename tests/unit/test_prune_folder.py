@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from polystill.compression.prune import prune_folder
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.export import export_folder
+from polystill.export.prune import prune_folder
 from polystill.models.folder import (
     SPARSE_WEIGHTS,
     WEIGHTS,

@@ -15,14 +15,15 @@ import sacrebleu
 
 from polystill.decoding import contract
 from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.metrics import corpus_scores
 from polystill.errors import UserError
-from polystill.evaluation import artefacts, quality
+from polystill.evaluation import quality
 from polystill.evaluation.quality import evaluate_students
 from polystill.evaluation.table import results_table
-from polystill.metrics import corpus_scores
+from polystill.evaluation.trained import evaluate_run
+from polystill.export import artefacts
 from polystill.runs import Run
 from polystill.students import Student
-from polystill.trained import evaluate_run
 
 E2D1 = Student(2, 1)
 HYPOTHESES = ["The cat sat on the mat .", "A dog runs , fast .", ""]

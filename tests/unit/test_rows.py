@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from polystill.config import Recipe
-from polystill.rows import artefact_name, device_key, measured_as_recipe, row_key, student_name, system_key
+from polystill.runs.rows import artefact_name, device_key, measured_as_recipe, row_key, student_name, system_key
 
 ROW: dict[str, Any] = {
     "model_id": "x-e2d2",

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from polystill.data import run_shortlist as shortlists
 from polystill.data.packing import pack
 from polystill.data.shortlist import Shortlist, learn_shortlist
 from polystill.data.tokenizer import Tokenizer
-from polystill.evaluation import shortlists
 from polystill.runs import Run
 
 

@@ -13,7 +13,7 @@ from polystill.config import TokenizerSettings
 from polystill.data import shortlist
 from polystill.data.packing import PackedDataset, pack
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
-from polystill.measuring.memory import peak_memory
+from polystill.environment.memory import peak_memory
 from polystill.storage import text_lines
 
 

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
+from polystill.decoding.metrics import corpus_scores
 from polystill.errors import UserError
 from polystill.evaluation.significance import compare, compare_families
-from polystill.metrics import corpus_scores
 
 
 def test_a_better_system_is_told_from_an_equal_one() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
+from polystill.decoding.metrics import corpus_scores
 from polystill.evaluation.table import results_table, speed_table
-from polystill.metrics import corpus_scores
 
 
 def test_every_score_has_its_signature() -> None:

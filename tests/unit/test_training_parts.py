@@ -14,10 +14,10 @@ import torch
 from polystill.data.batching import Batches, BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.errors import UserError
+from polystill.models.flops import forward_flops, update_flops
 from polystill.models.passes import exact_plan
 from polystill.students import Student, StudentSpace
 from polystill.training.checkpoint import Checkpoints
-from polystill.training.cost import forward_flops, update_flops
 from polystill.training.feed import BatchFeed, Position
 from polystill.training.optimizer import learning_rate
 from polystill.training.validation import validate

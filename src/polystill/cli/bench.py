@@ -22,8 +22,8 @@ from polystill.cli.common import (
     words,
     write_json,
 )
+from polystill.environment.extras import need_packages
 from polystill.errors import UserError
-from polystill.extras import need_packages
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
@@ -77,8 +77,8 @@ def train(
     """
     need_packages("bench train")
     show_log()
-    from polystill.benchmark.tables import train_table
-    from polystill.benchmark.train import measure
+    from polystill.bench.tables import train_table
+    from polystill.bench.train import measure
 
     check_new_file("--json", json_file)
     with prepared_data(what, settings, out) as (recipe, data):
@@ -103,8 +103,8 @@ def loss(
         polystill bench loss --vocabulary 32000 --tokens 4096 --students 1,2,4,8
     """
     need_packages("bench loss")
-    from polystill.benchmark.loss import measure
-    from polystill.benchmark.tables import loss_table
+    from polystill.bench.loss import measure
+    from polystill.bench.tables import loss_table
 
     check_new_file("--json", json_file)
     result = measure(
@@ -152,7 +152,7 @@ def decode(
         polystill bench decode runs/teacher --student runs/student/e2d2 --beam 1,5
     """
     need_packages("bench decode")
-    from polystill.benchmark.tables import decode_table, generate_line
+    from polystill.bench.tables import decode_table, generate_line
 
     sizes = numbers("--batch-sizes", batch_sizes)
     check_new_file("--json", json_file)
@@ -194,9 +194,9 @@ def _decode_systems(
     rounds: int,
     threads: int,
 ) -> list[dict[str, Any]]:
-    from polystill.benchmark.decode import System, measure
+    from polystill.bench.decode import System, measure
     from polystill.decoding.beam import TorchTranslator
-    from polystill.extraction import export_student
+    from polystill.export.extraction import export_student
     from polystill.translation import open_translator
 
     systems = []
@@ -224,8 +224,8 @@ def _decode_systems(
 def _against_generate(
     folder: Path, lines: list[str], sizes: list[int], rounds: int, threads: int
 ) -> list[dict[str, Any]]:
-    from polystill.benchmark.generate import measure
-    from polystill.family import Family
+    from polystill.bench.generate import measure
+    from polystill.models.family import Family
 
     with TemporaryDirectory(prefix="polystill-") as temporary:
         teacher = Path(temporary) / "teacher"
@@ -240,10 +240,9 @@ def _test_lines(folder: Path, test_set: str | None, count: int) -> tuple[list[st
     """The first lines of a run's test set, empty ones left out, and the set's name."""
     from polystill.runs import Run
     from polystill.storage import text_lines
-    from polystill.trained import need_family
 
     run = Run.open(folder)
-    need_family(run)
+    run.need_family()
     known = list(run.recipe.data.test)
     if not known:
         raise UserError(f"{folder}: the run has no test sets to translate; add one to data.test")
@@ -256,15 +255,15 @@ def _test_lines(folder: Path, test_set: str | None, count: int) -> tuple[list[st
 
 def _members(folder: Path, wanted: list[str] | None) -> dict[str, tuple[Path, str]]:
     """Run and name of each student other than the run's own teacher, by what it was called."""
+    from polystill.evaluation.trained import family_space
     from polystill.runs import Run
-    from polystill.trained import family_space, need_family
 
     space = family_space(Run.open(folder))
     members: dict[str, tuple[Path, str]] = {}
     for name in wanted or map(str, space.candidates):
         place, _, student = name.rpartition("/")
         if place:
-            need_family(Run.open(Path(place)))
+            Run.open(Path(place)).need_family()
             members[name] = Path(place), family_space(Run.open(Path(place))).get(student).name
         elif (own := space.get(student)) != space.teacher:
             members[str(own)] = folder, str(own)
@@ -302,7 +301,7 @@ def prepared_data(what: Path, settings: list[str] | None, out: Path | None) -> I
 
 def write_benchmark(path: Path | None, benchmark: str, result: dict[str, Any]) -> None:
     """Write what docs/benchmark.md describes, with where it was measured, if there is a path."""
-    from polystill.provenance import provenance
+    from polystill.runs.provenance import provenance
 
     if path is not None:
         write_json(path, {"format": 1, "benchmark": benchmark, **result, "provenance": provenance()})

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from polystill.cli.common import Out, console, say
-from polystill.extras import need_packages
+from polystill.environment.extras import need_packages
 
 if TYPE_CHECKING:
-    from polystill.compression.prune import PrunedFolder
+    from polystill.export.prune import PrunedFolder
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +41,7 @@ def prune(
         polystill prune my-student --sparsity 0.5 --scope matrix --out my-pruned-student
     """
     need_packages("prune")
-    from polystill.compression.prune import prune_folder
+    from polystill.export.prune import prune_folder
 
     pruned = prune_folder(model, out, sparsity, scope)
     _print_report(pruned)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polystill.cli.common import Out, RunFolder, check_new_file, console, numbers, say, show_log, words, write_json
+from polystill.environment.extras import need_packages
 from polystill.errors import UserError, nearest
-from polystill.extras import need_packages
 from polystill.storage import need_new_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from polystill.config.devices import Device
     from polystill.picking.choice import Choice
+    from polystill.picking.devices import Device
 
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="One or several runs.", show_default=False)]
 TestSet = Annotated[str | None, typer.Option(metavar="NAME", help="The first run's first by default.")]
@@ -63,7 +63,7 @@ def measure(
     """
     import platform
 
-    from polystill.measuring.folders import built_in_lines, check_device_name, measure_folders
+    from polystill.evaluation.measure import built_in_lines, check_device_name, measure_folders
 
     name = device or platform.node() or "device"
     check_device_name(f"--device {name}", name)
@@ -91,7 +91,7 @@ def _with_models(folders: list[Path]) -> list[Path]:
     Raises:
         UserError: a folder is missing, or none holds one.
     """
-    from polystill.measuring.artefact import check_model
+    from polystill.evaluation.exported import check_model
 
     kept, others = [], []
     for folder in folders:
@@ -111,7 +111,7 @@ def _with_models(folders: list[Path]) -> list[Path]:
 
 def _sentences(path: Path, count: int) -> list[str]:
     from polystill.decoding.stream import read_lines
-    from polystill.measuring.figures import sample
+    from polystill.evaluation.speed import sample
 
     try:
         with path.open("rb") as file:
@@ -125,7 +125,7 @@ def _sentences(path: Path, count: int) -> list[str]:
 def _table(rows: list[dict[str, Any]], below: str) -> Table:
     from rich.table import Table
 
-    from polystill.rows import student_name
+    from polystill.runs.rows import student_name
 
     table = Table(caption=below, caption_justify="left")
     table.add_column("folder", overflow="fold")
@@ -168,10 +168,9 @@ def merge(
     show_log()
     from polystill.evaluation.merging import merge_figures
     from polystill.runs import Run
-    from polystill.trained import need_family
 
     with Run.open(folder, lock=True) as run:
-        need_family(run)
+        run.need_family()
         added, left_out = merge_figures(run, files)
     for device in dict.fromkeys(row["device"] for row in added):
         rows = [row for row in added if row["device"] == device]
@@ -224,9 +223,9 @@ def pick(
         raise UserError(f"{option}: the devices file has the limits; give the one or the other")
     if devices is None and device is not None:
         raise UserError(f"--device {','.join(device)}: give the file that describes it with --devices FILE")
-    from polystill.config.devices import limits_from_options
     from polystill.picking.candidates import candidates, check_test_set, open_runs
     from polystill.picking.choice import choose
+    from polystill.picking.devices import limits_from_options
 
     if devices is not None:
         _, _, choices = _pick(folders, devices, device, test_set)
@@ -244,9 +243,9 @@ def _pick(
     folders: list[Path], file: Path, names: list[str] | None, test_set: str | None
 ) -> tuple[str, dict[str, Device], dict[str, Choice]]:
     """Pick for the devices of a file and print why; where a figure is missing for some of them, say so at the end."""
-    from polystill.config.devices import load_devices
     from polystill.picking.candidates import candidates, check_test_set, open_runs
     from polystill.picking.choice import choose
+    from polystill.picking.devices import load_devices
     from polystill.picking.packages import with_package_sizes
 
     known = load_devices(file)

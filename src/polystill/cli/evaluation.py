@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from polystill.cli.common import RunFolder, console, numbers, say, show_log, words
+from polystill.environment.extras import need_packages
 from polystill.errors import UserError
-from polystill.extras import need_packages
 
 NOISE = 0.05
 """p-values from here on are called noise."""
@@ -55,7 +55,7 @@ def evaluate(
     need_packages("evaluate")
     show_log()
     from polystill.evaluation.table import results_table, speed_table
-    from polystill.trained import evaluate_run
+    from polystill.evaluation.trained import evaluate_run
 
     _, rows = evaluate_run(
         folder,
@@ -101,7 +101,7 @@ def compare(
     need_packages("compare")
     from rich.table import Table
 
-    from polystill.trained import compare_students
+    from polystill.evaluation.trained import compare_students
 
     rows = compare_students(folder, students, test_set, beam)
     table = Table("metric", "student", "score", "95 % interval", "difference", "p-value", "")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from polystill.cli.common import NewFolder, StudentName, say
-from polystill.extras import need_packages
+from polystill.environment.extras import need_packages
 
 RunOrModel = Annotated[
     Path,
@@ -35,7 +35,7 @@ def extract(folder: RunOrModel, student: StudentName, out: NewFolder = None) -> 
     In Python: `AutoModelForSeq2SeqLM.from_pretrained("my-student")` and `AutoTokenizer.from_pretrained("my-student")`.
     """
     need_packages("extract")
-    from polystill.extraction import extract_student
+    from polystill.export.extraction import extract_student
 
     say(f"wrote {extract_student(folder, student, out)}")
 
@@ -89,7 +89,7 @@ def export(
         polystill export my-pruned-family e2d2 --to sparse --quantization int8 --out my-small-model
     """
     need_packages("export")
-    from polystill.extraction import export_student
+    from polystill.export.extraction import export_student
 
     written = export_student(folder, student, to, out, quantization, shortlist=shortlist)
     hint = f"; try it: echo 'A dog runs.' | polystill translate {written}" if to == "ctranslate2" else ""

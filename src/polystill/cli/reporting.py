@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from polystill.cli.common import RunFolder, console, say, show_log, words
-from polystill.extras import need_packages
+from polystill.environment.extras import need_packages
 
 
 def register(app: typer.Typer) -> None:
@@ -76,7 +76,7 @@ def robustness(
     need_packages("robustness")
     show_log()
     from polystill.evaluation.table import robustness_table
-    from polystill.trained import probe_run
+    from polystill.evaluation.trained import probe_run
 
     names = words("--student", student)
     rows = probe_run(folder, students=names, engine=engine, precision=precision, shortlist=shortlist, beam=beam)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polystill.cli.common import Out, RunFolder, Settings, console, saying_how_to_continue, show_log
-from polystill.extras import need_packages
+from polystill.environment.extras import need_packages
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML).", show_default=False)]
 

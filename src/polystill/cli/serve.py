@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from polystill.cli.common import say, show_log, words
-from polystill.extras import need_packages
+from polystill.environment.extras import need_packages
 
 _PACKAGES = ("fastapi", "uvicorn", "prometheus_client", "sentencex")
 

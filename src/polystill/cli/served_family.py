@@ -12,7 +12,7 @@ from typing import Any, cast
 from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.errors import UserError
-from polystill.measuring.artefact import folder_bytes
+from polystill.evaluation.exported import folder_bytes
 from polystill.serving.app import Settings
 from polystill.serving.browser import BrowserModels, bergamot_exports, read_browser_models
 from polystill.serving.chart import Point, quality_chart
@@ -61,14 +61,14 @@ def open_family(
 
 def _names(run: Path, wanted: Sequence[str] | None) -> list[str]:
     """Names of students in the family as users may give them, as they are called."""
-    from polystill.extras import need_packages
+    from polystill.environment.extras import need_packages
 
     need_packages(f"{run}: serving a run (a CTranslate2 folder needs less)")
+    from polystill.evaluation.trained import family_space
     from polystill.runs import Run
-    from polystill.trained import family_space, need_family
 
     opened = Run.open(run)
-    need_family(opened)
+    opened.need_family()
     space = family_space(opened)
     if not wanted:
         return [str(student) for student in sorted(space.candidates, key=lambda s: s != space.teacher)]

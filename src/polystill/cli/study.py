@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polystill.cli.common import Out, Settings, console, say, saying_how_to_continue, show_log
+from polystill.environment.extras import need_packages
 from polystill.errors import UserError
-from polystill.extras import need_packages
 
 if TYPE_CHECKING:
     from polystill.studies.claims import Claim

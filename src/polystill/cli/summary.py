@@ -11,8 +11,8 @@ from rich.text import Text
 from polystill.evaluation.figures import Row, sort_rows
 from polystill.evaluation.table import results_table
 from polystill.progress import format_seconds
-from polystill.rows import measured_as_recipe
 from polystill.runs import Run
+from polystill.runs.rows import measured_as_recipe
 from polystill.storage import text_lines
 
 SAMPLES = 3

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from polystill.cli.common import Out, say, saying_how_to_continue, show_log
+from polystill.environment.extras import need_packages
 from polystill.errors import UserError
-from polystill.extras import need_packages
 
 
 def register(app: typer.Typer) -> None:

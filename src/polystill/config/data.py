@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from polystill.config.base import Seed, Strict
+from polystill.schema import Seed, Strict
 
 
 class TextSource(Strict):

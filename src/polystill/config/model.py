@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from polystill.config.base import Strict, changed
 from polystill.errors import UserError
+from polystill.schema import Strict, changed
 from polystill.students import Student, StudentSpace
 
 PRESETS: dict[str, dict[str, int]] = {

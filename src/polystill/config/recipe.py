@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from polystill.config.base import Seed, Strict, changed
 from polystill.config.data import GOLD, Data, Weights
 from polystill.config.model import BESIDE_START, Model, Students
 from polystill.config.training import Objective, ObjectiveKind, Pruning, Schedule, Stage, Training
 from polystill.errors import UserError, nearest
+from polystill.schema import Seed, Strict, changed
 from polystill.students import Student, StudentSpace
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from polystill.config.base import Strict, changed
 from polystill.config.data import Weights
+from polystill.schema import Strict, changed
 
 ObjectiveKind = Literal["nll", "word_kd", "aio_kd"]
 

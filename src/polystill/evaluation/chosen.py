@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError, nearest
-from polystill.rows import Row, artefact_name
 from polystill.runs import Run
+from polystill.runs.rows import Row, artefact_name
 from polystill.students import Student
 
 ENGINES = ("ctranslate2", "torch")

@@ -15,8 +15,8 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from polystill.errors import UserError
-from polystill.rows import student_name
 from polystill.runs import Run
+from polystill.runs.rows import student_name
 from polystill.storage import text_lines
 
 Row = dict[str, Any]

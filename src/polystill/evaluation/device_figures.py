@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from polystill.decoding.contract import DecodingOptions
-from polystill.evaluation.artefacts import exported
-from polystill.measuring.figures import sample
-from polystill.measuring.rounds import Subject, measure_in_turn
-from polystill.rows import has_shortlist
+from polystill.evaluation.speed import sample
+from polystill.evaluation.speed_rounds import Subject, measure_in_turn
+from polystill.export.artefacts import exported
 from polystill.runs import Run
+from polystill.runs.rows import has_shortlist
 from polystill.storage import text_lines
 
 Row = dict[str, Any]

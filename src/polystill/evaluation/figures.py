@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from polystill.rows import row_key
+from polystill.runs.rows import row_key
 
 Row = dict[str, Any]
 

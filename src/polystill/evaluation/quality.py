@@ -17,15 +17,15 @@ from polystill.decoding.contract import (
     longest_of_each,
 )
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
+from polystill.decoding.metrics import corpus_scores
 from polystill.errors import UserError, nearest
-from polystill.evaluation.artefacts import exported, extracted, load_torch
 from polystill.evaluation.chosen import How, chosen, model_id
 from polystill.evaluation.device_figures import has_device_figures
-from polystill.measuring.artefact import folder_bytes
-from polystill.metrics import corpus_scores
-from polystill.provenance import provenance
-from polystill.rows import row_key, student_name
+from polystill.evaluation.exported import folder_bytes
+from polystill.export.artefacts import exported, extracted, load_torch
 from polystill.runs import Run
+from polystill.runs.provenance import provenance
+from polystill.runs.rows import row_key, student_name
 from polystill.storage import text_lines, write_atomic
 from polystill.students import Student
 

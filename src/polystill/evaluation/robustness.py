@@ -23,8 +23,8 @@ from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.evaluation.chosen import How, chosen, model_id
 from polystill.evaluation.probes import Probe, has_words, is_copied, make_probes
-from polystill.rows import student_name
 from polystill.runs import Run
+from polystill.runs.rows import student_name
 from polystill.storage import write_atomic
 from polystill.students import Student
 
@@ -90,7 +90,7 @@ def probe_students(
         UserError: unknown student, engine or precision; no family, or one that the engine does not have; a shortlist
             for an engine without; or no test source to make probes from.
     """
-    from polystill.evaluation.artefacts import exported, extracted
+    from polystill.export.artefacts import exported, extracted
 
     members, how = chosen(run, students, engine=engine, precision=precision, shortlist=shortlist)
     settings, data = run.recipe.evaluation, run.recipe.data
@@ -227,6 +227,6 @@ def _translate(
 def _translator(folder: str, engine: str, precision: str, threads: int) -> Translator:
     if engine == "ctranslate2":
         return CTranslate2Translator(Path(folder), precision, threads)
-    from polystill.evaluation.artefacts import load_torch
+    from polystill.export.artefacts import load_torch
 
     return load_torch(Path(folder), precision, threads)

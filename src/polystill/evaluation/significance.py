@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from polystill.decoding.metrics import bleu_metric
 from polystill.errors import UserError
-from polystill.metrics import bleu_metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from polystill.evaluation.figures import TITLES, Row, figure, measured, search, sort_rows
-from polystill.rows import artefact_key, student_name
+from polystill.runs.rows import artefact_key, student_name
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,7 +11,7 @@ import yaml
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.export.usage import how_to_use, library_of, other_formats
-from polystill.rows import artefact_key, has_shortlist
+from polystill.runs.rows import artefact_key, has_shortlist
 from polystill.storage import tree_bytes
 
 CARD = "README.md"

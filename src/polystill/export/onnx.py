@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 
 from polystill.data.tokenizer import Tokenizer
+from polystill.environment.extras import need_packages
 from polystill.export import onnx_lstm, onnx_transformer
 from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_ids, judge, preference
 from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe_export, lines_to_verify, versions, write_info
 from polystill.export.fast_tokenizer import write_fast_tokenizer
-from polystill.extras import need_packages
 from polystill.models.architectures import ARCHITECTURES, architecture_of
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_model_with_tokenizer

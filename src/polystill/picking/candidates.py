@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polystill.config.devices import CTRANSLATE2, EVALUATION, Device
 from polystill.errors import UserError
-from polystill.rows import has_shortlist, student_name, system_key
+from polystill.evaluation.trained import references
+from polystill.picking.devices import CTRANSLATE2, EVALUATION, Device
 from polystill.runs import Run
-from polystill.trained import need_family, references
+from polystill.runs.rows import has_shortlist, student_name, system_key
 
 Row = dict[str, Any]
 COST = ("words_per_second", "latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "threads", "hardware")
@@ -48,7 +48,7 @@ def open_runs(folders: Sequence[Path]) -> list[Run]:
     """
     runs = [Run.open(folder) for folder in folders]
     for run in runs:
-        need_family(run)
+        run.need_family()
     return runs
 
 

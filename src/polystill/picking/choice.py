@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from polystill.config.devices import EVALUATION, Device
 from polystill.errors import UserError
 from polystill.evaluation.figures import megabytes, milliseconds
 from polystill.picking.candidates import Candidate
-from polystill.rows import has_shortlist
+from polystill.picking.devices import EVALUATION, Device
+from polystill.runs.rows import has_shortlist
 
 
 @dataclass(frozen=True)

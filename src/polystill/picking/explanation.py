@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from polystill.config.devices import CTRANSLATE2
 from polystill.evaluation.figures import megabytes, milliseconds
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import Choice, Limit
+from polystill.picking.devices import CTRANSLATE2
 
 
 def explain(choice: Choice, test_set: str, name: str | None = None) -> Iterator[str]:

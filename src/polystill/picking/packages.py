@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from polystill.config.devices import FIXED_PRECISION, Device
+from polystill.environment.extras import need_packages
 from polystill.errors import UserError
-from polystill.extraction import export_student
-from polystill.extras import need_packages
+from polystill.export.extraction import export_student
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import choose, limits_of
+from polystill.picking.devices import FIXED_PRECISION, Device
 from polystill.runs import Run
 from polystill.storage import is_no_permission, sha256, tree_bytes
 

@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from polystill.config.devices import CTRANSLATE2, Device
 from polystill.decoding.contract import DecodingOptions
 from polystill.evaluation.figures import megabytes
-from polystill.extraction import export_student
+from polystill.export.extraction import export_student
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import Choice, limits_of
+from polystill.picking.devices import CTRANSLATE2, Device
 from polystill.picking.explanation import figures
-from polystill.rows import artefact_key, has_shortlist
+from polystill.runs.rows import artefact_key, has_shortlist
 from polystill.storage import atomic_folder, need_new_folder, tree_bytes
 
 

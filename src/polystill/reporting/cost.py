@@ -15,13 +15,13 @@ from typing import Any
 
 from polystill.evaluation.figures import megabytes
 from polystill.models.elastic import ElasticModel
+from polystill.models.flops import forward_flops, update_flops
 from polystill.models.folder import family_space, load_model
 from polystill.models.passes import exact_plan
 from polystill.reporting.document import Cell, Chart, Gap, Part, Table
 from polystill.reporting.families import Family
 from polystill.reporting.shown import count, duration, power_of_ten
 from polystill.students import Student
-from polystill.training.cost import forward_flops, update_flops
 from polystill.training.draw import networks_of, stage_seed
 
 SENTENCES = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from polystill.evaluation.figures import TITLES, figure, measured, search
 from polystill.reporting.document import Cell, Part, Table
 from polystill.reporting.families import Family, Row, by_size
-from polystill.rows import student_name, system_key
+from polystill.runs.rows import student_name, system_key
 
 _FIGURES = ("latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "words_per_second", "threads")
 

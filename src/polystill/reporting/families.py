@@ -10,8 +10,8 @@ from typing import Any
 
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
-from polystill.rows import measured_as_recipe
 from polystill.runs import Run
+from polystill.runs.rows import measured_as_recipe
 from polystill.students import Student
 
 Row = dict[str, Any]

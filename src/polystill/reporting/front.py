@@ -10,7 +10,7 @@ from polystill.evaluation.figures import TITLES, figure, measured
 from polystill.reporting.document import Cell, Chart, Table
 from polystill.reporting.noise import NOISE, Noise
 from polystill.reporting.points import Labels, Point, pareto
-from polystill.rows import WITH_SHORTLIST, has_shortlist
+from polystill.runs.rows import WITH_SHORTLIST, has_shortlist
 
 PHONE = (240, 260)
 """Width and height in pixels from the first to the last point on a phone, where labels must not cover each other."""

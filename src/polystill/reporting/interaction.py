@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from polystill.metrics import bleu_metric
+from polystill.decoding.metrics import bleu_metric
 from polystill.runs import Run
 
 Values = dict[str, Any]

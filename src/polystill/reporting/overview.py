@@ -9,7 +9,7 @@ from polystill.reporting.document import Cell, Gap, Part, Table
 from polystill.reporting.families import Family, Row
 from polystill.reporting.noise import LEVEL, SAMPLES, Noise
 from polystill.reporting.points import Labels, Point
-from polystill.rows import student_name
+from polystill.runs.rows import student_name
 
 
 def overview_parts(families: Sequence[Family], points: Sequence[Point], noise: Noise) -> list[Part]:

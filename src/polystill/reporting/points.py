@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from polystill.evaluation.figures import search
 from polystill.reporting.families import Family, Row
-from polystill.rows import student_name
+from polystill.runs.rows import student_name
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from polystill.evaluation.figures import search, sort_rows
 from polystill.evaluation.probes import KINDS, has_words
 from polystill.reporting.document import Cell, Gap, Part, Table
 from polystill.reporting.families import Family, Row
-from polystill.rows import artefact_key, student_name
+from polystill.runs.rows import artefact_key, student_name
 
 FAILURES = {"crashed": "crashed", "empty": "empty", "invented": "invented", "loops": "loops", "cut": "cut"}
 EXAMPLES = 6

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.contract import Translator
 from polystill.errors import UserError, nearest
-from polystill.rows import system_key
+from polystill.runs.rows import system_key
 
 Row = dict[str, Any]
 

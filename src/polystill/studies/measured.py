@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from polystill.evaluation.significance import compare, compare_families
-from polystill.provenance import provenance
-from polystill.rows import measured_as_recipe
 from polystill.runs import Run
+from polystill.runs.provenance import provenance
+from polystill.runs.rows import measured_as_recipe
 from polystill.storage import text_lines, write_atomic
 from polystill.studies.steps import Step
 

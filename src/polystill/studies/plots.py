@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from polystill.extras import installing
+from polystill.environment.extras import installing
 from polystill.reporting.document import Chart, Table
 from polystill.reporting.static import drawn
 from polystill.storage import write_atomic

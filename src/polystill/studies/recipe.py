@@ -13,10 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from polystill.config import Recipe
-from polystill.config.base import Seed, Strict
 from polystill.config.reading import explained, read_values
 from polystill.decoding.contract import LARGEST_BEAM
 from polystill.errors import UserError, nearest
+from polystill.schema import Seed, Strict
 from polystill.studies.steps import Step
 
 BEAMS = (1, 5)

@@ -31,7 +31,7 @@ from polystill.data.corpus import read_pairs
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.errors import UserError
 from polystill.locks import lock_folder
-from polystill.recipe_changes import FREE, recipe_differences, shown_value
+from polystill.runs.changes import FREE, recipe_differences, shown_value
 from polystill.storage import clear_left_overs, storage_errors, write_atomic
 from polystill.studies.steps import Step, located, needs
 

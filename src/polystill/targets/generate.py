@@ -16,7 +16,7 @@ from typing import IO, Any
 from polystill.errors import UserError
 from polystill.locks import lock_folder
 from polystill.progress import Progress
-from polystill.provenance import provenance
+from polystill.runs.provenance import provenance
 from polystill.storage import clear_left_overs, storage_errors
 from polystill.targets.filter import REASONS, FilterReport, HypothesisFilter, left_out
 from polystill.targets.pool import Pool, Task

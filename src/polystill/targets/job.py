@@ -14,8 +14,8 @@ from polystill.config import Cleaning, Recipe, load_recipe
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.errors import UserError
-from polystill.places import find_folder
 from polystill.runs import Run
+from polystill.runs.places import find_folder
 from polystill.targets.filter import HypothesisFilter
 from polystill.targets.generate import SCRATCH, Generation, generate, open_folder
 from polystill.targets.pool import LocalPool, Pool, RayPool, ThisProcess

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
+from polystill.environment.extras import installing
 from polystill.errors import UserError
-from polystill.extras import installing
 
 MOST_ATTEMPTS = 3
 """Workers that a shard may cost before it is given up."""

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from polystill.decoding.metrics import bleu_metric
 from polystill.errors import UserError
-from polystill.metrics import bleu_metric
 from polystill.progress import Progress
-from polystill.provenance import provenance
+from polystill.runs.provenance import provenance
 from polystill.storage import atomic_folder, need_new_folder
 from polystill.targets.filter import FilterReport
 from polystill.targets.store import (

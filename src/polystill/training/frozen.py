@@ -9,11 +9,11 @@ import torch
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.models.elastic import ElasticConfig, ElasticModel
+from polystill.models.flops import forward_flops
 from polystill.models.folder import family_space, load_model, read_all_but_weights
 from polystill.objectives.word_kd import Output
-from polystill.places import find_model
+from polystill.runs.places import find_model
 from polystill.students import Student
-from polystill.training.cost import forward_flops
 from polystill.training.feed import MicroBatch
 
 

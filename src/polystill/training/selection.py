@@ -13,7 +13,7 @@ import torch
 from polystill.data.corpus import read_lines
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import Cuts, DecodingOptions
-from polystill.metrics import bleu_metric
+from polystill.decoding.metrics import bleu_metric
 from polystill.training.session import Session
 from polystill.training.validation import Validation
 

@@ -13,8 +13,8 @@ from polystill.errors import UserError
 from polystill.models.architectures import ARCHITECTURES, architecture_of
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_model_with_tokenizer
-from polystill.places import find_start
 from polystill.runs import Run
+from polystill.runs.places import find_start
 from polystill.storage import storage_errors, write_atomic
 from polystill.training.accelerate import best_precision, make_accelerator, sum_over_ranks
 from polystill.training.checkpoint import Checkpoints

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from polystill.measuring.memory import process_peak
+from polystill.environment.memory import process_peak
+from polystill.models.flops import Clock, projection_flops, update_flops
 from polystill.students import Student
-from polystill.training.cost import Clock, projection_flops, update_flops
 from polystill.training.energy import EnergyMeter
 from polystill.training.feed import MicroBatch
 from polystill.training.frozen import FrozenTeacher

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polystill import malloc
+from polystill.environment import malloc
 from polystill.models.folder import save_family
 from polystill.runs import Run
 from polystill.training.pruning import warn_of_zeros

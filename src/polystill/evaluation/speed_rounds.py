@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.decoding.contract import DecodingOptions
-from polystill.measuring.figures import figures
+from polystill.evaluation.speed import figures
 
 Row = dict[str, Any]
 _TIMED = ("words_per_second", "latency_p50_ms", "latency_p95_ms")

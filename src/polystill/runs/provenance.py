@@ -21,7 +21,8 @@ def provenance() -> dict[str, Any]:
     """How results were obtained: versions, commit (of a source checkout), hardware, malloc and command line."""
     import platform
 
-    from polystill import __version__, malloc
+    from polystill import __version__
+    from polystill.environment import malloc
 
     found = {
         "versions": {"python": platform.python_version(), **_versions(), "polystill": __version__},

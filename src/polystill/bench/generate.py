@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polystill.benchmark.decode import batches_of
-from polystill.benchmark.gemm import synchronize
-from polystill.benchmark.rounds import interleaved, quotients, spread
+from polystill.bench.decode import batches_of
+from polystill.bench.gemm import synchronize
+from polystill.bench.rounds import interleaved, quotients, spread
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.beam import beam_search
 from polystill.decoding.contract import DecodingOptions

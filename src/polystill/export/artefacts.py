@@ -10,12 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from polystill.data.run_shortlist import shortlist_of
 from polystill.decoding.ctranslate2 import INFO, available_cores, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
-from polystill.evaluation.shortlists import shortlist_of
-from polystill.rows import artefact_name
 from polystill.runs import Run
+from polystill.runs.rows import artefact_name
 from polystill.storage import is_no_permission, locked_folder, sha256
 from polystill.students import Student
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
-from polystill.rows import WITH_SHORTLIST, has_shortlist, measured_as_recipe
 from polystill.runs import Run
+from polystill.runs.rows import WITH_SHORTLIST, has_shortlist, measured_as_recipe
 from polystill.storage import text_lines
 
 if TYPE_CHECKING:
@@ -17,15 +17,6 @@ if TYPE_CHECKING:
     from polystill.students import StudentSpace
 
 Row = dict[str, Any]
-
-
-def need_family(run: Run) -> None:
-    """Raises UserError where the run's training is not finished, and says how to go on."""
-    if not run.finished("family"):
-        raise UserError(
-            f"{run.folder}: training is not finished; continue it with "
-            f"polystill run {run.folder / 'recipe.yaml'} --out {run.folder}"
-        )
 
 
 def family_space(run: Run) -> StudentSpace:
@@ -58,7 +49,7 @@ def evaluate_run(
     from polystill.evaluation.quality import evaluate_students
 
     with Run.open(folder, lock=True) as run:
-        need_family(run)
+        run.need_family()
         with run.spending("evaluation"):
             rows = [
                 row
@@ -103,7 +94,7 @@ def probe_run(
     from polystill.evaluation.robustness import probe_students
 
     with Run.open(folder, lock=True) as run:
-        need_family(run)
+        run.need_family()
         return probe_students(
             run, students=students, engine=engine, precision=precision, shortlist=shortlist, beam=beam
         )
@@ -147,7 +138,7 @@ def references(run: Run, test_set: str) -> list[str]:
 
 def _stored_translations(run: Run, name: str, test_set: str, beam: int, recipe: Recipe) -> list[str]:
     """Translations measured as `recipe` says, which may be another run's, but for what `name` says."""
-    need_family(run)
+    run.need_family()
     shortlist = name.endswith(WITH_SHORTLIST)
     name, _, precision = name.removesuffix(WITH_SHORTLIST).partition(":")
     student = family_space(run).get(name).name

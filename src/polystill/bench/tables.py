@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from polystill.rows import student_name
+from polystill.runs.rows import student_name
 
 Row = dict[str, Any]
 

@@ -21,7 +21,7 @@ from polystill.models.folder import (
     write_sparse_model,
 )
 from polystill.models.pruning import MatrixCount, Scope, check_sparsity, counts, nonzero_parameters, prune
-from polystill.places import find_folder
+from polystill.runs.places import find_folder
 from polystill.storage import atomic_folder, need_new_folder
 
 

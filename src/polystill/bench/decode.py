@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from polystill.benchmark.rounds import interleaved, quotients, spread
+from polystill.bench.rounds import interleaved, quotients, spread
 from polystill.decoding.contract import Cuts, DecodingOptions, Translator
-from polystill.measuring.figures import percentile
+from polystill.evaluation.speed import percentile
 
 Row = dict[str, Any]
 REFERENCE = ("ctranslate2", "float32")

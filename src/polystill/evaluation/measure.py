@@ -9,9 +9,9 @@ from typing import Any
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import own_search, read_info
 from polystill.errors import UserError
-from polystill.measuring.artefact import check_model, describe
-from polystill.measuring.rounds import Subject, measure_in_turn
-from polystill.provenance import provenance
+from polystill.evaluation.exported import check_model, describe
+from polystill.evaluation.speed_rounds import Subject, measure_in_turn
+from polystill.runs.provenance import provenance
 
 Row = dict[str, Any]
 FORMAT = 1

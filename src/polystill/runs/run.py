@@ -22,9 +22,9 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from polystill.errors import UserError
 from polystill.locks import lock_folder
-from polystill.provenance import provenance
-from polystill.recipe_changes import FREE, can_be_added, recipe_differences, shown_value
-from polystill.rows import device_key, package_key, row_key
+from polystill.runs.provenance import provenance
+from polystill.runs.changes import FREE, can_be_added, recipe_differences, shown_value
+from polystill.runs.rows import device_key, package_key, row_key
 from polystill.storage import clear_left_overs, storage_errors, temporary_of, write_atomic
 
 if TYPE_CHECKING:
@@ -202,6 +202,14 @@ class Run:
         """Whether a stage is done; `data`, `family` and `evaluation` are only as long as what they made is there."""
         made = {"data": self.data, "family": self.family, "evaluation": self.folder / "results.json"}.get(stage)
         return self.record(stage) is not None and (made is None or made.exists())
+
+    def need_family(self) -> None:
+        """Raises UserError where the training is not finished, and says how to go on."""
+        if not self.finished("family"):
+            raise UserError(
+                f"{self.folder}: training is not finished; continue it with "
+                f"polystill run {self.folder / 'recipe.yaml'} --out {self.folder}"
+            )
 
     def record(self, stage: str) -> dict[str, Any] | None:
         """What a finished stage left on record, or None."""

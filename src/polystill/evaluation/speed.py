@@ -15,9 +15,9 @@ from typing import Any
 
 from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.environment import child
+from polystill.environment.memory import peak_memory
 from polystill.errors import UserError
-from polystill.measuring import child
-from polystill.measuring.memory import peak_memory
 
 WARM_UP_LINES = 8
 

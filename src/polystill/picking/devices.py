@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from polystill.config.base import Strict
 from polystill.config.reading import read_yaml
 from polystill.errors import UserError, nearest
+from polystill.schema import Strict
 
 EVALUATION = "evaluation"
 """As `measured_on`: the machine where `polystill evaluate` has measured."""

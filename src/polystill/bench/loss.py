@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from polystill.benchmark.gemm import synchronize
-from polystill.benchmark.rounds import spread
-from polystill.measuring import child
-from polystill.measuring.memory import available, peak_memory
+from polystill.bench.gemm import synchronize
+from polystill.bench.rounds import spread
+from polystill.environment import child
+from polystill.environment.memory import available, peak_memory
 from polystill.objectives.vocab_loss import LossSettings, fused_family_loss, plain_family_loss
 
 Row = dict[str, Any]

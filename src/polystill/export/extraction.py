@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.storage import need_new_folder
-from polystill.trained import need_family
 
 if TYPE_CHECKING:
     from polystill.decoding.contract import DecodingOptions
@@ -25,7 +24,7 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
     Raises:
         UserError: as `export_student`.
     """
-    from polystill.evaluation.artefacts import extracted, write_extracted
+    from polystill.export.artefacts import extracted, write_extracted
     from polystill.models.folder import architecture_in, family_space
 
     if _is_model(folder):
@@ -35,7 +34,7 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
         write_extracted(folder, family_space(folder).get(name), out)
         return out
     run = Run.open(folder)
-    need_family(run)
+    run.need_family()
     if out is not None:
         if architecture_in(run.family) == "transformer":
             return export_student(folder, name, "hf", out)
@@ -72,9 +71,9 @@ def export_student(
             `polystill.export.export_folder`.
     """
     from polystill import export
+    from polystill.data.run_shortlist import shortlist_of
     from polystill.decoding.contract import DecodingOptions
-    from polystill.evaluation.artefacts import extracted, lines_to_verify
-    from polystill.evaluation.shortlists import shortlist_of
+    from polystill.export.artefacts import extracted, lines_to_verify
     from polystill.export.training_data import data_lines
     from polystill.models.folder import family_space, read_family
 
@@ -84,7 +83,7 @@ def export_student(
             raise UserError(f"{folder}: --shortlist is learnt from a run's training data, and this is no run")
         return _export_from_model(folder, name, to, out, quantization)
     run = Run.open(folder)
-    need_family(run)
+    run.need_family()
     student = family_space(run.family).get(name)
     if out is None:
         out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization, "shortlist" * shortlist)))
@@ -129,7 +128,7 @@ def _new(out: Path | None) -> Path:
 @contextmanager
 def _member(folder: Path, name: str) -> Iterator[Path]:
     """A family's student as a folder of its own, for as long as the block runs; or the one student's that it is."""
-    from polystill.evaluation.artefacts import write_extracted
+    from polystill.export.artefacts import write_extracted
     from polystill.models.folder import FAMILY, family_space, load_model
     from polystill.students import StudentSpace
 

@@ -23,20 +23,20 @@ from typing import Any
 
 import torch
 
-from polystill.benchmark.gemm import gemm_flops_per_second, synchronize
-from polystill.benchmark.parts import Timeline, marked_parts
-from polystill.benchmark.rounds import interleaved, quotients, spread
+from polystill.bench.gemm import gemm_flops_per_second, synchronize
+from polystill.bench.parts import Timeline, marked_parts
+from polystill.bench.rounds import interleaved, quotients, spread
 from polystill.config import Recipe, parse_recipe
 from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
+from polystill.environment import child
+from polystill.environment.memory import peak_memory
 from polystill.errors import UserError
-from polystill.measuring import child
-from polystill.measuring.memory import peak_memory
+from polystill.models.flops import update_flops
 from polystill.models.transformer import Transformer
 from polystill.students import Student
 from polystill.training.accelerate import best_precision
-from polystill.training.cost import update_flops
 from polystill.training.draw import networks_of, random_seed, settings_of, stage_seed
 from polystill.training.feed import BatchFeed, Position, UpdateBatch
 from polystill.training.optimizer import learning_rate, make_optimizer

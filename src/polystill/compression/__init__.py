@@ -1,1 +1,0 @@
-"""Making trained models smaller: magnitude pruning of a folder."""

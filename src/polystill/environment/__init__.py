@@ -1,0 +1,1 @@
+"""The process and its machine: allocator, threads, memory, optional packages, fresh processes."""
