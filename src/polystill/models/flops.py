@@ -1,13 +1,12 @@
-"""What training costs: seconds, and floating-point operations.
+"""Floating-point operations of training.
 
-FLOPs count matrix products only, a multiply-add as two.
+They count matrix products only, a multiply-add as two.
 
 Shapes as in `models.transformer`; a backward pass costs twice its forward pass.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from polystill.models.elastic import ElasticConfig
@@ -61,17 +60,3 @@ def _lstm(c: LstmConfig, plan: PassPlan, sentences: int, source_length: int, tar
 
 
 _PRODUCTS: dict[type, Callable[..., int]] = {TransformerConfig: _transformer, LstmConfig: _lstm}
-
-
-class Clock:
-    """Wall and CPU seconds of this process between two looks at it."""
-
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.monotonic(), time.process_time()
-
-    def lap(self) -> tuple[float, float]:
-        """(wall, CPU) seconds since the last lap, or since the clock was made."""
-        wall, cpu = time.monotonic(), time.process_time()
-        lap = wall - self._wall, cpu - self._cpu
-        self._wall, self._cpu = wall, cpu
-        return lap

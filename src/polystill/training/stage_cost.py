@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from polystill.environment.memory import process_peak
-from polystill.models.flops import Clock, projection_flops, update_flops
+from polystill.models.flops import projection_flops, update_flops
 from polystill.students import Student
 from polystill.training.energy import EnergyMeter
 from polystill.training.feed import MicroBatch
@@ -75,3 +76,17 @@ class StageCost:
 
     def close(self) -> None:
         self._energy.close()
+
+
+class Clock:
+    """Wall and CPU seconds of this process between two looks at it."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def lap(self) -> tuple[float, float]:
+        """(wall, CPU) seconds since the last lap, or since the clock was made."""
+        wall, cpu = time.monotonic(), time.process_time()
+        lap = wall - self._wall, cpu - self._cpu
+        self._wall, self._cpu = wall, cpu
+        return lap
