@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
@@ -236,10 +238,9 @@ class Architecture(ABC, Generic[Config]):
     ) -> int:
         """Multiply-adds of a plan's forward passes over one padded batch, without projections to the vocabulary."""
 
-    def shapes(self, config: Config) -> dict[str, torch.Size]:
+    def shapes(self, config: Config) -> Mapping[str, torch.Size]:
         """The shapes of the state of an ordinary model of these sizes, by name; no memory is allocated."""
-        with torch.device("meta"):
-            return {name: tensor.shape for name, tensor in self.model_class(config).state_dict().items()}
+        return _shapes(config)
 
     def parameter_count(self, config: Config) -> int:
         """The parameters of an ordinary model of these sizes. Tables of positions are not parameters."""
@@ -262,6 +263,13 @@ class Architecture(ABC, Generic[Config]):
             if part.isdecimal():
                 return ".".join(parts[: i + 1])
         return ".".join(parts[:-1]) or name
+
+
+@lru_cache(maxsize=64)
+def _shapes(config: ElasticConfig) -> Mapping[str, torch.Size]:
+    with torch.device("meta"):
+        model = config.architecture.model_class(config)
+    return MappingProxyType({name: tensor.shape for name, tensor in model.state_dict().items()})
 
 
 def clear_pad(state: dict[str, Tensor], pad_id: int, origin: str) -> None:
