@@ -92,6 +92,10 @@ class ElasticModel(nn.Module, ABC):
     def step(self, state: Any, tokens: Tensor) -> Tensor:
         """Feed one token a row (R,), first `<pad>`; returns float32 logits (R, V) of the next token."""
 
+    @abstractmethod
+    def multiply_adds(self, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
+        """Multiply-adds of a plan's forward passes over one padded batch, without projections to the vocabulary."""
+
     # --- what all share ---------------------------------------------------------------------------------------------
 
     @property
@@ -141,7 +145,7 @@ class ElasticModel(nn.Module, ABC):
 
         They count matrix products only, a multiply-add as two.
         """
-        passes = self.architecture.multiply_adds(self.config, plan, sentences, source_length, target_length)
+        passes = self.multiply_adds(plan, sentences, source_length, target_length)
         return 2 * passes + self.projection_flops(plan, sentences * target_length)
 
     def update_flops(self, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
@@ -188,7 +192,7 @@ Config = TypeVar("Config", bound=ElasticConfig)
 
 
 class Architecture(ABC, Generic[Config]):
-    """Everything that depends on the kind of a network: its folder, its FLOPs and the groups of pruning.
+    """Everything that depends on the kind of a network: its classes, its folders and the groups of pruning.
 
     A new architecture is a subclass, with a configuration and a network, and one line in `polystill.models`.
     """
@@ -232,12 +236,6 @@ class Architecture(ABC, Generic[Config]):
 
     # --- sizes ------------------------------------------------------------------------------------------------------
 
-    @abstractmethod
-    def multiply_adds(
-        self, config: Config, plan: PassPlan, sentences: int, source_length: int, target_length: int
-    ) -> int:
-        """Multiply-adds of a plan's forward passes over one padded batch, without projections to the vocabulary."""
-
     def shapes(self, config: Config) -> Mapping[str, torch.Size]:
         """The shapes of the state of an ordinary model of these sizes, by name; no memory is allocated."""
         return _shapes(config)
@@ -270,6 +268,12 @@ def _shapes(config: ElasticConfig) -> Mapping[str, torch.Size]:
     with torch.device("meta"):
         model = config.architecture.model_class(config)
     return MappingProxyType({name: tensor.shape for name, tensor in model.state_dict().items()})
+
+
+def rows_of(sentences: Tensor, beam_size: int) -> Tensor:
+    """The rows (B' * beam_size,) of these sentences (B',) in decoding."""
+    beams = torch.arange(beam_size, device=sentences.device)
+    return (sentences[:, None] * beam_size + beams).flatten()
 
 
 def clear_pad(state: dict[str, Tensor], pad_id: int, origin: str) -> None:

@@ -13,14 +13,7 @@ from torch import Tensor
 
 from polystill.errors import UserError
 from polystill.models.elastic import Architecture, clear_pad
-from polystill.models.passes import PassPlan
-from polystill.models.transformer import (
-    POSITIONS,
-    Transformer,
-    TransformerConfig,
-    multiply_adds,
-    sinusoidal_positions,
-)
+from polystill.models.transformer import POSITIONS, Transformer, TransformerConfig, sinusoidal_positions
 
 _Names = list[tuple[str, tuple[str, ...]]]
 
@@ -100,11 +93,6 @@ class TransformerArchitecture(Architecture[TransformerConfig]):
         _check_rest(marian, state["embedding"], config, origin)
         clear_pad(state, config.pad_id, origin)
         return state
-
-    def multiply_adds(
-        self, config: TransformerConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int
-    ) -> int:
-        return multiply_adds(config, plan, sentences, source_length, target_length)
 
 
 # --- model.safetensors ----------------------------------------------------------------------------------------------
