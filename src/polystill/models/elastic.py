@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polystill.errors import UserError
 from polystill.models.passes import PassPlan
 from polystill.students import Student
 
@@ -201,6 +202,8 @@ class Architecture(ABC, Generic[Config]):
     """The recipe's `model.architecture`."""
     model_type: str
     """The `model_type` in config.json."""
+    described: str
+    """The kind of model, for error messages."""
     config_class: type[Config]
     model_class: type[ElasticModel]
 
@@ -218,21 +221,45 @@ class Architecture(ABC, Generic[Config]):
     def config_files(self, config: Config) -> dict[str, dict[str, Any]]:
         """The contents of a folder's JSON files by name."""
 
-    @abstractmethod
+    def stored_names(self, config: Config) -> Mapping[str, tuple[str, ...]]:
+        """By our names of parameters, the names in model.safetensors of the parts that each one stacks.
+
+        Parts are stacked along the first dimension. By default both names are the same.
+        """
+        return {name: (name,) for name in self.shapes(config)}
+
     def parameter_names(self, config: Config) -> set[str]:
-        """The names of the parameters in model.safetensors. Sparse files hold these and no other tensors."""
+        """The names of parameters in model.safetensors. Sparse files hold these and no other tensors."""
+        return {name for parts in self.stored_names(config).values() for name in parts}
 
-    @abstractmethod
     def to_folder(self, state: dict[str, Tensor], config: Config) -> dict[str, Tensor]:
-        """The tensors of model.safetensors for the state of an ordinary model of these sizes."""
+        """The tensors of model.safetensors, from the state of an ordinary model of these sizes."""
+        tensors: dict[str, Tensor] = {}
+        for ours, names in self.stored_names(config).items():
+            parts = state[ours].detach().chunk(len(names))
+            tensors |= {name: part.contiguous() for name, part in zip(names, parts, strict=True)}
+        return tensors
 
-    @abstractmethod
     def from_folder(self, tensors: dict[str, Tensor], config: Config, origin: str) -> dict[str, Tensor]:
         """The inverse of `to_folder`, in float32; `origin` is the folder.
 
         Raises:
             UserError: a parameter is missing, has another shape than the configuration says, or is unknown.
         """
+        state: dict[str, Tensor] = {}
+        shapes = self.shapes(config)
+        for ours, names in self.stored_names(config).items():
+            expected = [shapes[ours][0] // len(names), *shapes[ours][1:]]
+            for name in names:
+                if name not in tensors:
+                    raise UserError(f"{origin}: parameter {name!r} is missing; is this {self.described}?")
+                if (shape := list(tensors[name].shape)) != expected:
+                    raise UserError(f"{origin}: parameter {name!r} has shape {shape}, but config.json says {expected}")
+            state[ours] = torch.cat([tensors[name].float() for name in names])
+        for name in sorted(tensors.keys() - self.parameter_names(config)):
+            raise UserError(f"{origin}: unknown parameter {name!r}; is this {self.described}?")
+        _clear_pad(state, config.pad_id, origin)
+        return state
 
     # --- sizes ------------------------------------------------------------------------------------------------------
 
@@ -276,7 +303,7 @@ def rows_of(sentences: Tensor, beam_size: int) -> Tensor:
     return (sentences[:, None] * beam_size + beams).flatten()
 
 
-def clear_pad(state: dict[str, Tensor], pad_id: int, origin: str) -> None:
+def _clear_pad(state: dict[str, Tensor], pad_id: int, origin: str) -> None:
     """Zero the row and bias of `<pad>`, as Marian and CTranslate2 do: training elsewhere may have moved them."""
     if state["embedding"][pad_id].any() or state["output_bias"][pad_id]:
         _log.warning("%s: the embedding and bias of <pad> are not zero; taken as zero, as in Marian", origin)

@@ -67,7 +67,7 @@ def plain_attend(query_RHTK: Tensor, key_RHSK: Tensor, value_RHSK: Tensor, mask:
 
 
 def dropout(x: Tensor, probability: float) -> Tensor:
-    """Zero elements with the given probability and scale the others so that the expectation stays."""
+    """Zero elements with the given probability and scale the others so that the expectation stays; as `F.dropout`."""
     if probability == 0.0:
         return x
     if x.device.type != "cpu":
@@ -82,11 +82,6 @@ def add_dropped(x: Tensor, update: Tensor, probability: float) -> Tensor:
         return x + dropout(update, probability)
     out: Tensor = _AddDropped.apply(x, update, _of_256(probability))
     return out
-
-
-def plain_dropout(x: Tensor, probability: float) -> Tensor:
-    """The twin of `dropout`: torch's own."""
-    return F.dropout(x, probability)
 
 
 def plain_add_dropped(x: Tensor, update: Tensor, probability: float) -> Tensor:
@@ -109,12 +104,18 @@ def _kept(randoms: Tensor, drop_of_256: int, like: Tensor) -> Tensor:
     return torch.ge(randoms, drop_of_256, out=torch.empty_like(like, memory_format=torch.contiguous_format))
 
 
+def _draw(ctx: Any, x: Tensor, drop_of_256: int) -> Tensor:
+    """Random bytes for the elements of x, kept for the backward pass."""
+    randoms = random_bytes(x.numel()).view(x.shape)
+    ctx.save_for_backward(randoms)
+    ctx.drop_of_256, ctx.scale = drop_of_256, 256.0 / (256 - drop_of_256)
+    return randoms
+
+
 class _ByteDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, drop_of_256: int) -> Tensor:
-        randoms = random_bytes(x.numel()).view(x.shape)
-        ctx.save_for_backward(randoms)
-        ctx.drop_of_256, ctx.scale = drop_of_256, 256.0 / (256 - drop_of_256)
+        randoms = _draw(ctx, x, drop_of_256)
         return _kept(randoms, drop_of_256, x).mul_(x).mul_(ctx.scale)
 
     @staticmethod
@@ -126,15 +127,12 @@ class _ByteDropout(torch.autograd.Function):
 class _AddDropped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, update: Tensor, drop_of_256: int) -> Tensor:
-        randoms = random_bytes(update.numel()).view(update.shape)
-        ctx.save_for_backward(randoms)
-        ctx.drop_of_256, ctx.scale = drop_of_256, 256.0 / (256 - drop_of_256)
+        randoms = _draw(ctx, update, drop_of_256)
         return torch.addcmul(x, update, _kept(randoms, drop_of_256, update), value=ctx.scale)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        (randoms,) = ctx.saved_tensors
-        return gradient, _kept(randoms, ctx.drop_of_256, gradient).mul_(gradient).mul_(ctx.scale), None
+        return gradient, *_ByteDropout.backward(ctx, gradient)
 
 
 # --- the layer's parts ---------------------------------------------------------------------------------------------
@@ -151,7 +149,7 @@ class Kernels:
 
 KERNELS = {
     "fast": Kernels(attend, dropout, add_dropped),
-    "plain": Kernels(plain_attend, plain_dropout, plain_add_dropped),
+    "plain": Kernels(plain_attend, F.dropout, plain_add_dropped),
 }
 """By the configuration's `kernels`: ours, and their plain twins."""
 

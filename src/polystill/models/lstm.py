@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from polystill.errors import UserError
-from polystill.models.elastic import Architecture, ElasticConfig, ElasticModel, clear_pad, rows_of
+from polystill.models.elastic import Architecture, ElasticConfig, ElasticModel, rows_of
 from polystill.models.layers import KERNELS, score_mask
 from polystill.models.passes import PassPlan, exact_plan, shared_encoder_plan
 from polystill.models.recurrence import (
@@ -373,6 +373,7 @@ class LstmArchitecture(Architecture[LstmConfig]):
 
     name = "lstm"
     model_type = "polystill-lstm"
+    described = "one of polystill's LSTMs"
     config_class = LstmConfig
     model_class = Lstm
 
@@ -393,26 +394,3 @@ class LstmArchitecture(Architecture[LstmConfig]):
         sizes = asdict(config)
         named = {_TERMS.get(name, name): sizes[name] for name in _SAVED}
         return {"config.json": {"architectures": ["Lstm"], "model_type": self.model_type, **named, "dtype": "float32"}}
-
-    def parameter_names(self, config: LstmConfig) -> set[str]:
-        return set(self.shapes(config))
-
-    def to_folder(self, state: dict[str, Tensor], config: LstmConfig) -> dict[str, Tensor]:
-        return {name: state[name].detach().contiguous() for name in self.shapes(config)}
-
-    def from_folder(self, tensors: dict[str, Tensor], config: LstmConfig, origin: str) -> dict[str, Tensor]:
-        shapes = self.shapes(config)
-        for name, shape in shapes.items():
-            if name not in tensors:
-                raise UserError(f"{origin}: parameter {name!r} is missing")
-            if tensors[name].shape != shape:
-                raise UserError(
-                    f"{origin}: parameter {name!r} has shape {list(tensors[name].shape)}, "
-                    f"but config.json says {list(shape)}"
-                )
-        for name in tensors:
-            if name not in shapes:
-                raise UserError(f"{origin}: unknown parameter {name!r}; is this one of polystill's LSTMs?")
-        state = {name: tensor.float() for name, tensor in tensors.items()}
-        clear_pad(state, config.pad_id, origin)
-        return state

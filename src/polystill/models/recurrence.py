@@ -79,7 +79,7 @@ class _Step(torch.autograd.Function):
 
 
 def plain_lstm_cell(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-    """Gates (R, 4D), in torch's order, and cells (R, D) to new hidden states and cells, computed at least in float32."""
+    """Gates (R, 4D), in torch's order, and cells (R, D) to hidden states and cells, computed at least in float32."""
     wide = _widened(gates)
     entered, kept, new, shown = wide.chunk(4, 1)
     cells = kept.sigmoid() * cells + entered.sigmoid() * new.tanh()
