@@ -72,8 +72,7 @@ def test_an_extracted_network_is_an_ordinary_model_of_its_size(architecture: str
     assert network.bias is model.output_bias and torch.equal(network.bias, alone.output_bias)
 
     # The logits: in a pass of the network's own, and in passes that it shares with others.
-    shape = st.tuples(st.integers(1, 3), st.integers(1, 6))
-    (sentences, source_length), target_length = data.draw(shape), data.draw(st.integers(1, 6))
+    sentences, source_length, target_length = (data.draw(st.integers(1, most)) for most in (3, 6, 6))
     source = torch.randint(0, config.vocabulary_size, (sentences, source_length))
     target_in = torch.randint(0, config.vocabulary_size, (sentences, target_length))
     with torch.no_grad():

@@ -152,7 +152,7 @@ class ElasticModel(nn.Module, ABC):
     def update_flops(self, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
         """FLOPs of a plan's forward and backward passes over one padded batch; backward costs twice forward.
 
-        Projections that a loss computes again (`FamilyLoss.projections_again`) are not included.
+        Projections that a loss computes again are not included.
         """
         return 3 * self.forward_flops(plan, sentences, source_length, target_length)
 
@@ -297,7 +297,7 @@ def _shapes(config: ElasticConfig) -> Mapping[str, torch.Size]:
     return MappingProxyType({name: tensor.shape for name, tensor in model.state_dict().items()})
 
 
-def rows_of(sentences: Tensor, beam_size: int) -> Tensor:
+def beam_rows(sentences: Tensor, beam_size: int) -> Tensor:
     """The rows (B' * beam_size,) of these sentences (B',) in decoding."""
     beams = torch.arange(beam_size, device=sentences.device)
     return (sentences[:, None] * beam_size + beams).flatten()

@@ -146,8 +146,9 @@ def load_model(folder: Path) -> ElasticModel:
         UserError: files are missing, the weights are not safetensors, or shapes do not fit config.json.
     """
     config = read_config(folder)
+    state = config.architecture.from_folder(_read_weights(folder), config, str(folder))
     model = config.architecture.model_class(config)
-    model.load_state_dict(config.architecture.from_folder(_read_weights(folder), config, str(folder)), strict=True)
+    model.load_state_dict(state, strict=True)
     return model.eval()
 
 

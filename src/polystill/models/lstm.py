@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from polystill.errors import UserError
-from polystill.models.elastic import Architecture, ElasticConfig, ElasticModel, rows_of
+from polystill.models.elastic import Architecture, ElasticConfig, ElasticModel, beam_rows
 from polystill.models.layers import KERNELS, score_mask
 from polystill.models.passes import PassPlan, exact_plan, shared_encoder_plan
 from polystill.models.recurrence import (
@@ -114,7 +114,7 @@ class DecoderState:
         self.keys = self.keys.index_select(0, sentences)
         self.values = self.values.index_select(0, sentences)
         self.mask = self.mask.index_select(0, sentences)
-        self.reorder(rows_of(sentences, beam_size))
+        self.reorder(beam_rows(sentences, beam_size))
 
 
 class Attention(nn.Module):

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polystill.models.elastic import ElasticConfig, ElasticModel, rows_of
+from polystill.models.elastic import ElasticConfig, ElasticModel, beam_rows
 from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention, score_mask
 from polystill.models.passes import PassPlan, shared_plan
 from polystill.students import Student
@@ -117,7 +117,7 @@ class DecoderState:
             layer.memory_keys = layer.memory_keys.index_select(0, sentences)
             layer.memory_values = layer.memory_values.index_select(0, sentences)
         if self.position:
-            self.reorder(rows_of(sentences, self.beam_size))
+            self.reorder(beam_rows(sentences, self.beam_size))
 
 
 class Transformer(ElasticModel):
