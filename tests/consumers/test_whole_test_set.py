@@ -22,7 +22,7 @@ from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.decoding.metrics import corpus_scores
 from polystill.evaluation.trained import references
 from polystill.export.agreement import forced_log_probs
-from polystill.export.extraction import export_student, extract_student
+from polystill.export.students import export_student, extract_student
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.runs import Run
 from polystill.storage import text_lines

@@ -22,21 +22,21 @@ LINES = ["one two three", "", "seven", "nine eight seven six five four", "   ", 
 
 @pytest.fixture(scope="module")
 def exported(counting_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from polystill.export.ctranslate2 import export_ctranslate2
+    from polystill.export.driver import export_folder
 
     out = tmp_path_factory.mktemp("exported") / "float32"
-    export_ctranslate2(counting_student, out)
+    export_folder(counting_student, out, "ctranslate2")
     return out
 
 
 @pytest.fixture(scope="module")
 def with_shortlist(counting_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from polystill.data.shortlist import Shortlist
-    from polystill.export.ctranslate2 import export_ctranslate2
+    from polystill.export.driver import export_folder
 
     out = tmp_path_factory.mktemp("exported") / "shortlist"
     size = Tokenizer.load(counting_student).vocabulary_size
-    export_ctranslate2(counting_student, out, "int8", LINES, shortlist=Shortlist(list(range(size)), {}, 1))
+    export_folder(counting_student, out, "ctranslate2", "int8", LINES, shortlist=Shortlist(list(range(size)), {}, 1))
     return out
 
 

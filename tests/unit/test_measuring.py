@@ -18,7 +18,7 @@ from polystill.evaluation import exported as artefact
 from polystill.evaluation import measure as folders
 from polystill.evaluation import speed_rounds as rounds
 from polystill.evaluation.speed import figures, percentile, sample
-from polystill.export import export_folder
+from polystill.export.driver import export_folder
 
 LINES = ["one two three", "nine", "four five six seven"]
 

@@ -38,7 +38,7 @@ def trained(
 
 
 def exported(run: Run, name: str) -> Path:
-    from polystill.export.artefacts import exported
+    from polystill.export.students import exported
     from polystill.students import Student
 
     return exported(run, Student.parse(name), "int8")

@@ -21,7 +21,7 @@ from polystill.evaluation import quality
 from polystill.evaluation.quality import evaluate_students
 from polystill.evaluation.table import results_table
 from polystill.evaluation.trained import evaluate_run
-from polystill.export import artefacts
+from polystill.export import students as artefacts
 from polystill.runs import Run
 from polystill.students import Student
 

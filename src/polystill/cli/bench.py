@@ -196,7 +196,7 @@ def _decode_systems(
 ) -> list[dict[str, Any]]:
     from polystill.bench.decode import System, measure
     from polystill.decoding.beam import TorchTranslator
-    from polystill.export.extraction import export_student
+    from polystill.export.students import export_student
     from polystill.translation import open_translator
 
     systems = []

@@ -11,7 +11,7 @@ from typing import Any
 from polystill.decoding.contract import DecodingOptions
 from polystill.evaluation.speed import sample
 from polystill.evaluation.speed_rounds import Subject, measure_in_turn
-from polystill.export.artefacts import exported
+from polystill.export.students import exported
 from polystill.runs import Run
 from polystill.runs.rows import has_shortlist
 from polystill.storage import text_lines

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polystill.errors import UserError
 from polystill.evaluation.measure import FORMAT, check_device_name
-from polystill.export.artefacts import extracted
+from polystill.export.students import extracted
 from polystill.models.folder import WEIGHTS, family_space
 from polystill.runs import Run
 from polystill.storage import sha256

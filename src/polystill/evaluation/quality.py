@@ -22,7 +22,7 @@ from polystill.errors import UserError, nearest
 from polystill.evaluation.chosen import How, chosen, model_id
 from polystill.evaluation.device_figures import has_device_figures
 from polystill.evaluation.exported import folder_bytes
-from polystill.export.artefacts import exported, extracted, load_torch
+from polystill.export.students import exported, extracted, load_torch
 from polystill.runs import Run
 from polystill.runs.provenance import provenance
 from polystill.runs.rows import row_key, student_name

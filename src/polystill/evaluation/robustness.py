@@ -90,7 +90,7 @@ def probe_students(
         UserError: unknown student, engine or precision; no family, or one that the engine does not have; a shortlist
             for an engine without; or no test source to make probes from.
     """
-    from polystill.export.artefacts import exported, extracted
+    from polystill.export.students import exported, extracted
 
     members, how = chosen(run, students, engine=engine, precision=precision, shortlist=shortlist)
     settings, data = run.recipe.evaluation, run.recipe.data
@@ -227,6 +227,6 @@ def _translate(
 def _translator(folder: str, engine: str, precision: str, threads: int) -> Translator:
     if engine == "ctranslate2":
         return CTranslate2Translator(Path(folder), precision, threads)
-    from polystill.export.artefacts import load_torch
+    from polystill.export.students import load_torch
 
     return load_torch(Path(folder), precision, threads)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
+
 from polystill.export.argos import Argos
 from polystill.export.bergamot import Bergamot
 from polystill.export.ctranslate2 import CTranslate2
@@ -15,3 +17,9 @@ FORMATS: dict[str, Format] = {
     form.name: form for form in (HuggingFace(), CTranslate2(), Argos(), Onnx(), Marian(), Bergamot(), Sparse())
 }
 """All formats, by their names."""
+
+if TYPE_CHECKING:
+    FormatName = DeviceFormatName = str
+else:  # choices, for the command line and for devices.yaml
+    FormatName = Literal[tuple(FORMATS)]
+    DeviceFormatName = Literal[tuple(form.name for form in FORMATS.values() if form.for_devices)]

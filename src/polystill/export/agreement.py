@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, Translator
 from polystill.errors import UserError
+from polystill.export.format import Export, Verified
 from polystill.models.elastic import ElasticModel
 
 EXACT = 1e-3
@@ -25,7 +25,7 @@ NEAR_TIE = 2 * EXACT
 """The most by which the source model may prefer its own token to the export's, in float32, in nats: if scores differ by
 EXACT, two tokens that are closer than this may change places."""
 ROUNDED = 0.3
-"""The most that log-probabilities may differ on average in any other precision. A wrong conversion is off by whole nats."""
+"""The most that they may differ on average in any other precision. A wrong conversion is off by whole nats."""
 VERIFIED_TOKENS = 64
 """The number of tokens of each translation that are compared."""
 
@@ -42,6 +42,12 @@ class Agreement(NamedTuple):
     largest_preference: float
     """The most by which the source model prefers its own token to the export's, at the first token that differs; 0 if
     all translations are the same."""
+
+
+def compare(export: Export, verified: Verified) -> Agreement:
+    """Compare what an export does with what its source model does."""
+    rows = zip(export.sources, export.targets, verified.translations, strict=True)
+    return agreement([preference(export.model, *row) for row in rows], verified.differences)
 
 
 def agreement(preferences: Sequence[float | None], differences: Sequence[float]) -> Agreement:
@@ -92,11 +98,6 @@ def greedy(translator: Translator, lines: Sequence[str]) -> list[Hypothesis]:
     options = DecodingOptions(beam_size=1, max_length=VERIFIED_TOKENS, token_scores=True)
     cuts = Cuts()  # not logged: beginnings are enough to compare
     return [hypotheses[0] for hypotheses in translator.translate(lines, options, cuts)]
-
-
-def greedy_ids(model: ElasticModel, tokenizer: Tokenizer, lines: Sequence[str]) -> list[list[int]]:
-    """The source model's greedy translations as ids, with the end mark if it was reached."""
-    return ids_of(greedy(TorchTranslator(model, tokenizer), lines), tokenizer)
 
 
 def ids_of(hypotheses: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[list[int]]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from polystill.data.language_names import language_name
 from polystill.errors import UserError
 from polystill.export.ctranslate2 import CTranslate2
 from polystill.export.format import CARD, Export, Format, Info, MakeCard, Verified, write_info
@@ -52,7 +51,7 @@ LibreTranslate serves what is installed this way.
         """Write the package, translate-{from}_{to}-1_0.argosmodel, around a model that is verified in CTranslate2."""
         import zipfile
 
-        from polystill.export.agreement import judge
+        from polystill.export.agreement import compare, judge
         from polystill.export.pieces import joint_pieces
 
         source, target = export.tokenizer.source_language, export.tokenizer.target_language
@@ -65,7 +64,7 @@ LibreTranslate serves what is installed this way.
             model.mkdir(parents=True)
             CTranslate2().write(export, model)
             write_info(model, {"max_positions": export.model.max_positions})
-            judge(CTranslate2().verify(export, model).agreement, export.precision, export.out)
+            judge(compare(export, CTranslate2().verify(export, model)), export.precision, export.out)
             _change_to_argos(package, pieces, source, target)
             with zipfile.ZipFile(folder / f"{name}.argosmodel", "w", zipfile.ZIP_DEFLATED) as archive:
                 for file in ("metadata.json", PIECES, *(f"model/{file}" for file in MODEL_FILES)):
@@ -78,37 +77,24 @@ LibreTranslate serves what is installed this way.
         import ctranslate2
         from sentencepiece import SentencePieceProcessor
 
-        from polystill.decoding.beam import TorchTranslator
-        from polystill.export.agreement import (
-            VERIFIED_TOKENS,
-            agreement,
-            greedy,
-            piece_ids,
-            preference,
-            score_differences,
-        )
+        from polystill.export.agreement import VERIFIED_TOKENS, piece_ids, score_differences
 
-        model, tokenizer, lines = export.model, export.tokenizer, export.lines
-        written = _package(folder)
         with TemporaryDirectory(prefix="polystill-") as temporary:
-            with zipfile.ZipFile(written) as archive:
+            with zipfile.ZipFile(_package(folder)) as archive:
                 archive.extractall(temporary)
-            package = Path(temporary) / written.stem
+            package = Path(temporary) / _package(folder).stem
             processor = SentencePieceProcessor(model_file=str(package / PIECES))
             engine = ctranslate2.Translator(str(package / "model"), intra_threads=1)
-        rows = [processor.encode(line, out_type=str) for line in lines]
-        longest = min(VERIFIED_TOKENS, model.max_positions - 1)
+        rows = [processor.encode(line, out_type=str) for line in export.lines]
+        longest = min(VERIFIED_TOKENS, export.model.max_positions - 1)
         translated = engine.translate_batch(rows, beam_size=1, max_decoding_length=longest)
-        theirs = piece_ids([result.hypotheses[0] for result in translated], tokenizer)
-        ours = greedy(TorchTranslator(model, tokenizer), lines)
-        scored = engine.score_batch(rows, [hypothesis.tokens[:longest] for hypothesis in ours])
-        differences = []
-        for hypothesis, result in zip(ours, scored, strict=True):
+        scored = engine.score_batch(rows, [hypothesis.tokens[:longest] for hypothesis in export.hypotheses])
+        differences, pieces = [], []
+        for hypothesis, result, written in zip(export.hypotheses, scored, translated, strict=True):
             scores = (hypothesis.token_scores or [])[1:], result.log_probs[1:]  # not the first, as in ctranslate2.py
             differences += score_differences(*scores, strict=False)
-        our_ids = piece_ids([hypothesis.tokens for hypothesis in ours], tokenizer)
-        columns = zip(tokenizer.encode_source(lines), our_ids, theirs, strict=True)
-        return Verified(agreement([preference(model, *row) for row in columns], differences))
+            pieces.append(written.hypotheses[0][: len(hypothesis.tokens)])  # it does not say whether it has ended
+        return Verified(piece_ids(pieces, export.tokenizer), differences)
 
     def finish(self, folder: Path, info: Info, card: MakeCard) -> None:
         """Put the card beside the package and into it, too."""
@@ -129,6 +115,8 @@ def _package(folder: Path) -> Path:
 
 def _change_to_argos(package: Path, pieces: bytes, source: str, target: str) -> None:
     """Turn a folder with a model into a package's: add the other files and change the model's configuration."""
+    from polystill.data.language_names import language_name
+
     path = package / "model" / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["add_source_eos"] = True  # Argos gives the pieces alone

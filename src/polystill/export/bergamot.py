@@ -1,8 +1,8 @@
 """Export to Bergamot, the translator of Firefox: 8-bit weights in its own file format, gzipped, with metadata.json.
 
 Bergamot's Marian is a fork from 2021. Today's Marian (`pymarian convert --gemm-type intgemm8`) numbers its types
-otherwise and keeps the embeddings, half of a small model, in float32, so the file is written here (bergamot_file.py). To
-verify it, it is read back into a float32 model, which Marian itself runs.
+otherwise and keeps the embeddings, half of a small model, in float32, so the file is written here (bergamot_file.py).
+To verify it, it is read back into a float32 model, which Marian itself runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from polystill.errors import UserError
 from polystill.export.format import Export, Format, Info, MakeCard, Verified
 from polystill.export.marian import MODEL, check_shape, verify_in_marian
-from polystill.export.pieces import filled, joint_pieces
 from polystill.export.pymarian import decode_with_scores, find_pymarian
 
 if TYPE_CHECKING:
@@ -61,6 +60,7 @@ translateLocally) with `gemm-precision: int8shiftAll`. `metadata.json` names the
 
     def write(self, export: Export, folder: Path) -> None:
         from polystill.export.bergamot_file import bergamot_items, write_binary
+        from polystill.export.pieces import filled, joint_pieces
 
         pair, size = _pair(export.tokenizer), _size(export.tokenizer)
         _write(folder / f"model.{pair}.intgemm8.bin", write_binary(bergamot_items(export.model)))
@@ -108,7 +108,7 @@ def _write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def _unpacked(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """The written weights in a float32 model, and the source's and target's vocabularies, as files that Marian reads."""
+    """The written weights in a float32 model, and the vocabularies of both sides, as files that Marian reads."""
     import numpy as np
 
     from polystill.export.bergamot_file import read_binary

@@ -24,7 +24,7 @@ NEVER = -1e9
 """Bias of rows that only fill the vocabulary up to a multiple of 8."""
 MAGIC = 0xF11A48D5013417F5
 FIRST = 0
-"""How many ids are on every list because they are the first ones: none, as ids are not in the order of target pieces."""
+"""How many first ids are on every list: none, as ids are not in the order of target pieces."""
 
 
 # --- models ---------------------------------------------------------------------------------------------------------
@@ -124,18 +124,17 @@ def _read_array(name: str, kind: int, shape: tuple[int, ...], content: bytes) ->
 
 # --- shortlists -----------------------------------------------------------------------------------------------------
 #
-# A binary file of Marian's (BinaryShortlistGenerator): after the magic number and a checksum of all that follows, how
-# many of the first ids are on every list, the length of the longest list, and the sizes of two arrays: where each source
-# piece's list begins, and the lists. `marian-conv --shortlist` makes it of pieces spelt out, which those of OPUS-MT's
-# language codes do not survive, so it is written here, by ids; of the same lists both make the same bytes
-# (tests/consumers).
+# A binary file of Marian's (BinaryShortlistGenerator): a magic number, a checksum of all that follows, how many of the
+# first ids are on every list, the length of the longest list, and the sizes of two arrays: where each source piece's
+# list begins, and the lists. `marian-conv --shortlist` makes it from pieces spelt out, which breaks OPUS-MT's language
+# codes, so it is written here by ids. From the same lists both make the same bytes (tests/consumers).
 
 
 def write_shortlist(shortlist: Shortlist, eos: int, unk: int, size: int) -> bytes:
     """The file for a vocabulary of `size` pieces, the same on both sides.
 
-    The targets that all sentences may use are on the list of the end mark, which every sentence has. Every piece may also
-    become itself, as names and numbers do, so no list is empty. Within a list ids ascend.
+    The targets that all sentences may use are on the list of the end mark, which every sentence has. Every piece may
+    also become itself, as names and numbers do, so no list is empty. Within a list ids ascend.
     """
     lists = [sorted({source, *shortlist.likely.get(source, [])}) for source in range(size)]
     lists[eos] = sorted({*lists[eos], *shortlist.frequent, unk})

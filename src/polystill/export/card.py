@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from polystill.config.data import Data
     from polystill.runs import Run
     from polystill.students import Student
+
+Row = TypeVar("Row", QualityRow, DeviceRow)
 
 
 @dataclass(frozen=True)
@@ -177,9 +179,7 @@ _COLUMNS = (
 _DEVICE_COLUMNS = (("device", "device", "{}"), *(c for c in _COLUMNS if c[1] not in ("test_set", "engine")))
 
 
-def _same_and_other_form[Row: (QualityRow, DeviceRow)](
-    rows: Sequence[Row], info: Info, record: Record
-) -> tuple[list[Row], list[Row]]:
+def _same_and_other_form(rows: Sequence[Row], info: Info, record: Record) -> tuple[list[Row], list[Row]]:
     """Rows that were measured on this package as it is and as it searches, and those of the student in other forms."""
     precision = info.get("quantization", "float32")
     engine = FORMATS[info["format"]].evaluated_in(precision)
@@ -253,12 +253,14 @@ def _table(rows: Sequence[QualityRow | DeviceRow], columns: Sequence[tuple[str, 
         shown = [column for column in shown if column[1] != "length_penalty"]
     lines = [" | ".join(title for title, _, _ in shown), " | ".join("---" for _ in shown)]
     for row in rows:
-        lines.append(" | ".join(form.format(getattr(row, key)) if _is_there(row, key) else "" for _, key, form in shown))
+        cells = (form.format(getattr(row, key)) if _is_there(row, key) else "" for _, key, form in shown)
+        lines.append(" | ".join(cells))
     return "\n".join(f"| {line} |" for line in lines)
 
 
 def _is_there(row: QualityRow | DeviceRow, key: str) -> bool:
-    return getattr(row, key, None) not in (None, "", False) or key in ("beam", "bleu")
+    value = getattr(row, key, None)
+    return value is not None and value is not False and value != ""
 
 
 def _distinct(record: Record, key: str) -> list[str]:
@@ -291,7 +293,9 @@ def _training(record: Record) -> Iterator[str]:
 
 
 def data_lines(settings: Data, folder: Path) -> list[str]:
-    """The text of a run: sources, pairs after cleaning, vocabulary, held-out sets; without what `folder` (RUN/data) lacks.
+    """Facts about a run's text: sources, pairs after cleaning, vocabulary, held-out sets.
+
+    Those that `folder`, RUN/data, has no files for are left out.
 
     Raises:
         UserError: its tokenizer or a text is damaged.

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polystill.decoding.ctranslate2 import INFO, SHORTLIST, CTranslate2Translator, read_info
 from polystill.export.format import Export, Format, Info, MakeCard, Verified, write_info
 from polystill.storage import sha256
 
@@ -56,24 +55,24 @@ echo "A sentence." | polystill translate path/of/this/folder
         export.tokenizer.save_with_engine(folder)
 
     def verify(self, export: Export, folder: Path) -> Verified:
-        """Translate with both models; then let the exported one score what the student wrote."""
-        from polystill.decoding.beam import TorchTranslator
-        from polystill.export.agreement import agreement, greedy, ids_of, preference, score_differences
+        """Let CTranslate2 translate, and score what the student wrote."""
+        from polystill.decoding.ctranslate2 import CTranslate2Translator
+        from polystill.export.agreement import greedy, ids_of, score_differences
 
-        model, tokenizer, lines = export.model, export.tokenizer, export.lines
         exported = CTranslate2Translator(folder, _compute_type(export.precision))
-        ours, theirs = greedy(TorchTranslator(model, tokenizer), lines), greedy(exported, lines)
-        scores = exported.score(lines, [hypothesis.tokens for hypothesis in ours])
+        translations = ids_of(greedy(exported, export.lines), export.tokenizer)
         differences = []
-        for hypothesis, scored in zip(ours, scores, strict=True):
+        rows = exported.score(export.lines, [hypothesis.tokens for hypothesis in export.hypotheses])
+        for hypothesis, scores in zip(export.hypotheses, rows, strict=True):
             # The search gives an empty translation no probability, which moves the first token's. And a translation
             # that was cut off has no score of its end mark.
-            differences += score_differences((hypothesis.token_scores or [])[1:], scored[1:], strict=False)
-        rows = zip(tokenizer.encode_source(lines), ids_of(ours, tokenizer), ids_of(theirs, tokenizer), strict=True)
-        return Verified(agreement([preference(model, *row) for row in rows], differences))
+            differences += score_differences((hypothesis.token_scores or [])[1:], scores[1:], strict=False)
+        return Verified(translations, differences)
 
     def add_shortlist(self, export: Export, folder: Path, shortlist: Shortlist) -> int:
         """Write the shortlist as CTranslate2's vocabulary map."""
+        from polystill.decoding.ctranslate2 import SHORTLIST, read_info
+
         compute_type = _compute_type(export.precision)
         before = _texts(folder, export.lines, compute_type)
         pieces = export.tokenizer.pieces
@@ -85,6 +84,8 @@ echo "A sentence." | polystill translate path/of/this/folder
         return sum(a == b for a, b in zip(before, after, strict=True))
 
     def finish(self, folder: Path, info: Info, card: MakeCard) -> None:
+        from polystill.decoding.ctranslate2 import INFO
+
         info["files"] = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != INFO}
         super().finish(folder, info, card)
 
@@ -121,6 +122,7 @@ def _limit_to_seven_bits(spec: Any) -> None:
 
 def _texts(folder: Path, lines: Sequence[str], compute_type: str) -> list[str]:
     from polystill.decoding.contract import DecodingOptions
+    from polystill.decoding.ctranslate2 import CTranslate2Translator
 
     rows = CTranslate2Translator(folder, compute_type).translate(lines, DecodingOptions(beam_size=1))
     return [hypotheses[0].text for hypotheses in rows]

@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 
 from polystill.data.shortlist import Shortlist
 from polystill.data.tokenizer import Tokenizer
+from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.ctranslate2 import INFO, read_info
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError, nearest
 from polystill.export import FORMATS
-from polystill.export.agreement import judge
+from polystill.export.agreement import compare, greedy, ids_of, judge
 from polystill.export.card import Record, model_card, search_of
 from polystill.export.format import Export, Format, Info, write_info
 from polystill.models.architectures import architecture_of
@@ -45,9 +46,9 @@ def export_folder(
 ) -> Info:
     """Export a student's folder to the folder `out`, in the format named `to`.
 
-    The export is verified on `lines` (by default on generated ones) before `out` appears; with a shortlist it is
-    verified with its whole vocabulary, and how many translations the shortlist leaves as they are is recorded. The model
-    card tells what `record` has. Returns the contents of polystill.json.
+    The export is verified on `lines` (by default on generated ones) before `out` appears. That is done with the whole
+    vocabulary; how many of the translations a shortlist leaves as they are is recorded. The model card tells what
+    `record` has. Returns the contents of polystill.json.
 
     Raises:
         UserError: the format is unknown or has no such option, `out` holds something that is no export, `student` is no
@@ -63,13 +64,18 @@ def export_folder(
         _check_architecture(folder, form)
         model, tokenizer = load_model_with_tokenizer(folder)
         form.check(model, tokenizer, folder)
+        lines = lines_to_verify(model, tokenizer, lines)
+        hypotheses = greedy(TorchTranslator(model, tokenizer), lines)
         export = Export(
             student=folder,
             model=model,
             tokenizer=tokenizer,
             precision=quantization or form.default_precision,
             search=None if record is None else record.search,
-            lines=lines_to_verify(model, tokenizer, lines),
+            lines=lines,
+            sources=tokenizer.encode_source(lines),
+            hypotheses=hypotheses,
+            targets=ids_of(hypotheses, tokenizer),
             out=out,
         )
         with atomic_folder(out) as temporary:
@@ -86,8 +92,9 @@ def _write(form: Format, export: Export, folder: Path, record: Record, shortlist
         info |= search_of(export.search)
     write_info(folder, info)
     verified = form.verify(export, folder)
-    judge(verified.agreement, export.precision, export.out)
-    info |= {**verified.facts, "verification": {**verified.agreement._asdict(), **verified.figures}}
+    result = compare(export, verified)
+    judge(result, export.precision, export.out)
+    info |= {**verified.facts, "verification": {**result._asdict(), **verified.figures}}
     if shortlist is not None:
         same = form.add_shortlist(export, folder, shortlist)
         learnt = {"frequent": len(shortlist.frequent), "sentences": shortlist.sentences}

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from polystill.decoding.ctranslate2 import INFO
 from polystill.storage import tree_bytes
 
 if TYPE_CHECKING:
     from polystill.data.shortlist import Shortlist
     from polystill.data.tokenizer import Tokenizer
-    from polystill.decoding.contract import DecodingOptions
-    from polystill.export.agreement import Agreement
+    from polystill.decoding.contract import DecodingOptions, Hypothesis
     from polystill.models.elastic import ElasticModel
 
 CARD = "README.md"
@@ -44,14 +42,23 @@ class Export:
     """The search that the package is meant for, if the caller has chosen one."""
     lines: Sequence[str]
     """Sentences to verify the export with."""
+    sources: Sequence[list[int]]
+    """Their ids."""
+    hypotheses: Sequence[Hypothesis]
+    """The student's greedy translations of them, with token scores."""
+    targets: Sequence[list[int]]
+    """The ids of these translations, with the end mark if it was reached."""
     out: Path
     """The final folder, which does not exist yet; for error messages."""
 
 
 class Verified(NamedTuple):
-    """What an export was found to be when it was run."""
+    """What an export does with `Export.lines`."""
 
-    agreement: Agreement
+    translations: list[list[int]]
+    """Its greedy translations, as ids."""
+    differences: list[float]
+    """Absolute differences between its log-probabilities of tokens and the student's, all sentences in one list."""
     figures: dict[str, float] = {}  # noqa: RUF012 (never changed)
     """Further figures of the comparison, for polystill.json."""
     facts: Info = {}  # noqa: RUF012
@@ -122,6 +129,7 @@ class Format(ABC):
         Raises:
             UserError: the engine lacks something of the model, or a program that verifying needs is missing.
         """
+        return
 
     @abstractmethod
     def write(self, export: Export, folder: Path) -> None:
@@ -133,7 +141,7 @@ class Format(ABC):
 
     @abstractmethod
     def verify(self, export: Export, folder: Path) -> Verified:
-        """Run the written export, and compare it with the student on `export.lines`.
+        """Run the written export on `export.lines`: let it translate, and compare scores with the student's.
 
         Raises:
             UserError: something else than translations is wrong.
@@ -150,4 +158,7 @@ class Format(ABC):
 
 
 def write_info(folder: Path, info: Info) -> None:
+    """Write polystill.json."""
+    from polystill.decoding.ctranslate2 import INFO
+
     (folder / INFO).write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

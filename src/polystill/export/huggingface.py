@@ -57,38 +57,28 @@ print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
         from transformers.utils import logging
 
-        from polystill.export.agreement import (
-            agreement,
-            forced_log_probs,
-            greedy_ids,
-            largest,
-            log_probs,
-            preference,
-            score_differences,
-        )
+        from polystill.export.agreement import forced_log_probs, largest, log_probs, score_differences
 
         logging.disable_progress_bar()
         their_model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
         their_tokenizer = AutoTokenizer.from_pretrained(folder)
-        model, tokenizer = export.model, export.tokenizer
-        preferences, differences, of_logits = [], [], []
-        targets = greedy_ids(model, tokenizer, export.lines)
-        for line, ids, target in zip(export.lines, tokenizer.encode_source(export.lines), targets, strict=True):
+        model, translations, differences, of_logits = export.model, [], [], []
+        for line, ids, target in zip(export.lines, export.sources, export.targets, strict=True):
             source, target_in = torch.tensor([ids]), torch.tensor([[model.pad_id, *target[:-1]]])
             with torch.inference_mode():
                 logits = their_model(input_ids=source, decoder_input_ids=target_in).logits
                 of_logits.append(float((model(source, target_in) - logits).abs().max()))
             if their_tokenizer(line).input_ids != ids:
                 of_logits.append(math.inf)
-            ours, theirs = forced_log_probs(model, ids, target), log_probs(logits[0], target, model.pad_id)
-            differences += score_differences(ours, theirs)
-            preferences.append(preference(model, ids, target, _generate(their_model, source, len(target))))
+            scores = log_probs(logits[0], target, model.pad_id)
+            differences += score_differences(forced_log_probs(model, ids, target), scores)
+            translations.append(_generate(their_model, source, len(target)))
         if not (difference := largest(of_logits)) <= LARGEST_DIFFERENCE:
             raise UserError(
                 f"{export.out}: not written: transformers computes other logits than polystill (by up to "
                 f"{difference:.3g})"
             )
-        return Verified(agreement(preferences, differences), {"largest_logit_difference": difference})
+        return Verified(translations, differences, {"largest_logit_difference": difference})
 
 
 def _set_search(path: Path, search: DecodingOptions) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from polystill.errors import UserError
 from polystill.export.format import Export, Format, Verified
-from polystill.export.pieces import joint_pieces
 from polystill.export.pymarian import decode_with_scores, find_pymarian
 
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ or `pymarian decode --config decoder.yml`. Vocabularies are SentencePiece models
         import numpy as np
 
         from polystill.decoding.contract import DecodingOptions
+        from polystill.export.pieces import joint_pieces
 
         arrays: dict[str, Any] = dict(parameters(export.model))
         np.savez(folder / MODEL, **arrays)
@@ -83,30 +83,20 @@ def check_shape(model: ElasticModel, origin: Path) -> None:
 
 
 def verify_in_marian(export: Export, written: Path, vocabularies: Sequence[Path]) -> Verified:
-    """Translate with both models; then let the student score, token by token, what Marian wrote.
+    """Let Marian translate; then let the student score, token by token, what Marian wrote.
 
     `written` is the model's file, and `vocabularies` are the source's and the target's.
     """
-    from polystill.export.agreement import (
-        agreement,
-        forced_log_probs,
-        greedy_ids,
-        piece_ids,
-        preference,
-        score_differences,
-    )
+    from polystill.export.agreement import forced_log_probs, piece_ids, score_differences
 
-    model, tokenizer, lines = export.model, export.tokenizer, export.lines
-    preferences, differences = [], []
-    theirs = decode_with_scores(written, vocabularies, lines)
-    targets = piece_ids([translation.pieces for translation in theirs], tokenizer)
-    ours = greedy_ids(model, tokenizer, lines)
-    columns = zip(tokenizer.encode_source(lines), ours, targets, theirs, strict=True)
-    for source, our_target, ids, (_, scores) in columns:
-        target = [*ids, tokenizer.eos_id][: min(len(scores), model.max_positions)]
+    model, translations, differences = export.model, [], []
+    scored = decode_with_scores(written, vocabularies, export.lines)
+    rows = piece_ids([translation.pieces for translation in scored], export.tokenizer)
+    for source, ids, (_, scores) in zip(export.sources, rows, scored, strict=True):
+        target = [*ids, model.eos_id][: min(len(scores), model.max_positions)]
         differences += score_differences(forced_log_probs(model, source, target), scores, strict=False)
-        preferences.append(preference(model, source, our_target, target))
-    return Verified(agreement(preferences, differences))
+        translations.append(target)
+    return Verified(translations, differences)
 
 
 # --- the one table of Marian's names ------------------------------------------------------------------------------

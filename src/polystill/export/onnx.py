@@ -88,10 +88,10 @@ For beam search the decoder takes several rows for each sentence of the encoder'
         return self.lstm_usage if architecture == "lstm" else self.usage
 
     def write(self, export: Export, folder: Path) -> None:
-        from polystill.export.onnx_graphs import graphs_of
+        from polystill.export.onnx_graphs import write_graphs
 
         (folder / "onnx").mkdir()
-        graphs_of(export.model).write(export.model, folder)
+        write_graphs(export.model, folder)
         _write_configuration(export.model, folder)
         export.tokenizer.save(folder)
         _write_tokenizer_json(export.tokenizer, folder, export.lines)
@@ -100,25 +100,17 @@ For beam search the decoder takes several rows for each sentence of the encoder'
         """Let onnxruntime score, token by token, what the student wrote, and see whether it would write the same."""
         import torch
 
-        from polystill.export.agreement import (
-            agreement,
-            forced_log_probs,
-            greedy_ids,
-            log_probs,
-            preference,
-            score_differences,
-        )
-        from polystill.export.onnx_graphs import graphs_of
+        from polystill.export.agreement import forced_log_probs, log_probs, score_differences
+        from polystill.export.onnx_graphs import open_sessions
 
-        model, tokenizer, lines = export.model, export.tokenizer, export.lines
-        sessions, preferences, differences = graphs_of(model).sessions(folder), [], []
-        for source, target in zip(tokenizer.encode_source(lines), greedy_ids(model, tokenizer, lines), strict=True):
+        model, sessions, translations, differences = export.model, open_sessions(export.model, folder), [], []
+        for source, target in zip(export.sources, export.targets, strict=True):
             logits = torch.from_numpy(sessions.logits(source, [model.pad_id, *target[:-1]]))
             scores = log_probs(logits, target, model.pad_id)
             differences += score_differences(forced_log_probs(model, source, target), scores)
             logits[0, model.eos_id] = -torch.inf  # an empty translation is ruled out
-            preferences.append(preference(model, source, target, logits.argmax(-1).tolist()))
-        return Verified(agreement(preferences, differences))
+            translations.append(logits.argmax(-1).tolist())
+        return Verified(translations, differences)
 
 
 def _write_configuration(model: ElasticModel, folder: Path) -> None:

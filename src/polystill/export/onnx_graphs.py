@@ -6,8 +6,8 @@ A Transformer, in the layout of Hugging Face's transformers.js:
     onnx/decoder_model_merged.onnx   input_ids (B, T), encoder_attention_mask, encoder_hidden_states, past_key_values.*
                                      -> logits (B, T, V), present.*
 
-Its decoder is one graph for the first step and all others, without a branch: the keys and values of the encoder's output
-are computed for those positions that the past does not hold yet. In the first step these are all, later none.
+Its decoder is one graph for the first step and all others, without a branch: the keys and values of the encoder's
+output are computed for those positions that the past does not hold yet. In the first step these are all, later none.
 
 An LSTM, in a layout of our own, as transformers.js knows no such model:
 
@@ -32,9 +32,8 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -216,7 +215,7 @@ def _decoder_axes(pasts: Sequence[str], presents: Sequence[str]) -> dict[str, di
 
 
 class TransformerSessions:
-    """The two graphs in onnxruntime."""
+    """A Transformer's two graphs in onnxruntime."""
 
     def __init__(self, folder: Path) -> None:
         self.encoder, self.decoder = open_graph(folder / ENCODER), open_graph(folder / TRANSFORMER_DECODER)
@@ -285,7 +284,7 @@ def _state_axes(prefix: str, rows: str) -> dict[str, dict[int, str]]:
 
 
 class LstmSessions:
-    """The two graphs in onnxruntime."""
+    """An LSTM's two graphs in onnxruntime."""
 
     def __init__(self, folder: Path) -> None:
         self.encoder, self.decoder = open_graph(folder / ENCODER), open_graph(folder / LSTM_DECODER)
@@ -306,31 +305,18 @@ class LstmSessions:
 # --- by architecture ------------------------------------------------------------------------------------------------
 
 
-class Sessions(Protocol):
-    """An export's two graphs in onnxruntime."""
-
-    def __init__(self, folder: Path) -> None: ...
-
-    def logits(self, source: Sequence[int], target_in: Sequence[int]) -> NDArray[np.float32]:
-        """Logits (T, V) of one sentence, computed token by token with the state of the step before."""
-        ...
-
-
-@dataclass(frozen=True)
-class Graphs:
-    """One architecture's pair of graphs."""
-
-    write: Callable[[Any, Path], None]
-    """Writes a model's graphs into a folder that has onnx/."""
-    sessions: type[Sessions]
-
-
-GRAPHS = {
-    "transformer": Graphs(write_transformer, TransformerSessions),
-    "lstm": Graphs(write_lstm, LstmSessions),
+GRAPHS: dict[str, tuple[Callable[[Any, Path], None], Callable[[Path], Any]]] = {
+    "transformer": (write_transformer, TransformerSessions),
+    "lstm": (write_lstm, LstmSessions),
 }
-"""By the names of `models.architectures`."""
+"""What writes a model's two graphs, and what runs them, by the names of `models.architectures`."""
 
 
-def graphs_of(model: ElasticModel) -> Graphs:
-    return GRAPHS[architecture_of(model)]
+def write_graphs(model: ElasticModel, folder: Path) -> None:
+    """Write a model's two graphs into a folder that has onnx/."""
+    GRAPHS[architecture_of(model)][0](model, folder)
+
+
+def open_sessions(model: ElasticModel, folder: Path) -> Any:
+    """The sessions of a model's two graphs."""
+    return GRAPHS[architecture_of(model)][1](folder)

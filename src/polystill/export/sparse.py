@@ -44,23 +44,25 @@ echo "A sentence." | polystill translate path/of/this/folder --engine torch
         Raises:
             UserError: float32 weights are not exactly the student's.
         """
-        from polystill.export.agreement import agreement, forced_log_probs, greedy_ids, preference, score_differences
+        from polystill.decoding.beam import TorchTranslator
+        from polystill.export.agreement import forced_log_probs, greedy, ids_of, score_differences
         from polystill.models.folder import load_model, weights_path
         from polystill.models.pruning import nonzero_parameters
 
-        model, tokenizer, lines, written = export.model, export.tokenizer, export.lines, load_model(folder)
-        difference = _largest_difference(model, written)
+        written = load_model(folder)
+        difference = _largest_difference(export.model, written)
         if export.precision == "float32" and difference:
             raise UserError(
                 f"{export.out}: not written: weights read back differ by up to {difference:.3g}; float32 is exact"
             )
-        ours, theirs = (greedy_ids(each, tokenizer, lines) for each in (model, written))
-        preferences, differences = [], []
-        for source, our_target, their_target in zip(tokenizer.encode_source(lines), ours, theirs, strict=True):
-            differences += score_differences(*(forced_log_probs(each, source, our_target) for each in (model, written)))
-            preferences.append(preference(model, source, our_target, their_target))
-        facts = {"nonzero_parameters": nonzero_parameters(written), "weights_bytes": weights_path(folder).stat().st_size}
-        return Verified(agreement(preferences, differences), {"largest_weight_difference": difference}, facts)
+        translations = ids_of(greedy(TorchTranslator(written, export.tokenizer), export.lines), export.tokenizer)
+        differences = []
+        for source, target in zip(export.sources, export.targets, strict=True):
+            scores = (forced_log_probs(model, source, target) for model in (export.model, written))
+            differences += score_differences(*scores)
+        size = weights_path(folder).stat().st_size
+        facts = {"nonzero_parameters": nonzero_parameters(written), "weights_bytes": size}
+        return Verified(translations, differences, {"largest_weight_difference": difference}, facts)
 
 
 def _largest_difference(model: ElasticModel, written: ElasticModel) -> float:

@@ -17,7 +17,7 @@ from polystill.errors import UserError
 from polystill.export import FORMATS
 from polystill.export.format import write_info
 from polystill.runs import Run
-from polystill.runs.rows import artefact_name
+from polystill.runs.results import Variant
 from polystill.storage import is_no_permission, locked_folder, need_new_folder, sha256
 from polystill.students import Student
 
@@ -128,7 +128,7 @@ def _new(out: Path | None) -> Path:
 
 @contextmanager
 def _member(folder: Path, name: str) -> Iterator[Path]:
-    """A family's student as a folder of its own, for as long as the block runs; or the folder, if it is one student's."""
+    """A family's student as a folder of its own, which lasts as long as the block; a student's folder as it is."""
     from polystill.models.folder import FAMILY, family_space, load_model
     from polystill.students import StudentSpace
 
@@ -158,7 +158,7 @@ def extracted(run: Run, student: Student) -> Path:
 
 def exported(run: Run, student: Student, precision: str, shortlist: bool = False) -> Path:
     """RUN/students/<student>/ctranslate2-<precision>[-shortlist]: made as `extracted`'s folder is."""
-    name = artefact_name("ctranslate2", precision, shortlist)
+    name = Variant("ctranslate2", precision, shortlist).file_name
     student_folder = run.students / str(student)
     folder = student_folder / name
     if _is_extracted(run, student_folder) and _is_exported(student_folder, folder):

@@ -10,10 +10,11 @@ from tempfile import TemporaryDirectory
 
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
-from polystill.export.extraction import export_student
+from polystill.export import FORMATS
+from polystill.export.students import export_student
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import choose, limits_of
-from polystill.picking.devices import FIXED_PRECISION, Device
+from polystill.picking.devices import Device
 from polystill.runs import Run
 from polystill.storage import is_no_permission, sha256, tree_bytes
 
@@ -49,7 +50,7 @@ def _sizes(folder: Path, students: Sequence[str], to: str, log: Log) -> dict[str
     from polystill.models.folder import WEIGHTS
 
     run = Run.open(folder)
-    mark = {"format": to, "precision": FIXED_PRECISION[to], "family_sha256": sha256(run.family / WEIGHTS)}
+    mark = {"format": to, "precision": FORMATS[to].default_precision, "family_sha256": sha256(run.family / WEIGHTS)}
     known = {
         row["model"]: row["size_bytes"] for row in run.results().get("packages", []) if row.items() >= mark.items()
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.evaluation.figures import megabytes
-from polystill.export.extraction import export_student
+from polystill.export.students import export_student
 from polystill.picking.candidates import Candidate
 from polystill.picking.choice import Choice, limits_of
 from polystill.picking.devices import CTRANSLATE2, Device
