@@ -188,7 +188,7 @@ class _Measurement:
         self._student: Student | None = None  # the one that the next four fields belong to
         self._translator: Any = None
         self._model: Any = None  # in torch and float32: it scores the translations of any engine
-        self._sizes: dict[str, int] = {}
+        self._sizes: dict[str, Any] = {}
         self._perplexities: dict[str, float] = {}
         self._texts: dict[str, tuple[list[str], list[str]]] = {}
 

@@ -29,8 +29,8 @@ class Comparison(TypedDict):
     system: str
     metric: str
     score: float
-    mean: float
-    ci: float
+    mean: float | None
+    ci: float | None
     """The true score lies within mean ± ci at 95 %, by bootstrap."""
     signature: str
     p_value: NotRequired[float]
