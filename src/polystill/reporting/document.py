@@ -1,6 +1,6 @@
-"""A report as data: sections of paragraphs, charts, tables and samples. `page` writes it as HTML, Markdown and pictures.
+"""A report as data: sections of paragraphs, charts, tables and samples. `page` writes it as HTML, pictures and Markdown.
 
-A chart is one Vega-Lite specification. The functions at the end make the parts that many specifications have in common.
+A chart is one Vega-Lite specification. The functions at the end make the parts that several of them have in common.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def tip(field: str, title: str = "", form: str = "") -> Spec:
 
 
 def heat_map(field: str, text: Spec, middle: float, tooltip: Sequence[Spec], font: Spec) -> list[Spec]:
-    """Two layers: a coloured cell for each value of `field`, and a text on it, white where the value is below `middle`."""
+    """Two layers: a coloured cell for each value of `field`, and a text on it, white if the value is below `middle`."""
     color = quantity(field, scale={"scheme": "viridis", "zero": False}, legend=None)
     ink = {"condition": {"test": f"datum['{field}'] < {middle}", "value": "#ffffff"}, "value": "#111111"}
     return [

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.evaluation.figures import search
-from polystill.evaluation.significance import compare
+from polystill.evaluation.significance import SIGNIFICANT, compare
 from polystill.runs import Run
-from polystill.runs.rows import measured_as_recipe, student_name
+from polystill.runs.results import QualityRow, Results
 from polystill.students import Student
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,20 +23,20 @@ class Family:
     run: Run
     name: str
     test_set: str | None
-    rows: Sequence[Row]
+    rows: Sequence[QualityRow]
 
     @cached_property
-    def results(self) -> dict[str, Any]:
+    def results(self) -> Results:
         return self.run.results()
 
     @property
     def beams(self) -> list[int]:
-        return sorted({row["beam"] for row in self.rows})
+        return sorted({row.beam for row in self.rows})
 
-    def as_recipe(self, beam: int) -> list[Row]:
-        """The rows of one beam size in the recipe's engine, precision and length penalty, the smallest student first."""
-        rows = [row for row in self.rows if measured_as_recipe(row, self.run.recipe)]
-        return by_size(row for row in rows if row["beam"] == beam)
+    def as_recipe(self, beam: int) -> list[QualityRow]:
+        """The rows with this beam and the recipe's engine, precision and length penalty, the smallest student first."""
+        rows = [row for row in self.rows if row.beam == beam and row.measured_as(self.run.recipe)]
+        return sorted(rows, key=lambda row: (row.parameters or 0, Student.parse(row.model)))
 
     def text(self, side: str) -> list[str] | None:
         """The `source` or `target` lines of the test set. None if the run was copied without them."""
@@ -50,13 +47,13 @@ class Family:
         references = self.text("target")
         return None if references is None else len(references)
 
-    def translations(self, row: Row) -> list[str] | None:
+    def translations(self, row: QualityRow) -> list[str] | None:
         """The stored translations of the test set. None if their file is missing.
 
         Raises:
             UserError: the file and the test set have different numbers of lines.
         """
-        path = self.run.folder / row["hypotheses"]
+        path = self.run.folder / row.hypotheses
         lines, expected = _lines(path), self._test_lines
         if lines is not None and expected is not None and len(lines) != expected:
             raise UserError(
@@ -69,11 +66,6 @@ class Family:
 def title_end(family: Family, families: Sequence[Family]) -> str:
     """The end of a chart's title: the family's name if the report has several."""
     return f": {family.name}" if len(families) > 1 else ""
-
-
-def by_size(rows: Iterable[Row]) -> list[Row]:
-    """Sort rows from the smallest to the largest student."""
-    return sorted(rows, key=lambda row: (row.get("parameters", 0), Student.parse(row["model"])))
 
 
 def _lines(path: Path) -> list[str] | None:
@@ -100,7 +92,7 @@ def open_families(folders: Sequence[Path]) -> list[Family]:
     test_set = _common_test_set(runs)
     families = []
     for run, name in zip(runs, _names(runs), strict=True):
-        rows = [row for row in run.results()["rows"] if row["test_set"] == test_set]
+        rows = [row for row in run.results().rows if row.test_set == test_set]
         families.append(Family(run, name, test_set, rows))
     _check_same_sentences(families)
     return families
@@ -140,7 +132,7 @@ def shown_beam(families: Sequence[Family]) -> int | None:
 
     Beam sizes measured with the recipe's own engine and precision come first, since most charts show only those.
     """
-    beams = [row["beam"] for family in families for row in family.rows]
+    beams = [row.beam for family in families for row in family.rows]
     as_recipe = [beam for beam in beams if any(family.as_recipe(beam) for family in families)]
     return max(as_recipe or beams, key=lambda beam: (beams.count(beam), beam), default=None)
 
@@ -153,16 +145,22 @@ class Point:
     """One student as one engine runs it."""
 
     family: Family
-    row: Row
+    row: QualityRow
 
     @property
     def bleu(self) -> float:
-        return float(self.row["bleu"])
+        return self.row.bleu
 
     @property
     def student(self) -> str:
         """The name that charts show, with a mark for a shortlist."""
-        return student_name(self.row)
+        return self.row.label
+
+    def cost(self, name: str) -> float:
+        """A figure that was measured, such as `size_bytes`."""
+        value: float | None = getattr(self.row, name)
+        assert value is not None
+        return value
 
 
 def pareto(points: Sequence[Point], cost: str) -> list[Point]:
@@ -171,7 +169,7 @@ def pareto(points: Sequence[Point], cost: str) -> list[Point]:
     One point beats another if it costs no more and its BLEU is at least as high.
     """
     front: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.row[cost], -p.bleu)):
+    for point in sorted(points, key=lambda p: (p.cost(cost), -p.bleu)):
         if not front or point.bleu > front[-1].bleu:
             front.append(point)
     return front
@@ -187,7 +185,7 @@ class Labels:
     @staticmethod
     def _parts(point: Point) -> tuple[str, ...]:
         row = point.row
-        return point.family.name, str(row["engine"]), str(row["precision"]), search(row["beam"])
+        return point.family.name, row.engine, row.precision, search(row.beam)
 
     def series(self, point: Point) -> str:
         """The meaning of the point's colour. Empty if all points belong to one series."""
@@ -200,9 +198,8 @@ class Labels:
 
 # --- noise ----------------------------------------------------------------------------------------------------------
 
-LEVEL = 0.05
 SAMPLES = 1000
-NOISE = f"noise (paired bootstrap of {SAMPLES} samples, p ≥ {LEVEL:g})"
+NOISE = f"noise (paired bootstrap of {SAMPLES} samples, p ≥ {SIGNIFICANT:g})"
 
 
 class Noise:
@@ -218,7 +215,7 @@ class Noise:
 
     @staticmethod
     def is_noise_at(p_value: float) -> bool:
-        return p_value >= LEVEL
+        return p_value >= SIGNIFICANT
 
     def p_values(self, one: Point, others: Sequence[Point]) -> dict[int, float]:
         """p-values of the differences from `one` by index in `others`, without those whose translations are missing."""

@@ -23,8 +23,8 @@ from polystill.reporting.document import (
     steps,
     tip,
 )
-from polystill.reporting.families import NOISE, Family, Labels, Noise, Point, Row, pareto, title_end
-from polystill.runs.rows import WITH_SHORTLIST, has_shortlist
+from polystill.reporting.families import NOISE, Family, Labels, Noise, Point, pareto, title_end
+from polystill.runs.results import WITH_SHORTLIST, QualityRow
 from polystill.students import Student
 
 _BLEU = tip("bleu", "BLEU", ".2f")
@@ -35,12 +35,12 @@ _BLEU = tip("bleu", "BLEU", ".2f")
 def size_parts(points: Sequence[Point], noise: Noise) -> Iterator[Part]:
     """`points` were all measured with one beam size."""
     if points:
-        title = f"BLEU ({search(points[0].row['beam'])}) and size"
+        title = f"BLEU ({search(points[0].row.beam)}) and size"
         yield front_chart(points, "size_bytes", "size", title, noise)
 
 
 def latency_parts(families: Sequence[Family], noise: Noise) -> Iterator[Part]:
-    points = [Point(f, row) for f in families for row in f.rows if row.get("latency_p50_ms") is not None]
+    points = [Point(f, row) for f in families for row in f.rows if row.latency_p50_ms is not None]
     if points:
         yield front_chart(points, "latency_p50_ms", "latency", "BLEU and latency, one sentence at a time", noise)
     for family in families:
@@ -77,9 +77,9 @@ def front_chart(points: Sequence[Point], cost: str, name: str, title: str, noise
 
 def _front_spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost: str) -> Spec:
     _, axis, unit = _AXES[cost]
-    costs = [point.row[cost] for point in points]
+    costs = [point.cost(cost) for point in points]
     is_log = max(costs) > 12 * min(costs)
-    labelled, left = _labelled(front, points, lambda p: math.log(p.row[cost]) if is_log else p.row[cost])
+    labelled, left = _labelled(front, points, lambda p: math.log(p.cost(cost)) if is_log else p.cost(cost))
     values = [_front_value(point, front, labelled, labels, cost) for point in points]
     x_scale = _scale_with_room(min(costs) * unit, max(costs) * unit, left, is_log)
     not_below_zero = {"labelExpr": "datum.value < 0 ? '' : datum.label"}  # the room for labels may begin below zero
@@ -132,15 +132,16 @@ _SPREAD = {
 
 def _front_value(point: Point, front: Sequence[Point], labelled: Sequence[Point], labels: Labels, cost: str) -> Spec:
     row, unit = point.row, _AXES[cost][2]
+    spread = {end: getattr(row, f"{cost}_{end}", None) for end in ("min", "max")}
     return {
-        "cost": row[cost] * unit,
+        "cost": point.cost(cost) * unit,
         "bleu": point.bleu,
         "student": point.student,
         "series": labels.series(point),
         "what": figure(cost, row),
-        "chrf": row.get("chrf"),
+        "chrf": row.chrf,
         "front": any(point is other for other in front),
-        **{end: row[f"{cost}_{end}"] * unit for end in ("min", "max") if f"{cost}_{end}" in row},
+        **{end: value * unit for end, value in spread.items() if value is not None},
         "label": point.student if any(point is other for other in labelled) else "",
     }
 
@@ -188,7 +189,7 @@ def _front_table(points: Sequence[Point], front: Sequence[Point], labels: Labels
     first = [cost, "bleu"]
     rest = [name for name in measured(_COLUMNS, [point.row for point in points]) if name != cost]
     lines: list[Line] = []
-    for point in sorted(points, key=lambda p: p.row[cost]):
+    for point in sorted(points, key=lambda p: p.cost(cost)):
         index = next((i for i, other in enumerate(front) if other is point), None)
         lines.append(
             [
@@ -202,9 +203,9 @@ def _front_table(points: Sequence[Point], front: Sequence[Point], labels: Labels
     titles = [*(TITLES[name] for name in first), "step", *(TITLES[name] for name in rest)]
     columns = ["student", *(["run"] if has_series else []), *titles]
     note = f"Bold: on the Pareto front. Step: BLEU above the next cheaper point of the front; ≈ means {NOISE}."
-    if any(f"{cost}_min" in point.row for point in points):
+    if any(getattr(point.row, f"{cost}_min", None) is not None for point in points):
         note += " Lines through points: from the fastest to the slowest round of measuring."
-    if any(has_shortlist(point.row) for point in points):
+    if any(point.row.shortlist for point in points):
         note += f" {WITH_SHORTLIST}: exported with a shortlist of output pieces."
     return Table("Figures of the chart", columns, lines, words=1 + has_series, note=note, folded=len(lines) > 20)
 
@@ -236,10 +237,10 @@ def _depth_chart(points: Sequence[Point], name: str, title: str, noise: Noise) -
     best, worst = (choose(points, key=lambda point: point.bleu) for choose in (max, min))
     others = [point for point in points if point is not best]
     p_values = noise.p_values(best, others)
-    equals = {others[i].row["model"] for i, p_value in p_values.items() if noise.is_noise_at(p_value)}
+    equals = {others[i].row.model for i, p_value in p_values.items() if noise.is_noise_at(p_value)}
     summary = (
-        f"BLEU of {len(points)} students by encoder and decoder layers, from {worst.bleu:.2f} ({worst.row['model']}) "
-        f"to {best.bleu:.2f} ({best.row['model']})."
+        f"BLEU of {len(points)} students by encoder and decoder layers, from {worst.bleu:.2f} ({worst.row.model}) "
+        f"to {best.bleu:.2f} ({best.row.model})."
     )
     if p_values:
         summary += f" From the best one, {len(equals)} of the {len(others)} others differ by noise only."
@@ -247,18 +248,18 @@ def _depth_chart(points: Sequence[Point], name: str, title: str, noise: Noise) -
     return Chart(name, title, summary, _depth_spec(rows, equals), _depth_table(rows, best.row, equals, bool(p_values)))
 
 
-def _depth_spec(rows: Sequence[Row], equals: set[str]) -> Spec:
+def _depth_spec(rows: Sequence[QualityRow], equals: set[str]) -> Spec:
     values = [
         {
-            "encoder": Student.parse(row["model"]).encoder_layers,
-            "decoder": Student.parse(row["model"]).decoder_layers,
-            "bleu": row["bleu"],
-            "text": f"{'≈ ' if row['model'] in equals else ''}{row['bleu']:.1f}",
-            "student": row["model"],
+            "encoder": Student.parse(row.model).encoder_layers,
+            "decoder": Student.parse(row.model).decoder_layers,
+            "bleu": row.bleu,
+            "text": f"{'≈ ' if row.model in equals else ''}{row.bleu:.1f}",
+            "student": row.model,
         }
         for row in rows
     ]
-    scores = [row["bleu"] for row in rows]
+    scores = [row.bleu for row in rows]
     middle = min(scores) + 0.6 * (max(scores) - min(scores))
     return {
         "height": 46 * max(2, len({value["encoder"] for value in values})),
@@ -272,21 +273,23 @@ def _depth_spec(rows: Sequence[Row], equals: set[str]) -> Spec:
     }
 
 
-def _depth_table(rows: Sequence[Row], best: Row, equals: set[str], tested: bool) -> Table:
-    students = {Student.parse(row["model"]): row for row in rows}
+def _depth_table(rows: Sequence[QualityRow], best: QualityRow, equals: set[str], tested: bool) -> Table:
+    students = {Student.parse(row.model): row for row in rows}
     decoders = sorted({student.decoder_layers for student in students})
     lines: list[Line] = []
     for encoder in sorted({student.encoder_layers for student in students}, reverse=True):
         depth_rows = [students.get(Student(encoder, decoder)) for decoder in decoders]
-        lines.append([f"{encoder} enc.", *("" if row is None else _depth_cell(row, best, equals) for row in depth_rows)])
+        lines.append(
+            [f"{encoder} enc.", *("" if row is None else _depth_cell(row, best, equals) for row in depth_rows)]
+        )
     note = f"Bold: the best. ≈: its difference from the best is {NOISE}." if tested else "Bold: the best."
     return Table("BLEU by depth", ["", *(f"{decoder} dec." for decoder in decoders)], lines, note=note)
 
 
-def _depth_cell(row: Row, best: Row, equals: set[str]) -> Cell:
-    if row["model"] in equals:
-        return Cell(f"≈ {row['bleu']:.2f}", "noise")
-    return Cell(f"{row['bleu']:.2f}", "best" if row is best else "")
+def _depth_cell(row: QualityRow, best: QualityRow, equals: set[str]) -> Cell:
+    if row.model in equals:
+        return Cell(f"≈ {row.bleu:.2f}", "noise")
+    return Cell(f"{row.bleu:.2f}", "best" if row is best else "")
 
 
 # --- greedy and beam search -----------------------------------------------------------------------------------------
@@ -297,12 +300,12 @@ class _Pair:
     """One student with both searches."""
 
     family: Family
-    greedy: Row
-    beam: Row
+    greedy: QualityRow
+    beam: QualityRow
 
     @property
     def gain(self) -> float:
-        return float(self.beam["bleu"] - self.greedy["bleu"])
+        return self.beam.bleu - self.greedy.bleu
 
 
 def search_parts(families: Sequence[Family], noise: Noise) -> Iterator[Part]:
@@ -316,11 +319,11 @@ def search_parts(families: Sequence[Family], noise: Noise) -> Iterator[Part]:
         elif family.rows:
             command = f"polystill evaluate {family.run.folder} --beam 1 --beam 5"
             yield Gap(f"{family.name}: greedy and beam search were not both measured.", command)
-    with_mode = [pair for pair in every if pair.beam.get("p_mode") is not None]
+    with_mode = [pair for pair in every if pair.beam.p_mode is not None]
     if len(with_mode) > 1:
         yield _mode_chart(with_mode)
     for family in families:
-        if family.rows and not any("p_mode" in row for row in family.rows):
+        if family.rows and all(row.p_mode is None for row in family.rows):
             yield Gap(f"{family.name}: p(mode) was not measured.", f"polystill evaluate {family.run.folder} --force")
 
 
@@ -328,15 +331,13 @@ def _pairs(family: Family) -> list[_Pair]:
     """Each student of a run in the recipe's own engine, greedy and with the largest beam. Empty without both."""
     if len(family.beams) < 2 or family.beams[0] != 1:
         return []
-    with_beam = {row["model"]: row for row in family.as_recipe(family.beams[-1])}
-    return [
-        _Pair(family, row, with_beam[row["model"]]) for row in family.as_recipe(1) if row["model"] in with_beam
-    ]
+    with_beam = {row.model: row for row in family.as_recipe(family.beams[-1])}
+    return [_Pair(family, row, with_beam[row.model]) for row in family.as_recipe(1) if row.model in with_beam]
 
 
 def _gain_chart(pairs: Sequence[_Pair], name: str, title: str, noise: Noise) -> Chart:
     """BLEU of both searches, a line for each student of one family."""
-    beam = search(pairs[0].beam["beam"])
+    beam = search(pairs[0].beam.beam)
     gains = [pair.gain for pair in pairs]
     summary = (
         f"BLEU by greedy search and with {beam} for {len(pairs)} students. The beam adds from {min(gains):+.2f} to "
@@ -347,7 +348,7 @@ def _gain_chart(pairs: Sequence[_Pair], name: str, title: str, noise: Noise) -> 
 
 def _gain_spec(pairs: Sequence[_Pair], beam: str) -> Spec:
     values = [
-        {"student": pair.greedy["model"], "low": pair.greedy["bleu"], "high": pair.beam["bleu"], "gain": pair.gain}
+        {"student": pair.greedy.model, "low": pair.greedy.bleu, "high": pair.beam.bleu, "gain": pair.gain}
         for pair in pairs
     ]
     ends = [
@@ -381,26 +382,26 @@ def _gain_spec(pairs: Sequence[_Pair], beam: str) -> Spec:
 
 
 def _gain_table(pairs: Sequence[_Pair], beam: str, noise: Noise) -> Table:
-    with_mode = any("p_mode" in pair.greedy for pair in pairs)
+    with_mode = any(pair.greedy.p_mode is not None for pair in pairs)
     lines: list[Line] = []
     for pair in pairs:
         is_noise = noise.is_noise(Point(pair.family, pair.greedy), Point(pair.family, pair.beam))
         gain = Cell(f"{'≈ ' if is_noise else ''}{pair.gain:+.2f}", "noise" if is_noise else "")
         modes = [figure("p_mode", row) for row in (pair.greedy, pair.beam)] if with_mode else []
-        lines.append([pair.greedy["model"], f"{pair.greedy['bleu']:.2f}", f"{pair.beam['bleu']:.2f}", gain, *modes])
+        lines.append([pair.greedy.model, f"{pair.greedy.bleu:.2f}", f"{pair.beam.bleu:.2f}", gain, *modes])
     columns = ["student", "greedy", beam, "gain", *(["p(mode) greedy", f"p(mode) {beam}"] if with_mode else [])]
     return Table("BLEU by search", columns, lines, note=f"≈: the gain is {NOISE}.", folded=len(lines) > 20)
 
 
 def _mode_chart(pairs: Sequence[_Pair]) -> Chart:
     """What the beam adds against p(mode), all families in one chart."""
-    highest = max(pairs, key=lambda pair: pair.beam["p_mode"])
+    highest = max(pairs, key=lambda pair: pair.beam.p_mode)
     summary = (
         f"What beam search adds in BLEU against p(mode) for {len(pairs)} students. p(mode) is highest for "
-        f"{highest.beam['model']} ({figure('p_mode', highest.beam)}), where the beam adds {highest.gain:+.2f}."
+        f"{highest.beam.model} ({figure('p_mode', highest.beam)}), where the beam adds {highest.gain:+.2f}."
     )
     values: list[dict[str, Any]] = [
-        {"p": 100 * pair.beam["p_mode"], "gain": pair.gain, "student": pair.beam["model"], "run": pair.family.name}
+        {"p": 100 * pair.beam.p_mode, "gain": pair.gain, "student": pair.beam.model, "run": pair.family.name}
         for pair in pairs
     ]
     scale = {"zero": False, "padding": 14}
@@ -416,6 +417,6 @@ def _mode_chart(pairs: Sequence[_Pair]) -> Chart:
             **({"color": color} if len({pair.family.name for pair in pairs}) > 1 else {}),
         },
     }
-    lines = [[pair.beam["model"], pair.family.name, figure("p_mode", pair.beam), f"{pair.gain:+.2f}"] for pair in pairs]
+    lines = [[pair.beam.model, pair.family.name, figure("p_mode", pair.beam), f"{pair.gain:+.2f}"] for pair in pairs]
     table = Table("Gain and p(mode)", ["student", "run", "p(mode)", "gain in BLEU"], lines, words=2, folded=True)
     return Chart("p-mode", "What a beam adds, against p(mode)", summary, spec, table)
