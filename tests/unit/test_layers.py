@@ -23,14 +23,14 @@ LAYERS = [
     {"data"},
     {"runs"},
     {"config"},
-    {"schema", "environment", "storage", "locks", "progress", "students"},
+    {"schema", "environment", "storage", "progress", "students"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
 CORE = [
-    *("__main__", "cli/*", "errors", "progress", "students", "locks", "storage", "translation"),
+    *("__main__", "cli/*", "errors", "progress", "students", "storage", "translation"),
     *(
         "environment/*",
         "runs/*",
