@@ -80,10 +80,10 @@ def cost_parts(families: Sequence[Family]) -> Iterator[Part]:
 
 _METHOD = (
     "The family's FLOPs and time were measured. The figures of each student alone are an estimate: the largest student "
-    "is trained by itself, and every other one on as many target tokens with the largest as a frozen teacher. Their FLOPs "
-    "are the family's, times the share that an update of one student and a teacher's forward pass has of an update of the "
-    "family, by the same formulas and on batches of the corpus's mean lengths. Their time assumes the same FLOPs a second. "
-    "To compare with measured runs of single students, report those runs together with this one."
+    "is trained by itself, and every other one on as many target tokens with the largest as a frozen teacher. Their "
+    "FLOPs are the family's, times the share that an update of one student and a teacher's forward pass has of an "
+    "update of the family, by the same formulas and on batches of the corpus's mean lengths. Their time assumes the "
+    "same FLOPs a second. To compare with measured runs of single students, report those runs together with this one."
 )
 
 # --- what was spent -------------------------------------------------------------------------------------------------

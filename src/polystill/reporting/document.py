@@ -1,4 +1,4 @@
-"""A report as data: sections of paragraphs, charts, tables and samples. `page` writes it as HTML, pictures and Markdown.
+"""A report as data: sections of paragraphs, charts, tables and samples. `page` writes it as HTML, Markdown, pictures.
 
 A chart is one Vega-Lite specification. The functions at the end make the parts that several of them have in common.
 """
