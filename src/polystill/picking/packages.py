@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.environment.extras import need_packages
@@ -19,7 +20,7 @@ from polystill.evaluation.figures import megabytes
 from polystill.export.extraction import export_student
 from polystill.picking.candidates import Candidate, candidates, check_test_set, open_runs
 from polystill.picking.choice import Choice, choose, explain, figures, limits_of
-from polystill.picking.devices import CTRANSLATE2, FIXED_PRECISION, Device, load_devices
+from polystill.picking.devices import CTRANSLATE2, FIXED_PRECISION, Device, limits_from_options, load_devices
 from polystill.runs import Run
 from polystill.runs.results import PackageRow
 from polystill.storage import atomic_folder, is_no_permission, need_new_folder, sha256, tree_bytes
@@ -75,12 +76,21 @@ def pick(folders: Sequence[Path], devices: Mapping[str, Device], test_set: str |
     return Picks(chosen, devices, choices, errors)
 
 
-def wanted_devices(file: Path, names: Sequence[str] | None) -> dict[str, Device]:
-    """The devices of a file with these names, all of them by default.
+def wanted_devices(file: Path | None, names: Sequence[str] | None, limits: Mapping[str, Any]) -> dict[str, Device]:
+    """The devices of a file, or those with these names; without a file, `limits` as a device without a name.
 
     Raises:
-        UserError: as `load_devices`, or the file has no such device.
+        UserError: as `load_devices` and `limits_from_options`; the file has no such device; or there are limits beside
+            the file.
     """
+    limits = {name: value for name, value in limits.items() if value is not None}
+    if file is None:
+        if names is not None:
+            raise UserError(f"--device {','.join(names)}: give the file that describes it with --devices FILE")
+        return {"": limits_from_options(limits)}
+    if limits:
+        option = "--" + next(iter(limits)).replace("_", "-")
+        raise UserError(f"{option}: the devices file has the limits; give the one or the other")
     devices = load_devices(file)
     for name in names or ():
         if name not in devices:
