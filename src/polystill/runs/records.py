@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
@@ -29,16 +28,15 @@ class Record:
         return record
 
 
-@cache
-def json_types(kind: Any) -> dict[str, Any]:
+_TYPES: dict[type[Record], dict[str, Any]] = {}
+
+
+def json_types(kind: type[Record]) -> dict[str, Any]:
     """The fields of a class of records, in their order, and their types."""
-    types = get_type_hints(kind)
-    return {entry.name: types[entry.name] for entry in fields(kind)}
-
-
-@cache
-def _required(kind: Any) -> list[str]:
-    return [entry.name for entry in fields(kind) if entry.default is entry.default_factory is MISSING]
+    if kind not in _TYPES:
+        types = get_type_hints(kind)
+        _TYPES[kind] = {entry.name: types[entry.name] for entry in fields(kind)}  # type: ignore[arg-type]
+    return _TYPES[kind]
 
 
 def _is_absent(value: Any) -> bool:
@@ -93,9 +91,9 @@ def _decode_record(kind: type[Record], values: dict[str, Any], path: tuple[str, 
     for name in values:
         if name not in types:
             raise ValueError(_at(path, f"unknown key {name!r}"))
-    for name in _required(kind):
-        if name not in values:
-            raise ValueError(_at(path, f"no key {name!r}"))
+    for entry in fields(kind):  # type: ignore[arg-type]
+        if entry.name not in values and entry.default is entry.default_factory is MISSING:
+            raise ValueError(_at(path, f"no key {entry.name!r}"))
     return kind(**{name: _decode(types[name], value, (*path, name)) for name, value in values.items()})
 
 

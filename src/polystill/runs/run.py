@@ -19,13 +19,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, Self, cast
 
 from polystill.errors import UserError
 from polystill.runs.changes import FREE, can_be_added, recipe_differences, shown_value
 from polystill.runs.provenance import provenance
 from polystill.runs.results import Cost, Provenance, QualityRow, Results, RobustnessRow, Row
-from polystill.storage import clear_left_overs, lock_folder, storage_errors, temporary_of, write_atomic
+from polystill.storage import clear_left_overs, lock_folder, storage_errors, temporary_of, text_lines, write_atomic
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
@@ -227,6 +227,14 @@ class Run:
         state["stages"].pop(stage, None)
         state["stages"][stage] = {**record, "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         self._write_state(state)
+
+    def test_lines(self, test_set: str, side: Literal["source", "target"]) -> list[str]:
+        """The source sentences of a prepared test set, or its references.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        return text_lines(self.data / "test" / f"{test_set}.{side}.txt")
 
     # Results
 

@@ -211,7 +211,7 @@ def _finish(folder: Path, sources: Sources, manifest: dict[str, Any]) -> dict[st
         "distinct_sources": len(sources),
         "filter": {**report.as_dict(), "meaning": REASONS},
         "shards": shards,
-        "provenance": provenance(),
+        "provenance": provenance().to_json(),
     }
     write_manifest(folder, manifest)
     return manifest
