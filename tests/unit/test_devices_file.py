@@ -33,6 +33,10 @@ def test_the_shipped_example_has_four_devices_and_names_every_key() -> None:
     assert (board.wanted_precision, board.wanted_beam) == ("int8", 4)
     for key in Device.model_fields:
         assert f"#   {key} " in EXAMPLE.read_text(), key
+    beams = sorted(f"{form.name} {form.beam}" for form in FORMATS.values() if form.beam is not None)
+    assert f"one only: {', '.join(beams)}\n" in EXAMPLE.read_text()
+    others = sorted(form.name for form in FORMATS.values() if form.for_devices and form.name != "ctranslate2")
+    assert f"ctranslate2 (the default), {', '.join(others[:-1])} or {others[-1]}\n" in EXAMPLE.read_text()
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,10 @@ def test_arrays_start_at_multiples_of_256(marian_student: Path) -> None:
     assert [item.name for item in items[:-1]] == sorted(item.name for item in items[:-1])
 
 
-def test_sizes_that_bergamots_kernels_lack_are_refused(marian_student: Path) -> None:
-    model, tokenizer = load_model_with_tokenizer(marian_student)
+def test_sizes_that_bergamots_kernels_lack_are_refused(counting_student: Path) -> None:
+    model, tokenizer = load_model_with_tokenizer(counting_student)
     with pytest.raises(UserError, match="d_model 32: Bergamot multiplies in steps of 64"):
-        FORMATS["bergamot"].check(model.with_settings(d_model=32), tokenizer, marian_student)
+        FORMATS["bergamot"].check(model.with_settings(positions="marian"), tokenizer, counting_student)
 
 
 # --- shortlists: read by plain loops, and against a file of Marian's own converter ----------------------------------
