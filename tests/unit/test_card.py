@@ -54,19 +54,20 @@ ROW = QualityRow(
 def test_every_format_has_a_card_that_the_hub_reads(to: str) -> None:
     info = {**INFO, "format": to, "quantization": "int8"}
     card = ModelCard(model_card(info, Record([ROW], data=["data: synthetic, pairs 400"]), 2_500_000))
-    assert card.data.language == ["en", "de"]
-    assert "license" not in card.data.to_dict()
+    data: Any = card.data
+    assert data.language == ["en", "de"]
+    assert "license" not in data.to_dict()
     if to == "ctranslate2":
-        assert card.data.metrics == ["bleu", "chrf"]
-        assert card.data.model_name == "e2d1"
-        bleu, chrf = card.data.eval_results
+        assert data.metrics == ["bleu", "chrf"]
+        assert data.model_name == "e2d1"
+        bleu, chrf = data.eval_results
         assert (bleu.task_type, bleu.dataset_name, bleu.metric_type, bleu.metric_value) == (
             *("translation", "flickr", "bleu"),
             36.12,
         )
         assert (chrf.metric_type, chrf.metric_name) == ("chrf", "chrF (ctranslate2, int8, beam 5)")
     else:
-        assert card.data.eval_results is None and card.data.to_dict().get("metrics") is None
+        assert data.eval_results is None and data.to_dict().get("metrics") is None
     for part in (
         *("# e2d1: en → de", "1,234,567 parameters", "2.5 MB", "AIO-KD", "seed: 3", "data: synthetic, pairs 400"),
         *("| flickr | ctranslate2 | int8 | 5 | 36.1 | 60.0 | 12,346 | 2 |", "BLEU: `nrefs:1|tok:13a`", "a laptop"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from polystill.export.argos import Argos
 from polystill.export.bergamot import Bergamot
@@ -19,7 +19,8 @@ FORMATS: dict[str, Format] = {
 """All formats, by their names."""
 
 if TYPE_CHECKING:
-    FormatName = DeviceFormatName = str
+    FormatName: TypeAlias = str
+    DeviceFormatName: TypeAlias = str
 else:  # choices, for the command line and for devices.yaml
     FormatName = Literal[tuple(FORMATS)]
     DeviceFormatName = Literal[tuple(form.name for form in FORMATS.values() if form.for_devices)]

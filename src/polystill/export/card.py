@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from polystill.config.data import Data
     from polystill.runs import Run
     from polystill.students import Student
-
-Row = TypeVar("Row", QualityRow, DeviceRow)
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def _front(info: Info, languages: list[str], record: Record) -> str:
         values["language"] = languages
     kind = "marian" if info["architecture"] == "transformer" else info["architecture"]
     values["tags"] = list(dict.fromkeys(["translation", kind, "polystill", info["format"]]))
-    measured, _ = _same_and_other_form(record.rows, info, record)
+    measured = [row for row in record.rows if _is_of_package(row, info, record)]
     metrics = [name for name in _METRICS if any(_is_there(row, name) for row in measured)]
     if metrics:
         values["metrics"] = metrics
@@ -179,16 +177,12 @@ _COLUMNS = (
 _DEVICE_COLUMNS = (("device", "device", "{}"), *(c for c in _COLUMNS if c[1] not in ("test_set", "engine")))
 
 
-def _same_and_other_form(rows: Sequence[Row], info: Info, record: Record) -> tuple[list[Row], list[Row]]:
-    """Rows that were measured on this package as it is and as it searches, and those of the student in other forms."""
+def _is_of_package(row: QualityRow | DeviceRow, info: Info, record: Record) -> bool:
+    """Whether a row was measured on this very package and its search, and not on another form of the student."""
     precision = info.get("quantization", "float32")
     engine = FORMATS[info["format"]].evaluated_in(precision)
-    search = record.search
-    form = (engine, precision, "shortlist" in info, search.beam_size, search.length_penalty)
-    parts: tuple[list[Row], list[Row]] = ([], [])
-    for row in rows:
-        parts[(*row.variant, row.beam, _length_penalty(row)) != form].append(row)
-    return parts
+    form = (engine, precision, "shortlist" in info, record.search.beam_size, record.search.length_penalty)
+    return (*row.variant, row.beam, _length_penalty(row)) == form
 
 
 def _length_penalty(row: QualityRow | DeviceRow) -> float:
@@ -213,7 +207,8 @@ def _quality(info: Info, record: Record) -> Iterator[str]:
     if not record.rows:
         return
     yield "## Measured quality"
-    measured, others = _same_and_other_form(record.rows, info, record)
+    measured = [row for row in record.rows if _is_of_package(row, info, record)]
+    others = [row for row in record.rows if row not in measured]
     if measured:
         yield _table(measured, _COLUMNS)
     else:
@@ -239,9 +234,8 @@ def _form(info: Info) -> str:
 
 def _devices(info: Info, record: Record) -> Iterator[str]:
     if record.devices:
-        measured, others = _same_and_other_form(record.devices, info, record)
         yield "## Measured on devices"
-        yield _table([*measured, *others], _DEVICE_COLUMNS)
+        yield _table(sorted(record.devices, key=lambda row: not _is_of_package(row, info, record)), _DEVICE_COLUMNS)
         hardware = dict.fromkeys(f"- {row.device}: {row.hardware}" for row in record.devices)
         yield "\n".join(hardware)
 

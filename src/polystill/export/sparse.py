@@ -58,8 +58,8 @@ echo "A sentence." | polystill translate path/of/this/folder --engine torch
         translations = ids_of(greedy(TorchTranslator(written, export.tokenizer), export.lines), export.tokenizer)
         differences = []
         for source, target in zip(export.sources, export.targets, strict=True):
-            scores = (forced_log_probs(model, source, target) for model in (export.model, written))
-            differences += score_differences(*scores)
+            ours, theirs = (forced_log_probs(model, source, target) for model in (export.model, written))
+            differences += score_differences(ours, theirs)
         size = weights_path(folder).stat().st_size
         facts = {"nonzero_parameters": nonzero_parameters(written), "weights_bytes": size}
         return Verified(translations, differences, {"largest_weight_difference": difference}, facts)
