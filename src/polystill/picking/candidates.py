@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polystill.errors import UserError
-from polystill.evaluation.significance import references
 from polystill.picking.devices import CTRANSLATE2, EVALUATION, Device
 from polystill.runs import Run
 from polystill.runs.results import DeviceRow, QualityRow
