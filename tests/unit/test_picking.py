@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from polystill.picking.explanation import explain, figures
 
 from polystill.errors import UserError
 from polystill.picking.candidates import Candidate, candidates, check_test_set, open_runs
 from polystill.picking.choice import choose, how_to_measure
 from polystill.picking.devices import Device, limits_from_options
-from polystill.picking.explanation import explain, figures
 from polystill.runs import Run
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import vl_convert
-
-from polystill.reporting.families import Family
 from polystill.reporting.front import front_chart
 from polystill.reporting.noise import Noise
 from polystill.reporting.points import Labels, Point, pareto
 from polystill.reporting.samples import MISSING, differing
 from polystill.reporting.shown import count, duration
 from polystill.reporting.theme import VEGA_LITE
+
+from polystill.reporting.families import Family
 
 
 def point(size: float, bleu: float, **row: Any) -> Point:

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from polystill.reporting.static import write_static
 
 from polystill.errors import UserError
 from polystill.reporting.document import Chart, Report, Sample, Samples, Section, Table, Verbatim, Version
 from polystill.reporting.page import to_html
-from polystill.reporting.static import write_static
 
 HOSTILE = '</script><script>window.injected = 1</script><img src=x onerror="window.injected = 1">'
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from polystill.reporting.markdown import to_markdown
 
 from polystill.errors import UserError
 from polystill.reporting.build import build_report
 from polystill.reporting.cost import alone
 from polystill.reporting.document import Cell, Chart, Gap, Part, Report, Samples, Section, Table
 from polystill.reporting.families import open_families
-from polystill.reporting.markdown import to_markdown
 
 
 @pytest.fixture(scope="module")

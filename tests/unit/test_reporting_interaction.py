@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from polystill.reporting.interaction import interaction, likeness
+from polystill.reporting.interaction_charts import detached_chart, ratio_chart
 
 from polystill.reporting.build import build_report
 from polystill.reporting.document import Chart, Part
-from polystill.reporting.interaction import interaction, likeness
-from polystill.reporting.interaction_charts import detached_chart, ratio_chart
 from polystill.runs import Run
 
 STAGE: dict[str, Any] = {
