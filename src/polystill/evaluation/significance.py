@@ -29,8 +29,8 @@ class Comparison(TypedDict):
     system: str
     metric: str
     score: float
-    mean: float | None
-    ci: float | None
+    mean: float
+    ci: float
     """The true score lies within mean ± ci at 95 %, by bootstrap."""
     signature: str
     p_value: NotRequired[float]
@@ -77,6 +77,7 @@ def compare(
         (title,) = (title for title in results if title != "System")
         scores = [result for result in results[title] if not isinstance(result, str)]
         for name, result in zip(systems, scores, strict=True):
+            assert result.mean is not None and result.ci is not None
             row: Comparison = {
                 "system": name,
                 "metric": metric,
