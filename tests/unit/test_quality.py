@@ -360,7 +360,6 @@ def test_torch_and_ctranslate2_measure_alike(trained: Callable[..., Run]) -> Non
     ("wrong", "message"),
     [
         ({"students": ["e9d9"]}, "e9d9 is not in this family"),
-        ({"test_sets": ["count"]}, r"test set 'count' is not in the recipe \(did you mean 'counting'\?\)"),
         ({"engine": "ctranslate"}, r"engine 'ctranslate': unknown \(did you mean 'ctranslate2'\?\)"),
         ({"precision": "int9"}, "precision 'int9' is not available on this device"),
         ({"engine": "torch", "precision": "int8"}, "precision 'int8': torch has float32"),
