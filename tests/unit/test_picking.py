@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from polystill.picking.explanation import explain, figures
 
 from polystill.errors import UserError
 from polystill.picking.candidates import Candidate, candidates, check_test_set, open_runs
