@@ -43,7 +43,7 @@ def report(
     """
     need_packages("report")
     need_packages("report", ("jinja2", "vl_convert"), "report")
-    from polystill.reporting.write import write_report
+    from polystill.reporting.build import write_report
 
     for path in write_report(runs, out, static, markdown):
         say(f"wrote {path}")
