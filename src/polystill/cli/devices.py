@@ -28,9 +28,7 @@ def register(app: typer.Typer) -> None:
 def measure(
     folders: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="FOLDER...", help="Exported CTranslate2 folders, also those of `ship`.", show_default=False
-        ),
+        typer.Argument(metavar="FOLDER...", help="CTranslate2 folders of `export` or `ship`.", show_default=False),
     ],
     text: Annotated[
         Path | None,
@@ -112,7 +110,7 @@ def merge(
 def pick(
     folders: Runs,
     devices: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File of named devices and their limits: devices.yaml.")
+        Path | None, typer.Option(metavar="FILE", help="Named devices and their limits, such as devices.yaml.")
     ] = None,
     device: Annotated[
         list[str] | None, typer.Option(metavar="NAME,…", help="Devices of the file. By default all.")
@@ -122,10 +120,7 @@ def pick(
         str | None, typer.Option(metavar="TIME", help="Largest latency of 95 in 100 single sentences, such as 40ms.")
     ] = None,
     max_memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE", help="Largest peak memory of a process that translates single sentences, such as 150MB."
-        ),
+        str | None, typer.Option(metavar="SIZE", help="Largest peak memory while translating, such as 150MB.")
     ] = None,
     min_bleu: Annotated[float | None, typer.Option(metavar="BLEU", help="Lowest BLEU.")] = None,
     test_set: TestSet = None,
@@ -171,7 +166,7 @@ def ship(
     folders: Runs,
     devices: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="File of named devices and their limits: devices.yaml.", show_default=False),
+        typer.Option(metavar="FILE", help="Named devices and their limits, such as devices.yaml.", show_default=False),
     ],
     out: Out,
     device: Annotated[

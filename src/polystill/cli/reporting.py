@@ -43,7 +43,7 @@ def report(
     """
     need_packages("report")
     need_packages("report", ("jinja2", "vl_convert"), "report")
-    from polystill.reporting.write import write_report
+    from polystill.reporting.build import write_report
 
     for path in write_report(runs, out, static, markdown):
         say(f"wrote {path}")
@@ -75,8 +75,8 @@ def robustness(
     """
     need_packages("robustness")
     show_log()
-    from polystill.evaluation.table import robustness_table
-    from polystill.evaluation.trained import probe_run
+    from polystill.evaluation.figures import robustness_table
+    from polystill.evaluation.robustness import probe_run
 
     names = words("--student", student)
     rows = probe_run(folder, students=names, engine=engine, precision=precision, shortlist=shortlist, beam=beam)

@@ -147,6 +147,23 @@ def _cell(name: str, row: QualityRow | None) -> str:
     return " | ".join(filter(None, (figure(one, row) for one in names))).replace(" ms", "")
 
 
+def device_table(rows: Sequence[DeviceRow], below: str) -> Table:
+    """The figures of folders on a device, a line each folder and beam size."""
+    from rich.table import Table
+
+    table = Table(caption=below, caption_justify="left")
+    table.add_column("folder", overflow="fold")
+    for title in ("student", "precision"):
+        table.add_column(title)
+    for title in ("beam", "size", "p50 ms", "p95 ms", "memory", "words/s", "threads"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        cells = [figure(name, row).removesuffix(" ms") for name in ("size_bytes", "latency_p50_ms", "latency_p95_ms")]
+        cells += [f"{(row.peak_memory_bytes or 0) / 1e6:.0f} MB", figure("words_per_second", row), str(row.threads)]
+        table.add_row(row.folder, row.label, row.compute_type, str(row.beam), *cells)
+    return table
+
+
 def comparison_table(rows: Sequence[Comparison]) -> Table:
     """A line each system and metric; a difference from the first system that is not significant is called noise."""
     from rich.table import Table

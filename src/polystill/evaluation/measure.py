@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import MODEL, check_files, own_search, read_info
+from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
-from polystill.evaluation.speed import Subject, measure_in_turn
+from polystill.evaluation.speed import Subject, measure_in_turn, sample
 from polystill.runs.provenance import provenance
 from polystill.runs.records import Record
 from polystill.runs.results import DeviceRow, Provenance
@@ -90,6 +92,67 @@ def folder_bytes(folder: Path) -> int:
 
 
 # --- on the device --------------------------------------------------------------------------------------------------
+
+
+def measure_on_device(
+    folders: Sequence[Path],
+    *,
+    text: Path | None,
+    sentences: int,
+    device: str | None,
+    beams: Sequence[int],
+    threads: int,
+    rounds: int,
+    log: Callable[[str], object],
+) -> MeasuredFile:
+    """Measure folders on this device, with sentences of the file `text` or else of the built-in corpus.
+
+    `device` is the host name by default. Folders in other formats than CTranslate2's are left out and logged.
+
+    Raises:
+        UserError: a folder is missing, none holds a model, the text cannot be read, or as `measure_folders`.
+    """
+    name = device or platform.node() or "device"
+    check_device_name(f"--device {name}", name)
+    folders = _with_models(folders, log)
+    return measure_folders(
+        folders,
+        built_in_lines(folders, sentences) if text is None else _read_sample(text, sentences),
+        text="built-in" if text is None else text.name,
+        device=name,
+        beams=beams,
+        threads=threads,
+        rounds=rounds,
+        log=log,
+    )
+
+
+def _with_models(folders: Sequence[Path], log: Callable[[str], object]) -> list[Path]:
+    """The folders with a CTranslate2 model; the others (`packages/*` may have other formats) are logged."""
+    kept, others = [], []
+    for folder in folders:
+        try:
+            check_model(folder)
+            kept.append(folder)
+        except UserError as error:
+            if not folder.exists():
+                raise
+            others.append(str(error))
+    if not kept:
+        raise UserError(others[0])
+    for message in others:
+        log(f"left out: {message}")
+    return kept
+
+
+def _read_sample(path: Path, count: int) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            return sample(list(read_lines(file, str(path))), count)
+    except OSError as error:
+        raise UserError(f"--text {path}: cannot be read ({error.strerror})") from None
+    except UserError as error:
+        raise UserError(f"--text {path}: {error}") from None
 
 
 def measure_folders(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polystill.errors import UserError
-from polystill.evaluation.trained import references
 from polystill.picking.devices import CTRANSLATE2, EVALUATION, Device
 from polystill.runs import Run
 from polystill.runs.results import DeviceRow, QualityRow
@@ -67,7 +66,7 @@ def check_test_set(runs: Sequence[Run], test_set: str | None) -> str:
     for run in runs:
         if chosen not in run.recipe.data.test:
             raise UserError(f"--test-set {chosen}: {run.folder} has {' '.join(run.recipe.data.test) or 'none'}")
-        if references(run, chosen) != references(runs[0], chosen):
+        if run.test_lines(chosen, "target") != runs[0].test_lines(chosen, "target"):
             raise UserError(f"{run.folder}: has not the same test set {chosen} as {runs[0].folder}")
     return chosen
 

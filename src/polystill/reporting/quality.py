@@ -304,6 +304,11 @@ class _Pair:
     beam: QualityRow
 
     @property
+    def p_mode(self) -> float:
+        """p(mode) with the beam; 0 if not measured."""
+        return self.beam.p_mode or 0.0
+
+    @property
     def gain(self) -> float:
         return self.beam.bleu - self.greedy.bleu
 
@@ -395,13 +400,13 @@ def _gain_table(pairs: Sequence[_Pair], beam: str, noise: Noise) -> Table:
 
 def _mode_chart(pairs: Sequence[_Pair]) -> Chart:
     """What the beam adds against p(mode), all families in one chart."""
-    highest = max(pairs, key=lambda pair: pair.beam.p_mode)
+    highest = max(pairs, key=lambda pair: pair.p_mode)
     summary = (
         f"What beam search adds in BLEU against p(mode) for {len(pairs)} students. p(mode) is highest for "
         f"{highest.beam.model} ({figure('p_mode', highest.beam)}), where the beam adds {highest.gain:+.2f}."
     )
     values: list[dict[str, Any]] = [
-        {"p": 100 * pair.beam.p_mode, "gain": pair.gain, "student": pair.beam.model, "run": pair.family.name}
+        {"p": 100 * pair.p_mode, "gain": pair.gain, "student": pair.beam.model, "run": pair.family.name}
         for pair in pairs
     ]
     scale = {"zero": False, "padding": 14}

@@ -11,7 +11,7 @@ from polystill.data.repetition import Repetition
 from polystill.data.scripts import is_unspaced
 from polystill.errors import UserError
 from polystill.evaluation.figures import TITLES, figure, measured, search, sort_rows
-from polystill.evaluation.probes import KINDS, has_words
+from polystill.evaluation.robustness import KINDS, has_words
 from polystill.evaluation.significance import SIGNIFICANT
 from polystill.reporting.document import Gap, Line, Part, Sample, Samples, Table, Verbatim, Version
 from polystill.reporting.families import SAMPLES, Family, Labels, Noise, Point
