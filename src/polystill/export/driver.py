@@ -19,7 +19,6 @@ from polystill.export import FORMATS
 from polystill.export.agreement import compare, greedy, ids_of, judge
 from polystill.export.card import Record, model_card, search_of
 from polystill.export.format import Export, Format, Info, write_info
-from polystill.models.architectures import architecture_of
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import (
     architecture_in,
@@ -170,7 +169,7 @@ def describe_export(student: Path, model: ElasticModel, tokenizer: Tokenizer, to
     return {
         "format": to,
         "name": str(model.teacher),
-        "architecture": architecture_of(model),
+        "architecture": model.architecture.name,
         **trained,
         **{key: value for key, value in languages.items() if value},
         "encoder_layers": model.config.encoder_layers,

@@ -90,7 +90,7 @@ class Format(ABC):
     shortlist_usage: ClassVar[str] = ""
     """Where the package's shortlist is and how it is used, for the model card."""
     architectures: ClassVar[tuple[str, ...]] = ("transformer",)
-    """The architectures that its engine has, by their names in `models.architectures`."""
+    """The architectures that its engine has, by their names in the recipe."""
     needs: ClassVar[str] = ""
     """What has to be installed or chosen for it beforehand, for help texts."""
     packages: ClassVar[tuple[str, ...]] = ()

@@ -106,10 +106,8 @@ def parameters(model: ElasticModel) -> Iterator[tuple[str, NDArray[Any]]]:
     """Marian's names and arrays: matrices (in, out), vectors (1, out); without `<pad>`, which Marian lacks."""
     import numpy as np
 
-    from polystill.models.marian import to_marian
-
     depths = {"encoder": model.config.encoder_layers, "decoder": model.config.decoder_layers}
-    state = {n: t.numpy() for n, t in to_marian(model.state_dict(), model.config, *depths.values()).items()}
+    state = {n: t.numpy() for n, t in model.architecture.to_folder(model.state_dict(), model.config).items()}
     yield "Wemb", np.delete(state["model.shared.weight"], model.pad_id, 0)
     yield "decoder_ff_logit_out_b", np.delete(state["final_logits_bias"], model.pad_id, 1)
     for side, depth in depths.items():

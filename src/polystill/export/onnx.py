@@ -114,10 +114,7 @@ For beam search the decoder takes several rows for each sentence of the encoder'
 
 
 def _write_configuration(model: ElasticModel, folder: Path) -> None:
-    from polystill.models.architectures import ARCHITECTURES, architecture_of
-
-    depths = model.config.encoder_layers, model.config.decoder_layers
-    for name, values in ARCHITECTURES[architecture_of(model)].config_files(model.config, *depths).items():
+    for name, values in model.architecture.config_files(model.config).items():
         if "num_beams" in values:
             values |= {"num_beams": 1, "early_stopping": False}  # transformers.js searches greedily
         (folder / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

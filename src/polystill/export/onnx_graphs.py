@@ -41,7 +41,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from polystill.models.architectures import architecture_of
 from polystill.models.elastic import ElasticModel
 from polystill.models.layers import attend, split_heads
 from polystill.models.lstm import Lstm
@@ -309,14 +308,14 @@ GRAPHS: dict[str, tuple[Callable[[Any, Path], None], Callable[[Path], Any]]] = {
     "transformer": (write_transformer, TransformerSessions),
     "lstm": (write_lstm, LstmSessions),
 }
-"""What writes a model's two graphs, and what runs them, by the names of `models.architectures`."""
+"""What writes a model's two graphs, and what runs them, by the architecture's name."""
 
 
 def write_graphs(model: ElasticModel, folder: Path) -> None:
     """Write a model's two graphs into a folder that has onnx/."""
-    GRAPHS[architecture_of(model)][0](model, folder)
+    GRAPHS[model.architecture.name][0](model, folder)
 
 
 def open_sessions(model: ElasticModel, folder: Path) -> Any:
     """The sessions of a model's two graphs."""
-    return GRAPHS[architecture_of(model)][1](folder)
+    return GRAPHS[model.architecture.name][1](folder)

@@ -1,4 +1,4 @@
-"""A trained family as a Python object, for use beside Hugging Face's libraries."""
+"""The Python API: a trained family as an object, for use with Hugging Face's libraries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Family:
-    """One training's networks: the teacher on disk, and every student in it.
+    """A trained family on disk: the teacher and every student in it.
 
     >>> family = Family.load("runs/quickstart")
     >>> student = family.student("e4d2")
@@ -30,10 +30,10 @@ class Family:
 
     @classmethod
     def load(cls, folder: str | Path) -> Family:
-        """A run's folder, or a family's own.
+        """Open a run's folder or a family's own.
 
         Raises:
-            UserError: there is no family in it.
+            UserError: the folder holds no family.
         """
         folder = Path(folder)
         if not (folder / FAMILY).is_file() and (folder / "recipe.yaml").is_file():
@@ -42,16 +42,16 @@ class Family:
 
     @property
     def students(self) -> list[str]:
-        """All members' names, the smallest first and the teacher last."""
+        """The names of all members, the smallest first and the teacher last."""
         return [student.name for student in self.space.candidates]
 
     def student(self, name: str | Student) -> MarianMTModel:
-        """A member as a `transformers.MarianMTModel` of its own layers only, its tokenizer as `.tokenizer`.
+        """Load a member as a `transformers.MarianMTModel` that has only its layers, with `.tokenizer`.
 
-        `name` is such as "e4d2", "teacher" or "smallest".
+        `name` is a student's, such as "e4d2", or "teacher" or "smallest".
 
         Raises:
-            UserError: no such student (the message lists those that there are), or this is a family of LSTMs.
+            UserError: there is no such student (the message lists the students), or this is a family of LSTMs.
         """
         from transformers import AutoTokenizer, MarianMTModel
 
@@ -62,15 +62,15 @@ class Family:
             self.extract(name, folder)
             model: Any = MarianMTModel.from_pretrained(folder)
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")  # done without
+                warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")  # it works without
                 model.tokenizer = AutoTokenizer.from_pretrained(folder)
         return model
 
     def extract(self, name: str | Student, out: str | Path) -> None:
-        """Write a member as a folder; a Transformer as an ordinary Hugging Face folder.
+        """Write a member as a folder of its own; a Transformer's is an ordinary Hugging Face folder.
 
         Raises:
-            UserError: no such student, or `out` holds something or cannot be written.
+            UserError: there is no such student, or `out` is not empty or cannot be written.
         """
         student = self.space.get(str(name))
         need_new_folder(Path(out))

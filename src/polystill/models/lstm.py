@@ -1,14 +1,14 @@
-"""An LSTM encoder-decoder with elastic depth: global attention ("general") and input feeding (Luong et al. 2015), as
-Kim & Rush (2016) use it.
+"""An LSTM encoder-decoder of elastic depth with attention and input feeding (Luong et al. 2015; Kim & Rush 2016).
 
-A unidirectional encoder; its topmost layer that runs is the memory. The decoder's first layer reads the embedding of
-the previous token and the previous attentional state h~; its topmost layer that runs asks the memory:
+The encoder is unidirectional, and the topmost layer that runs writes the memory. The first decoder layer reads the
+embedding of the previous token and the previous attentional state h~. The state h of the topmost decoder layer that
+runs attends to the memory, with the score "general":
 
     a = softmax(h W_a memory)    h~ = tanh(W_c [a memory; h])    logits = E h~ + b
 
-Decoder layer l starts from the last state of encoder layer l, or of the last one that runs where there are fewer.
-Since h~ is fed back, every network e{E}d{D} needs a decoder pass of its own; encoder passes are shared. Dropout acts
-on the embeddings, between layers and on h~ (before it is fed back).
+Decoder layer l starts from the last state of encoder layer l; in a student with fewer encoder layers, from that of the
+last one. Networks share encoder passes, but each needs a decoder pass of its own, since h~ is fed back. Dropout acts on
+the embeddings, between layers and on h~ (before it is fed back).
 
 Shapes: B sentences, S source positions, T target positions, D d_model, V vocabulary, R rows of the decoder (sentences x
 passes in training, sentences x beams in decoding), M memories (R in training, B in decoding), K = R / M beams.
@@ -18,16 +18,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass, fields
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from polystill.models.elastic import ElasticModel
-from polystill.models.layers import KERNELS
+from polystill.errors import UserError
+from polystill.models.elastic import Architecture, ElasticConfig, ElasticModel, beam_rows
+from polystill.models.layers import KERNELS, score_mask
 from polystill.models.passes import PassPlan, exact_plan, shared_encoder_plan
 from polystill.models.recurrence import (
     Product,
@@ -41,50 +42,39 @@ from polystill.students import Student
 
 
 @dataclass(frozen=True)
-class LstmConfig:
-    """`d_model` is the width of embeddings and states; `max_positions` bounds what is decoded, not what is learnt."""
-
-    vocabulary_size: int
-    pad_id: int
-    eos_id: int
-    d_model: int
-    encoder_layers: int
-    decoder_layers: int
-    dropout: float = 0.1
-    max_positions: int = 512
-    kernels: str = "fast"
-    """"fast", or "plain" for torch's own dropout, cells and gradients; no part of the model as it is saved."""
+class LstmConfig(ElasticConfig):
+    """`d_model` is the width of embeddings and states; `max_positions` bounds decoding, not training."""
 
 
 FORGET_BIAS = 1.0
 """Initial bias of the forget gates: states last from the beginning (Jozefowicz et al. 2015)."""
 DEEPER_GAIN = 2.0
-"""Of the initial input weights above the first layer: a half-open output gate halves what a layer passes on."""
+"""Multiplies the initial input weights above the first layer: a half-open output gate halves what a layer outputs."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One encoder pass read at one depth: its memory (B, S, D) and each layer's last states, (B, D) each."""
+    """One encoder pass read at one depth: its memory (B, S, D), and the last states of each layer, (B, D) each."""
 
     memory: Tensor
     hidden: list[Tensor]
     cells: list[Tensor]
 
     def initial(self, layer: int) -> tuple[Tensor, Tensor]:
-        """What decoder layer `layer` (counted from 0) starts from."""
+        """The states that decoder layer `layer` (counted from 0) starts from."""
         layer = min(layer, len(self.hidden) - 1)
         return self.hidden[layer], self.cells[layer]
 
 
 @dataclass(frozen=True)
 class StepWeights:
-    """The decoder's weights as a step multiplies with them, put together once for all steps.
+    """The decoder's weights in the form that a step needs, made once for all steps.
 
-    embedded: (4D, D) and bias (4D,), from the token to the first layer's gates.
-    layers: the product with each layer's (4D, 2D); the first reads [h~; h], the others [x; h].
-    biases: each layer's (4D,); the first's is in `embedded` already.
+    embedded: weight (4D, D) and bias (4D,) from the token's embedding to the gates of the first layer.
+    layers: the product with (4D, 2D) of each layer; the first layer reads [h~; h], the others [x; h].
+    biases: (4D,) of each layer; that of the first is part of `embedded_bias`.
     output: the product with (D, D), from the top layer's h to h~.
-    cell: gates and cells to hidden states and cells.
+    cell: computes hidden states and cells from gates and cells.
     """
 
     embedded: Tensor
@@ -97,10 +87,10 @@ class StepWeights:
 
 @dataclass
 class DecoderState:
-    """What decoding carries from step to step.
+    """What a decoding step passes on to the next.
 
-    hidden, cells: of each layer (rows, D); the rows of deeper layers are the first ones of those of the layers below.
-    fed: (R, D), h~ of the step before. keys, values: (M, S, D), the memory through W_a and through W_c's first half.
+    hidden, cells: (rows, D) of each layer; a deeper layer has the first rows of the layer below.
+    fed: (R, D), h~ of the previous step. keys, values: (M, S, D), the memory through W_a and the first half of W_c.
     mask: (M, 1, S), added to the scores.
     """
 
@@ -113,23 +103,22 @@ class DecoderState:
     mask: Tensor
 
     def reorder(self, rows: Tensor) -> None:
-        """Continue row i from the old row rows[i]; rows (R,) stay within their sentence."""
+        """Let row i continue the old row rows[i] of the same sentence; rows (R,)."""
         self.hidden = [hidden.index_select(0, rows) for hidden in self.hidden]
         self.cells = [cells.index_select(0, rows) for cells in self.cells]
         self.fed = self.fed.index_select(0, rows)
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences but these (B',), in this order."""
+        """Keep only these sentences (B',), in this order."""
         beam_size = self.fed.shape[0] // self.keys.shape[0]
         self.keys = self.keys.index_select(0, sentences)
         self.values = self.values.index_select(0, sentences)
         self.mask = self.mask.index_select(0, sentences)
-        beams = torch.arange(beam_size, device=sentences.device)
-        self.reorder((sentences[:, None] * beam_size + beams).flatten())
+        self.reorder(beam_rows(sentences, beam_size))
 
 
 class Attention(nn.Module):
-    """Global attention with the "general" score, and the layer that makes h~ of context and h."""
+    """Global attention with the score "general", and the layer that computes h~ from context and h."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
@@ -138,7 +127,7 @@ class Attention(nn.Module):
 
 
 class Lstm(ElasticModel):
-    """The teacher; its students are read out of it."""
+    """A supernet of LSTM layers."""
 
     config: LstmConfig
     shared_plan = staticmethod(shared_encoder_plan)
@@ -157,9 +146,9 @@ class Lstm(ElasticModel):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """Glorot-uniform matrices, each gate's on its own, those of deeper layers' inputs times DEEPER_GAIN.
+        """Initialise the matrix of each gate Glorot-uniformly, times DEEPER_GAIN for the inputs of deeper layers.
 
-        With the paper's U(-0.1, 0.1) networks of width 32 did not leave their first plateau on a toy language.
+        With the paper's U(-0.1, 0.1), networks of width 32 did not leave their first plateau on a toy language.
         """
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
@@ -173,15 +162,15 @@ class Lstm(ElasticModel):
         nn.init.normal_(self.embedding, std=self.config.d_model**-0.5)
         self.embedding[self.config.pad_id] = 0
 
-    # --- whole sentences ------------------------------------------------------------------------------------------
+    # --- whole sentences----------
 
     def forward(self, source: Tensor, target_in: Tensor, student: Student | None = None) -> Tensor:
-        """Logits (B, T, V) of one network."""
+        """Compute logits (B, T, V) of one network."""
         (hidden,) = self.hidden_states(source, target_in, exact_plan([student or self.teacher]))
         return self.project(hidden)
 
     def hidden_states(self, source: Tensor, target_in: Tensor, plan: PassPlan) -> list[Tensor]:
-        """Attentional states h~ (B, T, D) for each of the plan's reads: one loop over time for all passes."""
+        """Run all passes of a plan in one loop over time. Returns states h~ (B, T, D) for each of its reads."""
         batch = len(target_in)
         passes = plan.decoder_passes
         assert all(depth == passes[i].depth for i, depth in plan.reads), "a pass with input feeding serves one depth"
@@ -193,7 +182,7 @@ class Lstm(ElasticModel):
         return [hidden_RTD[i * batch : (i + 1) * batch] for i, _ in plan.reads]
 
     def _encode_passes(self, source: Tensor, plan: PassPlan) -> list[Encoded]:
-        """What each decoder pass reads."""
+        """The encoder states that each decoder pass reads."""
         wanted = [
             {p.encoder_depth for p in plan.decoder_passes if p.encoder_pass == i}
             for i in range(len(plan.encoder_depths))
@@ -202,7 +191,7 @@ class Lstm(ElasticModel):
         return [encoded[p.encoder_pass][p.encoder_depth] for p in plan.decoder_passes]
 
     def encode(self, source: Tensor, depths: set[int]) -> dict[int, Encoded]:
-        """One encoder pass over source (B, S), read at these depths. Padding is left out, not masked."""
+        """Run one encoder pass over source (B, S) without its padding; returns its states at each of these depths."""
         lengths = (source != self.pad_id).sum(1).clamp(min=1).cpu()
         packed = pack_padded_sequence(self.embed(source), lengths, batch_first=True, enforce_sorted=False)
         return self._encode_packed(packed, depths, source.shape[1])
@@ -229,23 +218,33 @@ class Lstm(ElasticModel):
         return self._drop(F.embedding(tokens, self.embedding) * math.sqrt(self.config.d_model))
 
     def _memory_mask(self, is_padding: Tensor) -> Tensor:
-        """(B, 1, S), added to attention scores: the lowest float on padding, else 0."""
-        lowest = torch.finfo(self.embedding.dtype).min
-        zero = torch.zeros((), dtype=self.embedding.dtype, device=is_padding.device)
-        return zero.masked_fill(is_padding, lowest)[:, None, :]
+        """(B, S) -> (B, 1, S), added to attention scores."""
+        return score_mask(is_padding, self.embedding.dtype)[:, None, :]
 
     @property
     def _is_fast(self) -> bool:
-        """Whether steps are made for a backward pass."""
+        """Whether steps are those with a fast backward pass."""
         return self.config.kernels == "fast" and torch.is_grad_enabled()
 
     def _drop(self, x: Tensor) -> Tensor:
         return KERNELS[self.config.kernels].dropout(x, self.config.dropout if self.training else 0.0)
 
-    # --- one step of the decoder ------------------------------------------------------------------------------------
+    def multiply_adds(self, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
+        source, target, width = sentences * source_length, sentences * target_length, self.config.d_model
+        layer = 8 * width**2  # four gates, each from the layer's input and its state
+        fed = 4 * width**2  # to the first layer's gates
+        attention = source * 2 * width**2 + target * (width**2 + 2 * source_length * width)
+        decoders = len(plan.decoder_passes) * (target * fed + attention)
+        decoders += sum(p.depth for p in plan.decoder_passes) * target * layer
+        return sum(plan.encoder_depths) * source * layer + decoders
+
+    # --- one step of the decoder --------------------------------------------------------------------------------------
 
     def _start(self, encoded: Sequence[Encoded], depths: Sequence[int], source: Tensor) -> DecoderState:
-        """Decoder passes of these depths, deepest first, before their first step; pass i has rows [i*B, (i+1)*B)."""
+        """The state before the first step of decoder passes of these depths, deepest first.
+
+        Pass i has rows [i*B, (i+1)*B) and reads encoded[i].
+        """
         memory_RSD = torch.cat([e.memory for e in encoded])
         hidden, cells = [], []
         for layer in range(depths[0]):
@@ -275,7 +274,10 @@ class Lstm(ElasticModel):
         return StepWeights(embedded, biases[0], layers, biases, product(output_weight.to(dtype)), cell)
 
     def _advance(self, state: DecoderState, gates_RG: Tensor) -> Tensor:
-        """One step of all rows, from the tokens' part of the first layer's gates (R, 4D); returns h~ (R, D)."""
+        """Advance all rows by one step; `gates_RG` (R, 4D) is the tokens' part of the first layer's gates.
+
+        Returns h~ (R, D).
+        """
         x, w = state.fed, state.weights
         for layer, product in enumerate(w.layers):
             rows = state.hidden[layer].shape[0]
@@ -288,17 +290,17 @@ class Lstm(ElasticModel):
         return state.fed
 
     def _attend(self, state: DecoderState, top_RD: Tensor) -> Tensor:
-        """h~ (R, D); the beams of a sentence ask its one memory."""
+        """Compute h~ (R, D); the beams of a sentence share its memory."""
         query_MKD = top_RD.view(state.keys.shape[0], -1, top_RD.shape[1])
         scores = query_MKD @ state.keys.transpose(1, 2) + state.mask
         context_RD = (scores.softmax(-1).to(state.values.dtype) @ state.values).flatten(0, 1)
         return torch.tanh(state.weights.output(top_RD, context_RD))
 
-    # --- step by step ---------------------------------------------------------------------------------------------
+    # --- step by step----------
 
     @torch.no_grad()
     def start(self, source: Tensor, student: Student | None = None, beam_size: int = 1) -> DecoderState:
-        """Encode source (B, S) and make ready to decode B * beam_size rows."""
+        """Encode source (B, S) and prepare B * beam_size rows for decoding."""
         student = student or self.teacher
         encoded = self.encode(source, {student.encoder_layers})[student.encoder_layers]
         state = self._start([encoded], [student.decoder_layers], source)
@@ -307,17 +309,17 @@ class Lstm(ElasticModel):
 
     @torch.no_grad()
     def step(self, state: DecoderState, tokens: Tensor) -> Tensor:
-        """Feed one token a row (R,), the first time `<pad>`; returns float32 logits (R, V) of the next token."""
+        """Feed one token a row (R,), first `<pad>`; returns float32 logits (R, V) of the next token."""
         gates_RG = F.linear(self.embed(tokens), state.weights.embedded, state.weights.embedded_bias)
         return self.project(self._advance(state, gates_RG)).float()
 
-    # --- the same on tensors alone, for tracing ---------------------------------------------------------------------
+    # --- the same on tensors alone, for tracing -----------------------------------------------------------------------
 
     def start_tensors(self, source: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """`start` of source and mask (B, S), which is 0 on padding.
+        """As `start`, for source and mask (B, S), which is 0 on padding.
 
-        Returns hidden, cells (L, B, D), fed (B, D), keys, values (B, S, D). Where it is traced the longest sentence
-        stands first; the traced function takes them in any order.
+        Returns hidden, cells (L, B, D), fed (B, D), keys, values (B, S, D). For tracing, the longest sentence must come
+        first; the traced function takes sentences in any order.
         """
         packed = pack_padded_sequence(self.embed(source), mask.sum(1).cpu(), batch_first=True)
         depth = self.config.encoder_layers
@@ -328,7 +330,10 @@ class Lstm(ElasticModel):
     def step_tensors(
         self, tokens: Tensor, mask: Tensor, hidden: Tensor, cells: Tensor, fed: Tensor, keys: Tensor, values: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`step`: tokens (R,), the source's mask (B, S) and `start_tensors`' to logits (R, V), hidden, cells, fed."""
+        """As `step`, for tokens (R,), the source's mask (B, S) and the tensors of `start_tensors`.
+
+        Returns logits (R, V), hidden, cells and fed.
+        """
         weights = self._step_weights(hidden.shape[0], self.attention.output.weight.chunk(2, 1)[1])
         memory_mask = self._memory_mask(mask == 0)
         state = DecoderState(weights, list(hidden.unbind()), list(cells.unbind()), fed, keys, values, memory_mask)
@@ -337,11 +342,11 @@ class Lstm(ElasticModel):
 
 
 def _topmost(hidden: list[Tensor]) -> Tensor:
-    """Each row's state in the deepest layer that it runs through."""
+    """The state of each row in the deepest layer that it runs through."""
     parts, done = [], 0
-    for of_layer in reversed(hidden):
-        parts.append(of_layer[done:])
-        done = of_layer.shape[0]
+    for layer_RD in reversed(hidden):
+        parts.append(layer_RD[done:])
+        done = layer_RD.shape[0]
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
@@ -350,6 +355,42 @@ def _with_data(packed: PackedSequence, data: Tensor) -> PackedSequence:
 
 
 def _product_type(weight: Tensor) -> torch.dtype:
-    """What autocast multiplies weights in. It keeps casts of parameters, but not of what is put together of them."""
+    """The type that autocast multiplies in. It caches casts of parameters, but not of tensors made from them."""
     kind = weight.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+
+
+# --- the folder: config.json in our own terms, and model.safetensors under our own names ------------------------------
+
+_TERMS = {"vocabulary_size": "vocab_size", "pad_id": "pad_token_id", "eos_id": "eos_token_id"}
+"""Fields of the configuration whose key in config.json is Hugging Face's, as in Marian's config.json."""
+_SAVED = [field.name for field in fields(LstmConfig) if field.name != "kernels"]
+_COUNTS = ("vocabulary_size", "d_model", "encoder_layers", "decoder_layers", "max_positions")
+
+
+class LstmArchitecture(Architecture[LstmConfig]):
+    """Our LSTM, which transformers does not have: `model_type` "polystill-lstm"."""
+
+    name = "lstm"
+    model_type = "polystill-lstm"
+    described = "one of polystill's LSTMs"
+    config_class = LstmConfig
+    model_class = Lstm
+
+    def read_config(self, values: dict[str, Any], origin: str) -> LstmConfig:
+        sizes: dict[str, Any] = {}
+        for name in _SAVED:
+            key = _TERMS.get(name, name)
+            if key not in values:
+                raise UserError(f"{origin}: key {key!r} is missing")
+            value, least = values[key], 1 if name in _COUNTS else 0
+            is_number = isinstance(value, int | float if name == "dropout" else int) and not isinstance(value, bool)
+            if not is_number or value < least:
+                raise UserError(f"{origin}: {key} is {value!r}; expected a number from {least} on")
+            sizes[name] = value
+        return LstmConfig(**sizes)
+
+    def config_files(self, config: LstmConfig) -> dict[str, dict[str, Any]]:
+        sizes = asdict(config)
+        named = {_TERMS.get(name, name): sizes[name] for name in _SAVED}
+        return {"config.json": {"architectures": ["Lstm"], "model_type": self.model_type, **named, "dtype": "float32"}}

@@ -1,8 +1,8 @@
-"""Which passes compute a set of networks that are prefixes of one teacher.
+"""Plans of the passes that compute several networks of one supernet.
 
-Networks e{E}d{D} share the teacher's layers, so a batch needs far fewer passes than networks: one encoder pass can be
-read at every depth, and decoders that read the same memory are one decoder pass read at several depths (not so those
-with input feeding). The plan is derived from the drawn networks alone and holds no tensors.
+Networks e{E}d{D} share the supernet's layers, so a batch needs far fewer passes than networks. One encoder pass can be
+read at every depth. Decoders that read the same memory are one decoder pass, read at several depths, except with input
+feeding. A plan follows from the networks alone and holds no tensors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from polystill.students import Student
 
 @dataclass(frozen=True)
 class DecoderPass:
-    """One run of the batch through the first `depth` decoder layers over the memory of one encoder read."""
+    """One pass of the batch through the first `depth` decoder layers, over the memory of one encoder pass."""
 
     encoder_pass: int
     encoder_depth: int
@@ -24,13 +24,13 @@ class DecoderPass:
 
 @dataclass(frozen=True)
 class PassPlan:
-    """Encoder and decoder passes, each list deepest first, and where every network is read.
+    """Encoder and decoder passes, both deepest first, and the places where networks are read.
 
-    encoder_depths: layers of each encoder pass.
-    decoder_passes: the decoder passes; pass i occupies rows [i*B, (i+1)*B) of the decoder's batch.
-    reads: for each distinct network (decoder pass, decoder depth) at which its output is read.
-    members: for each asked network, in order, the index of its read; networks that are computed once share one.
-    shared: whether what does not differ between passes is computed once, dropout masks included.
+    encoder_depths: the number of layers of each encoder pass.
+    decoder_passes: the decoder passes; pass i has rows [i*B, (i+1)*B) of the decoder's batch.
+    reads: for each distinct network the (decoder pass, decoder depth) of its output.
+    members: for each given network, in order, the index of its read; equal networks may share one.
+    shared: whether passes share what does not differ between them, dropout masks included.
     """
 
     encoder_depths: tuple[int, ...]
@@ -41,7 +41,10 @@ class PassPlan:
 
 
 def shared_plan(networks: Sequence[Student]) -> PassPlan:
-    """One encoder pass for all networks, one decoder pass for each encoder depth, equal networks computed once."""
+    """Plan one encoder pass for all networks and one decoder pass for each encoder depth.
+
+    Equal networks are computed once.
+    """
     deepest: dict[int, int] = {}
     for network in networks:
         deepest[network.encoder_layers] = max(deepest.get(network.encoder_layers, 0), network.decoder_layers)
@@ -61,9 +64,9 @@ def shared_plan(networks: Sequence[Student]) -> PassPlan:
 
 
 def shared_encoder_plan(networks: Sequence[Student]) -> PassPlan:
-    """One encoder pass for all networks, a decoder pass for each distinct one.
+    """Plan one encoder pass for all networks and a decoder pass for each distinct network.
 
-    For decoders with input feeding: what is fed back comes from the top layer, so a pass serves one depth only.
+    Decoders with input feeding need this: they feed back the top layer, so a pass serves one depth only.
     """
     distinct = list(dict.fromkeys(networks))
     ordered = sorted(distinct, key=lambda network: (-network.decoder_layers, -network.encoder_layers))
@@ -77,7 +80,7 @@ def shared_encoder_plan(networks: Sequence[Student]) -> PassPlan:
 
 
 def exact_plan(networks: Sequence[Student]) -> PassPlan:
-    """Passes of its own for every network, still batched, so that each has dropout masks of its own as published."""
+    """Plan passes of its own for every network, batched together. Each has its own dropout masks, as published."""
     by_encoder = sorted(range(len(networks)), key=lambda i: -networks[i].encoder_layers)
     encoder_pass_of = {network: i for i, network in enumerate(by_encoder)}
     by_decoder = sorted(range(len(networks)), key=lambda i: -networks[i].decoder_layers)

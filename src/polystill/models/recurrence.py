@@ -1,10 +1,11 @@
 """The steps of an LSTM: matrix products and cells, each with a plain twin.
 
-Autograd would multiply a weight's gradient at each step and add up T matrices of the weight's size. `StepProduct` notes
-each step's input and gradient instead and multiplies them once: dW = sum over t of dY_t^T X_t = dY^T X. `lstm_cell` is
-one node of autograd's graph, not a dozen.
+Autograd would compute a weight's gradient at each step and add up T matrices of the weight's size. `StepProduct` keeps
+the input and gradient of each step instead and multiplies them once: dW = sum over t of dY_t^T X_t = dY^T X.
+`lstm_cell` is one node of autograd's graph, not a dozen.
 
-Shapes: R rows, which may differ from step to step, I and O the weight's inputs and outputs, D width, N all steps' rows.
+Shapes: R rows, which may differ from step to step, I and O inputs and outputs of the weight, D width, N rows of all
+steps together.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Product(Protocol):
 
 
 def plain_product(weight: Tensor) -> Product:
-    """As autograd does it; the twin of `StepProduct`, and what decodes."""
+    """The twin of `StepProduct`, with autograd's own gradient; decoding uses it."""
 
     def product(x: Tensor, addend: Tensor) -> Tensor:
         return torch.addmm(addend, x, weight.t())
@@ -35,7 +36,7 @@ def plain_product(weight: Tensor) -> Product:
 
 
 class StepProduct:
-    """As `plain_product`; the weight's gradient is one product for all steps since it was made."""
+    """As `plain_product`, but one product makes the weight's gradient for all steps together."""
 
     def __init__(self, weight: Tensor) -> None:
         self._steps: list[tuple[Tensor, Tensor]] = []  # input (R, I) and gradient (R, O) of each step backward
@@ -47,7 +48,7 @@ class StepProduct:
 
 
 class _Gathered(torch.autograd.Function):
-    """The weight itself. Its backward comes after that of all steps, which leave it no gradient but their notes."""
+    """The weight itself. Its backward pass follows those of all steps, which leave inputs and gradients in `steps`."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, steps: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -78,7 +79,7 @@ class _Step(torch.autograd.Function):
 
 
 def plain_lstm_cell(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-    """Gates (R, 4D), in torch's order, and old cells (R, D) to hidden states and cells, at least in float32 inside."""
+    """Gates (R, 4D), in torch's order, and cells (R, D) to hidden states and cells, computed at least in float32."""
     wide = _widened(gates)
     entered, kept, new, shown = wide.chunk(4, 1)
     cells = kept.sigmoid() * cells + entered.sigmoid() * new.tanh()
@@ -86,7 +87,7 @@ def plain_lstm_cell(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lstm_cell(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-    """As `plain_lstm_cell`, in one node."""
+    """As `plain_lstm_cell`, in one node of autograd's graph."""
     hidden, new_cells = _Cell.apply(gates, cells)
     return hidden, new_cells
 
@@ -126,9 +127,9 @@ _of_tanh = torch.ops.aten.tanh_backward.default
 
 
 def packed_lstm(layer: nn.LSTM, packed: PackedSequence, dtype: torch.dtype) -> tuple[PackedSequence, Tensor, Tensor]:
-    """A one-layer LSTM over packed sequences, its products in `dtype`; the twin of `layer` itself.
+    """Run a one-layer LSTM over packed sequences, with products in `dtype`. Its plain twin is `layer` itself.
 
-    Returns what torch's does: the states of all steps, and each sentence's last hidden state and cells, (B, D).
+    Returns the same as `layer`: the states of all steps, and the last hidden states and cells (B, D) of the sentences.
     """
     sizes = packed.batch_sizes.tolist()
     weight_ih, weight_hh, bias_ih, bias_hh = layer.all_weights[0]
@@ -137,7 +138,7 @@ def packed_lstm(layer: nn.LSTM, packed: PackedSequence, dtype: torch.dtype) -> t
     hidden = gates_NG.new_zeros(sizes[0], layer.hidden_size)
     cells = _widened(hidden)
     steps: list[Tensor] = []
-    ended: list[tuple[Tensor, Tensor]] = []  # the last states of sentences that are over, the shortest first
+    ended: list[tuple[Tensor, Tensor]] = []  # the last states of finished sentences, the shortest first
     for size, gates in zip(sizes, gates_NG.split(sizes), strict=True):
         if size < len(hidden):
             ended.append((hidden[size:], cells[size:]))

@@ -1,19 +1,19 @@
 """Weights with many zeros in a small safetensors file that loads back exactly.
 
-Each tensor stands in whichever layout takes the fewest bytes; n elements, k of them not zero, b bytes a value:
+Each tensor has the layout that takes the fewest bytes, for n elements, k of them not zero, and b bytes a value:
 
     dense      NAME:values (n)                                  n * b
     bitmask    NAME:mask (n / 8 bytes), NAME:values (k)         n / 8 + k * b
     index      NAME:index (k), NAME:values (k)                  k * (b + 1, 2 or 4)
 
-Elements count in row-major order. Bit i of the mask, the highest of a byte first, says whether element i is stored; an
-index is that element's number, ascending. An element is left out if all its bits are zero, so that -0.0 comes back.
-The file's metadata says `format` "polystill-sparse", `version` "1", and in `tensors`, as JSON, the layout and shape of
-each.
+Elements are numbered in row-major order. Bit i of the mask, the highest of a byte first, is set if element i is stored;
+an index holds the numbers of stored elements, ascending. An element is left out if all its bits are zero, so -0.0 is
+stored. The file's metadata are `format` "polystill-sparse", `version` "1", and `tensors`, the layout and shape of each
+as JSON.
 
-Values are float32 (exact), float16 (rounded to it), or int8 with NAME:scale, one float32 a row: an element is
-value * scale, value = round(element / scale), scale = the row's largest magnitude / 127. In int8 files what is no
-matrix (biases, normalisations) stays float32.
+Values are float32 (exact), float16 (rounded) or int8. An int8 tensor has NAME:scale, one float32 a row: an element is
+value * scale, value = round(element / scale), scale = largest magnitude of the row / 127. Biases and normalisations
+stay float32 in int8 files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -45,7 +44,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def sparse_bytes(tensors: dict[str, Tensor], values: str = "float32") -> bytes:
-    """The content of a sparse file of these float32 tensors; `values` is one of VALUES.
+    """Encode float32 tensors as a sparse file; `values` is one of VALUES.
 
     Raises:
         UserError: a value is too large for float16.
@@ -117,10 +116,11 @@ class _Entry:
 
 
 class SparseFile:
-    """A sparse file, read like one that safetensors' `safe_open` has opened; its tensors are dense float32.
+    """A sparse file, with the interface of safetensors' `safe_open`; its tensors are dense float32.
 
     Raises:
-        UserError: the file cannot be read, is of another kind or version, or contradicts itself; so does `get_tensor`.
+        UserError: the file cannot be read, is of another kind or version, or contradicts itself. `get_tensor` raises it
+            as well.
     """
 
     def __init__(self, path: Path) -> None:
@@ -135,16 +135,14 @@ class SparseFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self._file.__exit__(*error)
 
     def keys(self) -> list[str]:
         return list(self._entries)
 
     def get_slice(self, name: str) -> _Entry:
-        """What the tensor looks like, without reading it."""
+        """The tensor's shape, without reading it."""
         return self._entries[name]
 
     def get_tensor(self, name: str) -> Tensor:
@@ -154,7 +152,7 @@ class SparseFile:
         parts = {part: self._file.get_tensor(f"{name}:{part}") for part in PARTS[entry.layout]}
         values = parts["values"]
         self._need(values.dtype in (np.float32, np.float16, np.int8), name, f"values of type {values.dtype}")
-        self._need(all(part.ndim == 1 for part in parts.values()), name, "parts that are no lists")
+        self._need(all(part.ndim == 1 for part in parts.values()), name, "parts with more than one dimension")
         if entry.layout == "dense":
             self._need(len(values) == size, name, f"{len(values)} values of {size}")
             flat = values
@@ -171,8 +169,8 @@ class SparseFile:
             mask = parts["mask"]
             self._need(mask.dtype == np.uint8 and len(mask) == math.ceil(size / 8), name, "a mask of another size")
             bits = np.unpackbits(mask).astype(bool)
-            found = int(bits.sum())
-            self._need(found == count and not bits[size:].any(), name, f"{count} values where its mask has {found}")
+            stored = int(bits.sum())
+            self._need(stored == count and not bits[size:].any(), name, f"{count} values where its mask has {stored}")
             return bits[:size]
         index = parts["index"]
         self._need(len(index) == count, name, f"{count} values and {len(index)} indices")
@@ -202,12 +200,12 @@ class SparseFile:
             raise UserError(f"{self.path}: damaged: its metadata does not list its tensors") from None
 
     def _check_parts(self) -> None:
-        there = set(self._file.keys())
+        present = set(self._file.keys())
         needed = {f"{name}:{part}" for name, entry in self._entries.items() for part in PARTS[entry.layout]}
         possible = needed | {f"{name}:scale" for name in self._entries}
-        if needed - there or there - possible:
-            what = min(needed - there or there - possible)
-            raise UserError(f"{self.path}: damaged: {what} is {'missing' if what in needed else 'not in its metadata'}")
+        if needed - present or present - possible:
+            part = min(needed - present or present - possible)
+            raise UserError(f"{self.path}: damaged: {part} is {'missing' if part in needed else 'not in its metadata'}")
 
     def _need(self, holds: bool, name: str, otherwise: str) -> None:
         if not holds:
@@ -215,7 +213,7 @@ class SparseFile:
 
 
 def _entry(value: Any) -> _Entry:
-    """Raises one of the errors that `_read_entries` takes for damage."""
+    """Read a tensor's metadata; raises one of the errors that `_read_entries` reports as damage."""
     shape = tuple(value["shape"])
     if value["layout"] not in PARTS or not all(type(length) is int and length >= 0 for length in shape):
         raise ValueError

@@ -1,14 +1,10 @@
-"""A post-norm Transformer with elastic depth, in Marian's shape.
+"""A post-norm Transformer of elastic depth, as Marian has it.
 
-Every layer's output is normalised, so the network may be read after any encoder and any decoder layer: the student
-e{E}d{D} is the first E encoder and the first D decoder layers. Which student runs is an argument, never state.
+Every layer's output is normalised, so hidden states can be read after any encoder and any decoder layer. As in Marian,
+embeddings are scaled by sqrt(D), and positions are sinusoidal (one of the two kinds in `POSITIONS`).
 
 Shapes: B sentences, S source positions, T target positions, D d_model, V vocabulary, R = B * beam size rows in
 decoding, H heads, K = D / H.
-
-As in Marian, source and target embeddings and the output projection are one matrix, embeddings are scaled by sqrt(D),
-positions are sinusoidal (one of the two kinds in `POSITIONS`), decoding starts from `<pad>`, and the row and the bias
-of `<pad>` are zero at all times.
 """
 
 from __future__ import annotations
@@ -22,34 +18,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polystill.models.elastic import ElasticModel
-from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention
+from polystill.models.elastic import ElasticConfig, ElasticModel, beam_rows
+from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention, score_mask
 from polystill.models.passes import PassPlan, shared_plan
 from polystill.students import Student
 
 POSITIONS = ("huggingface", "marian")
-"""Sinusoids whose i-th frequency is 10000 ** (-i / (D / 2)), as MarianMTModel makes them, or
-10000 ** (-i / (D / 2 - 1)), as Marian and Bergamot do. A network trained with one kind is another under the other."""
+"""Sinusoids whose i-th frequency is 10000 ** (-i / (D / 2)), as in MarianMTModel, or 10000 ** (-i / (D / 2 - 1)), as in
+Marian and Bergamot. A network that was trained with one kind does not work with the other."""
 
 
-@dataclass(frozen=True)
-class TransformerConfig:
-    vocabulary_size: int
-    pad_id: int
-    eos_id: int
-    d_model: int
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(ElasticConfig):
     ffn_dim: int
     heads: int
-    encoder_layers: int
-    decoder_layers: int
     activation: str = "relu"
-    dropout: float = 0.1
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
-    max_positions: int = 512
-    kernels: str = "fast"
-    """"fast", or "plain" for torch's own attention and dropout; no part of the model as it is saved."""
     positions: str = "huggingface"
+    """One of `POSITIONS`."""
 
 
 class EncoderLayer(nn.Module):
@@ -81,7 +68,7 @@ class DecoderLayer(nn.Module):
         return self.read_memory(self.read_target(x_BTD, causal_mask), memory_BSD, memory_mask)
 
     def read_target(self, x_BTD: Tensor, causal_mask: Tensor) -> Tensor:
-        """The layer's first part, which depends on the target alone."""
+        """The first part of the layer, which depends on the target alone."""
         return self.self_attention_norm(x_BTD, self.self_attention(x_BTD, causal_mask))
 
     def read_memory(self, x_BTD: Tensor, memory_BSD: Tensor, memory_mask: Tensor) -> Tensor:
@@ -99,7 +86,7 @@ class DecoderLayer(nn.Module):
 
 @dataclass
 class LayerCache:
-    """Keys and values of one decoder layer: of the memory (B, H, S, K), of the target so far (R, H, t, K)."""
+    """Keys and values of one decoder layer, for the memory (B, H, S, K) and for the target so far (R, H, t, K)."""
 
     memory_keys: Tensor
     memory_values: Tensor
@@ -109,7 +96,7 @@ class LayerCache:
 
 @dataclass
 class DecoderState:
-    """What decoding carries from step to step: row r is beam r % beam_size of sentence r // beam_size."""
+    """What a decoding step passes on to the next; row r is beam r % beam_size of sentence r // beam_size."""
 
     layers: list[LayerCache]
     memory_mask: Tensor
@@ -117,25 +104,24 @@ class DecoderState:
     position: int = 0
 
     def reorder(self, rows: Tensor) -> None:
-        """Continue row i from the old row rows[i]; rows (R,) stay within their sentence."""
+        """Let row i continue the old row rows[i] of the same sentence; rows (R,)."""
         for layer in self.layers:
             assert layer.self_keys is not None and layer.self_values is not None
             layer.self_keys = layer.self_keys.index_select(0, rows)
             layer.self_values = layer.self_values.index_select(0, rows)
 
     def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences but these (B',), in this order."""
+        """Keep only these sentences (B',), in this order."""
         self.memory_mask = self.memory_mask.index_select(0, sentences)
         for layer in self.layers:
             layer.memory_keys = layer.memory_keys.index_select(0, sentences)
             layer.memory_values = layer.memory_values.index_select(0, sentences)
-        beams = torch.arange(self.beam_size, device=sentences.device)
         if self.position:
-            self.reorder((sentences[:, None] * self.beam_size + beams).flatten())
+            self.reorder(beam_rows(sentences, self.beam_size))
 
 
 class Transformer(ElasticModel):
-    """The teacher; its students are read out of it."""
+    """A supernet of Transformer layers."""
 
     config: TransformerConfig
     positions: Tensor
@@ -157,9 +143,10 @@ class Transformer(ElasticModel):
             self.embedding[config.pad_id] = 0
 
     def _scale_by_depth(self) -> None:
-        """Divide layer l's initial matrices by sqrt(l), as Marian's --transformer-depth-scaling (Zhang et al. 2019).
+        """Divide the initial matrices of layer l by sqrt(l), as Marian's --transformer-depth-scaling does.
 
-        Post-norm networks of six layers leave their first plateau much sooner when deep layers start near identity.
+        Post-norm networks of six layers leave their first plateau much sooner when deep layers start near identity
+        (Zhang et al. 2019).
         """
         with torch.no_grad():
             for side in (self.encoder, self.decoder):
@@ -174,27 +161,26 @@ class Transformer(ElasticModel):
     def decoder_layers(self, depth: int) -> list[DecoderLayer]:
         return cast(list[DecoderLayer], list(self.decoder)[:depth])
 
-    # --- whole sentences ------------------------------------------------------------------------------------------
+    # --- whole sentences --------------------------------------------------------------------------------------------
 
     def forward(self, source: Tensor, target_in: Tensor, student: Student | None = None) -> Tensor:
-        """Logits (B, T, V) of one network, the plain way: its own encoder pass, its own decoder pass."""
-        student = student or self.teacher
-        mask = self.memory_mask(source)
-        memory = self.embed(source)
-        for layer in self.encoder_layers(student.encoder_layers):
-            memory = layer(memory, mask)
-        return self.project(self.decode(target_in, memory, mask, student.decoder_layers))
-
-    def decode(self, target_in: Tensor, memory: Tensor, memory_mask: Tensor, depth: int) -> Tensor:
-        """Hidden states (B, T, D) after the first `depth` decoder layers."""
-        causal = self.causal_mask(target_in)
+        """Compute logits (B, T, V) of one network in one encoder pass and one decoder pass."""
+        student, mask = student or self.teacher, self.memory_mask(source)
+        memory, causal = self._encode(source, mask, student.encoder_layers), self.causal_mask(target_in)
         x = self.embed(target_in)
-        for layer in self.decoder_layers(depth):
-            x = layer(x, causal, memory, memory_mask)
+        for layer in self.decoder_layers(student.decoder_layers):
+            x = layer(x, causal, memory, mask)
+        return self.project(x)
+
+    def _encode(self, source: Tensor, mask: Tensor, depth: int) -> Tensor:
+        """The memory (B, S, D) of the first `depth` encoder layers."""
+        x = self.embed(source)
+        for layer in self.encoder_layers(depth):
+            x = layer(x, mask)
         return x
 
     def hidden_states(self, source: Tensor, target_in: Tensor, plan: PassPlan) -> list[Tensor]:
-        """Hidden states (B, T, D) for each of the plan's reads, all networks batched together."""
+        """Run all passes of a plan, batched. Returns hidden states (B, T, D) for each of its reads."""
         memories = self._encode_passes(source, plan)
         return self._decode_passes(target_in, memories, self.memory_mask(source), plan)
 
@@ -244,10 +230,8 @@ class Transformer(ElasticModel):
         return KERNELS[self.config.kernels].dropout(x, self.config.dropout if self.training else 0.0)
 
     def memory_mask(self, source: Tensor) -> Tensor:
-        """(B, 1, 1, S), added to attention scores: the lowest float on `<pad>`, else 0."""
-        lowest = torch.finfo(self.embedding.dtype).min
-        zero = torch.zeros((), dtype=self.embedding.dtype, device=source.device)
-        return zero.masked_fill(source == self.pad_id, lowest)[:, None, None, :]
+        """(B, S) -> (B, 1, 1, S), added to attention scores; it hides `<pad>`."""
+        return score_mask(source == self.pad_id, self.embedding.dtype)[:, None, None, :]
 
     def causal_mask(self, target_in: Tensor) -> Tensor:
         """(T, T), added to attention scores. Padding follows all tokens, so it needs no mask of its own."""
@@ -255,23 +239,32 @@ class Transformer(ElasticModel):
         lowest = torch.finfo(self.embedding.dtype).min
         return torch.full((length, length), lowest, dtype=self.embedding.dtype, device=target_in.device).triu(1)
 
-    # --- step by step ---------------------------------------------------------------------------------------------
+    def multiply_adds(self, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
+        width, source, target = self.config.d_model, sentences * source_length, sentences * target_length
+        feed_forward = 2 * width * self.config.ffn_dim
+        encoder_layer = source * (4 * width**2 + feed_forward + 2 * source_length * width)
+        self_attention = target * (4 * width**2 + 2 * target_length * width)
+        decoder_layer = self_attention + target * (2 * width**2 + feed_forward + 2 * source_length * width)
+        decoder_layer += source * 2 * width**2
+        decoders = sum(p.depth for p in plan.decoder_passes) * decoder_layer
+        if plan.shared:  # passes share the first layer's self-attention, which depends on the target alone
+            decoders -= (len(plan.decoder_passes) - 1) * self_attention
+        return sum(plan.encoder_depths) * encoder_layer + decoders
+
+    # --- step by step -----------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def start(self, source: Tensor, student: Student | None = None, beam_size: int = 1) -> DecoderState:
-        """Encode source (B, S) and make ready to decode B * beam_size rows."""
-        student = student or self.teacher
-        mask = self.memory_mask(source)
-        memory = self.embed(source)
-        for layer in self.encoder_layers(student.encoder_layers):
-            memory = layer(memory, mask)
+        """Encode source (B, S) and prepare B * beam_size rows for decoding."""
+        student, mask = student or self.teacher, self.memory_mask(source)
+        memory = self._encode(source, mask, student.encoder_layers)
         layers = self.decoder_layers(student.decoder_layers)
         caches = [LayerCache(*layer.cross_attention.project_memory(memory)) for layer in layers]
         return DecoderState(caches, mask, beam_size)
 
     @torch.no_grad()
     def step(self, state: DecoderState, tokens: Tensor) -> Tensor:
-        """Feed one token a row (R,), the first time `<pad>`; returns float32 logits (R, V) of the next token."""
+        """Feed one token a row (R,), first `<pad>`; returns float32 logits (R, V) of the next token."""
         x = F.embedding(tokens, self.embedding) * math.sqrt(self.config.d_model) + self.positions[state.position]
         for layer, cache in zip(self.decoder_layers(len(state.layers)), state.layers, strict=True):
             x = layer.step(x, cache, state.memory_mask)

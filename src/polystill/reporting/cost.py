@@ -14,7 +14,6 @@ from typing import Any
 
 from polystill.evaluation.figures import megabytes
 from polystill.models.elastic import ElasticModel
-from polystill.models.flops import forward_flops, update_flops
 from polystill.models.folder import family_space, load_model
 from polystill.models.passes import exact_plan
 from polystill.reporting.document import Cell, Chart, Gap, Line, Part, Spec, Table, category, quantity, tip
@@ -171,7 +170,7 @@ def alone(family: Family) -> Alone | None:
         objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
         draws = [networks_of(objective, space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
         plan = model.shared_plan if recipe.training.mode == "shared" else exact_plan
-        mean = sum(update_flops(model.config, plan(networks), *shape) for networks in draws) / len(draws)
+        mean = sum(model.update_flops(plan(networks), *shape) for networks in draws) / len(draws)
         for student in space.candidates:
             flops[student] += (cost.flops or 0) * _update_alone(model, student, space.teacher, shape) / mean
     total = sum(cost.flops or 0 for cost in costs)
@@ -180,8 +179,8 @@ def alone(family: Family) -> Alone | None:
 
 
 def _update_alone(model: ElasticModel, student: Student, teacher: Student, shape: tuple[int, int, int]) -> int:
-    update = update_flops(model.config, model.shared_plan([student]), *shape)
-    frozen = 0 if student == teacher else forward_flops(model.config, model.shared_plan([teacher]), *shape)
+    update = model.update_flops(model.shared_plan([student]), *shape)
+    frozen = 0 if student == teacher else model.forward_flops(model.shared_plan([teacher]), *shape)
     return update + frozen
 
 
