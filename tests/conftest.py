@@ -285,7 +285,7 @@ def make_targets() -> Callable[..., TargetSet]:
 @pytest.fixture(scope="session")
 def counting_ctranslate2(counting_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """counting_student as a CTranslate2 folder."""
-    from polystill.export import export_folder
+    from polystill.export.driver import export_folder
 
     folder = tmp_path_factory.mktemp("ctranslate2") / "counting"
     export_folder(counting_student, folder, "ctranslate2")

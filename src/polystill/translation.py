@@ -59,7 +59,7 @@ def open_translator(
     with TemporaryDirectory(prefix="polystill-") as temporary:
         folder = _single_model(place.folder, student, Path(temporary))
         if engine == "ctranslate2":
-            from polystill.export import export_folder
+            from polystill.export.driver import export_folder
 
             converted = Path(temporary) / "ctranslate2"
             export_folder(folder, converted, "ctranslate2", None if precision == "default" else precision)
@@ -81,7 +81,7 @@ def _engine(folder: Path, wanted: str | None) -> str:
 
 def _from_run(run_folder: Path, student: str, engine: str, precision: str, threads: int) -> Translator:
     """What the run's evaluation measured, or would: RUN/students is used, and filled where it lacks something."""
-    from polystill.export.artefacts import exported, extracted
+    from polystill.export.students import exported, extracted
     from polystill.models.folder import family_space
     from polystill.runs import Run
 
@@ -110,7 +110,7 @@ def _ctranslate2(folder: Path, precision: str, threads: int) -> Translator:
 
 
 def _torch(folder: Path, precision: str, threads: int) -> Translator:
-    from polystill.export.artefacts import load_torch
+    from polystill.export.students import load_torch
 
     return load_torch(folder, "float32" if precision == "default" else precision, threads)
 

@@ -8,20 +8,19 @@ from pathlib import Path
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
-from polystill.export.argos import export_argos
-from polystill.export.ctranslate2 import export_ctranslate2
+from polystill.export.driver import export_folder
 
 
 def test_argostranslate_installs_it_and_translates_alike(
     counting_student: Path, tmp_path: Path, run_argos: Callable[..., list[str]], hundred_lines: list[str]
 ) -> None:
-    info = export_argos(counting_student, tmp_path / "out", hundred_lines)
+    info = export_folder(counting_student, tmp_path / "out", "argos", lines=hundred_lines)
     assert info["quantization"] == "int8"
     (package,) = (tmp_path / "out").glob("*.argosmodel")
     assert package.name == "translate-en_de-1_0.argosmodel"
     languages, *theirs = run_argos(package, hundred_lines)
     assert languages == "English German"
-    export_ctranslate2(counting_student, tmp_path / "same", "int8")
+    export_folder(counting_student, tmp_path / "same", "ctranslate2", "int8")
     options = DecodingOptions(beam_size=4, length_penalty=0.2, max_length=256)  # Argos' settings
     translator = CTranslate2Translator(tmp_path / "same")
     ours = [found[0].text for found in translator.translate(hundred_lines, options)]
@@ -31,7 +30,7 @@ def test_argostranslate_installs_it_and_translates_alike(
 
 
 def test_the_layout_is_argos(counting_student: Path, tmp_path: Path) -> None:
-    export_argos(counting_student, tmp_path / "out")
+    export_folder(counting_student, tmp_path / "out", "argos")
     with zipfile.ZipFile(tmp_path / "out" / "translate-en_de-1_0.argosmodel") as package:
         names = {name.removeprefix("translate-en_de-1_0/") for name in package.namelist()}
     assert names >= {"metadata.json", "README.md", "sentencepiece.model", "model/model.bin", "model/config.json"}

@@ -14,8 +14,9 @@ from sentencepiece import SentencePieceProcessor
 from polystill.data.shortlist import Shortlist
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.export import bergamot
-from polystill.export.bergamot import _unpacked, export_bergamot
+from polystill.export import bergamot_file
+from polystill.export.bergamot import _unpacked
+from polystill.export.driver import export_folder
 from polystill.export.pymarian import decode_with_scores, run_pymarian
 
 
@@ -27,7 +28,7 @@ def test_bergamot_translates_like_the_student(
     translate: Callable[..., list[str]],
     run_node: Callable[..., list[str]],
 ) -> None:
-    info = export_bergamot(marian_student, tmp_path / "out", hundred_lines)
+    info = export_folder(marian_student, tmp_path / "out", "bergamot", lines=hundred_lines)
     assert info["verification"]["identical"] >= 0.8
     theirs = run_node("bergamot.mjs", tmp_path / "out", hundred_lines)
     ours = translate(marian_student, hundred_lines)
@@ -47,10 +48,10 @@ def test_a_list_of_all_pieces_changes_nothing(
 ) -> None:
     """And the runtime, which can do with multiples of 8 pieces only, finds as many in a vocabulary of 44."""
     everything = Shortlist(list(range(44)), {}, 7)
-    info = export_bergamot(marian_student, tmp_path / "list", hundred_lines, shortlist=everything)
+    info = export_folder(marian_student, tmp_path / "list", "bergamot", lines=hundred_lines, shortlist=everything)
     lines = info["verification"]["sentences"]
     assert info["shortlist"] == {"frequent": 44, "sentences": 7, "same_translations": lines, "lines": lines}
-    export_bergamot(marian_student, tmp_path / "plain", hundred_lines)
+    export_folder(marian_student, tmp_path / "plain", "bergamot", lines=hundred_lines)
     with_list, without = (run_node("bergamot.mjs", tmp_path / name, hundred_lines) for name in ("list", "plain"))
     assert with_list == without
 
@@ -64,7 +65,9 @@ def test_with_a_list_only_its_pieces_are_written(
 ) -> None:
     tokenizer = Tokenizer.load(marian_student)
     (row,) = tokenizer.encode_target(["eins zwei drei"])
-    info = export_bergamot(marian_student, tmp_path / "out", hundred_lines, shortlist=Shortlist(row, {}, 7))
+    info = export_folder(
+        marian_student, tmp_path / "out", "bergamot", lines=hundred_lines, shortlist=Shortlist(row, {}, 7)
+    )
     assert info["shortlist"]["same_translations"] < info["shortlist"]["lines"]
     lines = ["five", "five five five"]
     (source,) = tokenizer.encode_source(["five"])
@@ -79,7 +82,7 @@ def test_the_list_is_what_marians_converter_makes(
     marian_student: Path, tmp_path: Path, with_pymarian: Path, hundred_lines: list[str]
 ) -> None:
     own = Shortlist([0, 5, 9], {3: [7, 2], 8: [9, 11]}, 7)
-    export_bergamot(marian_student, tmp_path / "out", hundred_lines, shortlist=own)
+    export_folder(marian_student, tmp_path / "out", "bergamot", lines=hundred_lines, shortlist=own)
     vocabulary, content = tmp_path / "vocab.spm", unpacked(tmp_path / "out", "lex")
     vocabulary.write_bytes(unpacked(tmp_path / "out", "vocab"))
     pieces = SentencePieceProcessor(model_file=str(vocabulary))
@@ -91,7 +94,7 @@ def test_the_list_is_what_marians_converter_makes(
     run_pymarian(*convert, "--dump-shortlist", tmp_path / "theirs")
     assert (tmp_path / "theirs").read_bytes() == content
     # What the export is verified with, Marian with its check, notices another byte.
-    with _unpacked(unpacked(tmp_path / "out", "model"), [vocabulary.read_bytes()]) as (model, vocabularies):
+    with _unpacked(tmp_path / "out") as (model, vocabularies):
         lex = tmp_path / "lex.bin"
         lex.write_bytes(content)
         assert len(decode_with_scores(model, vocabularies, hundred_lines[:2], lex)) == 2
@@ -106,7 +109,7 @@ def unpacked(export: Path, kind: str) -> bytes:
 
 
 def test_metadata_describes_the_files(marian_student: Path, tmp_path: Path, with_pymarian: Path) -> None:
-    info = export_bergamot(marian_student, tmp_path / "out", shortlist=Shortlist([0], {}, 7))
+    info = export_folder(marian_student, tmp_path / "out", "bergamot", shortlist=Shortlist([0], {}, 7))
     metadata = json.loads((tmp_path / "out" / "metadata.json").read_text())
     assert {metadata["sourceLanguage"], metadata["targetLanguage"]} == {"en", "de"}
     names = {kind: file["name"] for kind, file in metadata["files"].items()}
@@ -121,12 +124,12 @@ def test_metadata_describes_the_files(marian_student: Path, tmp_path: Path, with
 def test_wrong_weights_are_noticed_and_not_written(
     marian_student: Path, tmp_path: Path, with_pymarian: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rounded = bergamot._rounded
+    rounded = bergamot_file._rounded
 
     def not_transposed(name: str, array: object, transpose: bool) -> object:
         return rounded(name, array, transpose=False)
 
-    monkeypatch.setattr(bergamot, "_rounded", not_transposed)
+    monkeypatch.setattr(bergamot_file, "_rounded", not_transposed)
     with pytest.raises(UserError, match=r"does not translate like its source.*on average in int8"):
-        export_bergamot(marian_student, tmp_path / "out")
+        export_folder(marian_student, tmp_path / "out", "bergamot")
     assert not list(tmp_path.iterdir())

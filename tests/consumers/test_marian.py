@@ -10,7 +10,7 @@ import pytest
 
 from polystill.errors import UserError
 from polystill.export import marian
-from polystill.export.marian import export_marian
+from polystill.export.driver import export_folder
 
 Translate = Callable[..., list[str]]
 
@@ -18,7 +18,7 @@ Translate = Callable[..., list[str]]
 def test_marian_translates_like_the_student(
     marian_student: Path, tmp_path: Path, run_marian: Translate, hundred_lines: list[str], translate: Translate
 ) -> None:
-    info = export_marian(marian_student, tmp_path / "out", hundred_lines)
+    info = export_folder(marian_student, tmp_path / "out", "marian", lines=hundred_lines)
     assert info["verification"]["identical"] == 1
     assert info["verification"]["largest_difference"] < 1e-3
     lines = [*hundred_lines, "", "eins ⁇ 😀", "seven"]
@@ -43,7 +43,7 @@ def test_a_wrong_conversion_is_noticed_and_not_written(
 
     monkeypatch.setattr(marian, "parameters", swapped)
     with pytest.raises(UserError, match=r"does not translate like its source.*at most 0.001 in float32"):
-        export_marian(marian_student, tmp_path / "out")
+        export_folder(marian_student, tmp_path / "out", "marian")
     assert not list(tmp_path.iterdir())
 
 
@@ -52,5 +52,5 @@ def test_marians_own_message_is_passed_on(
 ) -> None:
     monkeypatch.setattr(marian, "parameters", lambda model: {"nothing": np.zeros(1)})
     with pytest.raises(UserError, match="pymarian decode: "):
-        export_marian(marian_student, tmp_path / "out")
+        export_folder(marian_student, tmp_path / "out", "marian")
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polystill.export.onnx import export_onnx
+from polystill.export.driver import export_folder
 
 
 @pytest.mark.parametrize("student", ["counting_student", "marian_student"])  # of either kind of positions
@@ -20,7 +20,7 @@ def test_transformers_js_translates_a_hundred_lines_like_the_student(
     run_node: Callable[..., list[str]],
 ) -> None:
     folder: Path = request.getfixturevalue(student)
-    export_onnx(folder, tmp_path / "out", hundred_lines)
+    export_folder(folder, tmp_path / "out", "onnx", lines=hundred_lines)
     lines = [*hundred_lines, "☃ one", "  seven   two "]
     theirs = run_node("onnx.mjs", tmp_path / "out", lines)
     ours = translate(folder, lines)

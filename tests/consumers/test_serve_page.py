@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from polystill.data.shortlist import Shortlist
-from polystill.export import export_folder
+from polystill.export.driver import export_folder
 
 SENTENCE = "one two three four"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}

@@ -41,17 +41,17 @@ def torch_translator_in_bfloat16(student: Path, folder: Path) -> Translator:
 
 def ctranslate2_translator(student: Path, folder: Path) -> Translator:
     from polystill.decoding.ctranslate2 import CTranslate2Translator
-    from polystill.export.ctranslate2 import export_ctranslate2
+    from polystill.export.driver import export_folder
 
-    export_ctranslate2(student, folder / "float32")
+    export_folder(student, folder / "float32", "ctranslate2")
     return CTranslate2Translator(folder / "float32")
 
 
 def ctranslate2_translator_in_int8(student: Path, folder: Path) -> Translator:
     from polystill.decoding.ctranslate2 import CTranslate2Translator
-    from polystill.export.ctranslate2 import export_ctranslate2
+    from polystill.export.driver import export_folder
 
-    export_ctranslate2(student, folder / "int8", "int8")
+    export_folder(student, folder / "int8", "ctranslate2", "int8")
     return CTranslate2Translator(folder / "int8")
 
 

@@ -15,7 +15,7 @@ import pytest
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
-from polystill.export.ctranslate2 import export_ctranslate2
+from polystill.export.driver import export_folder
 from polystill.models.folder import load_model_with_tokenizer
 
 NEAR = 1e-4
@@ -34,7 +34,7 @@ def engines(
     counting_student: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[TorchTranslator, CTranslate2Translator]:
     folder = tmp_path_factory.mktemp("engines") / "float32"
-    export_ctranslate2(counting_student, folder)
+    export_folder(counting_student, folder, "ctranslate2")
     return TorchTranslator(*load_model_with_tokenizer(counting_student)), CTranslate2Translator(folder)
 
 
@@ -92,7 +92,7 @@ def test_8_bit_weights_keep_nearly_all_translations(
     tmp_path: Path,
 ) -> None:
     """Whatever CPU this runs on: weights within seven bits never overflow (see export/ctranslate2.py)."""
-    export_ctranslate2(counting_student, tmp_path / "int8", "int8")
+    export_folder(counting_student, tmp_path / "int8", "ctranslate2", "int8")
     options = DecodingOptions(beam_size=1, max_length=24)
     exact, rounded = (e.translate(lines, options) for e in (engines[1], CTranslate2Translator(tmp_path / "int8")))
     same = sum(a[0].tokens == b[0].tokens for a, b in zip(exact, rounded, strict=True)) / len(lines)

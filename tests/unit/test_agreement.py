@@ -11,7 +11,7 @@ import pytest
 
 from polystill.errors import UserError
 from polystill.export.agreement import EXACT, NEAR_TIE, agreement, forced_log_probs, judge, preference
-from polystill.export.description import lines_to_verify
+from polystill.export.driver import lines_to_verify
 from polystill.models.folder import load_model_with_tokenizer
 
 OUT = Path("out")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ from huggingface_hub import ModelCard
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.export import FORMATS
-from polystill.export.card import Record, model_card, write_card
+from polystill.export.card import Record, data_lines, model_card
+from polystill.runs import Run
+from polystill.runs.results import DeviceRow, QualityRow
 
 INFO: dict[str, Any] = {
     "name": "e2d1",
@@ -23,45 +28,46 @@ INFO: dict[str, Any] = {
     "vocabulary_size": 8000,
     "verification": {"sentences": 16, "identical": 1.0, "mean_difference": 0.0001, "largest_difference": 0.0002},
 }
-ROW: dict[str, Any] = {
-    "model": "e2d1",
-    "method": "aio_kd",
-    "targets": "gold",
-    "seed": 3,
-    "run_id": "test-12ab",
-    "test_set": "flickr",
-    "engine": "ctranslate2",
-    "precision": "int8",
-    "beam": 5,
-    "bleu": 36.123,
-    "bleu_signature": "nrefs:1|tok:13a",
-    "chrf": 60.0,
-    "chrf_signature": "nc:6",
-    "words_per_second": 12345.6,
-    "threads": 2,
-    "hardware": "a laptop",
-}
+ROW = QualityRow(
+    model_id="aio_kd-gold-e2d1",
+    model="e2d1",
+    method="aio_kd",
+    targets="gold",
+    seed=3,
+    run_id="test-12ab",
+    test_set="flickr",
+    engine="ctranslate2",
+    precision="int8",
+    beam=5,
+    length_penalty=1.0,
+    bleu=36.123,
+    bleu_signature="nrefs:1|tok:13a",
+    chrf=60.0,
+    chrf_signature="nc:6",
+    words_per_second=12345.6,
+    threads=2,
+    hardware="a laptop",
+)
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_every_format_has_a_card_that_the_hub_reads(to: str, tmp_path: Path) -> None:
-    (tmp_path / "weights").write_bytes(b"0" * 2_500_000)
+def test_every_format_has_a_card_that_the_hub_reads(to: str) -> None:
     info = {**INFO, "format": to, "quantization": "int8"}
-    write_card(tmp_path, info, Record([ROW], data=["data: synthetic, pairs 400"]))
-    card = ModelCard.load(tmp_path / "README.md")
-    assert card.data.language == ["en", "de"]
-    assert "license" not in card.data.to_dict()
+    card = ModelCard(model_card(info, Record([ROW], data=["data: synthetic, pairs 400"]), 2_500_000))
+    data: Any = card.data
+    assert data.language == ["en", "de"]
+    assert "license" not in data.to_dict()
     if to == "ctranslate2":
-        assert card.data.metrics == ["bleu", "chrf"]
-        assert card.data.model_name == "e2d1"
-        bleu, chrf = card.data.eval_results
+        assert data.metrics == ["bleu", "chrf"]
+        assert data.model_name == "e2d1"
+        bleu, chrf = data.eval_results
         assert (bleu.task_type, bleu.dataset_name, bleu.metric_type, bleu.metric_value) == (
             *("translation", "flickr", "bleu"),
             36.12,
         )
         assert (chrf.metric_type, chrf.metric_name) == ("chrf", "chrF (ctranslate2, int8, beam 5)")
     else:
-        assert card.data.eval_results is None and card.data.to_dict().get("metrics") is None
+        assert data.eval_results is None and data.to_dict().get("metrics") is None
     for part in (
         *("# e2d1: en → de", "1,234,567 parameters", "2.5 MB", "AIO-KD", "seed: 3", "data: synthetic, pairs 400"),
         *("| flickr | ctranslate2 | int8 | 5 | 36.1 | 60.0 | 12,346 | 2 |", "BLEU: `nrefs:1|tok:13a`", "a laptop"),
@@ -74,12 +80,12 @@ def test_every_format_has_a_card_that_the_hub_reads(to: str, tmp_path: Path) -> 
     assert "{" not in card.text.split("## How to use it")[1] or to == "onnx"
 
 
-BESIDES: list[dict[str, Any]] = [
-    {**ROW, "precision": "float32", "beam": 1, "bleu": 31.1},
-    {**ROW, "beam": 1, "bleu": 32.2},
-    {**ROW, "shortlist": True, "bleu": 33.3},
-    {**ROW, "length_penalty": 0.6, "bleu": 34.4},
-    {**ROW, "engine": "torch", "precision": "float32", "bleu": 35.5},
+BESIDES = [
+    replace(ROW, precision="float32", beam=1, bleu=31.1),
+    replace(ROW, beam=1, bleu=32.2),
+    replace(ROW, shortlist=True, bleu=33.3),
+    replace(ROW, length_penalty=0.6, bleu=34.4),
+    replace(ROW, engine="torch", precision="float32", bleu=35.5),
     ROW,
 ]
 
@@ -133,11 +139,18 @@ def test_a_form_that_was_not_measured_has_no_figures_in_the_index(about: dict[st
 
 
 def test_on_devices_the_packages_own_figures_come_first() -> None:
-    device = {"device": "board", "hardware": "an ARM", "length_penalty": 1.0}
-    rows = [{**row, **device} for row in BESIDES[:2] + BESIDES[-1:]]
+    rows = [
+        DeviceRow(device="board", hardware="an ARM", model="e2d1", engine="ctranslate2", threads=threads, **variant)
+        for threads, variant in (
+            (1, {"precision": "float32", "beam": 1}),
+            (2, {"precision": "int8", "beam": 1}),
+            (3, {"precision": "int8", "beam": 5}),
+        )
+    ]
     text = model_card({**INFO, "format": "ctranslate2", "quantization": "int8"}, Record(devices=rows), 1)
     shown = [line for line in text.split("\n") if line.startswith("| board")]
-    assert [f" {bleu} |" in line for bleu, line in zip(("36.1", "31.1", "32.2"), shown, strict=True)] == [True] * 3
+    assert shown == ["| board | int8 | 5 | 3 |", "| board | float32 | 1 | 1 |", "| board | int8 | 1 | 2 |"]
+    assert "length penalty" not in text
 
 
 def test_what_is_not_known_is_left_out() -> None:
@@ -166,15 +179,15 @@ def test_an_unmeasured_student_has_its_familys_method() -> None:
 
 
 def test_every_figure_says_how_it_was_obtained() -> None:
-    row = {**ROW, "comet": 0.81234, "comet_signature": "wmt22-comet-da, unbabel-comet 2.2", "length_penalty": 0.6}
+    row = replace(ROW, comet=0.81234, comet_signature="wmt22-comet-da, unbabel-comet 2.2", length_penalty=0.6)
     info = {**INFO, "format": "ctranslate2", "quantization": "int8"}
     search = DecodingOptions(length_penalty=0.6)
-    text = model_card(info, Record([row, {**row, "test_set": "news"}], search=search), 1)
+    text = model_card(info, Record([row, replace(row, test_set="news")], search=search), 1)
     assert "- COMET: `wmt22-comet-da, unbabel-comet 2.2`" in text
     assert "| beam | length penalty | BLEU |" in text and "| 5 | 0.6 | 36.1 |" in text
     assert "name: COMET (ctranslate2, int8, beam 5, length penalty 0.6)" in text
     assert "name: BLEU (ctranslate2, int8, beam 5, length penalty 0.6)" in text
-    assert "length penalty" not in model_card({**INFO, "format": "hf"}, Record([{**row, "length_penalty": 1.0}]), 1)
+    assert "length penalty" not in model_card({**INFO, "format": "hf"}, Record([replace(row, length_penalty=1.0)]), 1)
 
 
 def test_the_other_formats_are_named() -> None:
@@ -184,8 +197,8 @@ def test_the_other_formats_are_named() -> None:
 
 
 def test_columns_that_no_row_has_are_left_out() -> None:
-    row = {key: value for key, value in ROW.items() if key not in ("words_per_second", "chrf", "chrf_signature")}
-    text = model_card({**INFO, "format": "hf"}, Record([row, {**row, "beam": 1, "comet": 0.81234}]), 1)
+    row = replace(ROW, words_per_second=None, chrf=None, chrf_signature="")
+    text = model_card({**INFO, "format": "hf"}, Record([row, replace(row, beam=1, comet=0.81234)]), 1)
     assert "words/s" not in text
     assert "| flickr | ctranslate2 | int8 | 5 | 36.1 |  | 2 |" in text
     assert "| flickr | ctranslate2 | int8 | 1 | 36.1 | 0.812 | 2 |" in text
@@ -207,3 +220,26 @@ def test_a_card_says_what_the_network_was_trained_with() -> None:
     )
     assert "- one of a family of 3 students that one run trained together" in together
     assert "family" not in alone
+
+
+def test_sources_pairs_vocabulary_and_held_out_sets(small_run: Path, tmp_path: Path) -> None:
+    settings = Run.open(small_run).recipe.data
+    data = Path(shutil.copytree(small_run / "data", tmp_path / "data"))
+    report = json.loads((data / "cleaning.json").read_text())
+    kept, total = (f"{report[key]:,}" for key in ("kept", "total"))
+    assert (total, kept != total) == ("1,500", True)
+    source = "data: kind text, source train.en, target train.de"
+    vocabulary = "vocabulary: 45 pieces (SentencePiece, unigram), one model for both languages"
+    assert data_lines(settings, data) == [
+        source,
+        f"training pairs: {kept} of {total}, the others dropped by cleaning",
+        vocabulary,
+        "validation: 60 sentences; test set counting: 60 sentences",
+    ]
+    (data / "cleaning.json").write_text(json.dumps({**report, "kept": 1500}))
+    assert "training pairs: 1,500, of which cleaning dropped none" in data_lines(settings, data)
+    (data / "cleaning.json").unlink()
+    (data / "validation.source.txt").unlink()
+    shutil.rmtree(data / "test")
+    assert data_lines(settings, data) == [source, vocabulary]
+    assert data_lines(settings, tmp_path / "nowhere") == [source]

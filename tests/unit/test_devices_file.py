@@ -12,7 +12,7 @@ from ctranslate2.specs.model_spec import ACCEPTED_MODEL_TYPES
 from polystill.errors import UserError
 from polystill.evaluation import measure as folders
 from polystill.export import FORMATS
-from polystill.picking.devices import EVALUATION, PRECISIONS, Device, limits_from_options, load_devices
+from polystill.picking.devices import EVALUATION, Device, limits_from_options, load_devices
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "devices.yaml"
 
@@ -33,6 +33,10 @@ def test_the_shipped_example_has_four_devices_and_names_every_key() -> None:
     assert (board.wanted_precision, board.wanted_beam) == ("int8", 4)
     for key in Device.model_fields:
         assert f"#   {key} " in EXAMPLE.read_text(), key
+    beams = sorted(f"{form.name} {form.beam}" for form in FORMATS.values() if form.beam is not None)
+    assert f"one only: {', '.join(beams)}\n" in EXAMPLE.read_text()
+    others = sorted(form.name for form in FORMATS.values() if form.for_devices and form.name != "ctranslate2")
+    assert f"ctranslate2 (the default), {', '.join(others[:-1])} or {others[-1]}\n" in EXAMPLE.read_text()
 
 
 @pytest.mark.parametrize(
@@ -114,8 +118,8 @@ def test_a_device_has_its_limits_below_its_name(value: str, tmp_path: Path) -> N
 
 
 def test_precisions_are_those_of_ctranslate2() -> None:
-    assert PRECISIONS == ACCEPTED_MODEL_TYPES
-    assert {Device(precision=name).wanted_precision for name in PRECISIONS} == set(PRECISIONS)
+    assert FORMATS["ctranslate2"].precisions == ACCEPTED_MODEL_TYPES
+    assert {Device(precision=name).wanted_precision for name in ACCEPTED_MODEL_TYPES} == set(ACCEPTED_MODEL_TYPES)
 
 
 def test_the_evaluation_is_no_device() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from polystill.errors import UserError
-from polystill.export import argos
+from polystill.export import argos, pieces
+from polystill.export.driver import export_folder
 from polystill.export.pieces import joint_pieces
 from polystill.storage import sha256
 
@@ -18,7 +19,7 @@ LINES = ["one two three", "nine eight seven six five four", "zero", "five five f
 
 
 def test_the_package_is_what_was_verified(counting_student: Path, tmp_path: Path) -> None:
-    info = argos.export_argos(counting_student, tmp_path / "out", LINES)
+    info = export_folder(counting_student, tmp_path / "out", "argos", lines=LINES)
     assert info["verification"]["sentences"] == len(LINES) and info["verification"]["identical"] >= 0.8
     with zipfile.ZipFile(tmp_path / "out" / "translate-en_de-1_0.argosmodel") as package:
         names = set(package.namelist())
@@ -47,7 +48,7 @@ def test_a_package_that_argos_would_run_otherwise_is_noticed(
                 piece.piece = piece.piece + "x"
         return [proto.SerializeToString()]
 
-    monkeypatch.setattr(argos, "joint_pieces", with_other_pieces)
+    monkeypatch.setattr(pieces, "joint_pieces", with_other_pieces)
     with pytest.raises(UserError, match="does not translate like its source"):
-        argos.export_argos(counting_student, tmp_path / "out", LINES)
+        export_folder(counting_student, tmp_path / "out", "argos", lines=LINES)
     assert not list(tmp_path.iterdir())

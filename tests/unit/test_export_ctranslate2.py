@@ -20,9 +20,10 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator, own_search
 from polystill.errors import UserError
-from polystill.evaluation import exported as artefact
+from polystill.evaluation.measure import describe
 from polystill.export import ctranslate2 as export
 from polystill.export.card import Record
+from polystill.export.driver import export_folder
 from polystill.translation import search_of
 
 LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
@@ -32,7 +33,7 @@ LINES = ["one two three", "nine eight seven six five four", "zero", "five five f
 def test_every_quantization_translates_like_the_student(
     quantization: str | None, counting_student: Path, tmp_path: Path
 ) -> None:
-    info = export.export_ctranslate2(counting_student, tmp_path / "out", quantization, LINES)
+    info = export_folder(counting_student, tmp_path / "out", "ctranslate2", quantization, LINES)
     assert info["quantization"] == (quantization or "float32")
     verification = info["verification"]
     assert verification["sentences"] == len(LINES)
@@ -46,7 +47,7 @@ def test_with_a_shortlist_only_its_pieces_are_written(counting_student: Path, tm
     allowed = tokenizer.encode_target(["null eins"])[0]
     own = Shortlist(allowed, {tokenizer.encode_source(["seven"])[0][0]: tokenizer.encode_target(["sieben"])[0]}, 7)
     lines = ["five four", "seven six two"]
-    info = export.export_ctranslate2(counting_student, tmp_path / "out", "int8", lines, shortlist=own)
+    info = export_folder(counting_student, tmp_path / "out", "ctranslate2", "int8", lines, shortlist=own)
     assert info["verification"]["identical"] >= 0.8  # of the whole vocabulary's
     assert info["shortlist"] == {"frequent": len(allowed), "sentences": 7, "same_translations": 0, "lines": 2}
     translator = CTranslate2Translator(tmp_path / "out")
@@ -62,7 +63,7 @@ def test_with_a_shortlist_only_its_pieces_are_written(counting_student: Path, tm
 def test_what_is_never_seen_can_be_copied_piece_by_piece(counting_student: Path, tmp_path: Path) -> None:
     tokenizer = Tokenizer.load(counting_student)
     own = Shortlist([], {piece: [piece] for piece in range(tokenizer.vocabulary_size)}, 1)
-    export.export_ctranslate2(counting_student, tmp_path / "out", lines=LINES, shortlist=own)
+    export_folder(counting_student, tmp_path / "out", "ctranslate2", lines=LINES, shortlist=own)
     translator = CTranslate2Translator(tmp_path / "out")
     for line in ("1984", "www.seven.five/x?t=10", "Fenouthexi"):
         (source,) = tokenizer.source_pieces([line])
@@ -72,12 +73,12 @@ def test_what_is_never_seen_can_be_copied_piece_by_piece(counting_student: Path,
 
 def test_a_whole_vocabulary_as_shortlist_changes_nothing(counting_student: Path, tmp_path: Path) -> None:
     size = Tokenizer.load(counting_student).vocabulary_size
-    info = export.export_ctranslate2(
-        counting_student, tmp_path / "out", lines=LINES, shortlist=Shortlist(list(range(size)), {}, 1)
+    info = export_folder(
+        counting_student, tmp_path / "out", "ctranslate2", lines=LINES, shortlist=Shortlist(list(range(size)), {}, 1)
     )
     assert info["shortlist"]["same_translations"] == len(LINES)
     whole = tmp_path / "whole"
-    export.export_ctranslate2(counting_student, whole)
+    export_folder(counting_student, whole, "ctranslate2")
     options = DecodingOptions(beam_size=2, token_scores=True)
     assert CTranslate2Translator(tmp_path / "out").translate(LINES, options) == [
         [
@@ -90,7 +91,7 @@ def test_a_whole_vocabulary_as_shortlist_changes_nothing(counting_student: Path,
 
 def test_the_folder_is_all_that_a_device_needs(counting_student: Path, tmp_path: Path) -> None:
     out = tmp_path / "models" / "out"
-    info = export.export_ctranslate2(counting_student, out, "int8")
+    info = export_folder(counting_student, out, "ctranslate2", "int8")
     read = {"source.spm", "tokenizer_config.json", "model.bin", "config.json", "shared_vocabulary.json"}
     assert {path.name for path in out.iterdir()} == {*read, "polystill.json", "README.md"}
     assert info["files"] == {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in read}
@@ -107,7 +108,7 @@ def test_the_folder_is_all_that_a_device_needs(counting_student: Path, tmp_path:
 
 def test_an_earlier_layout_translates_alike(counting_student: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    info = export.export_ctranslate2(counting_student, out, "int8")
+    info = export_folder(counting_student, out, "ctranslate2", "int8")
     earlier = Path(shutil.copytree(out, tmp_path / "earlier"))
     Tokenizer.load(counting_student).save(earlier)
     assert {"target.spm", "vocab.json"} <= {path.name for path in earlier.iterdir()}
@@ -117,10 +118,10 @@ def test_an_earlier_layout_translates_alike(counting_student: Path, tmp_path: Pa
     assert CTranslate2Translator(earlier).translate(LINES, options) == CTranslate2Translator(out).translate(
         LINES, options
     )
-    assert artefact.describe(earlier)["model"] == "e2d2"
+    assert describe(earlier)["model"] == "e2d2"
     (earlier / "model.bin").write_bytes(b"other weights")
     with pytest.raises(UserError, match=r"earlier: model\.bin is not the file that was exported"):
-        artefact.describe(earlier)
+        describe(earlier)
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def student_with_two_models(counting_student: Path, tmp_path: Path) -> Path:
 
 
 def test_two_sentencepiece_models_are_both_kept(student_with_two_models: Path, tmp_path: Path) -> None:
-    export.export_ctranslate2(student_with_two_models, tmp_path / "out", lines=LINES)
+    export_folder(student_with_two_models, tmp_path / "out", "ctranslate2", lines=LINES)
     assert not (tmp_path / "out" / "vocab.json").exists()
     found, expected = Tokenizer.load(tmp_path / "out"), Tokenizer.load(student_with_two_models)
     assert found.sentencepiece_models == expected.sentencepiece_models
@@ -150,7 +151,7 @@ def test_the_cards_code_translates_like_the_package(
     student: str, models: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     out, record = tmp_path / "out", Record(search=DecodingOptions(beam_size=3))
-    export.export_ctranslate2(request.getfixturevalue(student), out, "int8", LINES, record)
+    export_folder(request.getfixturevalue(student), out, "ctranslate2", "int8", LINES, record)
     code = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
     assert [f"{side}.spm" in code for side in ("source", "target")] == [True, models == 2]
     code = code.replace("path/of/this/folder", str(out)).replace("A sentence.", LINES[0])
@@ -161,24 +162,24 @@ def test_the_cards_code_translates_like_the_package(
 
 def test_the_search_is_the_one_that_was_picked(counting_student: Path, tmp_path: Path) -> None:
     record = Record(search=DecodingOptions(beam_size=2, length_penalty=0.5))
-    export.export_ctranslate2(counting_student, tmp_path / "out", record=record)
+    export_folder(counting_student, tmp_path / "out", "ctranslate2", record=record)
     assert own_search(tmp_path / "out") == DecodingOptions(beam_size=2, length_penalty=0.5)
     assert search_of(tmp_path / "out") == own_search(tmp_path / "out")
     assert "translate_batch([pieces], beam_size=2, length_penalty=0.5)" in (tmp_path / "out" / "README.md").read_text()
-    export.export_ctranslate2(counting_student, tmp_path / "plain")
+    export_folder(counting_student, tmp_path / "plain", "ctranslate2")
     assert own_search(tmp_path / "plain") == own_search(tmp_path) == DecodingOptions()
 
 
 def test_an_earlier_export_is_replaced(counting_student: Path, tmp_path: Path) -> None:
-    export.export_ctranslate2(counting_student, tmp_path / "out", "float32")
+    export_folder(counting_student, tmp_path / "out", "ctranslate2", "float32")
     before = (tmp_path / "out" / "model.bin").stat().st_size
-    export.export_ctranslate2(counting_student, tmp_path / "out", "int8")
+    export_folder(counting_student, tmp_path / "out", "ctranslate2", "int8")
     assert (tmp_path / "out" / "model.bin").stat().st_size < before / 2
 
 
 def test_unknown_quantization_lists_the_known(counting_student: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--quantization int4.*use int8 int8_float32 .* float32"):
-        export.export_ctranslate2(counting_student, tmp_path / "out", "int4")
+    with pytest.raises(UserError, match=r"--quantization int4.*--to ctranslate2 has int8 int8_float32 .* float32"):
+        export_folder(counting_student, tmp_path / "out", "ctranslate2", "int4")
     assert not (tmp_path / "out").exists()
 
 
@@ -197,7 +198,7 @@ def test_a_wrong_conversion_is_noticed_and_not_written(
 
     monkeypatch.setattr(TransformersConverter, "_load", load_wrongly)
     with pytest.raises(UserError, match=r"does not translate like its source.*% of 5 translations are identical"):
-        export.export_ctranslate2(counting_student, tmp_path / "out", quantization, LINES)
+        export_folder(counting_student, tmp_path / "out", "ctranslate2", quantization, LINES)
     assert not list(tmp_path.iterdir())
 
 
@@ -214,7 +215,7 @@ def test_int8_weights_use_seven_bits(counting_student: Path, tmp_path: Path, mon
         weights.update({n: (before, after) for n in after if after[n].dtype == np.int8 and f"{n}_scale" in after})
 
     monkeypatch.setattr(export, "_limit_to_seven_bits", look)
-    export.export_ctranslate2(counting_student, tmp_path / "out", "int8")
+    export_folder(counting_student, tmp_path / "out", "ctranslate2", "int8")
     assert len(weights) > 10
     for name, (before, after) in weights.items():
         assert np.abs(after[name]).max() == 63
@@ -223,7 +224,7 @@ def test_int8_weights_use_seven_bits(counting_student: Path, tmp_path: Path, mon
 
 
 def test_made_up_lines_verify_where_none_are_given(counting_student: Path, tmp_path: Path) -> None:
-    info = export.export_ctranslate2(counting_student, tmp_path / "out")
+    info = export_folder(counting_student, tmp_path / "out", "ctranslate2")
     assert info["verification"]["sentences"] == 16
     assert info["verification"]["largest_difference"] <= 1e-3
 
@@ -235,5 +236,5 @@ def test_verifying_with_the_beginnings_of_translations_is_no_warning(
     weights = load_file(student / "model.safetensors")
     weights["final_logits_bias"][0, 0] = -100.0  # it never ends
     save_file(weights, student / "model.safetensors", {"format": "pt"})
-    export.export_ctranslate2(student, tmp_path / "out")
+    export_folder(student, tmp_path / "out", "ctranslate2")
     assert caplog.messages == []

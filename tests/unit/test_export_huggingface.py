@@ -12,7 +12,7 @@ import pytest
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
 from polystill.export.card import Record
-from polystill.export.huggingface import export_huggingface
+from polystill.export.driver import export_folder
 
 
 def test_the_folder_loads_in_transformers_and_translates_alike(counting_student: Path, tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_the_folder_loads_in_transformers_and_translates_alike(counting_student:
     from polystill.decoding.beam import TorchTranslator
     from polystill.models.folder import load_model_with_tokenizer
 
-    info = export_huggingface(counting_student, tmp_path / "out")
+    info = export_folder(counting_student, tmp_path / "out", "hf")
     assert info["verification"]["largest_difference"] < 1e-4
     model: Any = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
@@ -34,7 +34,7 @@ def test_the_folder_loads_in_transformers_and_translates_alike(counting_student:
 
 
 def test_files_and_card(counting_student: Path, tmp_path: Path) -> None:
-    info = export_huggingface(counting_student, tmp_path / "out")
+    info = export_folder(counting_student, tmp_path / "out", "hf")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         *("config.json", "generation_config.json", "model.safetensors", "polystill.json", "README.md"),
         *("source.spm", "target.spm", "vocab.json", "tokenizer_config.json"),
@@ -51,7 +51,7 @@ def test_the_search_is_the_one_that_was_picked(
     counting_student: Path, tmp_path: Path, beam: int, penalty: float
 ) -> None:
     record = Record(search=DecodingOptions(beam_size=beam, length_penalty=0.5))
-    info = export_huggingface(counting_student, tmp_path / "out", record=record)
+    info = export_folder(counting_student, tmp_path / "out", "hf", record=record)
     settings = json.loads((tmp_path / "out" / "generation_config.json").read_text())
     assert (settings["num_beams"], settings["length_penalty"]) == (beam, penalty)
     assert settings["early_stopping"] is (beam > 1)
@@ -65,7 +65,7 @@ def test_settings_with_which_transformers_translates_otherwise_are_noticed(
     path = student / "generation_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "repetition_penalty": 9.0}))
     with pytest.raises(UserError, match="where they part the source prefers its own token by up to"):
-        export_huggingface(student, tmp_path / "out", ["five five five", "one one"])
+        export_folder(student, tmp_path / "out", "hf", lines=["five five five", "one one"])
     assert not (tmp_path / "out").exists()
 
 
@@ -83,5 +83,5 @@ def test_other_logits_than_ours_are_noticed(
 
     monkeypatch.setattr(MarianMTModel, "from_pretrained", classmethod(load_wrongly))
     with pytest.raises(UserError, match=r"other logits than polystill \(by up to 0\.1"):
-        export_huggingface(counting_student, tmp_path / "out")
+        export_folder(counting_student, tmp_path / "out", "hf")
     assert not list(tmp_path.iterdir())

@@ -10,9 +10,10 @@ import yaml
 
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
-from polystill.export import export_folder, pymarian
-from polystill.export.marian import check_shape, decoder_settings, parameters
-from polystill.models.folder import load_model, load_transformer_with_tokenizer
+from polystill.export import FORMATS, pymarian
+from polystill.export.driver import export_folder
+from polystill.export.marian import decoder_settings, parameters
+from polystill.models.folder import load_model_with_tokenizer, load_transformer_with_tokenizer
 
 
 @pytest.mark.parametrize("to", ["marian", "bergamot"])
@@ -42,19 +43,19 @@ def test_a_marian_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_other_positions_than_marians_are_refused(counting_student: Path) -> None:
     with pytest.raises(UserError, match=r"other sinusoidal positions.*model\.positions: marian"):
-        check_shape(load_model(counting_student), counting_student)
+        FORMATS["marian"].check(*load_model_with_tokenizer(counting_student), counting_student)
 
 
 def test_gelu_is_refused(marian_student: Path) -> None:
-    model = load_model(marian_student).with_settings(activation="gelu")
+    model, tokenizer = load_model_with_tokenizer(marian_student)
     with pytest.raises(UserError, match="gelu"):
-        check_shape(model, marian_student)
+        FORMATS["marian"].check(model.with_settings(activation="gelu"), tokenizer, marian_student)
 
 
 def test_the_search_is_the_one_that_was_picked(marian_student: Path) -> None:
     model = load_transformer_with_tokenizer(marian_student, "Marian")[0]
     search = DecodingOptions(beam_size=2, length_penalty=0.5)
-    settings = yaml.safe_load(decoder_settings(model, [Path("vocab.spm")] * 2, search))
+    settings = yaml.safe_load(decoder_settings(model, ["vocab.spm"] * 2, search))
     assert (settings["beam-size"], settings["normalize"]) == (2, 0.5)
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from polystill.errors import UserError
-from polystill.export import onnx_transformer
-from polystill.export.fast_tokenizer import build
-from polystill.export.onnx import export_onnx
-from polystill.export.onnx_transformer import Sessions
+from polystill.export import onnx_graphs
+from polystill.export.driver import export_folder
+from polystill.export.onnx import fast_tokenizer
+from polystill.export.onnx_graphs import TransformerSessions as Sessions
 from polystill.models.folder import load_model, load_model_with_tokenizer
 from polystill.models.layers import attend
 
@@ -23,7 +23,7 @@ LINES = ["one two three", "nine eight seven six five four", "zero", "five five f
 @pytest.fixture(scope="module")
 def exported(counting_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("onnx") / "out"
-    info = export_onnx(counting_student, out, LINES)
+    info = export_folder(counting_student, out, "onnx", lines=LINES)
     assert info["verification"]["identical"] == 1
     assert info["verification"]["largest_difference"] < 1e-4
     assert info["versions"].keys() >= {"onnx", "onnxruntime"}
@@ -72,14 +72,14 @@ def test_step_by_step_equals_all_at_once(exported: Path, counting_student: Path)
 
 
 def test_a_loop_may_go_on_for_as_long_as_the_pipeline_lets_it(exported: Path, counting_student: Path) -> None:
-    target_in = ([5, 6, 7] * onnx_transformer.PIPELINE_TOKENS)[: onnx_transformer.PIPELINE_TOKENS]
+    target_in = ([5, 6, 7] * onnx_graphs.PIPELINE_TOKENS)[: onnx_graphs.PIPELINE_TOKENS]
     assert len(target_in) > load_model(counting_student).max_positions
     assert np.isfinite(Sessions(exported).logits([5, 6, 0], target_in)).all()
 
 
 def test_tokenizer_json_gives_the_same_ids_and_texts(exported: Path, counting_student: Path) -> None:
     tokenizer = load_model_with_tokenizer(counting_student)[1]
-    fast = build(tokenizer)
+    fast = fast_tokenizer(tokenizer)
     lines = [*LINES, "", "  two   spaces ", "☃☃ one", "ONE ﬁve ½", "one☃two", "tab\tone", "e\u0301"]
     assert [fast.encode(line).ids for line in lines] == tokenizer.encode_source(lines)
     for line in LINES:
@@ -89,9 +89,9 @@ def test_tokenizer_json_gives_the_same_ids_and_texts(exported: Path, counting_st
 def test_a_wrong_graph_is_noticed_and_not_written(
     counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_transformer, "attend", lambda query, *rest: attend(2 * query, *rest))
+    monkeypatch.setattr(onnx_graphs, "attend", lambda query, *rest: attend(2 * query, *rest))
     with pytest.raises(UserError, match="does not translate like its source"):
-        export_onnx(counting_student, tmp_path / "out", LINES)
+        export_folder(counting_student, tmp_path / "out", "onnx", lines=LINES)
     assert not list(tmp_path.iterdir())
 
 
@@ -105,7 +105,7 @@ def test_a_wrong_end_mark_is_noticed(counting_student: Path, tmp_path: Path, mon
 
     monkeypatch.setattr(Sessions, "logits", never_ending)
     with pytest.raises(UserError, match="does not translate like its source"):
-        export_onnx(counting_student, tmp_path / "out", LINES)
+        export_folder(counting_student, tmp_path / "out", "onnx", lines=LINES)
 
 
 def test_without_onnxruntime_the_message_says_how_to_get_it(
@@ -113,4 +113,4 @@ def test_without_onnxruntime_the_message_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr("polystill.environment.extras.find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(UserError, match=r"needs onnxruntime.*pip install .*\[onnx\]"):
-        export_onnx(counting_student, tmp_path / "out")
+        export_folder(counting_student, tmp_path / "out", "onnx")

@@ -15,8 +15,9 @@ import torch
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
-from polystill.export import export_folder
-from polystill.export.onnx_lstm import MEMORY, STATE, Sessions
+from polystill.export.driver import export_folder
+from polystill.export.onnx_graphs import MEMORY, STATE
+from polystill.export.onnx_graphs import LstmSessions as Sessions
 from polystill.models.folder import load_model_with_tokenizer, save_family, save_student
 from polystill.models.lstm import Lstm
 from polystill.students import Student, StudentSpace

@@ -12,7 +12,7 @@ import torch
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.export import export_folder
+from polystill.export.driver import export_folder
 from polystill.export.prune import prune_folder
 from polystill.models.folder import (
     SPARSE_WEIGHTS,
@@ -128,7 +128,7 @@ def test_sparse_weights_that_are_read_back_otherwise_are_noticed(
             model.embedding.mul_(1 + error)
         return model
 
-    monkeypatch.setattr("polystill.export.sparse.load_model", load_wrongly)
+    monkeypatch.setattr("polystill.models.folder.load_model", load_wrongly)
     with pytest.raises(UserError, match="out: not written"):
         export_folder(counting_student, tmp_path / "out", "sparse", quantization)
     assert not list(tmp_path.iterdir())

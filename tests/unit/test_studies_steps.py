@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from polystill.errors import UserError
-from polystill.locks import lock_folder
 from polystill.runs import Run
+from polystill.storage import lock_folder
 from polystill.studies.steps import Step, chosen_steps, needs, run_step
 from polystill.studies.work import carry_out
 from polystill.targets.store import Candidate, Entry

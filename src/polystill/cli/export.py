@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from inspect import getdoc
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from polystill.cli.common import NewFolder, StudentName, say
 from polystill.environment.extras import need_packages
+from polystill.export import FORMATS, FormatName
 
 RunOrModel = Annotated[
     Path,
@@ -20,7 +22,7 @@ RunOrModel = Annotated[
 
 def register(app: typer.Typer) -> None:
     app.command()(extract)
-    app.command()(export)
+    app.command(help=_with_formats(getdoc(export) or ""))(export)
 
 
 def extract(folder: RunOrModel, student: StudentName, out: NewFolder = None) -> None:
@@ -35,31 +37,42 @@ def extract(folder: RunOrModel, student: StudentName, out: NewFolder = None) -> 
     In Python: `AutoModelForSeq2SeqLM.from_pretrained("my-student")` and `AutoTokenizer.from_pretrained("my-student")`.
     """
     need_packages("extract")
-    from polystill.export.extraction import extract_student
+    from polystill.export.students import extract_student
 
     say(f"wrote {extract_student(folder, student, out)}")
+
+
+def _with_formats(text: str) -> str:
+    """A help text with what the registry knows about the formats."""
+    needs = {form.name: f"; needs {form.needs}" * bool(form.needs) for form in FORMATS.values()}
+    formats = "\n".join(f"- *{name}*: for {form.purpose}{needs[name]}" for name, form in FORMATS.items())
+    lstm = " and ".join(f"*{name}*" for name, form in FORMATS.items() if "lstm" in form.architectures)
+    return text.replace("FORMATS", formats).replace("OF_LSTMS", lstm)
+
+
+def _quantizations() -> str:
+    """Help for --quantization: the precisions of the formats that have several."""
+    return " ".join(
+        f"Of {form.name}: "
+        + ", ".join(f"{name} (the default)" if name == form.default_precision else name for name in form.precisions)
+        + "."
+        for form in FORMATS.values()
+        if len(form.precisions) > 1
+    )
 
 
 def export(
     folder: RunOrModel,
     student: StudentName,
     out: NewFolder = None,
-    to: Annotated[
-        Literal["hf", "ctranslate2", "argos", "onnx", "marian", "bergamot", "sparse"], typer.Option(help="The format.")
-    ] = "ctranslate2",
-    quantization: Annotated[
-        str | None,
-        typer.Option(
-            help="Of ctranslate2: int8, int8_float32, int8_float16, int8_bfloat16, int16, float16, bfloat16, "
-            "float32 (the default). Of sparse: float16, int8, float32 (the default)."
-        ),
-    ] = None,
+    to: Annotated[FormatName, typer.Option(help="The format.")] = "ctranslate2",
+    quantization: Annotated[str | None, typer.Option(help=_quantizations())] = None,
     shortlist: Annotated[
         bool,
         typer.Option(
             "--shortlist",
-            help="Of ctranslate2 and bergamot: choose each output piece among those that the sentence's pieces may "
-            "become, by the training data, which is faster.",
+            help=f"Of {' and '.join(name for name, form in FORMATS.items() if form.shortlist)}: choose each output "
+            "piece among those that the sentence's pieces may become, by the training data, which is faster.",
         ),
     ] = False,
 ) -> None:
@@ -68,9 +81,9 @@ def export(
     The folder has all that the engine needs, and a model card. It appears only when the engine has run on a few
     sentences and agrees with the student as far as the precision allows (docs/export.md says how far).
 
-    Formats: *hf* (Hugging Face), *ctranslate2*, *argos* (Argos Translate, LibreTranslate), *onnx* (onnxruntime,
-    transformers.js), *marian* and *bergamot* (Firefox); the last two need `model.positions: marian` in the recipe and
-    `pip install pymarian`. LSTMs go to *onnx* and *sparse*.
+    FORMATS
+
+    LSTMs go to OF_LSTMS only.
 
     **Examples**
 
@@ -89,7 +102,7 @@ def export(
         polystill export my-pruned-family e2d2 --to sparse --quantization int8 --out my-small-model
     """
     need_packages("export")
-    from polystill.export.extraction import export_student
+    from polystill.export.students import export_student
 
     written = export_student(folder, student, to, out, quantization, shortlist=shortlist)
     hint = f"; try it: echo 'A dog runs.' | polystill translate {written}" if to == "ctranslate2" else ""

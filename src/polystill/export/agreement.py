@@ -1,4 +1,7 @@
-"""How an export is compared with its source model, and when the difference is more than its precision explains."""
+"""Comparison of an export with the model that it was made from, and how far they may differ in each precision.
+
+Shapes: T target positions, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, Translator
 from polystill.errors import UserError
+from polystill.export.format import Export, Verified
 from polystill.models.elastic import ElasticModel
 
 EXACT = 1e-3
-"""Most that a token's log-probability may differ in float32, in nats."""
+"""The most that a token's log-probability may differ in float32, in nats."""
 NEAR_TIE = 2 * EXACT
-"""Most by which the source model may prefer its own token to the export's, in float32, in nats: where scores differ by
+"""The most by which the source model may prefer its own token to the export's, in float32, in nats: if scores differ by
 EXACT, two tokens that are closer than this may change places."""
 ROUNDED = 0.3
-"""Most that it may differ on average in any other precision. A wrong conversion is off by whole nats."""
+"""The most that they may differ on average in any other precision. A wrong conversion is off by whole nats."""
 VERIFIED_TOKENS = 64
-"""Tokens of a translation that are looked at."""
+"""The number of tokens of each translation that are compared."""
 
 
 class Agreement(NamedTuple):
-    """How an export compares with its source, on greedy translations."""
+    """Comparison of an export with its source model, on greedy translations."""
 
     sentences: int
     identical: float
@@ -36,13 +40,19 @@ class Agreement(NamedTuple):
     """Mean absolute difference of the log-probabilities that both give to the tokens of one translation."""
     largest_difference: float
     largest_preference: float
-    """By how much more the source model likes its own token than the export's, where the two first part; 0 where none
-    do."""
+    """The most by which the source model prefers its own token to the export's, at the first token that differs; 0 if
+    all translations are the same."""
+
+
+def compare(export: Export, verified: Verified) -> Agreement:
+    """Compare what an export does with what its source model does."""
+    rows = zip(export.sources, export.targets, verified.translations, strict=True)
+    return agreement([preference(export.model, *row) for row in rows], verified.differences)
 
 
 def agreement(preferences: Sequence[float | None], differences: Sequence[float]) -> Agreement:
-    """From one `preference` a sentence and one difference a token. What is no number counts as infinite."""
-    parted = [found for found in preferences if found is not None]
+    """Sum up one `preference` for each sentence and one difference for each token. NaN counts as infinite."""
+    parted = [value for value in preferences if value is not None]
     differences = [value if math.isfinite(value) else math.inf for value in differences]
     return Agreement(
         sentences=len(preferences),
@@ -54,72 +64,87 @@ def agreement(preferences: Sequence[float | None], differences: Sequence[float])
 
 
 def largest(values: Iterable[float]) -> float:
-    """The largest of them, at least 0; infinite where one is no number, which max() would pass over."""
+    """The largest value, at least 0; infinite if one is NaN, which max() would pass over."""
     return max([0.0, *(value if math.isfinite(value) else math.inf for value in values)])
 
 
-def judge(found: Agreement, precision: str, out: Path) -> None:
-    """Raises:
-    UserError: the export translates otherwise than its source, by more than the precision explains; or nothing was
-        compared.
+def judge(result: Agreement, precision: str, out: Path) -> None:
+    """Refuse an export that translates differently from its source model.
+
+    Raises:
+        UserError: the difference is more than the precision explains, or nothing was compared.
     """
-    if not found.sentences:
+    if not result.sentences:
         raise UserError(f"{out}: not written: there is no sentence to verify it with")
     if precision == "float32":
-        wrong = not (found.largest_difference <= EXACT and found.largest_preference <= NEAR_TIE)
+        wrong = not (result.largest_difference <= EXACT and result.largest_preference <= NEAR_TIE)
         allowed = f"at most {EXACT} in float32"
     else:
-        wrong, allowed = not found.mean_difference <= ROUNDED, f"{ROUNDED} on average in {precision}"
+        wrong, allowed = not result.mean_difference <= ROUNDED, f"{ROUNDED} on average in {precision}"
     if wrong:
         raise UserError(
             f"{out}: not written: the exported model does not translate like its source: log-probabilities differ by "
-            f"{found.mean_difference:.3g} on average and {found.largest_difference:.3g} at most "
-            f"({allowed} is expected), {found.identical:.0%} of {found.sentences} translations are identical, and "
-            f"where they part the source prefers its own token by up to {found.largest_preference:.3g}"
+            f"{result.mean_difference:.3g} on average and {result.largest_difference:.3g} at most "
+            f"({allowed} is expected), {result.identical:.0%} of {result.sentences} translations are identical, and "
+            f"where they part the source prefers its own token by up to {result.largest_preference:.3g}"
         )
 
 
+# --- greedy translations --------------------------------------------------------------------------------------------
+
+
 def greedy(translator: Translator, lines: Sequence[str]) -> list[Hypothesis]:
-    """Greedy translations of VERIFIED_TOKENS at most, with token scores."""
+    """Greedy translations of at most VERIFIED_TOKENS tokens, with token scores."""
     options = DecodingOptions(beam_size=1, max_length=VERIFIED_TOKENS, token_scores=True)
     cuts = Cuts()  # not logged: beginnings are enough to compare
-    return [found[0] for found in translator.translate(lines, options, cuts)]
+    return [hypotheses[0] for hypotheses in translator.translate(lines, options, cuts)]
 
 
-def greedy_ids(model: ElasticModel, tokenizer: Tokenizer, lines: Sequence[str]) -> list[list[int]]:
-    """The source model's greedy translations as ids, with the end mark where it was reached."""
-    return ids_of(greedy(TorchTranslator(model, tokenizer), lines), tokenizer)
-
-
-def ids_of(found: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[list[int]]:
-    """Hypotheses with token scores as ids, with the end mark where it was reached."""
-    ended = [len(hypothesis.token_scores or []) > len(hypothesis.tokens) for hypothesis in found]
-    rows = piece_ids([hypothesis.tokens for hypothesis in found], tokenizer)
+def ids_of(hypotheses: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[list[int]]:
+    """Hypotheses with token scores as ids, with the end mark if it was reached."""
+    ended = [len(hypothesis.token_scores or []) > len(hypothesis.tokens) for hypothesis in hypotheses]
+    rows = piece_ids([hypothesis.tokens for hypothesis in hypotheses], tokenizer)
     return [[*row, tokenizer.eos_id] if has_ended else row for row, has_ended in zip(rows, ended, strict=True)]
 
 
 def piece_ids(rows: Sequence[Sequence[str]], tokenizer: Tokenizer) -> list[list[int]]:
+    """The ids of pieces; that of `<unk>` for unknown ones."""
     ids = {piece: i for i, piece in enumerate(tokenizer.pieces)}
     return [[ids.get(piece, tokenizer.unk_id) for piece in row] for row in rows]
 
 
-def preference(model: ElasticModel, source: Sequence[int], ours: Sequence[int], theirs: Sequence[int]) -> float | None:
-    """By how much more the source model likes its own token than the export's, in nats, where the two first part.
+# --- scores ---------------------------------------------------------------------------------------------------------
 
-    After that the two may write different sentences with good reason. None where they do not part; one that was cut
+
+def preference(model: ElasticModel, source: Sequence[int], ours: Sequence[int], theirs: Sequence[int]) -> float | None:
+    """By how much the source model prefers its own token to the export's, in nats, at the first token that differs.
+
+    After that token the two may rightly write different sentences. None if no token differs; a translation that was cut
     may be the beginning of the other.
     """
-    for i, (own, other) in enumerate(zip(ours, theirs, strict=False)):
-        if own != other:
-            own_score, other_score = (forced_log_probs(model, source, [*ours[:i], token])[i] for token in (own, other))
-            return own_score - other_score
+    for i, (our_token, their_token) in enumerate(zip(ours, theirs, strict=False)):
+        if our_token != their_token:
+            our_score, their_score = (
+                forced_log_probs(model, source, [*ours[:i], token])[i] for token in (our_token, their_token)
+            )
+            return our_score - their_score
     return None
 
 
 @torch.inference_mode()
 def forced_log_probs(model: ElasticModel, source: Sequence[int], target: Sequence[int]) -> list[float]:
-    """What the source model gives to each of the target's ids (its end mark, where it has one, among them)."""
+    """The source model's log-probability of each of the target's ids, of the end mark too if it is among them."""
     target_in = torch.tensor([[model.pad_id, *target[:-1]]])
-    logits = model(torch.tensor([list(source)]), target_in)[0]
-    logits[:, model.pad_id] = -math.inf
-    return logits.log_softmax(-1).gather(1, torch.tensor(target)[:, None])[:, 0].tolist()
+    return log_probs(model(torch.tensor([list(source)]), target_in)[0], target, model.pad_id)
+
+
+@torch.inference_mode()
+def log_probs(logits_TV: Tensor, target: Sequence[int], pad_id: int) -> list[float]:
+    """The log-probability of each of the target's ids; sets the logits of `<pad>`, which is never written, to -inf."""
+    logits_TV[:, pad_id] = -math.inf
+    return logits_TV.log_softmax(-1).gather(1, torch.tensor(target)[:, None])[:, 0].tolist()
+
+
+def score_differences(ours: Iterable[float], theirs: Iterable[float], strict: bool = True) -> list[float]:
+    """Absolute differences of two translations' log-probabilities, token by token."""
+    return [abs(a - b) for a, b in zip(ours, theirs, strict=strict)]

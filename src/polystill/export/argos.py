@@ -1,79 +1,122 @@
-"""Export as an Argos package: what Argos Translate and LibreTranslate install, a zip with a CTranslate2 model.
+"""Export as an Argos package, a zip with a CTranslate2 model, which Argos Translate and LibreTranslate install.
 
-A package may hold a model that parts text into sentences; this one holds none, and Argos Translate then downloads its
-own (MiniSBD) when it first translates from a language. It is int8 always: Argos Translate computes in 8 bits whatever
-the package holds, and float weights would then lack the seven bits that ctranslate2.py keeps to.
+A package may hold a model that splits text into sentences; this one holds none, and Argos Translate then downloads its
+own (MiniSBD) when it first translates from a language. The weights are always int8: Argos Translate computes in 8 bits
+whatever the package holds, and float weights would then lack the seven bits that ctranslate2.py keeps to.
 """
 
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
-from polystill.data.language_names import language_name
-from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.beam import TorchTranslator
 from polystill.errors import UserError
-from polystill.export.agreement import VERIFIED_TOKENS, Agreement, agreement, greedy, judge, piece_ids, preference
-from polystill.export.card import CARD, Record, model_card
-from polystill.export.ctranslate2 import export_ctranslate2
-from polystill.export.description import check_replaceable, lines_to_verify, write_info
-from polystill.export.pieces import joint_pieces
-from polystill.models.folder import load_transformer_with_tokenizer
-from polystill.models.transformer import Transformer
-from polystill.storage import atomic_folder, sha256
+from polystill.export.ctranslate2 import CTranslate2
+from polystill.export.format import CARD, Export, Format, Info, MakeCard, Verified, write_info
+from polystill.storage import sha256
+
+if TYPE_CHECKING:
+    from polystill.data.tokenizer import Tokenizer
+    from polystill.models.elastic import ElasticModel
 
 PACKAGE_VERSION, ARGOS_VERSION = "1.0", "1.9"
 PIECES = "sentencepiece.model"
 MODEL_FILES = ("config.json", "model.bin", "shared_vocabulary.json")
 
 
-def export_argos(
-    student: Path,
-    out: Path,
-    lines: Sequence[str] | None = None,
-    record: Record | None = None,
-) -> dict[str, Any]:
-    """Write a folder with translate-{from}_{to}-1_0.argosmodel, whose model is `export_ctranslate2`'s, and verify it as
-    Argos Translate will run it.
+class Argos(Format):
+    name = "argos"
+    engine = "Argos Translate"
+    purpose = "Argos Translate, LibreTranslate"
+    library = "argostranslate"
+    precisions = ("int8",)
+    beam = 4
+    other_program = "an Argos package, to be installed with argospm install {package}"
+    usage = """
+```
+argospm install translate-{between}-1_0.argosmodel
+argos-translate --from-lang {source_language} --to-lang {target_language} "A sentence."
+```
 
-    Raises:
-        UserError: as `export_folder`; or the tokenizer's folder does not say the languages.
-    """
-    check_replaceable(out)
-    model, tokenizer = load_transformer_with_tokenizer(student, "Argos Translate")
-    source, target = tokenizer.source_language, tokenizer.target_language
-    if source is None or target is None:
-        raise UserError(f"{student}: tokenizer_config.json lacks source_lang or target_lang, which Argos needs")
-    lines = lines_to_verify(model, tokenizer, lines)
-    pieces = joint_pieces(tokenizer, lines)[0]
-    name = f"translate-{source}_{target}-{PACKAGE_VERSION.replace('.', '_')}"
-    with atomic_folder(out) as temporary, TemporaryDirectory(prefix="polystill-") as work:
-        package = Path(work) / name
-        info = {**export_ctranslate2(student, package / "model", "int8", lines), "format": "argos"}
-        _change_to_argos(package, pieces, source, target)
-        found = verify(model, tokenizer, package, lines)
-        judge(found, "int8", out)
-        info["verification"] = found._asdict()
-        written = temporary / f"{name}.argosmodel"
-        with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in ("metadata.json", PIECES, *(f"model/{file}" for file in MODEL_FILES)):
-                archive.write(package / file, f"{name}/{file}")
-        card = model_card(info, record or Record(), written.stat().st_size)  # its own few kilobytes are not in it
-        (temporary / CARD).write_text(card, encoding="utf-8")
-        with zipfile.ZipFile(written, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.write(temporary / CARD, f"{name}/{CARD}")
-        info["files"] = {written.name: sha256(written)}
-        write_info(temporary, info)
-    return info
+LibreTranslate serves what is installed this way.
+"""
+
+    def check(self, model: ElasticModel, tokenizer: Tokenizer, origin: Path) -> None:
+        if tokenizer.source_language is None or tokenizer.target_language is None:
+            raise UserError(f"{origin}: tokenizer_config.json lacks source_lang or target_lang, which Argos needs")
+
+    def write(self, export: Export, folder: Path) -> None:
+        """Write the package, translate-{from}_{to}-1_0.argosmodel, around a model that is verified in CTranslate2."""
+        import zipfile
+
+        from polystill.export.agreement import compare, judge
+        from polystill.export.pieces import joint_pieces
+
+        source, target = export.tokenizer.source_language, export.tokenizer.target_language
+        assert source is not None and target is not None
+        pieces = joint_pieces(export.tokenizer, export.lines)[0]
+        name = f"translate-{source}_{target}-{PACKAGE_VERSION.replace('.', '_')}"
+        with TemporaryDirectory(prefix="polystill-") as temporary:
+            package = Path(temporary) / name
+            model = package / "model"
+            model.mkdir(parents=True)
+            CTranslate2().write(export, model)
+            write_info(model, {"max_positions": export.model.max_positions})
+            judge(compare(export, CTranslate2().verify(export, model)), export.precision, export.out)
+            _change_to_argos(package, pieces, source, target)
+            with zipfile.ZipFile(folder / f"{name}.argosmodel", "w", zipfile.ZIP_DEFLATED) as archive:
+                for file in ("metadata.json", PIECES, *(f"model/{file}" for file in MODEL_FILES)):
+                    archive.write(package / file, f"{name}/{file}")
+
+    def verify(self, export: Export, folder: Path) -> Verified:
+        """Run the package's own files as Argos Translate does: SentencePiece's pieces, and no end mark."""
+        import zipfile
+
+        import ctranslate2
+        from sentencepiece import SentencePieceProcessor
+
+        from polystill.export.agreement import VERIFIED_TOKENS, piece_ids, score_differences
+
+        with TemporaryDirectory(prefix="polystill-") as temporary:
+            with zipfile.ZipFile(_package(folder)) as archive:
+                archive.extractall(temporary)
+            package = Path(temporary) / _package(folder).stem
+            processor = SentencePieceProcessor(model_file=str(package / PIECES))
+            engine = ctranslate2.Translator(str(package / "model"), intra_threads=1)
+        rows = [processor.encode(line, out_type=str) for line in export.lines]
+        longest = min(VERIFIED_TOKENS, export.model.max_positions - 1)
+        translated = engine.translate_batch(rows, beam_size=1, max_decoding_length=longest)
+        scored = engine.score_batch(rows, [hypothesis.tokens[:longest] for hypothesis in export.hypotheses])
+        differences, pieces = [], []
+        for hypothesis, result, written in zip(export.hypotheses, scored, translated, strict=True):
+            scores = (hypothesis.token_scores or [])[1:], result.log_probs[1:]  # not the first, as in ctranslate2.py
+            differences += score_differences(*scores, strict=False)
+            pieces.append(written.hypotheses[0][: len(hypothesis.tokens)])  # it does not say whether it has ended
+        return Verified(piece_ids(pieces, export.tokenizer), differences)
+
+    def finish(self, folder: Path, info: Info, card: MakeCard) -> None:
+        """Put the card beside the package and into it, too."""
+        import zipfile
+
+        package = _package(folder)
+        text = card(info, package.stat().st_size)  # without the few kilobytes of the card itself
+        (folder / CARD).write_text(text, encoding="utf-8")
+        with zipfile.ZipFile(package, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(folder / CARD, f"{package.stem}/{CARD}")
+        info["files"] = {package.name: sha256(package)}
+        write_info(folder, info)
+
+
+def _package(folder: Path) -> Path:
+    return next(folder.glob("*.argosmodel"))
 
 
 def _change_to_argos(package: Path, pieces: bytes, source: str, target: str) -> None:
-    """Add to a folder with a model what else is in a package."""
+    """Turn a folder with a model into a package's: add the other files and change the model's configuration."""
+    from polystill.data.language_names import language_name
+
     path = package / "model" / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["add_source_eos"] = True  # Argos gives the pieces alone
@@ -89,24 +132,3 @@ def _change_to_argos(package: Path, pieces: bytes, source: str, target: str) -> 
     text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
     (package / "metadata.json").write_text(text, encoding="utf-8")
     (package / PIECES).write_bytes(pieces)
-
-
-def verify(model: Transformer, tokenizer: Tokenizer, package: Path, lines: Sequence[str]) -> Agreement:
-    """Run an unpacked package as Argos Translate does, by its own files: SentencePiece's pieces, and no end mark."""
-    import ctranslate2
-    from sentencepiece import SentencePieceProcessor
-
-    processor = SentencePieceProcessor(model_file=str(package / PIECES))
-    rows = [processor.encode(line, out_type=str) for line in lines]
-    engine = ctranslate2.Translator(str(package / "model"), intra_threads=1)
-    longest = min(VERIFIED_TOKENS, model.max_positions - 1)
-    found = engine.translate_batch(rows, beam_size=1, max_decoding_length=longest)
-    theirs = piece_ids([result.hypotheses[0] for result in found], tokenizer)
-    ours = greedy(TorchTranslator(model, tokenizer), lines)
-    scored = engine.score_batch(rows, [hypothesis.tokens[:longest] for hypothesis in ours])
-    differences = []
-    for hypothesis, result in zip(ours, scored, strict=True):
-        pairs = zip(hypothesis.token_scores or [], result.log_probs, strict=False)
-        differences += [abs(a - b) for a, b in list(pairs)[1:]]  # as in ctranslate2.py
-    parted = zip(tokenizer.encode_source(lines), piece_ids([h.tokens for h in ours], tokenizer), theirs, strict=True)
-    return agreement([preference(model, *row) for row in parted], differences)

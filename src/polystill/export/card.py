@@ -2,120 +2,105 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.contract import DecodingOptions
-from polystill.export.usage import how_to_use, library_of, other_formats
-from polystill.runs.rows import artefact_key, has_shortlist
-from polystill.storage import tree_bytes
+from polystill.export import FORMATS
+from polystill.export.format import Info
+from polystill.runs.results import DeviceRow, QualityRow
+from polystill.storage import text_lines
 
-CARD = "README.md"
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from polystill.config.data import Data
+    from polystill.runs import Run
+    from polystill.students import Student
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a run knows of a student, beyond its weights."""
+    """What a run knows about a student, beyond its weights."""
 
-    rows: Sequence[dict[str, Any]] = field(default_factory=list)
-    """Those of RUN/results.json that are of this student."""
+    rows: Sequence[QualityRow] = ()
+    """This student's rows of RUN/results.json."""
     family: dict[str, Any] = field(default_factory=dict)
-    """RUN/family/family.json: method, targets, seed."""
-    devices: Sequence[dict[str, Any]] = field(default_factory=list)
-    """What was measured of this student on devices (RUN/results.json, `devices`)."""
+    """The contents of RUN/family/family.json: method, targets, seed."""
+    devices: Sequence[DeviceRow] = ()
+    """This student's figures on devices."""
     note: str = ""
-    """What it was exported for."""
-    data: Sequence[str] = field(default_factory=list)
-    """What it was trained and measured on (`export.training_data`), a line each."""
+    """The purpose that it was exported for."""
+    data: Sequence[str] = ()
+    """The text that it was trained and measured on, a line for each fact."""
     search: DecodingOptions = field(default_factory=DecodingOptions)
-    """Beam size and length penalty that it is used with, where the format can say so."""
+    """The beam size and length penalty that it is meant for, if the format can say so."""
 
 
-def write_card(folder: Path, info: dict[str, Any], record: Record | None = None) -> None:
-    """Write README.md; `info` as in polystill.json. The other files of the export are there already."""
-    (folder / CARD).write_text(model_card(info, record or Record(), tree_bytes(folder)), encoding="utf-8")
+def record_of(run: Run, student: Student, search: DecodingOptions, note: str = "") -> Record:
+    """The record of a run's student.
+
+    Raises:
+        UserError: the run's results, tokenizer or text is damaged.
+    """
+    from polystill.models.folder import read_family
+
+    results = run.results()
+    return Record(
+        rows=[row for row in results.rows if row.model == student.name],
+        devices=[row for row in results.devices if row.model == student.name],
+        note=note,
+        search=search,
+        family=read_family(run.family),
+        data=data_lines(run.recipe.data, run.data),
+    )
 
 
-def model_card(info: dict[str, Any], record: Record, size: int) -> str:
-    """The card's text; `size` is the export's, in bytes."""
+def model_card(info: Info, record: Record, size: int) -> str:
+    """The card's text, from polystill.json, the run's record and the size of the export in bytes."""
     languages = [info[key] for key in ("source_language", "target_language") if key in info]
     parts = [
         f"---\n{_front(info, languages, record)}---",
         f"# {info['name']}: {' → '.join(languages) or 'translation'}",
-        _what(info, size),
+        _summary(info, size),
         *([record.note] if record.note else []),
         *_training(record),
         *_quality(info, record),
         *_devices(info, record),
         "## How to use it",
-        how_to_use({**search_of(record), **info}, languages),
-        f"For other engines: `polystill export RUN {info['name']} --to FORMAT` with {other_formats(info)}.",
-        _verified(info),
+        how_to_use({**search_of(record.search), **info}, languages),
+        f"For other engines: `polystill export RUN {info['name']} --to FORMAT` with {_other_formats(info)}.",
+        _verification(info),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def search_of(record: Record | None) -> dict[str, Any]:
-    """What polystill.json says of the search that an export is used with; nothing where nobody has said."""
-    if record is None:
-        return {}
-    return {"beam_size": record.search.beam_size, "length_penalty": record.search.length_penalty}
+def search_of(search: DecodingOptions) -> Info:
+    """What polystill.json says of the search that an export is meant for."""
+    return {"beam_size": search.beam_size, "length_penalty": search.length_penalty}
 
 
-def _front(info: dict[str, Any], languages: list[str], record: Record) -> str:
-    values: dict[str, Any] = {"library_name": library_of(info), "pipeline_tag": "translation"}
+def _front(info: Info, languages: list[str], record: Record) -> str:
+    """The card's metadata, which the Hub reads."""
+    library = FORMATS[info["format"]].library_for(info["architecture"])
+    values: dict[str, Any] = {"library_name": library, "pipeline_tag": "translation"}
     if languages:
         values["language"] = languages
     kind = "marian" if info["architecture"] == "transformer" else info["architecture"]
     values["tags"] = list(dict.fromkeys(["translation", kind, "polystill", info["format"]]))
-    own, _ = _own_and_other(record.rows, info, record)
-    metrics = [name for name in _METRICS if any(name in row for row in own)]
+    measured = [row for row in record.rows if _is_of_package(row, info, record)]
+    metrics = [name for name in _METRICS if any(_is_there(row, name) for row in measured)]
     if metrics:
         values["metrics"] = metrics
-        values["model-index"] = [{"name": info["name"], "results": list(_results(own))}]
+        values["model-index"] = [{"name": info["name"], "results": list(_index(measured))}]
     return yaml.safe_dump(values, sort_keys=False) + "# license: yours to choose, within the licenses of the data\n"
 
 
-def _own_and_other(rows: Sequence[Row], info: dict[str, Any], record: Record) -> tuple[list[Row], list[Row]]:
-    """Rows that were measured on this package as it is and as it searches, and those of the student in other forms."""
-    precision = info.get("quantization")
-    engine = {"ctranslate2": "ctranslate2", "sparse": "torch" if precision == "float32" else None}.get(info["format"])
-    form = (engine, precision, "shortlist" in info, record.search.beam_size, record.search.length_penalty)
-    found: tuple[list[Row], list[Row]] = ([], [])
-    for row in rows:
-        found[(*artefact_key(row), row.get("beam"), row.get("length_penalty", 1.0)) != form].append(row)
-    return found
-
-
-_METRICS = {"bleu": "BLEU", "chrf": "chrF", "comet": "COMET"}
-
-
-def _results(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The entries of model-index: one for each row of results, the metrics named by how they were obtained."""
-    for row in rows:
-        how = ", ".join(str(row[key]) for key in ("engine", "precision") if key in row)
-        how += ", shortlist" * has_shortlist(row)
-        how += f", beam {row['beam']}" + ("" if _is_neutral(row) else f", length penalty {row['length_penalty']:g}")
-        metrics = [
-            {"type": key, "value": round(row[key], 4 if key == "comet" else 2), "name": f"{title} ({how})"}
-            for key, title in _METRICS.items()
-            if key in row
-        ]
-        if metrics:
-            dataset = {"type": row["test_set"], "name": row["test_set"]}
-            yield {"task": {"type": "translation"}, "dataset": dataset, "metrics": metrics}
-
-
-def _is_neutral(row: dict[str, Any]) -> bool:
-    return bool(row.get("length_penalty", 1.0) == 1.0)
-
-
-def _what(info: dict[str, Any], size: int) -> str:
+def _summary(info: Info, size: int) -> str:
     precision = info.get("quantization", "float32")
     what = {"transformer": "A Transformer", "lstm": "An LSTM with attention"}[info["architecture"]]
     nonzero = info.get("nonzero_parameters", info["parameters"])
@@ -127,31 +112,52 @@ def _what(info: dict[str, Any], size: int) -> str:
     )
 
 
-_METHODS = {
-    "aio_kd": "AIO-KD (Miao et al., EMNLP 2023): teacher and sampled students trained jointly in one run",
-    "word_kd": "word-level distillation (Kim & Rush, EMNLP 2016)",
-    "nll": "maximum likelihood",
-}
+# --- use and verification -------------------------------------------------------------------------------------------
 
 
-_FACTS = (("targets", "targets"), ("seed", "seed"), ("run", "run_id"))
+def how_to_use(info: Info, languages: Sequence[str]) -> str:
+    """The Markdown of the card's section on using the export, for those who have nothing but the package."""
+    target = 'sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/target.spm")'
+    values = {
+        **info,
+        "between": "_".join(languages),
+        "vmap": ", use_vmap=True" * ("shortlist" in info),
+        "target": target if "target.spm" in info.get("files", {}) else "source",
+    }
+    return FORMATS[info["format"]].usage_for(info["architecture"]).strip().format(**values)
 
 
-def _training(record: Record) -> Iterator[str]:
-    lines = []
-    known = {**record.family, **(record.rows[0] if record.rows else {})}
-    if "method" in known:
-        lines.append(f"- method: {_METHODS.get(known['method'], known['method'])}")
-    if (members := len(known.get("candidates", []))) > 1:
-        lines.append(f"- one of a family of {members} students that one run trained together")
-    facts = [f"{name}: {known[key]}" for name, key in _FACTS if key in known]
-    lines += [f"- {'; '.join(facts)}"] if facts else []
-    lines += [f"- {line}" for line in record.data]
-    if lines:
-        yield "## Training"
-        yield "\n".join(lines)
+def _other_formats(info: Info) -> str:
+    """The other formats of its architecture."""
+    forms = (form for form in FORMATS.values() if info["architecture"] in form.architectures)
+    return ", ".join(f"`{form.name}`" for form in forms if form.name != info["format"])
 
 
+def _verification(info: Info) -> str:
+    result = info.get("verification", {})
+    if "identical" not in result:
+        return "`polystill.json` says what it was made of and how it was verified."
+    return (
+        f"Verified when it was written: of {result['sentences']} sentences {result['identical']:.0%} are translated "
+        f"with the same tokens as by the source model, log-probabilities of tokens differ by "
+        f"{result['mean_difference']:.2g} on average. {_shortlist(info)}`polystill.json` says what it was made of."
+    )
+
+
+def _shortlist(info: Info) -> str:
+    if "shortlist" not in info:
+        return ""
+    facts = info["shortlist"]
+    return (
+        f"That is with its whole vocabulary; with the shortlist ({FORMATS[info['format']].shortlist_usage}), learnt "
+        f"from {facts['sentences']:,} sentences, {facts['same_translations']} of {facts['lines']} translations stay as "
+        "they are. "
+    )
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+_METRICS = {"bleu": "BLEU", "chrf": "chrF", "comet": "COMET"}
 _COLUMNS = (
     ("test set", "test_set", "{}"),
     ("engine", "engine", "{}"),
@@ -171,13 +177,40 @@ _COLUMNS = (
 _DEVICE_COLUMNS = (("device", "device", "{}"), *(c for c in _COLUMNS if c[1] not in ("test_set", "engine")))
 
 
-def _quality(info: dict[str, Any], record: Record) -> Iterator[str]:
+def _is_of_package(row: QualityRow | DeviceRow, info: Info, record: Record) -> bool:
+    """Whether a row was measured on this very package and its search, and not on another form of the student."""
+    precision = info.get("quantization", "float32")
+    engine = FORMATS[info["format"]].evaluated_in(precision)
+    form = (engine, precision, "shortlist" in info, record.search.beam_size, record.search.length_penalty)
+    return (*row.variant, row.beam, _length_penalty(row)) == form
+
+
+def _length_penalty(row: QualityRow | DeviceRow) -> float:
+    return row.length_penalty if isinstance(row, QualityRow) else 1.0  # speed is measured without one
+
+
+def _index(rows: Sequence[QualityRow]) -> Iterator[dict[str, Any]]:
+    """The entries of model-index, one for each row; metrics are named with how they were obtained."""
+    for row in rows:
+        how = f"{row.engine}, {row.precision}{', shortlist' * row.shortlist}, beam {row.beam}"
+        how += "" if row.length_penalty == 1.0 else f", length penalty {row.length_penalty:g}"
+        metrics = [
+            {"type": key, "value": round(getattr(row, key), 4 if key == "comet" else 2), "name": f"{title} ({how})"}
+            for key, title in _METRICS.items()
+            if _is_there(row, key)
+        ]
+        dataset = {"type": row.test_set, "name": row.test_set}
+        yield {"task": {"type": "translation"}, "dataset": dataset, "metrics": metrics}
+
+
+def _quality(info: Info, record: Record) -> Iterator[str]:
     if not record.rows:
         return
     yield "## Measured quality"
-    own, others = _own_and_other(record.rows, info, record)
-    if own:
-        yield _table(own, _COLUMNS)
+    measured = [row for row in record.rows if _is_of_package(row, info, record)]
+    others = [row for row in record.rows if row not in measured]
+    if measured:
+        yield _table(measured, _COLUMNS)
     else:
         yield f"This package itself ({_form(info)}) was not measured; what was measured is the same student otherwise."
     notes = [f"BLEU: `{s}`" for s in _distinct(record, "bleu_signature")]
@@ -193,54 +226,106 @@ def _quality(info: dict[str, Any], record: Record) -> Iterator[str]:
         yield _table(others, _COLUMNS)
 
 
-def _form(info: dict[str, Any]) -> str:
-    """The package as it is, in words."""
+def _form(info: Info) -> str:
+    """The package's format, precision, shortlist and beam, in words."""
     parts = [info["format"], info.get("quantization"), "shortlist" if "shortlist" in info else None]
     return ", ".join([*filter(None, parts), *([f"beam {info['beam_size']}"] if "beam_size" in info else [])])
 
 
-def _devices(info: dict[str, Any], record: Record) -> Iterator[str]:
+def _devices(info: Info, record: Record) -> Iterator[str]:
     if record.devices:
-        own, others = _own_and_other(record.devices, info, record)
         yield "## Measured on devices"
-        yield _table([*own, *others], _DEVICE_COLUMNS)
-        hardware = dict.fromkeys(f"- {row['device']}: {row['hardware']}" for row in record.devices)
+        yield _table(sorted(record.devices, key=lambda row: not _is_of_package(row, info, record)), _DEVICE_COLUMNS)
+        hardware = dict.fromkeys(f"- {row.device}: {row.hardware}" for row in record.devices)
         yield "\n".join(hardware)
 
 
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, str]]) -> str:
-    """Columns that no row has are left out, and so is a length penalty of 1."""
-    shown = [column for column in columns if any(column[1] in row for row in rows)]
-    if all(map(_is_neutral, rows)):
+def _table(rows: Sequence[QualityRow | DeviceRow], columns: Sequence[tuple[str, str, str]]) -> str:
+    """A Markdown table without the columns that no row has; a length penalty of 1 is none."""
+    shown = [column for column in columns if any(_is_there(row, column[1]) for row in rows)]
+    if all(_length_penalty(row) == 1.0 for row in rows):
         shown = [column for column in shown if column[1] != "length_penalty"]
     lines = [" | ".join(title for title, _, _ in shown), " | ".join("---" for _ in shown)]
     for row in rows:
-        lines.append(" | ".join(form.format(row[key]) if key in row else "" for _, key, form in shown))
+        cells = (form.format(getattr(row, key)) if _is_there(row, key) else "" for _, key, form in shown)
+        lines.append(" | ".join(cells))
     return "\n".join(f"| {line} |" for line in lines)
 
 
+def _is_there(row: QualityRow | DeviceRow, key: str) -> bool:
+    value = getattr(row, key, None)
+    return value is not None and value is not False and value != ""
+
+
 def _distinct(record: Record, key: str) -> list[str]:
-    return sorted({str(row[key]) for row in record.rows if key in row})
+    return sorted({getattr(row, key) for row in record.rows if _is_there(row, key)})
 
 
-def _verified(info: dict[str, Any]) -> str:
-    found = info.get("verification", {})
-    if "identical" not in found:
-        return "`polystill.json` says what it was made of and how it was verified."
-    return (
-        f"Verified when it was written: of {found['sentences']} sentences {found['identical']:.0%} are translated with "
-        f"the same tokens as by the source model, log-probabilities of tokens differ by {found['mean_difference']:.2g} "
-        f"on average. {_shortlist(info)}`polystill.json` says what it was made of."
-    )
+# --- training -------------------------------------------------------------------------------------------------------
+
+_METHODS = {
+    "aio_kd": "AIO-KD (Miao et al., EMNLP 2023): teacher and sampled students trained jointly in one run",
+    "word_kd": "word-level distillation (Kim & Rush, EMNLP 2016)",
+    "nll": "maximum likelihood",
+}
 
 
-def _shortlist(info: dict[str, Any]) -> str:
-    found = info.get("shortlist")
-    if found is None:
-        return ""
-    where = {"ctranslate2": "`vmap.txt`; `use_vmap=True`", "bergamot": "`lex.*.bin`, which the runtime uses by itself"}
-    return (
-        f"That is with its whole vocabulary; with the shortlist ({where[info['format']]}), learnt from "
-        f"{found['sentences']:,} sentences, {found['same_translations']} of {found['lines']} translations stay as they "
-        "are. "
-    )
+def _training(record: Record) -> Iterator[str]:
+    lines = []
+    facts = {**record.family, **(record.rows[0].to_json() if record.rows else {})}
+    if "method" in facts:
+        lines.append(f"- method: {_METHODS.get(facts['method'], facts['method'])}")
+    if (members := len(facts.get("candidates", []))) > 1:
+        lines.append(f"- one of a family of {members} students that one run trained together")
+    keys = (("targets", "targets"), ("seed", "seed"), ("run", "run_id"))
+    named = [f"{name}: {facts[key]}" for name, key in keys if key in facts]
+    lines += [f"- {'; '.join(named)}"] if named else []
+    lines += [f"- {line}" for line in record.data]
+    if lines:
+        yield "## Training"
+        yield "\n".join(lines)
+
+
+def data_lines(settings: Data, folder: Path) -> list[str]:
+    """Facts about a run's text: sources, pairs after cleaning, vocabulary, held-out sets.
+
+    Those that `folder`, RUN/data, has no files for are left out.
+
+    Raises:
+        UserError: its tokenizer or a text is damaged.
+    """
+    sources = (source.model_dump(exclude_defaults=True) for source in settings.train)
+    lines = [f"data: {', '.join(f'{key} {value}' for key, value in source.items())}" for source in sources]
+    return [*lines, *_pairs(folder / "cleaning.json"), *_vocabulary(folder / "tokenizer"), *_held_out(settings, folder)]
+
+
+def _pairs(path: Path) -> Iterator[str]:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        kept, total = f"{report['kept']:,}", f"{report['total']:,}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if kept == total:
+        yield f"training pairs: {total}, of which cleaning dropped none"
+    else:
+        yield f"training pairs: {kept} of {total}, the others dropped by cleaning"
+
+
+def _vocabulary(folder: Path) -> Iterator[str]:
+    if not folder.is_dir():
+        return
+    from sentencepiece import sentencepiece_model_pb2 as pb
+
+    tokenizer = Tokenizer.load(folder)
+    source, target = tokenizer.sentencepiece_models
+    kind = pb.TrainerSpec.ModelType.Name(pb.ModelProto.FromString(source).trainer_spec.model_type).lower()
+    models = "one model" if source == target else "a model each"
+    yield f"vocabulary: {tokenizer.vocabulary_size:,} pieces (SentencePiece, {kind}), {models} for both languages"
+
+
+def _held_out(settings: Data, folder: Path) -> Iterator[str]:
+    files = {"validation": folder / "validation.source.txt"}
+    files |= {f"test set {name}": folder / "test" / f"{name}.source.txt" for name in settings.test}
+    sizes = [f"{name}: {len(text_lines(path)):,} sentences" for name, path in files.items() if path.is_file()]
+    if sizes:
+        yield "; ".join(sizes)

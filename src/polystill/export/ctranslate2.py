@@ -1,81 +1,96 @@
-"""Export to CTranslate2: one folder with the model and its tokenizer, which is all that a device needs.
+"""Export for CTranslate2: one folder with the model and its tokenizer, which is all that a device needs.
 
-Eight-bit weights are kept within ±63, seven bits. On AVX2 processors without VNNI (seen on AMD's), CTranslate2's
-matrix product adds pairs of 8-bit products in 16 bits and clips the sum, which garbles translations when weights use
-all eight bits. With seven nothing is clipped (2 * 255 * 63 < 2**15).
+8-bit weights are kept within ±63, seven bits. On AVX2 processors without VNNI (seen on AMD's), CTranslate2's matrix
+product adds pairs of 8-bit products in 16 bits and clips the sum, which garbles translations if weights use all eight
+bits. With seven bits nothing is clipped (2 * 255 * 63 < 2**15).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from polystill.export.format import Export, Format, Info, MakeCard, Verified, write_info
+from polystill.storage import sha256
 
-from polystill.data.shortlist import Shortlist
-from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.beam import TorchTranslator
-from polystill.decoding.contract import DecodingOptions
-from polystill.decoding.ctranslate2 import INFO, SHORTLIST, CTranslate2Translator
-from polystill.errors import UserError, nearest
-from polystill.export.agreement import Agreement, agreement, greedy, ids_of, judge, preference
-from polystill.export.card import Record, search_of, write_card
-from polystill.export.description import check_replaceable, describe_export, lines_to_verify, write_info
-from polystill.models.elastic import ElasticModel
-from polystill.models.folder import load_transformer_with_tokenizer
-from polystill.storage import atomic_folder, sha256
+if TYPE_CHECKING:
+    from polystill.data.shortlist import Shortlist
 
 
-def export_ctranslate2(
-    student: Path,
-    out: Path,
-    quantization: str | None = None,
-    lines: Sequence[str] | None = None,
-    record: Record | None = None,
-    shortlist: Shortlist | None = None,
-) -> dict[str, Any]:
-    """Convert a Hugging Face Marian folder, verify that it translates alike, and put it at `out`.
+class CTranslate2(Format):
+    name = "ctranslate2"
+    engine = "CTranslate2"
+    purpose = "CTranslate2, `polystill translate` without torch"
+    library = "ctranslate2"
+    precisions = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
+    shortlist = 10
+    shortlist_usage = "`vmap.txt`; `use_vmap=True`"
+    usage = """
+With CTranslate2 itself (`pip install ctranslate2 sentencepiece`):
 
-    Verified with its whole vocabulary; how many of those translations a shortlist leaves as they are is recorded.
+```python
+import ctranslate2, sentencepiece
 
-    Raises:
-        UserError: as `export_folder`.
-    """
-    quantization = quantization or "float32"
-    _check_quantization(quantization)
-    check_replaceable(out)
-    model, tokenizer = load_transformer_with_tokenizer(student, "CTranslate2")
-    with atomic_folder(out) as temporary:
-        _convert(student, temporary, quantization)
-        tokenizer.save_with_engine(temporary)
-        info = {
-            **describe_export(student, model, tokenizer, "ctranslate2"),
-            "quantization": quantization,
-            **search_of(record),
-        }
-        write_info(temporary, info)
-        precision, lines = _precision(quantization), lines_to_verify(model, tokenizer, lines)
-        found = verify(model, tokenizer, temporary, lines, precision)
-        judge(found, quantization, out)
-        info["verification"] = found._asdict()
-        if shortlist is not None:
-            info["shortlist"] = _add_shortlist(temporary, info, shortlist, tokenizer, lines, precision)
-        info["files"] = {path.name: sha256(path) for path in sorted(temporary.iterdir()) if path.name != INFO}
-        write_info(temporary, info)
-        write_card(temporary, info, record)
-    return info
+source = sentencepiece.SentencePieceProcessor(model_file="path/of/this/folder/source.spm")
+target = {target}
+translator = ctranslate2.Translator("path/of/this/folder")
+pieces = [*source.encode("A sentence.", out_type=str), "</s>"]
+found = translator.translate_batch([pieces], beam_size={beam_size}, length_penalty={length_penalty:g}{vmap})
+print(target.decode(found[0].hypotheses[0]))
+```
+
+With polystill, which is installed from its source (`pip install PATH_TO_CHECKOUT`, no torch):
+
+```
+echo "A sentence." | polystill translate path/of/this/folder
+```
+"""
+
+    def evaluated_in(self, precision: str) -> str:
+        return self.name
+
+    def write(self, export: Export, folder: Path) -> None:
+        _convert(export.student, folder, export.precision)
+        export.tokenizer.save_with_engine(folder)
+
+    def verify(self, export: Export, folder: Path) -> Verified:
+        """Let CTranslate2 translate, and score what the student wrote."""
+        from polystill.decoding.ctranslate2 import CTranslate2Translator
+        from polystill.export.agreement import greedy, ids_of, score_differences
+
+        exported = CTranslate2Translator(folder, _compute_type(export.precision))
+        translations = ids_of(greedy(exported, export.lines), export.tokenizer)
+        differences = []
+        rows = exported.score(export.lines, [hypothesis.tokens for hypothesis in export.hypotheses])
+        for hypothesis, scores in zip(export.hypotheses, rows, strict=True):
+            # The search gives an empty translation no probability, which moves the first token's. And a translation
+            # that was cut off has no score of its end mark.
+            differences += score_differences((hypothesis.token_scores or [])[1:], scores[1:], strict=False)
+        return Verified(translations, differences)
+
+    def add_shortlist(self, export: Export, folder: Path, shortlist: Shortlist) -> int:
+        """Write the shortlist as CTranslate2's vocabulary map."""
+        from polystill.decoding.ctranslate2 import SHORTLIST, read_info
+
+        compute_type = _compute_type(export.precision)
+        before = _texts(folder, export.lines, compute_type)
+        pieces = export.tokenizer.pieces
+        rules = {"": shortlist.frequent, **{pieces[source]: targets for source, targets in shortlist.likely.items()}}
+        rows = (f"{source}\t{' '.join(pieces[target] for target in targets)}\n" for source, targets in rules.items())
+        (folder / SHORTLIST).write_text("".join(rows), encoding="utf-8")
+        write_info(folder, {**read_info(folder), "shortlist": {}})  # polystill's engine uses what is named there
+        after = _texts(folder, export.lines, compute_type)
+        return sum(a == b for a, b in zip(before, after, strict=True))
+
+    def finish(self, folder: Path, info: Info, card: MakeCard) -> None:
+        from polystill.decoding.ctranslate2 import INFO
+
+        info["files"] = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != INFO}
+        super().finish(folder, info, card)
 
 
-def _check_quantization(quantization: str) -> None:
-    from ctranslate2.specs.model_spec import ACCEPTED_MODEL_TYPES
-
-    if quantization not in ACCEPTED_MODEL_TYPES:
-        known = list(ACCEPTED_MODEL_TYPES)
-        raise UserError(f"--quantization {quantization}: unknown{nearest(quantization, known)}; use {' '.join(known)}")
-
-
-def _convert(student: Path, folder: Path, quantization: str) -> None:
+def _convert(student: Path, folder: Path, precision: str) -> None:
     from ctranslate2.converters import TransformersConverter
     from transformers.utils import logging
 
@@ -87,14 +102,16 @@ def _convert(student: Path, folder: Path, quantization: str) -> None:
         if shows_bars:
             logging.enable_progress_bar()
     spec.validate()
-    spec.optimize(quantization=quantization)
-    if quantization.startswith("int8"):
+    spec.optimize(quantization=precision)
+    if precision.startswith("int8"):
         _limit_to_seven_bits(spec)
     spec.save(str(folder))
 
 
 def _limit_to_seven_bits(spec: Any) -> None:
     """Scale int8 weights from ±127 to ±63, in place. A weight w stands for w / scale, one scale a row."""
+    import numpy as np
+
     variables = spec.variables()
     for name, weight in variables.items():
         scale = variables.get(f"{name}_scale")
@@ -103,49 +120,17 @@ def _limit_to_seven_bits(spec: Any) -> None:
             scale.array = scale.numpy() * np.float32(63 / 127)
 
 
-def _add_shortlist(
-    folder: Path, info: dict[str, Any], shortlist: Shortlist, tokenizer: Tokenizer, lines: Sequence[str], precision: str
-) -> dict[str, Any]:
-    """Write the shortlist as CTranslate2's vocabulary map; what polystill.json is to say of it."""
-    before = _texts(folder, lines, precision)
-    pieces = tokenizer.pieces
-    rules = {"": shortlist.frequent, **{pieces[source]: targets for source, targets in shortlist.likely.items()}}
-    rows = (f"{source}\t{' '.join(pieces[target] for target in targets)}\n" for source, targets in rules.items())
-    (folder / SHORTLIST).write_text("".join(rows), encoding="utf-8")
-    said = {"frequent": len(shortlist.frequent), "sentences": shortlist.sentences}
-    write_info(folder, {**info, "shortlist": said})
-    same = sum(a == b for a, b in zip(before, _texts(folder, lines, precision), strict=True))
-    return {**said, "same_translations": same, "lines": len(lines)}
+def _texts(folder: Path, lines: Sequence[str], compute_type: str) -> list[str]:
+    from polystill.decoding.contract import DecodingOptions
+    from polystill.decoding.ctranslate2 import CTranslate2Translator
+
+    rows = CTranslate2Translator(folder, compute_type).translate(lines, DecodingOptions(beam_size=1))
+    return [hypotheses[0].text for hypotheses in rows]
 
 
-def _texts(folder: Path, lines: Sequence[str], precision: str) -> list[str]:
-    found = CTranslate2Translator(folder, precision).translate(lines, DecodingOptions(beam_size=1))
-    return [hypotheses[0].text for hypotheses in found]
-
-
-# --- verification -------------------------------------------------------------------------------------------------
-
-
-def verify(
-    model: ElasticModel, tokenizer: Tokenizer, folder: Path, lines: Sequence[str], precision: str = "default"
-) -> Agreement:
-    """Translate with both; then let the exported model score, token by token, what the source model wrote."""
-    exported = CTranslate2Translator(folder, precision)
-    ours, theirs = greedy(TorchTranslator(model, tokenizer), lines), greedy(exported, lines)
-    scores = exported.score(lines, [found.tokens for found in ours])
-    differences = []
-    for hypothesis, scored in zip(ours, scores, strict=True):
-        # The search gives an empty translation no probability, which moves the first token's. And a translation that
-        # was cut off has no score of its end mark.
-        pairs = zip(hypothesis.token_scores or [], scored, strict=False)
-        differences += [abs(a - b) for a, b in list(pairs)[1:]]
-    rows = zip(tokenizer.encode_source(lines), ids_of(ours, tokenizer), ids_of(theirs, tokenizer), strict=True)
-    return agreement([preference(model, source, own, other) for source, own, other in rows], differences)
-
-
-def _precision(quantization: str) -> str:
-    """What to compute in when verifying: as stored, or in float32 where this device cannot."""
+def _compute_type(precision: str) -> str:
+    """The type to compute in when verifying: as stored, or in float32 if this device cannot."""
     from ctranslate2 import get_supported_compute_types
 
-    native = quantization in get_supported_compute_types("cpu")
-    return "default" if native else "int8_float32" if quantization.startswith("int8") else "float32"
+    native = precision in get_supported_compute_types("cpu")
+    return "default" if native else "int8_float32" if precision.startswith("int8") else "float32"

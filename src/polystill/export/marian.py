@@ -9,23 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import yaml
-from numpy.typing import NDArray
-
-from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import LENGTH_FACTOR, DecodingOptions
 from polystill.errors import UserError
-from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_ids, judge, piece_ids, preference
-from polystill.export.card import Record, search_of, write_card
-from polystill.export.description import check_replaceable, describe_export, lines_to_verify, write_info
-from polystill.export.pieces import joint_pieces
+from polystill.export.format import Export, Format, Verified
 from polystill.export.pymarian import decode_with_scores, find_pymarian
-from polystill.models.folder import load_transformer_with_tokenizer
-from polystill.models.transformer import Transformer
-from polystill.storage import atomic_folder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from polystill.data.tokenizer import Tokenizer
+    from polystill.decoding.contract import DecodingOptions
+    from polystill.models.elastic import ElasticModel
 
 MODEL = "model.npz"
 
@@ -33,38 +28,50 @@ _ATTENTION = (("q_proj", "q"), ("k_proj", "k"), ("v_proj", "v"), ("out_proj", "o
 _SUBLAYERS = {"encoder": (("self_attn", "self"),), "decoder": (("self_attn", "self"), ("encoder_attn", "context"))}
 
 
-def export_marian(
-    student: Path, out: Path, lines: Sequence[str] | None = None, record: Record | None = None
-) -> dict[str, Any]:
-    """Convert a Hugging Face Marian folder, verify in Marian itself that it translates alike, and put it at `out`.
+class Marian(Format):
+    name = "marian"
+    engine = "Marian"
+    purpose = "Marian"
+    library = "marian"
+    needs = "`model.positions: marian` in the recipe and `pip install pymarian`"
+    other_program = "a Marian model, for marian-decoder --config decoder.yml"
+    usage = """
+```
+echo "A sentence." | marian-decoder --config decoder.yml
+```
+
+or `pymarian decode --config decoder.yml`. Vocabularies are SentencePiece models: give it plain text.
+"""
+
+    def check(self, model: ElasticModel, tokenizer: Tokenizer, origin: Path) -> None:
+        check_shape(model, origin)
+        find_pymarian()
+
+    def write(self, export: Export, folder: Path) -> None:
+        import numpy as np
+
+        from polystill.decoding.contract import DecodingOptions
+        from polystill.export.pieces import joint_pieces
+
+        arrays: dict[str, Any] = dict(parameters(export.model))
+        np.savez(folder / MODEL, **arrays)
+        models = joint_pieces(export.tokenizer, export.lines)
+        names = ["vocab.spm"] if len(models) == 1 else ["source.spm", "target.spm"]
+        for name, content in zip(names, models, strict=True):
+            (folder / name).write_bytes(content)
+        settings = decoder_settings(export.model, (names[0], names[-1]), export.search or DecodingOptions())
+        (folder / "decoder.yml").write_text(settings, encoding="utf-8")
+
+    def verify(self, export: Export, folder: Path) -> Verified:
+        vocabularies = sorted(folder.glob("*.spm"))  # vocab.spm, or source.spm and target.spm
+        return verify_in_marian(export, folder / MODEL, [vocabularies[0], vocabularies[-1]])
+
+
+def check_shape(model: ElasticModel, origin: Path) -> None:
+    """Refuse a model that Marian has nothing like.
 
     Raises:
-        UserError: as `export_folder`; or pymarian is missing; or the model has positions or an activation that Marian
-            lacks.
-    """
-    check_replaceable(out)
-    model, tokenizer = load_transformer_with_tokenizer(student, "Marian")
-    check_shape(model, student)
-    find_pymarian()
-    lines = lines_to_verify(model, tokenizer, lines)
-    with atomic_folder(out) as temporary:
-        arrays: dict[str, Any] = dict(parameters(model))
-        np.savez(temporary / MODEL, **arrays)
-        vocabularies = write_vocabularies(tokenizer, temporary, lines)
-        search = (record or Record()).search
-        (temporary / "decoder.yml").write_text(decoder_settings(model, vocabularies, search), encoding="utf-8")
-        found = verify(model, tokenizer, temporary / MODEL, vocabularies, lines)
-        judge(found, "float32", out)
-        info = {**describe_export(student, model, tokenizer, "marian"), **search_of(record)}
-        info["verification"] = found._asdict()
-        write_info(temporary, info)
-        write_card(temporary, info, record)
-    return info
-
-
-def check_shape(model: Transformer, origin: Path) -> None:
-    """Raises:
-    UserError: Marian has no such model.
+        UserError: the model has positions or an activation that Marian lacks.
     """
     if model.config.positions != "marian":
         raise UserError(
@@ -75,50 +82,62 @@ def check_shape(model: Transformer, origin: Path) -> None:
         raise UserError(f"{origin}: Marian computes gelu by another formula; train with relu or swish")
 
 
-def write_vocabularies(tokenizer: Tokenizer, folder: Path, lines: Sequence[str]) -> list[Path]:
-    """Write the vocabulary's files; returns one path for each side."""
-    models = joint_pieces(tokenizer, lines)
-    names = ["vocab.spm"] if len(models) == 1 else ["source.spm", "target.spm"]
-    for name, content in zip(names, models, strict=True):
-        (folder / name).write_bytes(content)
-    return [folder / names[0], folder / names[-1]]
+def verify_in_marian(export: Export, written: Path, vocabularies: Sequence[Path]) -> Verified:
+    """Let Marian translate; then let the student score, token by token, what Marian wrote.
+
+    `written` is the model's file, and `vocabularies` are the source's and the target's.
+    """
+    from polystill.export.agreement import forced_log_probs, piece_ids, score_differences
+
+    model, translations, differences = export.model, [], []
+    scored = decode_with_scores(written, vocabularies, export.lines)
+    rows = piece_ids([translation.pieces for translation in scored], export.tokenizer)
+    for source, ids, (_, scores) in zip(export.sources, rows, scored, strict=True):
+        target = [*ids, model.eos_id][: min(len(scores), model.max_positions)]
+        differences += score_differences(forced_log_probs(model, source, target), scores, strict=False)
+        translations.append(target)
+    return Verified(translations, differences)
 
 
 # --- the one table of Marian's names ------------------------------------------------------------------------------
 
 
-def parameters(model: Transformer) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Marian's names and arrays: matrices (in, out), vectors (1, out); `<pad>`, which Marian lacks, left out."""
+def parameters(model: ElasticModel) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Marian's names and arrays: matrices (in, out), vectors (1, out); without `<pad>`, which Marian lacks."""
+    import numpy as np
+
     depths = {"encoder": model.config.encoder_layers, "decoder": model.config.decoder_layers}
     state = {n: t.numpy() for n, t in model.architecture.to_folder(model.state_dict(), model.config).items()}
     yield "Wemb", np.delete(state["model.shared.weight"], model.pad_id, 0)
     yield "decoder_ff_logit_out_b", np.delete(state["final_logits_bias"], model.pad_id, 1)
     for side, depth in depths.items():
         for i in range(depth):
-            theirs, ours = f"model.{side}.layers.{i}", f"{side}_l{i + 1}"
+            layer, named = f"model.{side}.layers.{i}", f"{side}_l{i + 1}"  # Hugging Face's name, and Marian's
             for block, name in _SUBLAYERS[side]:
                 for projection, letter in _ATTENTION:
-                    yield from _linear(state, f"{theirs}.{block}.{projection}", f"{ours}_{name}", letter)
-                yield from _norm(state, f"{theirs}.{block}_layer_norm", f"{ours}_{name}_Wo")
-            yield from _linear(state, f"{theirs}.fc1", f"{ours}_ffn", "1")
-            yield from _linear(state, f"{theirs}.fc2", f"{ours}_ffn", "2")
-            yield from _norm(state, f"{theirs}.final_layer_norm", f"{ours}_ffn_ffn")
+                    yield from _linear(state, f"{layer}.{block}.{projection}", f"{named}_{name}", letter)
+                yield from _norm(state, f"{layer}.{block}_layer_norm", f"{named}_{name}_Wo")
+            yield from _linear(state, f"{layer}.fc1", f"{named}_ffn", "1")
+            yield from _linear(state, f"{layer}.fc2", f"{named}_ffn", "2")
+            yield from _norm(state, f"{layer}.final_layer_norm", f"{named}_ffn_ffn")
     settings = model_settings(model, model.config.vocabulary_size - 1)
     yield "special:model.yml", np.frombuffer(settings.encode() + b"\0", dtype=np.int8)
 
 
-def _linear(state: dict[str, NDArray[Any]], theirs: str, ours: str, letter: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    yield f"{ours}_W{letter}", np.ascontiguousarray(state[f"{theirs}.weight"].T)
-    yield f"{ours}_b{letter}", state[f"{theirs}.bias"][None]
+def _linear(state: dict[str, NDArray[Any]], layer: str, named: str, letter: str) -> Iterator[tuple[str, NDArray[Any]]]:
+    yield f"{named}_W{letter}", state[f"{layer}.weight"].T.copy()
+    yield f"{named}_b{letter}", state[f"{layer}.bias"][None]
 
 
-def _norm(state: dict[str, NDArray[Any]], theirs: str, ours: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    yield f"{ours}_ln_scale", state[f"{theirs}.weight"][None]
-    yield f"{ours}_ln_bias", state[f"{theirs}.bias"][None]
+def _norm(state: dict[str, NDArray[Any]], layer: str, named: str) -> Iterator[tuple[str, NDArray[Any]]]:
+    yield f"{named}_ln_scale", state[f"{layer}.weight"][None]
+    yield f"{named}_ln_bias", state[f"{layer}.bias"][None]
 
 
-def model_settings(model: Transformer, vocabulary_size: int) -> str:
-    """What Marian keeps in the model file of the shape it was trained with."""
+def model_settings(model: ElasticModel, vocabulary_size: int) -> str:
+    """The model's shape, as Marian keeps it in the model file."""
+    import yaml
+
     c = model.config
     settings = {
         "version": "v1.12.0",
@@ -158,12 +177,16 @@ def model_settings(model: Transformer, vocabulary_size: int) -> str:
     return yaml.safe_dump(settings, sort_keys=False)
 
 
-def decoder_settings(model: Transformer, vocabularies: Sequence[Path], search: DecodingOptions) -> str:
-    """decoder.yml: translation as polystill does it."""
+def decoder_settings(model: ElasticModel, vocabularies: Sequence[str], search: DecodingOptions) -> str:
+    """decoder.yml, which makes Marian translate as polystill does; `vocabularies` are file names."""
+    import yaml
+
+    from polystill.decoding.contract import LENGTH_FACTOR
+
     settings = {
         "relative-paths": True,
         "models": [MODEL],
-        "vocabs": [path.name for path in vocabularies],
+        "vocabs": list(vocabularies),
         "beam-size": search.beam_size,
         "normalize": search.length_penalty,
         "allow-unk": True,
@@ -177,22 +200,3 @@ def decoder_settings(model: Transformer, vocabularies: Sequence[Path], search: D
         "workspace": 512,
     }
     return yaml.safe_dump(settings, sort_keys=False)
-
-
-# --- verification -------------------------------------------------------------------------------------------------
-
-
-def verify(
-    model: Transformer, tokenizer: Tokenizer, written: Path, vocabularies: Sequence[Path], lines: Sequence[str]
-) -> Agreement:
-    """Translate with both; then let the source model score, token by token, what Marian wrote."""
-    preferences, differences = [], []
-    theirs = decode_with_scores(written, vocabularies, lines)
-    targets = piece_ids([found.pieces for found in theirs], tokenizer)
-    ours = greedy_ids(model, tokenizer, lines)
-    for source, own, ids, (_, scores) in zip(tokenizer.encode_source(lines), ours, targets, theirs, strict=True):
-        target = [*ids, tokenizer.eos_id][: min(len(scores), model.max_positions)]
-        expected = forced_log_probs(model, source, target)
-        differences += [abs(a - b) for a, b in zip(expected, scores, strict=False)]
-        preferences.append(preference(model, source, own, target))
-    return agreement(preferences, differences)

@@ -1,89 +1,116 @@
 """Export to ONNX: one folder for browsers, node and onnxruntime.
 
-    onnx/*.onnx        an encoder and a decoder: onnx_transformer.py, onnx_lstm.py
+    onnx/*.onnx        an encoder and a decoder (onnx_graphs.py)
     config.json        (of a Transformer also generation_config.json)
     tokenizer.json     and what else OPUS-MT's folders have of a tokenizer
 
-A Transformer's layout is that of Hugging Face's transformers.js. Each architecture has its own pair of graphs, and
-`Sessions` that run them token by token; the rest is the same for all.
+A Transformer's layout is that of Hugging Face's transformers.js; an LSTM's is polystill's own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from polystill.errors import UserError
+from polystill.export.format import Export, Format, Verified
 
-from polystill.data.tokenizer import Tokenizer
-from polystill.environment.extras import need_packages
-from polystill.export import onnx_lstm, onnx_transformer
-from polystill.export.agreement import Agreement, agreement, forced_log_probs, greedy_ids, judge, preference
-from polystill.export.card import Record, write_card
-from polystill.export.description import check_replaceable, describe_export, lines_to_verify, versions, write_info
-from polystill.export.fast_tokenizer import write_fast_tokenizer
-from polystill.models.elastic import ElasticModel
-from polystill.models.folder import load_model_with_tokenizer
-from polystill.storage import atomic_folder
+if TYPE_CHECKING:
+    from polystill.data.tokenizer import Tokenizer
+    from polystill.models.elastic import ElasticModel
+
+UNKNOWN_SCORE = 100.0
+"""How far the score of a piece that the source's SentencePiece model lacks lies below all others."""
 
 
-class Sessions(Protocol):
-    """An export's two graphs in onnxruntime."""
+class Onnx(Format):
+    name = "onnx"
+    engine = "ONNX"
+    purpose = "onnxruntime; transformers.js in node and browsers (Transformers)"
+    library = "transformers.js"
+    architectures = ("transformer", "lstm")
+    beam = 1
+    packages = ("onnx", "onnxruntime")
+    extra = "onnx"
+    other_program = "an ONNX model, for the programs that its README.md shows"
+    usage = """
+In JavaScript (`npm install @huggingface/transformers`), in node or in a browser:
 
-    def __init__(self, folder: Path) -> None: ...
+```js
+import {{ env, pipeline }} from "@huggingface/transformers";
 
-    def logits(self, source: Sequence[int], target_in: Sequence[int]) -> NDArray[np.float32]:
-        """Logits (T, V) of one sentence, computed token by token with the state of the step before."""
-        ...
+env.localModelPath = "path/of/the/folder/above";
+const translate = await pipeline("translation", "name-of-this-folder", {{ dtype: "fp32" }});
+console.log(await translate("A sentence."));
+```
+
+The two graphs in `onnx/` run in any onnxruntime.
+"""
+    lstm_usage = """
+In Python (`pip install onnxruntime tokenizers`), greedily:
+
+```python
+import numpy as np, onnxruntime, tokenizers
+
+folder, state = "path/of/this/folder", ("hidden", "cells", "attentional")
+tokenizer = tokenizers.Tokenizer.from_file(f"{{folder}}/tokenizer.json")
+pad, eos = tokenizer.token_to_id("<pad>"), tokenizer.token_to_id("</s>")
+encoder = onnxruntime.InferenceSession(f"{{folder}}/onnx/encoder_model.onnx")
+decoder = onnxruntime.InferenceSession(f"{{folder}}/onnx/decoder_model.onnx")
 
 
-@dataclass(frozen=True)
-class Graphs:
-    """One architecture's pair of graphs."""
-
-    write: Callable[[Any, Path], None]
-    """A model's, into a folder that has onnx/."""
-    sessions: type[Sessions]
-
-
-GRAPHS = {
-    "transformer": Graphs(onnx_transformer.write_graphs, onnx_transformer.Sessions),
-    "lstm": Graphs(onnx_lstm.write_graphs, onnx_lstm.Sessions),
-}
-"""By the architecture's name."""
+def translate(text):
+    ids = np.array([tokenizer.encode(text).ids])
+    mask = np.ones_like(ids)
+    encoded = encoder.run(None, {{"input_ids": ids, "attention_mask": mask}})
+    feeds = {{"encoder_attention_mask": mask, **dict(zip((*state, "keys", "values"), encoded))}}
+    tokens = [pad]
+    while tokens[-1] != eos and len(tokens) <= {max_positions}:
+        logits, *following = decoder.run(None, {{**feeds, "input_ids": np.array(tokens[-1:])}})
+        feeds |= dict(zip(state, following))
+        logits[0, [pad, eos] if len(tokens) == 1 else pad] = -np.inf
+        tokens.append(int(logits[0].argmax()))
+    return tokenizer.decode(tokens[1:])
 
 
-def export_onnx(
-    student: Path, out: Path, lines: Sequence[str] | None = None, record: Record | None = None
-) -> dict[str, Any]:
-    """Write a model's folder as ONNX, verify in onnxruntime that it translates alike.
+print(translate("A sentence."))
+```
 
-    Raises:
-        UserError: as `export_folder`; or a package of the [onnx] extra is missing.
-    """
-    check_replaceable(out)
-    need_packages("export --to onnx", ("onnx", "onnxruntime"), extra="onnx")
-    model, tokenizer = load_model_with_tokenizer(student)
-    lines = lines_to_verify(model, tokenizer, lines)
-    with atomic_folder(out) as temporary:
-        (temporary / "onnx").mkdir()
-        GRAPHS[model.architecture.name].write(model, temporary)
-        _write_configuration(model, temporary)
-        tokenizer.save(temporary)
-        write_fast_tokenizer(tokenizer, temporary, lines)
-        found = verify(model, tokenizer, temporary, lines)
-        judge(found, "float32", out)
-        info = describe_export(student, model, tokenizer, "onnx")
-        info["versions"] |= versions("onnx", "onnxruntime")
-        info["verification"] = found._asdict()
-        write_info(temporary, info)
-        write_card(temporary, info, record)
-    return info
+For beam search the decoder takes several rows for each sentence of the encoder's.
+"""
+
+    def library_for(self, architecture: str) -> str:
+        return "onnxruntime" if architecture == "lstm" else self.library
+
+    def usage_for(self, architecture: str) -> str:
+        return self.lstm_usage if architecture == "lstm" else self.usage
+
+    def write(self, export: Export, folder: Path) -> None:
+        from polystill.export.onnx_graphs import write_graphs
+
+        (folder / "onnx").mkdir()
+        write_graphs(export.model, folder)
+        _write_configuration(export.model, folder)
+        export.tokenizer.save(folder)
+        _write_tokenizer_json(export.tokenizer, folder, export.lines)
+
+    def verify(self, export: Export, folder: Path) -> Verified:
+        """Let onnxruntime score, token by token, what the student wrote, and see whether it would write the same."""
+        import torch
+
+        from polystill.export.agreement import forced_log_probs, log_probs, score_differences
+        from polystill.export.onnx_graphs import open_sessions
+
+        model, sessions, translations, differences = export.model, open_sessions(export.model, folder), [], []
+        for source, target in zip(export.sources, export.targets, strict=True):
+            logits = torch.from_numpy(sessions.logits(source, [model.pad_id, *target[:-1]]))
+            scores = log_probs(logits, target, model.pad_id)
+            differences += score_differences(forced_log_probs(model, source, target), scores)
+            logits[0, model.eos_id] = -torch.inf  # an empty translation is ruled out
+            translations.append(logits.argmax(-1).tolist())
+        return Verified(translations, differences)
 
 
 def _write_configuration(model: ElasticModel, folder: Path) -> None:
@@ -93,17 +120,63 @@ def _write_configuration(model: ElasticModel, folder: Path) -> None:
         (folder / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-# --- verification -------------------------------------------------------------------------------------------------
+# --- tokenizer.json -------------------------------------------------------------------------------------------------
 
 
-def verify(model: ElasticModel, tokenizer: Tokenizer, folder: Path, lines: Sequence[str]) -> Agreement:
-    """Let onnxruntime score, token by token, what the source model wrote, and see whether it would write the same."""
-    sessions, preferences, differences = GRAPHS[model.architecture.name].sessions(folder), [], []
-    for source, target in zip(tokenizer.encode_source(lines), greedy_ids(model, tokenizer, lines), strict=True):
-        logits = torch.from_numpy(sessions.logits(source, [model.pad_id, *target[:-1]]))
-        logits[:, model.pad_id] = -torch.inf
-        scores = logits.log_softmax(-1).gather(1, torch.tensor(target)[:, None])[:, 0].tolist()
-        differences += [abs(a - b) for a, b in zip(forced_log_probs(model, source, target), scores, strict=True)]
-        logits[0, model.eos_id] = -torch.inf  # an empty translation is ruled out
-        preferences.append(preference(model, source, target, logits.argmax(-1).tolist()))
-    return agreement(preferences, differences)
+def _write_tokenizer_json(tokenizer: Tokenizer, folder: Path, lines: Sequence[str]) -> None:
+    """Write tokenizer.json, which Hugging Face's JavaScript and Rust libraries read, and what JavaScript needs beside.
+
+    Raises:
+        UserError: the source's SentencePiece model is not a unigram model, or a line of `lines` gets other ids.
+    """
+    from polystill.data.tokenizer import EOS, PAD, UNK
+
+    fast = fast_tokenizer(tokenizer)
+    for line, expected in zip(lines, tokenizer.encode_source(lines), strict=True):
+        if fast.encode(line).ids != expected:
+            raise UserError(f"this format needs tokenizer.json, which cuts {line!r} into other ids than SentencePiece")
+    fast.save(str(folder / "tokenizer.json"))
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config |= {"eos_token": EOS, "unk_token": UNK, "pad_token": PAD, "tokenizer_class": "MarianTokenizer"}
+    path.write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def fast_tokenizer(tokenizer: Tokenizer) -> Any:
+    """A `tokenizers.Tokenizer` with the vocabulary's ids and the source's segmentation.
+
+    Raises:
+        UserError: the source's SentencePiece model is not a unigram model.
+    """
+    import tokenizers
+    from sentencepiece import sentencepiece_model_pb2 as pb
+    from tokenizers import decoders, pre_tokenizers, processors
+    from tokenizers.models import Unigram
+
+    from polystill.data.tokenizer import EOS, PAD, SPACE, UNK
+
+    proto: Any = pb.ModelProto.FromString(tokenizer.sentencepiece_models[0])
+    if proto.trainer_spec.model_type != pb.TrainerSpec.UNIGRAM:
+        raise UserError("this format needs a SentencePiece model of the unigram kind")
+    scores = {piece.piece: piece.score for piece in proto.pieces}
+    lowest = min(scores.values()) - UNKNOWN_SCORE
+    vocabulary = [(piece, scores.get(piece, lowest)) for piece in tokenizer.pieces]
+    fast = tokenizers.Tokenizer(Unigram(vocabulary, unk_id=tokenizer.unk_id, byte_fallback=False))
+    fast.normalizer = _normalizer(proto.normalizer_spec)
+    fast.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always", split=False)
+    fast.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always", split=False)
+    fast.post_processor = processors.TemplateProcessing(single=f"$A {EOS}", special_tokens=[(EOS, tokenizer.eos_id)])
+    specials = [EOS, UNK, PAD, *(piece for piece in tokenizer.pieces if piece.startswith(">>") and piece[-2:] == "<<")]
+    fast.add_special_tokens([tokenizers.AddedToken(piece, special=True, normalized=False) for piece in specials])
+    return fast
+
+
+def _normalizer(spec: Any) -> Any:
+    from tokenizers import Regex, normalizers
+
+    rules: list[Any] = []
+    if spec.precompiled_charsmap:
+        rules.append(normalizers.Precompiled(spec.precompiled_charsmap))
+    if spec.remove_extra_whitespaces:
+        rules += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip(left=True, right=True)]
+    return normalizers.Sequence(rules)

@@ -10,11 +10,11 @@ from polystill.errors import UserError
 
 
 def joint_pieces(tokenizer: Tokenizer, lines: Sequence[str]) -> list[bytes]:
-    """One serialised SentencePiece model for both sides, or the source's and the target's.
+    """Make one serialised SentencePiece model for both sides, or the source's and the target's.
 
     Their ids are those of the vocabulary without `<pad>`, its last entry. A vocabulary trained by polystill is in that
-    order as it is. OPUS-MT's has one vocabulary beside two SentencePiece models: pieces that one side's model lacks
-    are added to it as unused ones, which it can write but never reads.
+    order already. OPUS-MT has one vocabulary beside two SentencePiece models: pieces that one side's model lacks are
+    added to it as unused ones, which it can write but never reads.
 
     Raises:
         UserError: `<pad>` is not the last entry, or a line of `lines` is not cut into the same ids.
@@ -33,7 +33,7 @@ def _in_order(model: bytes, vocabulary: Sequence[str]) -> bytes:
     proto: Any = pb.ModelProto.FromString(model)
     if [piece.piece for piece in proto.pieces] == list(vocabulary):
         return model
-    own = {piece.piece: piece for piece in proto.pieces}
+    known = {piece.piece: piece for piece in proto.pieces}
     kinds = pb.ModelProto.SentencePiece
     pieces = []
     for text in vocabulary:
@@ -42,8 +42,8 @@ def _in_order(model: bytes, vocabulary: Sequence[str]) -> bytes:
             kind = kinds.CONTROL
         elif text == UNK:
             kind = kinds.UNKNOWN
-        elif text in own:
-            kind, score = own[text].type, own[text].score
+        elif text in known:
+            kind, score = known[text].type, known[text].score
         elif text.startswith(">>") and text.endswith("<<"):  # OPUS-MT's language codes, at the start of a line
             kind, text = kinds.USER_DEFINED, SPACE + text
         pieces.append(kinds(piece=text, type=kind, score=score))

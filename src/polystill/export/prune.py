@@ -1,6 +1,6 @@
 """Magnitude pruning of a model's folder in one shot, without retraining (`training.pruning` retrains).
 
-The result is in the sparse form of `models.sparse`: exact, and as small as its weights that are left. It is a model's
+The result is in the sparse form of `models.sparse`: exact, and as small as its remaining weights allow. It is a model's
 folder like any other: to translate with, to export, and to start training from.
 """
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from polystill.decoding.ctranslate2 import read_info
 from polystill.errors import UserError
-from polystill.export.description import describe_export, write_info
+from polystill.export.driver import describe_export
+from polystill.export.format import write_info
 from polystill.models.folder import (
     FAMILY,
     load_model_with_tokenizer,
@@ -27,7 +28,7 @@ from polystill.storage import atomic_folder, need_new_folder
 
 @dataclass(frozen=True)
 class PrunedFolder:
-    """What pruning a folder came to; bytes are those of the weights' files."""
+    """The result of pruning a folder; bytes are those of the weights' files."""
 
     matrices: list[MatrixCount]
     parameters: int

@@ -1,4 +1,4 @@
-"""Marian's own program, which the `pymarian` package brings: it converts models and says what it makes of them."""
+"""Marian's own program, which the `pymarian` package brings: it converts models, and translates with scores."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ LONGEST_RUN = 1800
 
 
 class Scored(NamedTuple):
-    """What Marian made of a line."""
+    """Marian's translation of a line."""
 
     pieces: list[str]
     log_probs: list[float]
-    """Natural logarithms, one a piece, and one more for the end mark where the translation reached it."""
+    """Natural logarithms, one for each piece, and one for the end mark if the translation reached it."""
 
 
 def find_pymarian() -> str:
-    """Raises:
-    UserError: it is not installed; the message says how to get it.
+    """The path of the program.
+
+    Raises:
+        UserError: it is not installed; the message says how to get it.
     """
     named = os.environ.get(PROGRAM)
     if named is not None:
@@ -36,17 +38,17 @@ def find_pymarian() -> str:
             raise UserError(f"{PROGRAM}={named}: no such program; it names the pymarian of another environment")
         return named
     beside = Path(sys.executable).with_name("pymarian")
-    found = shutil.which("pymarian") or (str(beside) if beside.is_file() else None)
-    if found is None:
+    path = shutil.which("pymarian") or (str(beside) if beside.is_file() else None)
+    if path is None:
         raise UserError(
             "this format needs Marian, to convert and to check: pip install pymarian (1 GB; in another environment if "
             f"you like, and then {PROGRAM}=/path/to/its/bin/pymarian)"
         )
-    return found
+    return path
 
 
 def run_pymarian(*arguments: str | Path, stdin: str = "") -> str:
-    """What the command prints.
+    """Run a command of the program; returns what it prints.
 
     Raises:
         UserError: it is not installed, takes longer than LONGEST_RUN, or fails; the message has Marian's own.
@@ -57,8 +59,8 @@ def run_pymarian(*arguments: str | Path, stdin: str = "") -> str:
     except subprocess.TimeoutExpired:
         raise UserError(f"pymarian {arguments[0]}: not done after {LONGEST_RUN} seconds; given up") from None
     if done.returncode != 0:
-        said = [line.split("] ", 1)[-1] for line in done.stderr.splitlines() if "Error:" in line]
-        reason = said[0] if said else f"status {done.returncode}"
+        errors = [line.split("] ", 1)[-1] for line in done.stderr.splitlines() if "Error:" in line]
+        reason = errors[0] if errors else f"status {done.returncode}"
         raise UserError(f"pymarian {arguments[0]}: {reason}")
     return done.stdout
 
@@ -75,8 +77,7 @@ def decode_with_scores(
     ]
     if shortlist is not None:
         options += ["--shortlist", str(shortlist), "1"]  # 1: checked
-    said = run_pymarian("decode", *files, *options, stdin="".join(f"{line}\n" for line in lines))
-    rows = said.splitlines()
+    rows = run_pymarian("decode", *files, *options, stdin="".join(f"{line}\n" for line in lines)).splitlines()
     assert len(rows) == len(lines), "Marian gives a line for a line"
     return [_parse(row) for row in rows]
 

@@ -1,34 +1,29 @@
-"""devices.yaml: named devices, what a student may cost on each, and in which format it is shipped there."""
+"""devices.yaml: named devices, with the limits of each and the format that its students are shipped in."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from polystill.config.reading import read_yaml
 from polystill.errors import UserError, nearest
+from polystill.export import FORMATS, DeviceFormatName
 from polystill.schema import Strict
 
 EVALUATION = "evaluation"
 """As `measured_on`: the machine where `polystill evaluate` has measured."""
 CTRANSLATE2 = "ctranslate2"
-"""The format that is evaluated, and the only one with a choice of precision."""
-PRECISIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
-"""What CTranslate2's folders can hold."""
-FIXED_PRECISION = {"argos": "int8", "bergamot": "int8", "hf": "float32", "onnx": "float32", "marian": "float32"}
-"""Formats that have one precision only."""
-FIXED_BEAM = {"argos": 4, "bergamot": 1, "onnx": 1}
-"""Formats whose engines search with one beam size: Argos Translate, Bergamot and transformers.js."""
+"""The format that is evaluated, and the only one on devices with a choice of precision."""
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _MILLISECONDS = {"ms": 1, "s": 1000}
 
 
 def _quantity(units: dict[str, int], example: str) -> Callable[[Any], float]:
-    """Reads a number with one of the units, in any case; a number alone could mean anything."""
+    """A validator that reads a number with one of these units, in any case; a number alone could mean anything."""
     factors = {unit.lower(): factor for unit, factor in units.items()}
 
     def read(value: Any) -> float:
@@ -59,7 +54,7 @@ class Device(Strict):
     precision: str | None = None
     beam: int | None = Field(None, ge=1)
     """Any that was measured, by default; the package searches with the picked one."""
-    format: Literal["ctranslate2", "hf", "argos", "onnx", "marian", "bergamot"] = "ctranslate2"
+    format: DeviceFormatName = CTRANSLATE2
     measured_on: str | None = None
     """Whose latency and memory count: a name given to `polystill measure --device`, by default the device's own;
     `evaluation` for the machine where `polystill evaluate` ran."""
@@ -67,36 +62,36 @@ class Device(Strict):
     @field_validator("precision")
     @classmethod
     def _check_precision(cls, precision: str | None) -> str | None:
-        if precision not in (None, *PRECISIONS):
-            raise ValueError(
-                f"unknown precision{nearest(str(precision), list(PRECISIONS))}; there are: {' '.join(PRECISIONS)}"
-            )
+        known = FORMATS[CTRANSLATE2].precisions
+        if precision not in (None, *known):
+            raise ValueError(f"unknown precision{nearest(str(precision), list(known))}; there are: {' '.join(known)}")
         return precision
 
     @model_validator(mode="after")
     def _check_format(self) -> Device:
-        for key, fixed in (("precision", FIXED_PRECISION), ("beam", FIXED_BEAM)):
-            only, given = fixed.get(self.format), getattr(self, key)
-            if only is not None and given not in (None, only):
-                raise ValueError(f"{key} {given}: format {self.format} has {only} always; leave it out")
+        form = FORMATS[self.format]
+        for key, only in (("precision", form.only_precision), ("beam", form.beam)):
+            value = getattr(self, key)
+            if only is not None and value not in (None, only):
+                raise ValueError(f"{key} {value}: format {self.format} has {only} always; leave it out")
         return self
 
     @property
     def wanted_precision(self) -> str | None:
-        return self.precision or FIXED_PRECISION.get(self.format)
+        return self.precision or FORMATS[self.format].only_precision
 
     @property
     def wanted_beam(self) -> int | None:
-        return self.beam or FIXED_BEAM.get(self.format)
+        return self.beam or FORMATS[self.format].beam
 
     @property
     def takes_shortlists(self) -> bool:
-        """Whether what was measured with a shortlist ships with that one; Bergamot's lists are others."""
+        """Whether a student that was measured with a shortlist ships with that one; Bergamot's lists are others."""
         return self.format == CTRANSLATE2
 
     @property
     def weighs_packages(self) -> bool:
-        """Whether `max_size` is held against packages that the evaluation has not weighed."""
+        """Whether `max_size` limits packages that the evaluation has not weighed."""
         return self.max_size is not None and self.format != CTRANSLATE2
 
 
@@ -142,17 +137,15 @@ def _explain(detail: Any, origin: str) -> str:
         return f"{origin}: unknown key {'.'.join(place)!r}{nearest(place[-1], known)}; there are: {' '.join(known)}"
     if "[key]" in detail["loc"]:
         return f"{origin}: {'.'.join(place)}: a device's name has letters, digits, '_', '-' and '.'"
-    given = detail.get("input")
-    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+    value = detail.get("input")
+    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool) else ""
     return f"{origin}: {'.'.join(place)}: {_EXPECTED.get(detail['type']) or _message(detail)}{shown}"
 
 
-_DEVICES = "expected names of devices, each with its limits below it, such as {phone: {max_size: 20MB}}"
-_EXPECTED = {
-    **dict.fromkeys(("missing", "dict_type", "too_short"), _DEVICES),
-    "model_type": "expected the device's limits below its name, such as {max_size: 20MB}; {} sets none",
-}
-"""By pydantic's names of mistakes: in the whole, and in one device."""
+_NAMES = "expected names of devices, each with its limits below it, such as {phone: {max_size: 20MB}}"
+_LIMITS = "expected the device's limits below its name, such as {max_size: 20MB}; {} sets none"
+_EXPECTED = {"missing": _NAMES, "dict_type": _NAMES, "too_short": _NAMES, "model_type": _LIMITS}
+"""Messages, by pydantic's names of mistakes in the whole file and in one device."""
 
 
 def _message(detail: Any) -> str:

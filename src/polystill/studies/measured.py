@@ -98,7 +98,7 @@ def write_results(folder: Path, study: str, name: str, steps: Sequence[Step], co
         "rows": list(all_rows(folder, steps)),
         "cost": costs(folder, steps),
         "commands": {step.name: step.command() for step in steps},
-        "provenance": provenance(),
+        "provenance": provenance().to_json(),
     }
     write_atomic(folder / "results.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 

@@ -183,7 +183,7 @@ def convert_teacher(teacher: Teacher, scratch: Path) -> Teacher:
 def _convert(folder: Path, kind: Kind, out: Path, precision: str, languages: Languages) -> Path:
     precision = "float32" if precision == "default" else precision
     if kind == "polystill":
-        from polystill.export import export_folder
+        from polystill.export.driver import export_folder
 
         export_folder(folder, out, "ctranslate2", precision)
         return out

@@ -10,8 +10,8 @@ import pytest
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.export.extraction import export_student, extract_student
 from polystill.export.prune import prune_folder
+from polystill.export.students import export_student, extract_student
 from polystill.models.folder import load_model, save_family
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import sparsity_of

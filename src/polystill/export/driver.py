@@ -1,0 +1,212 @@
+"""Export of a student's folder in any format: check, load, write, verify, describe, and only then show the folder."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from polystill.data.shortlist import Shortlist
+from polystill.data.tokenizer import Tokenizer
+from polystill.decoding.beam import TorchTranslator
+from polystill.decoding.ctranslate2 import INFO, read_info
+from polystill.environment.extras import need_packages
+from polystill.errors import UserError, nearest
+from polystill.export import FORMATS
+from polystill.export.agreement import compare, greedy, ids_of, judge
+from polystill.export.card import Record, model_card, search_of
+from polystill.export.format import Export, Format, Info, write_info
+from polystill.models.elastic import ElasticModel
+from polystill.models.folder import (
+    architecture_in,
+    is_sparse,
+    load_model_with_tokenizer,
+    parameter_count,
+    weights_path,
+    write_dense_model,
+)
+from polystill.storage import atomic_folder, sha256
+
+VERIFIED_LINES = 16
+"""Sentences that an export is verified with."""
+
+
+def export_folder(
+    student: Path,
+    out: Path,
+    to: str,
+    quantization: str | None = None,
+    lines: Sequence[str] | None = None,
+    record: Record | None = None,
+    shortlist: Shortlist | None = None,
+) -> Info:
+    """Export a student's folder to the folder `out`, in the format named `to`.
+
+    The export is verified on `lines` (by default on generated ones) before `out` appears. That is done with the whole
+    vocabulary; how many of the translations a shortlist leaves as they are is recorded. The model card tells what
+    `record` has. Returns the contents of polystill.json.
+
+    Raises:
+        UserError: the format is unknown or has no such option, `out` holds something that is no export, `student` is no
+            model's folder, the format's engine cannot run the model, a program or package is missing, or the export
+            does not translate like the student.
+    """
+    check_choices(to, quantization, shortlist is not None)
+    form = FORMATS[to]
+    check_replaceable(out)
+    if form.packages:
+        need_packages(f"export --to {to}", form.packages, form.extra)
+    with _readable(student, form) as folder:
+        _check_architecture(folder, form)
+        model, tokenizer = load_model_with_tokenizer(folder)
+        form.check(model, tokenizer, folder)
+        lines = lines_to_verify(model, tokenizer, lines)
+        hypotheses = greedy(TorchTranslator(model, tokenizer), lines)
+        export = Export(
+            student=folder,
+            model=model,
+            tokenizer=tokenizer,
+            precision=quantization or form.default_precision,
+            search=None if record is None else record.search,
+            lines=lines,
+            sources=tokenizer.encode_source(lines),
+            hypotheses=hypotheses,
+            targets=ids_of(hypotheses, tokenizer),
+            out=out,
+        )
+        with atomic_folder(out) as temporary:
+            return _write(form, export, temporary, record or Record(), shortlist)
+
+
+def _write(form: Format, export: Export, folder: Path, record: Record, shortlist: Shortlist | None) -> Info:
+    form.write(export, folder)
+    info = describe_export(export.student, export.model, export.tokenizer, form.name)
+    info["versions"] |= versions(*form.packages)
+    if form.precisions != ("float32",):
+        info["quantization"] = export.precision
+    if form.beam is None and export.search is not None:
+        info |= search_of(export.search)
+    write_info(folder, info)
+    verified = form.verify(export, folder)
+    result = compare(export, verified)
+    judge(result, export.precision, export.out)
+    info |= {**verified.facts, "verification": {**result._asdict(), **verified.figures}}
+    if shortlist is not None:
+        same = form.add_shortlist(export, folder, shortlist)
+        learnt = {"frequent": len(shortlist.frequent), "sentences": shortlist.sentences}
+        info["shortlist"] = {**learnt, "same_translations": same, "lines": len(export.lines)}
+    form.finish(folder, info, lambda info, size: model_card(info, record, size))
+    return info
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def check_choices(to: str, quantization: str | None, shortlist: bool) -> None:
+    """Check the options of an export.
+
+    Raises:
+        UserError: the format is unknown, does not have that precision, has only one, or takes no shortlist.
+    """
+    if to not in FORMATS:
+        raise UserError(f"--to {to}: unknown format{nearest(to, list(FORMATS))}; there are: {' '.join(FORMATS)}")
+    known = FORMATS[to].precisions
+    if quantization is not None and len(known) == 1:
+        raise UserError(f"--quantization {quantization}: --to {to} has no choice of precision; leave it out")
+    if quantization is not None and quantization not in known:
+        hint = nearest(quantization, list(known))
+        raise UserError(f"--quantization {quantization}: unknown{hint}; --to {to} has {' '.join(known)}")
+    if shortlist and FORMATS[to].shortlist is None:
+        with_shortlists = " and ".join(name for name, form in FORMATS.items() if form.shortlist is not None)
+        raise UserError(f"--shortlist: --to {to} has none, only {with_shortlists} have; leave it out")
+
+
+def check_replaceable(out: Path) -> None:
+    """Allow a new folder, an empty one, or an earlier export.
+
+    Raises:
+        UserError: `out` is a file, or a folder with other content.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{out}: is a file; give a folder to export to")
+    if any(out.iterdir()) and not (out / INFO).is_file():
+        raise UserError(f"{out}: not empty and no earlier export ({INFO} is missing); give a new folder")
+
+
+def _check_architecture(folder: Path, form: Format) -> None:
+    name = architecture_in(folder)
+    if name not in form.architectures:
+        others = " or ".join(f"--to {other.name}" for other in FORMATS.values() if name in other.architectures)
+        raise UserError(
+            f"{folder}: {form.engine} has no {name.upper()}; this model runs with --engine torch, and is exported with "
+            f"{others}"
+        )
+
+
+# --- what all exports share -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _readable(student: Path, form: Format) -> Iterator[Path]:
+    """The student's folder; with sparse weights, which other programs do not read, a copy with ordinary ones."""
+    if form.reads_sparse or not is_sparse(student):
+        yield student
+        return
+    with TemporaryDirectory(prefix="polystill-") as temporary:
+        write_dense_model(Path(temporary), *load_model_with_tokenizer(student))
+        yield Path(temporary)
+
+
+def describe_export(student: Path, model: ElasticModel, tokenizer: Tokenizer, to: str) -> Info:
+    """The part of polystill.json that does not depend on the format."""
+    trained = {key: value for key, value in read_info(student).items() if key in ("method", "targets")}
+    languages = {"source_language": tokenizer.source_language, "target_language": tokenizer.target_language}
+    return {
+        "format": to,
+        "name": str(model.teacher),
+        "architecture": model.architecture.name,
+        **trained,
+        **{key: value for key, value in languages.items() if value},
+        "encoder_layers": model.config.encoder_layers,
+        "decoder_layers": model.config.decoder_layers,
+        "parameters": parameter_count(student),
+        "vocabulary_size": tokenizer.vocabulary_size,
+        "max_positions": model.max_positions,
+        "source_sha256": sha256(weights_path(student)),
+        "versions": versions("polystill", "torch", "transformers", "ctranslate2", "sentencepiece"),
+    }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    installed = {}
+    for package in packages:
+        try:
+            installed[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return installed
+
+
+def lines_to_verify(model: ElasticModel, tokenizer: Tokenizer, given: Sequence[str] | None) -> list[str]:
+    """The first VERIFIED_LINES of the given lines that have words and fit the model.
+
+    If there is none, lines are made up from pieces of the vocabulary, the same ones at every call.
+    """
+    if given and (fitting := _fitting(given, model, tokenizer)):
+        return fitting
+    generator = random.Random("verify")
+    pieces = [p for p in tokenizer.pieces if not p.startswith(("<", ">>"))]
+    rows = [generator.choices(pieces, k=generator.randint(3, 12)) for _ in range(2 * VERIFIED_LINES)]
+    return _fitting(tokenizer.decode_pieces(rows), model, tokenizer)
+
+
+def _fitting(lines: Sequence[str], model: ElasticModel, tokenizer: Tokenizer) -> list[str]:
+    rows = tokenizer.encode_source(lines)
+    fitting = [line for line, ids in zip(lines, rows, strict=True) if 1 < len(ids) <= model.max_positions]
+    return [line for line in fitting if line.strip()][:VERIFIED_LINES]

@@ -1,0 +1,253 @@
+"""Students taken out of a run or a family, as folders and exports, made when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from polystill.data.run_shortlist import shortlist_of
+from polystill.decoding.ctranslate2 import INFO, available_cores, read_info
+from polystill.decoding.stream import read_lines
+from polystill.errors import UserError
+from polystill.export import FORMATS
+from polystill.export.format import write_info
+from polystill.runs import Run
+from polystill.runs.results import Variant
+from polystill.storage import is_no_permission, locked_folder, need_new_folder, sha256
+from polystill.students import Student
+
+if TYPE_CHECKING:
+    from polystill.decoding.beam import TorchTranslator
+    from polystill.decoding.contract import DecodingOptions
+
+
+# --- into a folder of the user's ------------------------------------------------------------------------------------
+
+
+def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
+    """Write a run's student as a folder (a Transformer as Hugging Face's): to `out`, or by default to RUN/students.
+
+    `folder` may also be a family's own, such as a pruned one. Returns where the student is.
+
+    Raises:
+        UserError: as `export_student`.
+    """
+    from polystill.models.folder import architecture_in, family_space
+
+    run = None if _is_model(folder) else Run.open(folder)
+    if run is not None:
+        run.need_family()
+    family = folder if run is None else run.family
+    if run is not None and out is None:
+        student = extracted(run, family_space(family).get(name))
+        if not student.is_relative_to(run.students):
+            raise UserError(f"{run.students}: no permission; give a folder to write with --out")
+        return student
+    if architecture_in(family) == "transformer":
+        return export_student(folder, name, "hf", out)
+    out = _new(out)
+    write_extracted(family, family_space(family).get(name), out)
+    return out
+
+
+def export_student(
+    folder: Path,
+    name: str,
+    to: str,
+    out: Path | None = None,
+    quantization: str | None = None,
+    note: str = "",
+    search: DecodingOptions | None = None,
+    shortlist: bool = False,
+) -> Path:
+    """Write a run's student in one of `polystill.export.FORMATS`: to `out`, or by default to RUN/exports.
+
+    The card has the run's figures, and `note`. Formats that can say so search as `search` does by default: with beam 5
+    and the recipe's length penalty where it is not given. A shortlist is learnt from the run's training data. Returns
+    where the export is.
+
+    `folder` may also be a family's or student's own, such as a pruned one. Then there are no figures, and there is no
+    data to learn a shortlist from.
+
+    Raises:
+        UserError: the folder is no run, its training is not finished, it has no such student, or as
+            `polystill.export.driver.export_folder`.
+    """
+    from polystill.decoding.contract import DecodingOptions
+    from polystill.export.card import record_of
+    from polystill.export.driver import check_choices, export_folder
+    from polystill.models.folder import family_space
+
+    check_choices(to, quantization, shortlist)
+    if _is_model(folder):
+        if shortlist:
+            raise UserError(f"{folder}: --shortlist is learnt from a run's training data, and this is no run")
+        return _export_from_model(folder, name, to, out, quantization)
+    run = Run.open(folder)
+    run.need_family()
+    student = family_space(run.family).get(name)
+    if out is None:
+        out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization, "shortlist" * shortlist)))
+    need_new_folder(out, "give a new folder with --out, or remove this one")
+    search = search or DecodingOptions(length_penalty=run.recipe.evaluation.length_penalty)
+    record = record_of(run, student, search, note)
+    translations = FORMATS[to].shortlist
+    learnt = shortlist_of(run, translations) if shortlist and translations is not None else None
+    export_folder(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
+    return out
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether it holds a family or student itself, and is no run."""
+    return (folder / "config.json").is_file() and not (folder / "recipe.yaml").is_file()
+
+
+def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quantization: str | None) -> Path:
+    from polystill.export.card import Record
+    from polystill.export.driver import export_folder
+    from polystill.models.folder import FAMILY, read_family
+
+    out = _new(out)
+    record = Record(family=read_family(folder) if (folder / FAMILY).is_file() else {})
+    with _member(folder, name) as member:
+        export_folder(member, out, to, quantization, record=record)
+    return out
+
+
+def _new(out: Path | None) -> Path:
+    if out is None:
+        raise UserError("--out: say which new folder to write; only a run has a place for it")
+    need_new_folder(out)
+    return out
+
+
+@contextmanager
+def _member(folder: Path, name: str) -> Iterator[Path]:
+    """A family's student as a folder of its own, which lasts as long as the block; a student's folder as it is."""
+    from polystill.models.folder import FAMILY, family_space, load_model
+    from polystill.students import StudentSpace
+
+    if not (folder / FAMILY).is_file():
+        only = load_model(folder).teacher
+        StudentSpace.from_list(only, [only]).get(name)
+        yield folder
+        return
+    with TemporaryDirectory(prefix="polystill-") as temporary:
+        write_extracted(folder, family_space(folder).get(name), Path(temporary) / "student")
+        yield Path(temporary) / "student"
+
+
+# --- in the run's own folder ----------------------------------------------------------------------------------------
+
+
+def extracted(run: Run, student: Student) -> Path:
+    """RUN/students/<student>: made if it is missing or from an earlier state of the family.
+
+    If the run may not be written, it is made in a temporary folder that lasts as long as this process.
+    """
+    if _is_extracted(run, run.students / str(student)):
+        return run.students / str(student)
+    with _students_to_write(run) as students:
+        return _extract(run, student, students)
+
+
+def exported(run: Run, student: Student, precision: str, shortlist: bool = False) -> Path:
+    """RUN/students/<student>/ctranslate2-<precision>[-shortlist]: made as `extracted`'s folder is."""
+    name = Variant("ctranslate2", precision, shortlist).file_name
+    student_folder = run.students / str(student)
+    folder = student_folder / name
+    if _is_extracted(run, student_folder) and _is_exported(student_folder, folder):
+        return folder
+    with _students_to_write(run) as students:
+        student_folder = _extract(run, student, students)
+        folder = student_folder / name
+        if not _is_exported(student_folder, folder):
+            from polystill.export.driver import export_folder
+
+            learnt = shortlist_of(run) if shortlist else None
+            lines = lines_to_verify(run)
+            export_folder(student_folder, folder, "ctranslate2", precision, lines, shortlist=learnt)
+    return folder
+
+
+@contextmanager
+def _students_to_write(run: Run) -> Iterator[Path]:
+    """RUN/students for this process alone: `translate`, `export` and `evaluate` of one run may go on side by side."""
+    with ExitStack() as stack:
+        students = run.students
+        try:
+            stack.enter_context(locked_folder(students))
+        except UserError as error:
+            if not is_no_permission(error.__cause__):
+                raise
+            students = Path(_temporary_students(run.family).name)
+        yield students
+
+
+@cache
+def _temporary_students(family: Path) -> TemporaryDirectory[str]:
+    """Removed when the process ends."""
+    return TemporaryDirectory(prefix="polystill-")
+
+
+def _extract(run: Run, student: Student, students: Path) -> Path:
+    folder = students / str(student)
+    if not _is_extracted(run, folder):
+        write_extracted(run.family, student, folder)
+    return folder
+
+
+def write_extracted(family: Path, student: Student, folder: Path) -> None:
+    """Write the layers of a family's student, and a note of what they were taken from."""
+    from polystill.models.folder import read_family, save_student, weights_path
+
+    save_student(family, student, folder)
+    trained: dict[str, Any] = {key: value for key, value in read_family(family).items() if key in ("method", "targets")}
+    info = {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights_path(family))}
+    write_info(folder, info)
+
+
+def _is_extracted(run: Run, folder: Path) -> bool:
+    from polystill.models.folder import WEIGHTS, read_family
+
+    read_family(run.family)
+    return (folder / INFO).is_file() and read_info(folder).get("family_sha256") == sha256(run.family / WEIGHTS)
+
+
+def _is_exported(student_folder: Path, folder: Path) -> bool:
+    from polystill.models.folder import WEIGHTS
+
+    return bool(read_info(folder).get("source_sha256") == sha256(student_folder / WEIGHTS))
+
+
+def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslator:
+    """Load a model's folder, of any architecture, in torch; on the GPU if there is one.
+
+    Raises:
+        UserError: the folder does not load, or torch does not have the precision.
+    """
+    import torch
+
+    from polystill.decoding.beam import TorchTranslator
+    from polystill.decoding.precisions import torch_dtype
+    from polystill.models.folder import load_model_with_tokenizer
+
+    dtype = torch_dtype(precision)
+    torch.set_num_threads(threads or available_cores())
+    model, tokenizer = load_model_with_tokenizer(folder)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchTranslator(model.to(device, dtype), tokenizer)
+
+
+def lines_to_verify(run: Run) -> list[str] | None:
+    """Sentences that exports of the run are verified with."""
+    path = run.data / "validation.source.txt"
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return list(islice(filter(str.strip, read_lines(file, str(path))), 64)) or None
