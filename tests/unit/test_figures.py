@@ -91,3 +91,21 @@ def test_speed_and_memory_fit_a_terminal() -> None:
     )
     (line,) = [line for line in lines if "int16" in line]
     assert line.count("MB") == 1  # what is not measured is not shown
+
+
+def test_table_shows_what_is_measured() -> None:
+    rows = [
+        replace(ROW, bleu=31.25, parameters=2_811_904, size_bytes=11_000_000),
+        replace(ROW, beam=5, bleu=32.5, chrf=60.25),
+        replace(ROW, model_id="x-e6d6", model="e6d6", bleu=35.0, parameters=5_000_000),
+    ]
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(results_table(rows))
+    lines = captured.get().splitlines()
+    assert "beam 5" in captured.get() and "greedy" in captured.get() and "words/s" not in captured.get()
+    large, small = (next(line for line in lines if name in line) for name in ("e6d6", "e2d2"))
+    assert lines.index(large) < lines.index(small)
+    for cell in ("2.81 M", "11.0 MB", "31.25", "32.50", "60.25"):
+        assert cell in small
+    assert "flickr" in large and "0.00" not in large

@@ -20,7 +20,6 @@ from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.metrics import corpus_scores
 from polystill.errors import UserError
 from polystill.evaluation import quality, speed
-from polystill.evaluation.figures import results_table
 from polystill.evaluation.quality import add_latency, evaluate_run, evaluate_students
 from polystill.export import artefacts
 from polystill.runs import Run
@@ -272,7 +271,7 @@ def test_lowercase_scores_are_added_to_what_is_measured(
     lines = (run.folder / before.hypotheses).read_text().splitlines()
     references = (run.data / "test" / "counting.target.txt").read_text().splitlines()
     assert after.bleu_lc == sacrebleu.corpus_bleu(lines, [references], lowercase=True).score
-    assert replace(after, bleu_lc=None, bleu_lc_signature="") == before
+    assert {**after.to_json(), **before.to_json()} == after.to_json()
     assert run.results().rows == [after]
 
 
@@ -361,7 +360,6 @@ def test_torch_and_ctranslate2_measure_alike(trained: Callable[..., Run]) -> Non
     ("wrong", "message"),
     [
         ({"students": ["e9d9"]}, "e9d9 is not in this family"),
-        ({"test_sets": ["count"]}, r"test set 'count' is not in the recipe \(did you mean 'counting'\?\)"),
         ({"engine": "ctranslate"}, r"engine 'ctranslate': unknown \(did you mean 'ctranslate2'\?\)"),
         ({"precision": "int9"}, "precision 'int9' is not available on this device"),
         ({"engine": "torch", "precision": "int8"}, "precision 'int8': torch has float32"),
@@ -376,27 +374,6 @@ def test_mistakes_are_named(trained: Callable[..., Run], wrong: dict[str, Any], 
 def test_a_run_without_family_is_refused(counting_recipe: dict[str, Any], prepared_run: Callable[..., Run]) -> None:
     with pytest.raises(UserError, match="no family here"):
         evaluate_students(prepared_run(counting_recipe))
-
-
-def test_table_shows_what_is_measured() -> None:
-    from rich.console import Console
-
-    row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "torch", "precision": "float32"}
-    rows = [
-        {**row, "beam": 1, "bleu": 31.25, "parameters": 2_811_904, "size_bytes": 11_000_000},
-        {**row, "beam": 5, "bleu": 32.5, "chrf": 60.25},
-        {**row, "model_id": "x-e6d6", "model": "e6d6", "beam": 1, "bleu": 35.0, "parameters": 5_000_000},
-    ]
-    console = Console(width=160)
-    with console.capture() as captured:
-        console.print(results_table(rows))
-    lines = captured.get().splitlines()
-    assert "beam 5" in captured.get() and "greedy" in captured.get() and "words/s" not in captured.get()
-    large, small = (next(line for line in lines if name in line) for name in ("e6d6", "e2d2"))
-    assert lines.index(large) < lines.index(small)
-    for cell in ("2.81 M", "11.0 MB", "31.25", "32.50", "60.25"):
-        assert cell in small
-    assert "flickr" in large and "0.00" not in large
 
 
 # --- latency and memory -----------------------------------------------------------------------------------------------

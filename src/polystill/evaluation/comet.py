@@ -23,7 +23,7 @@ from polystill.storage import text_lines
 BATCH_SIZE = 16
 SCORER = Path(__file__).with_name("comet_scorer.py")
 
-HOW_TO = """COMET needs an environment of its own, as its package pins older libraries. To make one and use it:
+_HOW_TO = """COMET needs an environment of its own, as its package pins older libraries. To make one and use it:
   python3 -m venv comet-env
   comet-env/bin/pip install unbabel-comet
   polystill comet {run} --python comet-env/bin/python
@@ -32,7 +32,8 @@ you have: --model FOLDER/checkpoints/model.ckpt, with hparams.yaml in FOLDER and
 
 
 def how_to(run: Path, model: str) -> str:
-    return HOW_TO.format(run=run, model=model)
+    """Instructions for making the environment, with a command for this run."""
+    return _HOW_TO.format(run=run, model=model)
 
 
 def score_run(

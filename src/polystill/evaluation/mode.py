@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 BATCH_TOKENS = 2048
-"""Most tokens of one side in a batch, padding included."""
+"""Most tokens of one side (padding included) that are scored at once."""
 LARGEST_LOGITS = 2**25
-"""Most logits (B * T * V) in a batch: 128 MiB."""
+"""Most logits (B * T * V) of one batch: 128 MiB."""
 
 Ids = Sequence[int]
 
@@ -66,7 +66,7 @@ def log_probabilities(model: Any, sources: Sequence[Ids], targets: Sequence[Ids]
 
 
 def _batches(sources: Sequence[Ids], targets: Sequence[Ids], vocabulary_size: int) -> Iterator[list[int]]:
-    """The numbers of the pairs in each batch, the longest pairs first."""
+    """Numbers of the pairs, the longest first."""
     most = max(1, min(BATCH_TOKENS, LARGEST_LOGITS // vocabulary_size))
     lengths = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
     left = sorted(range(len(lengths)), key=lambda i: -lengths[i])

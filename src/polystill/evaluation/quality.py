@@ -91,7 +91,6 @@ def evaluate_students(
     *,
     students: Sequence[str] | None = None,
     beams: Sequence[int] | None = None,
-    test_sets: Sequence[str] | None = None,
     engine: str | None = None,
     precision: str | None = None,
     shortlist: bool = False,
@@ -99,7 +98,7 @@ def evaluate_students(
     measured_here: bool = False,
     force: bool = False,
 ) -> list[QualityRow]:
-    """Translate test sets with students and score the translations. Defaults are the recipe's.
+    """Translate the recipe's test sets with students and score the translations. Defaults are the recipe's.
 
     Missing students are extracted and exported into RUN/students. Each row goes to RUN/results.json as soon as it is
     measured, its translations to RUN/hypotheses. Existing rows are returned as they are, unless `force`; with
@@ -107,8 +106,8 @@ def evaluate_students(
     threads.
 
     Raises:
-        UserError: an unknown student, test set, engine or precision; a family or a shortlist that the engine does not
-            support; or a test set without lines.
+        UserError: an unknown student, engine or precision; a family or a shortlist that the engine does not support; or
+            a test set without lines.
     """
     members, variant = choose_students(run, students, engine=engine, precision=precision, shortlist=shortlist)
     beams = beams if beams is not None else run.recipe.evaluation.beams
@@ -118,7 +117,7 @@ def evaluate_students(
     return [
         measurement.row(student, test_set, beam, known.get(measurement.key(student, test_set, beam)), measured_here)
         for student in members
-        for test_set in _test_sets(run, test_sets)
+        for test_set in run.recipe.data.test
         for beam in beams
     ]
 
@@ -167,14 +166,6 @@ def file_name(run: Run, student: Student, variant: Variant, options: DecodingOpt
     """The name, without suffix, of a file with one student's translations by one search."""
     search = f"beam{options.beam_size}.penalty{options.length_penalty:g}"
     return f"{model_id(run, student)}.{variant.file_name}.{search}"
-
-
-def _test_sets(run: Run, wanted: Sequence[str] | None) -> list[str]:
-    known = list(run.recipe.data.test)
-    for name in wanted or []:
-        if name not in known:
-            raise UserError(f"test set {name!r} is not in the recipe{nearest(name, known)}; it has: {' '.join(known)}")
-    return list(wanted) if wanted is not None else known
 
 
 # --- one variant of the students -----------------------------------------------------------------------------------

@@ -54,7 +54,6 @@ def compare(
     Raises:
         UserError: fewer than two systems, or a system has another number of lines than the references.
     """
-    from sacrebleu import CHRF
     from sacrebleu.significance import PairedTest
 
     if len(systems) < 2:
@@ -62,16 +61,11 @@ def compare(
     for name, lines in systems.items():
         if len(lines) != len(references):
             raise UserError(f"{name} has {len(lines)} translations, but there are {len(references)} references")
-    # The metrics get the references when they are made, and so count their n-grams once.
-    made: dict[str, Any] = {}
-    if "bleu" in metrics:
-        for name, ignores_case in {"bleu": False, **({"bleu_lc": True} if lowercase else {})}.items():
-            made[name] = bleu_metric(target_language, lowercase=ignores_case, references=[list(references)])
-    if "chrf" in metrics:
-        made["chrf"] = CHRF(references=[list(references)])
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
     rows: list[Comparison] = []
-    for metric, scorer in made.items():  # One by one: sacreBLEU has one name for both kinds of BLEU.
+    for metric, scorer in _scorers(
+        references, target_language, lowercase, metrics
+    ).items():  # One by one: sacreBLEU has one name for both kinds of BLEU.
         test = PairedTest(named, {metric: scorer}, references=None, test_type="bs", n_samples=samples)
         signatures, results = test()
         (title,) = (title for title in results if title != "System")
@@ -91,6 +85,22 @@ def compare(
                 row["p_value"] = 1.0 if result.score == scores[0].score else result.p_value
             rows.append(row)
     return rows
+
+
+def _scorers(
+    references: Sequence[str], target_language: str, lowercase: bool, metrics: Sequence[str]
+) -> dict[str, Any]:
+    """sacreBLEU's metrics, with the references, so that their n-grams are counted once."""
+    from sacrebleu import CHRF
+
+    scorers: dict[str, Any] = {}
+    if "bleu" in metrics:
+        scorers["bleu"] = bleu_metric(target_language, references=[list(references)])
+        if lowercase:
+            scorers["bleu_lc"] = bleu_metric(target_language, lowercase=True, references=[list(references)])
+    if "chrf" in metrics:
+        scorers["chrf"] = CHRF(references=[list(references)])
+    return scorers
 
 
 def compare_families(
