@@ -136,11 +136,18 @@ def tip(field: str, title: str = "", form: str = "") -> Spec:
     return {"field": field, **({"title": title} if title else {}), **({"format": form} if form else {})}
 
 
+def layer(mark: Spec, values: Sequence[Spec] | None = None, where: str = "", **encoding: Any) -> Spec:
+    """Marks of one kind for `values`, or for those values of the chart that satisfy the expression `where`."""
+    data = {} if values is None else {"data": {"values": list(values)}}
+    condition = {"transform": [{"filter": where}]} if where else {}
+    return {**data, **condition, "mark": mark, "encoding": encoding}
+
+
 def heat_map(field: str, text: Spec, middle: float, tooltip: Sequence[Spec], font: Spec) -> list[Spec]:
     """Two layers: a coloured cell for each value of `field`, and a text on it, white if the value is below `middle`."""
     color = quantity(field, scale={"scheme": "viridis", "zero": False}, legend=None)
     ink = {"condition": {"test": f"datum['{field}'] < {middle}", "value": "#ffffff"}, "value": "#111111"}
     return [
-        {"mark": {"type": "rect", "cornerRadius": 3}, "encoding": {"color": color, "tooltip": list(tooltip)}},
-        {"mark": {"type": "text", **font}, "encoding": {"text": text, "color": ink}},
+        layer({"type": "rect", "cornerRadius": 3}, color=color, tooltip=list(tooltip)),
+        layer({"type": "text", **font}, text=text, color=ink),
     ]

@@ -42,11 +42,6 @@ class Family:
         """The `source` or `target` lines of the test set. None if the run was copied without them."""
         return _lines(self.run.data / "test" / f"{self.test_set}.{side}.txt")
 
-    @cached_property
-    def _test_lines(self) -> int | None:
-        references = self.text("target")
-        return None if references is None else len(references)
-
     def translations(self, row: QualityRow) -> list[str] | None:
         """The stored translations of the test set. None if their file is missing.
 
@@ -54,10 +49,10 @@ class Family:
             UserError: the file and the test set have different numbers of lines.
         """
         path = self.run.folder / row.hypotheses
-        lines, expected = _lines(path), self._test_lines
-        if lines is not None and expected is not None and len(lines) != expected:
+        lines, references = _lines(path), self.text("target")
+        if lines is not None and references is not None and len(lines) != len(references):
             raise UserError(
-                f"{path}: {len(lines)} lines, but the test set has {expected}; measure them again with "
+                f"{path}: {len(lines)} lines, but the test set has {len(references)}; measure them again with "
                 f"polystill evaluate {self.run.folder} --force"
             )
         return lines

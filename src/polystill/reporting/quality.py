@@ -19,6 +19,7 @@ from polystill.reporting.document import (
     Table,
     category,
     heat_map,
+    layer,
     quantity,
     steps,
     tip,
@@ -87,6 +88,7 @@ def _front_spec(points: Sequence[Point], front: Sequence[Point], labels: Labels,
     has_series = len(names) > 1
     legend = {"orient": "top", "columns": 2 if max(map(len, names)) < 16 else 1}
     series = category("series", title="run", legend=legend)
+    label = {"type": "text", "align": "right", "dx": -7, "dy": -8, "fontWeight": 600}
     tooltip = [
         *(tip("student"), *([tip("series", "run")] if has_series else [])),
         *(_BLEU, tip("chrf", "chrF", ".2f"), tip("what", TITLES[cost])),
@@ -99,34 +101,25 @@ def _front_spec(points: Sequence[Point], front: Sequence[Point], labels: Labels,
             "y": quantity("bleu", title="BLEU", scale={"zero": False, "padding": _PADDING}),
         },
         "layer": [
-            {
-                "transform": [{"filter": "datum.front"}],
-                "mark": {"type": "line", "interpolate": "step-after", "strokeDash": [5, 4], "style": "quiet"},
-            },
+            layer(
+                {"type": "line", "interpolate": "step-after", "strokeDash": [5, 4], "style": "quiet"},
+                where="datum.front",
+            ),
             *([_SPREAD] if any("min" in value for value in values) else []),
-            {
-                "mark": {"type": "point", "size": 80, "strokeWidth": 2, "filled": True},
-                "encoding": {
-                    "opacity": {"condition": {"test": "datum.front", "value": 1}, "value": 0.4},
-                    "size": {"condition": {"test": "datum.front", "value": 110}, "value": 60},
-                    "tooltip": tooltip,
-                    **({"color": series, "shape": series} if has_series else {}),
-                },
-            },
-            {
-                "transform": [{"filter": "datum.label"}],
-                "mark": {"type": "text", "align": "right", "dx": -7, "dy": -8, "fontWeight": 600},
-                "encoding": {"text": {"field": "label"}},
-            },
+            layer(
+                {"type": "point", "size": 80, "strokeWidth": 2, "filled": True},
+                opacity={"condition": {"test": "datum.front", "value": 1}, "value": 0.4},
+                size={"condition": {"test": "datum.front", "value": 110}, "value": 60},
+                tooltip=tooltip,
+                **({"color": series, "shape": series} if has_series else {}),
+            ),
+            layer(label, where="datum.label", text={"field": "label"}),
         ],
     }
 
 
-_SPREAD = {
-    "transform": [{"filter": "isValid(datum.min)"}],
-    "mark": {"type": "rule", "opacity": 0.25, "clip": True, "aria": False},
-    "encoding": {"x": quantity("min"), "x2": {"field": "max"}},
-}
+_RULE = {"type": "rule", "opacity": 0.25, "clip": True, "aria": False}
+_SPREAD = layer(_RULE, where="isValid(datum.min)", x=quantity("min"), x2={"field": "max"})
 """A line through a point, from its fastest to its slowest round of measuring."""
 
 
@@ -363,25 +356,13 @@ def _gain_spec(pairs: Sequence[_Pair], beam: str) -> Spec:
     ]
     series = category("search", scale={"domain": ["greedy", beam]}, legend={"orient": "top"})
     y = category("student", sort=[value["student"] for value in reversed(values)], title=None)
+    low, bleu = quantity("low"), quantity("bleu", title="BLEU", scale={"zero": False})
+    point = {"type": "point", "filled": True, "size": 90, "opacity": 1}
     return {
         "height": 22 * len(values),
         "layer": [
-            {
-                "data": {"values": values},
-                "mark": {"type": "rule", "strokeWidth": 2, "style": "quiet"},
-                "encoding": {"y": y, "x": quantity("low"), "x2": {"field": "high"}},
-            },
-            {
-                "data": {"values": ends},
-                "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-                "encoding": {
-                    "y": y,
-                    "x": quantity("bleu", title="BLEU", scale={"zero": False}),
-                    "color": series,
-                    "shape": series,
-                    "tooltip": [tip("student"), tip("search"), _BLEU],
-                },
-            },
+            layer({"type": "rule", "strokeWidth": 2, "style": "quiet"}, values, y=y, x=low, x2={"field": "high"}),
+            layer(point, ends, y=y, x=bleu, color=series, shape=series, tooltip=[tip("student"), tip("search"), _BLEU]),
         ],
     }
 

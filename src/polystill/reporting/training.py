@@ -17,6 +17,7 @@ from polystill.reporting.document import (
     Table,
     category,
     heat_map,
+    layer,
     quantity,
     steps,
     tip,
@@ -54,6 +55,8 @@ def _student_lines(
     y_scale = {"zero": False, "domain": [min(late) - margin, max(late) + margin], "nice": True}
     hover = {"name": "hover", "select": {"type": "point", "fields": ["student"], "on": "pointerover", "nearest": True}}
     legend = {"orient": "top", "symbolType": "stroke", "symbolStrokeWidth": 4}
+    dotted = {"type": "rule", "strokeDash": [2, 3], "style": "quiet"}
+    near = {"type": "point", "size": 60, "clip": True, "opacity": 0}
     return {
         "height": 300,
         "data": {"values": [{**v, "decoder": Student.parse(v["student"]).decoder_layers} for v in values]},
@@ -62,41 +65,25 @@ def _student_lines(
             "y": quantity(field, title=title, scale=y_scale),
         },
         "layer": [
-            *([_level(level)] if level is not None else []),
+            *([] if level is None else [layer(dotted, [{"level": level}], x=None, y=quantity("level"))]),
             *([_stage_ends(ends)] if ends else []),
-            {
-                "mark": {"type": "line", "clip": True},
-                "encoding": {
-                    "color": steps("decoder", title="decoder layers", legend=legend),
-                    "detail": {"field": "student"},
-                    "opacity": {"condition": {"param": "hover", "value": 1}, "value": 0.15},
-                    "strokeWidth": {"condition": {"param": "hover", "empty": False, "value": 3}, "value": 1.5},
-                },
-            },
-            {
-                "params": [hover],
-                "mark": {"type": "point", "size": 60, "clip": True, "opacity": 0},
-                "encoding": {"tooltip": [tip("student"), tip("update", form=","), *tooltip]},
-            },
+            layer(
+                {"type": "line", "clip": True},
+                color=steps("decoder", title="decoder layers", legend=legend),
+                detail={"field": "student"},
+                opacity={"condition": {"param": "hover", "value": 1}, "value": 0.15},
+                strokeWidth={"condition": {"param": "hover", "empty": False, "value": 3}, "value": 1.5},
+            ),
+            {"params": [hover], **layer(near, tooltip=[tip("student"), tip("update", form=","), *tooltip])},
         ],
     }
 
 
 def _stage_ends(ends: Sequence[tuple[str, int]]) -> Spec:
     """A layer of dashed lines at the last updates of stages."""
-    return {
-        "data": {"values": [{"end": end, "stage": name} for name, end in ends]},
-        "mark": {"type": "rule", "strokeDash": [4, 4], "style": "quiet"},
-        "encoding": {"x": quantity("end"), "y": None, "tooltip": [tip("stage", "end of stage")]},
-    }
-
-
-def _level(level: float) -> Spec:
-    return {
-        "data": {"values": [{"level": level}]},
-        "mark": {"type": "rule", "strokeDash": [2, 3], "style": "quiet"},
-        "encoding": {"x": None, "y": quantity("level")},
-    }
+    dashed = {"type": "rule", "strokeDash": [4, 4], "style": "quiet"}
+    values = [{"end": end, "stage": name} for name, end in ends]
+    return layer(dashed, values, x=quantity("end"), y=None, tooltip=[tip("stage", "end of stage")])
 
 
 def _line_table(
@@ -125,16 +112,6 @@ class _Curves:
     """By student: nats a target token at each of the updates, without label smoothing."""
     stages: Sequence[tuple[str, int]]
     """Names and last updates."""
-
-    @property
-    def largest(self) -> str:
-        return max(self.nll, key=Student.parse)
-
-    @property
-    def gaps(self) -> dict[str, list[float]]:
-        """By student: its loss minus the loss of the largest student."""
-        reference = self.nll[self.largest]
-        return {name: [a - b for a, b in zip(line, reference, strict=True)] for name, line in self.nll.items()}
 
 
 def training_parts(families: Sequence[Family]) -> Iterator[Part]:
@@ -167,30 +144,11 @@ def _read_curves(family: Family) -> _Curves | None:
 
 def _curve_charts(curves: _Curves, prefix: str, suffix: str) -> Iterator[Chart]:
     """The loss of each student and, if there are several, its distance to the largest one."""
-    last = {student: values[-1] for student, values in curves.nll.items()}
+    largest = max(curves.nll, key=Student.parse)
+    gaps = {name: [a - b for a, b in zip(line, curves.nll[largest], strict=True)] for name, line in curves.nll.items()}
+    last = {student: line[-1] for student, line in curves.nll.items()}
     best, worst = (choose(last, key=last.__getitem__) for choose in (min, max))
-    span = f"over {curves.updates[-1]:,} updates ({', '.join(name for name, _ in curves.stages)})"
-    summary = (
-        f"Validation loss of {len(last)} students {span}. At the end it is lowest for {best} ({last[best]:.3f} nats a "
-        f"token) and highest for {worst} ({last[worst]:.3f})."
-    )
-    table = _line_table("Validation loss by update (nats a token)", curves.updates, curves.nll, ".3f", lowest=True)
-    yield Chart(f"{prefix}-loss", f"Validation loss{suffix}", summary, _curve_spec(curves, "nll"), table)
-    if len(last) > 1:
-        largest, gaps = curves.largest, curves.gaps
-        far = max(gaps, key=lambda student: gaps[student][-1])
-        summary = (
-            f"The same losses as differences to the largest student, {largest}; below zero is better. At the end {far} "
-            f"is farthest behind, by {gaps[far][-1]:.3f} nats a token."
-        )
-        others = {student: line for student, line in gaps.items() if student != largest}
-        table = _line_table(f"Distance to {largest} by update (nats a token)", curves.updates, others, "+.3f")
-        spec = _curve_spec(curves, "gap")
-        yield Chart(f"{prefix}-distance", f"Distance to {largest}{suffix}", summary, spec, table)
-
-
-def _curve_spec(curves: _Curves, field: str) -> Spec:
-    gaps = curves.gaps
+    ends = curves.stages[:-1]
     values = [
         {
             "update": update,
@@ -201,8 +159,25 @@ def _curve_spec(curves: _Curves, field: str) -> Spec:
         for student in _by_depth(curves.nll)
         for i, update in enumerate(curves.updates)
     ]
-    tooltip = [tip("nll", "nats a token", ".3f"), tip("gap", f"distance to {curves.largest}", "+.3f")]
-    return _student_lines(values, field, "nats a token", tooltip, ends=curves.stages[:-1])
+    tooltip = [tip("nll", "nats a token", ".3f"), tip("gap", f"distance to {largest}", "+.3f")]
+    span = f"over {curves.updates[-1]:,} updates ({', '.join(name for name, _ in curves.stages)})"
+    summary = (
+        f"Validation loss of {len(last)} students {span}. At the end it is lowest for {best} ({last[best]:.3f} nats a "
+        f"token) and highest for {worst} ({last[worst]:.3f})."
+    )
+    table = _line_table("Validation loss by update (nats a token)", curves.updates, curves.nll, ".3f", lowest=True)
+    spec = _student_lines(values, "nll", "nats a token", tooltip, ends)
+    yield Chart(f"{prefix}-loss", f"Validation loss{suffix}", summary, spec, table)
+    if len(last) > 1:
+        far = max(gaps, key=lambda student: gaps[student][-1])
+        summary = (
+            f"The same losses as differences to the largest student, {largest}; below zero is better. At the end {far} "
+            f"is farthest behind, by {gaps[far][-1]:.3f} nats a token."
+        )
+        others = {student: line for student, line in gaps.items() if student != largest}
+        table = _line_table(f"Distance to {largest} by update (nats a token)", curves.updates, others, "+.3f")
+        spec = _student_lines(values, "gap", "nats a token", tooltip, ends)
+        yield Chart(f"{prefix}-distance", f"Distance to {largest}{suffix}", summary, spec, table)
 
 
 # --- how the networks of a family act on each other -----------------------------------------------------------------
@@ -326,7 +301,7 @@ def _detached_spec(values: Sequence[dict[str, Any]], students: Sequence[str], en
             "y": category("student", title=None, sort=students),
         },
         "layer": [
-            {"mark": {"type": "rect"}, "encoding": {"x2": {"field": "until"}, "color": color, "tooltip": tooltip}},
+            layer({"type": "rect"}, x2={"field": "until"}, color=color, tooltip=tooltip),
             *([_stage_ends(ends)] if ends else []),
         ],
         "config": {"axis": {"grid": False}},
