@@ -9,7 +9,7 @@ from polystill.config import Recipe
 from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError
 from polystill.runs import Run
-from polystill.runs.places import find_start
+from polystill.runs.places import Kind, find_start, open_place
 from polystill.students import Student, StudentSpace
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
             or unfinished, a student lies outside the space, sentences may be longer than the model's positions, the
             engine does not know the precision, or values of a new run would be ignored.
     """
-    run = Run.open(folder) if folder is not None and (folder / "recipe.yaml").is_file() else None
+    run = Run.open(folder) if folder is not None and open_place(folder).kind is Kind.RUN else None
     if run is None:
         recipe.refuse_ignored_keys()
     if run is None or not run.finished("data"):

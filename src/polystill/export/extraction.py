@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from polystill.errors import UserError
 from polystill.runs import Run
+from polystill.runs.places import Kind, open_place
 from polystill.storage import need_new_folder
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def export_student(
 
 def _is_model(folder: Path) -> bool:
     """Whether it holds a family or student itself, and is no run."""
-    return (folder / "config.json").is_file() and not (folder / "recipe.yaml").is_file()
+    return open_place(folder).kind in (Kind.FAMILY, Kind.MODEL, Kind.CTRANSLATE2, Kind.EXPORT)
 
 
 def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quantization: str | None) -> Path:
