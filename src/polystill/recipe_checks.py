@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polystill.config import Recipe
-from polystill.decoding.precisions import need_precision
+from polystill.decoding.contract import need_precision
 from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.runs.places import Kind, find_start, open_place

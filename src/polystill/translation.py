@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
-from polystill.decoding.contract import DecodingOptions
-from polystill.decoding.ctranslate2 import CTranslate2Translator, check_precision
+from polystill.decoding.contract import DecodingOptions, need_precision
+from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 from polystill.runs.places import Kind, Place, find_model
@@ -45,13 +45,13 @@ def open_translator(
     if place.kind is Kind.CTRANSLATE2:
         if engine == "torch":
             raise UserError(f"{model}: a CTranslate2 folder does not run with --engine torch")
-        check_precision(precision)
+        need_precision("ctranslate2", precision)
         yield CTranslate2Translator(place.folder, precision, threads)
         return
     need_packages(f"{model}: translating with this kind of folder")
     engine = _engine(place.folder, engine)
     if engine == "ctranslate2":
-        check_precision(precision)
+        need_precision("ctranslate2", precision)
     if place.run is not None:
         yield _from_run(place.run, student, engine, precision, threads)
         return

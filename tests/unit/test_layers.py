@@ -40,7 +40,7 @@ CORE = [
         "evaluation/speed_rounds",
     ),
     *("data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*"),
-    *("decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/precisions", "decoding/stream"),
+    *("decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"),
 ]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polystill.config import Cleaning
-from polystill.targets.filter import FilterReport, HypothesisFilter, left_out
+from polystill.targets.select import FilterReport, HypothesisFilter, left_out
 from polystill.targets.store import Candidate
 
 KEEP = HypothesisFilter(Cleaning(), ("en", "de"))

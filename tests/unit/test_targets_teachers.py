@@ -17,8 +17,7 @@ from polystill.decoding.beam import TorchTranslator, beam_search
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
 from polystill.models.folder import load_model_with_tokenizer
-from polystill.targets.ensemble import Ensemble, check_one_vocabulary
-from polystill.targets.huggingface import load_huggingface
+from polystill.targets.adapters import Ensemble, check_one_vocabulary, load_huggingface
 from polystill.targets.teachers import check_teacher, choose_engine, convert_teacher, fingerprint, kind_of, open_teacher
 
 LINES = ["one two three", "nine", "four four six seven zero", "eight one"]

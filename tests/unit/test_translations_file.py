@@ -8,7 +8,7 @@ import pytest
 
 from polystill.errors import UserError
 from polystill.targets.store import Candidate
-from polystill.targets.translations_file import TranslationsFile
+from polystill.targets.teachers import TranslationsFile
 
 
 def file(tmp_path: Path, text: str) -> TranslationsFile:

@@ -95,8 +95,9 @@ def generate(
     need_packages("generate")
     show_log()
     from polystill.decoding.contract import DecodingOptions
-    from polystill.targets.filter import left_out
-    from polystill.targets.job import Text, Where, default_beam, generate_targets
+    from polystill.targets.generate import Compute, default_beam, generate_targets
+    from polystill.targets.select import left_out
+    from polystill.targets.sources import Text
 
     ray = Engine.ray in (engine or [])
     if {Engine.ctranslate2, Engine.torch} <= set(engine or []):
@@ -109,7 +110,7 @@ def generate(
             Text(run, source, (source_language, target_language)),
             out,
             options=DecodingOptions(beam or default_beam(n_best), n_best, length_penalty, batch_tokens=batch_tokens),
-            where=Where(runs_model, precision, workers, threads, ray),
+            compute=Compute(runs_model, precision, workers, threads, ray),
             shard_size=shard_size,
             say=say,
         )

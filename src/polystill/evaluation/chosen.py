@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polystill.decoding.precisions import need_precision
+from polystill.decoding.contract import need_precision
 from polystill.errors import UserError, nearest
 from polystill.runs import Run
 from polystill.runs.rows import Row, artefact_name

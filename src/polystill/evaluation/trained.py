@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polystill.decoding.precisions import need_precision
+from polystill.decoding.contract import need_precision
 from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.runs.rows import WITH_SHORTLIST, has_shortlist, measured_as_recipe

@@ -112,7 +112,7 @@ def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslato
     import torch
 
     from polystill.decoding.beam import TorchTranslator
-    from polystill.decoding.precisions import torch_dtype
+    from polystill.decoding.contract import torch_dtype
     from polystill.models.folder import load_model_with_tokenizer
 
     dtype = torch_dtype(precision)
