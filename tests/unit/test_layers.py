@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).parents[2] / "src" / "polystill"
 LAYERS = [
     {"cli"},
     {"studies"},
-    {"pipeline", "translation", "picking", "bench"},
+    {"pipeline", "picking", "bench"},
     {"recipe_checks", "reporting", "serving"},
-    {"evaluation", "targets"},
+    {"evaluation", "targets", "translation"},
     {"training", "export"},
     {"decoding", "objectives"},
     {"models"},

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from polystill.errors import UserError
-from polystill.serving.browser import RUNTIME, bergamot_exports, read_browser_models
+from polystill.serving.page import RUNTIME, bergamot_exports, read_browser_models
 
 CONTENT = b"weights" * 10
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polystill.serving.markup import Markup
+from polystill.serving.text import Markup
 
 GERMAN = {
     "The dog runs fast.": "Der Hund läuft schnell.",

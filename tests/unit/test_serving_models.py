@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from polystill.errors import UserError
-from polystill.serving.chart import Point, quality_chart
-from polystill.serving.limits import ApiKeys, Limits
-from polystill.serving.models import Family, Measured, Student, measured
+from polystill.serving.family import Family, Measured, Student, measured
+from polystill.serving.page import Point, quality_chart
+from polystill.serving.requests import ApiKeys, Limits
 
 
 def family(**latencies: float | None) -> Family:

@@ -75,27 +75,21 @@ def serve(
     """
     need_packages("serve", _PACKAGES, "serve")
     show_log()
-    from polystill.cli.served_family import open_family, settings_of
-    from polystill.serving.app import create_app
-    from polystill.serving.limits import Limits
-    from polystill.serving.server import listen, run_server
+    from polystill.serving.requests import Limits
+    from polystill.serving.server import serve as serve_model
 
-    wanted = words("--student", student)
-    limits = Limits(max_characters, max_batch, max_requests, timeout)
-    with (
-        listen(host, port) as sock,
-        open_family(model, wanted, engine=engine, precision=precision, beam=beam, threads=threads) as loaded,
-    ):
-        settings = settings_of(
-            loaded, model, limits, host=host, api_keys=api_keys, runtime=bergamot_runtime, log_text=log_text
-        )
-        family = loaded.family
-        pair = f"{family.source_language} → {family.target_language}"
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{sock.getsockname()[1]}"
-        count = f"{len(family.students)} student{'s' if len(family.students) > 1 else ''}"
-
-        def ready() -> None:
-            say(f"{count} of {family.name}, {pair}: {address} (API: {address}/docs); Ctrl+C stops")
-
-        run_server(create_app(family, settings), sock, max_requests, ready)
+    serve_model(
+        model,
+        words("--student", student),
+        Limits(max_characters, max_batch, max_requests, timeout),
+        host=host,
+        port=port,
+        api_keys=api_keys,
+        runtime=bergamot_runtime,
+        engine=engine,
+        precision=precision,
+        beam=beam,
+        threads=threads,
+        log_text=log_text,
+        say=say,
+    )

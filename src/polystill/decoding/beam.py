@@ -144,9 +144,7 @@ class _Beams:
     def _collect(self, score_BK: Tensor, row_BK: Tensor, id_BK: Tensor, log_p_BK: Tensor, last: bool) -> None:
         """Keep the hypotheses that finish in this step, and mark the sentences that are done."""
         columns = torch.stack([score_BK.double(), row_BK.double(), id_BK.double(), log_p_BK.double()])
-        score, row, token, log_p = (
-            columns.cpu().unbind()
-        )  # the only transfer to the CPU of a step in which nothing finishes
+        score, row, token, log_p = columns.cpu().unbind()  # the one transfer of a step, unless something finishes
         if not torch.isfinite(score[:, 0]).all():
             raise _not_numbers()
         ends = token == self.eos_id

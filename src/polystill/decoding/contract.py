@@ -56,8 +56,8 @@ class DecodingOptions:
             raise UserError(f"beam_size {self.beam_size}: expected at most {LARGEST_BEAM}")
         if self.n_best > self.beam_size:
             raise UserError(
-                f"{self.n_best} translations of each sentence from a beam of {self.beam_size}: a beam finds at most its "
-                f"size; make it {self.n_best} at least"
+                f"{self.n_best} translations of each sentence from a beam of {self.beam_size}: a beam finds at most "
+                f"its size; make it {self.n_best} at least"
             )
 
 

@@ -33,9 +33,7 @@ class HuggingFaceTokenizer:
     def __init__(self, folder: Path, languages: Languages) -> None:
         from transformers import AutoTokenizer
 
-        if not any(
-            any(folder.glob(name)) for name in _VOCABULARIES
-        ):  # transformers makes an empty tokenizer for some types
+        if not any(any(folder.glob(name)) for name in _VOCABULARIES):  # or transformers might make an empty one
             raise UserError(
                 f"{folder}: no tokenizer here ({', '.join(_VOCABULARIES)}); save the model's with its save_pretrained"
             )
