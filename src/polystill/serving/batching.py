@@ -1,7 +1,7 @@
 """Translate sentences of several requests in one call of the engine.
 
-Nothing waits for a batch to fill: a free worker takes the sentences that wait, and while all workers are busy, sentences
-gather. Requests take turns, so a long one does not hold up short ones.
+Nothing waits for a batch to fill: a free worker takes the sentences that are there, and while all workers are busy,
+sentences gather. Requests take turns, so a long one does not hold up short ones.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -47,7 +48,7 @@ class Service:
         for student in family.students:
             observe = metrics.batches.labels(student.name).observe
             batcher = Batcher(partial(_translate, student, beam), self._executor, threads, observe)
-            metrics.watch_queue(student.name, lambda batcher=batcher: batcher.waiting)
+            metrics.watch_queue(student.name, partial(attrgetter("waiting"), batcher))
             self._batchers[student.name] = batcher
         metrics.active.set_function(lambda: self._active)
 

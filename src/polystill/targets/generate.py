@@ -236,7 +236,7 @@ def _opened(folder: Path) -> Iterator[Path]:
 def _continue_or_start(folder: Path, plan: dict[str, Any], teachers: list[str]) -> dict[str, Any]:
     """Return the folder's manifest if it has this plan, or write a new one."""
     if not (folder / MANIFEST).is_file() or not any((folder / SHARDS).glob("*")):  # the last attempt failed at once
-        manifest = {"format": FORMAT, "finished": False, "plan": plan, "teachers": teachers, "cost": {"seconds": 0.0}}
+        manifest = dict[str, Any](format=FORMAT, finished=False, plan=plan, teachers=teachers, cost={"seconds": 0.0})
         with storage_errors(folder):
             write_manifest(folder, manifest)
         return manifest
