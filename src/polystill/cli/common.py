@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,6 +29,11 @@ Settings = Annotated[
 NewFolder = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)
 ]
+ModelEngine = Annotated[
+    Literal["ctranslate2", "torch"] | None,
+    typer.Option(help="Run the model in this engine. By default ctranslate2, and torch for an LSTM."),
+]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="Use this many CPU threads; 0 is all cores.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from polystill.cli.common import say, show_log, words
+from polystill.cli.common import ModelEngine, Threads, say, show_log, words
 from polystill.environment.extras import need_packages
 
 _PACKAGES = ("fastapi", "uvicorn", "prometheus_client", "sentencex")
@@ -54,14 +54,11 @@ def serve(
             min=1, max=100, help="Beam size; 1 is greedy search. By default the one that an export states, or 5."
         ),
     ] = None,
-    engine: Annotated[
-        Literal["ctranslate2", "torch"] | None,
-        typer.Option(help="Run the models in this engine. By default ctranslate2, and torch for an LSTM."),
-    ] = None,
+    engine: ModelEngine = None,
     precision: Annotated[
         str, typer.Option(help="Compute in this type, such as int8. By default the run's evaluation's.")
     ] = "default",
-    threads: Annotated[int, typer.Option(min=0, max=1024, help="Use this many CPU threads; 0 is all cores.")] = 0,
+    threads: Threads = 0,
     log_text: Annotated[bool, typer.Option("--log-text", help="Log the texts and their translations.")] = False,
 ) -> None:
     """Serve a page to try the students side by side, and the LibreTranslate API.

@@ -74,8 +74,8 @@ def generate(
     source_language: Annotated[
         str | None,
         typer.Option(
-            help="The language of the sources, as a multilingual teacher names it, such as eng_Latn. The filters use it "
-            "as well. By default the recipe's, or that of a teacher for one pair."
+            help="The language of the sources, as a multilingual teacher names it, such as eng_Latn. The filters also "
+            "use it. By default the recipe's, or that of a teacher for one pair."
         ),
     ] = None,
     target_language: Annotated[str | None, typer.Option(help="The language of the translations.")] = None,
@@ -148,6 +148,6 @@ def select(
     before, after = selection["mean_similarity_of_the_teachers_best"], selection["mean_similarity"]
     others, without = selection["not_the_teachers_best"], selection["without_candidates"]
     say(
-        f"wrote {out}: {selection['sentences']:,} sentences, mean {by} {before:.1f} (the teacher's best) -> {after:.1f}; "
-        f"{others:,} are not the teacher's best, {without:,} had no candidate"
+        f"wrote {out}: {selection['sentences']:,} sentences, mean {by} {before:.1f} (the teacher's best) -> "
+        f"{after:.1f}; {others:,} are not the teacher's best, {without:,} had no candidate"
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from polystill.cli.common import show_log
+from polystill.cli.common import ModelEngine, Threads, show_log
 
 
 def register(app: typer.Typer) -> None:
@@ -52,14 +52,11 @@ def translate(
             show_default=False,
         ),
     ] = None,
-    engine: Annotated[
-        Literal["ctranslate2", "torch"] | None,
-        typer.Option(help="Run the model in this engine. By default ctranslate2, and torch for an LSTM."),
-    ] = None,
+    engine: ModelEngine = None,
     precision: Annotated[
         str, typer.Option(help="Compute in this type, such as int8 or float32. By default the folder's own.")
     ] = "default",
-    threads: Annotated[int, typer.Option(min=0, max=1024, help="Use this many CPU threads; 0 is all cores.")] = 0,
+    threads: Threads = 0,
 ) -> None:
     """Translate text: one line in, one line out, in order.
 
