@@ -46,12 +46,12 @@ def make_model(architecture: str) -> Callable[..., ElasticModel]:
     """Random tiny models; every weight is far from its initial symmetry, `<pad>` is zero."""
     import torch
 
-    from polystill.models.architectures import ARCHITECTURES
+    from polystill.models import ARCHITECTURES
 
     def make(layers: int = 3, vocabulary_size: int = 40, **changes: Any) -> ElasticModel:
         torch.manual_seed(changes.pop("seed", 1))
         shape = {"d_model": 16, "ffn_dim": 32, "heads": 4, "dropout": 0.0, "max_positions": 64, **changes}
-        model_class, config_class = ARCHITECTURES[architecture].model, ARCHITECTURES[architecture].config
+        model_class, config_class = ARCHITECTURES[architecture].model_class, ARCHITECTURES[architecture].config_class
         model = model_class(
             config_class(
                 vocabulary_size=vocabulary_size,
@@ -225,7 +225,7 @@ def train_counting_student(
     from polystill.config import TokenizerSettings
     from polystill.data.batching import collate
     from polystill.data.tokenizer import train_tokenizer
-    from polystill.models.architectures import ARCHITECTURES
+    from polystill.models import ARCHITECTURES
     from polystill.models.folder import save_family, save_student
     from polystill.students import StudentSpace
 
@@ -235,8 +235,8 @@ def train_counting_student(
     torch.manual_seed(1)
     shape = {"d_model": 32, "ffn_dim": 64, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "max_positions": 48}
     shape = model_shape(architecture, **{**shape, **changes})
-    config = ARCHITECTURES[architecture].config(45, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **shape)
-    model = ARCHITECTURES[architecture].model(config)
+    config = ARCHITECTURES[architecture].config_class(45, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **shape)
+    model = ARCHITECTURES[architecture].model_class(config)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=(0.9, 0.98))
     sources = [np.array(ids) for ids in tokenizer.encode_source([source for source, _ in pairs])]
     targets = [np.array(ids) for ids in tokenizer.encode_target([target for _, target in pairs])]

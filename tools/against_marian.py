@@ -205,6 +205,7 @@ def compare(recipe: Recipe, data: Path, given: argparse.Namespace, program: str)
     threads = torch.get_num_threads()
     with TemporaryDirectory(prefix="marian-") as temporary:
         folder, config = Path(temporary), trials["family-shared"].model.config
+        assert isinstance(config, TransformerConfig)
         marian = Marian(program, folder, recipe, config, threads)
         write_vocabulary(folder, workload.tokenizer.vocabulary_size)
         checked = check_counting(marian, dataset)

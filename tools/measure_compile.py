@@ -17,13 +17,12 @@ from pathlib import Path
 
 import torch
 
-import polystill.models.dropout
+import polystill.models.layers
 from polystill.bench.rounds import interleaved, quotients, spread
 from polystill.bench.train import Trial, Variant, Workload, load_workload
 from polystill.cli.bench import prepared_data
 from polystill.errors import UserError
-from polystill.models.dropout import random_bytes
-from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention
+from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention, random_bytes
 from polystill.models.transformer import DecoderLayer, EncoderLayer
 
 SHARED = Variant("family", "shared", "fp32")
@@ -33,7 +32,7 @@ def compiled(workload: Workload, kernels: str) -> Trial:
     """The family's step with these kernels, every part of a layer that the step calls compiled."""
     trial = Trial(SHARED, workload)
     # Compiled with dynamic shapes, its view of 64-bit numbers as bytes ends in an error about the storage's size.
-    polystill.models.dropout.random_bytes = torch.compiler.disable(random_bytes)
+    polystill.models.layers.random_bytes = torch.compiler.disable(random_bytes)
     for module in trial.model.modules():
         if isinstance(module, SelfAttention | CrossAttention | FeedForward | Residual):
             module.kernels = KERNELS[kernels]

@@ -51,17 +51,17 @@ def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, int]:
     """The teacher's depths and its number of positions."""
     if recipe.model.start is None:
         return recipe.model.teacher, recipe.model.max_positions
-    from polystill.models.folder import load_model_with_tokenizer
+    from polystill.models.folder import read_all_but_weights
     from polystill.training.session import check_architecture
 
     trained = run is not None and run.finished("family")
     folder = run.family if run and trained else find_start(recipe.model.start)
     try:
-        model, _ = load_model_with_tokenizer(folder)
+        config, _ = read_all_but_weights(folder)
     except UserError as error:
         raise error if trained else UserError(f"model.start: {error}") from None
-    check_architecture(model, recipe)
-    return model.teacher, model.max_positions
+    check_architecture(config, recipe)
+    return config.teacher, config.max_positions
 
 
 def _check_word_kd_teachers(recipe: Recipe) -> None:

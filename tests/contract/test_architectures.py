@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from polystill.config import TokenizerSettings
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
-from polystill.models.architectures import ARCHITECTURES
+from polystill.models import ARCHITECTURES
 from polystill.models.folder import load_model_with_tokenizer, parameter_count, save_family, save_student
 from polystill.models.passes import exact_plan
 from polystill.objectives.vocab_loss import LossSettings

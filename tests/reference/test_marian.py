@@ -16,7 +16,6 @@ from polystill.config import TokenizerSettings
 from polystill.data.tokenizer import train_tokenizer
 from polystill.errors import UserError
 from polystill.models.folder import load_model, load_model_with_tokenizer, save_family, save_student
-from polystill.models.marian import marian_config, to_marian
 from polystill.models.transformer import POSITIONS
 from polystill.students import Student, StudentSpace
 
@@ -39,9 +38,11 @@ def _marian_logits(model: Any, batch: Any, pad_id: int) -> torch.Tensor:
 def test_logits_of_every_student_equal_marians(make_model: Any, make_batch: Any, activation: str) -> None:
     model, batch = make_model(layers=6, activation=activation), make_batch()
     for student in PUBLISHED:
-        layers = student.encoder_layers, student.decoder_layers
-        marian = MarianMTModel(MarianConfig(**marian_config(model.config, *layers))).eval()
-        loading = marian.load_state_dict(to_marian(model.state_dict(), model.config, *layers), strict=False)
+        network, architecture = model.network(student), model.architecture
+        files = architecture.config_files(network.config)
+        marian = MarianMTModel(MarianConfig(**files["config.json"])).eval()
+        tensors = architecture.to_folder(network.state(), network.config)
+        loading = marian.load_state_dict(tensors, strict=False)
         assert not loading.unexpected_keys
         marian.tie_weights()
         theirs = _marian_logits(marian, batch, model.pad_id)
@@ -95,8 +96,10 @@ def test_an_extracted_student_loads_with_the_auto_classes(
 
 def test_positions_that_the_configuration_does_not_tell_of_are_refused(make_model: Any, tmp_path: Path) -> None:
     model = make_model(positions="marian")
-    marian = MarianMTModel(MarianConfig(**marian_config(replace(model.config, positions="huggingface"), 3, 3)))
-    save_file(to_marian(model.state_dict(), model.config, 3, 3), tmp_path / "model.safetensors", {"format": "pt"})
+    files = model.architecture.config_files(replace(model.config, positions="huggingface"))
+    marian = MarianMTModel(MarianConfig(**files["config.json"]))
+    tensors = model.architecture.to_folder(model.state_dict(), model.config)
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
     marian.config.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="other positions than the sinusoids of its configuration"):
         load_model(tmp_path)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from polystill.models.dropout import add_dropped, dropout, plain_add_dropped, random_bytes
+from polystill.models.layers import add_dropped, dropout, plain_add_dropped, random_bytes
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.3, 0.5])

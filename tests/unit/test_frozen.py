@@ -10,7 +10,6 @@ import torch
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.models.flops import forward_flops, update_flops
 from polystill.models.folder import load_model_with_tokenizer, save_student
 from polystill.students import Student
 from polystill.training.frozen import check_frozen_teacher, find_teacher, load_teacher
@@ -53,8 +52,8 @@ def test_output_is_that_of_the_student_alone(finished, make_batch) -> None:
 def test_flops_of_the_teacher_are_a_third_of_training_it(finished) -> None:
     teacher = load_teacher(str(finished.folder), Tokenizer.load(finished.family))
     plan = teacher.model.shared_plan([Student(2, 2)])
-    assert teacher.flops(3, 5, 7) == forward_flops(teacher.model.config, plan, 3, 5, 7)
-    assert update_flops(teacher.model.config, plan, 3, 5, 7) == 3 * teacher.flops(3, 5, 7)
+    assert teacher.flops(3, 5, 7) == teacher.model.forward_flops(plan, 3, 5, 7)
+    assert teacher.model.update_flops(plan, 3, 5, 7) == 3 * teacher.flops(3, 5, 7)
 
 
 def test_another_vocabulary_is_refused(finished, counting_student: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from polystill.config import parse_recipe
 from polystill.models.folder import load_model_with_tokenizer
-from polystill.models.transformer import sinusoidal_positions
+from polystill.models.transformer import Transformer, sinusoidal_positions
 from polystill.training.session import build_model
 
 
@@ -42,6 +42,7 @@ def test_the_recipes_or_else_those_of_the_start(
     recipe.refuse_ignored_keys()
     _, tokenizer = load_model_with_tokenizer(folder)
     model = build_model(recipe, tokenizer)
+    assert isinstance(model, Transformer)
     assert model.config.positions == expected
     table = sinusoidal_positions(model.max_positions, model.config.d_model, expected)
     assert torch.equal(model.positions, table)

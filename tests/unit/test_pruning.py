@@ -9,15 +9,17 @@ import torch
 from torch import nn
 
 from polystill.errors import UserError
+from polystill.models import ARCHITECTURES
 from polystill.models.elastic import ElasticModel
 from polystill.models.lstm import Lstm, LstmConfig
-from polystill.models.pruning import SCOPES, counts, layer_of, matrices, nonzero_parameters, prune, sparsity_of
+from polystill.models.pruning import SCOPES, counts, matrices, nonzero_parameters, prune, sparsity_of
 
 
 class Small(nn.Module):
     """An embedding of 3 x 2 with `<pad>` last, and two layers, the second of two matrices."""
 
     pad_id = 2
+    architecture = ARCHITECTURES["transformer"]
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +65,9 @@ def test_each_scope_by_hand(scope: str) -> None:
     assert nonzero_parameters(model) == 6 + 3 + 2 + 1 + 2
 
 
-def test_layers_by_name() -> None:
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_layers_by_name(architecture: str) -> None:
+    layer_of = ARCHITECTURES[architecture].layer_of
     assert layer_of("encoder.10.feed_forward.expand.weight") == "encoder.10"
     assert layer_of("decoder.0.weight_ih") == "decoder.0"
     assert layer_of("attention.output.weight") == "attention.output"
@@ -111,7 +115,7 @@ def test_pruning_further_keeps_what_is_gone(make_model: Any) -> None:
 def test_lstm() -> None:
     model: ElasticModel = Lstm(LstmConfig(30, pad_id=29, eos_id=0, d_model=8, encoder_layers=2, decoder_layers=1))
     prune(model, 0.9, "layer")
-    assert {layer_of(row.name) for row in counts(model)} == {
+    assert {model.architecture.layer_of(row.name) for row in counts(model)} == {
         "embedding",
         "encoder.0",
         "encoder.1",

@@ -68,3 +68,16 @@ def test_draws_are_uniform_with_replacement() -> None:
     assert max(abs(count - 400) for count in counts.values()) < 100  # five standard deviations
     pairs_alike = sum(a == b for a, b in draws)
     assert 140 < pairs_alike < 260  # 3000 / 15, four standard deviations
+
+
+def test_names_leave_room_for_supernets_which_are_not_read_yet() -> None:
+    assert str(Student(6, 2, "tiny")) == "tiny-e6d2"
+    with pytest.raises(UserError, match=r"tiny-e6d2: a family has one supernet.* prefix such as 'tiny'; expected e6d2"):
+        Student.parse("tiny-e6d2")
+    assert sorted([Student(6, 6), Student(6, 2, "tiny"), Student(2, 2)])[0] == Student(2, 2)
+
+
+def test_draws_are_the_same_in_every_version() -> None:
+    """A run continues with the students that its first version would have drawn."""
+    drawn = [" ".join(map(str, PUBLISHED.sample(2, seed=1, draw=draw))) for draw in range(4)]
+    assert drawn == ["e6d4 e6d5", "e6d4 e6d6", "e6d3 e5d5", "e5d5 e4d4"]

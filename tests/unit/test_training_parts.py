@@ -14,7 +14,6 @@ import torch
 from polystill.data.batching import Batches, BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.errors import UserError
-from polystill.models.flops import forward_flops, update_flops
 from polystill.models.passes import exact_plan
 from polystill.students import Student, StudentSpace
 from polystill.training.checkpoint import Checkpoints
@@ -250,7 +249,7 @@ def test_flops_of_the_plain_step_are_those_of_its_products(make_model, make_batc
     with FlopCounterMode(display=False) as counter:
         model(batch.source, batch.target_in).sum().backward()
     sentences, length = batch.source.shape
-    counted = update_flops(model.config, model.shared_plan([model.teacher]), sentences, length, length)
+    counted = model.update_flops(model.shared_plan([model.teacher]), sentences, length, length)
     # The batch is counted as padded, and an LSTM's encoder leaves the padding out.
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.1 if architecture == "lstm" else 0.02)
 
@@ -266,16 +265,16 @@ def test_flops_of_batched_passes_are_exactly_those_of_their_products(make_model,
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         for hidden in model.hidden_states(batch.source, batch.target_in[:, :7], plan):
             model.project(hidden)
-    assert forward_flops(model.config, plan, len(batch.source), 9, 7) == counter.get_total_flops()
+    assert model.forward_flops(plan, len(batch.source), 9, 7) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("architecture", ["transformer", "lstm"])
 def test_sharing_passes_saves_flops(make_model) -> None:
     model = make_model()
-    config, shared_plan = model.config, model.shared_plan
+    shared_plan = model.shared_plan
     networks = [Student(3, 3), Student(2, 2), Student(2, 1)]
-    shared, exact = (update_flops(config, plan(networks), 10, 8, 8) for plan in (shared_plan, exact_plan))
-    alone = sum(update_flops(config, shared_plan([network]), 10, 8, 8) for network in networks)
+    shared, exact = (model.update_flops(plan(networks), 10, 8, 8) for plan in (shared_plan, exact_plan))
+    alone = sum(model.update_flops(shared_plan([network]), 10, 8, 8) for network in networks)
     assert shared < exact
     assert exact == alone
 

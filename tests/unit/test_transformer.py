@@ -9,7 +9,7 @@ def test_initial_logits_are_of_order_one(make_batch) -> None:
     from polystill.models.transformer import Transformer, TransformerConfig
 
     torch.manual_seed(1)
-    model = Transformer(TransformerConfig(1000, 999, 0, 64, 128, 4, 6, 6)).eval()
+    model = Transformer(TransformerConfig(1000, 999, 0, 64, 6, 6, ffn_dim=128, heads=4)).eval()
     batch = make_batch(vocabulary_size=1000)
     assert 0.3 < model(batch.source, batch.target_in).std().item() < 3
     assert model.embedding[999].abs().sum() == 0

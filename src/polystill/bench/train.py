@@ -33,7 +33,6 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.environment import child
 from polystill.environment.memory import peak_memory
 from polystill.errors import UserError
-from polystill.models.flops import update_flops
 from polystill.models.transformer import Transformer
 from polystill.students import Student
 from polystill.training.accelerate import best_precision
@@ -196,7 +195,7 @@ class Trial:
             for micro_batch in batch.micro_batches:
                 sentences, source_length = micro_batch.source.shape
                 sizes = sentences, source_length, micro_batch.target.shape[1]
-                total += sum(update_flops(self.model.config, self.step.plan(each), *sizes) for each in passes)
+                total += sum(self.model.update_flops(self.step.plan(each), *sizes) for each in passes)
         return total
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.ctranslate2 import INFO, read_info
 from polystill.errors import UserError
-from polystill.models.architectures import architecture_of
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import parameter_count, weights_path
 from polystill.storage import sha256
@@ -42,7 +41,7 @@ def describe_export(student: Path, model: ElasticModel, tokenizer: Tokenizer, to
     return {
         "format": to,
         "name": str(model.teacher),
-        "architecture": architecture_of(model),
+        "architecture": model.architecture.name,
         **trained,
         **{key: value for key, value in languages.items() if value},
         "encoder_layers": model.config.encoder_layers,

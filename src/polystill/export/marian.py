@@ -24,7 +24,6 @@ from polystill.export.description import check_replaceable, describe_export, lin
 from polystill.export.pieces import joint_pieces
 from polystill.export.pymarian import decode_with_scores, find_pymarian
 from polystill.models.folder import load_transformer_with_tokenizer
-from polystill.models.marian import to_marian
 from polystill.models.transformer import Transformer
 from polystill.storage import atomic_folder
 
@@ -91,7 +90,7 @@ def write_vocabularies(tokenizer: Tokenizer, folder: Path, lines: Sequence[str])
 def parameters(model: Transformer) -> Iterator[tuple[str, NDArray[Any]]]:
     """Marian's names and arrays: matrices (in, out), vectors (1, out); `<pad>`, which Marian lacks, left out."""
     depths = {"encoder": model.config.encoder_layers, "decoder": model.config.decoder_layers}
-    state = {n: t.numpy() for n, t in to_marian(model.state_dict(), model.config, *depths.values()).items()}
+    state = {n: t.numpy() for n, t in model.architecture.to_folder(model.state_dict(), model.config).items()}
     yield "Wemb", np.delete(state["model.shared.weight"], model.pad_id, 0)
     yield "decoder_ff_logit_out_b", np.delete(state["final_logits_bias"], model.pad_id, 1)
     for side, depth in depths.items():

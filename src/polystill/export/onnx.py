@@ -27,7 +27,6 @@ from polystill.export.agreement import Agreement, agreement, forced_log_probs, g
 from polystill.export.card import Record, write_card
 from polystill.export.description import check_replaceable, describe_export, lines_to_verify, versions, write_info
 from polystill.export.fast_tokenizer import write_fast_tokenizer
-from polystill.models.architectures import ARCHITECTURES, architecture_of
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.storage import atomic_folder
@@ -56,7 +55,7 @@ GRAPHS = {
     "transformer": Graphs(onnx_transformer.write_graphs, onnx_transformer.Sessions),
     "lstm": Graphs(onnx_lstm.write_graphs, onnx_lstm.Sessions),
 }
-"""By the names of `models.architectures`."""
+"""By the architecture's name."""
 
 
 def export_onnx(
@@ -73,7 +72,7 @@ def export_onnx(
     lines = lines_to_verify(model, tokenizer, lines)
     with atomic_folder(out) as temporary:
         (temporary / "onnx").mkdir()
-        GRAPHS[architecture_of(model)].write(model, temporary)
+        GRAPHS[model.architecture.name].write(model, temporary)
         _write_configuration(model, temporary)
         tokenizer.save(temporary)
         write_fast_tokenizer(tokenizer, temporary, lines)
@@ -88,8 +87,7 @@ def export_onnx(
 
 
 def _write_configuration(model: ElasticModel, folder: Path) -> None:
-    depths = model.config.encoder_layers, model.config.decoder_layers
-    for name, values in ARCHITECTURES[architecture_of(model)].config_files(model.config, *depths).items():
+    for name, values in model.architecture.config_files(model.config).items():
         if "num_beams" in values:
             values |= {"num_beams": 1, "early_stopping": False}  # transformers.js searches greedily
         (folder / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -100,7 +98,7 @@ def _write_configuration(model: ElasticModel, folder: Path) -> None:
 
 def verify(model: ElasticModel, tokenizer: Tokenizer, folder: Path, lines: Sequence[str]) -> Agreement:
     """Let onnxruntime score, token by token, what the source model wrote, and see whether it would write the same."""
-    sessions, preferences, differences = GRAPHS[architecture_of(model)].sessions(folder), [], []
+    sessions, preferences, differences = GRAPHS[model.architecture.name].sessions(folder), [], []
     for source, target in zip(tokenizer.encode_source(lines), greedy_ids(model, tokenizer, lines), strict=True):
         logits = torch.from_numpy(sessions.logits(source, [model.pad_id, *target[:-1]]))
         logits[:, model.pad_id] = -torch.inf

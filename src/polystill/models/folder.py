@@ -1,9 +1,9 @@
 """Families and students as folders (safetensors only; nothing is unpickled).
 
-A Transformer's is an ordinary Hugging Face Marian folder; config.json's `model_type` says which architecture a folder
-holds. RUN/family holds the whole teacher and family.json, which says who the candidates are; an extracted student's
-folder holds that student's own layers and nothing else. A pruned model's folder may hold its weights in the sparse form
-(see `models.sparse`), in a file of another name; all that reads folders here reads both.
+A Transformer's folder is an ordinary Hugging Face Marian folder; `model_type` in config.json names the architecture.
+RUN/family holds the teacher's weights and family.json, which lists the candidates. A student's folder is that of an
+ordinary model of its size. A pruned model's folder may hold its weights in the sparse form (see `models.sparse`), in a
+file of another name; everything that reads folders here reads both.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from torch import Tensor
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.models.architectures import ARCHITECTURES, architecture_name, architecture_of
-from polystill.models.elastic import ElasticConfig, ElasticModel
-from polystill.models.marian import POSITION_TABLES
+from polystill.models import ARCHITECTURES
+from polystill.models.elastic import ElasticConfig, ElasticModel, Network
 from polystill.models.sparse import SparseFile, sparse_bytes
 from polystill.models.transformer import Transformer
 from polystill.storage import atomic_folder
@@ -31,16 +30,16 @@ SPARSE_WEIGHTS = "model.sparse.safetensors"
 FAMILY = "family.json"
 
 
+# --- families -------------------------------------------------------------------------------------------------------
+
+
 def save_family(
     folder: Path, model: ElasticModel, tokenizer: Tokenizer, space: StudentSpace, info: dict[str, Any]
 ) -> None:
     """Write the family folder, whole or not at all; `info` (languages, method, scores) goes into family.json."""
     family = {"format": 1, "teacher": str(space.teacher), "candidates": [str(s) for s in space.candidates], **info}
-    name = architecture_of(model)
-    state = ARCHITECTURES[name].to_folder(model.state_dict(), model.config, *_layers(space.teacher))
     with atomic_folder(folder) as temporary:
-        _write(temporary, state, name, model.config, space.teacher)
-        tokenizer.save(temporary)
+        write_dense_model(temporary, model, tokenizer)
         _write_json(temporary / FAMILY, family)
 
 
@@ -64,17 +63,53 @@ def family_space(folder: Path) -> StudentSpace:
     return StudentSpace.from_list(Student.parse(family["teacher"]), map(Student.parse, family["candidates"]))
 
 
-def architecture_in(folder: Path) -> str:
-    """Which architecture a folder holds, by its config.json: a key of `ARCHITECTURES`.
+def save_student(family: Path, student: Student, out: Path) -> None:
+    """Write one student of a family as the folder of an ordinary model of its size, with the tokenizer.
 
     Raises:
-        UserError: there is no model in it, or one that polystill does not have.
+        UserError: the folder is no family, or the student is not in it.
     """
-    return _read_config(folder)[0]
+    family_space(family).check(student)
+    network, tokenizer = load_model(family).network(student), Tokenizer.load(family)
+    with atomic_folder(out) as temporary:
+        _write_dense(temporary, network, tokenizer)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_config(folder: Path) -> ElasticConfig:
+    """The sizes of a folder's model, and their `architecture`, from config.json alone.
+
+    Raises:
+        UserError: there is no config.json, or it describes a model that polystill does not have.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: no model here (config.json is missing)")
+    values = _read_json(path)
+    if (folder / "model.bin").is_file() and not weights_path(folder).is_file():
+        raise UserError(f"{folder}: a CTranslate2 model, which only translates; give the folder that it was made from")
+    for architecture in ARCHITECTURES.values():
+        if architecture.model_type == values.get("model_type"):
+            return architecture.read_config(values, str(path))
+    known = " or ".join(repr(architecture.model_type) for architecture in ARCHITECTURES.values())
+    raise UserError(f"{path}: model_type is {values.get('model_type')!r}, expected {known}")
+
+
+def architecture_in(folder: Path) -> str:
+    """The name of a folder's architecture: a key of `ARCHITECTURES`.
+
+    Raises:
+        UserError: as `read_config`.
+    """
+    return read_config(folder).architecture.name
 
 
 def need_transformer(folder: Path, engine: str) -> None:
-    """Raises UserError where a folder holds another architecture, which that engine or format does not have."""
+    """Raises UserError where a folder holds another architecture, which this engine or format does not have."""
     if (name := architecture_in(folder)) != "transformer":
         raise UserError(
             f"{folder}: {engine} has no {name.upper()}; this model runs with --engine torch, and is exported with "
@@ -82,18 +117,38 @@ def need_transformer(folder: Path, engine: str) -> None:
         )
 
 
+def read_all_but_weights(folder: Path) -> tuple[ElasticConfig, Tokenizer]:
+    """A model's configuration and tokenizer. The file of weights is opened, but they are not read.
+
+    Raises:
+        UserError: as `load_model_with_tokenizer`, except for weights that do not fit the configuration.
+    """
+    config, tokenizer = read_config(folder), Tokenizer.load(folder)
+    if tokenizer.vocabulary_size != config.vocabulary_size:
+        raise UserError(
+            f"{folder}: vocab.json has {tokenizer.vocabulary_size} entries, "
+            f"but config.json says vocab_size {config.vocabulary_size}"
+        )
+    for name, in_vocabulary, in_config in (
+        ("<pad>", tokenizer.pad_id, config.pad_id),
+        ("</s>", tokenizer.eos_id, config.eos_id),
+    ):
+        if in_vocabulary != in_config:
+            raise UserError(f"{folder}: {name} is {in_vocabulary} in vocab.json, but {in_config} in config.json")
+    with _open_weights(folder):
+        return config, tokenizer
+
+
 def load_model(folder: Path) -> ElasticModel:
-    """Load any folder of a known architecture (OPUS-MT's, an extracted student's, a family's) in float32.
+    """Load a folder of any architecture (OPUS-MT's, a student's, a family's) in float32.
 
     Raises:
         UserError: files are missing, the weights are not safetensors, or shapes do not fit config.json.
     """
-    name, config = _read_config(folder)
-    architecture = ARCHITECTURES[name]
-    model = architecture.model(config)
-    model.load_state_dict(architecture.from_folder(_read_weights(folder), config, str(folder)), strict=True)
-    model.eval()
-    return model
+    config = read_config(folder)
+    model = config.architecture.model_class(config)
+    model.load_state_dict(config.architecture.from_folder(_read_weights(folder), config, str(folder)), strict=True)
+    return model.eval()
 
 
 def load_model_with_tokenizer(folder: Path) -> tuple[ElasticModel, Tokenizer]:
@@ -106,33 +161,11 @@ def load_model_with_tokenizer(folder: Path) -> tuple[ElasticModel, Tokenizer]:
     return load_model(folder), tokenizer
 
 
-def read_all_but_weights(folder: Path) -> tuple[ElasticConfig, Tokenizer]:
-    """A model's configuration and tokenizer; its weights' file is there, but they are not read.
-
-    Raises:
-        UserError: as `load_model_with_tokenizer`, but for weights that do not fit the configuration.
-    """
-    (_, config), tokenizer = _read_config(folder), Tokenizer.load(folder)
-    if tokenizer.vocabulary_size != config.vocabulary_size:
-        raise UserError(
-            f"{folder}: vocab.json has {tokenizer.vocabulary_size} entries, "
-            f"but config.json says vocab_size {config.vocabulary_size}"
-        )
-    for name, found, said in (
-        ("<pad>", tokenizer.pad_id, config.pad_id),
-        ("</s>", tokenizer.eos_id, config.eos_id),
-    ):
-        if found != said:
-            raise UserError(f"{folder}: {name} is {found} in vocab.json, but {said} in config.json")
-    with _open_weights(folder):
-        return config, tokenizer
-
-
 def load_transformer_with_tokenizer(folder: Path, engine: str) -> tuple[Transformer, Tokenizer]:
-    """As `load_model_with_tokenizer`, for what only a Transformer will do.
+    """As `load_model_with_tokenizer`, for engines and formats that have only Transformers.
 
     Raises:
-        UserError: as `load_model_with_tokenizer`, or another architecture, which `engine` does not have.
+        UserError: as `load_model_with_tokenizer`; or it is another architecture, which `engine` does not have.
     """
     need_transformer(folder, engine)
     model, tokenizer = load_model_with_tokenizer(folder)
@@ -140,45 +173,14 @@ def load_transformer_with_tokenizer(folder: Path, engine: str) -> tuple[Transfor
     return model, tokenizer
 
 
-def save_student(family: Path, student: Student, out: Path) -> None:
-    """Write one student of a family as a folder with only its own layers and the tokenizer.
-
-    Raises:
-        UserError: the folder is no family, or the student is not in it.
-    """
-    family_space(family).check(student)
-    name, config = _read_config(family)
-    wanted = ARCHITECTURES[name].parameter_names(*_layers(student)) | {*POSITION_TABLES}
-    with atomic_folder(out) as temporary:
-        _write(temporary, _read_weights(family, wanted), name, config, student)
-        Tokenizer.load(family).save(temporary)
-
-
-def write_sparse_model(folder: Path, model: ElasticModel, tokenizer: Tokenizer, values: str = "float32") -> None:
-    """Write a model with its weights in the sparse form into a folder that is there.
-
-    Raises:
-        UserError: as `sparse_bytes`.
-    """
-    architecture, layers = architecture_of(model), _layers(model.teacher)
-    parameters = ARCHITECTURES[architecture].parameter_names(*layers)
-    state = ARCHITECTURES[architecture].to_folder(model.state_dict(), model.config, *layers)
-    content = sparse_bytes({name: tensor for name, tensor in state.items() if name in parameters}, values)
-    (folder / SPARSE_WEIGHTS).write_bytes(content)
-    _write_config(folder, architecture, model.config, model.teacher)
-    tokenizer.save(folder)
-
-
-def write_dense_model(folder: Path, model: ElasticModel, tokenizer: Tokenizer) -> None:
-    """Write a model as an ordinary folder into one that is there."""
-    name = architecture_of(model)
-    state = ARCHITECTURES[name].to_folder(model.state_dict(), model.config, *_layers(model.teacher))
-    _write(folder, state, name, model.config, model.teacher)
-    tokenizer.save(folder)
+def parameter_count(folder: Path) -> int:
+    """The parameters of a folder's model, zeros included, from config.json alone."""
+    config = read_config(folder)
+    return config.architecture.parameter_count(config)
 
 
 def weights_path(folder: Path) -> Path:
-    """The file that a model's weights are read from, sparse or not; where there is none, the one to expect."""
+    """The file that a model's weights are read from, sparse or not; where there is none, the ordinary one's path."""
     sparse = folder / SPARSE_WEIGHTS
     return sparse if sparse.is_file() and not (folder / WEIGHTS).is_file() else folder / WEIGHTS
 
@@ -186,48 +188,6 @@ def weights_path(folder: Path) -> Path:
 def is_sparse(folder: Path) -> bool:
     """Whether a folder's weights are in the sparse form, which other programs do not read."""
     return weights_path(folder).name == SPARSE_WEIGHTS
-
-
-def parameter_count(folder: Path) -> int:
-    """Parameters in a folder's safetensors file, zeros included, from its header alone; position tables are none."""
-    total = 0
-    with _open_weights(folder) as weights:
-        for name in weights.keys():  # noqa: SIM118 (not a dict)
-            if name in POSITION_TABLES:
-                continue
-            size = 1
-            for length in weights.get_slice(name).get_shape():
-                size *= length
-            total += size
-    return total
-
-
-def _layers(student: Student) -> tuple[int, int]:
-    return student.encoder_layers, student.decoder_layers
-
-
-def _write(folder: Path, state: dict[str, Tensor], architecture: str, config: Any, student: Student) -> None:
-    (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))  # save_file would make it private (0600)
-    _write_config(folder, architecture, config, student)
-
-
-def _write_config(folder: Path, architecture: str, config: Any, student: Student) -> None:
-    for name, values in ARCHITECTURES[architecture].config_files(config, *_layers(student)).items():
-        _write_json(folder / name, values)
-
-
-def _read_config(folder: Path) -> tuple[str, Any]:
-    """The architecture's name and the model's configuration."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(f"{folder}: no model here (config.json is missing)")
-    values = _read_json(path)
-    if (folder / "model.bin").is_file() and not weights_path(folder).is_file():
-        raise UserError(f"{folder}: a CTranslate2 model, which only translates; give the folder that it was made from")
-    name = architecture_name(values.get("model_type"), str(path))
-    return name, ARCHITECTURES[name].read_config(values, str(path))
 
 
 def _open_weights(folder: Path) -> Any:
@@ -247,10 +207,45 @@ def _open_weights(folder: Path) -> Any:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def _read_weights(folder: Path, wanted: set[str] | None = None) -> dict[str, Tensor]:
+def _read_weights(folder: Path) -> dict[str, Tensor]:
     with _open_weights(folder) as weights:
-        names = list(weights.keys())
-        return {name: weights.get_tensor(name) for name in names if wanted is None or name in wanted}
+        return {name: weights.get_tensor(name) for name in list(weights.keys())}
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def write_dense_model(folder: Path, model: ElasticModel, tokenizer: Tokenizer) -> None:
+    """Write a model as an ordinary folder; `folder` exists."""
+    _write_dense(folder, model.network(), tokenizer)
+
+
+def write_sparse_model(folder: Path, model: ElasticModel, tokenizer: Tokenizer, values: str = "float32") -> None:
+    """Write a model with its weights in the sparse form; `folder` exists.
+
+    Raises:
+        UserError: as `sparse_bytes`.
+    """
+    tensors, names = _tensors(model.network()), model.architecture.parameter_names(model.config)
+    content = sparse_bytes({name: tensor for name, tensor in tensors.items() if name in names}, values)
+    (folder / SPARSE_WEIGHTS).write_bytes(content)
+    _write_rest(folder, model.config, tokenizer)
+
+
+def _write_dense(folder: Path, network: Network, tokenizer: Tokenizer) -> None:
+    content = save(_tensors(network), metadata={"format": "pt"})  # save_file would make the file private (0600)
+    (folder / WEIGHTS).write_bytes(content)
+    _write_rest(folder, network.config, tokenizer)
+
+
+def _tensors(network: Network) -> dict[str, Tensor]:
+    return network.config.architecture.to_folder(network.state(), network.config)
+
+
+def _write_rest(folder: Path, config: ElasticConfig, tokenizer: Tokenizer) -> None:
+    for name, values in config.architecture.config_files(config).items():
+        _write_json(folder / name, values)
+    tokenizer.save(folder)
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -1,10 +1,16 @@
-"""The parts of a post-norm Transformer layer, for training on whole sentences and for decoding step by step.
+"""The parts of a post-norm Transformer layer, and dropout that is cheap on a CPU.
+
+Layers train on whole sentences and decode step by step. Attention on a CPU is a plain masked softmax: at the lengths of
+translation it is several times faster there than `scaled_dot_product_attention` and its backward pass, and the score
+tensors are small. A GPU has fused kernels.
+
+PyTorch's CPU generator is sequential and makes one number an element, which costs more than the matrix products around
+it at small widths. Dropout here takes one byte of a 64-bit random number for each element. The drop probability is
+thereby rounded to a multiple of 1/256 (0.1 becomes 26/256 = 0.1016, 0.3 becomes 77/256 = 0.3008). The scale follows the
+rounded value, so expectations are exact. On other devices PyTorch's own kernel runs.
 
 Shapes: R rows (sentences, or sentences x beams), T query positions, S key positions, D d_model, H heads, K = D / H,
 F feed-forward width.
-
-Attention on a CPU is a plain masked softmax: at the lengths of translation it is several times faster there than
-`scaled_dot_product_attention` and its backward pass, and the score tensors are small. A GPU has fused kernels.
 """
 
 from __future__ import annotations
@@ -12,12 +18,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from polystill.models.dropout import add_dropped, dropout, plain_add_dropped, plain_dropout
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu, "gelu": F.gelu}
 
@@ -36,11 +41,13 @@ def split_heads(x_RTD: Tensor, heads: int) -> Tensor:
     return x_RTD.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def attend(query_RHTK: Tensor, key_RHSK: Tensor, value_RHSK: Tensor, mask: Tensor | None, drop: float) -> Tensor:
-    """Scaled dot-product attention; `mask` is added to the scores (0 or the lowest float). Returns (R, T, D).
+def score_mask(is_hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to attention scores: the lowest float where they are hidden, else 0."""
+    return torch.zeros((), dtype=dtype, device=is_hidden.device).masked_fill(is_hidden, torch.finfo(dtype).min)
 
-    At the lengths of sentences this is faster than torch's own on a CPU; a GPU has fused kernels for it.
-    """
+
+def attend(query_RHTK: Tensor, key_RHSK: Tensor, value_RHSK: Tensor, mask: Tensor | None, drop: float) -> Tensor:
+    """Scaled dot-product attention; `mask` is added to the scores (see `score_mask`). Returns (R, T, D)."""
     if query_RHTK.is_cuda:
         return plain_attend(query_RHTK, key_RHSK, value_RHSK, mask, drop)
     scale = 1.0 / math.sqrt(query_RHTK.shape[-1])
@@ -56,6 +63,83 @@ def plain_attend(query_RHTK: Tensor, key_RHSK: Tensor, value_RHSK: Tensor, mask:
     return out.transpose(1, 2).flatten(2)
 
 
+# --- dropout -------------------------------------------------------------------------------------------------------
+
+
+def dropout(x: Tensor, probability: float) -> Tensor:
+    """Zero elements with the given probability and scale the others so that the expectation stays."""
+    if probability == 0.0:
+        return x
+    if x.device.type != "cpu":
+        return F.dropout(x, probability)
+    out: Tensor = _ByteDropout.apply(x, _of_256(probability))
+    return out
+
+
+def add_dropped(x: Tensor, update: Tensor, probability: float) -> Tensor:
+    """x + dropout(update), in one pass over the data."""
+    if probability == 0.0 or x.device.type != "cpu":
+        return x + dropout(update, probability)
+    out: Tensor = _AddDropped.apply(x, update, _of_256(probability))
+    return out
+
+
+def plain_dropout(x: Tensor, probability: float) -> Tensor:
+    """The twin of `dropout`: torch's own."""
+    return F.dropout(x, probability)
+
+
+def plain_add_dropped(x: Tensor, update: Tensor, probability: float) -> Tensor:
+    """The twin of `add_dropped`."""
+    return x + F.dropout(update, probability)
+
+
+def random_bytes(count: int) -> Tensor:
+    """`count` independent uniform bytes (uint8) from PyTorch's default CPU generator."""
+    words = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+    return words.view(torch.uint8)[:count]
+
+
+def _of_256(probability: float) -> int:
+    return min(max(1, round(probability * 256)), 255)
+
+
+def _kept(randoms: Tensor, drop_of_256: int, like: Tensor) -> Tensor:
+    """1 where an element is kept, else 0, in the numbers of `like`: products with booleans are 20 times slower."""
+    return torch.ge(randoms, drop_of_256, out=torch.empty_like(like, memory_format=torch.contiguous_format))
+
+
+class _ByteDropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, drop_of_256: int) -> Tensor:
+        randoms = random_bytes(x.numel()).view(x.shape)
+        ctx.save_for_backward(randoms)
+        ctx.drop_of_256, ctx.scale = drop_of_256, 256.0 / (256 - drop_of_256)
+        return _kept(randoms, drop_of_256, x).mul_(x).mul_(ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (randoms,) = ctx.saved_tensors
+        return _kept(randoms, ctx.drop_of_256, gradient).mul_(gradient).mul_(ctx.scale), None
+
+
+class _AddDropped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, update: Tensor, drop_of_256: int) -> Tensor:
+        randoms = random_bytes(update.numel()).view(update.shape)
+        ctx.save_for_backward(randoms)
+        ctx.drop_of_256, ctx.scale = drop_of_256, 256.0 / (256 - drop_of_256)
+        return torch.addcmul(x, update, _kept(randoms, drop_of_256, update), value=ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        (randoms,) = ctx.saved_tensors
+        return gradient, _kept(randoms, ctx.drop_of_256, gradient).mul_(gradient).mul_(ctx.scale), None
+
+
+# --- the layer's parts ---------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Kernels:
     """What a network computes attention and dropout with in training."""
@@ -69,7 +153,7 @@ KERNELS = {
     "fast": Kernels(attend, dropout, add_dropped),
     "plain": Kernels(plain_attend, plain_dropout, plain_add_dropped),
 }
-"""By name: ours, and their plain twins."""
+"""By the configuration's `kernels`: ours, and their plain twins."""
 
 
 class SelfAttention(nn.Module):

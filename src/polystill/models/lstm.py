@@ -18,16 +18,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass, fields
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from polystill.models.elastic import ElasticModel
-from polystill.models.layers import KERNELS
+from polystill.errors import UserError
+from polystill.models.elastic import Architecture, ElasticConfig, ElasticModel, clear_pad
+from polystill.models.layers import KERNELS, score_mask
 from polystill.models.passes import PassPlan, exact_plan, shared_encoder_plan
 from polystill.models.recurrence import (
     Product,
@@ -41,19 +42,8 @@ from polystill.students import Student
 
 
 @dataclass(frozen=True)
-class LstmConfig:
-    """`d_model` is the width of embeddings and states; `max_positions` bounds what is decoded, not what is learnt."""
-
-    vocabulary_size: int
-    pad_id: int
-    eos_id: int
-    d_model: int
-    encoder_layers: int
-    decoder_layers: int
-    dropout: float = 0.1
-    max_positions: int = 512
-    kernels: str = "fast"
-    """"fast", or "plain" for torch's own dropout, cells and gradients; no part of the model as it is saved."""
+class LstmConfig(ElasticConfig):
+    """`d_model` is the width of embeddings and states; `max_positions` bounds decoding, not training."""
 
 
 FORGET_BIAS = 1.0
@@ -229,10 +219,8 @@ class Lstm(ElasticModel):
         return self._drop(F.embedding(tokens, self.embedding) * math.sqrt(self.config.d_model))
 
     def _memory_mask(self, is_padding: Tensor) -> Tensor:
-        """(B, 1, S), added to attention scores: the lowest float on padding, else 0."""
-        lowest = torch.finfo(self.embedding.dtype).min
-        zero = torch.zeros((), dtype=self.embedding.dtype, device=is_padding.device)
-        return zero.masked_fill(is_padding, lowest)[:, None, :]
+        """(B, S) -> (B, 1, S), added to attention scores."""
+        return score_mask(is_padding, self.embedding.dtype)[:, None, :]
 
     @property
     def _is_fast(self) -> bool:
@@ -353,3 +341,72 @@ def _product_type(weight: Tensor) -> torch.dtype:
     """What autocast multiplies weights in. It keeps casts of parameters, but not of what is put together of them."""
     kind = weight.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+
+
+# --- the folder: config.json in our own terms, and model.safetensors under our own names ----------------------------
+
+_TERMS = {"vocabulary_size": "vocab_size", "pad_id": "pad_token_id", "eos_id": "eos_token_id"}
+"""Fields of the configuration whose key in config.json is Hugging Face's, as in Marian's config.json."""
+_SAVED = [field.name for field in fields(LstmConfig) if field.name != "kernels"]
+_COUNTS = ("vocabulary_size", "d_model", "encoder_layers", "decoder_layers", "max_positions")
+
+
+class LstmArchitecture(Architecture[LstmConfig]):
+    """Our LSTM, which transformers does not have: `model_type` "polystill-lstm"."""
+
+    name = "lstm"
+    model_type = "polystill-lstm"
+    config_class = LstmConfig
+    model_class = Lstm
+
+    def read_config(self, values: dict[str, Any], origin: str) -> LstmConfig:
+        sizes: dict[str, Any] = {}
+        for name in _SAVED:
+            key = _TERMS.get(name, name)
+            if key not in values:
+                raise UserError(f"{origin}: key {key!r} is missing")
+            value, least = values[key], 1 if name in _COUNTS else 0
+            is_number = isinstance(value, int | float if name == "dropout" else int) and not isinstance(value, bool)
+            if not is_number or value < least:
+                raise UserError(f"{origin}: {key} is {value!r}; expected a number from {least} on")
+            sizes[name] = value
+        return LstmConfig(**sizes)
+
+    def config_files(self, config: LstmConfig) -> dict[str, dict[str, Any]]:
+        sizes = asdict(config)
+        named = {_TERMS.get(name, name): sizes[name] for name in _SAVED}
+        return {"config.json": {"architectures": ["Lstm"], "model_type": self.model_type, **named, "dtype": "float32"}}
+
+    def parameter_names(self, config: LstmConfig) -> set[str]:
+        return set(self.shapes(config))
+
+    def to_folder(self, state: dict[str, Tensor], config: LstmConfig) -> dict[str, Tensor]:
+        return {name: state[name].detach().contiguous() for name in self.shapes(config)}
+
+    def from_folder(self, tensors: dict[str, Tensor], config: LstmConfig, origin: str) -> dict[str, Tensor]:
+        shapes = self.shapes(config)
+        for name, shape in shapes.items():
+            if name not in tensors:
+                raise UserError(f"{origin}: parameter {name!r} is missing")
+            if tensors[name].shape != shape:
+                raise UserError(
+                    f"{origin}: parameter {name!r} has shape {list(tensors[name].shape)}, "
+                    f"but config.json says {list(shape)}"
+                )
+        for name in tensors:
+            if name not in shapes:
+                raise UserError(f"{origin}: unknown parameter {name!r}; is this one of polystill's LSTMs?")
+        state = {name: tensor.float() for name, tensor in tensors.items()}
+        clear_pad(state, config.pad_id, origin)
+        return state
+
+    def multiply_adds(
+        self, config: LstmConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int
+    ) -> int:
+        source, target, width = sentences * source_length, sentences * target_length, config.d_model
+        layer = 8 * width**2  # four gates, each from the layer's input and its state
+        fed = 4 * width**2  # to the first layer's gates
+        attention = source * 2 * width**2 + target * (width**2 + 2 * source_length * width)
+        decoders = len(plan.decoder_passes) * (target * fed + attention)
+        decoders += sum(p.depth for p in plan.decoder_passes) * target * layer
+        return sum(plan.encoder_depths) * source * layer + decoders

@@ -1,6 +1,6 @@
-"""Marian's names and shapes, as Hugging Face's MarianMTModel spells them: the one table of foreign names.
+"""The Transformer as a Hugging Face Marian folder: the one table of its foreign names, and its config.json.
 
-Ours fuse query, key and value into one matrix; everything else maps one to one.
+Our parameters fuse query, key and value into one matrix; all others map one to one.
 """
 
 from __future__ import annotations
@@ -12,10 +12,17 @@ import torch
 from torch import Tensor
 
 from polystill.errors import UserError
-from polystill.models.elastic import clear_pad
-from polystill.models.transformer import POSITIONS, Transformer, TransformerConfig, sinusoidal_positions
+from polystill.models.elastic import Architecture, clear_pad
+from polystill.models.passes import PassPlan
+from polystill.models.transformer import (
+    POSITIONS,
+    Transformer,
+    TransformerConfig,
+    multiply_adds,
+    sinusoidal_positions,
+)
 
-Names = list[tuple[str, tuple[str, ...]]]
+_Names = list[tuple[str, tuple[str, ...]]]
 
 _SELF_ATTENTION = [
     ("self_attention.query_key_value", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
@@ -33,90 +40,109 @@ _FEED_FORWARD = [
     ("feed_forward.contract", ("fc2",)),
     ("feed_forward_norm.norm", ("final_layer_norm",)),
 ]
-_LAYER: dict[str, Names] = {
+_LAYER: dict[str, _Names] = {
     "encoder": [*_SELF_ATTENTION, *_FEED_FORWARD],
     "decoder": [*_SELF_ATTENTION, *_CROSS_ATTENTION, *_FEED_FORWARD],
 }
-POSITIONS_KEY = "polystill_positions"
-"""In config.json, where positions are not MarianMTModel's own; the folder then holds the tables as well."""
+_POSITIONS_KEY = "polystill_positions"
+"""The key in config.json for positions other than MarianMTModel's own; the folder then holds their tables as well."""
 # MarianMTModel saves these again for each side; all three are the one embedding.
 _TIED = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")
-POSITION_TABLES = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")
+_POSITION_TABLES = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")
 
 
-def parameter_names(encoder_layers: int, decoder_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Pairs of our parameter's name and Marian's names of the parts that it stacks along its first dimension."""
+class TransformerArchitecture(Architecture[TransformerConfig]):
+    """Our Transformer, which is MarianMTModel under other names."""
+
+    name = "transformer"
+    model_type = "marian"
+    config_class = TransformerConfig
+    model_class = Transformer
+
+    def read_config(self, values: dict[str, Any], origin: str) -> TransformerConfig:
+        return _read_config(values, origin)
+
+    def config_files(self, config: TransformerConfig) -> dict[str, dict[str, Any]]:
+        return {"config.json": _config(config), "generation_config.json": _generation_config(config)}
+
+    def parameter_names(self, config: TransformerConfig) -> set[str]:
+        return {name for _, parts in _names(config) for name in parts}
+
+    def to_folder(self, state: dict[str, Tensor], config: TransformerConfig) -> dict[str, Tensor]:
+        """MarianMTModel's state, without its copies of the tied embedding."""
+        marian: dict[str, Tensor] = {}
+        for ours, names in _names(config):
+            for name, part in zip(names, state[ours].detach().chunk(len(names)), strict=True):
+                marian[name] = part[None].contiguous() if name == "final_logits_bias" else part.contiguous()
+        if config.positions != "huggingface":  # MarianMTModel makes those itself, and reads others from the folder
+            for name in _POSITION_TABLES:
+                marian[name] = sinusoidal_positions(config.max_positions, config.d_model, config.positions)
+        return marian
+
+    def from_folder(self, tensors: dict[str, Tensor], config: TransformerConfig, origin: str) -> dict[str, Tensor]:
+        marian = _with_shared_embedding(tensors, config)
+        state: dict[str, Tensor] = {}
+        shapes = self.shapes(config)
+        for ours, names in _names(config):
+            for name in names:
+                if name not in marian:
+                    raise UserError(
+                        f"{origin}: not a Marian model that polystill can read: parameter {name!r} is missing"
+                    )
+            parts = [marian.pop(name).float() for name in names]
+            tensor = parts[0].reshape(-1) if ours == "output_bias" else torch.cat(parts)
+            if tensor.shape != shapes[ours]:
+                raise UserError(
+                    f"{origin}: parameter {names[0]!r} has shape {list(tensor.shape)}, "
+                    f"but config.json says {list(shapes[ours])}"
+                )
+            state[ours] = tensor
+        _check_rest(marian, state["embedding"], config, origin)
+        clear_pad(state, config.pad_id, origin)
+        return state
+
+    def multiply_adds(
+        self, config: TransformerConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int
+    ) -> int:
+        return multiply_adds(config, plan, sentences, source_length, target_length)
+
+
+# --- model.safetensors ----------------------------------------------------------------------------------------------
+
+
+def _names(config: TransformerConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Our parameters' names, each with Marian's names of the parts that it stacks along its first dimension."""
     yield "embedding", ("model.shared.weight",)
     yield "output_bias", ("final_logits_bias",)
-    for side, layers in (("encoder", encoder_layers), ("decoder", decoder_layers)):
+    for side, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
         for i in range(layers):
-            for ours, theirs in _LAYER[side]:
+            for ours, parts in _LAYER[side]:
                 for kind in ("weight", "bias"):
                     yield (
                         f"{side}.{i}.{ours}.{kind}",
-                        tuple(f"model.{side}.layers.{i}.{their}.{kind}" for their in theirs),
+                        tuple(f"model.{side}.layers.{i}.{part}.{kind}" for part in parts),
                     )
 
 
-def marian_parameter_names(encoder_layers: int, decoder_layers: int) -> set[str]:
-    """Marian's names of the parameters of a network of that depth."""
-    return {name for _, theirs in parameter_names(encoder_layers, decoder_layers) for name in theirs}
-
-
-def to_marian(
-    state: dict[str, Tensor], config: TransformerConfig, encoder_layers: int, decoder_layers: int
-) -> dict[str, Tensor]:
-    """The first layers of our state as MarianMTModel's state (without the copies of the tied embedding)."""
-    marian: dict[str, Tensor] = {}
-    for ours, theirs in parameter_names(encoder_layers, decoder_layers):
-        parts = state[ours].detach().chunk(len(theirs)) if len(theirs) > 1 else (state[ours].detach(),)
-        for name, part in zip(theirs, parts, strict=True):
-            marian[name] = part[None].contiguous() if name == "final_logits_bias" else part.contiguous()
-    if config.positions != "huggingface":  # MarianMTModel makes those itself, and takes others from the folder.
-        for name in POSITION_TABLES:
-            marian[name] = sinusoidal_positions(config.max_positions, config.d_model, config.positions)
-    return marian
-
-
-def from_marian(marian: dict[str, Tensor], config: TransformerConfig, origin: str) -> dict[str, Tensor]:
-    """Our state from MarianMTModel's, in float32.
-
-    Raises:
-        UserError: a parameter is missing, has another shape than the folder's configuration says, or is unknown.
-    """
-    marian = dict(marian)
+def _with_shared_embedding(tensors: dict[str, Tensor], config: TransformerConfig) -> dict[str, Tensor]:
+    """Add what some Marian folders leave out: the embedding's own name, and a bias of zero."""
+    marian = dict(tensors)
     if "model.shared.weight" not in marian:
         for name in _TIED:
             if name in marian:
                 marian["model.shared.weight"] = marian[name]
                 break
     marian.setdefault("final_logits_bias", torch.zeros(1, config.vocabulary_size))
-    state: dict[str, Tensor] = {}
-    expected = dict(Transformer(config).named_parameters())
-    for ours, theirs in parameter_names(config.encoder_layers, config.decoder_layers):
-        parts = []
-        for name in theirs:
-            if name not in marian:
-                raise UserError(f"{origin}: not a Marian model that polystill can read: parameter {name!r} is missing")
-            parts.append(marian.pop(name).float())
-        tensor = parts[0].reshape(-1) if ours == "output_bias" else torch.cat(parts)
-        if tensor.shape != expected[ours].shape:
-            raise UserError(
-                f"{origin}: parameter {theirs[0]!r} has shape {list(tensor.shape)}, "
-                f"but config.json says {list(expected[ours].shape)}"
-            )
-        state[ours] = tensor
-    _check_rest(marian, state["embedding"], config, origin)
-    clear_pad(state, config.pad_id, origin)
-    return state
+    return marian
 
 
 def _check_rest(rest: dict[str, Tensor], embedding: Tensor, config: TransformerConfig, origin: str) -> None:
+    """Refuse tensors that are neither copies of the embedding nor the positions of the configuration."""
     for name, tensor in rest.items():
         if name in _TIED:
             if tensor.shape != embedding.shape or not torch.equal(tensor.float(), embedding):
                 raise UserError(f"{origin}: {name!r} differs from the shared embedding; polystill needs all three tied")
-        elif name in POSITION_TABLES:
+        elif name in _POSITION_TABLES:
             count = min(len(tensor), config.max_positions)
             ours = sinusoidal_positions(count, config.d_model, config.positions)
             if tensor.shape[1] != config.d_model or not torch.allclose(tensor[:count].float(), ours, atol=1e-3):
@@ -125,17 +151,19 @@ def _check_rest(rest: dict[str, Tensor], embedding: Tensor, config: TransformerC
             raise UserError(f"{origin}: unknown parameter {name!r}; is this a Marian model?")
 
 
-def marian_config(config: TransformerConfig, encoder_layers: int, decoder_layers: int) -> dict[str, Any]:
-    """config.json of the Hugging Face folder of the first layers."""
+# --- config.json ----------------------------------------------------------------------------------------------------
+
+
+def _config(config: TransformerConfig) -> dict[str, Any]:
     return {
         "architectures": ["MarianMTModel"],
         "model_type": "marian",
         "vocab_size": config.vocabulary_size,
         "decoder_vocab_size": config.vocabulary_size,
         "d_model": config.d_model,
-        "encoder_layers": encoder_layers,
-        "decoder_layers": decoder_layers,
-        "num_hidden_layers": encoder_layers,
+        "encoder_layers": config.encoder_layers,
+        "decoder_layers": config.decoder_layers,
+        "num_hidden_layers": config.encoder_layers,
         "encoder_attention_heads": config.heads,
         "decoder_attention_heads": config.heads,
         "encoder_ffn_dim": config.ffn_dim,
@@ -147,7 +175,7 @@ def marian_config(config: TransformerConfig, encoder_layers: int, decoder_layers
         "encoder_layerdrop": 0.0,
         "decoder_layerdrop": 0.0,
         "max_position_embeddings": config.max_positions,
-        **({} if config.positions == "huggingface" else {POSITIONS_KEY: config.positions}),
+        **({} if config.positions == "huggingface" else {_POSITIONS_KEY: config.positions}),
         "scale_embedding": True,
         "share_encoder_decoder_embeddings": True,
         "tie_word_embeddings": True,
@@ -160,9 +188,8 @@ def marian_config(config: TransformerConfig, encoder_layers: int, decoder_layers
     }
 
 
-def generation_config(config: TransformerConfig) -> dict[str, Any]:
-    """generation_config.json: as in polystill's own decoding, `<pad>` gets no probability, and a beam ends with as many
-    finished translations as it is wide."""
+def _generation_config(config: TransformerConfig) -> dict[str, Any]:
+    """As in polystill's own decoding, `<pad>` gets no probability, and a beam of n ends with n translations."""
     return {
         "decoder_start_token_id": config.pad_id,
         "eos_token_id": config.eos_id,
@@ -175,23 +202,7 @@ def generation_config(config: TransformerConfig) -> dict[str, Any]:
     }
 
 
-def marian_config_files(config: TransformerConfig, encoder_layers: int, decoder_layers: int) -> dict[str, Any]:
-    """The JSON files of the Hugging Face folder of the first layers."""
-    return {
-        "config.json": marian_config(config, encoder_layers, decoder_layers),
-        "generation_config.json": generation_config(config),
-    }
-
-
-def read_marian_config(values: dict[str, Any], origin: str) -> TransformerConfig:
-    """The shape that a Marian folder's config.json describes.
-
-    Raises:
-        UserError: it is no Marian model, or one whose shape polystill's Transformer does not have.
-    """
-    if values.get("model_type") != "marian":
-        raise UserError(f"{origin}: model_type is {values.get('model_type')!r}, expected 'marian'")
-
+def _read_config(values: dict[str, Any], origin: str) -> TransformerConfig:
     def need(key: str) -> Any:
         if key not in values:
             raise UserError(f"{origin}: key {key!r} is missing")
@@ -232,7 +243,7 @@ def read_marian_config(values: dict[str, Any], origin: str) -> TransformerConfig
 
 
 def _read_positions(values: dict[str, Any], origin: str) -> str:
-    kind = values.get(POSITIONS_KEY, "huggingface")
+    kind = values.get(_POSITIONS_KEY, "huggingface")
     if kind not in POSITIONS:
-        raise UserError(f"{origin}: {POSITIONS_KEY} is {kind!r}; polystill has {' and '.join(POSITIONS)}")
+        raise UserError(f"{origin}: {_POSITIONS_KEY} is {kind!r}; polystill has {' and '.join(POSITIONS)}")
     return str(kind)

@@ -1,13 +1,12 @@
 """Magnitude pruning of a model of any architecture (Kim & Rush 2016, section 5; See et al. 2016).
 
-All weight matrices take part, embeddings included; biases and normalisations (vectors) do not. The row of `<pad>` is
-zero as it always is, and not counted. A pruned weight is exactly zero, and that is the whole of the mask: nothing else
-has to be kept, saved or resumed.
+The architecture says which parameters are pruned: all matrices, embeddings included, but no biases or normalisations.
+The row of `<pad>` is always zero and is not counted. A pruned weight is exactly zero, and this is the whole mask:
+nothing else has to be kept, saved or resumed.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -21,12 +20,10 @@ from polystill.models.elastic import ElasticModel
 Scope = Literal["global", "layer", "matrix"]
 SCOPES: tuple[Scope, ...] = ("global", "layer", "matrix")
 
-_LAYER = re.compile(r"(?:.*?\.)?\d+(?=\.)")
-
 
 @dataclass(frozen=True)
 class MatrixCount:
-    """One matrix of a model: its weights (the row of `<pad>` left out), and those of them that are not zero."""
+    """One matrix of a model: how many weights it has, without the row of `<pad>`, and how many are not zero."""
 
     name: str
     weights: int
@@ -37,24 +34,24 @@ class MatrixCount:
         return 1 - self.nonzero / self.weights
 
 
-def matrices(model: nn.Module) -> dict[str, nn.Parameter]:
-    """What is pruned, by name: all parameters with more than one dimension, tied ones once."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.ndim > 1}
+def matrices(model: ElasticModel) -> dict[str, nn.Parameter]:
+    """The parameters that are pruned, by name; tied ones once."""
+    return {name: each for name, each in model.named_parameters() if model.architecture.is_pruned(each)}
 
 
 def check_sparsity(sparsity: float, origin: str) -> None:
-    """Raises UserError where the share of weights to remove is not in [0, 1)."""
+    """Raises UserError where the share of weights to remove is outside of [0, 1)."""
     if not 0 <= sparsity < 1:
         raise UserError(f"{origin} {sparsity:g}: expected at least 0 and less than 1, such as 0.8 for 80 %")
 
 
 @torch.no_grad()
 def prune(model: ElasticModel, sparsity: float, scope: Scope) -> None:
-    """Zero the smallest weights, in place: round(sparsity * weights) of them, zeros that are there already included.
+    """Zero the smallest weights in place: round(sparsity * weights) of them; weights that are zero already count.
 
-    scope: what is ranked together: `global` all matrices, `layer` those of one layer (the embedding, or what else is
-    outside of all layers, is one of its own), `matrix` each matrix. Of equal magnitudes the first goes first, in the
-    order of the parameters and of their rows.
+    `scope` says which weights are ranked together: `global` all, `layer` those of a layer (see
+    `Architecture.layer_of`), `matrix` those of a matrix. Of equal magnitudes the first is pruned first, in the order of
+    the parameters and of their rows.
 
     Raises:
         UserError: sparsity is not in [0, 1), or a weight is not a number.
@@ -74,35 +71,30 @@ def counts(model: ElasticModel) -> list[MatrixCount]:
 
 
 def nonzero_parameters(model: ElasticModel) -> int:
-    """The parameters of a model that are left: non-zero weights, and all biases and normalisations."""
-    vectors = sum(parameter.numel() for parameter in model.parameters() if parameter.ndim <= 1)
-    return vectors + sum(row.nonzero for row in counts(model))
+    """The parameters that pruning has left: non-zero weights, and all biases and normalisations."""
+    pruned = model.architecture.is_pruned
+    unpruned = sum(parameter.numel() for parameter in model.parameters() if not pruned(parameter))
+    return unpruned + sum(row.nonzero for row in counts(model))
 
 
 def sparsity_of(model: ElasticModel) -> float:
-    """The share of all matrices' weights that is zero."""
+    """The share of zeros among the weights of all matrices."""
     rows = counts(model)
     return 1 - sum(row.nonzero for row in rows) / sum(row.weights for row in rows)
 
 
-def zeros(model: nn.Module) -> Iterator[tuple[nn.Parameter, Tensor]]:
+def zeros(model: ElasticModel) -> Iterator[tuple[nn.Parameter, Tensor]]:
     """Each matrix with the mask of its zeros."""
     for parameter in matrices(model).values():
         yield parameter, parameter.detach() == 0
 
 
-def _groups(model: nn.Module, scope: Scope) -> dict[str, dict[str, nn.Parameter]]:
+def _groups(model: ElasticModel, scope: Scope) -> dict[str, dict[str, nn.Parameter]]:
     groups: dict[str, dict[str, nn.Parameter]] = {}
     for name, parameter in matrices(model).items():
-        key = {"global": "", "layer": layer_of(name), "matrix": name}[scope]
+        key = {"global": "", "layer": model.architecture.layer_of(name), "matrix": name}[scope]
         groups.setdefault(key, {})[name] = parameter
     return groups
-
-
-def layer_of(name: str) -> str:
-    """The layer of a parameter: "encoder.0" of encoder.0.feed_forward.expand.weight; outside of layers its module."""
-    found = _LAYER.match(name)
-    return found[0] if found else name.rpartition(".")[0] or name
 
 
 def _pad_row(model: ElasticModel, parameter: nn.Parameter) -> int | None:
@@ -110,7 +102,7 @@ def _pad_row(model: ElasticModel, parameter: nn.Parameter) -> int | None:
 
 
 def _prune_together(group: list[nn.Parameter], sparsity: float, pad_rows: list[int | None]) -> None:
-    """The k smallest of all weights of a group become zero; a magnitude of -1 keeps `<pad>` out of the count."""
+    """Zero the smallest weights of a group; a magnitude of -1 keeps `<pad>` out of the count."""
     magnitudes, padding = [], 0
     for parameter, pad_row in zip(group, pad_rows, strict=True):
         magnitude = parameter.detach().abs()
@@ -130,7 +122,7 @@ def _prune_together(group: list[nn.Parameter], sparsity: float, pad_rows: list[i
 
 
 def _smallest(values: Tensor, count: int) -> Tensor:
-    """The mask of exactly `count` smallest values (N,), the first of equal ones."""
+    """A mask (N,) of exactly `count` smallest values (N,); of equal ones the first."""
     threshold = values.kthvalue(count).values
     mask = values < threshold
     ties = (values == threshold).nonzero()[:, 0]

@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from polystill.models.elastic import ElasticModel
-from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention
+from polystill.models.elastic import ElasticConfig, ElasticModel
+from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention, score_mask
 from polystill.models.passes import PassPlan, shared_plan
 from polystill.students import Student
 
@@ -32,24 +32,15 @@ POSITIONS = ("huggingface", "marian")
 10000 ** (-i / (D / 2 - 1)), as Marian and Bergamot do. A network trained with one kind is another under the other."""
 
 
-@dataclass(frozen=True)
-class TransformerConfig:
-    vocabulary_size: int
-    pad_id: int
-    eos_id: int
-    d_model: int
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(ElasticConfig):
     ffn_dim: int
     heads: int
-    encoder_layers: int
-    decoder_layers: int
     activation: str = "relu"
-    dropout: float = 0.1
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
-    max_positions: int = 512
-    kernels: str = "fast"
-    """"fast", or "plain" for torch's own attention and dropout; no part of the model as it is saved."""
     positions: str = "huggingface"
+    """One of `POSITIONS`."""
 
 
 class EncoderLayer(nn.Module):
@@ -244,10 +235,8 @@ class Transformer(ElasticModel):
         return KERNELS[self.config.kernels].dropout(x, self.config.dropout if self.training else 0.0)
 
     def memory_mask(self, source: Tensor) -> Tensor:
-        """(B, 1, 1, S), added to attention scores: the lowest float on `<pad>`, else 0."""
-        lowest = torch.finfo(self.embedding.dtype).min
-        zero = torch.zeros((), dtype=self.embedding.dtype, device=source.device)
-        return zero.masked_fill(source == self.pad_id, lowest)[:, None, None, :]
+        """(B, S) -> (B, 1, 1, S), added to attention scores; it hides `<pad>`."""
+        return score_mask(source == self.pad_id, self.embedding.dtype)[:, None, None, :]
 
     def causal_mask(self, target_in: Tensor) -> Tensor:
         """(T, T), added to attention scores. Padding follows all tokens, so it needs no mask of its own."""
@@ -277,6 +266,20 @@ class Transformer(ElasticModel):
             x = layer.step(x, cache, state.memory_mask)
         state.position += 1
         return self.project(x).float()
+
+
+def multiply_adds(c: TransformerConfig, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
+    """See `Architecture.multiply_adds`."""
+    source, target = sentences * source_length, sentences * target_length
+    feed_forward = 2 * c.d_model * c.ffn_dim
+    encoder_layer = source * (4 * c.d_model**2 + feed_forward + 2 * source_length * c.d_model)
+    self_attention = target * (4 * c.d_model**2 + 2 * target_length * c.d_model)
+    decoder_layer = self_attention + target * (2 * c.d_model**2 + feed_forward + 2 * source_length * c.d_model)
+    decoder_layer += source * 2 * c.d_model**2
+    decoders = sum(p.depth for p in plan.decoder_passes) * decoder_layer
+    if plan.shared:  # passes share the first layer's self-attention, which depends on the target alone
+        decoders -= (len(plan.decoder_passes) - 1) * self_attention
+    return sum(plan.encoder_depths) * encoder_layer + decoders
 
 
 def sinusoidal_positions(count: int, d_model: int, kind: str = "huggingface") -> Tensor:

@@ -15,7 +15,6 @@ from typing import Any
 
 from polystill.evaluation.figures import megabytes
 from polystill.models.elastic import ElasticModel
-from polystill.models.flops import forward_flops, update_flops
 from polystill.models.folder import family_space, load_model
 from polystill.models.passes import exact_plan
 from polystill.reporting.document import Cell, Chart, Gap, Part, Table
@@ -64,7 +63,7 @@ def alone(family: Family) -> Alone | None:
         objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
         drawn = [networks_of(objective, space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
         plan = model.shared_plan if recipe.training.mode == "shared" else exact_plan
-        together_flops = sum(update_flops(model.config, plan(networks), *shape) for networks in drawn) / len(drawn)
+        together_flops = sum(model.update_flops(plan(networks), *shape) for networks in drawn) / len(drawn)
         for student in space.candidates:
             taken[student] += cost["flops"] * _update_alone(model, student, space.teacher, shape) / together_flops
     flops = sum(cost["flops"] for cost in costs)
@@ -73,8 +72,8 @@ def alone(family: Family) -> Alone | None:
 
 
 def _update_alone(model: ElasticModel, student: Student, teacher: Student, shape: tuple[int, int, int]) -> int:
-    own = update_flops(model.config, model.shared_plan([student]), *shape)
-    return own if student == teacher else own + forward_flops(model.config, model.shared_plan([teacher]), *shape)
+    own = model.update_flops(model.shared_plan([student]), *shape)
+    return own if student == teacher else own + model.forward_flops(model.shared_plan([teacher]), *shape)
 
 
 # --- the section's parts ------------------------------------------------------------------------------------------

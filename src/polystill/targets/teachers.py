@@ -72,10 +72,10 @@ def kind_of(folder: Path) -> Kind:
 def _is_ours(folder: Path) -> bool:
     """Whether polystill's Transformer and tokenizer can read a Marian folder."""
     from polystill.data.tokenizer import Tokenizer
-    from polystill.models.marian import read_marian_config
+    from polystill.models.folder import read_config
 
     try:
-        read_marian_config(json.loads((folder / "config.json").read_text(encoding="utf-8")), str(folder))
+        read_config(folder)
         Tokenizer.load(folder)
     except UserError:
         return False

@@ -9,7 +9,6 @@ import torch
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.models.elastic import ElasticConfig, ElasticModel
-from polystill.models.flops import forward_flops
 from polystill.models.folder import family_space, load_model, read_all_but_weights
 from polystill.objectives.word_kd import Output
 from polystill.runs.places import find_model
@@ -36,7 +35,7 @@ class FrozenTeacher:
 
     def flops(self, sentences: int, source_length: int, target_length: int) -> int:
         """Of its pass over one padded batch."""
-        return forward_flops(self.model.config, self._plan, sentences, source_length, target_length)
+        return self.model.forward_flops(self._plan, sentences, source_length, target_length)
 
 
 def find_teacher(place: str) -> tuple[Path, Student | None]:

@@ -10,8 +10,8 @@ from polystill.data.mixture import Mixture
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.models.architectures import ARCHITECTURES, architecture_of
-from polystill.models.elastic import ElasticModel
+from polystill.models import ARCHITECTURES
+from polystill.models.elastic import ElasticConfig, ElasticModel
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.runs import Run
 from polystill.runs.places import find_start
@@ -89,23 +89,23 @@ def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
     if shape.start is None:
         torch.manual_seed(recipe.seed)
         architecture = ARCHITECTURES[shape.architecture]
-        config = architecture.config(
+        config = architecture.config_class(
             vocabulary_size=tokenizer.vocabulary_size,
             pad_id=tokenizer.pad_id,
             eos_id=tokenizer.eos_id,
             kernels=kernels,
             **shape.sizes(),
         )
-        return architecture.model(config)
+        return architecture.model_class(config)
     started, own_tokenizer = load_model_with_tokenizer(find_start(shape.start))
     if own_tokenizer.vocabulary_size != tokenizer.vocabulary_size or own_tokenizer.pieces != tokenizer.pieces:
         raise UserError(f"model.start: the vocabulary of {shape.start} is not the one that the data was tokenised with")
-    check_architecture(started, recipe)
+    check_architecture(started.config, recipe)
     changes = {key: value for key, value in shape.sizes().items() if key in BESIDE_START}
     return started.with_settings(kernels=kernels, **changes)
 
 
-def check_architecture(started: ElasticModel, recipe: Recipe) -> None:
+def check_architecture(started: ElasticConfig, recipe: Recipe) -> None:
     """Raises UserError where the recipe says another architecture than that of the model it starts from."""
-    if (name := architecture_of(started)) != recipe.model.architecture:
+    if (name := started.architecture.name) != recipe.model.architecture:
         raise UserError(f"model.start: {recipe.model.start} needs model.architecture: {name}")

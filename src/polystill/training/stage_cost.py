@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from polystill.environment.memory import process_peak
-from polystill.models.flops import Clock, projection_flops, update_flops
 from polystill.students import Student
 from polystill.training.energy import EnergyMeter
 from polystill.training.feed import MicroBatch
@@ -32,9 +32,9 @@ class StageCost:
     def count(self, batch: MicroBatch, networks: Sequence[Student], projections_again: int) -> None:
         """Add the FLOPs of one batch, those of the other ranks' like it."""
         sizes = (*batch.source.shape, batch.target.shape[1])
-        config, plan = self._session.model.config, self._step.plan(networks)
-        flops = update_flops(config, plan, *sizes)
-        flops += projections_again * projection_flops(config, plan, batch.target.numel())
+        model, plan = self._session.model, self._step.plan(networks)
+        flops = model.update_flops(plan, *sizes)
+        flops += projections_again * model.projection_flops(plan, batch.target.numel())
         flops += self._teacher.flops(*sizes) if self._teacher else 0
         self._state.flops += self._session.ranks * flops
         self._state.projections_again += projections_again
@@ -75,3 +75,17 @@ class StageCost:
 
     def close(self) -> None:
         self._energy.close()
+
+
+class Clock:
+    """Wall and CPU seconds of this process between two looks at it."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def lap(self) -> tuple[float, float]:
+        """(wall, CPU) seconds since the last lap, or since the clock was made."""
+        wall, cpu = time.monotonic(), time.process_time()
+        lap = wall - self._wall, cpu - self._cpu
+        self._wall, self._cpu = wall, cpu
+        return lap

@@ -1,0 +1,59 @@
+"""What is refused before hours are spent, and what that check reads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polystill.config import parse_recipe
+from polystill.errors import UserError
+from polystill.models import folder as model_folder
+from polystill.recipe_checks import check_recipe
+
+
+@pytest.fixture
+def start(counting_student: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(counting_student, tmp_path / "start"))
+
+
+@pytest.fixture
+def recipe(start: Path, counting_recipe: dict[str, Any]) -> dict[str, Any]:
+    del counting_recipe["data"]["tokenizer"]
+    counting_recipe["data"]["max_tokens"] = 48
+    return {**counting_recipe, "model": {"start": str(start)}}
+
+
+def test_a_start_model_is_checked_without_its_weights(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_folder, "load_model", lambda *_: pytest.fail("weights are loaded"))
+    space = check_recipe(parse_recipe(recipe, "test"))
+    assert str(space.teacher) == "e2d2"
+    recipe["data"]["max_tokens"] = 49
+    with pytest.raises(UserError, match=r"data.max_tokens 49 .*\(48\)"):
+        check_recipe(parse_recipe(recipe, "test"))
+
+
+def test_a_start_model_without_weights_or_of_another_architecture_is_refused(
+    recipe: dict[str, Any], start: Path
+) -> None:
+    lstm = {**recipe, "model": {**recipe["model"], "architecture": "lstm"}}
+    with pytest.raises(UserError, match=r"model\.start: .*start needs model\.architecture: transformer"):
+        check_recipe(parse_recipe(lstm, "test"))
+    weights = start / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(UserError, match=r"^model\.start: .*not a readable safetensors file"):
+        check_recipe(parse_recipe(recipe, "test"))
+    weights.unlink()
+    with pytest.raises(UserError, match=r"^model\.start: .*model\.safetensors: no such file"):
+        check_recipe(parse_recipe(recipe, "test"))
+
+
+def test_a_start_model_whose_vocabulary_does_not_fit_is_refused(recipe: dict[str, Any], start: Path) -> None:
+    config = json.loads((start / "config.json").read_text())
+    config["vocab_size"] = config["decoder_vocab_size"] = 50
+    (start / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"^model\.start: .*45 entries, but config\.json says vocab_size 50"):
+        check_recipe(parse_recipe(recipe, "test"))
