@@ -15,7 +15,7 @@ LAYERS = [
     {"cli"},
     {"studies"},
     {"pipeline", "picking", "bench"},
-    {"recipe_checks", "reporting", "serving"},
+    {"reporting", "serving"},
     {"evaluation", "targets", "translation"},
     {"training", "export"},
     {"decoding", "objectives"},
