@@ -162,7 +162,6 @@ def load_huggingface(folder: Path, languages: Languages) -> tuple[HuggingFaceMod
     from transformers import AutoModelForSeq2SeqLM
     from transformers.utils import logging
 
-    check_safetensors(folder)
     tokenizer = HuggingFaceTokenizer(folder, languages)
     logging.disable_progress_bar()
     try:
@@ -172,31 +171,6 @@ def load_huggingface(folder: Path, languages: Languages) -> tuple[HuggingFaceMod
     except Exception as error:  # transformers raises many kinds
         raise UserError(f"{folder}: cannot be loaded as a seq2seq model: {_first_line(error)}") from None
     return HuggingFaceModel(model.eval(), tokenizer, str(folder)), tokenizer
-
-
-def check_safetensors(folder: Path) -> None:
-    """Raise UserError where the weights are missing, or are pickled."""
-    if any(folder.glob("*.safetensors")):
-        return
-    if any(folder.glob("pytorch_model*.bin")):
-        raise UserError(
-            f"{folder}: has pytorch_model.bin only, which polystill never unpickles; convert it first with "
-            "transformers' save_pretrained"
-        )
-    raise UserError(f"{folder}: no weights here (model.safetensors is missing)")
-
-
-def model_type(folder: Path) -> str:
-    """Return config.json's `model_type`.
-
-    Raises:
-        UserError: there is no readable config.json, or it has no such key.
-    """
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return str(values["model_type"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{folder / 'config.json'}: not the configuration of a model (model_type is missing)") from None
 
 
 def _single(value: Any, name: str, origin: str) -> int:

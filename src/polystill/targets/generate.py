@@ -38,6 +38,7 @@ from polystill.targets.store import (
     read_manifest,
     read_note,
     shard_path,
+    shard_summary,
     write_manifest,
     write_shard,
 )
@@ -345,7 +346,7 @@ class _Generation:
         for number in self.shards:
             note = read_note(shard_path(self.folder, number))
             report.add(note["report"])
-            shards.append({key: note[key] for key in ("sources", "sentences", "source_sha256")})
+            shards.append(shard_summary(note))
         assert sum(shard["sources"] for shard in shards) == len(self.sources)
         assert sum(shard["sentences"] for shard in shards) == self.sources.sentences
         self.manifest |= {

@@ -39,6 +39,7 @@ from polystill.targets.store import (
     plan_sha256,
     read_note,
     shard_path,
+    shard_summary,
     write_manifest,
     write_shard,
 )
@@ -257,6 +258,5 @@ def _write(folder: Path, chosen: _Selection, plan: dict[str, Any]) -> list[dict[
     shards: list[dict[str, Any]] = []
     while block := list(islice(entries, plan["shard_size"])):
         write_shard(folder, len(shards), checksum, block, FilterReport().as_dict())
-        note = read_note(shard_path(folder, len(shards)))
-        shards.append({key: note[key] for key in ("sources", "sentences", "source_sha256")})
+        shards.append(shard_summary(read_note(shard_path(folder, len(shards)))))
     return shards

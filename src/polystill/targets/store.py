@@ -96,6 +96,11 @@ def write_shard(folder: Path, number: int, plan: str, entries: Sequence[Entry], 
     write_atomic(shard_path(folder, number), content.getvalue())
 
 
+def shard_summary(note: dict[str, Any]) -> dict[str, Any]:
+    """Return what the manifest states of a shard."""
+    return {key: note[key] for key in ("sources", "sentences", "source_sha256")}
+
+
 def read_note(path: Path) -> dict[str, Any]:
     """Return a shard's metadata: plan, sources, sentences, source_sha256, report.
 

@@ -60,8 +60,6 @@ def kind_of(folder: Path) -> Kind:
         return "ctranslate2"
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-    from polystill.targets.adapters import check_safetensors, model_type
-
     check_safetensors(folder)
     kind = model_type(folder)
     if kind == "marian":
@@ -99,19 +97,38 @@ def choose_engine(folders: Sequence[Path], kinds: Sequence[Kind], wanted: Engine
         return "ctranslate2"
     can = len(kinds) == 1 and _converts(folders[0], kinds[0])
     if wanted == "ctranslate2" and not can:
-        reason = "an ensemble" if len(kinds) > 1 else f"a model of type {_type(folders[0])}"
+        reason = "an ensemble" if len(kinds) > 1 else f"a model of type {model_type(folders[0])}"
         raise UserError(f"--engine ctranslate2: {reason} runs with --engine torch only")
     return wanted or ("ctranslate2" if can else "torch")
 
 
 def _converts(folder: Path, kind: Kind) -> bool:
-    return _type(folder) == "marian" if kind == "polystill" else _type(folder) in CONVERTED
+    return model_type(folder) in (("marian",) if kind == "polystill" else CONVERTED)
 
 
-def _type(folder: Path) -> str:
-    from polystill.targets.adapters import model_type
+def check_safetensors(folder: Path) -> None:
+    """Raise UserError where the weights are missing, or are pickled."""
+    if any(folder.glob("*.safetensors")):
+        return
+    if any(folder.glob("pytorch_model*.bin")):
+        raise UserError(
+            f"{folder}: has pytorch_model.bin only, which polystill never unpickles; convert it first with "
+            "transformers' save_pretrained"
+        )
+    raise UserError(f"{folder}: no weights here (model.safetensors is missing)")
 
-    return model_type(folder)
+
+def model_type(folder: Path) -> str:
+    """Return config.json's `model_type`.
+
+    Raises:
+        UserError: there is no readable config.json, or it has no such key.
+    """
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return str(values["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / 'config.json'}: not the configuration of a model (model_type is missing)") from None
 
 
 def languages_of(teacher: Path) -> Languages:
@@ -174,21 +191,17 @@ def convert_teacher(teacher: Teacher, scratch: Path) -> Teacher:
     """
     if teacher.engine == "torch" or teacher.kinds[0] == "ctranslate2":
         return teacher
-    out = _convert(teacher.folders[0], teacher.kinds[0], scratch / "model", teacher.precision, teacher.languages)
-    return replace(teacher, folders=(out,), precision="default")
-
-
-def _convert(folder: Path, kind: Kind, out: Path, precision: str, languages: Languages) -> Path:
-    precision = "float32" if precision == "default" else precision
-    if kind == "polystill":
+    folder, out = teacher.folders[0], scratch / "model"
+    precision = "float32" if teacher.precision == "default" else teacher.precision
+    if teacher.kinds[0] == "polystill":
         from polystill.export import export_folder
 
         export_folder(folder, out, "ctranslate2", precision)
-        return out
-    from polystill.targets.adapters import HuggingFaceTokenizer, convert
+    else:
+        from polystill.targets.adapters import HuggingFaceTokenizer, convert
 
-    convert(folder, HuggingFaceTokenizer(folder, languages), out, precision)
-    return out
+        convert(folder, HuggingFaceTokenizer(folder, teacher.languages), out, precision)
+    return replace(teacher, folders=(out,), precision="default")
 
 
 # --- in a worker --------------------------------------------------------------------------------------------------
