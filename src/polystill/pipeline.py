@@ -1,8 +1,8 @@
-"""A run from its beginning to its end.
+"""Take a run from its recipe to its results.
 
-    data ── RUN/data ── training.<stage> ── RUN/family ── evaluation ── RUN/results.json
+    recipe ── check ── data ── RUN/data ── training.<stage> ── RUN/family ── evaluation ── RUN/results.json
 
-Each stage is skipped when it is finished, and what it cost goes to results.json.
+A stage that is finished is skipped. The cost of each stage goes into results.json.
 """
 
 from __future__ import annotations
@@ -11,22 +11,30 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from polystill.config import Recipe
-from polystill.recipe_checks import check_recipe, open_targets, start_tokenizer
+from polystill.config import Recipe, load_recipe
+from polystill.decoding.contract import need_precision
+from polystill.errors import UserError
 from polystill.runs import Run
+from polystill.runs.places import Kind, find_start, open_place
 from polystill.storage import atomic_folder
+from polystill.students import Student, StudentSpace
+
+if TYPE_CHECKING:
+    from polystill.data.tokenizer import Tokenizer
+    from polystill.targets.store import TargetSet
 
 _log = logging.getLogger(__name__)
 
 
 def run_recipe(recipe: Recipe, folder: Path) -> Run | None:
-    """Take a run from wherever it is to its end; returns it, unlocked (None on ranks other than the first).
+    """Take a run from wherever it is to its end and return it, unlocked; on ranks other than the first return None.
 
     With several ranks (torchrun, accelerate launch) all of them train and the first does everything else.
 
     Raises:
-        UserError: the recipe cannot work or does not belong to the folder, or a stage found a mistake in its input.
+        UserError: as `check_recipe`; the recipe does not belong to the folder; or a stage found a mistake in its input.
     """
     recipe = recipe.with_absolute_paths()
     if int(os.environ.get("RANK", "0")) > 0:
@@ -43,21 +51,18 @@ def run_recipe(recipe: Recipe, folder: Path) -> Run | None:
 
 
 def prepare_data(recipe: Recipe, folder: Path) -> None:
-    """The data stage of `run_recipe` alone.
-
-    Raises:
-        UserError: as `run_recipe`.
-    """
+    """Do the data stage of `run_recipe` alone. Raises the same errors."""
     recipe = recipe.with_absolute_paths()
     check_recipe(recipe, folder)
     with Run.start(folder, recipe) as run:
         _prepare(run)
 
 
-def _wait_for_data(run: Run) -> None:
-    """Wait until the first rank has taken up this very recipe and prepared the data."""
-    from polystill.config import load_recipe
+# --- stages -------------------------------------------------------------------------------------------------------
 
+
+def _wait_for_data(run: Run) -> None:
+    """Wait until the first rank has started the run with this recipe and prepared the data."""
     path, waited = run.folder / "recipe.yaml", 0
     while not (path.is_file() and load_recipe(path).with_absolute_paths() == run.recipe and run.finished("data")):
         time.sleep(0.5)
@@ -70,16 +75,11 @@ def _prepare(run: Run) -> None:
     from polystill.data import prepare
 
     if run.finished("data"):
-        prepare.prepare_test_sets(run.recipe, run.data)  # those added since
+        prepare.prepare_test_sets(run.recipe, run.data)  # those that were added since
         return
     with run.spending("data"), atomic_folder(run.data) as temporary:
-        record = prepare.prepare_data(
-            run.recipe,
-            temporary,
-            tokenizer=start_tokenizer(run.recipe),
-            targets=open_targets(run.recipe),
-            log=_log.info,
-        )
+        tokenizer, targets = _start_tokenizer(run.recipe), _open_targets(run.recipe)
+        record = prepare.prepare_data(run.recipe, temporary, tokenizer=tokenizer, targets=targets, log=_log.info)
     run.finish("data", record)
 
 
@@ -99,3 +99,102 @@ def _evaluate(run: Run) -> None:
     with run.spending("evaluation"):
         rows = evaluate_students(run)
     run.finish("evaluation", {"rows": len(rows)})
+
+
+# --- checks before hours are spent --------------------------------------------------------------------------------
+
+
+def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
+    """Check that what a recipe names is there and fits together, and return the student space.
+
+    If the run in `folder` has finished its data or its family, what these were made of is not needed any more.
+
+    Raises:
+        UserError: the start model cannot be loaded or its vocabulary does not fit, generated targets are missing
+            or unfinished, a student lies outside the space, sentences may be longer than the model's positions, the
+            engine does not have the precision, or values of a new run would be ignored.
+    """
+    run = Run.open(folder) if folder is not None and open_place(folder).kind is Kind.RUN else None
+    if run is None:
+        recipe.refuse_ignored_keys()
+    if run is None or not run.finished("data"):
+        _open_targets(recipe)
+    teacher, positions = _teacher(recipe, run)
+    if recipe.data.max_tokens > positions:
+        raise UserError(
+            f"data.max_tokens {recipe.data.max_tokens} is more than the model has positions ({positions}); "
+            f"set data.max_tokens to at most {positions}"
+        )
+    if not (run and run.finished("family")):
+        _check_word_kd_teachers(recipe)
+    space = recipe.student_space(teacher)
+    for name in recipe.evaluation.students or []:
+        space.get(name)
+    need_precision(recipe.evaluation.engine, recipe.evaluation.precision)
+    return space
+
+
+def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, int]:
+    """Return the teacher's depths and its number of positions."""
+    if recipe.model.start is None:
+        return recipe.model.teacher, recipe.model.max_positions
+    from polystill.models.folder import read_all_but_weights
+    from polystill.training.session import check_architecture
+
+    trained = run is not None and run.finished("family")
+    folder = run.family if run and trained else find_start(recipe.model.start)
+    try:
+        config, _ = read_all_but_weights(folder)
+    except UserError as error:
+        raise error if trained else UserError(f"model.start: {error}") from None
+    check_architecture(config, recipe)
+    return config.teacher, config.max_positions
+
+
+def _check_word_kd_teachers(recipe: Recipe) -> None:
+    """Raise UserError where a frozen teacher is missing, or does not fit the student's vocabulary or sentences."""
+    if not recipe.word_kd_teachers:
+        return
+    from polystill.training.frozen import check_frozen_teacher
+
+    tokenizer = _start_tokenizer(recipe)
+    assert tokenizer is not None
+    size = recipe.data.tokenizer.vocabulary_size
+    if size not in (type(recipe.data.tokenizer)().vocabulary_size, tokenizer.vocabulary_size):
+        raise UserError(
+            f"data.tokenizer.vocabulary_size {size}: the vocabulary comes from the teacher and has "
+            f"{tokenizer.vocabulary_size} entries; leave it out"
+        )
+    for place in recipe.word_kd_teachers:
+        positions = check_frozen_teacher(place, tokenizer).max_positions
+        if recipe.data.max_tokens > positions:
+            raise UserError(
+                f"data.max_tokens {recipe.data.max_tokens} is more than objective.teacher ({place}) has positions "
+                f"({positions})"
+            )
+
+
+def _open_targets(recipe: Recipe) -> dict[str, TargetSet]:
+    """Open the generated targets that a recipe names; raises UserError where a folder holds no finished ones."""
+    from polystill.targets.store import TargetSet
+
+    targets = {}
+    for name, folder in recipe.data.targets.items():
+        try:
+            targets[name] = TargetSet.open(Path(folder))
+        except UserError as error:
+            raise UserError(f"data.targets.{name}: {error}") from None
+    return targets
+
+
+def _start_tokenizer(recipe: Recipe) -> Tokenizer | None:
+    """Return the vocabulary of the start model or of the frozen teacher, if the recipe has one."""
+    if recipe.model.start is not None:
+        from polystill.data.tokenizer import Tokenizer
+
+        return Tokenizer.load(find_start(recipe.model.start))
+    for place in recipe.word_kd_teachers:
+        from polystill.training.frozen import teacher_tokenizer
+
+        return teacher_tokenizer(place)
+    return None

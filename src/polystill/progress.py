@@ -1,4 +1,4 @@
-"""What a person sees of long work: a bar in a terminal, otherwise a line now and then, both on stderr."""
+"""Show the progress of long work on stderr: a bar in a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sys
 import time
 
 LINE_SECONDS = 30.0
-"""Between two lines, where there is no terminal."""
+"""The time between two lines where there is no terminal."""
 
 
 class Progress:
-    """Counts the units of one job. Those that were done before this start tell nothing about its speed."""
+    """Counts the finished units of one job. Those of an earlier start (`done`) do not count for its speed."""
 
     def __init__(self, job: str, unit: str, total: int, done: int = 0, silent: bool = False) -> None:
         self._job, self._unit, self._total, self._done, self._before = job, unit, total, done, done
@@ -24,11 +24,11 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since the start; never zero."""
+        """Seconds since the start; never zero."""
         return max(1e-9, time.monotonic() - self._start)
 
     def add(self, count: int = 1, note: str = "") -> None:
-        """So many further units are done; `note` says what else there is to see, by default their speed."""
+        """Count finished units. `note` is shown beside them, by default their speed."""
         self._done += count
         if self._silent:
             return
@@ -43,7 +43,7 @@ class Progress:
             self.say(f"{self._job} {self._done:,}/{self._total:,}: {shown}, {format_seconds(left)} left")
 
     def say(self, line: str) -> None:
-        """A line of its own."""
+        """Print a line of its own."""
         if self._silent:
             return
         if self._bar is not None:
@@ -57,7 +57,7 @@ class Progress:
 
 
 def format_seconds(seconds: float) -> str:
-    """Such as "45 s", "12 min" or "1 h 05 min"."""
+    """Format seconds as in "45 s", "12 min" or "1 h 05 min"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

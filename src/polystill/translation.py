@@ -1,6 +1,6 @@
-"""Text through a model of any kind: which engine, which files.
+"""Translate text with a model of any kind: open it in the engine that suits it, and translate files or pipes.
 
-The core install suffices for a CTranslate2 folder; the other kinds need the [train] extra.
+A CTranslate2 folder needs the core install only. Every other kind of model needs the [train] extra.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
-from polystill.decoding.contract import DecodingOptions
-from polystill.decoding.ctranslate2 import CTranslate2Translator, check_precision
+from polystill.decoding.contract import DecodingOptions, need_precision
+from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
-from polystill.runs.places import find_model
+from polystill.runs.places import Kind, Place, find_model
 from polystill.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -29,47 +29,46 @@ if TYPE_CHECKING:
 def open_translator(
     model: Path, student: str | None, *, engine: str | None = None, precision: str = "default", threads: int = 0
 ) -> Iterator[Translator]:
-    """A translator of a run (or of one student of it, also as RUN/STUDENT), a CTranslate2 folder or a model's folder.
+    """Open a run, a family, RUN/STUDENT, a CTranslate2 folder or a model's folder; of a family, the student named.
 
-    The engine is CTranslate2 by default, and torch for architectures that CTranslate2 does not have. A run's students
-    are used as its evaluation used them. Another folder that CTranslate2 cannot run as it is gets converted into a
-    temporary one.
+    Runs in CTranslate2 by default, and in torch if CTranslate2 lacks the architecture. A run's students are opened as
+    its evaluation opened them. Any other model that CTranslate2 cannot run as it is gets converted in a temporary
+    folder.
 
     Raises:
-        UserError: no model is there, `student` is given for a folder without a family, or the model's format does
-            not go with the engine.
+        UserError: there is no model, `student` is given for a single model, or the engine cannot run the model.
     """
     place = find_model(model)
-    if student is not None and (place.student is not None or not (place.folder / "family.json").is_file()):
+    if student is not None and place.kind not in (Kind.RUN, Kind.FAMILY):
         raise UserError(f"--student {student}: {model} is a single model; only a run has students to choose from")
     student = place.student or student or "teacher"
-    if (place.folder / "model.bin").is_file():
+    if place.kind is Kind.CTRANSLATE2:
         if engine == "torch":
             raise UserError(f"{model}: a CTranslate2 folder does not run with --engine torch")
-        check_precision(precision)
-        yield _ctranslate2(place.folder, precision, threads)
+        need_precision("ctranslate2", precision)
+        yield CTranslate2Translator(place.folder, precision, threads)
         return
     need_packages(f"{model}: translating with this kind of folder")
     engine = _engine(place.folder, engine)
     if engine == "ctranslate2":
-        check_precision(precision)
+        need_precision("ctranslate2", precision)
     if place.run is not None:
         yield _from_run(place.run, student, engine, precision, threads)
         return
     with TemporaryDirectory(prefix="polystill-") as temporary:
-        folder = _single_model(place.folder, student, Path(temporary))
+        folder = _single_model(place, student, Path(temporary))
         if engine == "ctranslate2":
             from polystill.export.driver import export_folder
 
             converted = Path(temporary) / "ctranslate2"
             export_folder(folder, converted, "ctranslate2", None if precision == "default" else precision)
-            yield _ctranslate2(converted, "default", threads)
+            yield CTranslate2Translator(converted, threads=threads)
         else:
             yield _torch(folder, precision, threads)
 
 
 def _engine(folder: Path, wanted: str | None) -> str:
-    """The engine to translate with."""
+    """Return the engine that was asked for, or the model's usual one."""
     from polystill.models.folder import architecture_in, need_transformer
 
     if wanted is None:
@@ -80,7 +79,7 @@ def _engine(folder: Path, wanted: str | None) -> str:
 
 
 def _from_run(run_folder: Path, student: str, engine: str, precision: str, threads: int) -> Translator:
-    """What the run's evaluation measured, or would: RUN/students is used, and filled where it lacks something."""
+    """Open the export in RUN/students that the evaluation measures; write it there if it is missing."""
     from polystill.export.students import exported, extracted
     from polystill.models.folder import family_space
     from polystill.runs import Run
@@ -92,21 +91,17 @@ def _from_run(run_folder: Path, student: str, engine: str, precision: str, threa
     if precision == "default":
         settings = run.recipe.evaluation
         precision = settings.precision if settings.engine == "ctranslate2" else "float32"
-    return _ctranslate2(exported(run, chosen, precision), "default", threads)
+    return CTranslate2Translator(exported(run, chosen, precision), threads=threads)
 
 
-def _single_model(folder: Path, student: str, temporary: Path) -> Path:
-    """The folder itself, or one member of the family that it is, extracted into `temporary`."""
-    from polystill.models.folder import FAMILY, family_space, save_student
+def _single_model(place: Place, student: str, temporary: Path) -> Path:
+    """Return a single model's folder; of a family, extract the student into `temporary` and return that."""
+    from polystill.models.folder import family_space, save_student
 
-    if not (folder / FAMILY).is_file():
-        return folder
-    save_student(folder, family_space(folder).get(student), temporary / "student")
+    if place.kind is not Kind.FAMILY:
+        return place.folder
+    save_student(place.folder, family_space(place.folder).get(student), temporary / "student")
     return temporary / "student"
-
-
-def _ctranslate2(folder: Path, precision: str, threads: int) -> Translator:
-    return CTranslate2Translator(folder, precision, threads)
 
 
 def _torch(folder: Path, precision: str, threads: int) -> Translator:
@@ -116,12 +111,12 @@ def _torch(folder: Path, precision: str, threads: int) -> Translator:
 
 
 def search_of(model: Path) -> DecodingOptions:
-    """How a run's students, or an export, are meant to be searched; the defaults for what nothing is said about.
+    """Return the search that a model was made for: an export's beam size and length penalty, a run's length penalty.
 
-    A run gives the length penalty that it was evaluated with, an export its beam size too.
+    A value that the model does not state is the default of `DecodingOptions`.
 
     Raises:
-        UserError: no model is there, or the run's recipe is damaged.
+        UserError: there is no model, or the run's recipe is damaged.
     """
     run = find_model(model).run
     if run is None:
@@ -145,9 +140,8 @@ def translate_files(
 ) -> None:
     """Translate files one after another, or stdin, to a file or stdout: one line in, one line out.
 
-    With n_best > 1 a line's translations stand on one line, best first, separated by tabs. A file appears when it is
-    complete; of a symbolic link, the file that it points to. What comes from a pipe or a terminal is translated, and
-    written, as it comes.
+    With n_best > 1 a line's translations stand on one line, best first, separated by tabs. Lines of a pipe or terminal
+    are translated and written as they arrive. An output file appears when it is complete; a symbolic link is followed.
 
     Raises:
         UserError: an input cannot be read or is not UTF-8, or the output cannot be written or is an input as well.
@@ -156,9 +150,9 @@ def translate_files(
     from polystill.decoding.stream import longest_line, translate_n_best
 
     options = DecodingOptions(beam_size=beam_size, n_best=n_best, length_penalty=length_penalty)
-    for path in inputs:  # all of them, before the first is translated
+    for path in inputs:  # check them all before translating the first
         with _reading(path):
-            if not path.is_fifo():  # its writer would find its reader gone
+            if not path.is_fifo():  # opening and closing it would stop its writer
                 path.open("rb").close()
     if output is not None:
         _check_no_input(output, inputs, stdin)
@@ -171,11 +165,11 @@ def translate_files(
 
 
 class _Lines:
-    """All files' lines in turn, or stdin's, and whether the next one is there."""
+    """The lines of all files in turn, or of stdin. `has_line` tells whether the next one can be read at once."""
 
     def __init__(self, inputs: Sequence[Path], stdin: BinaryIO, most_characters: int) -> None:
         self._inputs, self._stdin, self._most_characters = inputs, stdin, most_characters
-        self._live: LiveStream | None = None  # what is being read, unless it is a file
+        self._live: LiveStream | None = None  # the pipe or terminal that is being read, if it is one
 
     def __iter__(self) -> Iterator[str]:
         if not self._inputs:
@@ -197,9 +191,7 @@ class _Lines:
 
 
 def _check_no_input(output: Path, inputs: Sequence[Path], stdin: BinaryIO) -> None:
-    """Raises:
-    UserError: the output is a file that is read, under whatever name; its text would be lost.
-    """
+    """Raise UserError where the output is one of the input files, under any name: its text would be lost."""
     if not output.is_file():
         return
     for path in inputs:
@@ -212,7 +204,7 @@ def _check_no_input(output: Path, inputs: Sequence[Path], stdin: BinaryIO) -> No
 def _is_open_as(path: Path, stream: BinaryIO) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
-    except OSError:  # the stream is none of the system's
+    except OSError:  # the stream has no file descriptor
         return False
 
 
@@ -230,11 +222,11 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    if path.exists() and not path.is_file():  # a pipe or /dev/null is written to, not replaced
+    if path.exists() and not path.is_file():  # write to a pipe or /dev/null; do not replace it
         with storage_errors(path), path.open("wb") as file:
             yield file
         return
-    real = Path(os.path.realpath(path))  # what a symbolic link points to is replaced, not the link
+    real = Path(os.path.realpath(path))  # replace what a symbolic link points to, not the link
     unfinished = real.with_name(f".{real.name}.unfinished")
     try:
         with storage_errors(path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from polystill.decoding.beam import Found, TorchTranslator, beam_search
+from polystill.decoding.beam import Finished, TorchTranslator, beam_search
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
 from polystill.models.lstm import Lstm, LstmConfig
@@ -58,7 +58,7 @@ class ToyModel(nn.Module):
         return logits
 
 
-def enumerate_all(model: ToyModel | Lstm, source: Tensor, max_length: int, length_penalty: float) -> list[Found]:
+def enumerate_all(model: ToyModel | Lstm, source: Tensor, max_length: int, length_penalty: float) -> list[Finished]:
     """Every hypothesis of one sentence (1, S), best first, scored one token at a time."""
     tokens = [t for t in range(model.pad_id) if t != EOS]
     found = []
@@ -67,7 +67,7 @@ def enumerate_all(model: ToyModel | Lstm, source: Tensor, max_length: int, lengt
             ended = [[*ids, EOS]] if length < max_length else [list(ids)]
             for sequence in ended:
                 scores = score_tokens(model, source, sequence)
-                found.append(Found(list(ids), sum(scores) / len(scores) ** length_penalty, scores))
+                found.append(Finished(list(ids), sum(scores) / len(scores) ** length_penalty, scores))
     return sorted(found, key=lambda f: -f.score)
 
 
@@ -138,11 +138,11 @@ def test_batched_search_of_an_lstm_follows_the_rules_written_out(beam_size: int)
     assert len(lengths) > 1, "the test means little if all sentences end together"
 
 
-def reference_search(model: ToyModel | Lstm, source: Tensor, options: DecodingOptions) -> list[Found]:
+def reference_search(model: ToyModel | Lstm, source: Tensor, options: DecodingOptions) -> list[Finished]:
     """CTranslate2's rules for one sentence (1, S), in plain Python over lists of tokens."""
     K = options.beam_size
     beams: list[tuple[list[int], float]] = [([], 0.0)]
-    finished: list[Found] = []
+    finished: list[Finished] = []
     top_finished = False
     for step in range(options.max_length):
         last = step + 1 == options.max_length
@@ -161,7 +161,7 @@ def reference_search(model: ToyModel | Lstm, source: Tensor, options: DecodingOp
             if ids[-1] == EOS or last:
                 top_finished |= k == 0
                 normalised = score / len(ids) ** options.length_penalty
-                finished.append(Found(ids[:-1] if ids[-1] == EOS else ids, normalised, []))
+                finished.append(Finished(ids[:-1] if ids[-1] == EOS else ids, normalised, []))
         enough = top_finished and len(finished) >= options.n_best
         if last or (enough if options.length_penalty == 0 else len(finished) >= K):
             break

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -40,7 +38,6 @@ COMMANDS = [
     "select",
     "prune",
 ]
-HELP_SECONDS = 0.5
 
 
 def exit_status(arguments: list[str]) -> int | str | None:
@@ -53,27 +50,17 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_help_answers_in_half_a_second() -> None:
-    """Of the processor's time, the least of several starts: the machine has other work beside this test."""
-    seconds = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "polystill", "--help"], capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(seconds) < HELP_SECONDS
-
-
 def test_help_loads_no_heavy_library() -> None:
-    code = (
-        "import sys, json\nfrom polystill.cli import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    )
-    loaded = set(json.loads(python(code).stdout.splitlines()[-1]))
+    """Imports decide how soon `--help` answers; seconds would depend on what else the machine does."""
+    command = [sys.executable, "-X", "importtime", "-m", "polystill", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     heavy = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "ctranslate2", "numpy", "yaml"}
-    assert loaded & heavy == set()
+    heavy |= {"accelerate", "fastapi", "safetensors", "sentencepiece", "sentencex", "tqdm", "uvicorn"}
+    assert {name.split(".")[0] for name in loaded} & heavy == set()
     assert "typer" in loaded
+    parts = {name.split(".")[1] for name in loaded if name.startswith("polystill.")}
+    assert parts <= {"cli", "environment", "errors", "storage"}
 
 
 def test_every_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).parents[2] / "src" / "polystill"
 LAYERS = [
     {"cli"},
     {"studies"},
-    {"pipeline", "translation", "picking", "bench"},
-    {"recipe_checks", "reporting", "serving"},
-    {"evaluation", "targets"},
+    {"pipeline", "picking", "bench"},
+    {"reporting", "serving"},
+    {"evaluation", "targets", "translation"},
     {"training", "export"},
     {"decoding", "objectives"},
     {"models"},
@@ -33,7 +33,7 @@ CORE = [
     *("__main__", "cli/*", "errors", "progress", "students", "storage", "translation"),
     *("environment/*", "runs/*", "evaluation/__init__", "evaluation/measure", "evaluation/speed"),
     *("data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*"),
-    *("decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/precisions", "decoding/stream"),
+    *("decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"),
 ]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 

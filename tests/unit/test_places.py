@@ -9,7 +9,7 @@ import pytest
 
 from polystill.errors import UserError
 from polystill.export import FORMATS
-from polystill.runs.places import OTHER_PROGRAMS, Place, find_folder, find_model, find_start
+from polystill.runs.places import OTHER_PROGRAMS, Kind, Place, find_folder, find_model, find_start, open_place
 
 
 def test_runs_students_and_folders_are_found(tmp_path: Path) -> None:
@@ -17,14 +17,34 @@ def test_runs_students_and_folders_are_found(tmp_path: Path) -> None:
     for path in (run / "recipe.yaml", run / "family" / "config.json", device / "model.bin", model / "config.json"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert find_model(run) == Place(run / "family", None, run)
-    assert find_model(run / "e4d2") == Place(run / "family", "e4d2", run)
+    assert find_model(run) == Place(run, Kind.RUN, run / "family", run=run)
+    assert find_model(run / "e4d2") == Place(run / "e4d2", Kind.STUDENT, run / "family", run=run, student="e4d2")
     assert find_folder(run) == run / "family"
     with pytest.raises(UserError, match=r"run/e4d2: give a folder; polystill extract \S*run e4d2 writes the student's"):
         find_folder(run / "e4d2")
-    assert find_model(run / "family") == Place(run / "family")
-    assert find_model(device) == Place(device)
-    assert find_model(model) == Place(model)
+    assert find_model(run / "family") == Place(run / "family", Kind.MODEL, run / "family")
+    (run / "family" / "family.json").touch()
+    assert find_model(run / "family").kind is Kind.FAMILY
+    assert find_model(device) == Place(device, Kind.CTRANSLATE2, device)
+    assert find_model(model) == Place(model, Kind.MODEL, model)
+
+
+def test_a_run_is_a_run_before_its_training_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").touch()
+    place = open_place(tmp_path)
+    assert (place.kind, place.has_model, place.run) == (Kind.RUN, False, tmp_path)
+    (tmp_path / "config.json").touch()  # whatever else is in the folder
+    assert open_place(tmp_path).kind is Kind.RUN
+
+
+def test_files_and_other_folders_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "run" / "family").mkdir(parents=True)
+    (tmp_path / "run" / "family" / "config.json").touch()
+    (tmp_path / "run" / "recipe.yaml").touch()
+    assert open_place(tmp_path / "run" / "recipe.yaml").kind is Kind.FILE  # and no student
+    assert open_place(tmp_path).kind is Kind.FOLDER
+    assert open_place(tmp_path / "nowhere").kind is Kind.NOTHING
+    assert not any(open_place(path).has_model for path in (tmp_path, tmp_path / "nowhere"))
 
 
 def test_what_is_none_is_said_with_what_would_be(tmp_path: Path) -> None:
@@ -57,6 +77,8 @@ def test_exports_for_other_programs_are_named(tmp_path: Path, to: str, files: li
         (tmp_path / name).touch()
     (tmp_path / "polystill.json").write_text(json.dumps({"format": to}))
     others = "; polystill itself translates with runs and with exports to ctranslate2, hf and sparse"
+    place = open_place(tmp_path)
+    assert (place.kind, place.format, place.has_model) == (Kind.EXPORT, to, False)
     with pytest.raises(UserError, match=f"{message.format(f=tmp_path)}.*{others}"):
         find_model(tmp_path)
 
@@ -65,7 +87,7 @@ def test_exports_for_other_programs_are_named(tmp_path: Path, to: str, files: li
 def test_another_or_damaged_note_is_no_such_export(tmp_path: Path, info: str) -> None:
     (tmp_path / "model.bin").touch()
     (tmp_path / "polystill.json").write_text(info)
-    assert find_model(tmp_path) == Place(tmp_path)
+    assert find_model(tmp_path) == Place(tmp_path, Kind.CTRANSLATE2, tmp_path)
 
 
 def test_every_format_is_translated_with_or_named() -> None:

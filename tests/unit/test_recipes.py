@@ -11,7 +11,7 @@ import torch
 from polystill.config import load_recipe
 from polystill.errors import UserError
 from polystill.models.folder import load_model_with_tokenizer
-from polystill.recipe_checks import check_recipe
+from polystill.pipeline import check_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 DOCS = FOLDER.parent / "docs"

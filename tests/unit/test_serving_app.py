@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from polystill.cli.served_family import open_family, settings_of
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.runs import Run
 from polystill.serving.app import Settings, create_app
-from polystill.serving.browser import BrowserModels
-from polystill.serving.limits import Limits
-from polystill.serving.models import Family, Student
+from polystill.serving.family import Family, Student, open_family
+from polystill.serving.page import BrowserModels
+from polystill.serving.requests import Limits
+from polystill.serving.server import settings_of
 from polystill.serving.service import _translate
 
 SECRET = "one secret"

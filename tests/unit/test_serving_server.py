@@ -411,8 +411,9 @@ def test_what_cannot_be_served_is_one_line(
 
 def test_a_folder_is_served_without_torch(counting_ctranslate2: Path) -> None:
     code = (
-        "import sys\nfrom polystill.cli.served_family import open_family, settings_of\n"
-        "from polystill.serving.app import create_app\nfrom polystill.serving.limits import Limits\n"
+        "import sys\nfrom polystill.serving.family import open_family\n"
+        "from polystill.serving.app import create_app\nfrom polystill.serving.requests import Limits\n"
+        "from polystill.serving.server import settings_of\n"
         "from pathlib import Path\nfolder = Path(sys.argv[1])\n"
         "with open_family(folder, None, engine=None, precision='default', beam=1, threads=1) as loaded:\n"
         "    rest = {'host': '127.0.0.1', 'api_keys': None, 'runtime': None, 'log_text': False}\n"

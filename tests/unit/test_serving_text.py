@@ -1,11 +1,15 @@
-"""serving.text: sentences out of a text and back, nothing between them touched."""
+"""serving.text: sentences out of plain text and HTML and back; everything between them, and all markup, is kept."""
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polystill.serving.text import PlainText, gap_between
+from polystill.serving.text import Markup, PlainText, gap_between
 
 
 def fits(sentence: str) -> bool:
@@ -55,3 +59,127 @@ def test_joined_without_a_change_it_is_the_text(text: str) -> None:
     parted = PlainText(text, "en", fits)
     assert parted.join(parted.sentences) == text
     assert all(sentence == sentence.strip() and fits(sentence) for sentence in parted.sentences)
+
+
+# --- HTML -----------------------------------------------------------------------------------------------------------
+
+
+GERMAN = {
+    "The dog runs fast.": "Der Hund läuft schnell.",
+    "The": "Der",
+    "dog": "Hund.",
+    "runs fast": "Es läuft.",
+    "Call 555 & wait": "Warten & 555 wählen",
+    "One.": "Eins.",
+    "Two.": "Zwei.",
+}
+
+
+def fits_html(sentence: str) -> bool:
+    return len(sentence) < 200
+
+
+def translated(html: str) -> str:
+    markup = Markup(html, "en", fits_html)
+    return markup.join([GERMAN.get(sentence, sentence.upper()) for sentence in markup.sentences])
+
+
+def test_html_sentences_get_the_blank_that_their_own_language_does_not_write() -> None:
+    markup = Markup("<p><b>你好。</b>再见。</p><p>谢谢。</p>", "zh", fits, " ")
+    english = {"你好。": "Hello.", "再见。": "Goodbye.", "谢谢。": "Thanks."}
+    told = [english.get(sentence, "") for sentence in markup.sentences]
+    assert markup.join(told) == "<p><b>Hello.</b> Goodbye.</p><p>Thanks.</p>"
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<p class='x'>The <b>dog</b> runs fast.</p>", "<p class='x'>Der <b>Hund</b> läuft schnell.</p>"),
+        ("<b>One. Two.</b>", "<b>Eins. Zwei.</b>"),
+        ("<p>One. <i>Two.</i></p>", "<p>Eins. <i>Zwei.</i></p>"),
+        ("Call <a href=#>555</a> &amp; wait", "Warten &amp; <a href=#>555</a> wählen"),
+        ("<p>a<br>b</p>", "<p>A<br>B</p>"),
+        ("a &lt;b&gt; c", "A &lt;B&gt; C"),
+        ("<ul>\n <li>x</li>\n <li>y</li>\n</ul>", "<ul>\n <li>X</li>\n <li>Y</li>\n</ul>"),
+        ("<pre>a b\n\nc</pre>", "<pre>A B\n\nC</pre>"),
+        ("<p>a\nb</p>", "<p>A B</p>"),
+        ("<IMG SRC=x ALT='a'>go", "<IMG SRC=x ALT='a'>GO"),
+        ("no tags", "NO TAGS"),
+        ("", ""),
+    ],
+)
+def test_text_is_translated_and_tags_are_kept(html: str, expected: str) -> None:
+    assert translated(html) == expected
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<script>if (a < b) { x = '<p>no</p>' }</script>",
+        "<style>p { color: red }</style>",
+        "<code>rm <b>x</b></code>",
+        '<p translate="no">keep <b>me</b></p>',
+        '<div class="a notranslate">keep <div>me</div> too</div>',
+        "<!-- a comment --><!DOCTYPE html><?pi x?>",
+        "<!--[if IE]> <![x[ --><![if !IE]><![endif]><![x[ y> <![1><![CDATA[ <b>one</b> ]]>",
+        "<svg><text>a</text></svg>",
+        "<p> \n </p>&nbsp;",
+    ],
+)
+def test_what_is_no_text_stays(html: str) -> None:
+    assert Markup(html, "en", fits_html).sentences == []
+    assert translated(html) == html
+
+
+@pytest.mark.parametrize("section", ["<![x[", "<![1", "<![", "<![if", "<![CDATA[", "<![-->", "<![\u00e9>"])
+def test_marked_sections_of_any_name_and_without_an_end_are_read(section: str) -> None:
+    html = f"<p>a</p>{section}<p>b</p>"
+    assert translated(html).startswith("<p>A</p>")
+    assert translated(f"{section}").count("<") <= 1
+
+
+def test_after_what_is_kept_text_is_translated_again() -> None:
+    assert translated("<code>x</code> go <p translate=no>x</p> on") == "<code>x</code> GO <p translate=no>x</p> ON"
+
+
+def test_a_sentence_is_asked_for_whole_and_each_part_alone() -> None:
+    assert Markup("The <b>dog</b> runs fast.", "en", fits_html).sentences == [
+        "The dog runs fast.",
+        "The",
+        "dog",
+        "runs fast",
+    ]
+    assert Markup("<b>The dog runs fast.</b>", "en", fits_html).sentences == ["The dog runs fast."]
+
+
+def tags(html: str) -> list[str]:
+    return re.findall(r"</?[a-z]+>|<!--x-->", html)
+
+
+PIECES = ["<p>", "</p>", "<b>", "</b>", "<i>", "</i>", "<br>", "<img>", "<!--x-->", "<pre>", "</pre>", "<code>"]
+PIECES += ["</code>", "Go on. ", "and ", " then", "&amp;", "\n", " ", "é", "1"]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from([str, str.upper, lambda s: "", lambda s: s * 3]))
+def test_whatever_the_translation_is_no_tag_is_lost_or_moved_past_another(pieces: list[str], change: object) -> None:
+    html = "".join(pieces)
+    markup = Markup(html, "en", fits_html)
+    assert callable(change)
+    out = markup.join([change(sentence) for sentence in markup.sentences])
+    assert tags(out) == tags(html)
+    same = markup.join(markup.sentences)
+    assert text_of(same) == text_of(html)
+
+
+def text_of(html: str) -> str:
+    """What a reader sees, blanks aside."""
+    return "".join(unescape(re.sub(r"</?[a-z]+>|<!--x-->", "", html)).split())
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(st.sampled_from("<>&;/!-=\"'ab #x1?[]"), max_size=60))
+def test_broken_markup_does_no_harm(html: str) -> None:
+    markup = Markup(html, "en", fits_html)
+    out = markup.join(markup.sentences)
+    assert sorted(re.sub(r"\s", "", unescape(out))) == sorted(re.sub(r"\s", "", unescape(html)))

@@ -14,7 +14,8 @@ from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
 from polystill.targets import generate as generate_module
 from polystill.targets import store
-from polystill.targets.job import Text, Where, generate_targets
+from polystill.targets.generate import Compute, generate_targets
+from polystill.targets.sources import Text
 from polystill.targets.store import Candidate, Entry, TargetSet, shard_path
 
 OPTIONS = DecodingOptions(beam_size=3, n_best=3)
@@ -42,7 +43,7 @@ def generate(counting_student: Path, recipe_file: Path, tmp_path: Path) -> Calla
             "teachers": [counting_student],
             "text": Text(run=recipe_file),
             "options": DecodingOptions(n_best=3) if changes.get("teachers", [Path()])[0].is_file() else OPTIONS,
-            "where": Where(threads=1),
+            "compute": Compute(threads=1),
             "shard_size": 20,
             "say": lambda line: None,
             **changes,
@@ -145,7 +146,7 @@ def test_an_attempt_that_failed_at_once_does_not_hold_the_folder(generate: Any, 
 
 def test_workers_make_no_difference(generate: Any, tmp_path: Path) -> None:
     generate("one")
-    generate("two", where=Where(workers=2, threads=1))
+    generate("two", compute=Compute(workers=2, threads=1))
     assert entries(tmp_path / "one") == entries(tmp_path / "two")
 
 
@@ -188,7 +189,7 @@ def test_translations_of_sources_that_were_cut_are_left_out(
     spaces = " " * 64 * 256  # more than is tokenised, so that what is translated is "one", which ends
     (tmp_path / "mono").write_text(f"one{spaces}two\none\n")
     manifest = generate(
-        text=Text(source=tmp_path / "mono"), options=DecodingOptions(2), where=Where(threads=1, engine=engine)
+        text=Text(source=tmp_path / "mono"), options=DecodingOptions(2), compute=Compute(threads=1, engine=engine)
     )
     assert manifest["filter"]["dropped"]["cut"] == 1
     assert [entry.hypotheses == [] for entry in entries(tmp_path / "out")] == [True, False]
@@ -204,7 +205,7 @@ def test_a_file_of_translations(generate: Any, tmp_path: Path) -> None:
     generate("best", teachers=[tsv], options=DecodingOptions(5))
     assert entries(tmp_path / "best")[0].hypotheses == [Candidate("dies ist 0")]
     with pytest.raises(UserError, match=r"have\.tsv: translations are not made but read; leave out --engine"):
-        generate("how", teachers=[tsv], where=Where(precision="int8"))
+        generate("how", teachers=[tsv], compute=Compute(precision="int8"))
     with pytest.raises(UserError, match=r"leave out .*--beam"):
         generate("how", teachers=[tsv], options=DecodingOptions(7))
     tsv.write_text("".join(f"{line}\tx\n" for line in lines[:30] + lines[31:]))

@@ -1,4 +1,4 @@
-"""Teachers: every kind of folder, alone and in an ensemble, translates as its own library does."""
+"""Teachers: every kind of folder, alone and in an ensemble, translates as its own library does; files are matched."""
 
 from __future__ import annotations
 
@@ -17,9 +17,17 @@ from polystill.decoding.beam import TorchTranslator, beam_search
 from polystill.decoding.contract import DecodingOptions
 from polystill.errors import UserError
 from polystill.models.folder import load_model_with_tokenizer
-from polystill.targets.ensemble import Ensemble, check_one_vocabulary
-from polystill.targets.huggingface import load_huggingface
-from polystill.targets.teachers import check_teacher, choose_engine, convert_teacher, fingerprint, kind_of, open_teacher
+from polystill.targets.adapters import Ensemble, check_one_vocabulary, load_huggingface
+from polystill.targets.store import Candidate
+from polystill.targets.teachers import (
+    TranslationsFile,
+    check_teacher,
+    choose_engine,
+    convert_teacher,
+    fingerprint,
+    kind_of,
+    open_teacher,
+)
 
 LINES = ["one two three", "nine", "four four six seven zero", "eight one"]
 OPTIONS = DecodingOptions(beam_size=3, n_best=3, max_length=12)
@@ -258,3 +266,29 @@ def test_a_fingerprint_is_of_the_weights(counting_student: Path, tmp_path: Path)
     content[-1] ^= 1
     (copy / "model.safetensors").write_bytes(content)
     assert fingerprint(copy) != fingerprint(counting_student)
+
+
+# --- a file of translations -----------------------------------------------------------------------------------------
+
+
+def translations_file(tmp_path: Path, text: str) -> TranslationsFile:
+    path = tmp_path / "t.tsv"
+    path.write_text(text, encoding="utf-8")
+    return TranslationsFile(path, 2)
+
+
+def test_translations_of_the_asked_sources(tmp_path: Path) -> None:
+    read = translations_file(tmp_path, "a\tA\tAA\nskipped\tS\nb\tB\na\tA again\nc\tC\t\n")
+    assert read.translate(["a", "b"]) == [[Candidate("A"), Candidate("AA")], [Candidate("B")]]
+    assert read.translate(["c"]) == [[Candidate("C")]]
+
+
+def test_a_missing_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"t.tsv: no translation of 'b' from line 2 on; expected a line for every"):
+        translations_file(tmp_path, "a\tA\nc\tC\n").translate(["a", "b", "c"])
+
+
+@pytest.mark.parametrize("line", ["b", "b\t", "b\t \t"])
+def test_no_candidates(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UserError, match=r"t.tsv: line 2: no translation of 'b'"):
+        translations_file(tmp_path, f"a\tA\n{line}\nc\tC\n").translate(["a", "b", "c"])

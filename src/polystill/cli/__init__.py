@@ -1,7 +1,7 @@
-"""The command line: one file a group of commands; what they do lies in `polystill.pipeline` and below.
+"""The command line, with one file for each group of commands.
 
-Each command imports what it needs when it runs, so that `polystill --help` answers at once and commands for devices
-work without torch.
+A command declares its arguments, calls one function of the layers below, and prints. It imports what it needs when it
+runs: `polystill --help` answers at once, and commands for devices work without torch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from polystill.cli import (
 from polystill.errors import UserError
 
 UsageError: Any = typer.BadParameter.__base__
-"""What typer raises for all wrong options and arguments; it has it under a private name, or click's."""
+"""The exception that typer raises for wrong options and arguments; it gives it no public name."""
 
 app = typer.Typer(
     name="polystill",
@@ -64,16 +64,16 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit: 0 done, 2 a mistake in what was given (one line on stderr), 130 or 143 stopped."""
-    warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")  # which Marian does without
+    """Run a command and exit: 0 done, 2 a user's mistake (one line on stderr), 130 or 143 stopped by a signal."""
+    warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")  # Marian does not need it
     try:
-        with _terminated_in_order():
+        with _clean_up_on_sigterm():
             status = app(arguments, prog_name="polystill", standalone_mode=False)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except UsageError as error:
-        if message := error.format_message():  # none where a command alone has shown its help
+        if message := error.format_message():  # empty if a command without arguments has shown its help
             command = error.ctx.command_path if error.ctx else "polystill"
             print(f"error: {message.rstrip('.')} ({command} -h)", file=sys.stderr)
         sys.exit(2)
@@ -83,10 +83,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 @contextmanager
-def _terminated_in_order() -> Iterator[None]:
-    """Let SIGTERM end the process as an exception, so that temporaries are removed; it exits with status 143.
+def _clean_up_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the process by an exception, so temporary files are removed; the exit status is 143.
 
-    Not where a launcher started several ranks: one that waits for the others could not end in time.
+    Does nothing if a launcher started several ranks: a rank that waits for the others could not end in time.
     """
     if "RANK" in os.environ or threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""What several commands share: argument types, messages on stderr."""
+"""Argument types and messages on stderr that several commands share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
 StudentName = Annotated[
-    str, typer.Argument(metavar="STUDENT", help="Such as e4d2; also *teacher* or *smallest*.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="STUDENT", help="A member of the family, such as e4d2, *teacher* or *smallest*.", show_default=False
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -26,21 +29,26 @@ Settings = Annotated[
 NewFolder = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)
 ]
+ModelEngine = Annotated[
+    Literal["ctranslate2", "torch"] | None,
+    typer.Option(help="Run the model in this engine. By default ctranslate2, and torch for an LSTM."),
+]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="Use this many CPU threads; 0 is all cores.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)]
 
 
 def words(option: str, values: list[str] | None) -> list[str] | None:
-    """What stands between the commas of an option that may also be repeated; None where it is not given."""
+    """Split an option at its commas. It may also be repeated; None if it is not given."""
     if values is None:
         return None
-    found = [part.strip() for value in values for part in value.split(",")]
-    if not all(found):
+    parts = [part.strip() for value in values for part in value.split(",")]
+    if not all(parts):
         raise UserError(f"{option} {','.join(values)}: expected names with commas between them")
-    return found
+    return parts
 
 
 def numbers(option: str, text: str) -> list[int]:
-    """Positive numbers with commas between them."""
+    """Split an option into positive numbers at its commas."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
         raise UserError(f"{option} {text}: expected positive numbers with commas between them, such as 1,2,4")
@@ -48,7 +56,7 @@ def numbers(option: str, text: str) -> list[int]:
 
 
 def check_new_file(option: str, path: Path | None) -> None:
-    """Before hours are spent: what an option wants to write can be written, and overwrites nothing."""
+    """Check, before hours are spent, that a file can be written and overwrites nothing."""
     if path is not None and path.exists():
         raise UserError(f"{option} {path}: is there already; give a new file")
     if path is not None and not path.parent.is_dir():
@@ -65,12 +73,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def say(message: str) -> None:
-    """A line for the person at the terminal; on stderr, so that stdout holds results only."""
+    """Print a line for the person at the terminal, on stderr: stdout is for results."""
     print(message, file=sys.stderr, flush=True)
 
 
 def console() -> Console:
-    """Where tables go: stdout, wide enough for a whole table where it is no terminal."""
+    """Return the console for tables: stdout, and wide enough for a whole table if it is no terminal."""
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -78,7 +86,7 @@ def console() -> Console:
 
 @contextmanager
 def saying_how_to_continue(where: str = "the last checkpoint") -> Iterator[None]:
-    """Where work that goes on at the next start is stopped from outside, say so."""
+    """If the work in the block is stopped, tell the user where the next start continues."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
@@ -87,7 +95,7 @@ def saying_how_to_continue(where: str = "the last checkpoint") -> Iterator[None]
 
 
 def show_log() -> None:
-    """Show polystill's own log messages (progress, warnings) on stderr."""
+    """Show polystill's log messages (progress, warnings) on stderr."""
     import logging
 
     handler = logging.StreamHandler()

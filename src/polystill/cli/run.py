@@ -20,10 +20,10 @@ def register(app: typer.Typer) -> None:
 
 
 def run(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
-    """Go the whole way: data, training, evaluation. Run again to continue after an interruption.
+    """Prepare the data, train and evaluate, as the recipe says. Run again to continue after an interruption.
 
-    Finished stages are skipped. To a run that has begun one can add test sets, updates of the last stage and what is
-    evaluated; any other change of the recipe needs another folder.
+    Finished stages are skipped. In a run that has begun, you can add test sets, updates of the last stage and what is
+    evaluated. Any other change of the recipe needs a new folder.
 
     **Examples**
 
@@ -47,7 +47,7 @@ def run(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
 
 
 def prepare(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
-    """Only the data: read, clean, train the tokenizer, pack. `polystill run` with the same folder goes on from there.
+    """Prepare the data only: read, clean, train the tokenizer, pack. `polystill run` continues in the same folder.
 
     **Example**
 
@@ -62,7 +62,7 @@ def prepare(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
 
 
 def status(folder: RunFolder) -> None:
-    """Which stages of a run are finished, what they cost, and the results so far.
+    """Show a run's finished stages, what they cost, and the results so far.
 
     **Example**
 

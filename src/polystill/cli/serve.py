@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from polystill.cli.common import say, show_log, words
+from polystill.cli.common import ModelEngine, Threads, say, show_log, words
 from polystill.environment.extras import need_packages
 
 _PACKAGES = ("fastapi", "uvicorn", "prometheus_client", "sentencex")
@@ -22,44 +22,49 @@ def serve(
     student: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME,NAME,…", help="Such as e4d2,e2d2. The first is the default one. All, the teacher first."
+            metavar="NAME,NAME,…",
+            help="Serve these students, such as e4d2,e2d2; the first answers by default. By default all of them, the "
+            "teacher first.",
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 5000,
+    host: Annotated[str, typer.Option(help="Listen at this address; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Listen at this port; 0 is any free one.")] = 5000,
     api_keys: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="One API key a line, of which a request must have one.")
+        Path | None, typer.Option(metavar="FILE", help="Require one of these API keys, one a line.")
     ] = None,
-    max_characters: Annotated[int, typer.Option(min=1, help="Of a request; more is answered by 413.")] = 5000,
-    max_batch: Annotated[int, typer.Option(min=1, help="Texts of a request; more is answered by 413.")] = 100,
-    max_requests: Annotated[int, typer.Option(min=1, help="Translated at a time; more are answered by 429.")] = 32,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")] = 30.0,
+    max_characters: Annotated[
+        int, typer.Option(min=1, help="Refuse a request with more characters (status 413).")
+    ] = 5000,
+    max_batch: Annotated[int, typer.Option(min=1, help="Refuse a request with more texts (status 413).")] = 100,
+    max_requests: Annotated[int, typer.Option(min=1, help="Refuse more requests at a time (status 429).")] = 32,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Answer a request that takes more seconds with an error.")
+    ] = 30.0,
     bergamot_runtime: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="The npm package @browsermt/bergamot-translator: students that were exported to bergamot "
-            "(in RUN/exports) also run in the browser.",
+            help="Let the browser run the students in RUN/exports that were exported to bergamot. FOLDER is the npm "
+            "package @browsermt/bergamot-translator.",
         ),
     ] = None,
     beam: Annotated[
         int | None,
-        typer.Option(min=1, max=100, help="1 is greedy search; by default what the package was made for, or 5."),
+        typer.Option(
+            min=1, max=100, help="Beam size; 1 is greedy search. By default the one that an export states, or 5."
+        ),
     ] = None,
-    engine: Annotated[
-        Literal["ctranslate2", "torch"] | None,
-        typer.Option(help="What runs the models: ctranslate2 by default, torch for an LSTM."),
-    ] = None,
+    engine: ModelEngine = None,
     precision: Annotated[
-        str, typer.Option(help="CTranslate2's compute type, such as int8; by default what the run was evaluated with.")
+        str, typer.Option(help="Compute in this type, such as int8. By default the run's evaluation's.")
     ] = "default",
-    threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 takes all cores.")] = 0,
+    threads: Threads = 0,
     log_text: Annotated[bool, typer.Option("--log-text", help="Log the texts and their translations.")] = False,
 ) -> None:
-    """A page to try the students side by side, and the LibreTranslate API.
+    """Serve a page to try the students side by side, and the LibreTranslate API.
 
-    Only this machine reaches it, unless --host says otherwise; texts are neither kept nor logged. The page is at
-    http://127.0.0.1:5000, the API is described at /docs, and counters for Prometheus are at /metrics.
+    The page is at http://127.0.0.1:5000, the API is described at /docs, and counters for Prometheus are at /metrics.
+    Texts are neither kept nor logged. Other machines can reach the server only if --host allows it.
 
     **Examples**
 
@@ -75,27 +80,21 @@ def serve(
     """
     need_packages("serve", _PACKAGES, "serve")
     show_log()
-    from polystill.cli.served_family import open_family, settings_of
-    from polystill.serving.app import create_app
-    from polystill.serving.limits import Limits
-    from polystill.serving.server import listen, run_server
+    from polystill.serving.requests import Limits
+    from polystill.serving.server import serve as serve_model
 
-    wanted = words("--student", student)
-    limits = Limits(max_characters, max_batch, max_requests, timeout)
-    with (
-        listen(host, port) as sock,
-        open_family(model, wanted, engine=engine, precision=precision, beam=beam, threads=threads) as loaded,
-    ):
-        settings = settings_of(
-            loaded, model, limits, host=host, api_keys=api_keys, runtime=bergamot_runtime, log_text=log_text
-        )
-        family = loaded.family
-        pair = f"{family.source_language} → {family.target_language}"
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{sock.getsockname()[1]}"
-        count = f"{len(family.students)} student{'s' if len(family.students) > 1 else ''}"
-
-        def ready() -> None:
-            say(f"{count} of {family.name}, {pair}: {address} (API: {address}/docs); Ctrl+C stops")
-
-        run_server(create_app(family, settings), sock, max_requests, ready)
+    serve_model(
+        model,
+        words("--student", student),
+        Limits(max_characters, max_batch, max_requests, timeout),
+        host=host,
+        port=port,
+        api_keys=api_keys,
+        runtime=bergamot_runtime,
+        engine=engine,
+        precision=precision,
+        beam=beam,
+        threads=threads,
+        log_text=log_text,
+        say=say,
+    )

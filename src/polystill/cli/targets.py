@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 class Engine(StrEnum):
-    """A list of these is an option that Typer knows; of literals it is not."""
+    """An enum, because Typer does not accept a list of literals as an option."""
 
     ctranslate2 = "ctranslate2"
     torch = "torch"
@@ -30,8 +30,8 @@ Teachers = Annotated[
     list[Path],
     typer.Argument(
         metavar="TEACHER...",
-        help="A run, a Hugging Face or CTranslate2 folder, or a TSV file (source, tab, translations); several models "
-        "of one vocabulary make an ensemble.",
+        help="A run, a Hugging Face or CTranslate2 folder, or a TSV file (source, tab, translations). Several models "
+        "with one vocabulary translate as an ensemble.",
         show_default=False,
     ),
 ]
@@ -44,43 +44,47 @@ def generate(
         Path | None, typer.Option(metavar="RUN", help="Translate the training text of this run or recipe.")
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Translate this text, one sentence a line; plain, .gz or .zst.")
+        Path | None, typer.Option(metavar="FILE", help="Translate this file, one sentence a line; plain, .gz or .zst.")
     ] = None,
     beam: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Beam size; by default 5, or --n-best where that is more.")
+        int | None, typer.Option(min=1, max=1000, help="Beam size. By default 5, or --n-best if that is larger.")
     ] = None,
     n_best: Annotated[
-        int, typer.Option(min=1, max=1000, help="Translations kept of each sentence, with their scores.")
+        int, typer.Option(min=1, max=1000, help="Keep this many translations of each sentence, with their scores.")
     ] = 1,
-    length_penalty: Annotated[float, typer.Option(min=0.0, help="A score is log p / length ** this.")] = 1.0,
+    length_penalty: Annotated[float, typer.Option(min=0.0, help="Rank translations by log p / length ** this.")] = 1.0,
     engine: Annotated[
         list[Engine] | None,
         typer.Option(
-            help="What runs the model: ctranslate2 where it can, else torch. *ray*, alone or beside one of them, "
-            "spreads the work over a Ray cluster instead of processes of this machine."
+            help="Run the model in this engine. By default ctranslate2 if it has the architecture, else torch. Give "
+            "*ray*, alone or in addition, to spread the work over a Ray cluster."
         ),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Such as float32 or int8; by default float32, or what a CTranslate2 folder holds.")
+        str, typer.Option(help="Compute in this type, such as int8. By default float32, or a CTranslate2 folder's own.")
     ] = "default",
-    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes that translate side by side.")] = 1,
-    threads: Annotated[int, typer.Option(min=0, max=1024, help="Of each worker; 0 shares the cores.")] = 0,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Source tokens translated at once by a worker.")] = 1024,
-    shard_size: Annotated[int, typer.Option(min=1, help="Different sentences in a shard.")] = 2000,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Translate in this many processes.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=0, max=1024, help="Threads of each worker; 0 shares the cores among them.")
+    ] = 0,
+    batch_tokens: Annotated[
+        int, typer.Option(min=1, help="Translate this many source tokens at once in each worker.")
+    ] = 1024,
+    shard_size: Annotated[int, typer.Option(min=1, help="Write this many different sentences to a shard.")] = 2000,
     source_language: Annotated[
         str | None,
         typer.Option(
-            help="For the filters, and for a multilingual teacher, by its own name, such as eng_Latn. By default the "
-            "recipe's, or that of a teacher for one pair."
+            help="The language of the sources, as a multilingual teacher names it, such as eng_Latn. The filters also "
+            "use it. By default the recipe's, or that of a teacher for one pair."
         ),
     ] = None,
-    target_language: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    target_language: Annotated[str | None, typer.Option(help="The language of the translations.")] = None,
 ) -> None:
-    """Let a teacher translate the training text: targets for Seq-KD, or an n-best list for Seq-Inter.
+    """Translate the training text with a teacher: targets for Seq-KD, or n-best lists for Seq-Inter.
 
-    Stopped, the same command goes on at the first shard that is missing. Translations that are no use (copies,
-    repetitions, wrong script, length) are left out and counted in FOLDER/manifest.json. A recipe takes the folder as
-    *data.targets.NAME*.
+    A recipe takes the folder as *data.targets.NAME*. Translations that are no use (copies, repetitions, wrong script,
+    wrong length) are left out and counted in FOLDER/manifest.json. After an interruption, the same command continues at
+    the first missing shard.
 
     **Examples**
 
@@ -95,8 +99,9 @@ def generate(
     need_packages("generate")
     show_log()
     from polystill.decoding.contract import DecodingOptions
-    from polystill.targets.filter import left_out
-    from polystill.targets.job import Text, Where, default_beam, generate_targets
+    from polystill.targets.generate import Compute, default_beam, generate_targets
+    from polystill.targets.select import left_out
+    from polystill.targets.sources import Text
 
     ray = Engine.ray in (engine or [])
     if {Engine.ctranslate2, Engine.torch} <= set(engine or []):
@@ -109,7 +114,7 @@ def generate(
             Text(run, source, (source_language, target_language)),
             out,
             options=DecodingOptions(beam or default_beam(n_best), n_best, length_penalty, batch_tokens=batch_tokens),
-            where=Where(runs_model, precision, workers, threads, ray),
+            compute=Compute(runs_model, precision, workers, threads, ray),
             shard_size=shard_size,
             say=say,
         )
@@ -123,10 +128,12 @@ def select(
         Path, typer.Argument(metavar="FOLDER", help="Targets with n-best lists and references.", show_default=False)
     ],
     out: Out,
-    by: Annotated[Literal["bleu", "chrf"], typer.Option(help="Smoothed sentence BLEU, or chrF.")] = "bleu",
-    share: Annotated[float, typer.Option(help="Of the sentences, drawn at random.")] = 1.0,
+    by: Annotated[
+        Literal["bleu", "chrf"], typer.Option(help="Measure nearness by smoothed sentence BLEU or by chrF.")
+    ] = "bleu",
+    share: Annotated[float, typer.Option(help="Keep this share of the sentences, drawn at random.")] = 1.0,
 ) -> None:
-    """Keep of each sentence the candidate nearest to its reference: targets for Seq-Inter.
+    """Choose each sentence's candidate nearest to its reference: targets for Seq-Inter.
 
     **Examples**
 
@@ -137,10 +144,10 @@ def select(
     need_packages("select")
     from polystill.targets.select import select_targets
 
-    found = select_targets(folder, out, by=by, share=share)["selection"]
-    before, after = found["mean_similarity_of_the_teachers_best"], found["mean_similarity"]
-    others, without = found["not_the_teachers_best"], found["without_candidates"]
+    selection = select_targets(folder, out, by=by, share=share)["selection"]
+    before, after = selection["mean_similarity_of_the_teachers_best"], selection["mean_similarity"]
+    others, without = selection["not_the_teachers_best"], selection["without_candidates"]
     say(
-        f"wrote {out}: {found['sentences']:,} sentences, mean {by} {before:.1f} (the teacher's best) -> {after:.1f}; "
-        f"{others:,} are not the teacher's best, {without:,} had no candidate"
+        f"wrote {out}: {selection['sentences']:,} sentences, mean {by} {before:.1f} (the teacher's best) -> "
+        f"{after:.1f}; {others:,} are not the teacher's best, {without:,} had no candidate"
     )

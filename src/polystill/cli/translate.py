@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from polystill.cli.common import show_log
+from polystill.cli.common import ModelEngine, Threads, show_log
 
 
 def register(app: typer.Typer) -> None:
@@ -20,44 +20,48 @@ def translate(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="A run, a CTranslate2 folder, or a student's or Hugging Face Marian folder.",
+            help="A run, one student of a run (RUN/STUDENT), a CTranslate2 folder, or a Marian folder.",
             show_default=False,
         ),
     ],
     inputs: Annotated[
         list[Path] | None,
-        typer.Option("--input", "-i", metavar="FILE", readable=False, help="Files to read; stdin by default."),
+        typer.Option("--input", "-i", metavar="FILE", readable=False, help="Read these files instead of stdin."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Stdout by default.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write this file instead of stdout.")
+    ] = None,
     student: Annotated[
-        str | None, typer.Option(help="Which member of the family, such as e4d2; the teacher by default.")
+        str | None, typer.Option(help="Use this member of the family, such as e4d2. By default the teacher.")
     ] = None,
     beam: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, help="1 is greedy search; by default what the package was made for, or 5."),
+        typer.Option(
+            min=1, max=1000, help="Beam size; 1 is greedy search. By default the one that an export states, or 5."
+        ),
     ] = None,
-    n_best: Annotated[int, typer.Option(min=1, help="Translations of each line, tab-separated.")] = 1,
+    n_best: Annotated[
+        int, typer.Option(min=1, help="Write this many translations of each line, separated by tabs.")
+    ] = 1,
     length_penalty: Annotated[
         float | None,
         typer.Option(
             min=0.0,
-            help="A score is log p / length ** this: by default what the run was evaluated with, or the package was "
-            "made for; otherwise 1.",
+            help="Rank translations by log p / length ** this. By default the penalty of the run's evaluation, the one "
+            "that an export states, or 1.",
             show_default=False,
         ),
     ] = None,
-    engine: Annotated[
-        Literal["ctranslate2", "torch"] | None,
-        typer.Option(help="What runs the model: ctranslate2 by default, torch for an LSTM."),
-    ] = None,
+    engine: ModelEngine = None,
     precision: Annotated[
-        str, typer.Option(help="CTranslate2's compute type, such as int8 or float32; the folder's own by default.")
+        str, typer.Option(help="Compute in this type, such as int8 or float32. By default the folder's own.")
     ] = "default",
-    threads: Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 takes all cores.")] = 0,
+    threads: Threads = 0,
 ) -> None:
-    """Translate text, one line in, one line out, in order; empty lines stay empty.
+    """Translate text: one line in, one line out, in order.
 
-    A CTranslate2 folder (`polystill export`) needs the core install only. Lines of a pipe are translated as they come.
+    Lines of a pipe are translated as they arrive. Empty lines stay empty. A CTranslate2 folder (`polystill export`)
+    needs the core install only.
 
     **Examples**
 

@@ -1,10 +1,10 @@
 """Batched beam search in torch over any `Decodable` model, by CTranslate2's rules.
 
-In each step the 2K best continuations of a sentence's K beams are taken. Those among the first K that end in the end
-mark are finished hypotheses; the best K others live on. A sentence is done when it has K finished hypotheses (without
-length penalty: when its best beam has finished and n_best are there), or at max_length, when the first K are taken as
-they are. Finished hypotheses are ranked by log p / length ** length_penalty, the end mark counted in both.
-`<pad>` has no probability, nor has the end mark in the first step.
+Each step takes the 2K best continuations of a sentence's K beams. Of the first K, those that end in the end mark are
+finished hypotheses; the best K that do not end live on. A sentence is done when it has K finished hypotheses, or at
+max_length, where the first K are taken as they are. Without a length penalty it is done when its best beam has finished
+and n_best hypotheses are there. Finished hypotheses are ranked by log p / length ** length_penalty, which both count
+the end mark. `<pad>` never has a probability; the end mark has none in the first step.
 
 Shapes: B sentences in the batch, K beams, R = B * K rows (row = sentence * K + beam), V vocabulary, C = 2 * K
 candidates, S source positions.
@@ -37,13 +37,13 @@ from polystill.decoding.contract import (
 from polystill.errors import UserError
 
 KEEP_SHARE = 0.8
-"""Finished sentences leave the batch once no more than this share of it is alive; leaving copies all caches."""
+"""Finished sentences leave the batch when at most this share of it is alive. Leaving copies all caches."""
 LARGEST_LOGITS = 2**25
-"""Most logits (R * V) of one step: 128 MiB."""
+"""The most logits (R * V) of one step: 128 MiB."""
 
 
-class Found(NamedTuple):
-    """A finished hypothesis: ids without the end mark, its score, log-probabilities of its tokens and end mark."""
+class Finished(NamedTuple):
+    """A finished hypothesis: ids without the end mark, score, and log-probabilities of the tokens and the end mark."""
 
     ids: list[int]
     score: float
@@ -54,11 +54,13 @@ class Found(NamedTuple):
 
 
 @torch.inference_mode()
-def beam_search(model: Decodable, source: Tensor, options: DecodingOptions, student: Any = None) -> list[list[Found]]:
-    """Translate source (B, S), int64, padded with model.pad_id; for each sentence its n best, best first.
+def beam_search(
+    model: Decodable, source: Tensor, options: DecodingOptions, student: Any = None
+) -> list[list[Finished]]:
+    """Translate source (B, S), int64, padded with model.pad_id, into each sentence's n best hypotheses, best first.
 
     Raises:
-        UserError: the model's scores are not numbers, as happens when half-precision weights overflow.
+        UserError: the model's scores are not numbers, for example because half-precision weights overflow.
     """
     max_length = longest_of_any(options, max_positions(model) or UNLIMITED)
     if options.beam_size == 1:
@@ -81,7 +83,7 @@ def beam_search(model: Decodable, source: Tensor, options: DecodingOptions, stud
 
 
 def mask_logits(logits: Tensor, model: Decodable, *, first: bool) -> Tensor:
-    """float32 logits (R, V) with -inf for `<pad>` and, in the first step, for the end mark. Writes into its input."""
+    """Return float32 logits (R, V) with -inf for `<pad>` and in the first step for the end mark. Changes its input."""
     logits = logits.float()
     logits[:, model.pad_id] = -math.inf
     if first:
@@ -90,12 +92,12 @@ def mask_logits(logits: Tensor, model: Decodable, *, first: bool) -> Tensor:
 
 
 def max_positions(model: Decodable) -> int | None:
-    """The most tokens that the model takes on either side, or None where it has no limit."""
+    """Return the most tokens that the model takes on either side, or None if it has no limit."""
     return getattr(model, "max_positions", None)
 
 
 def _leaving(alive: list[bool], device: torch.device) -> Tensor | None:
-    """Which sentences (B',) stay if the finished ones are to leave now, else None."""
+    """Return the sentences (B',) that stay if it is time for the finished ones to leave, else None."""
     if sum(alive) > KEEP_SHARE * len(alive):
         return None
     return torch.tensor([i for i, is_alive in enumerate(alive) if is_alive], device=device)
@@ -107,20 +109,20 @@ class _Beams:
     def __init__(self, eos_id: int, source: Tensor, options: DecodingOptions) -> None:
         self.eos_id, self.options = eos_id, options
         sentences, device, K = source.shape[0], source.device, options.beam_size
-        self.finished: list[list[Found]] = [[] for _ in range(sentences)]
-        self.numbers = list(range(sentences))  # which sentence each place of the batch holds
-        self.alive = [True] * sentences  # each place
-        self.top_finished = [False] * sentences  # each place
-        # The beams of a sentence start out alike: all but one are impossible until the first step parts them.
+        self.finished: list[list[Finished]] = [[] for _ in range(sentences)]
+        self.numbers = list(range(sentences))  # the sentence at each place of the batch
+        self.alive = [True] * sentences  # by place
+        self.top_finished = [False] * sentences  # by place
+        # The beams of a sentence start equal: all but one are impossible until the first step makes them differ.
         self.scores_BK = torch.full((sentences, K), -math.inf, device=device)
         self.scores_BK[:, 0] = 0
         self.tokens = torch.empty(sentences * K, 0, dtype=torch.long, device=device)  # (R, tokens so far)
         self.token_scores = torch.empty(sentences * K, 0, device=device)
 
     def advance(self, logits_RV: Tensor, *, last: bool) -> Tensor:
-        """Choose how the beams go on; returns for each row the row (R,) that it continues."""
+        """Extend the beams by one token and return for each row the old row (R,) that it continues."""
         K, B = len(self.scores_BK[0]), len(self.scores_BK)
-        # The 2K best of every beam hold the 2K best of all beams, so log p is needed of no others.
+        # The 2K best of every beam include the 2K best of all beams, so only those need a log p.
         log_p_RC, id_RC = logits_RV.topk(min(2 * K, logits_RV.shape[1]), dim=1)
         best = log_p_RC[:, :1]
         log_p_RC = log_p_RC - best - _log_sum_exp_of(logits_RV.sub_(best))[:, None]
@@ -131,7 +133,7 @@ class _Beams:
         log_p_BC = log_p_RC.view(B, -1).gather(1, place_BC)
 
         self._collect(score_BC[:, :K], row_BC[:, :K], id_BC[:, :K], log_p_BC[:, :K], last)
-        # The best K that do not end, in their order; at most one candidate of each beam ends, so there are K.
+        # The best K that do not end, in order. At most one candidate of each beam ends, so there are always K.
         live_BK = (id_BC == self.eos_id).byte().sort(dim=1, stable=True).indices[:, :K]
         rows = row_BC.gather(1, live_BK).flatten()
         self.scores_BK = score_BC.gather(1, live_BK)
@@ -140,9 +142,9 @@ class _Beams:
         return rows
 
     def _collect(self, score_BK: Tensor, row_BK: Tensor, id_BK: Tensor, log_p_BK: Tensor, last: bool) -> None:
-        """Take up the hypotheses that finish here, and see which sentences are done."""
+        """Keep the hypotheses that finish in this step, and mark the sentences that are done."""
         columns = torch.stack([score_BK.double(), row_BK.double(), id_BK.double(), log_p_BK.double()])
-        score, row, token, log_p = columns.cpu().unbind()  # the only transfer of a step in which nothing finishes
+        score, row, token, log_p = columns.cpu().unbind()  # the one transfer of a step, unless something finishes
         if not torch.isfinite(score[:, 0]).all():
             raise _not_numbers()
         ends = token == self.eos_id
@@ -156,18 +158,18 @@ class _Beams:
                 ids += [] if ends[i, k] else [int(token[i, k])]
                 scores.append(float(log_p[i, k]))
                 normalised = float(score[i, k]) / len(scores) ** self.options.length_penalty
-                self.finished[self.numbers[i]].append(Found(ids, normalised, scores))
+                self.finished[self.numbers[i]].append(Finished(ids, normalised, scores))
         for i, alive in enumerate(self.alive):
             self.alive[i] = alive and not last and not self._complete(i)
 
     def _complete(self, i: int) -> bool:
-        found = len(self.finished[self.numbers[i]])
+        count = len(self.finished[self.numbers[i]])
         if self.options.length_penalty == 0:
-            return self.top_finished[i] and found >= self.options.n_best
-        return found >= self.options.beam_size
+            return self.top_finished[i] and count >= self.options.n_best
+        return count >= self.options.beam_size
 
     def keep(self, kept: Tensor, rows: Tensor) -> Tensor:
-        """Drop all sentences but those at the places kept (B',); returns their rows, counted anew."""
+        """Drop all sentences except those at the places `kept` (B',), and return the rows renumbered for them."""
         K = self.options.beam_size
         places = kept.tolist()
         self.numbers = [self.numbers[i] for i in places]
@@ -179,22 +181,22 @@ class _Beams:
         first_rows = torch.arange(len(places), device=rows.device)[:, None] * K
         return (first_rows + (rows % K).view(-1, K)[kept]).flatten()
 
-    def results(self) -> list[list[Found]]:
-        return [sorted(found, key=lambda f: -f.score)[: self.options.n_best] for found in self.finished]
+    def results(self) -> list[list[Finished]]:
+        return [sorted(finished, key=lambda f: -f.score)[: self.options.n_best] for finished in self.finished]
 
 
 def _greedy(
     model: Decodable, source: Tensor, options: DecodingOptions, max_length: int, student: Any
-) -> list[list[Found]]:
-    """Beam search with one beam, without its bookkeeping: the best token of each step until the end mark."""
+) -> list[list[Finished]]:
+    """Beam search with one beam, without the bookkeeping: take the best token of each step until the end mark."""
     sentences, device = source.shape[0], source.device
     state = model.start(source, student, 1)
     penalty = options.length_penalty
     tokens = torch.full((sentences,), model.pad_id, device=device)
-    places = list(range(sentences))  # which sentence each row of the batch holds
-    alive = [True] * sentences  # each row
+    places = list(range(sentences))  # the sentence of each row of the batch
+    alive = [True] * sentences  # by row
     ids: list[list[int]] = [[] for _ in places]
-    place_steps, log_p_steps = [], []  # of each step: its rows' sentences, and the log-probabilities of their tokens
+    place_steps, log_p_steps = [], []  # by step: the rows' sentences and the log-probabilities of their tokens
     for step in range(max_length):
         logits = mask_logits(model.step(state, tokens), model, first=step == 0)
         best, tokens = logits.max(1)
@@ -214,18 +216,18 @@ def _greedy(
             alive = [True] * len(places)
     scores: list[list[float]] = [[] for _ in ids]
     for place, log_p in zip(chain(*place_steps), torch.cat(log_p_steps).tolist(), strict=True):
-        if len(scores[place]) < len(ids[place]):  # not of rows that waited for others to end
+        if len(scores[place]) < len(ids[place]):  # skip rows that have ended and wait for others
             scores[place].append(log_p)
     if not all(math.isfinite(sum(each)) for each in scores):
         raise _not_numbers()
     return [
-        [Found(tokens[: -1 if tokens[-1] == model.eos_id else None], sum(each) / len(each) ** penalty, each)]
+        [Finished(tokens[: -1 if tokens[-1] == model.eos_id else None], sum(each) / len(each) ** penalty, each)]
         for tokens, each in zip(ids, scores, strict=True)
     ]
 
 
 def _log_sum_exp_of(shifted: Tensor) -> Tensor:
-    """log sum exp of each row (R,) of logits (R, V) whose largest is 0; writes into its input. Cheaper than torch's."""
+    """Return log sum exp (R,) of rows of logits (R, V) whose largest is 0. Changes its input. Cheaper than torch's."""
     return shifted.exp_().sum(1).log_()
 
 
@@ -237,7 +239,7 @@ def _not_numbers() -> UserError:
 
 
 class TorchTranslator:
-    """A torch model and its tokenizer as a `Translator`. `student` goes to the model's `start`."""
+    """A `Translator` over a torch model and its tokenizer. `student` is passed to the model's `start`."""
 
     def __init__(self, model: Any, tokenizer: Tokenizer, student: Any = None) -> None:
         self.model = model.eval()
@@ -267,15 +269,15 @@ class TorchTranslator:
             for row, number in enumerate(numbers):
                 source[row, : len(sources[number])] = torch.tensor(sources[number])
             limited = replace(options, max_length=limit)
-            found = beam_search(self.model, source.to(self.device), limited, self.student)
-            for number, candidates in zip(numbers, found, strict=True):
+            n_best_lists = beam_search(self.model, source.to(self.device), limited, self.student)
+            for number, candidates in zip(numbers, n_best_lists, strict=True):
                 results[number] = self._hypotheses(candidates, limit, options.token_scores)
         return results
 
     def _batches(
         self, sources: Sequence[Sequence[int]], options: DecodingOptions, limits: Sequence[int]
     ) -> Iterator[tuple[int, list[int]]]:
-        """Numbers of the sources that are not blank, longest first, with the limit that those of a batch share."""
+        """Yield batches of sources that are not blank, by number and longest first, each with its length limit."""
         filled = [i for i, source in enumerate(sources) if len(source) > 1]
         filled.sort(key=lambda i: -len(sources[i]))
         largest = LARGEST_LOGITS // (options.beam_size * self.tokenizer.vocabulary_size)
@@ -285,10 +287,10 @@ class TorchTranslator:
                 yield limit, numbers[:rows]
                 numbers = numbers[rows:]
 
-    def _hypotheses(self, found: list[Found], limit: int, token_scores: bool) -> list[Hypothesis]:
-        tokens = [[self.pieces[i] for i in f.ids] for f in found]
+    def _hypotheses(self, finished: list[Finished], limit: int, token_scores: bool) -> list[Hypothesis]:
+        tokens = [[self.pieces[i] for i in f.ids] for f in finished]
         texts = self.tokenizer.decode_pieces(tokens)
         return [
             Hypothesis(text, pieces, f.score, f.token_scores if token_scores else None, len(pieces) >= limit)
-            for text, pieces, f in zip(texts, tokens, found, strict=True)
+            for text, pieces, f in zip(texts, tokens, finished, strict=True)
         ]

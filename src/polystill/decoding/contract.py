@@ -1,6 +1,7 @@
-"""What every translation engine takes and gives, and what a torch model offers to be decoded. No torch here.
+"""The interface of all translation engines (`Translator`) and of torch models that can be decoded (`Decodable`).
 
-All engines search alike, by CTranslate2's rules (beam.py spells them out), so that their outputs can be compared.
+All engines search by CTranslate2's rules, which beam.py spells out, so their outputs can be compared. This module does
+not import torch.
 """
 
 from __future__ import annotations
@@ -11,21 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from polystill.errors import UserError
+from polystill.errors import UserError, nearest
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LARGEST_BEAM = 1000
-"""Beams take memory in proportion, and past a few dozen translations get worse."""
+"""Memory grows with the beam, and beyond a few dozen translations get worse."""
 
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """How to search.
+    """The settings of a search.
 
     Raises:
         UserError: a value is out of range, or n_best is larger than beam_size.
@@ -38,8 +40,8 @@ class DecodingOptions:
     length_penalty: float = 1.0
     """A hypothesis of n tokens, end mark included, scores log p / n ** length_penalty."""
     max_length: int | None = None
-    """Most tokens of a translation. The model's positions and the source's length (`longest_of_each`) limit it in any
-    case."""
+    """Most tokens of a translation. The model's positions and the source's length always limit it, too
+    (`longest_of_each`)."""
     batch_tokens: int = 1024
     """Most source tokens (padding included) that are translated at once."""
     token_scores: bool = False
@@ -54,7 +56,7 @@ class DecodingOptions:
             raise UserError(f"beam_size {self.beam_size}: expected at most {LARGEST_BEAM}")
         if self.n_best > self.beam_size:
             raise UserError(
-                f"{self.n_best} translations of each sentence from a beam of {self.beam_size}: it finds no more than "
+                f"{self.n_best} translations of each sentence from a beam of {self.beam_size}: a beam finds at most "
                 f"its size; make it {self.n_best} at least"
             )
 
@@ -65,45 +67,45 @@ class Hypothesis:
 
     text: str
     tokens: list[str]
-    """Pieces, end mark left out."""
+    """Pieces without the end mark."""
     score: float
     """Log-probability divided by n ** length_penalty, where n counts the tokens and the end mark."""
     token_scores: list[float] | None = None
     """Natural logarithms, one a token, and one more for the end mark where the translation reached it."""
     cut: bool = False
-    """It had not ended when it was as long as it may be."""
+    """It reached its length limit before its end mark."""
 
 
 UNLIMITED = 1_000_000
-"""max_source_tokens of a model without positions."""
+"""`max_source_tokens` of a model without positions."""
 EMPTY = Hypothesis("", [], 0.0)
-"""The translation of a line without a word."""
+"""The translation of a blank line."""
 
 
-# --- what does not fit the model ----------------------------------------------------------------------------------
+# --- lines that are too long --------------------------------------------------------------------------------------
 
 CHARACTERS_PER_TOKEN = 64
-"""Characters of a line that are tokenised for each token that the model takes; a piece seldom has more than 16. It
-bounds the memory that a line of any length needs."""
+"""A line's first so many characters are tokenised for each token that the model takes. A piece seldom has more than
+16. This bounds the memory that a very long line needs."""
 DEFAULT_LENGTH = 512
 """Most tokens of a translation by a model without positions."""
 
 
 @dataclass
 class Cuts:
-    """Lines that were cut: they are longer than the model takes, or their translations are longer than they may be."""
+    """Counts lines that were cut: longer than the model takes, or with a translation that reached its length limit."""
 
     lines: int = 0
     sources: list[int] = field(default_factory=list)
-    """Those of the lines, counted from 0, that were cut before they were translated."""
+    """Numbers of the lines, counted from 0, that were cut before they were translated."""
     translations: int = 0
-    """Those whose translation had not ended when it was as long as it may be."""
+    """The number of lines with a translation that was cut."""
     most_source_tokens: int = 0
     limits_reached: set[int] = field(default_factory=set)
-    """Tokens that those translations may have."""
+    """The length limits of those translations, in tokens."""
 
     def log(self) -> None:
-        """A warning for each kind of cut that there was."""
+        """Log a warning for each kind of cut that happened."""
         if self.sources:
             message = "%d of %d lines are longer than the model's %d tokens and were cut"
             _log.warning(message, len(self.sources), self.lines, self.most_source_tokens)
@@ -116,7 +118,7 @@ class Cuts:
     def fit_sources(
         self, lines: Sequence[str], encode: Callable[[Sequence[str]], Sequence[Sequence[T]]], limit: int
     ) -> list[list[T]]:
-        """Tokens of each line; of a line with more than `limit` its first ones and the end mark."""
+        """Return each line's tokens, cut to `limit` with the end mark last, and count the lines that were cut."""
         most_characters = limit * CHARACTERS_PER_TOKEN
         sources = encode([line[:most_characters] for line in lines])
         for number, (source, line) in enumerate(zip(sources, lines, strict=True), start=self.lines):
@@ -127,17 +129,15 @@ class Cuts:
         return [list(s) if len(s) <= limit else [*s[: limit - 1], s[-1]] for s in sources]
 
     def count_translations(self, results: Sequence[Sequence[Hypothesis]], limits: Sequence[int]) -> None:
-        """Take up the lines of which a translation was cut, by each line's limit."""
-        cut = [
-            limit for found, limit in zip(results, limits, strict=True) if any(hypothesis.cut for hypothesis in found)
-        ]
+        """Count the lines with a translation that was cut at the line's limit."""
+        cut = [limit for n_best, limit in zip(results, limits, strict=True) if any(h.cut for h in n_best)]
         self.translations += len(cut)
         self.limits_reached.update(cut)
 
 
 @contextmanager
 def counted_cuts(cuts: Cuts | None = None) -> Iterator[Cuts]:
-    """The caller's count to add to, or a new one, which is logged at the end."""
+    """Yield the caller's `Cuts`, or a new one that is logged at the end."""
     if cuts is not None:
         yield cuts
         return
@@ -147,32 +147,32 @@ def counted_cuts(cuts: Cuts | None = None) -> Iterator[Cuts]:
 
 
 LENGTH_FACTOR = 3
-"""A translation has at most so many times as many tokens as its source (Marian's default): a single sentence of a
-thousand that loops to the last position can cost a point of BLEU (docs/results.md), and much time."""
+"""A translation has at most this many times the tokens of its source, as in Marian. Without a limit, one sentence in a
+thousand that loops to the last position can cost a point of BLEU (docs/results.md) and much time."""
 LENGTH_STEP = 16
-"""The source's length is rounded up to a multiple of this: a single word may need many, and lines of like length are
-translated together."""
+"""The source's length is first rounded up to a multiple of this. A single word may need many tokens, and lines of
+similar length can then be translated together."""
 
 
 def longest_of_any(options: DecodingOptions, positions: int) -> int:
-    """Most tokens of any translation by a model with that many positions (or UNLIMITED)."""
+    """Return the most tokens of any translation by a model with that many positions (or UNLIMITED)."""
     if options.max_length is None:
         return positions if positions < UNLIMITED else DEFAULT_LENGTH
     return min(options.max_length, positions)
 
 
 def longest_of_each(options: DecodingOptions, positions: int, sources: Sequence[Sequence[object]]) -> list[int]:
-    """Most tokens of the translation of each source, whose tokens have their end mark."""
+    """Return the most tokens of each source's translation; the sources include their end marks."""
     most = longest_of_any(options, positions)
     return [min(most, LENGTH_FACTOR * LENGTH_STEP * -(-len(source) // LENGTH_STEP)) for source in sources]
 
 
 def by_limit(numbers: Iterable[int], limits: Sequence[int]) -> list[tuple[int, list[int]]]:
-    """Each limit, the largest first, with those of these numbers of lines whose translations have it."""
-    found: dict[int, list[int]] = {}
+    """Group numbers of lines by their length limit, the largest limit first."""
+    groups: dict[int, list[int]] = {}
     for number in numbers:
-        found.setdefault(limits[number], []).append(number)
-    return sorted(found.items(), reverse=True)
+        groups.setdefault(limits[number], []).append(number)
+    return sorted(groups.items(), reverse=True)
 
 
 # --- engines and models -------------------------------------------------------------------------------------------
@@ -187,13 +187,16 @@ class Translator(Protocol):
     def translate(
         self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
     ) -> list[list[Hypothesis]]:
-        """Translate lines: for each, in order, its n-best list (a blank line has just `EMPTY`; a search that ends with
-        fewer hypotheses returns what it has). Lines that had to be cut are counted in `cuts`, or else logged."""
+        """Translate lines and return each line's n-best list, in order; a blank line's is `[EMPTY]`.
+
+        A list is shorter than n_best if the search finds fewer hypotheses. Lines that had to be cut are counted in
+        `cuts`, or logged if that is None.
+        """
         ...
 
 
 class State(Protocol):
-    """What decoding carries from step to step, for R = B * beam_size rows; row = sentence * beam_size + beam."""
+    """What a model carries from step to step, for R = B * beam_size rows; row = sentence * beam_size + beam."""
 
     def reorder(self, rows: Tensor) -> None:
         """Continue row i from the old row rows[i] (R,); rows stay within their sentence."""
@@ -207,7 +210,7 @@ class State(Protocol):
 class Decodable(Protocol):
     """A torch model that beam.py can decode.
 
-    `max_positions`, where a model has it, is the most steps (and source tokens) that it can take.
+    A model with a limit also has `max_positions`, the most steps and source tokens that it can take.
     """
 
     @property
@@ -223,3 +226,40 @@ class Decodable(Protocol):
     def step(self, state: Any, tokens: Tensor) -> Tensor:
         """Feed one token a row (R,), pad_id the first time; returns float32 logits (R, V), a fresh tensor."""
         ...
+
+
+# --- precisions ---------------------------------------------------------------------------------------------------
+
+TORCH_PRECISIONS = ("float32", "bfloat16", "float16")
+"""As torch calls them."""
+
+
+def need_precision(engine: str, precision: str) -> None:
+    """Check a precision before anything is loaded. "default" is a precision of both engines.
+
+    Raises:
+        UserError: the engine does not have the precision, or not on this device; the message lists those it has.
+    """
+    if engine == "ctranslate2":
+        from ctranslate2 import get_supported_compute_types
+
+        known = ["default", *sorted(get_supported_compute_types("cpu"))]
+        if precision not in known:
+            hint = nearest(precision, known)
+            raise UserError(f"precision {precision!r} is not available on this device{hint}; it has: {' '.join(known)}")
+    elif precision not in ("default", *TORCH_PRECISIONS):
+        hint = nearest(precision, list(TORCH_PRECISIONS))
+        raise UserError(f"precision {precision!r}: torch has {' '.join(TORCH_PRECISIONS)}{hint}")
+
+
+def torch_dtype(precision: str) -> torch.dtype:
+    """Return torch's type of that name; "default" is float32.
+
+    Raises:
+        UserError: torch has no such precision.
+    """
+    import torch
+
+    need_precision("torch", precision)
+    dtype: torch.dtype = getattr(torch, "float32" if precision == "default" else precision)
+    return dtype

@@ -1,4 +1,4 @@
-"""The CTranslate2 engine: what devices run. It needs ctranslate2 and sentencepiece, and no torch."""
+"""Translate with CTranslate2, the engine that devices run. It needs ctranslate2 and sentencepiece, and no torch."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from polystill.decoding.contract import (
     by_limit,
     counted_cuts,
     longest_of_each,
+    need_precision,
 )
-from polystill.errors import UserError, nearest
+from polystill.errors import UserError
 from polystill.storage import sha256, storage_errors
 
 _log = logging.getLogger(__name__)
 
 INFO = "polystill.json"
-"""What an export says of itself, beside model.bin."""
+"""An export's description of itself, beside model.bin."""
 MODEL = "model.bin"
 SHORTLIST = "vmap.txt"
-"""Which target pieces the pieces of a source may need, in CTranslate2's own format and under its name for it."""
+"""The target pieces that each source piece may need, in CTranslate2's format and under its name for the file."""
 DEFAULT_POSITIONS = 512
-"""Positions of a model whose folder does not say (OPUS-MT's have 512)."""
+"""Positions of a model whose folder does not state them, such as OPUS-MT's, which have 512."""
 MOST_THREADS = 1024
-"""With far more of them than cores the process dies instead of failing."""
+"""With far more threads than cores the process would be killed instead of raising an error."""
 SCORED_TOKENS = 2048
 """Tokens in one batch of forced decoding."""
 
@@ -41,18 +42,18 @@ SCORED_TOKENS = 2048
 class CTranslate2Translator:
     """A folder made by `polystill.export` as a `Translator`.
 
-    `precision` is a compute type of CTranslate2; "default" keeps the one that the folder was exported with, as far as
-    the device has it (`compute_type` says what is used). `threads` 0 takes all cores. Batches run side by side, one
-    thread each: for models of this size that is faster than several threads on one batch. A folder that was exported
-    with a shortlist is searched with it; `score` takes the whole vocabulary.
+    `precision` is a compute type of CTranslate2. "default" is the one that the folder was exported with, if the device
+    supports it; `compute_type` holds the one in use. `threads` 0 takes all cores. Batches run side by side, one thread
+    each, which for models of this size is faster than several threads on one batch. A folder exported with a shortlist
+    is searched with it; `score` uses the whole vocabulary.
     """
 
     def __init__(self, folder: Path, precision: str = "default", threads: int = 0) -> None:
         """Load the model.
 
         Raises:
-            UserError: no CTranslate2 model or no tokenizer is in the folder, one of its small files is not the one
-                that was exported, the device lacks the precision, or `threads` is more than MOST_THREADS.
+            UserError: the folder has no CTranslate2 model or no tokenizer, one of its small files has changed since the
+                export, the device lacks the precision, or `threads` is more than MOST_THREADS.
         """
         import ctranslate2
 
@@ -70,7 +71,7 @@ class CTranslate2Translator:
         if threads > MOST_THREADS:
             raise UserError(f"threads {threads}: expected at most {MOST_THREADS}; 0 takes all cores")
         self.threads = threads or available_cores()
-        check_precision(precision)
+        need_precision("ctranslate2", precision)
         try:
             self._translator = ctranslate2.Translator(
                 str(folder), compute_type=precision, inter_threads=self.threads, intra_threads=1
@@ -104,24 +105,10 @@ class CTranslate2Translator:
         filled = [i for i, source in enumerate(sources) if len(source) > 1]
 
         def begin(numbers: list[int], limit: int) -> list[Any]:
-            return self._begin([sources[i] for i in numbers], options, limit)
+            chosen = [sources[i] for i in numbers]
+            return begin_batch(self._translator, chosen, options, limit, use_vmap=self._shortlist)
 
         return side_by_side(filled, limits, begin, self._hypotheses)
-
-    def _begin(self, sources: list[list[str]], options: DecodingOptions, max_length: int) -> list[Any]:
-        return self._translator.translate_batch(
-            sources,
-            max_batch_size=options.batch_tokens,
-            batch_type="tokens",
-            beam_size=options.beam_size,
-            num_hypotheses=options.n_best,
-            length_penalty=options.length_penalty,
-            max_input_length=0,
-            max_decoding_length=max_length,
-            return_scores=True,
-            use_vmap=self._shortlist,
-            asynchronous=True,
-        )
 
     def _hypotheses(self, result: Any, limit: int) -> list[Hypothesis]:
         texts = self.tokenizer.decode_pieces(result.hypotheses)
@@ -165,16 +152,36 @@ class CTranslate2Translator:
         return results
 
 
+def begin_batch(
+    translator: Any, sources: list[list[str]], options: DecodingOptions, max_length: int, **more: Any
+) -> list[Any]:
+    """Start translating sources in CTranslate2 and return its pending results; `more` goes to `translate_batch`."""
+    results: list[Any] = translator.translate_batch(
+        sources,
+        max_batch_size=options.batch_tokens,
+        batch_type="tokens",
+        beam_size=options.beam_size,
+        num_hypotheses=options.n_best,
+        length_penalty=options.length_penalty,
+        max_input_length=0,
+        max_decoding_length=max_length,
+        return_scores=True,
+        asynchronous=True,
+        **more,
+    )
+    return results
+
+
 def side_by_side(
     numbers: Sequence[int],
     limits: Sequence[int],
     begin: Callable[[list[int], int], list[Any]],
     read: Callable[[Any, int], list[Hypothesis]],
 ) -> list[list[Hypothesis]]:
-    """Translations of all lines, of which these numbers are not blank; CTranslate2 has one limit of length a call.
+    """Translate the lines with these numbers, which are not blank, in one call of CTranslate2 for each length limit.
 
-    `begin` calls it for the lines of one limit (asynchronously: its threads go through whatever was begun), `read`
-    makes hypotheses of one line's result.
+    `begin` starts the lines of one limit without waiting: CTranslate2's threads work through all that was started.
+    `read` turns the result of one line into hypotheses.
     """
     begun = [(limit, group, begin(group, limit)) for limit, group in by_limit(numbers, limits)]
     results: list[list[Hypothesis]] = [[EMPTY]] * len(limits)
@@ -184,30 +191,18 @@ def side_by_side(
     return results
 
 
-def check_precision(precision: str) -> None:
-    """Raises:
-    UserError: this device cannot compute in that precision; the message lists those that it can.
-    """
-    from ctranslate2 import get_supported_compute_types
-
-    known = ["default", *sorted(get_supported_compute_types("cpu"))]
-    if precision not in known:
-        hint = nearest(precision, known)
-        raise UserError(f"precision {precision!r} is not available on this device{hint}; it has: {' '.join(known)}")
-
-
 def available_cores() -> int:
-    """CPU cores that this process may use: no more than OMP_NUM_THREADS, where that is set."""
+    """Return the number of CPU cores that this process may use, at most OMP_NUM_THREADS if that is set."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
 
 
 def own_search(folder: Path) -> DecodingOptions:
-    """The beam size and length penalty that an export was made to be used with, where it says so.
+    """Return the beam size and length penalty that an export states, and defaults for what it does not state.
 
     Raises:
-        UserError: its polystill.json is not readable, or says something else than numbers.
+        UserError: its polystill.json cannot be read, or holds something else than numbers.
     """
     info = read_info(folder)
     values = {key: info[key] for key in ("beam_size", "length_penalty") if key in info}
@@ -220,8 +215,8 @@ def own_search(folder: Path) -> DecodingOptions:
 def check_files(folder: Path, info: dict[str, Any], weights: bool = False) -> None:
     """Compare the files of an export with the checksums in its polystill.json, `info`.
 
-    Of the weights only if `weights`: reading them takes long where they are large. Nothing is known of the files of a
-    folder that somebody else made; earlier versions of polystill wrote a checksum of the weights alone.
+    The weights are compared only if `weights` is set, because reading large ones takes long. A folder that another
+    program made has no checksums and passes. Earlier versions of polystill wrote a checksum of the weights alone.
 
     Raises:
         UserError: a file is missing, or is not the one that was exported.
@@ -235,8 +230,8 @@ def check_files(folder: Path, info: dict[str, Any], weights: bool = False) -> No
         if not (folder / name).is_file():
             raise UserError(f"{folder}: {name} is missing, which {INFO} names; export the student again")
         with storage_errors(folder / name):
-            found = sha256(folder / name)
-        if found != expected:
+            checksum = sha256(folder / name)
+        if checksum != expected:
             raise UserError(
                 f"{folder}: {name} is not the file that was exported (its checksum is not the one in {INFO}); export "
                 "the student again"
@@ -244,10 +239,10 @@ def check_files(folder: Path, info: dict[str, Any], weights: bool = False) -> No
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """The export's polystill.json, or an empty dictionary for a folder that somebody else made.
+    """Return an export's polystill.json, or an empty dictionary for a folder that another program made.
 
     Raises:
-        UserError: the file is there and not readable.
+        UserError: the file is there and cannot be read.
     """
     path = folder / INFO
     if not path.is_file():

@@ -1,10 +1,10 @@
-"""Streams of lines through a translator: one line in, one line out, in order.
+"""Translate a stream of lines: one line in, one line out, in order.
 
 A line ends at a line feed and nowhere else. Python's str.splitlines, and files opened as text, also break at other
-characters (carriage return, U+2028, form feed, …); lines of corpora hold them, and one of them would shift every line
-after it.
+characters (carriage return, U+2028, form feed, …). Corpora have lines with such characters, and one extra break would
+shift every line after it.
 
-Of a pipe or a terminal, those lines are translated together that are there; of a file, a whole block.
+Lines of a file are translated in blocks; of a pipe or a terminal, all lines that have arrived.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from polystill.decoding.contract import CHARACTERS_PER_TOKEN, DecodingOptions, H
 from polystill.errors import UserError
 
 BLOCK_LINES = 2048
-"""Lines read ahead: enough to sort into batches of like length."""
+"""Lines read ahead: enough to sort into batches of similar length."""
 _CHUNK = 2**16
-"""Bytes: what a pipe holds."""
+"""Bytes that a pipe holds."""
 
 
 class Readable(Protocol):
@@ -33,10 +33,10 @@ class Readable(Protocol):
 
 
 class LiveStream:
-    """A pipe or a terminal as a `Readable`, which knows whether its next line is there already."""
+    """A pipe or a terminal as a `Readable` that can tell whether its next line has arrived."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        """Nothing may have been read from the stream before, as that may have left bytes in a buffer of its own."""
+        """Take a stream from which nothing has been read: its own buffer must be empty."""
         self._descriptor = stream.fileno()
         self._held = bytearray()
         self._has_ended = False
@@ -54,7 +54,7 @@ class LiveStream:
         return line
 
     def has_line(self) -> bool:
-        """Whether the next line, or the end, is there; of a long line its beginning suffices."""
+        """Whether the next line or the end has arrived; the beginning of a long line counts."""
         while not self._has_ended and len(self._held) < _CHUNK and b"\n" not in self._held:
             if not select([self._descriptor], [], [], 0)[0]:
                 return False
@@ -62,7 +62,7 @@ class LiveStream:
         return True
 
     def _read(self) -> bool:
-        """Wait for more, unless the end was seen (a terminal would go on after it)."""
+        """Wait for more, unless the end was reached; a terminal would continue after it."""
         if not self._has_ended:
             chunk = os.read(self._descriptor, _CHUNK)
             self._held += chunk
@@ -71,24 +71,24 @@ class LiveStream:
 
 
 def live(stream: BinaryIO) -> LiveStream | None:
-    """The stream as one whose lines come by and by; None for a file, all of whose lines are there."""
+    """Wrap a pipe or a terminal, whose lines arrive over time. Returns None for a file."""
     try:
         mode = os.fstat(stream.fileno()).st_mode
-    except OSError:  # the stream is none of the system's
+    except OSError:  # the stream has no file descriptor
         return None
     return None if stat.S_ISREG(mode) or os.name != "posix" else LiveStream(stream)
 
 
 def read_lines(stream: Readable, name: str, most_characters: int | None = None) -> Iterator[str]:
-    """Lines of a UTF-8 stream without their line feeds (and without the carriage return before one).
+    """Yield the lines of a UTF-8 stream without their line feeds and the carriage return before one.
 
-    With `most_characters`, no more than the beginning of a longer line is ever held: at least one character more than
-    that, so that it is seen to be too long.
+    With `most_characters`, only the beginning of a longer line is held in memory: at least one character more than
+    that, which shows that the line is too long.
 
     Raises:
         UserError: a line is not UTF-8; the message names it by `name` and number.
     """
-    most_bytes = -1 if most_characters is None else 4 * most_characters + 8  # no character has more than four
+    most_bytes = -1 if most_characters is None else 4 * most_characters + 8  # a character has at most four
     for number in count(1):
         line = stream.readline(most_bytes)
         if not line:
@@ -96,7 +96,7 @@ def read_lines(stream: Readable, name: str, most_characters: int | None = None) 
         is_whole = len(line) != most_bytes or line.endswith(b"\n")
         try:
             codec = "utf-8-sig" if number == 1 else "utf-8"
-            # A line that is read in part may end within a character.
+            # The part of a long line may end within a character.
             text = line.decode(codec) if is_whole else getincrementaldecoder(codec)().decode(line)
         except UnicodeDecodeError as error:
             raise UserError(f"{name}: line {number} is not UTF-8 (byte {error.start + 1}: {error.reason})") from None
@@ -107,17 +107,17 @@ def read_lines(stream: Readable, name: str, most_characters: int | None = None) 
 
 
 def longest_line(translator: Translator) -> int:
-    """Characters of a line that the translator looks at."""
+    """Return the number of a line's characters that the translator reads."""
     return translator.max_source_tokens * CHARACTERS_PER_TOKEN
 
 
 def translate_lines(
     translator: Translator, lines: Iterable[str], options: DecodingOptions, *, block_lines: int = BLOCK_LINES
 ) -> Iterator[str]:
-    """The best translation of each line; never holds more than a block of them.
+    """Yield the best translation of each line, holding at most a block of lines in memory.
 
-    Lines are given, and come back, without line feeds. An empty line stays empty; an over-long one is cut (how many
-    were is logged at the end); a line never becomes two.
+    Lines come and go without line feeds. An empty line stays empty, and a line never becomes two. A line that is too
+    long is cut; the number of such lines is logged at the end.
     """
     for hypotheses in translate_n_best(translator, lines, options, block_lines=block_lines):
         yield hypotheses[0].text if hypotheses else ""
@@ -131,9 +131,9 @@ def translate_n_best(
     block_lines: int = BLOCK_LINES,
     has_line: Callable[[], bool] = lambda: True,
 ) -> Iterator[list[Hypothesis]]:
-    """As `translate_lines`, with all hypotheses of each line, their texts free of line breaks.
+    """Yield all hypotheses of each line, their texts without line breaks; otherwise as `translate_lines`.
 
-    Where `has_line` says that one would have to wait for the next line, those before it are translated first.
+    When `has_line` returns False, the lines read so far are translated before waiting for the next one.
     """
     lines = iter(lines)
     with counted_cuts() as cuts:

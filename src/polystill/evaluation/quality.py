@@ -21,10 +21,10 @@ from polystill.decoding.contract import (
     Translator,
     longest_of_any,
     longest_of_each,
+    need_precision,
 )
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.decoding.metrics import corpus_scores
-from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError, nearest
 from polystill.evaluation.measure import folder_bytes
 from polystill.evaluation.speed import Subject, measure_in_turn, sample

@@ -17,6 +17,7 @@ from polystill.errors import UserError
 from polystill.export import FORMATS
 from polystill.export.format import write_info
 from polystill.runs import Run
+from polystill.runs.places import Kind, open_place
 from polystill.runs.results import Variant
 from polystill.storage import is_no_permission, locked_folder, need_new_folder, sha256
 from polystill.students import Student
@@ -103,8 +104,8 @@ def export_student(
 
 
 def _is_model(folder: Path) -> bool:
-    """Whether it holds a family or student itself, and is no run."""
-    return (folder / "config.json").is_file() and not (folder / "recipe.yaml").is_file()
+    """Whether the folder holds a family or a student itself, and is no run."""
+    return open_place(folder).kind in (Kind.FAMILY, Kind.MODEL, Kind.CTRANSLATE2, Kind.EXPORT)
 
 
 def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quantization: str | None) -> Path:
@@ -234,7 +235,7 @@ def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslato
     import torch
 
     from polystill.decoding.beam import TorchTranslator
-    from polystill.decoding.precisions import torch_dtype
+    from polystill.decoding.contract import torch_dtype
     from polystill.models.folder import load_model_with_tokenizer
 
     dtype = torch_dtype(precision)

@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from polystill.models.folder import FAMILY, family_space, need_transformer, save_student
+from polystill.models.folder import family_space, need_transformer, save_student
+from polystill.runs.places import Kind, open_place
 from polystill.storage import need_new_folder
 from polystill.students import Student, StudentSpace
 
@@ -35,9 +36,8 @@ class Family:
         Raises:
             UserError: the folder holds no family.
         """
-        folder = Path(folder)
-        if not (folder / FAMILY).is_file() and (folder / "recipe.yaml").is_file():
-            folder = folder / "family"
+        place = open_place(folder)
+        folder = place.folder if place.kind is Kind.RUN else place.path
         return cls(folder, family_space(folder))
 
     @property

@@ -1,10 +1,14 @@
-"""Where a model lies: what a user names, and the folder that is meant."""
+"""Tell what a path names: a run, one student of a run, a family, a model, an export, a file, or nothing.
+
+`open_place` is the one function that looks at the files. Everything else asks the `Place` that it returns.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
-from typing import NamedTuple
 
 from polystill.errors import UserError
 
@@ -14,85 +18,138 @@ OTHER_PROGRAMS = {
     "marian": "a Marian model, for marian-decoder --config decoder.yml",
     "onnx": "an ONNX model, for the programs that its README.md shows",
 }
-"""What exports are that polystill writes and does not read, by their format."""
+"""The formats that polystill writes and does not read, and what such an export is."""
 
 
-class Place(NamedTuple):
+class Kind(Enum):
+    """What a path can name."""
+
+    RUN = auto()
+    """A folder with recipe.yaml; once its training is finished also with family/."""
+    STUDENT = auto()
+    """RUN/STUDENT: one member of a run's family, named as if it were a folder in the run."""
+    FAMILY = auto()
+    """A folder with family.json beside the model: RUN/family, or a pruned copy of one."""
+    MODEL = auto()
+    """A folder with config.json: an extracted student, or a Marian or other Hugging Face model."""
+    CTRANSLATE2 = auto()
+    """A folder with model.bin."""
+    EXPORT = auto()
+    """An export for another program (see `OTHER_PROGRAMS`)."""
+    FILE = auto()
+    FOLDER = auto()
+    """A folder with none of these in it."""
+    NOTHING = auto()
+
+
+@dataclass(frozen=True)
+class Place:
+    """A path and what it names."""
+
+    path: Path
+    kind: Kind
     folder: Path
-    """Of a model, or of a family."""
-    student: str | None = None
-    """Of the family; None is all that the folder holds, which in a family is the teacher."""
+    """Holds the model. For a run and its students this is RUN/family, which may not exist yet."""
     run: Path | None = None
-    """The run whose family it is."""
+    student: str | None = None
+    """Set for `Kind.STUDENT` only. It may be a name that the family does not have."""
+    format: str = ""
+    """Set for `Kind.EXPORT` only: a key of `OTHER_PROGRAMS`."""
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model that polystill can read: not for a run that is still training."""
+        with_models = (Kind.RUN, Kind.STUDENT, Kind.FAMILY, Kind.MODEL, Kind.CTRANSLATE2)
+        return self.kind in with_models and _has_model(self.folder)
 
 
-def find_model(named: Path) -> Place:
-    """The model that is meant by a model's folder (a family's among them), a run, or RUN/STUDENT.
+def open_place(path: str | Path) -> Place:
+    """Look at the files under `path` and tell what it is. Reads no weights and never fails."""
+    path = Path(path)
+    if (format := _format_for_others(path)) is not None:
+        return Place(path, Kind.EXPORT, path, format=format)
+    if (path / "recipe.yaml").is_file():
+        return Place(path, Kind.RUN, path / "family", run=path)
+    if (path / "model.bin").is_file():
+        return Place(path, Kind.CTRANSLATE2, path)
+    if (path / "config.json").is_file():
+        return Place(path, Kind.FAMILY if (path / "family.json").is_file() else Kind.MODEL, path)
+    if _has_model(path / "family"):
+        return Place(path, Kind.RUN, path / "family", run=path)
+    if path.is_file():
+        return Place(path, Kind.FILE, path)
+    if _has_model(path.parent / "family"):
+        return Place(path, Kind.STUDENT, path.parent / "family", run=path.parent, student=path.name)
+    return Place(path, Kind.FOLDER if path.is_dir() else Kind.NOTHING, path)
 
-    Whether the student is one of the family is not looked at.
+
+def _has_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.json", "model.bin"))
+
+
+def _format_for_others(folder: Path) -> str | None:
+    """The format of an export for another program, as its polystill.json states it."""
+    try:
+        info = json.loads((folder / "polystill.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    format = str(info.get("format")) if isinstance(info, dict) else ""
+    return format if format in OTHER_PROGRAMS else None
+
+
+# --- places where a model is needed -------------------------------------------------------------------------------
+
+_FOLDER, _RUN = "a model's folder (with a config.json)", "a run (with a recipe.yaml) whose training is finished"
+
+
+def find_model(path: str | Path) -> Place:
+    """Accept a model's folder (a family's too), a run, or RUN/STUDENT.
+
+    Does not check that the family has the student.
 
     Raises:
-        UserError: nothing of the kind is there.
+        UserError: `path` names none of these, or a run whose training is not finished.
     """
-    return _find(named, f"{_FOLDER}, {_RUN}, or RUN/STUDENT")
+    return _need_model(Path(path), f"{_FOLDER}, {_RUN}, or RUN/STUDENT")
 
 
-def find_folder(named: Path) -> Path:
-    """As `find_model`, for those who take a whole folder: a run's is its family.
+def find_folder(path: str | Path) -> Path:
+    """Accept a model's folder, or a run, whose family's folder is returned.
 
     Raises:
-        UserError: as `find_model`; or one student of a run is meant, which has no folder of its own yet.
+        UserError: as `find_model`; or `path` is RUN/STUDENT, which has no folder of its own yet.
     """
-    place = _find(named, f"{_FOLDER}, or {_RUN}")
-    if place.student is not None:
-        raise UserError(f"{named}: give a folder; polystill extract {place.run} {place.student} writes the student's")
+    place = _need_model(Path(path), f"{_FOLDER}, or {_RUN}")
+    if place.kind is Kind.STUDENT:
+        raise UserError(f"{path}: give a folder; polystill extract {place.run} {place.student} writes the student's")
     return place.folder
 
 
-def find_start(named: str) -> Path:
-    """What a recipe's `model.start` means.
+def find_start(path: str) -> Path:
+    """Accept what a recipe's `model.start` may name.
 
     Raises:
         UserError: as `find_folder`.
     """
     try:
-        return find_folder(Path(named))
+        return find_folder(path)
     except UserError as error:
         raise UserError(f"model.start: {error}") from None
 
 
-_FOLDER, _RUN = "a model's folder (with a config.json)", "a run (with a recipe.yaml) whose training is finished"
-
-
-def _find(named: Path, expected: str) -> Place:
-    _refuse_others(named)
-    for place in (
-        Place(named),
-        Place(named / "family", None, named),
-        Place(named.parent / "family", named.name, named.parent),
-    ):
-        if any((place.folder / name).is_file() for name in ("config.json", "model.bin")):
-            return place
-    if (named / "recipe.yaml").is_file():
+def _need_model(path: Path, expected: str) -> Place:
+    place = open_place(path)
+    if place.has_model:
+        return place
+    if place.kind is Kind.EXPORT:
+        package = next(iter(sorted(path.glob("*.argosmodel"))), path / "FILE.argosmodel")
         raise UserError(
-            f"{named}: this run has no family yet; continue it with polystill run {named / 'recipe.yaml'} --out {named}"
+            f"{path}: {OTHER_PROGRAMS[place.format].format(package=package)}; polystill itself translates with runs "
+            "and with exports to ctranslate2, hf and sparse"
         )
-    found = "no model here" if named.is_dir() else "a file" if named.exists() else "no such folder"
-    raise UserError(f"{named}: {found}; expected {expected}")
-
-
-def _refuse_others(named: Path) -> None:
-    """Raises:
-    UserError: the folder is an export for another program.
-    """
-    try:
-        info = json.loads((named / "polystill.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    what = OTHER_PROGRAMS.get(str(info.get("format"))) if isinstance(info, dict) else None
-    if what is not None:
-        package = next(iter(sorted(named.glob("*.argosmodel"))), named / "FILE.argosmodel")
+    if place.kind is Kind.RUN:
         raise UserError(
-            f"{named}: {what.format(package=package)}; polystill itself translates with runs and with exports to "
-            "ctranslate2, hf and sparse"
+            f"{path}: this run has no family yet; continue it with polystill run {path / 'recipe.yaml'} --out {path}"
         )
+    reasons = {Kind.FILE: "a file", Kind.FOLDER: "no model here", Kind.NOTHING: "no such folder"}
+    raise UserError(f"{path}: {reasons[place.kind]}; expected {expected}")

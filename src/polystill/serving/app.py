@@ -1,4 +1,9 @@
-"""The server's application: the LibreTranslate API, what is served, metrics, and the page."""
+"""Build the server's application: the LibreTranslate API, information about the students, metrics, and the pages.
+
+`Frame` stands around every answer. It adds headers that keep browsers careful, counts, and writes one line of log. The
+log names neither texts nor paths that a user made up, and an error's traceback without its message, which could hold
+text.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,8 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
@@ -13,26 +20,25 @@ from typing import Any, TypeVar
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polystill import __version__
 from polystill.data.language_names import language_name
-from polystill.serving.browser import RUNTIME, BrowserModels
-from polystill.serving.frame import LOCAL, MISTAKE, Frame, error
-from polystill.serving.limits import ApiKeys, Limits
-from polystill.serving.metrics import Metrics
-from polystill.serving.models import Family
-from polystill.serving.page import ASSETS, render_docs, render_page
-from polystill.serving.requests import Body, DetectBody, Refused, TranslateBody, read_body
-from polystill.serving.service import Service
+from polystill.serving.family import Family
+from polystill.serving.page import ASSETS, RUNTIME, BrowserModels, render_docs, render_page
+from polystill.serving.requests import ApiKeys, Body, DetectBody, Limits, Refused, TranslateBody, read_body
+from polystill.serving.service import Metrics, Service
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
+MISTAKE = "the server made a mistake; its log says where"
 LEFT = 499
-"""The status, seen by nobody, of a request whose client is gone."""
+"""The status of a request whose client has gone. It appears only in counts and the log."""
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "Not valid, or a language or model that is not served."},
     403: {"description": "An API key is needed."},
@@ -47,7 +53,7 @@ _REFUSED = "files and suggestions are not served here"
 
 @dataclass(frozen=True)
 class Settings:
-    """Of a server, beside the family that it serves."""
+    """A server's settings, beside the family that it serves."""
 
     limits: Limits
     beam: int
@@ -57,12 +63,12 @@ class Settings:
     chart: str = ""
     """The quality chart, as SVG."""
     hosts: Collection[str] | None = LOCAL
-    """The names that it answers to, if it is reached from this machine alone; None is any."""
+    """The host names that a server for this machine alone answers to; None is any name."""
     log_text: bool = False
 
 
 class Translation(BaseModel):
-    """What POST /translate answers."""
+    """The answer to POST /translate."""
 
     translatedText: str | list[str]
     detectedLanguage: dict[str, Any] | list[dict[str, Any]] | None = None
@@ -71,7 +77,7 @@ class Translation(BaseModel):
 
 
 def create_app(family: Family, settings: Settings) -> ASGIApp:
-    """The whole server, without the sockets."""
+    """Return the whole server without its sockets."""
     metrics = Metrics()
     service = Service(family, settings.limits, metrics, beam=settings.beam, threads=settings.threads)
 
@@ -133,10 +139,10 @@ def _add_translation(app: FastAPI, service: Service, settings: Settings) -> None
 
 
 async def _unless_client_leaves(request: Request, work: Awaitable[T]) -> T:
-    """Cancel the work when nobody waits for it any more.
+    """Cancel the work if the client leaves before it is done.
 
     Raises:
-        ClientDisconnect: that was so.
+        ClientDisconnect: the client has left.
     """
 
     async def left() -> None:
@@ -231,7 +237,7 @@ def _add_browser_models(app: FastAPI, models: BrowserModels) -> None:
     tags = {content: f'"{hashlib.sha256(content).hexdigest()}"' for content in contents}
 
     def kept(request: Request, content: bytes, kind: str, headers: dict[str, str]) -> Response:
-        """The browser keeps the file, and asks each time whether it is still the same."""
+        """Answer with a file that the browser keeps; each time it asks whether the file is still the same."""
         headers = {**headers, "cache-control": "private, no-cache", "etag": tags[content]}
         if tags[content] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
@@ -254,7 +260,7 @@ def _add_browser_models(app: FastAPI, models: BrowserModels) -> None:
 
 
 def _add_errors(app: FastAPI) -> None:
-    """Every error as {"error": …}, which LibreTranslate's clients show."""
+    """Answer every error as {"error": …}, which LibreTranslate's clients show."""
 
     def handler(status: Callable[[Any], tuple[int, str]]) -> Callable[[Request, Any], Awaitable[Response]]:
         async def handle(_: Request, exception: Any) -> Response:
@@ -262,18 +268,100 @@ def _add_errors(app: FastAPI) -> None:
 
         return handle
 
-    def of_http(exception: HTTPException) -> tuple[int, str]:
+    def http_error(exception: HTTPException) -> tuple[int, str]:
         allowed = (exception.headers or {}).get("allow", "")
         return exception.status_code, f"{exception.detail.lower()}{f'; allowed: {allowed}' if allowed else ''}"
 
     app.add_exception_handler(Refused, handler(lambda e: (e.status, e.message)))
-    app.add_exception_handler(HTTPException, handler(of_http))
+    app.add_exception_handler(HTTPException, handler(http_error))
     app.add_exception_handler(Exception, handler(lambda _: (500, MISTAKE)))
     app.add_exception_handler(ClientDisconnect, handler(lambda _: (LEFT, "the client is gone")))
 
 
 def _body(kind: type[BaseModel]) -> dict[str, Any]:
-    """How OpenAPI describes a body that is read here and not by FastAPI, which has no limits."""
+    """Describe a body for OpenAPI. It is read by `read_body` and not by FastAPI, which has no limits."""
     schema = kind.model_json_schema()
     media = {name: {"schema": schema} for name in ("application/json", "application/x-www-form-urlencoded")}
     return {"requestBody": {"required": True, "content": media}}
+
+
+def error(status: int, message: str) -> JSONResponse:
+    """Return an error in LibreTranslate's form."""
+    headers = {"retry-after": "1"} if status in (429, 503) else {}
+    return JSONResponse({"error": message}, status, headers)
+
+
+# --- headers, counts and log ----------------------------------------------------------------------------------------
+
+_WASM = " 'wasm-unsafe-eval'"
+
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+}
+
+
+def content_security_policy(*, wasm: bool) -> str:
+    """Allow nothing from other servers, and WebAssembly and workers only where models run in the browser."""
+    rules = ["default-src 'none'", f"script-src 'self'{_WASM if wasm else ''}", "style-src 'self'"]
+    rules += ["img-src 'self'", "connect-src 'self'"] + (["worker-src 'self'"] if wasm else [])
+    return "; ".join([*rules, "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])
+
+
+class Frame:
+    """An ASGI application around the server's own; see the module's docstring."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, wasm: bool, hosts: Collection[str] | None) -> None:
+        """Answer only requests for one of the host names `hosts`; None is any name.
+
+        A server for this machine alone is reached by this machine's names. A web page that points its own name here
+        (DNS rebinding) asks for that name and is refused.
+        """
+        self._app, self._metrics, self._hosts = app, metrics, hosts
+        self._headers = {**HEADERS, "content-security-policy": content_security_policy(wasm=wasm)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        status = 0
+
+        async def framed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            if self._is_known(scope):
+                await self._app(scope, receive, framed)
+            else:
+                await error(421, "this server does not answer to that host name")(scope, receive, framed)
+        except Exception as exception:
+            frames = "".join(traceback.format_tb(exception.__traceback__))
+            _log.error("%s while answering:\n%s", type(exception).__name__, frames)
+            if not status:
+                await error(500, MISTAKE)(scope, receive, framed)
+        finally:
+            self._note(scope, status, time.perf_counter() - start)
+
+    def _is_known(self, scope: Scope) -> bool:
+        host = Headers(scope=scope).get("host", "")
+        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+        return self._hosts is None or name.lower() in self._hosts
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        path = getattr(scope.get("route"), "path", "(other)")
+        self._metrics.requests.labels(path, str(status)).inc()
+        self._metrics.seconds.labels(path).observe(seconds)
+        model = scope.get("state", {}).get("model", "")
+        _log.info("%s %s %s %.0f ms %s", scope["method"], path, status or "(left)", 1000 * seconds, model)

@@ -1,7 +1,7 @@
-"""Sentences of several requests in one call of the engine.
+"""Translate sentences of several requests in one call of the engine.
 
-There is no waiting for a batch to fill: a free worker takes what is there, and while all are busy, sentences gather.
-Requests take turns, so that a long one does not hold up short ones.
+Nothing waits for a batch to fill: a free worker takes the sentences that are there, and while all workers are busy,
+sentences gather. Requests take turns, so a long one does not hold up short ones.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 LARGEST_BATCH = 64
-"""Sentences: a batch takes a second at most, so that no request waits long for one that came before."""
+"""The most sentences of a batch. It takes a second at most, so no request waits long for an earlier one."""
 
 Translate = Callable[[list[str], int], list[list[str]]]
-"""Sentences and how many translations of each are wanted; runs in a thread."""
+"""Translates sentences into so many translations of each; runs in a thread."""
 
 
 @dataclass
@@ -25,7 +25,7 @@ class _Job:
     n_best: int
     done: asyncio.Future[list[list[str]]]
     taken: int = 0
-    found: dict[int, list[str]] = field(default_factory=dict)
+    translations: dict[int, list[str]] = field(default_factory=dict)
 
 
 class Batcher:
@@ -34,21 +34,21 @@ class Batcher:
     def __init__(
         self, translate: Translate, executor: Executor, workers: int, observe: Callable[[int], None] | None = None
     ) -> None:
-        """At most `workers` batches are translated at a time; `observe` is told the size of each."""
+        """Translate at most `workers` batches at a time, and call `observe` with the size of each."""
         self._translate, self._executor, self._workers, self._observe = translate, executor, workers, observe
         self._waiting: deque[_Job] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
-        """Sentences that no worker has taken yet."""
+        """The number of sentences that no worker has taken yet."""
         return sum(len(job.sentences) - job.taken for job in self._waiting)
 
     async def translate(self, sentences: Sequence[str], n_best: int = 1) -> list[list[str]]:
-        """The n-best translations of each sentence, in order. Cancelled, it leaves the queue.
+        """Return each sentence's n-best translations, in order. A cancelled call leaves the queue.
 
         Raises:
-            Exception: what the engine raised, for every request that had a sentence in that batch.
+            Exception: the engine's error; every request with a sentence in that batch gets it.
         """
         if not sentences:
             return []
@@ -69,7 +69,7 @@ class Batcher:
             task.add_done_callback(lambda _: self._start())
 
     def _take(self) -> list[tuple[_Job, int]]:
-        """Sentences for one batch, in turn from all requests that want as many translations as the first."""
+        """Take the sentences of one batch in turn from all requests that want as many translations as the first."""
         if not self._waiting:
             return []
         n_best = self._waiting[0].n_best
@@ -81,7 +81,7 @@ class Batcher:
             job.taken += 1
             if job.taken < len(job.sentences):
                 turns.append(job)
-        # Who has had a turn stands behind those who have not.
+        # Jobs that have had a turn go behind those that have not.
         left = [job for job in self._waiting if job.taken < len(job.sentences)]
         had_a_turn = {id(job) for job, _ in batch}
         self._waiting = deque(sorted(left, key=lambda job: id(job) in had_a_turn))
@@ -99,7 +99,7 @@ class Batcher:
                 if not job.done.done():
                     job.done.set_exception(error)
             return
-        for (job, i), found in zip(batch, results, strict=True):
-            job.found[i] = found
-            if len(job.found) == len(job.sentences) and not job.done.done():
-                job.done.set_result([job.found[k] for k in range(len(job.sentences))])
+        for (job, i), translations in zip(batch, results, strict=True):
+            job.translations[i] = translations
+            if len(job.translations) == len(job.sentences) and not job.done.done():
+                job.done.set_result([job.translations[k] for k in range(len(job.sentences))])

@@ -1,23 +1,27 @@
-"""What a request says: its body read within limits, JSON or a form, checked as a whole."""
+"""Read what a request asks for: its body, JSON or a form, within the server's limits and checked as a whole."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, Field, StrictStr, ValidationError
 from starlette.requests import Request
 
-from polystill.serving.limits import Limits
+from polystill.errors import UserError
 
 MOST_ALTERNATIVES = 10
 Body = TypeVar("Body", bound=BaseModel)
 
 
 class Refused(Exception):
-    """An answer that says what was wrong: a status and one line."""
+    """Raised to answer with an error: a status and one line."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -25,7 +29,7 @@ class Refused(Exception):
 
 
 class TranslateBody(BaseModel):
-    """POST /translate; fields that are not listed are ignored."""
+    """The body of POST /translate. Other fields are ignored."""
 
     q: StrictStr | list[StrictStr] = Field(description="Text, or a list of texts.", examples=["A dog runs."])
     source: StrictStr = Field(description="Language code of the text, or auto.", examples=["en"])
@@ -44,14 +48,14 @@ class TranslateBody(BaseModel):
 
 
 class DetectBody(BaseModel):
-    """POST /detect."""
+    """The body of POST /detect."""
 
     q: StrictStr = Field(description="Text.", examples=["A dog runs."])
     api_key: StrictStr | None = None
 
 
 async def read_body(request: Request, kind: type[Body], limits: Limits) -> Body:
-    """The request's body, checked.
+    """Read and check a request's body.
 
     Raises:
         Refused: 400 not valid; 408 it did not arrive in time; 413 too large; 415 neither JSON nor a form.
@@ -115,7 +119,7 @@ def _form(text: str, limits: Limits) -> dict[str, Any]:
 
 
 def _first_error(error: ValidationError) -> str:
-    """The field and what is wrong with it; never the value, which is the user's text."""
+    """Name the field and what is wrong with it, but not its value, which is the user's text."""
     details = error.errors(include_input=False, include_url=False)[0]
     name = str(details["loc"][0])
     if details["type"] == "missing":
@@ -128,7 +132,7 @@ def _first_error(error: ValidationError) -> str:
 
 
 def _check_text(body: BaseModel) -> None:
-    """JSON can hold halves of characters (\\ud800), which no text has and no tokenizer takes."""
+    """Refuse halves of characters (\\ud800), which JSON can hold and no tokenizer takes."""
     for name, value in body:
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str):
@@ -136,3 +140,59 @@ def _check_text(body: BaseModel) -> None:
                     text.encode()
                 except UnicodeEncodeError:
                     raise Refused(400, f"{name}: not valid Unicode (half of a character)") from None
+
+
+# --- limits and keys ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that a request may ask of the server. An answer names the limit that was passed."""
+
+    characters: int = 5000
+    """Characters of all texts of a request (status 413)."""
+    batch: int = 100
+    """Texts of a request (413)."""
+    requests: int = 32
+    """Requests translated at a time (429)."""
+    seconds: float = 30.0
+    """Seconds for reading a request's body (408), and again for translating it (503)."""
+
+    @property
+    def body_bytes(self) -> int:
+        """The largest body. A character takes at most 12 bytes, in JSON (two \\u escapes) and in a form (4 × %XX)."""
+        return 12 * self.characters + 16 * self.batch + 4096
+
+
+class ApiKeys:
+    """The API keys that a server accepts. Only their hashes are kept."""
+
+    def __init__(self, keys: list[str]) -> None:
+        self._digests = [_digest(key) for key in keys]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file with one key a line. Empty lines and lines that begin with # are skipped.
+
+        Raises:
+            UserError: the file cannot be read, is not UTF-8, or has no key.
+        """
+        try:
+            lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: not UTF-8; expected one API key a line") from None
+        keys = [line for line in lines if line and not line.startswith("#")]
+        if not keys:
+            raise UserError(f"{path}: no API key in it; expected one a line")
+        return cls(keys)
+
+    def accept(self, key: str) -> bool:
+        """Whether it is one of the keys. Takes equally long for every key, right or wrong."""
+        digest = _digest(key)
+        return any([hmac.compare_digest(known, digest) for known in self._digests])  # a list: compare with all of them
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -1,12 +1,14 @@
-"""The server's process: sockets, connections that must not wait for ever, and an end in order."""
+"""Serve a model over HTTP/1.1: open it, take connections, do not wait for clients for ever, and stop in order."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -14,19 +16,98 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from polystill.errors import UserError
+from polystill.serving.app import LOCAL, Settings, create_app
+from polystill.serving.family import Loaded, open_family
+from polystill.serving.page import browser_models, family_chart
+from polystill.serving.requests import ApiKeys, Limits
+
+_log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10
-"""A connection on which no whole request head arrives, or whose client does not read, is closed after this."""
+"""A connection is closed after this if no whole request head arrives or the client does not read."""
 CONNECTIONS = 8
-"""Open connections for each request that may be translated at a time; beyond, the answer is 503."""
+"""Open connections for each request that may be translated at a time. Beyond them the answer is 503."""
 SPARE_CONNECTIONS = 64
 LAST_SECONDS = 5
-"""What is being answered when the server is stopped has as long."""
+"""The time that answers in progress get when the server is stopped."""
+
+
+def serve(
+    model: Path,
+    students: Sequence[str] | None,
+    limits: Limits,
+    *,
+    host: str,
+    port: int,
+    api_keys: Path | None,
+    runtime: Path | None,
+    engine: str | None,
+    precision: str,
+    beam: int | None,
+    threads: int,
+    log_text: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Serve a run's students, or a folder's one model, until SIGINT or SIGTERM.
+
+    Raises:
+        UserError: as `listen`, `open_family` and `settings_of`.
+    """
+    with (
+        listen(host, port) as sock,
+        open_family(model, students, engine=engine, precision=precision, beam=beam, threads=threads) as loaded,
+    ):
+        settings = settings_of(loaded, model, limits, host=host, api_keys=api_keys, runtime=runtime, log_text=log_text)
+        family = loaded.family
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{sock.getsockname()[1]}"
+        count = f"{len(family.students)} student{'s' if len(family.students) > 1 else ''}"
+        pair = f"{family.source_language} → {family.target_language}"
+
+        def ready() -> None:
+            say(f"{count} of {family.name}, {pair}: {address} (API: {address}/docs); Ctrl+C stops")
+
+        run_server(create_app(family, settings), sock, limits.requests, ready)
+
+
+def settings_of(
+    loaded: Loaded,
+    model: Path,
+    limits: Limits,
+    *,
+    host: str,
+    api_keys: Path | None,
+    runtime: Path | None,
+    log_text: bool,
+) -> Settings:
+    """Collect a server's settings: read the keys and the browser's models, and draw the chart.
+
+    Raises:
+        UserError: the keys or the runtime cannot be read, or there is no student that the runtime can run.
+    """
+    local = is_local(host)
+    if not local and api_keys is None:
+        _log.warning("--host %s: whoever reaches this machine can use the server; --api-keys asks for a key", host)
+    return Settings(
+        limits,
+        loaded.beam,
+        loaded.threads,
+        keys=None if api_keys is None else ApiKeys.read(api_keys),
+        browser=browser_models(loaded.family, model, runtime),
+        chart=family_chart(loaded.family),
+        hosts=(*LOCAL, host, f"[{host}]") if local else None,
+        log_text=log_text,
+    )
+
+
+# --- connections --------------------------------------------------------------------------------------------------
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that waits for a request's head, and for a client that does not read, no longer than IDLE_SECONDS;
-    uvicorn itself would wait for ever. What a connection is closed with may take LAST_SECONDS to be read."""
+    """HTTP/1.1 that waits at most IDLE_SECONDS for a request's head, or for a client to read.
+
+    uvicorn alone would wait for ever. When a connection is closed, the client has LAST_SECONDS to read the rest.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -73,20 +154,20 @@ class PatientProtocol(H11Protocol):
         self._abort_in(LAST_SECONDS)
 
     def _abort_in(self, seconds: float) -> None:
-        """`close` waits until the client has read what was written; this does not."""
+        """Abort the connection then. Unlike `close`, this does not wait until the client has read everything."""
         if self._reading_due is None:
             self._reading_due = self.loop.call_later(seconds, self.transport.abort)
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
-    """Stop it; returns what stands for no timer."""
+    """Stop a timer and return None, the value for no timer."""
     if timer is not None:
         timer.cancel()
     return None
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine reaches that address."""
+    """Whether only this machine can reach that address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -94,7 +175,7 @@ def is_local(host: str) -> bool:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections there; port 0 takes any that is free.
+    """Open a socket that takes connections; port 0 takes any free port.
 
     Raises:
         UserError: the address is not one of this machine, or the port is taken or not allowed.
@@ -108,7 +189,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run_server(app: ASGIApp, sock: socket.socket, requests: int, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `ready` is called when connections are taken."""
+    """Serve until SIGINT or SIGTERM; calls `ready` as soon as connections are taken."""
 
     class Announced(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:

@@ -1,33 +1,34 @@
-"""Requests into sentences, through the batches of the chosen student, and back into texts."""
+"""Translate requests: split them into sentences, run these through the chosen student's batches, and count."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from polystill.data.scripts import ScriptShare
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.stream import translate_n_best
 from polystill.errors import UserError
 from polystill.serving.batching import Batcher
-from polystill.serving.limits import Limits
-from polystill.serving.markup import Markup
-from polystill.serving.metrics import Metrics
-from polystill.serving.models import Family, Student
-from polystill.serving.requests import Refused, TranslateBody
-from polystill.serving.text import PlainText, gap_between
+from polystill.serving.family import Family, Student
+from polystill.serving.requests import Limits, Refused, TranslateBody
+from polystill.serving.text import Markup, PlainText, gap_between
 
 AUTO = "auto"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What /translate says, and what is known of how it came about."""
+    """The answer to /translate, the student that gave it, and the seconds it took."""
 
     content: dict[str, Any]
     model: str
@@ -35,19 +36,19 @@ class Answer:
 
 
 class Service:
-    """Translates for all requests of a server."""
+    """Translates all requests of a server."""
 
     def __init__(self, family: Family, limits: Limits, metrics: Metrics, *, beam: int, threads: int) -> None:
-        """Up to `threads` batches are translated at a time."""
+        """Translate up to `threads` batches at a time."""
         self.family, self.limits, self.metrics = family, limits, metrics
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="translate")
-        self._own_script = ScriptShare(family.source_language)
+        self._source_script = ScriptShare(family.source_language)
         self._active = 0
         self._batchers: dict[str, Batcher] = {}
         for student in family.students:
             observe = metrics.batches.labels(student.name).observe
             batcher = Batcher(partial(_translate, student, beam), self._executor, threads, observe)
-            metrics.watch_queue(student.name, partial(_waiting, batcher))
+            metrics.watch_queue(student.name, partial(attrgetter("waiting"), batcher))
             self._batchers[student.name] = batcher
         metrics.active.set_function(lambda: self._active)
 
@@ -55,9 +56,11 @@ class Service:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     async def translate(self, body: TranslateBody) -> Answer:
-        """Raises:
-        Refused: 400 the languages or the student are not served; 413 too much text; 429 too many requests at a time;
-            503 it took too long.
+        """Answer POST /translate.
+
+        Raises:
+            Refused: 400 the languages or the student are not served; 413 too much text; 429 too many requests at a
+                time; 503 it took too long.
         """
         student = self._check(body)
         if self._active >= self.limits.requests:
@@ -76,7 +79,7 @@ class Service:
         return Answer(self._content(student, body, texts), student.name, seconds)
 
     async def _translate_texts(self, student: Student, body: TranslateBody) -> list[list[str]]:
-        """The translations of each text, the best first."""
+        """Return each text's translations, best first."""
         kind = Markup if body.format == "html" else PlainText
         language = self.family.source_language
         gap = gap_between(language, self.family.target_language)
@@ -86,13 +89,14 @@ class Service:
 
         documents = await asyncio.to_thread(part)
         sentences = [sentence for document in documents for sentence in document.sentences]
-        found = await self._batchers[student.name].translate(sentences, 1 + body.alternatives)
+        translations = await self._batchers[student.name].translate(sentences, 1 + body.alternatives)
         self.metrics.sentences.labels(student.name).inc(len(sentences))
         texts, done = [], 0
         for document in documents:
-            own = found[done : done + len(document.sentences)]
-            done += len(own)
-            ranked = [document.join([n_best[min(k, len(n_best) - 1)] for n_best in own]) for k in _ranks(own)]
+            lists = translations[done : done + len(document.sentences)]
+            done += len(lists)
+            ranks = range(max(map(len, lists), default=1))  # 0 is best; the longest list sets their number
+            ranked = [document.join([n_best[min(k, len(n_best) - 1)] for n_best in lists]) for k in ranks]
             texts.append(list(dict.fromkeys(ranked)))
         return texts
 
@@ -108,8 +112,8 @@ class Service:
         return {**content, "model": student.name}
 
     def detect(self, text: str) -> dict[str, Any]:
-        """The one language that is translated from; the confidence is the share of letters in its script."""
-        share = self._own_script(text)
+        """Return the language that is translated from; the confidence is the share of letters in its script."""
+        share = self._source_script(text)
         return {"confidence": round(100 * share, 1), "language": self.family.source_language}
 
     def _check(self, body: TranslateBody) -> Student:
@@ -131,14 +135,39 @@ class Service:
 
 def _translate(student: Student, beam: int, sentences: list[str], n_best: int) -> list[list[str]]:
     options = DecodingOptions(beam_size=max(beam, n_best), n_best=n_best, length_penalty=student.length_penalty)
-    found = translate_n_best(student.engine, sentences, options)
-    return [[hypothesis.text for hypothesis in hypotheses] or [""] for hypotheses in found]
+    lists = translate_n_best(student.engine, sentences, options)
+    return [[hypothesis.text for hypothesis in hypotheses] or [""] for hypotheses in lists]
 
 
-def _waiting(batcher: Batcher) -> float:
-    return batcher.waiting
+# --- metrics --------------------------------------------------------------------------------------------------------
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SENTENCES = (1, 2, 4, 8, 16, 32, 64)
 
 
-def _ranks(found: Sequence[Sequence[str]]) -> range:
-    """0 is the best translation; there are as many as the sentence with the most has."""
-    return range(max((len(n_best) for n_best in found), default=1))
+class Metrics:
+    """A server's counters for Prometheus, in a registry of their own. No label holds anything that a user wrote."""
+
+    media_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter("polystill_requests", "Answers.", ["path", "status"], registry=registry)
+        self.seconds = Histogram(
+            "polystill_request_seconds", "Time to answer.", ["path"], buckets=_SECONDS, registry=registry
+        )
+        self.active = Gauge("polystill_active_translations", "Requests being translated.", registry=registry)
+        self.sentences = Counter("polystill_sentences", "Sentences translated.", ["model"], registry=registry)
+        self.characters = Counter("polystill_characters", "Characters translated.", ["model"], registry=registry)
+        self.batches = Histogram(
+            "polystill_batch_sentences", "Sentences of a batch.", ["model"], buckets=_SENTENCES, registry=registry
+        )
+        self._waiting = Gauge("polystill_waiting_sentences", "Not taken yet.", ["model"], registry=registry)
+
+    def watch_queue(self, model: str, waiting: Callable[[], float]) -> None:
+        """Show the number of sentences in a model's queue."""
+        self._waiting.labels(model).set_function(waiting)
+
+    def text(self) -> bytes:
+        """Return all counters in Prometheus' text format."""
+        return generate_latest(self._registry)

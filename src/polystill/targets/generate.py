@@ -1,7 +1,7 @@
-"""A teacher translates all sources of a corpus or text, shard by shard.
+"""Let a teacher translate a corpus or text, shard by shard, into a folder of targets.
 
-Each distinct source is translated once. What is done is a shard's file, so a generation that was stopped at any moment
-goes on at the first shard that is missing; the plan (source, teacher, search) must be the same.
+Each distinct source is translated once. A shard that is finished is a file, so a generation that was stopped goes on at
+the first shard that is missing. It goes on only with the same plan: source, teacher and search.
 """
 
 from __future__ import annotations
@@ -9,17 +9,23 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from polystill.config import Cleaning, Recipe
+from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.ctranslate2 import available_cores
 from polystill.errors import UserError
 from polystill.progress import Progress
+from polystill.runs.places import Kind, find_folder, open_place
 from polystill.runs.provenance import provenance
 from polystill.storage import clear_left_overs, lock_folder, storage_errors
-from polystill.targets.filter import REASONS, FilterReport, HypothesisFilter, left_out
-from polystill.targets.pool import Pool, Task
-from polystill.targets.sources import Source, Sources
+from polystill.targets.pool import LocalPool, Pool, RayPool, Task, ThisProcess
+from polystill.targets.select import REASONS, FilterReport, HypothesisFilter, left_out
+from polystill.targets.sources import Source, Sources, Text, open_sources
 from polystill.targets.store import (
     FORMAT,
     MANIFEST,
@@ -31,35 +37,182 @@ from polystill.targets.store import (
     read_manifest,
     read_note,
     shard_path,
+    shard_summary,
     write_manifest,
     write_shard,
 )
-from polystill.targets.teachers import Translate
+from polystill.targets.teachers import (
+    Engine,
+    Translate,
+    TranslationsFile,
+    check_teacher,
+    convert_teacher,
+    fingerprint,
+    languages_of,
+    open_teacher,
+)
 
+SHARD_SIZE = 2_000
 SCRATCH = ".scratch"
 
 
 @dataclass(frozen=True)
-class Generation:
-    """Everything that a generation needs beside its sources."""
+class Compute:
+    """The engine that translates, and the processes that it runs in."""
+
+    engine: Engine | None = None
+    """None is CTranslate2 where the model can run in it, else torch."""
+    precision: str = "default"
+    workers: int = 1
+    threads: int = 0
+    """Threads of each worker; 0 shares the cores among them."""
+    ray: bool = False
+    """Spread the workers over a Ray cluster."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A teacher, ready to be opened."""
 
     plan: dict[str, Any]
-    """What decides about its outcome, for the manifest; the sources' part is added."""
-    about: dict[str, Any]
-    """What else the manifest is to say."""
-    ready: Callable[[], Callable[[], Translate]]
-    """Called once where there is something to do; what it returns is called in each worker."""
+    """What decides which translations it writes, for the manifest."""
+    ready: Callable[[Path], Callable[[], Translate]]
+    """Called once, with a scratch folder, if there is something to translate. Each worker calls what it returns."""
     pool: Pool
-    filter: HypothesisFilter
-    shard_size: int
 
 
-def open_folder(folder: Path) -> IO[str]:
-    """Make the folder, or take up an unfinished generation in it; returns the lock, to be closed at the end.
+def default_beam(n_best: int) -> int:
+    """Return Kim & Rush's beam of 5 for Seq-KD, or a larger one where more translations are wanted."""
+    return max(5, n_best)
+
+
+def generate_targets(
+    teachers: Sequence[Path],
+    text: Text,
+    out: Path,
+    *,
+    options: DecodingOptions,
+    compute: Compute,
+    shard_size: int = SHARD_SIZE,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Let teachers translate a text into `out` and return the manifest. The same call continues what was stopped.
+
+    Raises:
+        UserError: teachers or text cannot be read or do not go together, `out` holds other things or was begun with
+            another plan, a teacher fails, or the filters leave no translation.
+    """
+    if (text.source is None) == (text.run is None):
+        raise UserError("give one of --run (a run or recipe, for its training text) and --source (a text)")
+    folders = [_model_folder(teacher) for teacher in teachers]
+    recipe = text.read_recipe()
+    if recipe is not None:
+        options = replace(options, max_length=recipe.data.max_tokens)
+    is_file = any(folder.is_file() for folder in folders)
+    job = _file_job(folders, options, compute) if is_file else _model_job(folders, text, recipe, options, compute, say)
+    with _opened(out) as scratch, open_sources(recipe, text, scratch, say) as sources:
+        say(f"{sources.sentences:,} sentences, {len(sources):,} different ones")
+        languages = _languages(text, recipe, folders[0])
+        if not all(languages):
+            say(
+                "warning: the languages are not known, so words are told apart by spaces and translations in a wrong "
+                "script are kept; give --source-language and --target-language"
+            )
+        cleaning = Cleaning() if recipe is None else recipe.data.cleaning
+        plan = {
+            "teachers": [fingerprint(folder) for folder in folders],
+            **job.plan,
+            "languages": list(languages),
+            "filter": cleaning.model_dump(),
+            "source": sources.about,
+            "shard_size": shard_size,
+        }
+        manifest = _continue_or_start(out, plan, [str(teacher) for teacher in teachers])
+        generation = _Generation(out, sources, manifest, HypothesisFilter(cleaning, languages))
+        return generation.finish(job, scratch, say)
+
+
+def _model_folder(teacher: Path) -> Path:
+    """Return the folder of a teacher's model, which for a run is its family, or the file of translations."""
+    kind = open_place(teacher).kind
+    if kind is Kind.FILE:
+        return teacher
+    if kind is Kind.NOTHING and teacher.suffix:  # meant as a file
+        raise UserError(f"{teacher}: no such file of translations (TSV), nor a model's folder")
+    return find_folder(teacher)
+
+
+def _languages(text: Text, recipe: Recipe | None, teacher: Path) -> tuple[str, str]:
+    """Return the filter's languages: the recipe's, else those given, else the teacher's; "" is unknown."""
+    if recipe is not None:
+        return recipe.data.source_language, recipe.data.target_language
+    known = languages_of(teacher)
+    return text.languages[0] or known[0] or "", text.languages[1] or known[1] or ""
+
+
+# --- teachers -----------------------------------------------------------------------------------------------------
+
+
+def _file_job(paths: Sequence[Path], options: DecodingOptions, compute: Compute) -> Job:
+    """Read translations from a file."""
+    file = next(path for path in paths if path.is_file())
+    if len(paths) > 1:
+        raise UserError(f"{file}: a file of translations stands alone; an ensemble is made of models")
+    defaults = DecodingOptions(default_beam(options.n_best), options.n_best, max_length=options.max_length)
+    if compute != Compute(threads=compute.threads) or options != defaults:
+        raise UserError(
+            f"{file}: translations are not made but read; leave out --engine, --precision, --workers, --beam, "
+            "--length-penalty and --batch-tokens"
+        )
+    plan = {"engine": "file", "beam": None, "n_best": options.n_best}
+    return Job(plan, lambda _: lambda: TranslationsFile(file, options.n_best).translate, ThisProcess())
+
+
+def _model_job(
+    folders: Sequence[Path],
+    text: Text,
+    recipe: Recipe | None,
+    options: DecodingOptions,
+    compute: Compute,
+    say: Callable[[str], None],
+) -> Job:
+    """Translate with a model, or with several as an ensemble."""
+    known = (None, None) if recipe is None else (recipe.data.source_language, recipe.data.target_language)
+    threads = compute.threads or max(1, available_cores() // compute.workers)
+    teacher = check_teacher(
+        folders,
+        engine=compute.engine,
+        precision=compute.precision,
+        threads=threads,
+        languages=(text.languages[0] or known[0], text.languages[1] or known[1]),
+        options=options,
+    )
+    plan = {
+        "engine": teacher.engine,
+        "precision": teacher.precision,
+        "beam": options.beam_size,
+        "n_best": options.n_best,
+        "length_penalty": options.length_penalty,
+        "max_length": options.max_length,
+        **({"teachers' languages": list(text.languages)} if any(text.languages) else {}),
+    }
+    pool: Pool = ThisProcess() if compute.workers == 1 else LocalPool(compute.workers, say)
+    if compute.ray:
+        pool = RayPool(compute.workers, say, threads)
+    return Job(plan, lambda scratch: partial(open_teacher, convert_teacher(teacher, scratch.resolve())), pool)
+
+
+# --- the folder ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[Path]:
+    """Make the folder or continue in it, locked for this process; yields a scratch folder in it, removed at the end.
 
     Raises:
         UserError: it holds other things, another process works on it, or it cannot be written.
     """
+    existed = folder.exists()
     with storage_errors(folder):
         if folder.is_dir() and not (folder / MANIFEST).is_file():
             others = sorted(path.name for path in folder.iterdir() if path.name not in (".lock", SCRATCH))
@@ -67,73 +220,40 @@ def open_folder(folder: Path) -> IO[str]:
                 raise UserError(f"{folder}: holds {others[0]} and no generated targets; give a new or empty folder")
         folder.mkdir(parents=True, exist_ok=True)
         lock = lock_folder(folder, "folder")
-        try:
+    with lock:
+        with storage_errors(folder):
             clear_left_overs(folder)
-            shutil.rmtree(folder / SCRATCH, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(folder / SCRATCH, ignore_errors=True)  # left by a process that was killed
             (folder / SCRATCH).mkdir()
-        except BaseException:
-            lock.close()
-            raise
-    return lock
+        try:
+            yield folder / SCRATCH
+        finally:
+            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+            if not existed and not (folder / MANIFEST).exists():  # failed before the first shard
+                shutil.rmtree(folder, ignore_errors=True)
 
 
-def generate(
-    folder: Path, sources: Sources, generation: Generation, say: Callable[[str], None] = lambda line: None
-) -> dict[str, Any]:
-    """Translate what is not translated yet, and return the finished manifest. The folder is `open_folder`'s.
-
-    Raises:
-        UserError: the folder was begun with another plan, the teacher fails, the filters leave nothing, or the folder
-            cannot be written.
-    """
-    plan = {**generation.plan, "source": sources.about, "shard_size": generation.shard_size}
-    manifest = _take_up(folder, plan, generation.about)
-    start = time.perf_counter()
-    with storage_errors(folder):
-        (folder / SHARDS).mkdir(exist_ok=True)
-        missing = _missing(folder, sources, generation.shard_size, plan_sha256(plan))
-        if manifest["finished"] and not missing:
-            say(f"{folder}: these targets are finished already")
-        else:
-            try:
-                _translate(folder, sources, generation, missing, plan_sha256(plan))
-            finally:  # the time of a process that was stopped counts as well
-                manifest["cost"]["seconds"] = round(manifest["cost"]["seconds"] + time.perf_counter() - start, 3)
-                write_manifest(folder, manifest)
-            manifest = _finish(folder, sources, manifest)
-    report = manifest["filter"]
-    if not report["kept"]:
-        why = left_out(report["dropped"])
-        raise UserError(f"{folder}: of {report['hypotheses']:,} translations the filters left none ({why})")
-    return manifest
-
-
-def _take_up(folder: Path, plan: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
-    """The manifest that is there, if it has this plan, or a new one."""
-    if not (folder / MANIFEST).is_file() or not any((folder / SHARDS).glob("*")):  # an attempt that failed at once
-        manifest: dict[str, Any] = {
-            "format": FORMAT,
-            "finished": False,
-            "plan": plan,
-            **about,
-            "cost": {"seconds": 0.0},
-        }
-        write_manifest(folder, manifest)
+def _continue_or_start(folder: Path, plan: dict[str, Any], teachers: list[str]) -> dict[str, Any]:
+    """Return the folder's manifest if it has this plan, or write a new one."""
+    if not (folder / MANIFEST).is_file() or not any((folder / SHARDS).glob("*")):  # the last attempt failed at once
+        manifest = dict[str, Any](format=FORMAT, finished=False, plan=plan, teachers=teachers, cost={"seconds": 0.0})
+        with storage_errors(folder):
+            write_manifest(folder, manifest)
         return manifest
     manifest = read_manifest(folder)
     before = manifest["plan"]
     differing = [key for key in {**before, **plan} if before.get(key) != plan.get(key)]
     if differing:
         was = ", ".join(f"{key} {_shown(key, before.get(key), manifest['teachers'])}" for key in differing)
-        now = ", ".join(f"{key} {_shown(key, plan.get(key), about['teachers'])}" for key in differing)
+        now = ", ".join(f"{key} {_shown(key, plan.get(key), teachers)}" for key in differing)
         raise UserError(f"{folder}: was begun with {was}, not with {now}; give another folder")
     return manifest
 
 
 def _shown(key: str, value: Any, teachers: Sequence[str]) -> str:
-    """A value of the plan; teachers by their names and what they hold."""
+    """Format a value of the plan for an error; teachers as their names and checksums."""
     if key == "teachers":
-        return " ".join(f"{name} (sha256 {found[:12]}…)" for name, found in zip(teachers, value, strict=True))
+        return " ".join(f"{name} (sha256 {sha256[:12]}…)" for name, sha256 in zip(teachers, value, strict=True))
     if isinstance(value, dict) and "sha256" in value:
         return f"of {value['sentences']:,} sentences (sha256 {value['sha256'][:12]}…)"
     if isinstance(value, list):
@@ -144,74 +264,96 @@ def _shown(key: str, value: Any, teachers: Sequence[str]) -> str:
 # --- translating --------------------------------------------------------------------------------------------------
 
 
-def _translate(folder: Path, sources: Sources, generation: Generation, numbers: list[int], plan: str) -> None:
-    """Shards of these numbers."""
-    blocks: dict[int, list[Source]] = {}
-    size = generation.shard_size
-    open_work = generation.ready() if numbers else _nothing
-    todo = sum(min(size, len(sources) - number * size) for number in numbers)
-    progress = Progress("translating", "sentence", len(sources), len(sources) - todo)
+@dataclass
+class _Generation:
+    """One folder of targets in the making."""
 
-    def tasks() -> Iterator[Task]:
-        for number in numbers:
-            blocks[number] = sources.block(number * size, (number + 1) * size)
-            yield number, [source.text for source in blocks[number]]
+    folder: Path
+    sources: Sources
+    manifest: dict[str, Any]
+    filter: HypothesisFilter
 
-    try:
-        for number, found in generation.pool.run(open_work, tasks()):
-            block = blocks.pop(number)
-            report = FilterReport()
-            entries = [
-                _entry(source, candidates, generation.filter, report)
-                for source, candidates in zip(block, found, strict=True)
-            ]
-            write_shard(folder, number, plan, entries, report.as_dict())
-            progress.add(len(block))
-    finally:
-        progress.close()
+    def __post_init__(self) -> None:
+        self.plan = plan_sha256(self.manifest["plan"])
+        self.shard_size: int = self.manifest["plan"]["shard_size"]
+        self.shards = range(-(-len(self.sources) // self.shard_size))
 
+    def finish(self, job: Job, scratch: Path, say: Callable[[str], None]) -> dict[str, Any]:
+        """Translate the shards that are missing and return the finished manifest."""
+        start = time.perf_counter()
+        with storage_errors(self.folder):
+            (self.folder / SHARDS).mkdir(exist_ok=True)
+            missing = [number for number in self.shards if not self._is_done(number)]
+            if self.manifest["finished"] and not missing:
+                say(f"{self.folder}: these targets are finished already")
+            else:
+                try:
+                    self._translate(job, scratch, missing)
+                finally:  # count the time of a process that was stopped, too
+                    cost = self.manifest["cost"]
+                    cost["seconds"] = round(cost["seconds"] + time.perf_counter() - start, 3)
+                    write_manifest(self.folder, self.manifest)
+                self._add_up()
+        report = self.manifest["filter"]
+        if not report["kept"]:
+            why = left_out(report["dropped"])
+            raise UserError(f"{self.folder}: of {report['hypotheses']:,} translations the filters left none ({why})")
+        return self.manifest
 
-def _nothing() -> Translate:
-    raise AssertionError("no shard is missing")
+    def _block(self, number: int) -> list[Source]:
+        return self.sources.block(number * self.shard_size, (number + 1) * self.shard_size)
 
+    def _is_done(self, number: int) -> bool:
+        """Whether this shard is there; checks that it is of this plan and source."""
+        if not shard_path(self.folder, number).is_file():
+            return False
+        check_shard(self.folder, number, self.plan, [source.text for source in self._block(number)])
+        return True
 
-def _missing(folder: Path, sources: Sources, size: int, plan: str) -> list[int]:
-    """The shards that are not there yet; those that are there are checked."""
-    missing = []
-    for number in range(-(-len(sources) // size)):
-        if not shard_path(folder, number).is_file():
-            missing.append(number)
-        else:
-            texts = [source.text for source in sources.block(number * size, (number + 1) * size)]
-            check_shard(folder, number, plan, texts)
-    return missing
+    def _translate(self, job: Job, scratch: Path, numbers: list[int]) -> None:
+        """Write the shards of these numbers."""
+        if not numbers:
+            return
+        total, blocks = len(self.sources), dict[int, list[Source]]()
+        left = sum(min(self.shard_size, total - number * self.shard_size) for number in numbers)
+        progress = Progress("translating", "sentence", total, total - left)
 
+        def tasks() -> Iterator[Task]:
+            for number in numbers:
+                blocks[number] = self._block(number)
+                yield number, [source.text for source in blocks[number]]
 
-def _entry(source: Source, candidates: list[Candidate], keep: HypothesisFilter, report: FilterReport) -> Entry:
-    if not candidates:
-        raise UserError(f"the teacher gave no translation of sentence {source.ids[0]} ({source.text[:60]!r})")
-    kept = keep.keep(source.text, candidates, report)
-    return Entry(source.ids, source.text, source.references, kept, len(candidates) - len(kept))
+        try:
+            for number, translations in job.pool.run(job.ready(scratch), tasks()):
+                block, report = blocks.pop(number), FilterReport()
+                pairs = zip(block, translations, strict=True)
+                entries = [self._entry(source, candidates, report) for source, candidates in pairs]
+                write_shard(self.folder, number, self.plan, entries, report.as_dict())
+                progress.add(len(block))
+        finally:
+            progress.close()
 
+    def _entry(self, source: Source, candidates: list[Candidate], report: FilterReport) -> Entry:
+        if not candidates:
+            raise UserError(f"the teacher gave no translation of sentence {source.ids[0]} ({source.text[:60]!r})")
+        kept = self.filter.keep(source.text, candidates, report)
+        return Entry(source.ids, source.text, source.references, kept, len(candidates) - len(kept))
 
-def _finish(folder: Path, sources: Sources, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Add up the shards' notes, and check that no sentence is missing or doubled."""
-    report, shards = FilterReport(), []
-    size = manifest["plan"]["shard_size"]
-    for number in range(-(-len(sources) // size)):
-        note = read_note(shard_path(folder, number))
-        report.add(note["report"])
-        shards.append({key: note[key] for key in ("sources", "sentences", "source_sha256")})
-    assert sum(shard["sources"] for shard in shards) == len(sources)
-    assert sum(shard["sentences"] for shard in shards) == sources.sentences
-    manifest = {
-        **manifest,
-        "finished": report.kept > 0,
-        "sentences": sources.sentences,
-        "distinct_sources": len(sources),
-        "filter": {**report.as_dict(), "meaning": REASONS},
-        "shards": shards,
-        "provenance": provenance().to_json(),
-    }
-    write_manifest(folder, manifest)
-    return manifest
+    def _add_up(self) -> None:
+        """Add up the shards' notes, check that no sentence is missing or doubled, and write the finished manifest."""
+        report, shards = FilterReport(), []
+        for number in self.shards:
+            note = read_note(shard_path(self.folder, number))
+            report.add(note["report"])
+            shards.append(shard_summary(note))
+        assert sum(shard["sources"] for shard in shards) == len(self.sources)
+        assert sum(shard["sentences"] for shard in shards) == self.sources.sentences
+        self.manifest |= {
+            "finished": report.kept > 0,
+            "sentences": self.sources.sentences,
+            "distinct_sources": len(self.sources),
+            "filter": {**report.as_dict(), "meaning": REASONS},
+            "shards": shards,
+            "provenance": provenance().to_json(),
+        }
+        write_manifest(self.folder, self.manifest)

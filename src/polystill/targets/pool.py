@@ -1,7 +1,7 @@
-"""Work spread over processes: one shard of lines a task, handed out one at a time.
+"""Spread work over processes: a task is one shard of lines, and workers get one task at a time.
 
-A worker that dies in mid-shard (killed, out of memory) is replaced and its shard given out again; what others do goes
-on. Results come in the order in which they are ready, each shard's once.
+If a worker dies in a shard (killed, out of memory), it is replaced and the shard is done again; the others go on.
+Results come when they are ready, once for each shard.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from polystill.environment.extras import installing
 from polystill.errors import UserError
 
 MOST_ATTEMPTS = 3
-"""Workers that a shard may cost before it is given up."""
+"""The number of workers that may die at a shard before it is given up."""
 
 Lines = list[str]
 Work = Callable[[Lines], Any]
@@ -28,16 +28,16 @@ Task = tuple[int, Lines]
 
 class Pool(Protocol):
     def run(self, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
-        """Do all tasks: (number, result) of each as it is ready. `open_work` is called once in each worker.
+        """Do all tasks and yield each one's (number, result) when it is ready. Each worker calls `open_work` once.
 
         Raises:
-            UserError: the work itself raised it, or a task cost MOST_ATTEMPTS workers.
+            UserError: the work itself raised it, or MOST_ATTEMPTS workers died at a task.
         """
         ...
 
 
 class _Attempts:
-    """Counts what a task has cost so far."""
+    """Counts the workers that have died at each task."""
 
     def __init__(self) -> None:
         self._lost: dict[int, int] = {}
@@ -56,7 +56,7 @@ class _Attempts:
 
 
 class ThisProcess:
-    """No pool: one task after the other, here."""
+    """Does one task after the other in this process."""
 
     def run(self, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
         work: Work | None = None
@@ -76,7 +76,7 @@ class _Worker:
 
 
 class LocalPool:
-    """Processes on this machine. They are spawned, not forked: threads of torch and CTranslate2 do not survive that."""
+    """Processes on this machine, spawned because the threads of torch and CTranslate2 do not survive a fork."""
 
     def __init__(self, workers: int, say: Callable[[str], None]) -> None:
         self._count, self._say = workers, say
@@ -104,7 +104,7 @@ class LocalPool:
                         continue
                     if isinstance(result, Exception):
                         raise result
-                    worker.task = _next(again, waiting)  # before this result is used, so that nobody waits for that
+                    worker.task = _next(again, waiting)  # before this result is used, so the worker need not wait
                     if worker.task is None or not _give(worker):
                         again.extend([worker.task] if worker.task else [])
                         workers.remove(worker)
@@ -115,12 +115,12 @@ class LocalPool:
                 _stop(worker)
 
     def _start(self, open_work: Callable[[], Work], task: Task) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(open_work, theirs), daemon=True)
+        connection, of_worker = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(open_work, of_worker), daemon=True)
         process.start()
-        theirs.close()  # else its end would not be seen here
-        worker = _Worker(process, ours, task)
-        _give(worker)  # a process that is dead by now is seen when its answer is waited for
+        of_worker.close()  # or the end of the worker would go unnoticed here
+        worker = _Worker(process, connection, task)
+        _give(worker)  # if the process is dead already, waiting for its answer will show that
         return worker
 
 
@@ -152,7 +152,7 @@ def _stop(worker: _Worker) -> None:
 
 
 def _serve(open_work: Callable[[], Work], connection: Connection) -> None:
-    """A worker's life: it ends with its connection."""
+    """Do tasks in a worker until its connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process stops the others
     try:
         work = open_work()
@@ -169,9 +169,9 @@ def _serve(open_work: Callable[[], Work], connection: Connection) -> None:
 
 
 class RayPool:
-    """Actors on a Ray cluster: the one that RAY_ADDRESS names, else a local one that is started for this.
+    """Actors on the Ray cluster that RAY_ADDRESS names, or on a local one started for this job.
 
-    Lines and translations travel through Ray; the model's folder must be readable at its path on every node.
+    Lines and translations travel through Ray. Every node must be able to read the model's folder at its path.
     """
 
     def __init__(self, workers: int, say: Callable[[str], None], threads: int = 1) -> None:
@@ -190,7 +190,7 @@ class RayPool:
                 ray.shutdown()
 
     def _check_room(self, ray: Any) -> None:
-        """Raises UserError where no node could ever take a worker: Ray would wait for one without a word."""
+        """Raise UserError where no node is large enough for a worker: Ray would wait for one without a message."""
         most = max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
         if self._threads > most:
             raise UserError(
@@ -201,7 +201,7 @@ class RayPool:
     def _run(self, ray: Any, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
         waiting, again, attempts = iter(tasks), deque[Task](), _Attempts()
         actor_class = ray.remote(num_cpus=self._threads)(_Actor)
-        running: dict[Any, tuple[Any, Task]] = {}  # answer to come -> actor, task
+        running: dict[Any, tuple[Any, Task]] = {}  # pending answer -> actor, task
         while True:
             while len(running) < self._count and (task := _next(again, waiting)):
                 actor = actor_class.remote(open_work)
@@ -229,7 +229,7 @@ class _Actor:
         self._work: Work | None = None
 
     def work(self, lines: Lines) -> Any:
-        if self._work is None:  # not in __init__, where a user's mistake would count as the actor's death
+        if self._work is None:  # in __init__ a user's mistake would count as the actor's death
             self._work = self._open()
         return self._work(lines)
 

@@ -1,28 +1,37 @@
-"""Seq-Inter (Kim & Rush 2016, section 3.3): of each sentence's n-best list the candidate nearest to its reference.
+"""Choose among a teacher's translations: leave out what is no use as a target, and keep the nearest to a reference.
+
+`HypothesisFilter` judges every translation while targets are generated. Length ratio, copies, wrong script and the like
+are judged as in the cleaning of pairs (`data.cleaning`). On top come repetitions, which a search that loops leaves
+behind, and candidates with the same text.
+
+`select_targets` is Seq-Inter (Kim & Rush 2016, section 3.3). Of each sentence's n-best list it keeps
 
     y = argmax over the candidates c of sim(c, reference), sim = smoothed sentence BLEU or chrF, both sacreBLEU's
 
-The result is a folder of targets like the one that it was chosen from, with one hypothesis a sentence.
+and writes a folder of targets like the one it was chosen from, with one hypothesis a sentence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from polystill.config import Cleaning
+from polystill.data.cleaning import EXAMPLES, Cleaner
+from polystill.data.cleaning import REASONS as PAIR_REASONS
+from polystill.data.repetition import MOST_REPEATS, Repetition
 from polystill.decoding.metrics import bleu_metric
 from polystill.errors import UserError
 from polystill.progress import Progress
 from polystill.runs.provenance import provenance
 from polystill.storage import atomic_folder, need_new_folder
-from polystill.targets.filter import FilterReport
 from polystill.targets.store import (
     FORMAT,
-    MANIFEST,
     SHARDS,
     Candidate,
     Entry,
@@ -30,9 +39,101 @@ from polystill.targets.store import (
     plan_sha256,
     read_note,
     shard_path,
+    shard_summary,
     write_manifest,
     write_shard,
 )
+
+# --- filter -------------------------------------------------------------------------------------------------------
+
+_JUDGED = ("empty", "too_short", "too_long", "ratio", "long_word", "identical", "wrong_script")
+REASONS = {
+    "cut": "the source is longer than the teacher takes, or it had not ended when it was as long as it may be",
+    **{reason: PAIR_REASONS[reason] for reason in _JUDGED},
+    "repetition": f"a phrase more than {MOST_REPEATS} times in a row, or characters ten times; and not in the source",
+    "same": "the same text as a better candidate of this source",
+}
+"""Why a hypothesis is left out. It is counted under the first reason that applies."""
+_EXAMPLE_CHARACTERS = 100
+
+
+@dataclass
+class FilterReport:
+    """Counts of hypotheses, over distinct sources. The reports of shards add up."""
+
+    hypotheses: int = 0
+    dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    sources_without: int = 0
+    """Sources that have no hypothesis left."""
+    examples: dict[str, list[list[str]]] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> int:
+        return self.hypotheses - sum(self.dropped.values())
+
+    def drop(self, reason: str, source: str, hypothesis: str) -> None:
+        self.dropped[reason] += 1
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < EXAMPLES:
+            examples.append([source[:_EXAMPLE_CHARACTERS], hypothesis[:_EXAMPLE_CHARACTERS]])
+
+    def add(self, other: dict[str, Any]) -> None:
+        """Add a shard's report (its `as_dict`)."""
+        self.hypotheses += other["hypotheses"]
+        self.sources_without += other["sources_without"]
+        for reason, count in other["dropped"].items():
+            self.dropped[reason] += count
+        for reason, examples in other["examples"].items():
+            known = self.examples.setdefault(reason, [])
+            known += examples[: EXAMPLES - len(known)]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "hypotheses": self.hypotheses,
+            "kept": self.kept,
+            "dropped": self.dropped,
+            "sources_without": self.sources_without,
+            "examples": self.examples,
+        }
+
+
+def left_out(dropped: dict[str, int]) -> str:
+    """Format counts as one line, such as "identical 3, repetition 12"."""
+    return ", ".join(f"{reason} {count:,}" for reason, count in dropped.items() if count) or "nothing"
+
+
+class HypothesisFilter:
+    """Judges translations by the recipe's `data.cleaning`. If that is off, only empty ones and doubles are left out."""
+
+    def __init__(self, settings: Cleaning, languages: tuple[str, str]) -> None:
+        self._enabled = settings.enabled
+        self._cleaner = Cleaner(settings, languages)
+        self._repetition = Repetition(languages)
+
+    def keep(self, source: str, candidates: Sequence[Candidate], report: FilterReport) -> list[Candidate]:
+        """Return the candidates to train on, in their order, and count the others in the report."""
+        kept: dict[str, Candidate] = {}
+        for candidate in candidates:
+            report.hypotheses += 1
+            reason = "same" if candidate.text in kept else self.reason(source, candidate)
+            if reason is None:
+                kept[candidate.text] = candidate
+            else:
+                report.drop(reason, source, candidate.text)
+        report.sources_without += not kept
+        return list(kept.values())
+
+    def reason(self, source: str, candidate: Candidate) -> str | None:
+        """Return why a hypothesis is left out (a key of REASONS), or None if it stays."""
+        if self._enabled and candidate.cut:
+            return "cut"
+        reason = self._cleaner.reason(source.strip(), candidate.text.strip())
+        if reason is None and self._enabled and self._repetition.is_looping(source, candidate.text):
+            return "repetition"
+        return reason
+
+
+# --- Seq-Inter ----------------------------------------------------------------------------------------------------
 
 Measure = Literal["bleu", "chrf"]
 Similarity = Callable[[str, str], float]
@@ -40,7 +141,7 @@ SAMPLE_SEED = 1
 
 
 def similarity(by: Measure, target_language: str) -> tuple[Similarity, str]:
-    """sim(candidate, reference) and sacreBLEU's signature of it."""
+    """Return sim(candidate, reference) and its sacreBLEU signature."""
     from sacrebleu import CHRF
 
     metric: Any = bleu_metric(target_language, effective_order=True) if by == "bleu" else CHRF()
@@ -48,18 +149,18 @@ def similarity(by: Measure, target_language: str) -> tuple[Similarity, str]:
     def score(candidate: str, reference: str) -> float:
         return float(metric.sentence_score(candidate, [reference]).score)
 
-    score("a", "a")  # a metric without a call has no signature
+    score("a", "a")  # a metric has no signature before its first call
     return score, metric.get_signature().format()
 
 
 def nearest_candidate(candidates: Sequence[Candidate], reference: str, similar: Similarity) -> tuple[int, list[float]]:
-    """The number of the nearest candidate (of equals the teacher's best) and the similarity of each."""
+    """Return the nearest candidate's number (the teacher's best among equals) and the similarity of each."""
     scores = [similar(candidate.text, reference) for candidate in candidates]
     return max(range(len(scores)), key=lambda i: (scores[i], -i)), scores
 
 
 def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) -> dict[str, Any]:
-    """Write the nearest candidate of every sentence, or of a drawn share of them, to `out`; returns its manifest.
+    """Write the nearest candidate of every sentence, or of a drawn share of them, to `out` and return its manifest.
 
     Raises:
         UserError: `share` is not in (0, 1], the targets are unfinished, damaged, without references or with one
@@ -96,7 +197,6 @@ def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) 
             "provenance": provenance().to_json(),
         }
         write_manifest(temporary, manifest)
-        assert (temporary / MANIFEST).is_file()
     return manifest
 
 
@@ -105,7 +205,7 @@ def _nothing_to_choose(folder: Path) -> str:
 
 
 class _Selection:
-    """Goes over all sentences once and chooses."""
+    """Chooses a candidate for each sentence, in one pass over the targets."""
 
     def __init__(self, targets: TargetSet, similar: Similarity, share: float) -> None:
         self._targets, self._similar = targets, similar
@@ -115,7 +215,7 @@ class _Selection:
         self._is_drawn[drawn] = True
         self._chosen = self._without = self._changed = 0
         self.longest_list = 0
-        """Most candidates that a sentence had, those that were filtered included."""
+        """The most candidates that a sentence had, with those that the filter left out."""
         self._total = self._total_first = 0.0
 
     def entries(self) -> Iterator[Entry]:
@@ -141,7 +241,7 @@ class _Selection:
         return entry.hypotheses[best]
 
     def counts(self) -> dict[str, Any]:
-        """What came of it: sentences with and without candidates, and their mean similarity before and after."""
+        """Return the sentences with and without candidates, and the mean similarity before and after."""
         n = max(1, self._chosen)
         return {
             "sentences": self._chosen,
@@ -158,6 +258,5 @@ def _write(folder: Path, chosen: _Selection, plan: dict[str, Any]) -> list[dict[
     shards: list[dict[str, Any]] = []
     while block := list(islice(entries, plan["shard_size"])):
         write_shard(folder, len(shards), checksum, block, FilterReport().as_dict())
-        note = read_note(shard_path(folder, len(shards)))
-        shards.append({key: note[key] for key in ("sources", "sentences", "source_sha256")})
+        shards.append(shard_summary(read_note(shard_path(folder, len(shards)))))
     return shards

@@ -1,6 +1,6 @@
-"""What a teacher is to translate: every distinct source once, in the order in which it first comes.
+"""Open the text that a teacher translates: every distinct source once, in the order of first occurrence.
 
-Text lies on disk; memory holds about 50 bytes a sentence.
+The text stays on disk; memory holds about 50 bytes a sentence.
 """
 
 from __future__ import annotations
@@ -16,18 +16,39 @@ from typing import Any
 
 import numpy as np
 
-from polystill.config import Recipe
+from polystill.config import Recipe, load_recipe
 from polystill.data.cleaning import CleaningReport
 from polystill.data.corpus import read_lines
 from polystill.data.training_text import TextStore, clean_training, lines_sha256
 from polystill.errors import UserError
+from polystill.runs import Run
 
 _BLOCK_LINES = 20_000
 
 
 @dataclass(frozen=True)
+class Text:
+    """The text to translate: the training text of a run or recipe, or a file without references."""
+
+    run: Path | None = None
+    source: Path | None = None
+    languages: tuple[str | None, str | None] = (None, None)
+    """As a multilingual teacher names them. By default the recipe's, or those of a teacher for one pair."""
+
+    def read_recipe(self) -> Recipe | None:
+        """Return the recipe whose training text is meant, or None for a file.
+
+        Raises:
+            UserError: there is no such run or recipe, or it is damaged.
+        """
+        if self.run is None:
+            return None
+        return Run.open(self.run).recipe if self.run.is_dir() else load_recipe(self.run)
+
+
+@dataclass(frozen=True)
 class Source:
-    """A distinct source, the ids of the sentences that have it, and their references (none for text without)."""
+    """A distinct source, the ids of the sentences that have it, and their references; a file has none."""
 
     ids: list[int]
     text: str
@@ -38,14 +59,14 @@ class Sources:
     """All sentences of a corpus or a text, grouped by their source."""
 
     def __init__(self, store: TextStore, rows: np.ndarray, ids: np.ndarray, about: dict[str, Any]) -> None:
-        """Take the store, its rows (N,) that are to be translated, their ids (N,), and what the plan says of them."""
+        """Take the store, its rows to translate (N,), their ids (N,), and their part of the plan."""
         self._store, self._rows, self._ids = store, rows, ids
         self.about = about
         self._has_references = about["kind"] == "corpus"
         keys = np.array([_digest(store.row(row)[2][0]) for row in rows.tolist()], dtype="S16")
         _, first, group = np.unique(keys, return_index=True, return_inverse=True)
         rank = np.empty(len(first), dtype=np.int64)
-        rank[np.argsort(first)] = np.arange(len(first))  # groups counted in the order of their first sentence
+        rank[np.argsort(first)] = np.arange(len(first))  # number groups in the order of their first sentence
         number = rank[group]
         self._members = np.argsort(number, kind="stable")
         self._starts = np.concatenate([[0], np.cumsum(np.bincount(number))])
@@ -55,11 +76,11 @@ class Sources:
         return len(self._rows)
 
     def __len__(self) -> int:
-        """How many of them are distinct."""
+        """The number of distinct sources."""
         return len(self._starts) - 1
 
     def block(self, start: int, stop: int) -> list[Source]:
-        """The distinct sources with the numbers start to stop - 1."""
+        """Return the distinct sources with the numbers start to stop - 1."""
         return [self._source(number) for number in range(start, min(stop, len(self)))]
 
     def _source(self, number: int) -> Source:
@@ -74,8 +95,30 @@ def _digest(text: str) -> bytes:
 
 
 @contextmanager
+def open_sources(recipe: Recipe | None, text: Text, scratch: Path, log: Callable[[str], None]) -> Iterator[Sources]:
+    """Open the sources of a text; `recipe` is what `text.read_recipe` returns.
+
+    Raises:
+        UserError: the text cannot be read, or a run's corpora have changed since its data stage.
+    """
+    if recipe is None:
+        assert text.source is not None
+        with text_sources(text.source, scratch) as sources:
+            yield sources
+        return
+    with corpus_sources(recipe, scratch, log) as sources:
+        if text.run is not None and text.run.is_dir():
+            record = Run.open(text.run).record("data") or {}
+            if record.get("source_sha256", sources.about["sha256"]) != sources.about["sha256"]:
+                raise UserError(
+                    f"{text.run}: its training corpora have changed since the run prepared its data; restore them"
+                )
+        yield sources
+
+
+@contextmanager
 def corpus_sources(recipe: Recipe, scratch: Path, log: Callable[[str], None]) -> Iterator[Sources]:
-    """The cleaned training text of a recipe, with its references; the ids are those of `TrainingText`.
+    """Open a recipe's cleaned training text with its references; the ids are those of `TrainingText`.
 
     Raises:
         UserError: as `clean_training`.
@@ -89,10 +132,12 @@ def corpus_sources(recipe: Recipe, scratch: Path, log: Callable[[str], None]) ->
 
 @contextmanager
 def text_sources(path: Path, scratch: Path) -> Iterator[Sources]:
-    """The lines of a text without references (plain, .gz or .zst), but for blank ones; ids are line numbers from 0.
+    """Open a file of sentences without references (plain, .gz or .zst); ids are line numbers from 0.
+
+    Blank lines are left out.
 
     Raises:
-        UserError: the file cannot be read, a line is not UTF-8, or there is not one line with text.
+        UserError: the file cannot be read, a line is not UTF-8, or all lines are blank.
     """
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".text-") as folder:
         store = TextStore(Path(folder) / "lines.arrow")

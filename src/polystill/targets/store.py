@@ -1,10 +1,11 @@
-"""Generated targets on disk, and the checks that a source still lines up with its translations.
+"""Read and write a folder of generated targets, and check that its sources still line up with their translations.
 
-    FOLDER/manifest.json           what was generated, of which source, by whom, how; counts and what was filtered
-    FOLDER/shards/00000.parquet    one row a distinct source: ids, source, references, hypotheses, scores, filtered
+    FOLDER/manifest.json           the plan (source, teacher, search), counts, and what the filter left out
+    FOLDER/shards/00000.parquet    one row for each distinct source: ids, source, references, hypotheses, scores,
+                                   filtered
 
-`ids` are the sentences of the training corpus (or the lines of a text, both from 0) that have this source. A shard
-carries a checksum of its sources and one of the plan (source, teacher, search) that it belongs to.
+`ids` number the sentences of the training corpus, or the lines of a text, that have this source; both count from 0. A
+shard carries the checksums of its sources and of its plan.
 """
 
 from __future__ import annotations
@@ -33,25 +34,25 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One translation; score is log p / n ** length_penalty, None where nobody knows it."""
+    """One translation. Its score is log p / n ** length_penalty, or None if it was read from a file."""
 
     text: str
     score: float | None = None
     cut: bool = False
-    """It is not of the whole source, or had not ended; known while it is filtered, not in the file."""
+    """The source or the translation was cut. The filter uses this; it is not stored."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A distinct source with all the sentences that have it, and their references where there are any."""
+    """A distinct source with the ids of its sentences and their references, if there are any."""
 
     ids: list[int]
     source: str
     references: list[str]
     hypotheses: list[Candidate]
-    """Best first, without those that the filter took."""
+    """Those that the filter kept, best first."""
     filtered: int = 0
-    """How many it took."""
+    """The number that the filter left out."""
 
 
 # --- shards -------------------------------------------------------------------------------------------------------
@@ -66,7 +67,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def write_shard(folder: Path, number: int, plan: str, entries: Sequence[Entry], report: dict[str, Any]) -> None:
-    """Write a whole shard at once. `plan` is the plan's checksum, `report` the filter's counts.
+    """Write a shard, whole or not at all. `plan` is the plan's checksum, `report` the filter's counts.
 
     Raises:
         UserError: no space left, or no permission.
@@ -95,8 +96,13 @@ def write_shard(folder: Path, number: int, plan: str, entries: Sequence[Entry], 
     write_atomic(shard_path(folder, number), content.getvalue())
 
 
+def shard_summary(note: dict[str, Any]) -> dict[str, Any]:
+    """Return what the manifest states of a shard."""
+    return {key: note[key] for key in ("sources", "sentences", "source_sha256")}
+
+
 def read_note(path: Path) -> dict[str, Any]:
-    """What a shard says of itself: plan, sources, sentences, source_sha256, report.
+    """Return a shard's metadata: plan, sources, sentences, source_sha256, report.
 
     Raises:
         UserError: the file is missing, damaged, or no shard.
@@ -115,7 +121,7 @@ def read_note(path: Path) -> dict[str, Any]:
 
 
 def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
-    """The entries of a shard; `expected` has its plan, sources and source_sha256.
+    """Return a shard's entries; `expected` has its plan, sources and source_sha256.
 
     Raises:
         UserError: it is missing or damaged, or belongs to another source, teacher or search.
@@ -138,11 +144,11 @@ def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
         )
         for row in rows
     ]
-    found = lines_sha256(entry.source for entry in entries)
-    if len(entries) != expected["sources"] or found != expected["source_sha256"]:
+    checksum = lines_sha256(entry.source for entry in entries)
+    if len(entries) != expected["sources"] or checksum != expected["source_sha256"]:
         raise UserError(
-            f"{path}: its {len(entries):,} sources (sha256 {found[:12]}…) are not the {expected['sources']:,} of the "
-            f"manifest (sha256 {expected['source_sha256'][:12]}…): this shard is of another source"
+            f"{path}: its {len(entries):,} sources (sha256 {checksum[:12]}…) are not the {expected['sources']:,} of "
+            f"the manifest (sha256 {expected['source_sha256'][:12]}…): this shard is of another source"
         )
     for entry in entries:
         if not entry.hypotheses and not entry.filtered:
@@ -155,20 +161,17 @@ def _check_plan(path: Path, note: dict[str, Any], plan: str) -> None:
         raise UserError(f"{path}: this shard was made of another source, by another teacher or with another search")
 
 
-def check_shard(folder: Path, number: int, plan: str, sources: Sequence[str]) -> bool:
-    """Whether a shard is there already, to be kept.
+def check_shard(folder: Path, number: int, plan: str, sources: Sequence[str]) -> None:
+    """Check a finished shard before it is kept.
 
     Raises:
-        UserError: it is damaged, or of another source or plan.
+        UserError: it is missing, damaged, or of another source or plan.
     """
     path = shard_path(folder, number)
-    if not path.is_file():
-        return False
     note = read_note(path)
     _check_plan(path, note, plan)
     if note["source_sha256"] != lines_sha256(sources):
         raise UserError(f"{path}: this shard is of another source")
-    return True
 
 
 def shortened(text: str) -> str:
@@ -183,7 +186,7 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """A folder's manifest, finished or not.
+    """Return a folder's manifest, finished or not.
 
     Raises:
         UserError: the folder is missing, no folder of targets, or its manifest is damaged or of another format.
@@ -212,7 +215,7 @@ class TargetSet:
 
     @classmethod
     def open(cls, folder: Path) -> TargetSet:
-        """Open a folder to read; the shards' content is checked as they are read.
+        """Open a finished folder to read. Each shard is checked when it is read.
 
         Raises:
             UserError: the folder holds no targets, they are not finished, or a shard is missing.
@@ -226,10 +229,10 @@ class TargetSet:
         return cls(Path(folder), manifest)
 
     def check_source(self, sha256: str, sentences: int) -> None:
-        """That these are translations of this very training text; text of its own (monolingual) fits any.
+        """Check that these are translations of this training text. Translations of a monolingual text always pass.
 
         Raises:
-            UserError: they are of another text.
+            UserError: they are translations of another training text.
         """
         source = self.source
         if source["kind"] == "corpus" and (source["sha256"], source["sentences"]) != (sha256, sentences):
@@ -240,10 +243,10 @@ class TargetSet:
             )
 
     def entries(self) -> Iterator[Entry]:
-        """All entries, shard after shard.
+        """Yield all entries, shard after shard.
 
         Raises:
-            UserError: a shard is damaged or of another source; at the end, a sentence that is missing or doubled.
+            UserError: a shard is damaged or of another source; at the end, if a sentence is missing or doubled.
         """
         plan = plan_sha256(self.plan)
         seen: list[np.ndarray] = []
@@ -260,7 +263,7 @@ class TargetSet:
             )
 
     def pairs(self) -> Iterator[Pair]:
-        """Training pairs (source, hypothesis): one for every hypothesis of every sentence."""
+        """Yield a training pair (source, hypothesis) for every hypothesis of every sentence."""
         for entry in self.entries():
             for _ in entry.ids:
                 for hypothesis in entry.hypotheses:

@@ -1,39 +1,44 @@
-"""Who translates: folders of several kinds, alone or as an ensemble, behind one function from lines to candidates."""
+"""Open a teacher as one function from lines to candidates: a model of any kind, an ensemble, or a file.
+
+This module does not import torch at its top, so workers that run CTranslate2 do without it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from polystill.decoding.contract import Cuts, DecodingOptions, Translator
+from polystill.data.corpus import read_lines
+from polystill.decoding.contract import Cuts, DecodingOptions, Translator, need_precision, torch_dtype
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
-from polystill.decoding.precisions import need_precision, torch_dtype
 from polystill.errors import UserError
-from polystill.targets.store import Candidate
+from polystill.runs.places import Kind as PlaceKind
+from polystill.runs.places import find_model
+from polystill.targets.store import Candidate, shortened
 
 if TYPE_CHECKING:
-    from polystill.targets.huggingface import Languages
+    from polystill.targets.adapters import Languages
 
 Engine = Literal["ctranslate2", "torch"]
 Kind = Literal["ctranslate2", "polystill", "huggingface"]
 Translate = Callable[[Sequence[str]], list[list[Candidate]]]
 
 CONVERTED = ("m2m_100",)
-"""Hugging Face models beside Marian that run in CTranslate2 here (NLLB's are of this type as well)."""
+"""Types of Hugging Face models beside Marian that are converted for CTranslate2; NLLB's are of this type, too."""
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """What opens in every worker: folders that lie ready for the engine."""
+    """What every worker opens: folders that the engine can read, and how to search."""
 
     folders: tuple[Path, ...]
     tokenizers: tuple[Path, ...]
-    """Where each folder's tokenizer is: another place if the model was converted."""
+    """The folder of each model's tokenizer, which stays where it is when the model is converted."""
     kinds: tuple[Kind, ...]
     engine: Engine
     precision: str
@@ -46,23 +51,14 @@ class Teacher:
 
 
 def kind_of(folder: Path) -> Kind:
-    """What a model's folder is.
+    """Return which library can read a model's folder.
 
     Raises:
-        UserError: it is missing, or holds no model.
+        UserError: there is no model in it, or none with safetensors weights.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder, nor a file of translations")
-    if (folder / "model.bin").is_file():
+    if find_model(folder).kind is PlaceKind.CTRANSLATE2:
         return "ctranslate2"
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"{folder}: no model here; expected a run (recipe.yaml), a Hugging Face folder (config.json), a "
-            "CTranslate2 folder (model.bin) or a TSV file of translations"
-        )
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
-    from polystill.targets.huggingface import check_safetensors, model_type
 
     check_safetensors(folder)
     kind = model_type(folder)
@@ -72,7 +68,7 @@ def kind_of(folder: Path) -> Kind:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether polystill's own Transformer and tokenizer can read a Marian folder."""
+    """Whether polystill's Transformer and tokenizer can read a Marian folder."""
     from polystill.data.tokenizer import Tokenizer
     from polystill.models.folder import read_config
 
@@ -85,7 +81,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def choose_engine(folders: Sequence[Path], kinds: Sequence[Kind], wanted: Engine | None) -> Engine:
-    """The engine that was asked for, or CTranslate2 where a single model can run in it.
+    """Return the engine that was asked for, or CTranslate2 if this is a single model that can run in it.
 
     Raises:
         UserError: the models cannot run in the engine.
@@ -101,23 +97,42 @@ def choose_engine(folders: Sequence[Path], kinds: Sequence[Kind], wanted: Engine
         return "ctranslate2"
     can = len(kinds) == 1 and _converts(folders[0], kinds[0])
     if wanted == "ctranslate2" and not can:
-        reason = "an ensemble" if len(kinds) > 1 else f"a model of type {_type(folders[0])}"
+        reason = "an ensemble" if len(kinds) > 1 else f"a model of type {model_type(folders[0])}"
         raise UserError(f"--engine ctranslate2: {reason} runs with --engine torch only")
     return wanted or ("ctranslate2" if can else "torch")
 
 
 def _converts(folder: Path, kind: Kind) -> bool:
-    return _type(folder) == "marian" if kind == "polystill" else _type(folder) in CONVERTED
+    return model_type(folder) in (("marian",) if kind == "polystill" else CONVERTED)
 
 
-def _type(folder: Path) -> str:
-    from polystill.targets.huggingface import model_type
+def check_safetensors(folder: Path) -> None:
+    """Raise UserError where the weights are missing, or are pickled."""
+    if any(folder.glob("*.safetensors")):
+        return
+    if any(folder.glob("pytorch_model*.bin")):
+        raise UserError(
+            f"{folder}: has pytorch_model.bin only, which polystill never unpickles; convert it first with "
+            "transformers' save_pretrained"
+        )
+    raise UserError(f"{folder}: no weights here (model.safetensors is missing)")
 
-    return model_type(folder)
+
+def model_type(folder: Path) -> str:
+    """Return config.json's `model_type`.
+
+    Raises:
+        UserError: there is no readable config.json, or it has no such key.
+    """
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return str(values["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / 'config.json'}: not the configuration of a model (model_type is missing)") from None
 
 
 def languages_of(teacher: Path) -> Languages:
-    """Those of a model for one pair, as its tokenizer's configuration says them (Marian's does)."""
+    """Return the languages of a model for one pair, if its tokenizer_config.json names them, as Marian's does."""
     try:
         config = json.loads((teacher / "tokenizer_config.json").read_text(encoding="utf-8"))
         return config.get("source_lang"), config.get("target_lang")
@@ -126,11 +141,11 @@ def languages_of(teacher: Path) -> Languages:
 
 
 _DECISIVE = ("model.bin", "*.safetensors", "*.spm", "*.model", "tokenizer.json", "*vocab*.json", "vmap.txt")
-"""Files of a model's folder on which its translations depend: weights, pieces, a CTranslate2 folder's shortlist."""
+"""Files on which a model's translations depend: weights, vocabulary, a CTranslate2 folder's shortlist."""
 
 
 def fingerprint(teacher: Path) -> str:
-    """The checksum of a model's weights and vocabulary, or of a file of translations."""
+    """Return the checksum of a model's weights and vocabulary, or of a file of translations."""
     digest = hashlib.sha256()
     files = sorted({path for pattern in _DECISIVE for path in teacher.glob(pattern)})
     for path in files if teacher.is_dir() else [teacher]:
@@ -151,13 +166,13 @@ def check_teacher(
     languages: Languages,
     options: DecodingOptions,
 ) -> Teacher:
-    """Find what cannot work before anything is written; `convert_teacher` makes the result ready.
+    """Check that models, engine and precision go together, before anything is written. `convert_teacher` comes next.
 
     Raises:
         UserError: a folder is no model, models, engine and precision do not go together, a language is not known, or
             vocabularies differ.
     """
-    from polystill.targets.ensemble import check_one_vocabulary
+    from polystill.targets.adapters import check_one_vocabulary
 
     kinds = tuple(kind_of(folder) for folder in folders)
     engine = choose_engine(folders, kinds, engine)
@@ -169,36 +184,31 @@ def check_teacher(
 
 
 def convert_teacher(teacher: Teacher, scratch: Path) -> Teacher:
-    """The teacher that workers open, converted into `scratch` where its engine needs that.
+    """Convert a teacher into `scratch` if its engine needs that, and return the one that workers open.
 
     Raises:
         UserError: the conversion does not translate like its model.
     """
     if teacher.engine == "torch" or teacher.kinds[0] == "ctranslate2":
         return teacher
-    out = _convert(teacher.folders[0], teacher.kinds[0], scratch / "model", teacher.precision, teacher.languages)
-    return replace(teacher, folders=(out,), precision="default")
-
-
-def _convert(folder: Path, kind: Kind, out: Path, precision: str, languages: Languages) -> Path:
-    precision = "float32" if precision == "default" else precision
-    if kind == "polystill":
+    folder, out = teacher.folders[0], scratch / "model"
+    precision = "float32" if teacher.precision == "default" else teacher.precision
+    if teacher.kinds[0] == "polystill":
         from polystill.export.driver import export_folder
 
         export_folder(folder, out, "ctranslate2", precision)
-        return out
-    from polystill.targets.huggingface import HuggingFaceTokenizer
-    from polystill.targets.huggingface_ctranslate2 import convert
+    else:
+        from polystill.targets.adapters import HuggingFaceTokenizer, convert
 
-    convert(folder, HuggingFaceTokenizer(folder, languages), out, precision)
-    return out
+        convert(folder, HuggingFaceTokenizer(folder, teacher.languages), out, precision)
+    return replace(teacher, folders=(out,), precision="default")
 
 
 # --- in a worker --------------------------------------------------------------------------------------------------
 
 
 def open_teacher(teacher: Teacher) -> Translate:
-    """Load the models; returns what translates lines to candidates, best first.
+    """Load the models and return the function from lines to candidates, best first.
 
     Raises:
         UserError: a model cannot be loaded.
@@ -208,11 +218,11 @@ def open_teacher(teacher: Teacher) -> Translate:
 
     def translate(lines: Sequence[str]) -> list[list[Candidate]]:
         cuts = Cuts()
-        found = translator.translate(lines, teacher.options, cuts)
+        translations = translator.translate(lines, teacher.options, cuts)
         too_long = set(cuts.sources)
         return [
             [Candidate(_one_line(each.text), each.score, each.cut or number in too_long) for each in hypotheses]
-            for number, hypotheses in enumerate(found)
+            for number, hypotheses in enumerate(translations)
         ]
 
     return translate
@@ -225,7 +235,7 @@ def _one_line(text: str) -> str:
 def _open_ctranslate2(teacher: Teacher) -> Translator:
     if teacher.kinds[0] != "huggingface":
         return CTranslate2Translator(teacher.folders[0], teacher.precision, teacher.threads)
-    from polystill.targets.huggingface_ctranslate2 import ConvertedTranslator
+    from polystill.targets.adapters import ConvertedTranslator
 
     original, tokenizer = teacher.tokenizers[0], _tokenizer(teacher, 0)
     return ConvertedTranslator(teacher.folders[0], original, tokenizer, teacher.precision, teacher.threads)
@@ -235,7 +245,7 @@ def _open_torch(teacher: Teacher) -> Translator:
     import torch
 
     from polystill.decoding.beam import TorchTranslator
-    from polystill.targets.ensemble import Ensemble
+    from polystill.targets.adapters import Ensemble
 
     torch.set_num_threads(teacher.threads or available_cores())
     device, dtype = "cuda" if torch.cuda.is_available() else "cpu", torch_dtype(teacher.precision)
@@ -246,7 +256,7 @@ def _open_torch(teacher: Teacher) -> Translator:
 
 def _load(teacher: Teacher, i: int) -> tuple[Any, Any]:
     if teacher.kinds[i] == "huggingface":
-        from polystill.targets.huggingface import load_huggingface
+        from polystill.targets.adapters import load_huggingface
 
         return load_huggingface(teacher.folders[i], teacher.languages)
     from polystill.models.folder import load_model_with_tokenizer
@@ -256,9 +266,55 @@ def _load(teacher: Teacher, i: int) -> tuple[Any, Any]:
 
 def _tokenizer(teacher: Teacher, i: int) -> Any:
     if teacher.kinds[i] == "huggingface":
-        from polystill.targets.huggingface import HuggingFaceTokenizer
+        from polystill.targets.adapters import HuggingFaceTokenizer
 
         return HuggingFaceTokenizer(teacher.tokenizers[i], teacher.languages)
     from polystill.data.tokenizer import Tokenizer
 
     return Tokenizer.load(teacher.tokenizers[i])
+
+
+# --- a file of translations -----------------------------------------------------------------------------------------
+
+
+class TranslationsFile:
+    """Translations that someone has made already: a TSV file (plain, .gz or .zst), read once from top to bottom.
+
+    Each line is a source and its translations, best first, separated by tabs, in the order of the sentences to
+    translate. Lines of other sources, which cleaning has dropped or which came before, are skipped.
+    """
+
+    def __init__(self, path: Path, n_best: int) -> None:
+        self._path, self._n_best = path, n_best
+        self._lines = self._read()
+        self._number = 0
+
+    def translate(self, sources: Sequence[str]) -> list[list[Candidate]]:
+        """Return the first `n_best` candidates of each of the next sources.
+
+        Raises:
+            UserError: the file cannot be read, a source is not in it, or has no translation.
+        """
+        return [self._find(source) for source in sources]
+
+    def _find(self, source: str) -> list[Candidate]:
+        first = self._number + 1
+        for line_source, translations in self._lines:
+            if line_source == source:
+                candidates = [Candidate(text) for text in translations if text]
+                if not candidates:
+                    raise UserError(f"{self._path}: line {self._number}: no translation of {shortened(source)}")
+                return candidates[: self._n_best]
+        raise UserError(
+            f"{self._path}: no translation of {shortened(source)} from line {first} on; expected a line for every "
+            "sentence, in their order: source, tab, translation"
+        )
+
+    def _read(self) -> Iterator[tuple[str, list[str]]]:
+        for line in read_lines(self._path):
+            self._number += 1
+            try:
+                columns = [column.strip() for column in line.decode("utf-8").split("\t")]
+            except UnicodeDecodeError as error:
+                raise UserError(f"{self._path}: line {self._number} is not UTF-8 ({error.reason})") from None
+            yield columns[0], columns[1:]

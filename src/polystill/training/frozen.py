@@ -45,8 +45,8 @@ def find_teacher(place: str) -> tuple[Path, Student | None]:
         UserError: nothing of the kind is there.
     """
     try:
-        folder, student, _ = find_model(Path(place))
-        return folder, None if student is None else family_space(folder).get(student)
+        found = find_model(place)
+        return found.folder, None if found.student is None else family_space(found.folder).get(found.student)
     except UserError as error:
         raise UserError(f"objective.teacher: {error}") from None
 

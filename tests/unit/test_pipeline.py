@@ -12,7 +12,7 @@ import pytest
 from polystill.config import parse_recipe
 from polystill.errors import UserError
 from polystill.models import folder as model_folder
-from polystill.recipe_checks import check_recipe
+from polystill.pipeline import check_recipe
 
 
 @pytest.fixture

@@ -1,0 +1,214 @@
+"""Open the students that a server has in memory, with what was measured of each, and choose one for a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from polystill.data.tokenizer import Tokenizer
+from polystill.decoding.contract import Cuts, DecodingOptions, Translator
+from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
+from polystill.errors import UserError, nearest
+from polystill.evaluation.measure import folder_bytes
+from polystill.runs.places import Kind, open_place
+from polystill.runs.results import QualityRow
+from polystill.translation import open_translator, search_of
+
+
+class Engine(Translator, Protocol):
+    """A translator with its tokenizer, as all of polystill's are."""
+
+    tokenizer: Tokenizer
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A student's figures in RUN/results.json, for the engine and search it is served with; None was not measured."""
+
+    bleu: float | None = None
+    chrf: float | None = None
+    test_set: str | None = None
+    parameters: int | None = None
+    size_bytes: int | None = None
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The latency that a budget is compared with: p95, as nearly all requests are as quick, or else p50."""
+        return self.latency_p50_ms if self.latency_p95_ms is None else self.latency_p95_ms
+
+
+@dataclass(frozen=True)
+class Student:
+    """A loaded model."""
+
+    name: str
+    engine: Engine
+    measured: Measured = field(default_factory=Measured)
+    length_penalty: float = 1.0
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """The checksum of the weights that the model was exported from, or None if it is unknown."""
+        checksum = getattr(self.engine, "info", {}).get("source_sha256")
+        return None if checksum is None else str(checksum)
+
+    def fits(self, sentence: str) -> bool:
+        """Whether the model takes the sentence whole."""
+        return len(self.engine.tokenizer.source_pieces([sentence])[0]) <= self.engine.max_source_tokens
+
+
+def measured(
+    rows: Sequence[QualityRow],
+    student: str,
+    *,
+    engine: str,
+    precision: str,
+    shortlist: bool = False,
+    beam: int,
+    length_penalty: float,
+) -> Measured:
+    """Find a student's figures in one engine and search; each figure is of the first test set that has it."""
+    wanted = (student, engine, precision, shortlist, beam)
+    matching = [row for row in rows if row.system == wanted and row.length_penalty == length_penalty]
+    names = [field.name for field in fields(Measured)]
+    figures = {name: [getattr(row, name) for row in matching] for name in names}
+    return Measured(**{name: next((v for v in values if v is not None), None) for name, values in figures.items()})
+
+
+@dataclass(frozen=True)
+class Family:
+    """All students of a server, which translate between the same two languages."""
+
+    name: str
+    students: Sequence[Student]
+    """The first one answers requests that do not choose."""
+    source_language: str
+    target_language: str
+
+    def choose(self, name: str | None, budget_ms: float | None) -> Student:
+        """Return the student of that name, the best one within a latency budget, or the first if neither is given.
+
+        Raises:
+            UserError: both are given, there is no such student, none is quick enough, or no latency was measured.
+        """
+        if name is not None and budget_ms is not None:
+            raise UserError("give model or latency_budget_ms, not both")
+        if budget_ms is not None:
+            return self._within(budget_ms)
+        if name is None:
+            return self.students[0]
+        for student in self.students:
+            if student.name == name:
+                return student
+        names = [student.name for student in self.students]
+        raise UserError(f"model: no such student is served{nearest(name, names)}; there are: {' '.join(names)}")
+
+    def _within(self, budget_ms: float) -> Student:
+        known = [(s, s.measured.latency_ms) for s in self.students]
+        timed = [(student, latency) for student, latency in known if latency is not None]
+        if not timed:
+            raise UserError(
+                "latency_budget_ms: no student's latency at batch 1 has been measured with the engine, precision and "
+                "beam size of this server; choose by model instead"
+            )
+        quick = [student for student, latency in timed if latency <= budget_ms]
+        if not quick:
+            student, least = min(timed, key=lambda pair: pair[1])
+            raise UserError(
+                f"latency_budget_ms: no student is as quick; the quickest is {student.name}, {least:.3g} ms"
+            )
+        return max(quick, key=lambda s: (s.measured.bleu or 0.0, s.measured.parameters or 0))
+
+
+# --- opening --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Students in memory, with the beam size and threads that they were opened with."""
+
+    family: Family
+    beam: int
+    threads: int
+
+
+@contextmanager
+def open_family(
+    model: Path, students: Sequence[str] | None, *, engine: str | None, precision: str, beam: int | None, threads: int
+) -> Iterator[Loaded]:
+    """Load a run's students (the named ones, or all with the teacher first), or the one model of a folder.
+
+    Raises:
+        UserError: as `open_translator`; a student is named twice; or a tokenizer does not name its languages.
+    """
+    threads = threads or available_cores()
+    is_run = open_place(model).kind is Kind.RUN
+    names = _names(model, students) if is_run else list(students or [None])  # type: ignore[list-item]
+    rows, name = _results(model) if is_run else ([], model.resolve().name)
+    search = search_of(model)
+    search = replace(search, beam_size=beam or search.beam_size)
+    with ExitStack() as stack:
+        loaded = []
+        for wanted in names:
+            opened = open_translator(model, wanted, engine=engine, precision=precision, threads=threads)
+            translator = cast(Engine, stack.enter_context(opened))
+            loaded.append(_student(wanted, translator, rows, precision, search))
+            translator.translate(["."], search, Cuts())  # warm up: the first translation takes longer
+        yield Loaded(_family(name, loaded, model), search.beam_size, threads)
+
+
+def _names(run: Path, wanted: Sequence[str] | None) -> list[str]:
+    """Return the students' names as the family has them: a user may also write "teacher" or "smallest"."""
+    from polystill.environment.extras import need_packages
+
+    need_packages(f"{run}: serving a run (a CTranslate2 folder needs less)")
+    from polystill.models.folder import family_space
+    from polystill.runs import Run
+
+    opened = Run.open(run)
+    opened.need_family()
+    space = family_space(opened.family)
+    if not wanted:
+        return [str(student) for student in sorted(space.candidates, key=lambda s: s != space.teacher)]
+    names = [str(space.get(name)) for name in wanted]
+    if len(set(names)) < len(names):
+        raise UserError(f"--student: {' '.join(wanted)} names a student twice")
+    return names
+
+
+def _results(run: Path) -> tuple[list[QualityRow], str]:
+    from polystill.runs import Run
+
+    opened = Run.open(run)
+    return list(opened.results().rows), opened.recipe.name
+
+
+def _student(
+    name: str | None, translator: Engine, rows: Sequence[QualityRow], precision: str, search: DecodingOptions
+) -> Student:
+    """Join a translator with its figures."""
+    how: dict[str, Any] = {"beam": search.beam_size, "length_penalty": search.length_penalty}
+    if not isinstance(translator, CTranslate2Translator):
+        engine, used = "torch", "float32" if precision == "default" else precision
+        figures = measured(rows, str(name), engine=engine, precision=used, **how)
+        return Student(name or "model", translator, figures, search.length_penalty)
+    info = translator.info
+    name = name or str(info.get("name", "model"))
+    used = str(info.get("quantization", translator.compute_type)) if precision == "default" else precision
+    figures = measured(rows, name, engine="ctranslate2", precision=used, shortlist="shortlist" in info, **how)
+    parameters = figures.parameters or info.get("parameters")
+    figures = replace(figures, size_bytes=folder_bytes(translator.folder), parameters=parameters)
+    return Student(name, translator, figures, search.length_penalty)
+
+
+def _family(name: str, students: Sequence[Student], model: Path) -> Family:
+    tokenizer = students[0].engine.tokenizer
+    source, target = tokenizer.source_language, tokenizer.target_language
+    if source is None or target is None:
+        raise UserError(f"{model}: its tokenizer_config.json lacks source_lang or target_lang, which requests name")
+    return Family(name, students, source, target)

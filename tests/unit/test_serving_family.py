@@ -1,0 +1,56 @@
+"""serving.family: the student that answers, and what was measured of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from polystill.errors import UserError
+from polystill.serving.family import Family, Measured, Student, measured
+
+
+def family(**latencies: float | None) -> Family:
+    """Students whose BLEU is their place in the list."""
+    nothing: Any = None
+    students = [
+        Student(name, nothing, Measured(bleu=float(i), latency_p95_ms=ms))
+        for i, (name, ms) in enumerate(latencies.items())
+    ]
+    return Family("test", students, "en", "de")
+
+
+def test_a_student_is_chosen_by_name_and_the_first_without() -> None:
+    students = family(e3d3=None, e1d1=None)
+    assert students.choose("e1d1", None).name == "e1d1"
+    assert students.choose(None, None).name == "e3d3"
+    with pytest.raises(UserError, match=r"no such student is served \(did you mean 'e1d1'\?\); there are: e3d3 e1d1"):
+        students.choose("e1d2", None)
+    with pytest.raises(UserError, match="not both"):
+        students.choose("e1d1", 5)
+
+
+def test_the_best_student_within_a_latency_budget_is_chosen() -> None:
+    students = family(e1d1=10.0, e2d2=20.0, e3d3=40.0, e4d4=None)
+    assert students.choose(None, 39).name == "e2d2"
+    assert students.choose(None, 40).name == "e3d3"
+    with pytest.raises(UserError, match="the quickest is e1d1, 10 ms"):
+        students.choose(None, 9)
+    with pytest.raises(UserError, match="no student's latency at batch 1 has been measured"):
+        family(e1d1=None).choose(None, 100)
+
+
+def test_measured_takes_the_rows_of_the_engine_that_serves() -> None:
+    how: dict[str, Any] = {"engine": "ctranslate2", "precision": "int8", "beam": 1, "length_penalty": 0.5}
+    row = {"model": "e1d1", **how, "test_set": "a", "bleu": 30.0}
+    rows = [
+        {**row, "engine": "torch", "bleu": 1.0},
+        {**row, "beam": 5, "bleu": 2.0, "latency_p95_ms": 99.0},
+        {**row, "length_penalty": 1.0, "bleu": 3.0, "latency_p95_ms": 88.0},
+        row,
+        {**row, "test_set": "b", "bleu": 4.0, "latency_p50_ms": 3.0, "latency_p95_ms": 4.0},
+    ]
+    found = measured(rows, "e1d1", **how)
+    assert found == Measured(bleu=30.0, test_set="a", latency_p50_ms=3.0, latency_p95_ms=4.0)
+    assert found.latency_ms == 4.0
+    assert measured(rows, "e2d2", **how) == Measured()
