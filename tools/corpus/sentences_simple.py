@@ -1,34 +1,20 @@
-"""Sentences of one main clause: statements, passives, causes, times, prices, weather."""
+"""Sentences of one main clause: statements, passives, causes, times, prices, weather,
+descriptions, comparisons, professions.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from polystill.data.synthetic import filling, times
-from polystill.data.synthetic import lexicon as lex
-from polystill.data.synthetic.choice import Dice, Weighted
-from polystill.data.synthetic.clauses import (
-    Clause,
-    Sentence,
-    Slot,
-    english_main,
-    german_main,
-)
-from polystill.data.synthetic.filling import clause_with, subject_for
-from polystill.data.synthetic.inflection import ACCUSATIVE, DATIVE, GENITIVE
-from polystill.data.synthetic.phrases import (
-    NO,
-    NONE,
-    POSSESSIVES,
-    THE,
-    A,
-    attributes,
-    build,
-    noun_phrase,
-    prepositional,
-)
-from polystill.data.synthetic.places import direction, location
-from polystill.data.synthetic.sentences_complex import clause_in
+from tools.corpus import filling, inflection, phrases, times
+from tools.corpus import lexicon as lex
+from tools.corpus.choice import Dice, Weighted
+from tools.corpus.clauses import Clause, Sentence, Slot, english_main, german_main
+from tools.corpus.filling import clause_in, clause_with, subject_for
+from tools.corpus.inflection import ACCUSATIVE, DATIVE, ER, GENITIVE, NOMINATIVE
+from tools.corpus.phrases import Phrase, build
+from tools.corpus.places import direction, location
+from tools.corpus.words import Noun
 
 
 def statement(dice: Dice) -> Sentence:
@@ -51,16 +37,16 @@ def passive(dice: Dice) -> Sentence:
     """The house was built in 1985 by the king."""
     verb = dice.pick(_PASSIVE_VERBS)
     noun = dice.pick(lex.nouns(verb.complements[0].kinds))
-    subject = noun_phrase(dice, noun)
+    subject = phrases.noun_phrase(dice, noun)
     clause = Clause(verb, dice.pick(_PASSIVE_TENSES), subject, subject)
     if verb.english_particle:
         clause.english_tail.append(verb.english_particle)
     if dice.chance(0.15) and not subject.indefinite:
         clause.negated = clause.english_not = True
     if dice.chance(0.35):
-        agent = noun_phrase(dice, dice.pick(lex.nouns(verb.subjects)), plain=True)
+        agent = phrases.noun_phrase(dice, dice.pick(lex.nouns(verb.subjects)), plain=True)
         clause.english_tail.append(f"by {agent.english}")
-        clause.slots.append((Slot.MANNER, prepositional("von", agent, DATIVE)))
+        clause.slots.append((Slot.MANNER, phrases.prepositional("von", agent, DATIVE)))
     filling.add_circumstances(dice, clause, time=0.5)
     return english_main(clause), german_main(clause), "."
 
@@ -76,8 +62,8 @@ def cause(dice: Dice) -> Sentence:
     )
     kinds = ("event",) if word == "during" else ("cause",)
     noun = dice.pick(lex.nouns(kinds))
-    adjectives = attributes(dice, noun, A)
-    reason = build(THE, noun, adjectives=adjectives)
+    adjectives = phrases.attributes(dice, noun, phrases.A)
+    reason = build(phrases.THE, noun, adjectives=adjectives)
     clause = clause_in(dice, dice.among(("past", "past", "perfect", "had to", "must", "will")))
     clause.front = (f"{word} {reason.english}", f"{german} {reason.german(GENITIVE)}")
     if dice.chance(0.4):
@@ -112,7 +98,7 @@ def by_transport(dice: Dice) -> Sentence:
     clause = Clause(verb, tense, subject, subject)
     place, ort = direction(dice, ("city", "country") if far else ("stop", "shop"))
     clause.english_tail += [place, f"by {noun.english}"]
-    clause.slots.append((Slot.PLACE, prepositional("mit", build(THE, noun), DATIVE)))
+    clause.slots.append((Slot.PLACE, phrases.prepositional("mit", build(phrases.THE, noun), DATIVE)))
     clause.slots.append((Slot.PREDICATE, ort))
     filling.add_circumstances(dice, clause, time=0.6)
     return english_main(clause), german_main(clause), "."
@@ -132,8 +118,8 @@ def existence(dice: Dice) -> Sentence:
     noun = dice.pick(lex.nouns(("venue", "shop", "animal", "plant", "event", "building")))
     plural = noun.plural is not None and dice.chance(0.5)
     negated = dice.chance(0.25)
-    determiner = NO if negated else NONE if plural else A
-    adjectives = attributes(dice, noun, determiner) if noun.kind != "event" else ()
+    determiner = phrases.NO if negated else phrases.NONE if plural else phrases.A
+    adjectives = phrases.attributes(dice, noun, determiner) if noun.kind != "event" else ()
     subject = build(determiner, noun, plural=plural, adjectives=adjectives)
     place, ort = location(dice, ("area", "city", "country") if noun.kind in ("venue", "shop") else _INSIDE)
     past = dice.chance(0.3)
@@ -153,7 +139,7 @@ def price(dice: Dice) -> Sentence:
     noun = dice.pick(
         lex.nouns(("clothing", "upright", "device", "surface", "toy", "book_", "magazine_", "ring_", "ticket_"))
     )
-    subject = noun_phrase(dice, noun)
+    subject = phrases.noun_phrase(dice, noun)
     tense = dice.among(("present", "will")) if subject.plural else dice.among(("present", "present", "past", "will"))
     clause = Clause(lex.COST, tense, subject, subject)
     amount, betrag = times.price(dice, high=noun.kind in ("device", "surface"))
@@ -165,7 +151,7 @@ def price(dice: Dice) -> Sentence:
 def schedule(dice: Dice) -> Sentence:
     """The concert begins at half past seven; the journey lasts three hours; the train leaves at 19.30."""
     noun = dice.pick(lex.nouns(("event", "show", "transport")))
-    subject = noun_phrase(dice, noun, plain=True)
+    subject = phrases.noun_phrase(dice, noun, plain=True)
     if noun.kind != "transport" and dice.chance(0.4):
         clause = Clause(lex.LAST, dice.among(("present", "past", "will")), subject, subject)
         span, dauer = times.length(dice, long=noun.english in _LONG_EVENTS)
@@ -225,7 +211,7 @@ _WEATHER = (
 def pain(dice: Dice) -> Sentence:
     """My back hurts: tut weh."""
     noun = dice.pick(lex.nouns(("body",)))
-    owner = dice.pick(Weighted([POSSESSIVES[name] for name in ("my", "his", "her")], [4, 3, 3]))
+    owner = dice.pick(Weighted([phrases.POSSESSIVES[name] for name in ("my", "his", "her")], [4, 3, 3]))
     subject = build(owner, noun, plural=noun.plural is not None and dice.chance(0.4))
     tense = dice.among(("present", "perfect")) if subject.plural else dice.among(("present", "past"))
     clause = Clause(lex.HURT, tense, subject, subject)
@@ -235,3 +221,122 @@ def pain(dice: Dice) -> Sentence:
     elif tense == "present":
         clause.adverb = dice.pick(lex.FREQUENCY_ADVERBS)
     return english_main(clause), german_main(clause), "."
+
+
+# --- how someone or something is ----------------------------------------------------------------------------------
+
+
+def being(dice: Dice, subject: Phrase, noun: Noun, tense: str) -> Clause:
+    """A clause that says how something is, was or seems; `noun` says which adjectives suit it."""
+    adjective = dice.pick(_MOODS if subject.pronoun and filling.is_person(noun) else lex.adjectives(noun))
+    becomes = tense != "present" and adjective.german in _BECOMING and filling.is_person(noun) and dice.chance(0.2)
+    verb = lex.BECOME if becomes else lex.BE
+    clause = Clause(verb, tense, subject, subject)
+    degree, grad = dice.pick(lex.DEGREE_ADVERBS) if adjective.superlative and dice.chance(0.45) else ("", "")
+    if degree == "too" and adjective.german not in _EXCESSIVE:
+        degree, grad = "very", "sehr"
+    if dice.chance(0.12) and not subject.english.lower().startswith(filling.QUANTIFIED):
+        clause.negated = clause.english_not = True
+    if adjective.superlative is None and tense == "perfect":
+        clause.tense = "past"
+    clause.english_tail.append(f"{degree} {adjective.english}".strip())
+    clause.slots.append((Slot.PREDICATE, f"{grad} {adjective.german}".strip()))
+    return clause
+
+
+_MOOD_NAMES = frozenset(lex.word_list("moods"))
+_MOODS = Weighted([adjective for adjective in lex.ALL_ADJECTIVES if adjective.english in _MOOD_NAMES])
+_EXCESSIVE = frozenset(lex.word_list("excessive"))
+
+
+_BECOMING = frozenset(lex.word_list("becoming"))
+
+
+_DESCRIBED = Weighted(
+    [noun for noun in lex.ALL_NOUNS if lex.adjectives(noun)],
+    [max(1, len(lex.adjectives(noun).items)) for noun in lex.ALL_NOUNS if lex.adjectives(noun)],
+)
+
+
+def description(dice: Dice) -> Sentence:
+    """The soup is too hot. Last year the neighbour became ill."""
+    noun = dice.pick(_DESCRIBED)
+    if dice.chance(0.75):
+        subject = phrases.noun_phrase(dice, noun, described=False)
+    else:
+        subject = filling.with_relative_clause(dice, noun, described=False)
+    clause = being(dice, subject, noun, dice.among(("present", "present", "past", "past", "will")))
+    if clause.tense != "present" and dice.chance(0.3):
+        clause.time = times.point(dice, times.PAST if clause.tense == "past" else times.FUTURE)
+        clause.front = clause.time if dice.chance(0.4) else None
+    return english_main(clause), german_main(clause), "."
+
+
+def comparison(dice: Dice) -> Sentence:
+    """The dog is bigger than the cat; as big as; the biggest dog in the village."""
+    noun = dice.pick(_DESCRIBED)
+    choices = [adjective for adjective in lex.adjectives(noun).items if adjective.comparative]
+    if not choices:
+        return description(dice)
+    adjective = dice.among(choices)
+    subject = phrases.noun_phrase(dice, noun, plain=True, described=False)
+    similar = [
+        other for other in lex.members(noun.kind) if adjective in lex.adjectives(other).items and other is not noun
+    ]
+    other = build(
+        dice.among((phrases.THE, phrases.POSSESSIVES["my"], phrases.POSSESSIVES["her"])),
+        dice.among(similar) if similar else noun,
+    )
+    if not similar:
+        other = build(
+            phrases.POSSESSIVES["my"] if not subject.english.startswith("my") else phrases.POSSESSIVES["their"], noun
+        )
+    clause = Clause(lex.BE, dice.among(("present", "present", "past")), subject, subject)
+    if dice.chance(0.3):
+        if dice.chance(0.4):
+            clause.negated = clause.english_not = True
+        clause.english_tail.append(f"as {adjective.english} as {other.english}")
+        clause.slots.append((Slot.PREDICATE, f"so {adjective.german} wie {other.german(NOMINATIVE)}"))
+    else:
+        much, viel = dice.among((("", ""), ("", ""), ("much ", "viel "), ("a little ", "etwas ")))
+        clause.english_tail.append(f"{much}{adjective.english_comparative} than {other.english}")
+        clause.slots.append((Slot.PREDICATE, f"{viel}{adjective.comparative} als {other.german(NOMINATIVE)}"))
+    return english_main(clause), german_main(clause), "."
+
+
+def profession(dice: Dice) -> Sentence:
+    """My brother wants to become a doctor: no article in German, but "ein guter Arzt"."""
+    job = dice.pick(_MALE_JOBS)
+    subject = dice.pick(_MALE_SUBJECTS)
+    verb, tense = dice.among(
+        ((lex.BE, "present"), (lex.BE, "past"), (lex.BECOME, "past"), (lex.BECOME, "want to"), (lex.BECOME, "will"))
+    )
+    clause = Clause(verb, tense, subject, subject)
+    if dice.chance(0.35):
+        adjective = dice.pick(lex.adjectives(job))
+        predicate = build(phrases.A, job, adjectives=((adjective.english, adjective.stem),))
+        german = predicate.german(NOMINATIVE)
+    else:
+        predicate = build(phrases.A, job)
+        german = job.lemma
+    clause.english_tail.append(predicate.english)
+    clause.slots.append((Slot.PREDICATE, german))
+    if tense in ("want to", "will") and dice.chance(0.3):
+        clause.front = dice.pick(lex.SENTENCE_ADVERBS)
+    return english_main(clause), german_main(clause), "."
+
+
+_MALE_JOBS = Weighted([noun for noun in lex.members("professional") if noun.gender == inflection.MASCULINE])
+_MALE_SUBJECTS = Weighted(
+    [
+        phrase
+        for phrase in (*phrases.FIRST_NAMES.items, *phrases.TITLED_NAMES.items, *phrases.PERSONAL.items)
+        if phrase.column == 0 and phrase.person == ER
+    ]
+    + [
+        build(owner, noun)
+        for noun in lex.members("relative")
+        if noun.gender == 0 and noun.english not in ("boss", "friend", "guest")
+        for owner in (phrases.POSSESSIVES["my"], phrases.POSSESSIVES["her"], phrases.POSSESSIVES["his"])
+    ]
+)

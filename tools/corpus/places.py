@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from polystill.data.synthetic import inflection
-from polystill.data.synthetic import lexicon as lex
-from polystill.data.synthetic.choice import Dice, Weighted
-from polystill.data.synthetic.clauses import Pair
-from polystill.data.synthetic.inflection import ACCUSATIVE, DATIVE, ER, PLURAL, SIE
-from polystill.data.synthetic.phrases import (
-    NONE,
-    POSSESSIVES,
-    THE,
-    A,
-    Phrase,
-    attributes,
-    build,
-    determiner_for,
-    prepositional,
-)
-from polystill.data.synthetic.words import Complement
+from tools.corpus import inflection, phrases
+from tools.corpus import lexicon as lex
+from tools.corpus.choice import Dice, Weighted
+from tools.corpus.clauses import Pair
+from tools.corpus.inflection import ACCUSATIVE, DATIVE, ER, PLURAL, SIE
+from tools.corpus.phrases import Phrase, build
+from tools.corpus.words import Complement
 
 
 def city_phrase(dice: Dice) -> Phrase:
@@ -54,36 +44,43 @@ _PLACES = {
     "open": ("on", "auf", "auf", ACCUSATIVE),
     "professional": ("at", "bei", "zu", DATIVE),
 }
-_PLACE_DETERMINERS = Weighted([THE, A, POSSESSIVES["my"], POSSESSIVES["his"], POSSESSIVES["our"]], [70, 8, 3, 3, 3])
+_PLACE_DETERMINERS = Weighted(
+    [phrases.THE, phrases.A, phrases.POSSESSIVES["my"], phrases.POSSESSIVES["his"], phrases.POSSESSIVES["our"]],
+    [70, 8, 3, 3, 3],
+)
 
 
 def _place(dice: Dice, kinds: tuple[str, ...]) -> Phrase:
     noun = dice.pick(lex.nouns(kinds))
-    determiner = dice.pick(_PLACE_DETERMINERS) if noun.kind == "room" else THE
-    return build(determiner, noun, adjectives=attributes(dice, noun, A if determiner is THE else determiner))
+    determiner = dice.pick(_PLACE_DETERMINERS) if noun.kind == "room" else phrases.THE
+    return build(
+        determiner,
+        noun,
+        adjectives=phrases.attributes(dice, noun, phrases.A if determiner is phrases.THE else determiner),
+    )
 
 
 def location(dice: Dice, kinds: tuple[str, ...]) -> Pair:
     """Where something is: in the kitchen, by the lake, in Berlin, in Switzerland."""
     named = _named_place(dice, kinds)
     if named is not None:
-        return f"in {named.english}", prepositional("in", named, DATIVE)
+        return f"in {named.english}", phrases.prepositional("in", named, DATIVE)
     place = _place(dice, kinds)
     assert place.noun is not None
     preposition, german, _, _ = _PLACES[place.noun.kind]
-    return f"{preposition} {place.english}", prepositional(german, place, DATIVE)
+    return f"{preposition} {place.english}", phrases.prepositional(german, place, DATIVE)
 
 
 def direction(dice: Dice, kinds: tuple[str, ...]) -> Pair:
     """Where something goes: to the station (zum), to the kitchen (in die), to Berlin (nach)."""
     named = _named_place(dice, kinds)
     if named is not None:
-        german = prepositional("in", named, ACCUSATIVE) if named.definite_article else f"nach {named.german(0)}"
+        german = phrases.prepositional("in", named, ACCUSATIVE) if named.definite_article else f"nach {named.german(0)}"
         return f"to {named.english}", german
     place = _place(dice, kinds)
     assert place.noun is not None
     _, _, preposition, case = _PLACES[place.noun.kind]
-    return f"to {place.english}", prepositional(preposition, place, case)
+    return f"to {place.english}", phrases.prepositional(preposition, place, case)
 
 
 def _named_place(dice: Dice, kinds: tuple[str, ...]) -> Phrase | None:
@@ -109,11 +106,11 @@ def two_way(dice: Dice, complement: Complement) -> Pair:
             preposition, german = "on", "auf"
     else:
         preposition, german = ("into" if moves else "in"), "in"
-    determiner, plural = determiner_for(dice, noun)
-    if plural or determiner is NONE:
-        determiner, plural = THE, False
-    place = build(determiner, noun, adjectives=attributes(dice, noun, determiner))
-    return f"{preposition} {place.english}", prepositional(german, place, ACCUSATIVE if moves else DATIVE)
+    determiner, plural = phrases.determiner_for(dice, noun)
+    if plural or determiner is phrases.NONE:
+        determiner, plural = phrases.THE, False
+    place = build(determiner, noun, adjectives=phrases.attributes(dice, noun, determiner))
+    return f"{preposition} {place.english}", phrases.prepositional(german, place, ACCUSATIVE if moves else DATIVE)
 
 
 _HERE = ("room", "area", "venue", "shore", "ground", "open", "city")

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from polystill.data.synthetic import english, inflection
-from polystill.data.synthetic import lexicon as lex
-from polystill.data.synthetic.choice import Dice, Weighted
-from polystill.data.synthetic.inflection import (
+from tools.corpus import english, inflection
+from tools.corpus import lexicon as lex
+from tools.corpus.choice import Dice, Weighted
+from tools.corpus.inflection import (
     ADJECTIVE_ENDINGS,
     DEFINITE,
     EIN_ENDINGS,
@@ -25,16 +25,7 @@ from polystill.data.synthetic.inflection import (
     Table,
     with_endings,
 )
-from polystill.data.synthetic.lexicon_other import (
-    ENGLISH_NUMBERS,
-    ENGLISH_TENS,
-    MEN,
-    NUMBERS,
-    SURNAMES,
-    TENS,
-    WOMEN,
-)
-from polystill.data.synthetic.words import Adjective, Forms, Noun
+from tools.corpus.words import Adjective, Forms, Noun
 
 EMPTY: Table = (("",) * 4,) * 4
 
@@ -155,14 +146,14 @@ def _name(english_name: str, nominative: str, other: str, column: int) -> Phrase
 FIRST_NAMES = Weighted(
     [
         _name(name, name, name, column)
-        for pair in zip(WOMEN.split(), MEN.split(), strict=True)
+        for pair in zip(lex.word_list("women"), lex.word_list("men"), strict=True)
         for name, column in zip(pair, (FEMININE, MASCULINE), strict=True)
     ]
 )
 TITLED_NAMES = Weighted(
     [
         phrase
-        for name in SURNAMES.split()
+        for name in lex.word_list("surnames")
         for phrase in (
             _name(f"Mr {name}", f"Herr {name}", f"Herrn {name}", MASCULINE),
             _name(f"Mrs {name}", f"Frau {name}", f"Frau {name}", FEMININE),
@@ -180,8 +171,8 @@ NAME_POSSESSIVES = Weighted([_possessor(phrase) for phrase in FIRST_NAMES.items]
 
 # --- numerals -----------------------------------------------------------------------------------------------------
 
-_NUMERALS = NUMBERS.split(), TENS.split()
-_ENGLISH_NUMERALS = ENGLISH_NUMBERS.split(), ENGLISH_TENS.split()
+_NUMERALS = lex.word_list("numbers"), lex.word_list("tens")
+_ENGLISH_NUMERALS = lex.word_list("english_numbers"), lex.word_list("english_tens")
 
 
 def number_words(number: int) -> tuple[str, str]:

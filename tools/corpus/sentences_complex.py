@@ -4,49 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 
-from polystill.data.synthetic import filling
-from polystill.data.synthetic import lexicon as lex
-from polystill.data.synthetic.choice import Dice, Weighted
-from polystill.data.synthetic.clauses import (
-    Clause,
-    Pair,
-    Sentence,
-    english_gerund,
-    english_infinitive,
-    english_main,
-    german_final,
-    german_main,
-    german_verb_first,
-    german_zu,
-)
-from polystill.data.synthetic.filling import clause_about, clause_with, subject_for
-from polystill.data.synthetic.inflection import ER, HAETTE, NOMINATIVE, PLURAL, SIE, WAERE
-from polystill.data.synthetic.phrases import (
-    FIRST_NAMES,
-    PERSONAL,
-    THE,
-    A,
-    build,
-    pronoun_for,
-)
-from polystill.data.synthetic.sentences_being import being
-from polystill.data.synthetic.words import Noun
-
-
-def clause_in(dice: Dice, tense: str, *, acting: bool = False) -> Clause:
-    """A clause of any person's verb in a given tense; of a verb of doing if `acting` or if the tense asks for it."""
-    acting = acting or tense not in ("past", "present")
-    choices = filling.VOLITIONAL_VERBS if acting else filling.PERSON_VERBS
-    verb = filling.pick_verb(dice, choices, tense)
-    subject = subject_for(dice, verb.subjects, pronoun=0.25, name=0.2)
-    return clause_with(
-        dice,
-        verb,
-        subject,
-        filling.suitable(tense, verb, subject),
-        light=dice.chance(0.7),
-        negation=0.0 if acting else 0.1,
-    )
+from tools.corpus import clauses, filling
+from tools.corpus import lexicon as lex
+from tools.corpus.choice import Dice, Weighted
+from tools.corpus.clauses import Clause, Pair, Sentence, english_main, german_main
+from tools.corpus.filling import clause_about, clause_in, clause_with, subject_for
+from tools.corpus.inflection import ER, HAETTE, NOMINATIVE, PLURAL, SIE, WAERE
+from tools.corpus.phrases import FIRST_NAMES, PERSONAL, THE, A, build, pronoun_for
+from tools.corpus.sentences_simple import being
+from tools.corpus.words import Noun
 
 
 def _second(dice: Dice, first: Clause, tense: str, *, states: bool = True) -> Clause:
@@ -96,9 +62,9 @@ def subordinate(dice: Dice) -> Sentence:
         if dice.chance(0.25):
             filling.add_circumstances(dice, first, time=0.6)
         english_text = f"{english_main(first)} {conjunction} {english_main(second)}"
-        return english_text, f"{german_main(first)}, {german} {german_final(second)}", "."
+        return english_text, f"{german_main(first)}, {german} {clauses.german_final(second)}", "."
     english_text = f"{conjunction} {english_main(first)}, {english_main(second)}"
-    return english_text, f"{german} {german_final(first)}, {german_verb_first(second)}", "."
+    return english_text, f"{german} {clauses.german_final(first)}, {clauses.german_verb_first(second)}", "."
 
 
 # Conjunction: English, German, pairs of tenses (main clause, subordinate clause).
@@ -150,7 +116,7 @@ def anaphora(dice: Dice) -> Sentence:
         clause.negated = clause.english_not = True
     filling.add_object(clause, complement, phrase, verb.english_particle)
     second = being(dice, pronoun_for(phrase), noun, "past" if tense in ("past",) else "present")
-    ending = german_main(second) if german == "aber" else german_final(second)
+    ending = german_main(second) if german == "aber" else clauses.german_final(second)
     comma = "," if german == "aber" else ""
     return (
         f"{english_main(clause)}{comma} {conjunction} {english_main(second)}",
@@ -211,7 +177,7 @@ def that_clause(dice: Dice) -> Sentence:
     inner = _second(dice, clause, dice.among(_TENSE_AFTER[tense]))
     return (
         f"{english_main(clause)} that {english_main(inner)}",
-        f"{german_main(clause)}, dass {german_final(inner)}",
+        f"{german_main(clause)}, dass {clauses.german_final(inner)}",
         ".",
     )
 
@@ -230,7 +196,7 @@ def indirect_question(dice: Dice) -> Sentence:
         inner = clause_with(dice, inner.verb, inner.subject, inner.tense, negation=0.0, light=True)
     return (
         f"{english_main(clause)} {word} {english_main(inner)}",
-        f"{german_main(clause)}, {german} {german_final(inner)}",
+        f"{german_main(clause)}, {german} {clauses.german_final(inner)}",
         ".",
     )
 
@@ -251,8 +217,8 @@ def purpose(dice: Dice) -> Sentence:
     inner = clause_with(dice, inner_verb, subject, "present", negation=0.0, light=True)
     if main.english_not:
         main = clause_with(dice, main.verb, main.subject, main.tense, negation=0.0, light=True)
-    text = english_gerund(inner) if gerund else english_infinitive(inner)
-    return f"{english_main(main)} {word} {text}", f"{german_main(main)}, {german} {german_zu(inner)}", "."
+    text = clauses.english_gerund(inner) if gerund else clauses.english_infinitive(inner)
+    return f"{english_main(main)} {word} {text}", f"{german_main(main)}, {german} {clauses.german_zu(inner)}", "."
 
 
 _INFINITIVES: Weighted[tuple[str, str, bool]] = Weighted(
@@ -273,8 +239,8 @@ def attempt(dice: Dice) -> Sentence:
     outer = Clause(verb, dice.among(("present", "past", "perfect", "past")), subject, subject)
     inner_verb = dice.pick(filling.VOLITIONAL_VERBS)
     inner = clause_with(dice, inner_verb, pronoun_for(subject), "present", negation=0.0, light=True)
-    joined = f"{english_main(outer)} to {english_infinitive(inner)}"
-    return joined, f"{german_main(outer)}, {german_zu(inner)}", "."
+    joined = f"{english_main(outer)} to {clauses.english_infinitive(inner)}"
+    return joined, f"{german_main(outer)}, {clauses.german_zu(inner)}", "."
 
 
 def condition(dice: Dice) -> Sentence:
@@ -291,33 +257,10 @@ def condition(dice: Dice) -> Sentence:
     would = clause_with(dice, dice.pick(_WISHES), again, "would", negation=0.1, light=True)
     if_clause = f"if {subject.english} {verb} {english_part}"
     wenn = f"wenn {subject.german(NOMINATIVE)} {german_part} {forms[subject.person]}"
-    return f"{if_clause}, {english_main(would)}", f"{wenn}, {german_verb_first(would)}", "."
+    return f"{if_clause}, {english_main(would)}", f"{wenn}, {clauses.german_verb_first(would)}", "."
 
 
-_WISH_NAMES = frozenset(
-    [
-        "buy",
-        "go",
-        "read",
-        "write",
-        "help",
-        "visit",
-        "travel",
-        "fly",
-        "drive",
-        "build",
-        "learn",
-        "study",
-        "move",
-        "rent",
-        "work",
-        "stay",
-        "invite",
-        "play",
-        "dance",
-        "cook",
-    ]
-)
+_WISH_NAMES = frozenset(lex.word_list("wishes"))
 _WISHES = lex.verbs_where(lambda verb: verb.english in _WISH_NAMES and "person" in verb.subjects)
 _WEALTH = (
     ("more money", "mehr Geld"),

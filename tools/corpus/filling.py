@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-from polystill.data.synthetic import inflection, times
-from polystill.data.synthetic import lexicon as lex
-from polystill.data.synthetic.choice import Dice, Weighted
-from polystill.data.synthetic.clauses import (
-    MODALS,
-    Clause,
-    Pair,
-    Slot,
-    english_main,
-    german_after_relative,
-    german_final,
-)
-from polystill.data.synthetic.inflection import ACCUSATIVE, DATIVE, DU, ER, ICH, IHR, PLURAL, RELATIVE, SIE, WIR
-from polystill.data.synthetic.phrases import (
-    FIRST_NAMES,
-    PERSONAL,
-    POSSESSIVES,
-    STRONG,
-    THE,
-    TITLED_NAMES,
-    A,
-    Determiner,
-    Phrase,
-    attributes,
-    build,
-    coordinate,
-    genitive_phrase,
-    may_be_plural,
-    noun_phrase,
-    prepositional,
-)
-from polystill.data.synthetic.places import city_phrase, country_phrase, direction, free_location, location, two_way
-from polystill.data.synthetic.words import Complement, Noun, Verb
+from tools.corpus import inflection, phrases, times
+from tools.corpus import lexicon as lex
+from tools.corpus.choice import Dice, Weighted
+from tools.corpus.clauses import MODALS, Clause, Pair, Slot, english_main, german_after_relative, german_final
+from tools.corpus.inflection import ACCUSATIVE, DATIVE, DU, ER, ICH, IHR, PLURAL, RELATIVE, SIE, WIR
+from tools.corpus.phrases import Phrase
+from tools.corpus.places import city_phrase, country_phrase, direction, free_location, location, two_way
+from tools.corpus.words import Complement, Noun, Verb
 
 # --- subjects and objects -----------------------------------------------------------------------------------------
 
@@ -48,22 +23,22 @@ def subject_for(dice: Dice, kinds: tuple[str, ...], *, pronoun: float = 0.34, na
     if "person" in kinds:
         chance = dice.random()
         if chance < pronoun:
-            return dice.pick(PERSONAL)
+            return dice.pick(phrases.PERSONAL)
         if chance < pronoun + name:
-            return dice.pick(FIRST_NAMES if dice.chance(0.65) else TITLED_NAMES)
+            return dice.pick(phrases.FIRST_NAMES if dice.chance(0.65) else phrases.TITLED_NAMES)
         if chance > 0.97:
             return _pair(dice)
     noun = dice.pick(lex.nouns(kinds))
     if noun.kind == "animal" and dice.chance(0.12):
         return with_relative_clause(dice, noun)
-    return noun_phrase(dice, noun)
+    return phrases.noun_phrase(dice, noun)
 
 
 def _pair(dice: Dice) -> Phrase:
     """Anna and her brother."""
-    first = dice.pick(FIRST_NAMES)
-    owner = POSSESSIVES["her" if first.column == inflection.FEMININE else "his"]
-    return coordinate(first, build(owner, dice.pick(lex.nouns(("relative",)))))
+    first = dice.pick(phrases.FIRST_NAMES)
+    owner = phrases.POSSESSIVES["her" if first.column == inflection.FEMININE else "his"]
+    return phrases.coordinate(first, phrases.build(owner, dice.pick(lex.nouns(("relative",)))))
 
 
 def _same_party(first: int, second: int) -> bool:
@@ -75,11 +50,11 @@ def _object(dice: Dice, kinds: tuple[str, ...], subject: Phrase, pronoun: float)
     if "person" in kinds:
         chance = dice.random()
         if chance < pronoun:
-            phrase = dice.pick(PERSONAL)
+            phrase = dice.pick(phrases.PERSONAL)
             if not _same_party(phrase.person, subject.person) and not subject.formal:
                 return phrase
         elif chance < pronoun + 0.15:
-            phrase = dice.pick(FIRST_NAMES if dice.chance(0.65) else TITLED_NAMES)
+            phrase = dice.pick(phrases.FIRST_NAMES if dice.chance(0.65) else phrases.TITLED_NAMES)
             if phrase is not subject:
                 return phrase
     if "city" in kinds and dice.chance(0.3):
@@ -87,10 +62,10 @@ def _object(dice: Dice, kinds: tuple[str, ...], subject: Phrase, pronoun: float)
     if "country" in kinds and dice.chance(0.2):
         return country_phrase(dice)
     if dice.chance(0.25):
-        whole = genitive_phrase(dice, kinds)
+        whole = phrases.genitive_phrase(dice, kinds)
         if whole is not None:
             return whole
-    return noun_phrase(dice, dice.pick(lex.nouns(kinds)))
+    return phrases.noun_phrase(dice, dice.pick(lex.nouns(kinds)))
 
 
 # --- complements --------------------------------------------------------------------------------------------------
@@ -120,7 +95,7 @@ def complete(dice: Dice, clause: Clause, *, gap: int | None = None, pronouns: bo
 
 def _turn_around(dice: Dice, clause: Clause) -> None:
     """The English subject likes something; in German that something pleases (gefällt) it."""
-    clause.german_subject = noun_phrase(dice, dice.pick(lex.nouns(clause.verb.complements[0].kinds)))
+    clause.german_subject = phrases.noun_phrase(dice, dice.pick(lex.nouns(clause.verb.complements[0].kinds)))
     clause.english_tail.append(clause.german_subject.english_object)
     if clause.negated and clause.german_subject.kein is not None:
         clause.german_subject = noun_phrase_definite(clause.german_subject)
@@ -131,7 +106,7 @@ def _turn_around(dice: Dice, clause: Clause) -> None:
 
 def noun_phrase_definite(phrase: Phrase) -> Phrase:
     assert phrase.noun is not None
-    return build(THE, phrase.noun, plural=phrase.plural)
+    return phrases.build(phrases.THE, phrase.noun, plural=phrase.plural)
 
 
 def _fill(dice: Dice, clause: Clause, complement: Complement, position: int, pronouns: bool, light: bool) -> None:
@@ -185,7 +160,7 @@ def add_object(clause: Clause, complement: Complement, phrase: Phrase, particle:
     if complement.role == "P":
         # an das Rätsel denken, but ans Meer fahren: "ans" is for places.
         contracted = (complement.german, complement.case) != ("an", ACCUSATIVE)
-        text = prepositional(complement.german, phrase, complement.case)
+        text = phrases.prepositional(complement.german, phrase, complement.case)
         clause.slots.append((Slot.PREPOSITIONAL, text if contracted else f"an {german(ACCUSATIVE)}"))
     elif complement.role == "D":
         slot = Slot.DATIVE_PRONOUN if phrase.pronoun else Slot.DATIVE
@@ -199,28 +174,7 @@ def add_object(clause: Clause, complement: Complement, phrase: Phrase, particle:
 
 # --- tense, negation, circumstances -------------------------------------------------------------------------------
 
-_TENSE_WEIGHTS = {
-    "present": 150,
-    "progressive": 90,
-    "past": 250,
-    "perfect": 120,
-    "will": 80,
-    "can": 40,
-    "must": 40,
-    "want to": 40,
-    "since": 35,
-    "should": 25,
-    "have to": 25,
-    "be going to": 25,
-    "wanted to": 25,
-    "had to": 25,
-    "gern": 25,
-    "would like to": 20,
-    "could": 20,
-    "be allowed to": 6,
-    "was allowed to": 6,
-}
-_TENSES = Weighted(list(_TENSE_WEIGHTS), list(_TENSE_WEIGHTS.values()))
+_TENSES = Weighted(list(lex.TENSES), [weight for weight, _ in lex.TENSES.values()])
 
 
 def pick_tense(dice: Dice, verb: Verb, subject: Phrase) -> str:
@@ -248,30 +202,12 @@ def suitable(tense: str, verb: Verb, subject: Phrase) -> str:
     return tense
 
 
-_TIME_OF_TENSE = {
-    "present": times.HABIT,
-    "gern": times.HABIT,
-    "progressive": times.PRESENT,
-    "past": times.PAST,
-    "will": times.FUTURE,
-    "be going to": times.FUTURE,
-    "can": times.FUTURE,
-    "must": times.FUTURE,
-    "have to": times.FUTURE,
-    "want to": times.FUTURE,
-    "would like to": times.FUTURE,
-    "could": times.PAST,
-    "had to": times.PAST,
-    "wanted to": times.PAST,
-    "passive past": times.PAST,
-}
-
-
 def time_for(dice: Dice, tense: str, verb: Verb) -> Pair | None:
     """A time expression that goes with the tense, if any does."""
     if tense == "since":
         return times.since(dice, long="s" in verb.marks)
-    if tense not in _TIME_OF_TENSE:
+    time = "p" if tense == "passive past" else lex.TENSES.get(tense, (0, ""))[1]
+    if not time:
         return None
     if "s" in verb.marks:
         return times.era(dice, lasting="d" in verb.marks) if tense == "past" else None
@@ -279,7 +215,7 @@ def time_for(dice: Dice, tense: str, verb: Verb) -> Pair | None:
         return None
     if tense == "past" and "d" in verb.marks and dice.chance(0.2):
         return times.duration(dice)
-    return times.point(dice, _TIME_OF_TENSE[tense])
+    return times.point(dice, time)
 
 
 def add_circumstances(dice: Dice, clause: Clause, *, time: float = 0.45, fronting: float = 0.35) -> None:
@@ -402,8 +338,8 @@ def with_relative_clause(dice: Dice, noun: Noun, avoid: Verb | None = None, desc
 
     The verb to `avoid` is that of the main clause.
     """
-    plural = may_be_plural(noun) and dice.chance(0.25)
-    determiner = THE if plural or noun.kind in lex.UNCOUNTABLE or dice.chance(0.75) else A
+    plural = phrases.may_be_plural(noun) and dice.chance(0.25)
+    determiner = phrases.THE if plural or noun.kind in lex.UNCOUNTABLE or dice.chance(0.75) else phrases.A
     column = PLURAL if plural else noun.gender
     kind = dice.random()
     if is_person(noun) and kind < 0.12:
@@ -412,8 +348,8 @@ def with_relative_clause(dice: Dice, noun: Noun, avoid: Verb | None = None, desc
         tail = _subject_gap(dice, noun, column, avoid)
     else:
         tail = _object_gap(dice, noun, column, avoid)
-    adjectives = attributes(dice, noun, A) if described else ()
-    return build(determiner, noun, plural=plural, adjectives=adjectives, tail=tail)
+    adjectives = phrases.attributes(dice, noun, phrases.A) if described else ()
+    return phrases.build(determiner, noun, plural=plural, adjectives=adjectives, tail=tail)
 
 
 def _relative_pronoun(noun: Noun, column: int) -> Phrase:
@@ -449,7 +385,7 @@ def _object_gap(dice: Dice, noun: Noun, column: int, avoid: Verb | None) -> Pair
     complement = verb.complements[position]
     subject = subject_for(dice, verb.subjects, pronoun=0.5, name=0.25)
     if subject.heavy:
-        subject = dice.pick(FIRST_NAMES) if "person" in verb.subjects else subject
+        subject = dice.pick(phrases.FIRST_NAMES) if "person" in verb.subjects else subject
     clause = clause_with(
         dice, verb, subject, _relative_tense(dice, verb, subject), light=True, negation=0.06, gap=position
     )
@@ -465,9 +401,20 @@ _WHOSE_KINDS = lex.nouns(("relative", "animal", "car"))
 def _whose(dice: Dice, column: int) -> Pair:
     noun = dice.pick(_WHOSE_KINDS)
     word = RELATIVE[inflection.GENITIVE][column]
-    subject = build(Determiner("whose", ((word,) * 4,) * 4, STRONG), noun)
+    subject = phrases.build(phrases.Determiner("whose", ((word,) * 4,) * 4, phrases.STRONG), noun)
     verb = dice.pick(lex.verbs_by_subject(noun))
     while verb.marks & {"v"} or verb.reflexive:  # German puts something else than dessen first with these.
         verb = dice.pick(lex.verbs_by_subject(noun))
     clause = clause_with(dice, verb, subject, _relative_tense(dice, verb, subject), light=True, negation=0.0)
     return f" {english_main(clause)}", f", {german_final(clause)},"
+
+
+def clause_in(dice: Dice, tense: str, *, acting: bool = False) -> Clause:
+    """A clause of any person's verb in a given tense; of a verb of doing if `acting` or if the tense asks for it."""
+    acting = acting or tense not in ("past", "present")
+    choices = VOLITIONAL_VERBS if acting else PERSON_VERBS
+    verb = pick_verb(dice, choices, tense)
+    subject = subject_for(dice, verb.subjects, pronoun=0.25, name=0.2)
+    return clause_with(
+        dice, verb, subject, suitable(tense, verb, subject), light=dice.chance(0.7), negation=0.0 if acting else 0.1
+    )

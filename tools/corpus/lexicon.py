@@ -1,62 +1,14 @@
-"""The lexicon as objects: the tables of lexicon_*.py read once, indexed by kind, with Zipf-like frequencies."""
+"""The lexicon as objects: the tables of *.txt read once, indexed by kind, with Zipf-like frequencies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
-from polystill.data.synthetic import english, inflection
-from polystill.data.synthetic.choice import Weighted, zipf_weight
-from polystill.data.synthetic.lexicon_adjectives import ADJECTIVES
-from polystill.data.synthetic.lexicon_nouns import NOUNS
-from polystill.data.synthetic.lexicon_other import (
-    CITIES,
-    COUNTRIES,
-    DEGREE,
-    FREQUENCY,
-    MANNER,
-    MONTHS,
-    ORDINALS,
-    PERFECT,
-    PLACES,
-    SEASONS,
-    SENTENCE,
-    TIMES,
-    WEEKDAYS,
-)
-from polystill.data.synthetic.lexicon_verbs import (
-    ASKING_VERBS,
-    AUXILIARY_VERBS,
-    SAYING_VERBS,
-    TRYING_VERBS,
-    VERBS,
-)
-from polystill.data.synthetic.words import Adjective, Complement, Noun, Verb
-
-# Kinds that stand for several others, and for single nouns ("cake_").
-GROUPS: dict[str, tuple[str, ...]] = {
-    "person": ("people", "relative", "professional"),
-    "baked": ("cake_", "bread_", "roll_", "biscuit_", "pizza_"),
-    "cookable": ("soup_", "potato_", "egg_", "rice_", "meat_", "fish_", "mushroom_", "sausage_", "coffee_", "tea_"),
-    "painted": ("picture_", "painting_", "wall_", "door_", "animal", "plant"),
-    "breakable": ("glass_", "cup_", "plate_", "vase_", "bottle_", "bowl_", "jug_", "mirror_", "lamp_"),
-    "garment": (
-        "shirt_",
-        "dress_",
-        "coat_",
-        "jacket_",
-        "shoe_",
-        "skirt_",
-        "jumper_",
-        "suit_",
-        "blouse_",
-        "boot_",
-        "glove_",
-        "uniform_",
-        "sock_",
-    ),
-    "recommended": ("text", "restaurant_", "hotel_", "film_", "novel_", "museum_", "doctor_", "wine_", "course_"),
-}
+from tools.corpus import english, inflection
+from tools.corpus.choice import Weighted, zipf_weight
+from tools.corpus.words import Adjective, Complement, Noun, Verb
 
 # Kinds that have no article and no plural: substances, and names of games, languages and subjects.
 UNCOUNTABLE = frozenset(("dish", "drink", "material", "possession"))
@@ -72,26 +24,40 @@ CASES = {"A": inflection.ACCUSATIVE, "D": inflection.DATIVE, "G": inflection.GEN
 GENDERS = {"m": inflection.MASCULINE, "f": inflection.FEMININE, "n": inflection.NEUTER, "w": inflection.MASCULINE}
 
 
-def _pairs(table: str) -> list[tuple[str, str]]:
+def _sections(name: str) -> dict[str, list[str]]:
+    """The lines of a table by the names in brackets above them, without empty lines and comments."""
+    sections: dict[str, list[str]] = {}
+    for line in (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            lines = sections[line.strip("[]")] = []
+        elif line and not line.startswith("#"):
+            lines.append(line)
+    return sections
+
+
+WORDS = _sections("words.txt")
+
+
+GROUPS = {name: tuple(kinds.split()) for name, kinds in (line.split(" | ") for line in WORDS["groups"])}
+"""Kinds that stand for several others, and for single nouns ("cake_")."""
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")]
+
+
+def word_list(section: str) -> list[str]:
+    """The single words of a section of words.txt."""
+    return " ".join(WORDS[section]).split()
+
+
+def _pairs(section: str) -> list[tuple[str, str]]:
     """Lines of "English | German", or of two words, or of one that both share."""
-    lines = [line for line in table.strip().splitlines()]
-    cells = [[cell.strip() for cell in line.split("|")] if "|" in line else line.split() for line in lines]
-    return [(row[0], row[-1]) for row in cells]
+    rows = [_cells(line) if "|" in line else line.split() for line in WORDS[section]]
+    return [(row[0], row[-1]) for row in rows]
 
 
 # --- nouns --------------------------------------------------------------------------------------------------------
-
-
-def _read_nouns() -> dict[str, list[Noun]]:
-    nouns: dict[str, list[Noun]] = {}
-    kind = ""
-    for line in NOUNS.strip().splitlines():
-        if line.startswith("["):
-            kind = line.strip("[]")
-            nouns[kind] = []
-        elif line:
-            nouns[kind].append(_read_noun(line, kind))
-    return nouns
 
 
 def _read_noun(line: str, kind: str) -> Noun:
@@ -121,7 +87,7 @@ def _split_noun(line: str) -> list[str]:
     return [*words[:place], words[place], words[place + 1], " ".join(words[place + 2 :])]
 
 
-NOUNS_BY_KIND = _read_nouns()
+NOUNS_BY_KIND = {kind: [_read_noun(line, kind) for line in lines] for kind, lines in _sections("nouns.txt").items()}
 ALL_NOUNS = [noun for nouns in NOUNS_BY_KIND.values() for noun in nouns]
 _NOUN_WEIGHTS = {noun: zipf_weight(rank) for nouns in NOUNS_BY_KIND.values() for rank, noun in enumerate(nouns)}
 NOUN_BY_ENGLISH: dict[str, Noun] = {}
@@ -152,7 +118,7 @@ def nouns(kinds: tuple[str, ...]) -> Weighted[Noun]:
 
 
 def _read_adjective(line: str) -> Adjective:
-    names, forms, kinds = (cell.strip() for cell in line.split("|"))
+    names, forms, kinds = _cells(line)
     name, *irregular = (word.strip() for word in names.split(","))
     predicate, comparative, superlative = forms.split()
     if comparative == "-":
@@ -170,7 +136,7 @@ def _read_adjective(line: str) -> Adjective:
     )
 
 
-ALL_ADJECTIVES = [_read_adjective(line) for line in ADJECTIVES.strip().splitlines()]
+ALL_ADJECTIVES = [_read_adjective(line) for line in _sections("adjectives.txt")["adjectives"]]
 _DESCRIBED = [frozenset(noun for kind in adj.kinds for noun in members(kind)) for adj in ALL_ADJECTIVES]
 
 
@@ -188,7 +154,7 @@ def adjectives(noun: Noun) -> Weighted[Adjective]:
 
 
 def _read_verb(line: str) -> Verb:
-    names, forms, subjects, complements, marks = (cell.strip() for cell in line.split("|"))
+    names, forms, subjects, complements, marks = _cells(line)
     first, *irregular = (name.strip() for name in names.split(","))
     base, _, particle = (part.strip() for part in first.partition("+"))
     head, _, phrase = base.partition(" ")
@@ -231,15 +197,10 @@ def _read_complement(text: str) -> Complement:
     return Complement(frame, "", "", CASES.get(frame, inflection.NOMINATIVE), tuple(kinds))
 
 
-def _read_verbs(table: str) -> list[Verb]:
-    return [_read_verb(line) for line in table.strip().splitlines()]
-
-
-ALL_VERBS = _read_verbs(VERBS)
-BE, BECOME, COST, LAST, HURT, KNOW = _read_verbs(AUXILIARY_VERBS)
-SAYING = Weighted(_read_verbs(SAYING_VERBS))
-ASKING = Weighted(_read_verbs(ASKING_VERBS))
-TRYING = Weighted(_read_verbs(TRYING_VERBS))
+_VERBS = {section: [_read_verb(line) for line in lines] for section, lines in _sections("verbs.txt").items()}
+ALL_VERBS = _VERBS["verbs"]
+BE, BECOME, COST, LAST, HURT, KNOW = _VERBS["auxiliary"]
+SAYING, ASKING, TRYING = (Weighted(_VERBS[section]) for section in ("saying", "asking", "trying"))
 _VERB_WEIGHTS = {verb: zipf_weight(rank) for rank, verb in enumerate(ALL_VERBS)}
 
 
@@ -275,29 +236,28 @@ def object_position(verb: Verb, noun: Noun) -> int | None:
 
 Pair = tuple[str, str]
 
-CITY_NAMES: Weighted[Pair] = Weighted(_pairs(CITIES))
+CITY_NAMES: Weighted[Pair] = Weighted(_pairs("cities"))
 COUNTRY_NAMES: Weighted[tuple[str, str, str]] = Weighted(
-    [
-        (row[0].strip(), row[1].strip(), row[2].strip())
-        for row in (line.split("|") for line in COUNTRIES.strip().splitlines())
-    ]
+    [(row[0].strip(), row[1].strip(), row[2].strip()) for row in (line.split("|") for line in WORDS["countries"])]
 )
-MONTH_NAMES = _pairs(MONTHS)
-WEEKDAY_NAMES = _pairs(WEEKDAYS)
-SEASON_NAMES = _pairs(SEASONS)
-MANNER_ADVERBS: Weighted[Pair] = Weighted(_pairs(MANNER))
-FREQUENCY_ADVERBS: Weighted[Pair] = Weighted(_pairs(FREQUENCY))
-PERFECT_ADVERBS: Weighted[Pair] = Weighted(_pairs(PERFECT))
-SENTENCE_ADVERBS: Weighted[Pair] = Weighted(_pairs(SENTENCE))
-DEGREE_ADVERBS: Weighted[Pair] = Weighted(_pairs(DEGREE))
-FREE_PLACES: Weighted[Pair] = Weighted(_pairs(PLACES))
-ORDINAL_WORDS: Weighted[Pair] = Weighted(_pairs(ORDINALS))
+MONTH_NAMES = _pairs("months")
+WEEKDAY_NAMES = _pairs("weekdays")
+SEASON_NAMES = _pairs("seasons")
+MANNER_ADVERBS: Weighted[Pair] = Weighted(_pairs("manner"))
+FREQUENCY_ADVERBS: Weighted[Pair] = Weighted(_pairs("frequency"))
+PERFECT_ADVERBS: Weighted[Pair] = Weighted(_pairs("perfect"))
+SENTENCE_ADVERBS: Weighted[Pair] = Weighted(_pairs("sentence"))
+DEGREE_ADVERBS: Weighted[Pair] = Weighted(_pairs("degree"))
+FREE_PLACES: Weighted[Pair] = Weighted(_pairs("places"))
+ORDINAL_WORDS: Weighted[Pair] = Weighted(_pairs("ordinals"))
 
 
 def _times(tense: str) -> Weighted[Pair]:
-    rows = [[cell.strip() for cell in line.split("|")] for line in TIMES.strip().splitlines()]
+    rows = [_cells(line) for line in WORDS["times"]]
     chosen = [(rank, (row[0], row[1])) for rank, row in enumerate(rows) if tense in row[2]]
     return Weighted([pair for _, pair in chosen], [zipf_weight(rank) for rank, _ in chosen])
 
 
 TIME_ADVERBS = {tense: _times(tense) for tense in "pnfh"}
+TENSES = {name: (int(weight), time) for name, weight, time in map(_cells, WORDS["tenses"])}
+"""Of each tense how often it comes, and which time expressions go with it."""

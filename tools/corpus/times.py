@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from polystill.data.synthetic import lexicon as lex
-from polystill.data.synthetic.choice import Dice
-from polystill.data.synthetic.inflection import number_digits
-from polystill.data.synthetic.phrases import number_words
+from tools.corpus import lexicon as lex
+from tools.corpus.choice import Dice
+from tools.corpus.inflection import number_digits
+from tools.corpus.phrases import number_words
 
 Pair = tuple[str, str]
 

@@ -6,35 +6,14 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from polystill.data.synthetic import filling
-from polystill.data.synthetic import lexicon as lex
-from polystill.data.synthetic.choice import Dice, Weighted
-from polystill.data.synthetic.clauses import (
-    Clause,
-    Pair,
-    Sentence,
-    Slot,
-    english_infinitive,
-    english_main,
-    english_question,
-    german_imperative,
-    german_main,
-    german_verb_first,
-)
-from polystill.data.synthetic.filling import clause_with, subject_for
-from polystill.data.synthetic.inflection import EIN_ENDINGS, ER, NOMINATIVE, with_endings
-from polystill.data.synthetic.phrases import (
-    FIRST_NAMES,
-    TITLED_NAMES,
-    WHICH,
-    YOU,
-    YOU_FORMAL,
-    YOU_PLURAL,
-    I,
-    Phrase,
-    build,
-)
-from polystill.data.synthetic.words import Verb
+from tools.corpus import clauses, filling
+from tools.corpus import lexicon as lex
+from tools.corpus.choice import Dice, Weighted
+from tools.corpus.clauses import Clause, Pair, Sentence, Slot, english_main, german_main
+from tools.corpus.filling import clause_with, subject_for
+from tools.corpus.inflection import EIN_ENDINGS, ER, NOMINATIVE, with_endings
+from tools.corpus.phrases import FIRST_NAMES, TITLED_NAMES, WHICH, YOU, YOU_FORMAL, YOU_PLURAL, I, Phrase, build
+from tools.corpus.words import Verb
 
 
 def yes_no_question(dice: Dice) -> Sentence:
@@ -53,7 +32,7 @@ def _question(dice: Dice, verb: Verb, subject: Phrase) -> Sentence:
     clause = clause_with(dice, verb, subject, _question_tense(dice, verb, subject), negation=0.08)
     if dice.chance(0.35):
         clause.time = filling.time_for(dice, clause.tense, verb)
-    return english_question(clause), german_verb_first(clause), "?"
+    return clauses.english_question(clause), clauses.german_verb_first(clause), "?"
 
 
 def _asked_about(dice: Dice, verb: Verb) -> Phrase:
@@ -93,7 +72,7 @@ def wh_question(dice: Dice) -> Sentence:
         clause.tense = "past"
     if word == "how often" and clause.tense == "progressive":
         clause.tense = "present"
-    return f"{word} {english_question(clause)}", f"{german} {german_verb_first(clause)}", "?"
+    return f"{word} {clauses.english_question(clause)}", f"{german} {clauses.german_verb_first(clause)}", "?"
 
 
 _WH: Weighted[Pair] = Weighted([("why", "warum"), ("when", "wann"), ("how often", "wie oft")], [50, 35, 8])
@@ -119,13 +98,13 @@ def _which_question(dice: Dice) -> Sentence:
     german = which.german(complement.case)
     if complement.role == "P":
         german = f"{complement.german} {german}"
-    return f"{which.english} {english_question(clause)}", f"{german} {german_verb_first(clause)}", "?"
+    return f"{which.english} {clauses.english_question(clause)}", f"{german} {clauses.german_verb_first(clause)}", "?"
 
 
 def _turned(clause: Clause) -> str:
     """Who likes the song?: Wem gefällt das Lied?"""
     slots = [entry for entry in clause.slots if entry[0] not in (Slot.DATIVE, Slot.DATIVE_PRONOUN)]
-    return f"wem {german_verb_first(replace(clause, subject=clause.german_subject, slots=slots))}"
+    return f"wem {clauses.german_verb_first(replace(clause, subject=clause.german_subject, slots=slots))}"
 
 
 _OBJECT_VERBS = lex.verbs_where(
@@ -149,7 +128,7 @@ def request(dice: Dice) -> Sentence:
 
 def _request_to(dice: Dice, subject: Phrase) -> Sentence:
     clause = clause_with(dice, dice.pick(filling.VOLITIONAL_VERBS), subject, "present", negation=0.0, light=True)
-    return f"please {english_infinitive(clause)}", german_imperative(clause), "."
+    return f"please {clauses.english_infinitive(clause)}", clauses.german_imperative(clause), "."
 
 
 def _addressed(dice: Dice, say: Callable[[Dice, Phrase], Sentence]) -> Sentence:

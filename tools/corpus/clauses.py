@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from polystill.data.synthetic import english, inflection
-from polystill.data.synthetic.inflection import DATIVE, DU, ER, ICH, IHR, IRREGULAR, MOECHTE, NOMINATIVE, WIR, WUERDE
-from polystill.data.synthetic.phrases import REFLEXIVES, Phrase
-from polystill.data.synthetic.words import Forms, Verb
+from tools.corpus import english, inflection
+from tools.corpus.inflection import DATIVE, DU, ER, ICH, IHR, IRREGULAR, MOECHTE, NOMINATIVE, WIR, WUERDE
+from tools.corpus.phrases import REFLEXIVES, Phrase
+from tools.corpus.words import Forms, Verb
 
 Pair = tuple[str, str]
 Sentence = tuple[str, str, str]  # English, German, final mark
