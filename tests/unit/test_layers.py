@@ -23,6 +23,7 @@ LAYERS = [
     {"data"},
     {"runs"},
     {"config"},
+    {"sources"},
     {"schema", "environment", "storage", "locks", "progress", "students"},
     {"errors"},
 ]
@@ -39,7 +40,7 @@ CORE = [
         "evaluation/speed",
         "evaluation/speed_rounds",
     ),
-    *("data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*"),
+    *("data/__init__", "data/languages", "data/tokenizer", "sources/__init__", "sources/built_in"),
     *("decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/precisions", "decoding/stream"),
 ]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}

@@ -2,63 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from polystill.schema import Seed, Strict
-
-
-class TextSource(Strict):
-    """Two files with one sentence a line; plain, .gz or .zst."""
-
-    kind: Literal["text"]
-    source: str
-    target: str
-
-
-class TsvSource(Strict):
-    """One tab-separated file; plain, .gz or .zst. Columns count from 0."""
-
-    kind: Literal["tsv"]
-    path: str
-    source_column: int = Field(0, ge=0)
-    target_column: int = Field(1, ge=0)
-
-
-class HuggingFaceSource(Strict):
-    """A Hugging Face dataset: a local folder or file set, or the name of one on the hub.
-
-    With a `translation` column (the hub's custom) the languages are its keys; otherwise give the two column names.
-    """
-
-    kind: Literal["huggingface"]
-    path: str
-    name: str | None = None
-    split: str = "train"
-    source_column: str | None = None
-    target_column: str | None = None
-
-
-class MtdataSource(Strict):
-    """A data set that the `mtdata` tool fetches, such as "Statmt-newstest_deen-2019-deu-eng"."""
-
-    kind: Literal["mtdata"]
-    dataset: str
-
-
-class SyntheticSource(Strict):
-    """The built-in English-German corpus. Different splits never share a sentence pair."""
-
-    kind: Literal["synthetic"]
-    pairs: int = Field(40_000, ge=1)
-    seed: Seed = 1
-    split: Literal["train", "validation", "test"] = "train"
-
-
-Source = Annotated[
-    TextSource | TsvSource | HuggingFaceSource | MtdataSource | SyntheticSource, Field(discriminator="kind")
-]
+from polystill.schema import Strict
+from polystill.sources.registry import Source
 
 
 class Cleaning(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,13 @@ from polystill.errors import UserError
 from polystill.evaluation.exported import check_model, describe
 from polystill.evaluation.speed_rounds import Subject, measure_in_turn
 from polystill.runs.provenance import provenance
+from polystill.sources import built_in
 
 Row = dict[str, Any]
 FORMAT = 1
 EVALUATION = "evaluation"
 """In devices.yaml the machine of `polystill evaluate`, so no device's name; also in `config.devices`, which needs more
 than the core install."""
-BUILT_IN_LANGUAGES = {"en": 0, "de": 1}
-"""Languages of the built-in corpus, and which side of a pair is theirs."""
 
 
 def measure_folders(
@@ -85,19 +85,21 @@ def built_in_lines(folders: Sequence[Path], count: int) -> list[str]:
 
     Raises:
         UserError: a folder has no model, they do not say which language it is, it is not one for all of them, or the
-            corpus does not have it.
+            corpus does not have it or so many.
     """
-    from polystill.data.synthetic import generate
-
     for folder in folders:
         check_model(folder)
     languages = {folder: read_info(folder).get("source_language") for folder in folders}
     for folder, language in languages.items():
-        if language not in BUILT_IN_LANGUAGES:
-            known = " and ".join(BUILT_IN_LANGUAGES)
+        if language not in built_in.LANGUAGES:
+            known = " and ".join(built_in.LANGUAGES)
             what = f"translates from {language}" if language else "does not say what it translates from"
             raise UserError(f"{folder}: {what}, and the built-in sentences are {known}; give your own with --text FILE")
     if len(set(languages.values())) > 1:
         raise UserError("the folders translate from different languages; measure those of one language at a time")
-    side = BUILT_IN_LANGUAGES[str(next(iter(languages.values())))]
-    return [pair[side] for pair in generate(count, seed=1, split="test")]
+    most = built_in.SIZES["test"]
+    if count > most:
+        raise UserError(
+            f"--sentences {count}: there are {most:,} built-in ones; for more give your own with --text FILE"
+        )
+    return list(islice(built_in.sentences("test", str(next(iter(languages.values())))), count))

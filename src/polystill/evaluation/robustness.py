@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
-from polystill.data.repetition import Repetition
+from polystill.data.cleaning import Repetition
 from polystill.decoding.contract import Cuts, DecodingOptions, Translator
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.decoding.stream import read_lines

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from polystill.data.language_names import language_name
+from polystill.data.languages import language_name
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.beam import TorchTranslator
 from polystill.errors import UserError

@@ -71,7 +71,7 @@ def export_student(
             `polystill.export.export_folder`.
     """
     from polystill import export
-    from polystill.data.run_shortlist import shortlist_of
+    from polystill.data.shortlist import shortlist_of
     from polystill.decoding.contract import DecodingOptions
     from polystill.export.artefacts import extracted, lines_to_verify
     from polystill.export.training_data import data_lines

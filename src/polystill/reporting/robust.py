@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from polystill.data.repetition import Repetition
+from polystill.data.cleaning import Repetition
 from polystill.errors import UserError
 from polystill.evaluation.figures import search, sort_rows
 from polystill.evaluation.probes import KINDS, has_words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from polystill.data.scripts import is_unspaced
+from polystill.data.languages import is_unspaced
 from polystill.reporting.document import Gap, Part, Sample, Samples, Version
 from polystill.reporting.families import Family
 

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from polystill import __version__
-from polystill.data.language_names import language_name
+from polystill.data.languages import language_name
 from polystill.serving.browser import RUNTIME, BrowserModels
 from polystill.serving.frame import LOCAL, MISTAKE, Frame, error
 from polystill.serving.limits import ApiKeys, Limits

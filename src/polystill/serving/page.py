@@ -7,7 +7,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from polystill.data.language_names import language_name
+from polystill.data.languages import language_name
 from polystill.serving.browser import BrowserModels
 from polystill.serving.models import Family, Student
 

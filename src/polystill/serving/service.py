@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from polystill.data.scripts import ScriptShare
+from polystill.data.languages import ScriptShare
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.stream import translate_n_best
 from polystill.errors import UserError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sentencex import segment
 
-from polystill.data.scripts import is_unspaced
+from polystill.data.languages import is_unspaced
 
 Fits = Callable[[str], bool]
 """Whether the model takes a sentence whole; a longer one would be cut, and its rest lost."""

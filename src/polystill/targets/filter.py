@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polystill.config import Cleaning
-from polystill.data.cleaning import EXAMPLES, Cleaner
+from polystill.data.cleaning import EXAMPLES, MOST_REPEATS, Cleaner, Repetition
 from polystill.data.cleaning import REASONS as PAIR_REASONS
-from polystill.data.repetition import MOST_REPEATS, Repetition
 from polystill.targets.store import Candidate
 
 _JUDGED = ("empty", "too_short", "too_long", "ratio", "long_word", "identical", "wrong_script")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from polystill.data.corpus import read_lines
 from polystill.errors import UserError
+from polystill.sources.lines import read_lines
 from polystill.targets.store import Candidate, shortened
 
 

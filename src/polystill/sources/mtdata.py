@@ -1,19 +1,64 @@
-"""`python -m polystill.data.fetch DATASET SOURCE_LANGUAGE TARGET_LANGUAGE`: prints an mtdata data set as TSV.
+"""Sentence pairs from public corpora, which the `mtdata` tool fetches.
 
-A program of its own because mtdata takes over logging, prints as it goes and holds an index of some 400 MB. DATASET is
+mtdata takes over logging, prints as it goes and holds an index of some 400 MB. It therefore runs in a process of its
+own: `python -m polystill.sources.mtdata DATASET SOURCE_LANGUAGE TARGET_LANGUAGE` prints a data set as TSV. DATASET is
 an id such as "Statmt-newstest_deen-2019-deu-eng", or an mtdata recipe such as "vaswani_etal_2017_ende", whose training
-sets follow one another. Downloads stay in mtdata's own cache (~/.mtdata, or the folder that MTDATA names). Any failure
-is the last line of stderr, and exit status 1.
+sets follow one another. Downloads stay in mtdata's cache (~/.mtdata, or the folder that MTDATA names). A failure is the
+last line of stderr, with exit status 1.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from polystill.errors import UserError, nearest
+from polystill.sources.base import PairSource, RawPair
+from polystill.sources.lines import decoded
+
+
+class MtdataSource(PairSource):
+    """A data set that the `mtdata` tool fetches, such as "Statmt-newstest_deen-2019-deu-eng"."""
+
+    kind: Literal["mtdata"]
+    dataset: str
+
+    def describe(self, folder: Path) -> str:
+        return f"mtdata {self.dataset}"
+
+    def stream(self, folder: Path, languages: tuple[str, str]) -> Iterator[RawPair]:
+        """Pairs from a fetching process, which runs in an empty folder: mtdata imports modules that lie in the current
+        one. Recipes of the user's own (mtdata.recipes*.yml) are looked for in `folder`."""
+        command = [sys.executable, "-m", "polystill.sources.mtdata", self.dataset, *languages]
+        environment = {
+            "MTDATA_RECIPES": str(folder.absolute()),
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+        with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, cwd=empty, env=environment)
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    source, target = line.rstrip(b"\n").split(b"\t")
+                    yield decoded(source), decoded(target)
+                status = process.wait()
+            finally:
+                process.kill()  # where the reader stopped early; a finished process does not notice
+                process.wait()
+                process.stdout.close()
+            if status != 0:
+                errors.seek(0)
+                lines = errors.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
+                raise UserError(f"mtdata {self.dataset}: cannot be fetched: {lines[-1]}")
+
+
+# --- the fetching process -----------------------------------------------------------------------------------------
 
 
 def fetch(dataset: str, source_language: str, target_language: str) -> Iterator[tuple[str, str]]:
@@ -63,14 +108,14 @@ def _fetch_one(did: Any, source_language: str, target_language: str) -> Iterator
 
 
 def main() -> int:
-    # Whatever mtdata prints goes to stderr; stdout carries pairs alone.
+    # What mtdata prints goes to stderr: stdout carries pairs alone.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     try:
         for source, target in fetch(*sys.argv[1:4]):
             out.write(f"{source}\t{target}\n")
         out.close()
-    except Exception as error:  # Anything: mtdata raises what its downloads and parsers raise.
+    except Exception as error:  # mtdata raises whatever its downloads and parsers raise
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         print(f"{kind}{' '.join(str(error).split())}", file=sys.stderr)
         return 1

@@ -1,10 +1,9 @@
 """German morphology against the standard paradigms."""
 
 import pytest
-
-from polystill.data.synthetic import english, inflection, phrases
-from polystill.data.synthetic import lexicon as lex
-from polystill.data.synthetic.words import Verb
+from tools.corpus import english, inflection, phrases
+from tools.corpus import lexicon as lex
+from tools.corpus.words import Verb
 
 CASES = range(4)
 

@@ -8,16 +8,22 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from polystill.config import HuggingFaceSource, MtdataSource, SyntheticSource, TextSource, TsvSource
-from polystill.data import corpus
-from polystill.data.corpus import RawPair, describe_source, read_pairs
 from polystill.errors import UserError
+from polystill.sources import built_in
+from polystill.sources import lines as text_lines
+from polystill.sources.base import PairSource, RawPair
+from polystill.sources.huggingface import HuggingFaceSource
+from polystill.sources.mtdata import MtdataSource
+from polystill.sources.registry import SOURCES
+from polystill.sources.synthetic import SyntheticSource
+from polystill.sources.text import TextSource
+from polystill.sources.tsv import TsvSource
 
 LANGUAGES = ("en", "de")
 
 
-def read(source, folder: Path) -> list[RawPair]:
-    return list(read_pairs(source, folder, languages=LANGUAGES))
+def read(source: PairSource, folder: Path) -> list[RawPair]:
+    return list(source.read_pairs(folder, LANGUAGES))
 
 
 def text(folder: Path, source: bytes, target: bytes) -> TextSource:
@@ -69,7 +75,7 @@ def test_invalid_utf8_marks_its_side_alone(tmp_path: Path) -> None:
 
 
 def test_lines_across_blocks_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "_BLOCK", 16)
+    monkeypatch.setattr(text_lines, "_BLOCK", 16)
     lines = ["ä" * i for i in range(60)]
     source = text(tmp_path, "\n".join(lines).encode(), gzip.compress("\r\n".join(lines).encode(), mtime=0))
     assert read(source, tmp_path) == [(line, line) for line in lines]
@@ -77,7 +83,7 @@ def test_lines_across_blocks_are_whole(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_reading_streams(tmp_path: Path) -> None:
     source = text(tmp_path, b"a\n" * 3_000_000, b"b\n" * 3_000_001)  # The wrong count is found only at the end.
-    pairs = read_pairs(source, tmp_path, languages=LANGUAGES)
+    pairs = source.read_pairs(tmp_path, LANGUAGES)
     assert list(islice(pairs, 3)) == [("a", "b")] * 3
 
 
@@ -123,7 +129,7 @@ def test_a_binary_or_damaged_file(tmp_path: Path, side: str, content: bytes, mes
 
 
 def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "_LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(text_lines, "_LONGEST_LINE", 1 << 20)
     source = text(tmp_path, b"short\n" + b"x" * (3 << 20), b"b\n")
     assert error_of(source, tmp_path) == f"{tmp_path}/a.en: line 2 is longer than 1 MiB; expected sentences"
 
@@ -162,7 +168,7 @@ def test_absolute_paths_win_over_the_folder(tmp_path: Path) -> None:
     text(tmp_path, b"a\n", b"b\n")
     source = TextSource(kind="text", source=str(tmp_path / "a.en"), target=str(tmp_path / "a.de"))
     assert read(source, Path("/nowhere")) == [("a", "b")]
-    assert describe_source(source, Path("/nowhere")) == str(tmp_path / "a.en")
+    assert source.describe(Path("/nowhere")) == str(tmp_path / "a.en")
 
 
 # --- TSV ----------------------------------------------------------------------------------------------------------
@@ -273,12 +279,12 @@ def test_a_hub_name_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def fake_fetch(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> MtdataSource:
-    """Puts a program of our own where `python -m polystill.data.fetch` is looked for."""
-    package = folder / "fake" / "polystill" / "data"
+    """Puts a program of our own where `python -m polystill.sources.mtdata` is looked for."""
+    package = folder / "fake" / "polystill" / "sources"
     package.mkdir(parents=True)
     for init in (package / "__init__.py", package.parent / "__init__.py"):
         init.write_text("")
-    (package / "fetch.py").write_text(program)
+    (package / "mtdata.py").write_text(program)
     monkeypatch.setattr(sys, "path", [str(folder / "fake"), *sys.path])
     return MtdataSource(kind="mtdata", dataset="Some-set-1-eng-deu")
 
@@ -297,7 +303,7 @@ def test_a_failed_fetch_shows_its_last_line(tmp_path: Path, monkeypatch: pytest.
 
 def test_an_abandoned_fetch_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = "import os\nprint(os.getpid(), flush=True, end='\\tx\\n')\nwhile True: pass"
-    pairs = read_pairs(fake_fetch(tmp_path, monkeypatch, program), tmp_path, languages=LANGUAGES)
+    pairs = fake_fetch(tmp_path, monkeypatch, program).read_pairs(tmp_path, LANGUAGES)
     process = int(next(pairs)[0] or 0)
     os.kill(process, 0)
     pairs.close()  # type: ignore[attr-defined]
@@ -305,15 +311,21 @@ def test_an_abandoned_fetch_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
         os.kill(process, 0)
 
 
-def test_the_synthetic_corpus_is_one_source_of_all(tmp_path: Path) -> None:
-    from polystill.data.synthetic import generate
+@pytest.mark.parametrize(("split", "pairs"), [("train", 20), ("test", 20), ("validation", None)])
+def test_the_built_in_corpus_is_a_source(split: str, pairs: int | None, tmp_path: Path) -> None:
+    source = SyntheticSource.model_validate({"kind": "synthetic", "split": split, "pairs": pairs})
+    both = list(zip(*(built_in.sentences(split, language) for language in LANGUAGES), strict=True))
+    assert len(both) == built_in.SIZES[split]
+    assert read(source, tmp_path) == both[:pairs]
 
-    source = SyntheticSource(kind="synthetic", pairs=20, seed=3, split="test")
-    assert read(source, tmp_path) == list(generate(20, seed=3, split="test"))
+
+def test_every_kind_is_registered_under_its_name() -> None:
+    assert list(SOURCES) == ["text", "tsv", "huggingface", "mtdata", "synthetic"]
+    assert all(source.__module__ == f"polystill.sources.{kind}" for kind, source in SOURCES.items())
 
 
 def test_the_synthetic_corpus_is_english_to_german() -> None:
     source = SyntheticSource(kind="synthetic", pairs=5)
     with pytest.raises(UserError) as caught:
-        list(read_pairs(source, Path(), languages=("en", "fr")))
+        list(source.read_pairs(Path(), ("en", "fr")))
     assert str(caught.value) == "the synthetic corpus is English to German (en, de), the recipe wants en to fr"

@@ -1,30 +1,53 @@
-"""The corpus as a whole: reproducible, split by sentence, unambiguous, rich enough and fast enough."""
+"""The corpus as a whole: reproducible, what the package has, split by sentence, unambiguous, rich enough."""
 
+import bz2
 import hashlib
 import re
-import time
+import sys
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
+from tools.corpus import __main__ as program
+from tools.corpus import lexicon as lex
+from tools.corpus.generate import SPLITS, generate, split_of
 
-from polystill.data.synthetic import SPLITS, generate, split_of
-from polystill.data.synthetic import lexicon as lex
+from polystill.sources import built_in
 
 PAIRS = 40_000
 Pairs = list[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
-def corpus() -> tuple[Pairs, float]:
-    start = time.process_time()
-    pairs = list(generate(PAIRS, seed=1, split="train"))
-    return pairs, time.process_time() - start
+def corpus() -> Pairs:
+    """The training pairs that the package has."""
+    return list(zip(*(built_in.sentences("train", language) for language in built_in.LANGUAGES), strict=True))
 
 
-def test_forty_thousand_pairs_take_seconds(corpus: tuple[Pairs, float]) -> None:
-    pairs, seconds = corpus
-    assert len(pairs) == PAIRS
-    assert seconds < 20
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_package_has_what_the_grammar_generates(split: str) -> None:
+    some = 400
+    sides = (list(built_in.sentences(split, language)) for language in built_in.LANGUAGES)
+    pairs = list(zip(*sides, strict=True))
+    assert len(pairs) == built_in.SIZES[split]
+    assert pairs[:some] == list(generate(some, seed=program.SEED, split=split))
+
+
+@pytest.mark.long
+def test_the_package_has_all_that_the_grammar_generates(tmp_path: Path) -> None:
+    program.freeze(tmp_path)
+    for split in SPLITS:
+        for name in (built_in.file_name(split, language) for language in built_in.LANGUAGES):
+            assert bz2.decompress((tmp_path / name).read_bytes()) == bz2.decompress(
+                (built_in.FOLDER / name).read_bytes()
+            )
+
+
+def test_more_pairs_are_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["corpus", "--split", "test", "--pairs", "3", "--seed", "5"])
+    program.main()
+    lines = [tuple(line.split("\t")) for line in capsys.readouterr().out.splitlines()]
+    assert lines == list(generate(3, seed=5, split="test"))
 
 
 def test_same_seed_same_pairs_on_every_machine() -> None:
@@ -37,8 +60,8 @@ def test_same_seed_same_pairs_on_every_machine() -> None:
     )
 
 
-def test_splits_share_no_sentence(corpus: tuple[Pairs, float]) -> None:
-    train = {english for english, _ in corpus[0]}
+def test_splits_share_no_sentence(corpus: Pairs) -> None:
+    train = {english for english, _ in corpus}
     for seed in (1, 2):
         for split in ("validation", "test"):
             others = {english for english, _ in generate(300, seed=seed, split=split)}
@@ -57,37 +80,37 @@ def test_a_longer_corpus_begins_with_the_shorter_one() -> None:
     assert list(generate(0, seed=3, split="train")) == []
 
 
-def test_one_english_sentence_has_one_german_one(corpus: tuple[Pairs, float]) -> None:
+def test_one_english_sentence_has_one_german_one(corpus: Pairs) -> None:
     translations = defaultdict(set)
-    for english, german in corpus[0]:
+    for english, german in corpus:
         translations[english].add(german)
     ambiguous = [english for english, germans in translations.items() if len(germans) > 1]
     assert len(ambiguous) <= PAIRS // 2000, ambiguous[:5]
     assert len(translations) > 0.98 * PAIRS
 
 
-def test_lengths(corpus: tuple[Pairs, float]) -> None:
-    lengths = [len(english.split()) for english, _ in corpus[0]]
+def test_lengths(corpus: Pairs) -> None:
+    lengths = [len(english.split()) for english, _ in corpus]
     assert min(lengths) >= 3 and max(lengths) <= 25
     assert 8.5 < sum(lengths) / len(lengths) < 11.5
 
 
-def test_sentences_are_well_formed(corpus: tuple[Pairs, float]) -> None:
+def test_sentences_are_well_formed(corpus: Pairs) -> None:
     for side in (0, 1):
-        for pair in corpus[0]:
+        for pair in corpus:
             text = pair[side]
             assert text[0] == text[0].upper() and text[-1] in ".?", text
             assert not re.search(r"\s\s|\s[,.?]|,[,.?]|^\s|\|", text), text
 
 
-def test_half_of_the_sentences_have_something_far_apart(corpus: tuple[Pairs, float]) -> None:
+def test_half_of_the_sentences_have_something_far_apart(corpus: Pairs) -> None:
     clause = re.compile(
         r", (?:\w+ )?(?:de[rnms]|die|das|denen|dessen|deren|weil|dass|ob|wenn|als|um|damit|zu) |^\w+ \w+.*, "
     )
     bracket = re.compile(
         r"\b(?:habe?n?|hast|ha[bt]t?|bin|ist|sind|wird|werden?|wurden?|kann|muss|will|darf) .* \w+[.?]$"
     )
-    far = sum(1 for _, german in corpus[0] if clause.search(german) or bracket.search(german))
+    far = sum(1 for _, german in corpus if clause.search(german) or bracket.search(german))
     assert far > PAIRS / 2
 
 
@@ -117,8 +140,8 @@ def lemma_forms() -> dict[tuple[str, str], set[str]]:
     return forms
 
 
-def test_every_lemma_occurs(corpus: tuple[Pairs, float]) -> None:
-    text = "\n".join(german for _, german in corpus[0])
+def test_every_lemma_occurs(corpus: Pairs) -> None:
+    text = "\n".join(german for _, german in corpus)
     lower = text.lower()
     words = set(re.findall(r"[\w-]+", text))
     words |= {word[0].lower() + word[1:] for word in words}
@@ -145,8 +168,8 @@ def test_every_lemma_occurs(corpus: tuple[Pairs, float]) -> None:
         (r"has been \w+ing .*for \w+ (days|weeks|hours)\.$", r" seit "),
     ],
 )
-def test_constructions_occur_with_their_german_ones(corpus: tuple[Pairs, float], english: str, german: str) -> None:
-    found = [pair for pair in corpus[0] if re.search(english, pair[0])]
+def test_constructions_occur_with_their_german_ones(corpus: Pairs, english: str, german: str) -> None:
+    found = [pair for pair in corpus if re.search(english, pair[0])]
     assert len(found) >= 10
     wrong = [pair for pair in found if not re.search(german, pair[1])]
     assert not wrong, wrong[:3]

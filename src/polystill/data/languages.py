@@ -1,8 +1,18 @@
-"""Which script a language is written in, and Unicode ranges of its letters."""
+"""Languages: English names, scripts, and the Unicode ranges of their letters."""
 
 from __future__ import annotations
 
 import re
+
+_NAMES = {
+    "ar": "Arabic", "bg": "Bulgarian", "ca": "Catalan", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
+    "en": "English", "eo": "Esperanto", "es": "Spanish", "et": "Estonian", "fa": "Persian", "fi": "Finnish",
+    "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian", "it": "Italian",
+    "ja": "Japanese", "ko": "Korean", "lt": "Lithuanian", "lv": "Latvian", "nb": "Norwegian", "nl": "Dutch",
+    "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sk": "Slovak", "sl": "Slovenian",
+    "sv": "Swedish", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
+
 
 _RANGES = {
     "Latin": "A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u1e00-\u1eff\u2c60-\u2c7f\ua722-\ua7ff"
@@ -68,38 +78,14 @@ _LANGUAGES = {
 }
 
 _BY_SUBTAG = {
-    "Latn": ["Latin"],
-    "Cyrl": ["Cyrillic"],
-    "Grek": ["Greek"],
-    "Arab": ["Arabic"],
-    "Hebr": ["Hebrew"],
-    "Armn": ["Armenian"],
-    "Geor": ["Georgian"],
-    "Ethi": ["Ethiopic"],
-    "Deva": ["Devanagari"],
-    "Beng": ["Bengali"],
-    "Guru": ["Gurmukhi"],
-    "Gujr": ["Gujarati"],
-    "Orya": ["Oriya"],
-    "Taml": ["Tamil"],
-    "Telu": ["Telugu"],
-    "Knda": ["Kannada"],
-    "Mlym": ["Malayalam"],
-    "Sinh": ["Sinhala"],
-    "Thai": ["Thai"],
-    "Laoo": ["Lao"],
-    "Tibt": ["Tibetan"],
-    "Mymr": ["Myanmar"],
-    "Khmr": ["Khmer"],
-    "Mong": ["Mongolian"],
-    "Hang": ["Hangul"],
-    "Kore": ["Hangul", "Han"],
-    "Hans": ["Han"],
-    "Hant": ["Han"],
-    "Hani": ["Han"],
-    "Jpan": ["Han", "Kana"],
-}
-"""By ISO 15924, as NLLB's languages have it: "deu_Latn"."""
+    "Latn": "Latin", "Cyrl": "Cyrillic", "Grek": "Greek", "Arab": "Arabic", "Hebr": "Hebrew", "Armn": "Armenian",
+    "Geor": "Georgian", "Ethi": "Ethiopic", "Deva": "Devanagari", "Beng": "Bengali", "Guru": "Gurmukhi",
+    "Gujr": "Gujarati", "Orya": "Oriya", "Taml": "Tamil", "Telu": "Telugu", "Knda": "Kannada",
+    "Mlym": "Malayalam", "Sinh": "Sinhala", "Thai": "Thai", "Laoo": "Lao", "Tibt": "Tibetan", "Mymr": "Myanmar",
+    "Khmr": "Khmer", "Mong": "Mongolian", "Hang": "Hangul", "Kore": "Hangul Han", "Hans": "Han", "Hant": "Han",
+    "Hani": "Han", "Jpan": "Han Kana",
+}  # fmt: skip
+"""Scripts by their ISO 15924 code, as in NLLB's names of languages: "deu_Latn"."""
 
 _SHORT = {
     code: short
@@ -119,18 +105,23 @@ _SHORT = {
     }.items()
     for code in codes.split()
 }  # fmt: skip
-"""Three-letter codes (ISO 639-3) of languages that have one of two letters."""
+"""Two-letter codes of languages by their three-letter ones (ISO 639-3)."""
 
 _UNSPACED = {"Han", "Kana", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan"}
-"""Scripts without spaces between words, where a language (unlike Korean) has no other."""
+"""Scripts without spaces between words. A language that also has another script, as Korean does, writes spaces."""
+
+
+def language_name(code: str) -> str:
+    """The language's English name; the code itself for a language that is not common."""
+    return _NAMES.get(code, code)
 
 
 def scripts_of(language: str) -> list[str]:
-    """The scripts of a language ("de", "deu", "zh-Hant", "deu_Latn"); [] if it is not known."""
+    """The scripts of a language ("de", "deu", "zh-Hant", "deu_Latn"); [] for an unknown one."""
     base, *rest = re.split("[-_]", language)
     for part in rest:
         if part.title() in _BY_SUBTAG:
-            return _BY_SUBTAG[part.title()]
+            return _BY_SUBTAG[part.title()].split()
     base = _SHORT.get(base.lower(), base.lower())
     return [script for script, languages in _LANGUAGES.items() if base in languages.split()]
 
@@ -151,12 +142,12 @@ class ScriptShare:
         self._letters = re.compile(f"[{''.join(_RANGES[script] for script in scripts)}]+") if scripts else None
 
     def __call__(self, text: str) -> float:
-        """The share, from 0 to 1; 1 for a text without letters or a language that is not known."""
+        """The share, from 0 to 1; 1 for a text without letters and for an unknown language."""
         if self._letters is None or (self._latin and text.isascii()):
             return 1.0
         rest = self._letters.sub("", text)
         if self._latin and rest.isascii():
             return 1.0
         others = sum(map(str.isalpha, rest))
-        own = len(text) - len(rest)
-        return own / (own + others) if others else 1.0
+        letters = len(text) - len(rest)
+        return letters / (letters + others) if others else 1.0

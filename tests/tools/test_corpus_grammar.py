@@ -3,14 +3,13 @@
 import re
 
 import pytest
-
-from polystill.data.synthetic import clauses, filling, phrases, places, sentences_questions, times
-from polystill.data.synthetic import lexicon as lex
-from polystill.data.synthetic.choice import Dice
-from polystill.data.synthetic.clauses import Clause, Slot
-from polystill.data.synthetic.inflection import NOMINATIVE
-from polystill.data.synthetic.phrases import HE, SHE, THE, WE, YOU, YOU_FORMAL, YOU_PLURAL, A, I, Phrase, build
-from polystill.data.synthetic.words import Verb
+from tools.corpus import clauses, filling, phrases, places, sentences_questions, times
+from tools.corpus import lexicon as lex
+from tools.corpus.choice import Dice
+from tools.corpus.clauses import Clause, Slot
+from tools.corpus.inflection import NOMINATIVE
+from tools.corpus.phrases import HE, SHE, THE, WE, YOU, YOU_FORMAL, YOU_PLURAL, A, I, Phrase, build
+from tools.corpus.words import Verb
 
 
 def verb(english: str, infinitive: str) -> Verb:
