@@ -18,7 +18,7 @@ from polystill.data import shortlist
 from polystill.data.packing import PackedDataset, pack
 from polystill.data.shortlist import Shortlist, learn_shortlist
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
-from polystill.environment.memory import peak_memory
+from polystill.environment.child import peak_memory
 from polystill.runs import Run
 from polystill.storage import text_lines
 

@@ -16,7 +16,7 @@ from typing import Any
 from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.environment import child
-from polystill.environment.memory import peak_memory
+from polystill.environment.child import peak_memory
 from polystill.errors import UserError
 
 WARM_UP_LINES = 8

@@ -22,8 +22,8 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from polystill.errors import UserError
 from polystill.locks import lock_folder
-from polystill.runs.provenance import provenance
 from polystill.runs.changes import FREE, can_be_added, recipe_differences, shown_value
+from polystill.runs.provenance import provenance
 from polystill.runs.rows import device_key, package_key, row_key
 from polystill.storage import clear_left_overs, storage_errors, temporary_of, write_atomic
 

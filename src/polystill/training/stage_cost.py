@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from polystill.environment.memory import process_peak
+from polystill.environment.child import process_peak
 from polystill.models.flops import Clock, projection_flops, update_flops
 from polystill.students import Student
 from polystill.training.energy import EnergyMeter
