@@ -1,7 +1,7 @@
 """Install polystill from this checkout, in the versions of constraints.txt: `python tools/set_up.py .venv train,dev`.
 
-Makes the virtual environment if it is missing. uv installs several times as fast as pip: the one on PATH, or one that pip
-installs into the environment. Without uv, or where it fails, pip does the work.
+Makes the virtual environment if it is missing. uv, which is several times as fast as pip, installs the packages: the uv
+on PATH, or one that pip installs into the environment. If it cannot be had or fails, pip installs them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     wanted = ["-c", "constraints.txt", "-e", f".[{extras}]"]
     uv = find_uv(python)
-    if uv and not subprocess.run(
-        [uv, "pip", "install", "--python", python, *wanted], env=uv_environment(python, os.environ)
-    ).returncode:
+    if (
+        uv
+        and not subprocess.run(
+            [uv, "pip", "install", "--python", python, *wanted], env=uv_environment(python, os.environ)
+        ).returncode
+    ):
         return
     print("installing with pip, which takes some minutes", flush=True)
     sys.exit(subprocess.run([python, "-m", "pip", "install", *wanted]).returncode)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from polystill.config import MtdataSource
 from polystill.errors import UserError
+from polystill.sources.mtdata import MtdataSource
 
 pytest.importorskip("mtdata")
 pytestmark = pytest.mark.long

@@ -8,7 +8,6 @@ from polystill.config.data import (
     GOLD,
     Cleaning,
     Data,
-    Source,
     TokenizerSettings,
 )
 from polystill.config.model import BESIDE_START, PRESETS, TRANSFORMER_ONLY, Model, Students
@@ -28,7 +27,6 @@ __all__ = [
     "Objective",
     "Pruning",
     "Recipe",
-    "Source",
     "Stage",
     "Students",
     "TokenizerSettings",

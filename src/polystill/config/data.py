@@ -1,4 +1,4 @@
-"""A recipe's `data`: where text comes from, and what is made of it."""
+"""A recipe's `data`: its sources, and how their text is cleaned, tokenised and limited."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from polystill.sources.registry import Source
 
 
 class Cleaning(Strict):
-    """Which training pairs are dropped. Lengths are in whitespace-separated words."""
+    """Limits of training pairs; what exceeds them is dropped. Lengths are in whitespace-separated words."""
 
     enabled: bool = True
     min_words: int = Field(1, ge=1)
@@ -46,11 +46,12 @@ class Data(Strict):
     target_language: str = "de"
     train: list[Source] = Field(min_length=1)
     first_pairs: int | None = Field(None, ge=1)
-    """Only so many pairs, the first of `train` as they are read: to see what a method does with little text."""
+    """Read only the first so many pairs of `train`: shows what a method does with little text."""
     validation: Source
     test: dict[str, Source] = Field(default_factory=dict)
     targets: dict[TargetsName, str] = Field(default_factory=dict)
-    """Targets beside the corpus' own, which are called gold: folders that `polystill generate` or `select` wrote."""
+    """Further targets for the sources of `train`: folders that `polystill generate` or `select` wrote. The corpus' own
+    targets are called gold."""
     cleaning: Cleaning = Cleaning()
     tokenizer: TokenizerSettings = TokenizerSettings()
     max_tokens: int = Field(256, ge=8)

@@ -95,14 +95,10 @@ def _prepare(
     source_sha256 = text.source_sha256()
     clock.lap("clean")
     log(f"cleaned: {report.kept:,} of {report.total:,} pairs kept; dropped: {report.summary()}")
-
     for name, target in targets.items():
         _check_source(name, target, source_sha256, text)
 
-    if tokenizer is None:
-        log(f"training a vocabulary of {data.tokenizer.vocabulary_size:,}")
-        lines = (line for pair in text.pairs() for line in pair)
-        tokenizer = train_tokenizer(lines, data.tokenizer, data.source_language, data.target_language, seed=recipe.seed)
+    tokenizer = tokenizer or _train_tokenizer(recipe, text, log)
     tokenizer.save(folder / "tokenizer")
     clock.lap("tokenizer")
 
@@ -117,17 +113,8 @@ def _prepare(
     if not report.kept:
         raise all_cleaned_away(report)
 
-    batches = _measure_batches(recipe, folder)
+    batches = _measure_batches(recipe, folder, packed, log)
     clock.lap("batch")
-    log(
-        f"packed: {packed.rows:,} pairs, {packed.target_tokens:,} target tokens, {batches['count']:,} batches, "
-        f"padding {batches['padding']['target']:.1%} of target and {batches['padding']['source']:.1%} of source"
-    )
-    leakage = {name: held.leakage() for name, held in held_out.items()}
-    for name, count in leakage.items():
-        if count["sources"]:
-            total = len(held_out[name].pairs)
-            log(f"warning: {count['sources']:,} of {total:,} sources of {name} are in the training data")
     return {
         "pairs": {"read": report.total, "train": packed.rows}
         | {name: len(held.pairs) for name, held in held_out.items()},
@@ -137,10 +124,17 @@ def _prepare(
         "tokens": {"source": packed.source_tokens, "target": packed.target_tokens},
         "vocabulary_size": tokenizer.vocabulary_size,
         "validation_shortened": len(validation.too_long),
-        "leakage": leakage,
+        "leakage": _leakage(held_out, log),
         "batches": batches,
         "seconds": clock.laps,
     }
+
+
+def _train_tokenizer(recipe: Recipe, text: TrainingText, log: Callable[[str], None]) -> Tokenizer:
+    data = recipe.data
+    log(f"training a vocabulary of {data.tokenizer.vocabulary_size:,}")
+    lines = (line for pair in text.pairs() for line in pair)
+    return train_tokenizer(lines, data.tokenizer, data.source_language, data.target_language, seed=recipe.seed)
 
 
 def _leakage_counter(held_out: dict[str, _HeldOut]) -> Callable[[str, str], None]:
@@ -179,12 +173,17 @@ def _pack_targets(
     }
 
 
-def _measure_batches(recipe: Recipe, folder: Path) -> dict[str, Any]:
+def _measure_batches(recipe: Recipe, folder: Path, packed: Packed, log: Callable[[str], None]) -> dict[str, Any]:
     """The number of batches in the first epoch, and their share of padding."""
-    packed = PackedDataset.open(folder / "train")
-    schedule = BatchSchedule(packed.source_lengths, packed.target_lengths, recipe.training.batch_tokens, recipe.seed)
+    rows = PackedDataset.open(folder / "train")
+    schedule = BatchSchedule(rows.source_lengths, rows.target_lengths, recipe.training.batch_tokens, recipe.seed)
     epoch = schedule.epoch(0)
-    return {"count": len(epoch), "padding": schedule.padding(epoch)}
+    padding = schedule.padding(epoch)
+    log(
+        f"packed: {packed.rows:,} pairs, {packed.target_tokens:,} target tokens, {len(epoch):,} batches, "
+        f"padding {padding['target']:.1%} of target and {padding['source']:.1%} of source"
+    )
+    return {"count": len(epoch), "padding": padding}
 
 
 # --- held-out sets ------------------------------------------------------------------------------------------------
@@ -214,6 +213,16 @@ class _HeldOut:
         sources = sum(self.leaked[source.strip()] for source, _ in self.pairs)
         pairs = sum(self.leaked_pairs[source.strip(), target.strip()] for source, target in self.pairs)
         return {"sources": sources, "pairs": pairs}
+
+
+def _leakage(held_out: dict[str, _HeldOut], log: Callable[[str], None]) -> dict[str, dict[str, int]]:
+    """Counts of leaked sources and pairs of each held-out set, with a warning about sources."""
+    leakage = {name: held.leakage() for name, held in held_out.items()}
+    for name, count in leakage.items():
+        if count["sources"]:
+            total = len(held_out[name].pairs)
+            log(f"warning: {count['sources']:,} of {total:,} sources of {name} are in the training data")
+    return leakage
 
 
 def _held_out_sets(recipe: Recipe) -> dict[str, PairSource]:
