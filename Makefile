@@ -2,11 +2,12 @@
 # make test         the tests (under ten minutes on two cores);  make test-long  those that train for longer
 # make test-consumers  exports in the programs that they are for, which are installed into .pytest_cache/tools
 # make lint         ruff and mypy;  make format  ruff's formatter
-# Each sets up .venv first if that is missing or out of date. Another Python: make PYTHON=/path/to/python3.11 test
+# Each installs what it needs into .venv first. Another Python: make PYTHON=/path/to/python3.11 test
 
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV := .venv
 BIN := $(VENV)/bin
+READY_TO_TRAIN := $(VENV)/.ready-to-train
 READY := $(VENV)/.ready
 RUN ?= runs/quickstart
 
@@ -14,12 +15,15 @@ RUN ?= runs/quickstart
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,onnx,ray,report,serve,energy,dev]'
+$(READY_TO_TRAIN): pyproject.toml constraints.txt tools/set_up.py
+	$(PYTHON) tools/set_up.py $(VENV) train
 	touch $@
 
-quickstart: $(READY)
+$(READY): pyproject.toml constraints.txt tools/set_up.py
+	$(PYTHON) tools/set_up.py $(VENV) train,onnx,ray,report,serve,energy,dev
+	touch $@ $(READY_TO_TRAIN)
+
+quickstart: $(READY_TO_TRAIN)
 	$(BIN)/polystill run recipes/quickstart.yaml --out $(RUN)
 
 # Two workers, one thread each: more threads than cores make small models several times slower.

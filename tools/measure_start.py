@@ -22,27 +22,27 @@ from pathlib import Path
 
 from polystill.bench.rounds import quotients, spread
 from polystill.cli.bench import prepared_data
-from polystill.environment import malloc, openmp
+from polystill.environment import process
 from polystill.errors import UserError
 
-LIBRARIES = (*malloc.LIBRARIES, "jemalloc", "mimalloc")
+LIBRARIES = (*process.MALLOC_LIBRARIES, "jemalloc", "mimalloc")
 
 
 def mallocs() -> dict[str, dict[str, str]]:
     """What to start with for each malloc."""
     found = {name: path for name in LIBRARIES if (path := find_library(name))}
-    return {malloc.SYSTEM: {}} | {name: {"LD_PRELOAD": path} for name, path in found.items()}
+    return {process.SYSTEM_MALLOC: {}} | {name: {"LD_PRELOAD": path} for name, path in found.items()}
 
 
 def waits(spins: str) -> dict[str, dict[str, str]]:
     """What to start with for each number of spins, "1000,2000"; OpenMP's own number first."""
-    same = {"LD_PRELOAD": library} if (library := malloc.installed()) else {}
-    return {"OpenMP's": same} | {f"{count} spins": {**same, openmp.SETTING: count} for count in spins.split(",")}
+    same = {"LD_PRELOAD": library} if (library := process.installed_malloc()) else {}
+    return {"OpenMP's": same} | {f"{count} spins": {**same, process.SPINS_SETTING: count} for count in spins.split(",")}
 
 
 def trained(changes: Mapping[str, str], arguments: Sequence[str]) -> dict[str, float]:
     """Target tokens a second and the peak of resident memory of a process that trains in this environment."""
-    clean = {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", openmp.SETTING)}
+    clean = {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", process.SPINS_SETTING)}
     command = [sys.executable, __file__, *arguments, "--in-this-process"]
     done = subprocess.run(command, env={**clean, **changes}, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
@@ -52,7 +52,7 @@ def trained(changes: Mapping[str, str], arguments: Sequence[str]) -> dict[str, f
 def train(run: Path, settings: list[str], mode: str, precision: str, batches: int) -> dict[str, float]:
     """What `trained` returns, measured in this process."""
     from polystill.bench.train import Trial, Variant, load_workload
-    from polystill.environment.memory import peak_memory
+    from polystill.environment.child import peak_memory
 
     with prepared_data(run, settings, None) as (recipe, data):
         workload = load_workload(recipe, data, students=2, batches=batches)

@@ -2,13 +2,12 @@
 
 import sys
 
-from polystill.environment.malloc import restart_with_fast_malloc
-from polystill.environment.openmp import sleep_soon
+from polystill.environment.process import let_threads_sleep, restart_with_fast_malloc
 
 
 def start() -> None:
     restart_with_fast_malloc(next(iter(sys.argv[1:]), None))
-    sleep_soon()
+    let_threads_sleep()
     from polystill.cli import main
 
     main()

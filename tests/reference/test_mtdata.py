@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from polystill.config import MtdataSource
-from polystill.data.corpus import read_pairs
 from polystill.errors import UserError
+from polystill.sources.mtdata import MtdataSource
 
 pytest.importorskip("mtdata")
 pytestmark = pytest.mark.long
@@ -31,7 +30,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(dataset: str, languages: tuple[str, str]) -> list:
-    return list(read_pairs(MtdataSource(kind="mtdata", dataset=dataset), Path(), languages=languages))
+    return list(MtdataSource(kind="mtdata", dataset=dataset).read_pairs(Path(), languages))
 
 
 @pytest.fixture(autouse=True)

@@ -105,7 +105,7 @@ def test_prepare_stops_after_the_data_and_run_goes_on(polystill: Any, tiny_recip
 
 
 def test_a_test_set_and_a_student_can_be_added(polystill: Any, tiny_recipe: Path, own_run: Path) -> None:
-    more = "    more: {kind: synthetic, pairs: 5, seed: 7, split: test}\n"
+    more = "    more: {kind: synthetic, pairs: 5, split: test}\n"
     tiny_recipe.write_text(tiny_recipe.read_text().replace("  tokenizer:", f"{more}  tokenizer:"))
     family = (own_run / "family/model.safetensors").read_bytes()
     polystill("run", tiny_recipe, "--out", own_run).ok()

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polystill.config import Cleaning
-from polystill.data.cleaning import REASONS, Cleaner, CleaningReport, clean, mark_duplicates
-from polystill.data.corpus import RawPair
-from polystill.data.scripts import ScriptShare, is_unspaced, scripts_of
+from polystill.data.cleaning import REASONS, Cleaner, CleaningReport, Repetition, clean, mark_duplicates, most_repeats
+from polystill.data.languages import ScriptShare, is_unspaced, scripts_of
+from polystill.sources.base import RawPair
 
 
 def reason(source: str | None, target: str | None, languages: tuple[str, str] = ("en", "de"), **settings) -> str | None:
@@ -135,3 +135,27 @@ def test_the_report_counts_everything_and_shows_the_first() -> None:
 def test_all_but_the_first_of_equals_are_duplicates(hashes: list[int]) -> None:
     marked = mark_duplicates(np.array(hashes, dtype=np.uint64))
     assert marked.tolist() == [value in hashes[:i] for i, value in enumerate(hashes)]
+
+
+# --- repetitions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "most"), [("", 0), ("a", 1), ("a b", 1), ("a a", 2), ("x a b a b a b y", 3), ("a b c a b", 1)]
+)
+def test_most_repeats(words: str, most: int) -> None:
+    assert most_repeats(words.split()) == most
+
+
+@pytest.mark.parametrize(
+    ("source", "hypothesis", "loops"),
+    [
+        ("a b c d", "der Hund der Hund der Hund der Hund", True),
+        ("a b c", "der Hund der Hund der Hund", False),
+        ("no no no no", "nein nein nein nein", False),
+        ("It rains.", "Es regnetetetetetetetetetetet.", True),
+        ("", "", False),
+    ],
+)
+def test_loops(source: str, hypothesis: str, loops: bool) -> None:
+    assert Repetition(("en", "de")).is_looping(source, hypothesis) == loops

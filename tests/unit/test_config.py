@@ -112,7 +112,11 @@ def test_several_mistakes_are_reported_together() -> None:
         ({"seed": "one"}, "seed"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**32}, "seed"),
-        ({"data": {**MINIMAL["data"], "train": [{"kind": "synthetic", "seed": -1}]}}, "data.train.0.seed"),
+        ({"data": {**MINIMAL["data"], "train": [{"kind": "synthetic", "seed": 1}]}}, "unknown key 'data.train.0.seed'"),
+        (
+            {"data": {**MINIMAL["data"], "train": [{"kind": "synthetic", "split": "test", "pairs": 2001}]}},
+            "data.train.0.pairs: the built-in corpus has 2,000 pairs for test; `python -m tools.corpus`",
+        ),
         ({"training": {"betas": [0.9, 1.0]}}, "training.betas.1"),
         ({"training": {"betas": [-0.1, 0.9]}}, "training.betas.0"),
         ({"training": {"learning_rate": float("inf")}}, "training.learning_rate"),

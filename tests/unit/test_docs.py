@@ -82,7 +82,7 @@ def problem_with(line: str) -> str | None:
     if start is None or not (start == 0 or words[start - 1] == "-m" or "=" in words[start - 1]):
         return None
     command, rest = COMMANDS, words[start + 1 :]
-    while isinstance(command, click.Group) or hasattr(command, "commands"):
+    while hasattr(command, "commands"):  # typer's groups are not click.Group everywhere
         if not rest or rest[0].startswith("-") or rest[0].isupper() or rest[0] in ("…", "..."):
             break
         if rest[0] not in command.commands:

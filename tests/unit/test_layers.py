@@ -23,6 +23,7 @@ LAYERS = [
     {"data"},
     {"runs"},
     {"config"},
+    {"sources"},
     {"schema", "environment", "storage", "progress", "students"},
     {"errors"},
 ]
@@ -32,7 +33,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 CORE = [
     *("__main__", "cli/*", "errors", "progress", "students", "storage", "translation"),
     *("environment/*", "runs/*", "evaluation/__init__", "evaluation/measure", "evaluation/speed"),
-    *("data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*"),
+    *("data/__init__", "data/languages", "data/tokenizer", "sources/__init__", "sources/built_in"),
     *("decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"),
 ]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from polystill.environment import child
-from polystill.environment.memory import peak_memory, process_peak
+from polystill.environment.child import peak_memory, process_peak
 from polystill.errors import UserError
 
 MIB = 2**20

@@ -1,6 +1,6 @@
 import json
 
-from polystill.environment import malloc
+from polystill.environment.process import malloc_in_use
 from polystill.runs.provenance import provenance
 
 
@@ -9,4 +9,4 @@ def test_provenance_can_be_written_as_json() -> None:
     assert found["hardware"]["cores"] >= 1
     assert found["versions"]["ctranslate2"]
     assert found["command"]
-    assert found["malloc"] == malloc.in_use()
+    assert found["malloc"] == malloc_in_use()

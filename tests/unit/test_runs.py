@@ -168,7 +168,7 @@ def test_refused_changes(folder: Path, changes: dict[str, Any]) -> None:
         Run.start(folder, recipe(**changes))
 
 
-NEW_TEST_SET = {"kind": "synthetic", "pairs": 5, "split": "test", "seed": 9}
+NEW_TEST_SET = {"kind": "synthetic", "pairs": 5, "split": "test"}
 ADDED: dict[str, tuple[dict[str, Any], set[str], int]] = {
     # change → the stages that are unfinished again, rows kept
     "a test set": ({"data__test__seen.new": NEW_TEST_SET}, {"evaluation"}, 1),

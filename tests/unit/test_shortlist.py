@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +16,10 @@ import pytest
 from polystill.config import TokenizerSettings
 from polystill.data import shortlist
 from polystill.data.packing import PackedDataset, pack
+from polystill.data.shortlist import Shortlist, learn_shortlist
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
-from polystill.environment.memory import peak_memory
+from polystill.environment.child import peak_memory
+from polystill.runs import Run
 from polystill.storage import text_lines
 
 
@@ -136,3 +142,73 @@ def test_half_a_million_pairs_need_bounded_memory() -> None:
     assert found.sentences == pairs
     assert np.mean([found.likely[piece][0] == meaning[piece] for piece in range(size)]) > 0.95
     assert peak.beyond < 1e9
+
+
+# --- a run's shortlist --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(counting_recipe: dict[str, Any], prepared_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(shortlist, "_shortlist", shortlist._shortlist.__wrapped__)  # as in a process of its own
+    return prepared_run(counting_recipe)
+
+
+@pytest.fixture
+def learning(monkeypatch: pytest.MonkeyPatch) -> list[Shortlist]:
+    """What was learnt so far."""
+    learnt: list[Shortlist] = []
+    learn = learn_shortlist
+
+    def note(*arguments: Any, **settings: Any) -> Shortlist:
+        learnt.append(learn(*arguments, **settings))
+        return learnt[-1]
+
+    monkeypatch.setattr(shortlist, "learn_shortlist", note)
+    return learnt
+
+
+def test_it_is_learnt_once(run: Run, learning: list[Shortlist]) -> None:
+    found = shortlist.shortlist_of(run)
+    assert found == shortlist.shortlist_of(run) == learning[0].shortened(10)
+    assert len(learning) == 1
+    assert shortlist.shortlist_of(run, 50) == learning[0]
+    assert found.sentences > 0 and len(found.likely) == Tokenizer.load(run.data / "tokenizer").vocabulary_size
+
+
+def test_of_other_data_another_is_learnt(run: Run, learning: list[Shortlist]) -> None:
+    shortlist.shortlist_of(run)
+    for path in (run.data / "train").iterdir():
+        path.unlink()
+    pack([("one two", "eins zwei")] * 3, Tokenizer.load(run.data / "tokenizer"), run.data / "train", 50)
+    assert shortlist.shortlist_of(run).sentences == 3
+    assert len(learning) == 2
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"format": 1}', "likely", "frequent", "sentences"])
+def test_a_damaged_file_is_learnt_again(
+    damage: str, run: Run, learning: list[Shortlist], caplog: pytest.LogCaptureFixture
+) -> None:
+    found = shortlist.shortlist_of(run)
+    path: Path = run.folder / "shortlist.json"
+    content = json.loads(path.read_text())
+    wrong: dict[str, dict[str, Any]] = {
+        "likely": {"likely": {**content["likely"], "1": [10**6]}},
+        "frequent": {"frequent": ["x"]},
+    }
+    wrong["sentences"] = {"sentences": None}
+    path.write_text(json.dumps({**content, **wrong[damage]}) if damage in wrong else damage)
+    with caplog.at_level(logging.WARNING):
+        assert shortlist.shortlist_of(run) == found
+    assert f"{path}: damaged" in caplog.text
+    assert len(learning) == 2 and json.loads(path.read_text()) == content
+
+
+def test_a_run_that_may_not_be_written_has_one_as_well(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from polystill.errors import UserError
+
+    def refuse(path: Path, _: str) -> None:
+        raise UserError(f"{path}: no permission") from PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(shortlist, "write_atomic", refuse)
+    assert shortlist.shortlist_of(run).sentences > 0
+    assert not (run.folder / "shortlist.json").exists()

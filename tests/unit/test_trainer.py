@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from polystill.environment.memory import process_peak
+from polystill.environment.child import process_peak
 from polystill.errors import UserError
 from polystill.models.folder import family_space, load_model_with_tokenizer, read_family
 from polystill.training.trainer import train_family

@@ -16,7 +16,7 @@ import torch
 from polystill.bench.gemm import synchronize
 from polystill.bench.rounds import spread
 from polystill.environment import child
-from polystill.environment.memory import available, peak_memory
+from polystill.environment.child import available, peak_memory
 from polystill.objectives.vocab_loss import LossSettings, fused_family_loss, plain_family_loss
 
 Row = dict[str, Any]

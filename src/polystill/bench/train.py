@@ -31,7 +31,7 @@ from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
 from polystill.environment import child
-from polystill.environment.memory import peak_memory
+from polystill.environment.child import peak_memory
 from polystill.errors import UserError
 from polystill.models.transformer import Transformer
 from polystill.students import Student

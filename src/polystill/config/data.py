@@ -1,68 +1,17 @@
-"""A recipe's `data`: where text comes from, and what is made of it."""
+"""A recipe's `data`: its sources, and how their text is cleaned, tokenised and limited."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from polystill.schema import Seed, Strict
-
-
-class TextSource(Strict):
-    """Two files with one sentence a line; plain, .gz or .zst."""
-
-    kind: Literal["text"]
-    source: str
-    target: str
-
-
-class TsvSource(Strict):
-    """One tab-separated file; plain, .gz or .zst. Columns count from 0."""
-
-    kind: Literal["tsv"]
-    path: str
-    source_column: int = Field(0, ge=0)
-    target_column: int = Field(1, ge=0)
-
-
-class HuggingFaceSource(Strict):
-    """A Hugging Face dataset: a local folder or file set, or the name of one on the hub.
-
-    With a `translation` column (the hub's custom) the languages are its keys; otherwise give the two column names.
-    """
-
-    kind: Literal["huggingface"]
-    path: str
-    name: str | None = None
-    split: str = "train"
-    source_column: str | None = None
-    target_column: str | None = None
-
-
-class MtdataSource(Strict):
-    """A data set that the `mtdata` tool fetches, such as "Statmt-newstest_deen-2019-deu-eng"."""
-
-    kind: Literal["mtdata"]
-    dataset: str
-
-
-class SyntheticSource(Strict):
-    """The built-in English-German corpus. Different splits never share a sentence pair."""
-
-    kind: Literal["synthetic"]
-    pairs: int = Field(40_000, ge=1)
-    seed: Seed = 1
-    split: Literal["train", "validation", "test"] = "train"
-
-
-Source = Annotated[
-    TextSource | TsvSource | HuggingFaceSource | MtdataSource | SyntheticSource, Field(discriminator="kind")
-]
+from polystill.schema import Strict
+from polystill.sources.registry import Source
 
 
 class Cleaning(Strict):
-    """Which training pairs are dropped. Lengths are in whitespace-separated words."""
+    """Limits of training pairs; what exceeds them is dropped. Lengths are in whitespace-separated words."""
 
     enabled: bool = True
     min_words: int = Field(1, ge=1)
@@ -97,11 +46,12 @@ class Data(Strict):
     target_language: str = "de"
     train: list[Source] = Field(min_length=1)
     first_pairs: int | None = Field(None, ge=1)
-    """Only so many pairs, the first of `train` as they are read: to see what a method does with little text."""
+    """Read only the first so many pairs of `train`: shows what a method does with little text."""
     validation: Source
     test: dict[str, Source] = Field(default_factory=dict)
     targets: dict[TargetsName, str] = Field(default_factory=dict)
-    """Targets beside the corpus' own, which are called gold: folders that `polystill generate` or `select` wrote."""
+    """Further targets for the sources of `train`: folders that `polystill generate` or `select` wrote. The corpus' own
+    targets are called gold."""
     cleaning: Cleaning = Cleaning()
     tokenizer: TokenizerSettings = TokenizerSettings()
     max_tokens: int = Field(256, ge=8)

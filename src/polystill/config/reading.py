@@ -8,20 +8,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from polystill.config.data import (
-    Cleaning,
-    Data,
-    HuggingFaceSource,
-    MtdataSource,
-    SyntheticSource,
-    TextSource,
-    TokenizerSettings,
-    TsvSource,
-)
+from polystill.config.data import Cleaning, Data, TokenizerSettings
 from polystill.config.model import Model, Students
 from polystill.config.recipe import Evaluation, Recipe
 from polystill.config.training import Objective, Pruning, Stage, Training
 from polystill.errors import UserError, nearest
+from polystill.sources.registry import SOURCES
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
@@ -130,13 +122,6 @@ def _child(place: Any, part: str, override: str) -> Any:
     return child
 
 
-_SOURCES: dict[str, type[BaseModel]] = {
-    "text": TextSource,
-    "tsv": TsvSource,
-    "huggingface": HuggingFaceSource,
-    "mtdata": MtdataSource,
-    "synthetic": SyntheticSource,
-}
 _SECTIONS: dict[str, type[BaseModel]] = {
     "": Recipe,
     "data": Data,
@@ -160,9 +145,9 @@ def _explain(detail: Any, origin: str, sections: dict[str, type[BaseModel]]) -> 
         return f"{origin}: unknown key {field!r}{_hint(place, kind, sections)}"
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         given = detail.get("ctx", {}).get("tag", "")
-        hint = nearest(given, sorted(_SOURCES)) if given else ""
+        hint = nearest(given, sorted(SOURCES)) if given else ""
         what = f"unknown kind {given!r}{hint}" if given else "the key 'kind' is missing"
-        return f"{origin}: {field}: {what}; there are: {' '.join(sorted(_SOURCES))}"
+        return f"{origin}: {field}: {what}; there are: {' '.join(sorted(SOURCES))}"
     message = detail["msg"].removeprefix("Value error, ")
     given = detail.get("input")
     shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
@@ -173,7 +158,7 @@ def _without_kind(loc: tuple[str | int, ...]) -> tuple[list[str | int], str | No
     """A place as people write it, and the kind of the source there, which pydantic puts into the place."""
     place = list(loc)
     at = {"train": 3, "test": 3, "validation": 2}.get(str(place[1])) if place[:1] == ["data"] and place[1:] else None
-    if at is not None and len(place) > at and place[at] in _SOURCES:
+    if at is not None and len(place) > at and place[at] in SOURCES:
         return place, str(place.pop(at))
     return place, None
 
@@ -182,7 +167,7 @@ def _hint(place: list[str | int], kind: str | None, sections: dict[str, type[Bas
     """What an unknown key may have been meant to be: a key of the same section, or the same key of another one."""
     wrong = str(place[-1])
     if kind is not None:
-        return nearest(wrong, list(_SOURCES[kind].model_fields))
+        return nearest(wrong, list(SOURCES[kind].model_fields))
     section = ".".join(part for part in place[:-1] if isinstance(part, str))
     for other, model in sections.items():
         if wrong in model.model_fields:

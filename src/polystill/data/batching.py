@@ -1,6 +1,7 @@
-"""Batches of alike lengths within a budget of target tokens, drawn by seed.
+"""Batches of rows of similar length within a budget of target tokens, drawn by seed.
 
-Shapes: N rows in the corpus, B rows in a batch, S and T the longest source and target of the batch (end mark included).
+Shapes: N rows of all parts of a mixture together, in the order of the parts; B rows in a batch; S and T the longest
+source and target of a batch, end mark included.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import overload
 
 import numpy as np
 
-SOURCE_BUDGET = 2
-"""Source tokens (padding included) may be this many times the budget of target tokens: it bounds a step's memory."""
+from polystill.data.packing import PackedDataset
 
-_LENGTH_NOISE = 0.07  # Share of its length by which a row may stray among the buckets: mixes lengths, costs padding.
+SOURCE_BUDGET = 2
+"""A batch's source tokens, padding included, are at most this many times the budget of target tokens. The limit bounds
+a step's memory."""
+
+_LENGTH_NOISE = 0.07  # the share of its length by which a row may stray among the buckets: mixes lengths, costs padding
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def _padded(rows: Sequence[np.ndarray], pad_id: int) -> np.ndarray:
 
 
 class Batches(Sequence[np.ndarray]):
-    """The batches of one epoch: item i is the row numbers (B,) of batch i. Held as two arrays, whatever their count."""
+    """The batches of one epoch: item i is the row numbers (B,) of batch i. All of them are held in three arrays."""
 
     def __init__(self, order: np.ndarray, bounds: np.ndarray, places: np.ndarray):
         """Batch i is order[bounds[p]:bounds[p + 1]] with p = places[i]."""
@@ -65,15 +69,15 @@ class Batches(Sequence[np.ndarray]):
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[i] for i in range(len(self)))
 
-    def of(self, rows: np.ndarray) -> Batches:
-        """The same batches where row i means rows[i]."""
+    def renumbered(self, rows: np.ndarray) -> Batches:
+        """The same batches with rows[i] for row i."""
         return Batches(rows[self._order], self._bounds, self._places)
 
 
 class BatchSchedule:
-    """How the rows of a corpus are batched in every epoch.
+    """Batches the rows of a corpus anew in every epoch.
 
-    A batch keeps B*T <= batch_tokens and B*S <= SOURCE_BUDGET*batch_tokens; a row that alone is longer is a batch of
+    A batch keeps B*T <= batch_tokens and B*S <= SOURCE_BUDGET*batch_tokens. A row that exceeds them alone is a batch of
     its own.
     """
 
@@ -102,9 +106,9 @@ class BatchSchedule:
         return shares
 
     def _order(self, generator: np.random.Generator) -> np.ndarray:
-        """Rows sorted by noisy target length, then by source length, up and down in turn so that neighbours are alike.
+        """Sort rows by noisy target length, then by source length, alternately up and down: neighbours are similar.
 
-        One 64-bit key a row: target bucket, source length, random bits (also the order of equals).
+        The key is one 64-bit number a row: target bucket, source length, and random bits that order equal rows.
         """
         noise = generator.random(len(self.target_lengths), dtype=np.float32)
         noise -= 0.5
@@ -122,7 +126,7 @@ class BatchSchedule:
         return np.argsort(bucket, kind="stable").astype(np.int32)
 
     def _cut(self, order: np.ndarray) -> np.ndarray:
-        """Where batches begin in `order`, its length last: each takes as many rows as the budgets allow."""
+        """Where batches begin in `order`, and its length; each batch takes as many rows as the budgets allow."""
         source, target = self.source_lengths[order], self.target_lengths[order]
         bounds = [0]
         while bounds[-1] < len(order):
@@ -133,3 +137,42 @@ class BatchSchedule:
             fits &= np.maximum.accumulate(source[start : start + most]) * counts <= SOURCE_BUDGET * self.batch_tokens
             bounds.append(start + max(1, int(np.count_nonzero(fits))))  # `fits` is True up to some row, then False.
         return np.array(bounds, dtype=np.int64)
+
+
+class Mixture:
+    """The batches of every epoch over weighted parts; their row numbers are of `dataset` (N rows).
+
+    In an epoch each row of a part of weight w comes floor(w) times, and a share w - floor(w) of the rows, drawn anew in
+    every epoch, once more.
+    """
+
+    def __init__(self, parts: Sequence[tuple[PackedDataset, float]], batch_tokens: int, seed: int) -> None:
+        assert parts and all(weight > 0 for _, weight in parts)
+        self.dataset = PackedDataset.joined([part for part, _ in parts])
+        self._sizes = [len(part) for part, _ in parts]
+        self._weights = [weight for _, weight in parts]
+        self._batch_tokens, self._seed = batch_tokens, seed
+
+    def epoch(self, number: int) -> Batches:
+        """The batches of an epoch in training order; depends on (seed, number) alone."""
+        if all(weight == 1 for weight in self._weights):
+            return self._schedule(slice(None)).epoch(number)
+        rows = self.rows(number)
+        return self._schedule(rows).epoch(number).renumbered(rows)
+
+    def rows(self, number: int) -> np.ndarray:
+        """The rows of an epoch, each as often as it is drawn; at least one of every part."""
+        generator = np.random.default_rng([self._seed, number, 1])
+        start, drawn = 0, []
+        for size, weight in zip(self._sizes, self._weights, strict=True):
+            part = np.arange(start, start + size, dtype=np.int64)
+            whole = int(weight)
+            more = round((weight - whole) * size)
+            drawn += [part] * whole
+            drawn.append(generator.permutation(part)[: more if whole else max(1, more)])
+            start += size
+        return np.concatenate(drawn)
+
+    def _schedule(self, rows: np.ndarray | slice) -> BatchSchedule:
+        data = self.dataset
+        return BatchSchedule(data.source_lengths[rows], data.target_lengths[rows], self._batch_tokens, self._seed)

@@ -1,20 +1,23 @@
-"""Which training pairs are kept, and a report of what went and why.
+"""Clean training pairs, count what is dropped and why, and detect translations that loop.
 
-Checks are made in the order of REASONS; a pair is counted under the first that it fails. Lengths are in words between
-spaces; where a language has no spaces, two characters count as a word.
+Checks are made in the order of REASONS; a pair counts under the first that it fails. Lengths are in words between
+spaces; in a language without spaces two characters count as a word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polystill.config import Cleaning
-from polystill.data.corpus import RawPair, SentencePair
-from polystill.data.scripts import ScriptShare, is_unspaced
+from polystill.data.languages import ScriptShare, is_unspaced
+
+if TYPE_CHECKING:
+    from polystill.config import Cleaning
+    from polystill.sources.base import RawPair, SentencePair
 
 REASONS = {
     "invalid_utf8": "a side is not UTF-8",
@@ -28,7 +31,7 @@ REASONS = {
     "duplicate": "the same pair came before",
     "too_many_tokens": "a side has more than data.max_tokens tokens",
 }
-"""Why a pair goes. The last two are found after the others: `mark_duplicates`, and packing."""
+"""Why a pair is dropped. The last two are known later than the others: from `mark_duplicates`, and from packing."""
 
 RATIO_FROM_WORDS = 5
 EXAMPLES = 3
@@ -37,7 +40,7 @@ _EXAMPLE_CHARACTERS = 100
 
 @dataclass
 class CleaningReport:
-    """Counts over all training corpora, and the first few pairs that each reason dropped."""
+    """Counts over all training corpora, with the first few pairs that each reason dropped."""
 
     total: int = 0
     dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
@@ -48,7 +51,7 @@ class CleaningReport:
         return self.total - sum(self.dropped.values())
 
     def drop(self, reason: str, corpus: str, line: int, pair: RawPair, count: int = 1) -> None:
-        """Count a dropped pair (or several, of which this is the first); some of each reason are kept as examples.
+        """Count a dropped pair, or several of which this is the first, and keep the first EXAMPLES of each reason.
 
         Lines count from 1.
         """
@@ -74,7 +77,7 @@ class CleaningReport:
 
 
 class Cleaner:
-    """Decides about single pairs. With cleaning switched off, only empty and undecodable sides go."""
+    """Decides about single pairs. With cleaning switched off, only empty and undecodable sides are dropped."""
 
     def __init__(self, settings: Cleaning, languages: tuple[str, str]):
         self.settings = settings
@@ -83,7 +86,7 @@ class Cleaner:
         self._shares = shares if settings.min_script_share > 0 and any(share.known for share in shares) else []
 
     def reason(self, source: str | None, target: str | None) -> str | None:
-        """Why the pair goes (a key of REASONS), or None if it stays. Sides are stripped; None is undecodable."""
+        """Why the pair is dropped (a key of REASONS); None if it is kept. Sides are stripped, undecodable ones None."""
         if source is None or target is None:
             return "invalid_utf8"
         if not source or not target:
@@ -118,7 +121,7 @@ class Cleaner:
 def clean(
     pairs: Iterable[RawPair], cleaner: Cleaner, report: CleaningReport, corpus: str
 ) -> Iterator[tuple[int, SentencePair]]:
-    """Stream (line, pair) of those that stay, stripped of outer space; the report counts them all. Lines from 1."""
+    """Stream (line, pair) of the pairs that are kept, stripped of outer space; the report counts all. Lines from 1."""
     for line, (source, target) in enumerate(pairs, start=1):
         source = source if source is None else source.strip()
         target = target if target is None else target.strip()
@@ -132,7 +135,7 @@ def clean(
 
 
 def mark_duplicates(hashes: np.ndarray) -> np.ndarray:
-    """Which of the 64-bit hashes (N,) came before: bool (N,). About 25 bytes a row at its peak."""
+    """Mark each of the 64-bit hashes (N,) that repeats an earlier one: bool (N,). Takes about 25 bytes a row."""
     order = np.argsort(hashes, kind="stable")
     in_order = hashes[order]
     repeated = np.empty(len(hashes), dtype=bool)
@@ -142,3 +145,39 @@ def mark_duplicates(hashes: np.ndarray) -> np.ndarray:
     duplicate = np.empty(len(hashes), dtype=bool)
     duplicate[order] = repeated
     return duplicate
+
+
+# --- repetitions --------------------------------------------------------------------------------------------------
+
+MOST_REPEATS = 3
+_CHARACTERS_REPEATED = re.compile(r"(\S{1,6}?)\1{9,}")
+"""A few characters ten times in a row within a word."""
+LONGEST_PHRASE = 6
+
+
+class Repetition:
+    """Detects translations that repeat themselves, as a search does that loops."""
+
+    def __init__(self, languages: tuple[str, str]) -> None:
+        self._unspaced = tuple(map(is_unspaced, languages))
+
+    def is_looping(self, source: str, hypothesis: str) -> bool:
+        """Whether a phrase comes over MOST_REPEATS times in a row, or characters ten times, and not in the source."""
+        if _CHARACTERS_REPEATED.search(hypothesis) and not _CHARACTERS_REPEATED.search(source):
+            return True
+        return self._repeats(hypothesis, 1) > max(MOST_REPEATS, self._repeats(source, 0))
+
+    def _repeats(self, text: str, side: int) -> int:
+        """In a language without spaces a phrase is at least two characters: single ones often double."""
+        return most_repeats(text, 2) if self._unspaced[side] else most_repeats(text.split(), 1)
+
+
+def most_repeats(words: Sequence[str], shortest: int = 1) -> int:
+    """The longest row of one repeated phrase: 3 in "a b a b a b", 1 if nothing repeats."""
+    most = min(1, len(words))
+    for length in range(shortest, LONGEST_PHRASE + 1):
+        run = 0
+        for i in range(length, len(words)):
+            run = run + 1 if words[i] == words[i - length] else 0
+            most = max(most, run // length + 1)
+    return most

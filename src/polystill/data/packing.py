@@ -29,8 +29,11 @@ SHARD_ROWS = 10_000_000
 
 @dataclass
 class Packed:
-    """What `pack` did. `too_long` are the numbers of the pairs (from 0) with more than `max_tokens` on a side: dropped,
-    or shortened on request."""
+    """Counts of what `pack` wrote.
+
+    `too_long` are the numbers (from 0) of the pairs with more than `max_tokens` on a side: dropped, or shortened on
+    request.
+    """
 
     rows: int = 0
     too_long: list[int] = field(default_factory=list)
@@ -41,10 +44,10 @@ class Packed:
 def pack(
     pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, folder: Path, max_tokens: int, *, shorten: bool = False
 ) -> Packed:
-    """Tokenise pairs into the folder (made here; it must not hold packed files yet), in their order.
+    """Tokenise pairs, in order, into the folder; it is made here and must not hold packed files yet.
 
-    A side with more than `max_tokens` tokens (end mark included) drops the pair; with `shorten` it is cut to
-    `max_tokens` tokens instead, the last of them the end mark, so that row i stays pair i.
+    A pair with more than `max_tokens` tokens on a side, end mark included, is dropped. With `shorten` the side is cut
+    to `max_tokens` tokens instead, the last of them the end mark: row i stays pair i.
     """
     folder.mkdir(parents=True, exist_ok=True)
     packed = Packed()
@@ -124,10 +127,10 @@ class _Shards:
 
 
 class PackedDataset:
-    """Rows of token ids, read from memory-mapped files. Lengths count the end mark; only they are held in memory."""
+    """Rows of token ids in memory-mapped files. Only the lengths are held in memory; they count the end mark."""
 
     def __init__(self, sources: list[tuple[np.ndarray, np.ndarray]], targets: list[tuple[np.ndarray, np.ndarray]]):
-        """Take for each chunk of rows its (offsets (rows+1), values) on both sides."""
+        """Take (offsets (rows+1,), values) of each chunk of rows, on both sides."""
         self._sources, self._targets = sources, targets
         counts = [len(offsets) - 1 for offsets, _ in sources]
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
@@ -160,7 +163,7 @@ class PackedDataset:
 
     @classmethod
     def joined(cls, parts: Sequence[PackedDataset]) -> PackedDataset:
-        """All rows of the parts, one part after another; nothing is copied but the lengths."""
+        """All rows of the parts, one part after another; only the lengths are copied."""
         if len(parts) == 1:
             return parts[0]
         return cls([c for part in parts for c in part._sources], [c for part in parts for c in part._targets])
@@ -182,7 +185,7 @@ class PackedDataset:
 
 
 def _check_end(path: Path) -> None:
-    """An Arrow stream cut between two of its blocks reads as a shorter one, so look for the mark at its end."""
+    """Check the mark at a stream's end: Arrow reads one that is cut between two blocks as a shorter one."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 8))
         if file.read() != b"\xff\xff\xff\xff\0\0\0\0":

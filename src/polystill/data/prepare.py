@@ -1,8 +1,8 @@
-"""The data stage: from the recipe's corpora to a folder that training and evaluation read.
+"""The data stage: make the folder that training and evaluation read from a recipe's corpora.
 
-The folder gets `tokenizer/`, `train/`, `targets/<name>/` and `validation/` (packed), `cleaning.json`, and the untouched
-text of validation and test sets: `validation.source.txt`, `validation.target.txt`, `test/<name>.source.txt`,
-`test/<name>.target.txt`, one sentence a line, UTF-8, LF.
+The folder holds `tokenizer/`; packed data in `train/`, `targets/<name>/` and `validation/`; `cleaning.json`; and the
+unchanged text of validation and test sets in `validation.source.txt`, `validation.target.txt`, `test/<name>.source.txt`
+and `test/<name>.target.txt`, one sentence a line, UTF-8, LF.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from polystill.config import Recipe, Source
+from polystill.config import Recipe
 from polystill.data.batching import BatchSchedule
 from polystill.data.cleaning import CleaningReport
-from polystill.data.corpus import SentencePair, describe_source, read_pairs
 from polystill.data.packing import Packed, PackedDataset, pack
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
 from polystill.errors import UserError
+from polystill.sources.base import PairSource, SentencePair
 from polystill.storage import storage_errors, write_atomic
 
 _OTHER_LINE_ENDS = re.compile("[\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
@@ -33,7 +33,7 @@ class Targets(Protocol):
     """Generated targets, as `polystill.targets` reads them."""
 
     def check_source(self, sha256: str, sentences: int) -> None:
-        """Raises UserError where they belong to another training text than the one with this checksum."""
+        """Raises UserError if they are not of the training text with this checksum and number of sentences."""
         ...
 
     def pairs(self) -> Iterator[SentencePair]:
@@ -51,9 +51,9 @@ def prepare_data(
 ) -> dict[str, Any]:
     """Make the data folder and return its record: counts, what was dropped, padding, leakage, seconds.
 
-    `folder` is empty or missing. With `tokenizer` (that of a pretrained start) none is trained. `targets` are those of
-    `data.targets`, opened. `log` gets lines of progress. `leakage` counts for each held-out set the sentences whose
-    source, and whose pair, is in the training data after cleaning.
+    `folder` is empty or missing. A `tokenizer`, that of a pretrained start, is taken instead of training one. `targets`
+    are those of `data.targets`, opened. `log` takes lines of progress. `leakage` counts for each held-out set the
+    sentences whose source, and whose pair, is in the cleaned training data.
 
     Raises:
         UserError: whatever is wrong with a corpus; all pairs cleaned away; targets of another training text; an empty
@@ -68,7 +68,7 @@ def prepare_data(
 
 
 def prepare_test_sets(recipe: Recipe, folder: Path) -> None:
-    """Write the recipe's test sets that a finished data folder lacks: those added since. Leakage is not counted.
+    """Write the test sets that were added to the recipe since the data folder was made. Leakage is not counted.
 
     Raises:
         UserError: as `prepare_data`.
@@ -91,18 +91,14 @@ def _prepare(
     log(", ".join(f"{name}: {len(held.pairs):,} pairs" for name, held in held_out.items()))
     clock.lap("held_out")
 
-    text = clean_training(recipe, scratch / "kept.arrow", report, log, _look(held_out))
+    text = clean_training(recipe, scratch / "kept.arrow", report, log, _leakage_counter(held_out))
     source_sha256 = text.source_sha256()
     clock.lap("clean")
     log(f"cleaned: {report.kept:,} of {report.total:,} pairs kept; dropped: {report.summary()}")
-
     for name, target in targets.items():
         _check_source(name, target, source_sha256, text)
 
-    if tokenizer is None:
-        log(f"training a vocabulary of {data.tokenizer.vocabulary_size:,}")
-        lines = (line for pair in text.pairs() for line in pair)
-        tokenizer = train_tokenizer(lines, data.tokenizer, data.source_language, data.target_language, seed=recipe.seed)
+    tokenizer = tokenizer or _train_tokenizer(recipe, text, log)
     tokenizer.save(folder / "tokenizer")
     clock.lap("tokenizer")
 
@@ -117,17 +113,8 @@ def _prepare(
     if not report.kept:
         raise all_cleaned_away(report)
 
-    batches = _measure_batches(recipe, folder)
+    batches = _measure_batches(recipe, folder, packed, log)
     clock.lap("batch")
-    log(
-        f"packed: {packed.rows:,} pairs, {packed.target_tokens:,} target tokens, {batches['count']:,} batches, "
-        f"padding {batches['padding']['target']:.1%} of target and {batches['padding']['source']:.1%} of source"
-    )
-    leakage = {name: held.leakage() for name, held in held_out.items()}
-    for name, count in leakage.items():
-        if count["sources"]:
-            total = len(held_out[name].pairs)
-            log(f"warning: {count['sources']:,} of {total:,} sources of {name} are in the training data")
     return {
         "pairs": {"read": report.total, "train": packed.rows}
         | {name: len(held.pairs) for name, held in held_out.items()},
@@ -137,22 +124,29 @@ def _prepare(
         "tokens": {"source": packed.source_tokens, "target": packed.target_tokens},
         "vocabulary_size": tokenizer.vocabulary_size,
         "validation_shortened": len(validation.too_long),
-        "leakage": leakage,
+        "leakage": _leakage(held_out, log),
         "batches": batches,
         "seconds": clock.laps,
     }
 
 
-def _look(held_out: dict[str, _HeldOut]) -> Callable[[str, str], None]:
-    """Sees every training pair, and tells the held-out sets of those that are theirs as well."""
-    sources = {source for held in held_out.values() for source in held.found}
+def _train_tokenizer(recipe: Recipe, text: TrainingText, log: Callable[[str], None]) -> Tokenizer:
+    data = recipe.data
+    log(f"training a vocabulary of {data.tokenizer.vocabulary_size:,}")
+    lines = (line for pair in text.pairs() for line in pair)
+    return train_tokenizer(lines, data.tokenizer, data.source_language, data.target_language, seed=recipe.seed)
 
-    def look(source: str, target: str) -> None:
+
+def _leakage_counter(held_out: dict[str, _HeldOut]) -> Callable[[str, str], None]:
+    """A function of a training pair that notes it in the held-out sets with the same source."""
+    sources = {source for held in held_out.values() for source in held.leaked}
+
+    def note(source: str, target: str) -> None:
         if source in sources:
             for held in held_out.values():
-                held.look(source, target)
+                held.note(source, target)
 
-    return look
+    return note
 
 
 def _check_source(name: str, targets: Targets, source_sha256: str, text: TrainingText) -> None:
@@ -165,7 +159,7 @@ def _check_source(name: str, targets: Targets, source_sha256: str, text: Trainin
 def _pack_targets(
     recipe: Recipe, name: str, targets: Targets, tokenizer: Tokenizer, folder: Path, log: Callable[[str], None]
 ) -> dict[str, int]:
-    """Pack generated pairs beside the corpus' own, and return their counts; they are filtered already."""
+    """Pack generated pairs, which are filtered already, beside those of the corpora; returns counts."""
     packed: Packed = pack(targets.pairs(), tokenizer, folder / "targets" / name, recipe.data.max_tokens)
     if not packed.rows:
         limit = f"at most {recipe.data.max_tokens} tokens on each side"
@@ -179,12 +173,17 @@ def _pack_targets(
     }
 
 
-def _measure_batches(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """Batch the first epoch as training will: how many batches, and how much of them is padding."""
-    packed = PackedDataset.open(folder / "train")
-    schedule = BatchSchedule(packed.source_lengths, packed.target_lengths, recipe.training.batch_tokens, recipe.seed)
+def _measure_batches(recipe: Recipe, folder: Path, packed: Packed, log: Callable[[str], None]) -> dict[str, Any]:
+    """The number of batches in the first epoch, and their share of padding."""
+    rows = PackedDataset.open(folder / "train")
+    schedule = BatchSchedule(rows.source_lengths, rows.target_lengths, recipe.training.batch_tokens, recipe.seed)
     epoch = schedule.epoch(0)
-    return {"count": len(epoch), "padding": schedule.padding(epoch)}
+    padding = schedule.padding(epoch)
+    log(
+        f"packed: {packed.rows:,} pairs, {packed.target_tokens:,} target tokens, {len(epoch):,} batches, "
+        f"padding {padding['target']:.1%} of target and {padding['source']:.1%} of source"
+    )
+    return {"count": len(epoch), "padding": padding}
 
 
 # --- held-out sets ------------------------------------------------------------------------------------------------
@@ -192,32 +191,43 @@ def _measure_batches(recipe: Recipe, folder: Path) -> dict[str, Any]:
 
 @dataclass
 class _HeldOut:
-    """A validation or test set, and which of its sources and pairs were met in the training data."""
+    """A validation or test set, and which of its sources and pairs are in the training data."""
 
     pairs: list[SentencePair]
-    found: dict[str, bool] = field(default_factory=dict)
-    found_pairs: dict[SentencePair, bool] = field(default_factory=dict)
+    leaked: dict[str, bool] = field(init=False)
+    leaked_pairs: dict[SentencePair, bool] = field(init=False)
 
     def __post_init__(self) -> None:
         stripped = [(source.strip(), target.strip()) for source, target in self.pairs]
-        self.found = {source: False for source, _ in stripped}
-        self.found_pairs = dict.fromkeys(stripped, False)
+        self.leaked = {source: False for source, _ in stripped}
+        self.leaked_pairs = dict.fromkeys(stripped, False)
 
-    def look(self, source: str, target: str) -> None:
-        if source in self.found:
-            self.found[source] = True
-            if (source, target) in self.found_pairs:
-                self.found_pairs[source, target] = True
+    def note(self, source: str, target: str) -> None:
+        """Take note of a training pair."""
+        if source in self.leaked:
+            self.leaked[source] = True
+            if (source, target) in self.leaked_pairs:
+                self.leaked_pairs[source, target] = True
 
     def leakage(self) -> dict[str, int]:
-        sources = sum(self.found[source.strip()] for source, _ in self.pairs)
-        pairs = sum(self.found_pairs[source.strip(), target.strip()] for source, target in self.pairs)
+        sources = sum(self.leaked[source.strip()] for source, _ in self.pairs)
+        pairs = sum(self.leaked_pairs[source.strip(), target.strip()] for source, target in self.pairs)
         return {"sources": sources, "pairs": pairs}
 
 
-def _held_out_sets(recipe: Recipe) -> dict[str, Source]:
+def _leakage(held_out: dict[str, _HeldOut], log: Callable[[str], None]) -> dict[str, dict[str, int]]:
+    """Counts of leaked sources and pairs of each held-out set, with a warning about sources."""
+    leakage = {name: held.leakage() for name, held in held_out.items()}
+    for name, count in leakage.items():
+        if count["sources"]:
+            total = len(held_out[name].pairs)
+            log(f"warning: {count['sources']:,} of {total:,} sources of {name} are in the training data")
+    return leakage
+
+
+def _held_out_sets(recipe: Recipe) -> dict[str, PairSource]:
     """ "validation" and every "test/<name>"."""
-    sets: dict[str, Source] = {"validation": recipe.data.validation}
+    sets: dict[str, PairSource] = {"validation": recipe.data.validation}
     for name, source in recipe.data.test.items():
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
             raise UserError(f"data.test: {name!r} is no name for a test set; letters, digits and _ . - are")
@@ -225,8 +235,8 @@ def _held_out_sets(recipe: Recipe) -> dict[str, Source]:
     return sets
 
 
-def _write_held_out(recipe: Recipe, folder: Path, sets: dict[str, Source]) -> dict[str, _HeldOut]:
-    """Write the text of held-out sets, each target last; nothing is cleaned, and nothing may be missing."""
+def _write_held_out(recipe: Recipe, folder: Path, sets: dict[str, PairSource]) -> dict[str, _HeldOut]:
+    """Write the uncleaned text of held-out sets. Targets are written last: a set that has one is complete."""
     data = recipe.data
     (folder / "test").mkdir(exist_ok=True)
     held_out = {}
@@ -238,17 +248,17 @@ def _write_held_out(recipe: Recipe, folder: Path, sets: dict[str, Source]) -> di
     return held_out
 
 
-def _read_held_out(source: Source, folder: str, languages: tuple[str, str]) -> list[SentencePair]:
+def _read_held_out(source: PairSource, folder: str, languages: tuple[str, str]) -> list[SentencePair]:
     pairs = []
-    origin = describe_source(source, Path(folder))
-    for line, sides in enumerate(read_pairs(source, Path(folder), languages=languages), start=1):
+    origin = source.describe(Path(folder))
+    for line, sides in enumerate(source.read_pairs(Path(folder), languages), start=1):
         for side, text in zip(("source", "target"), sides, strict=True):
             if text is None or not text.strip():
                 problem = "is not UTF-8" if text is None else "is empty"
                 raise UserError(
                     f"{origin}: line {line}: the {side} side {problem}; validation and test sets are not cleaned"
                 )
-        # One sentence a line for every reader, those that end lines at U+2028 or a lone CR included.
+        # One sentence a line for every reader, including those that end lines at U+2028 or a lone CR.
         first, second = (_OTHER_LINE_ENDS.sub(" ", text or "") for text in sides)
         pairs.append((first, second))
     return pairs

@@ -1,6 +1,6 @@
-"""The cleaned training text of a recipe: what the data stage tokenises and a teacher translates.
+"""The cleaned training text of a recipe, which the data stage tokenises and a teacher translates.
 
-Text stays on disk throughout: memory holds one block of pairs and a few numbers a pair.
+The text stays on disk: memory holds one block of pairs, and a few numbers a pair.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ import numpy as np
 
 from polystill.config import Recipe
 from polystill.data.cleaning import EXAMPLES, Cleaner, CleaningReport, clean, mark_duplicates
-from polystill.data.corpus import SentencePair, describe_source, read_pairs
 from polystill.errors import UserError
+from polystill.sources.base import SentencePair
 
 _BLOCK_PAIRS = 20_000
 _PROGRESS_PAIRS = 1_000_000
 
 
 class TrainingText:
-    """Cleaned pairs without duplicates, numbered from 0 in their order: a sentence's id is its number here."""
+    """Cleaned pairs without duplicates, numbered from 0 in order; a sentence's id is its number."""
 
     def __init__(self, store: TextStore, duplicate: np.ndarray) -> None:
         self.store = store
         self._duplicate = duplicate
         self.rows = np.flatnonzero(~duplicate)
-        """Of each sentence its row in the store."""
+        """Each sentence's row in the store (N,)."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def pairs(self) -> Iterator[SentencePair]:
-        """All of them in order."""
+        """All pairs in order."""
         return self.store.pairs(self._duplicate)
 
     def source_sha256(self) -> str:
@@ -48,15 +48,15 @@ def clean_training(
     path: Path,
     report: CleaningReport,
     log: Callable[[str], None],
-    look: Callable[[str, str], None] = lambda source, target: None,
+    on_kept: Callable[[str, str], None] = lambda source, target: None,
 ) -> TrainingText:
-    """Read and clean all training corpora of a recipe into the file `path`; `look` sees every pair that stays.
+    """Read and clean all training corpora of a recipe into the file `path`, and call `on_kept` with every pair kept.
 
     Raises:
         UserError: whatever is wrong with a corpus; all pairs cleaned away.
     """
     store = TextStore(path)
-    hashes = _clean_corpora(recipe, store, report, log, look)
+    hashes = _clean_corpora(recipe, store, report, log, on_kept)
     cleaning = recipe.data.cleaning
     if cleaning.enabled and cleaning.drop_duplicates:
         duplicate = mark_duplicates(hashes)
@@ -71,7 +71,7 @@ def _clean_corpora(
     store: TextStore,
     report: CleaningReport,
     log: Callable[[str], None],
-    look: Callable[[str, str], None],
+    on_kept: Callable[[str, str], None],
 ) -> np.ndarray:
     """Stream all training corpora into the store; returns a 64-bit hash of each stored pair (N,)."""
     data = recipe.data
@@ -80,15 +80,15 @@ def _clean_corpora(
     hashes: list[np.ndarray] = []
     logged = 0
     for number, corpus in enumerate(data.train):
-        name = describe_source(corpus, Path(data.folder))
+        name = corpus.describe(Path(data.folder))
         left = None if data.first_pairs is None else data.first_pairs - report.total
-        pairs = islice(read_pairs(corpus, Path(data.folder), languages=languages), left)
+        pairs = islice(corpus.read_pairs(Path(data.folder), languages), left)
         kept = clean(pairs, cleaner, report, name)
         for block in _blocks(kept):
             store.write(number, block)
             hashes.append(np.array([_hash(pair) for _, pair in block], dtype=np.uint64))
             for _, (source, target) in block:
-                look(source, target)
+                on_kept(source, target)
             if report.total - logged >= _PROGRESS_PAIRS:
                 logged = report.total
                 log(f"read {report.total:,} pairs, {report.kept:,} kept so far")
@@ -103,15 +103,15 @@ def all_cleaned_away(report: CleaningReport) -> UserError:
 
 
 def report_rows(report: CleaningReport, reason: str, rows: np.ndarray, store: TextStore, recipe: Recipe) -> None:
-    """Count stored rows that were dropped later."""
+    """Count stored rows (N,) that are dropped after cleaning."""
     for i, row in enumerate(rows[:EXAMPLES].tolist()):
         corpus, line, pair = store.row(row)
-        name = describe_source(recipe.data.train[corpus], Path(recipe.data.folder))
+        name = recipe.data.train[corpus].describe(Path(recipe.data.folder))
         report.drop(reason, name, line, pair, count=1 if i else max(1, len(rows) - EXAMPLES + 1))
 
 
 def lines_sha256(lines: Iterable[str]) -> str:
-    """The checksum of lines: of their UTF-8 bytes, each with a line feed."""
+    """The checksum of lines as UTF-8, each with a line feed."""
     digest = hashlib.sha256()
     for line in lines:
         digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
@@ -165,7 +165,7 @@ class TextStore:
         self._reader = pa.ipc.open_file(pa.memory_map(str(self._path)))
 
     def pairs(self, leave_out: np.ndarray) -> Iterator[SentencePair]:
-        """All pairs in order but those marked in `leave_out` (N,)."""
+        """All pairs in order, except those marked in `leave_out` (N,)."""
         for i in range(self._reader.num_record_batches):
             batch = self._reader.get_batch(i)
             skipped = leave_out[self._starts[i] : self._starts[i + 1]].tolist()

@@ -10,6 +10,7 @@ import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from polystill.evaluation.speed import Subject, measure_in_turn, sample
 from polystill.runs.provenance import provenance
 from polystill.runs.records import Record
 from polystill.runs.results import DeviceRow, Provenance
+from polystill.sources import built_in
 from polystill.storage import sha256
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 EVALUATION = "evaluation"
 """In devices.yaml the machine of `polystill evaluate`, so no device can have this name."""
-BUILT_IN_LANGUAGES = {"en": 0, "de": 1}
-"""The languages of the built-in corpus and their places in its pairs."""
 _IDENTITY = ("name", "source_sha256", "quantization")
 
 
@@ -214,20 +214,22 @@ def built_in_lines(folders: Sequence[Path], count: int) -> list[str]:
         UserError: a folder has no model or does not name its language, the models' languages differ, or the corpus
             has no sentences in it.
     """
-    from polystill.data.synthetic import generate
-
     for folder in folders:
         check_model(folder)
     languages = {folder: read_info(folder).get("source_language") for folder in folders}
     for folder, language in languages.items():
-        if language not in BUILT_IN_LANGUAGES:
-            known = " and ".join(BUILT_IN_LANGUAGES)
+        if language not in built_in.LANGUAGES:
+            known = " and ".join(built_in.LANGUAGES)
             what = f"translates from {language}" if language else "does not say what it translates from"
             raise UserError(f"{folder}: {what}, and the built-in sentences are {known}; give your own with --text FILE")
     if len(set(languages.values())) > 1:
         raise UserError("the folders translate from different languages; measure those of one language at a time")
-    side = BUILT_IN_LANGUAGES[str(next(iter(languages.values())))]
-    return [pair[side] for pair in generate(count, seed=1, split="test")]
+    most = built_in.SIZES["test"]
+    if count > most:
+        raise UserError(
+            f"--sentences {count}: there are {most:,} built-in ones; for more give your own with --text FILE"
+        )
+    return list(islice(built_in.sentences("test", str(next(iter(languages.values())))), count))
 
 
 # --- back at the run ------------------------------------------------------------------------------------------------

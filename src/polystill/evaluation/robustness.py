@@ -19,7 +19,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Self
 
-from polystill.data.repetition import Repetition
+from polystill.data.cleaning import Repetition
 from polystill.decoding.contract import Cuts, DecodingOptions, Translator
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.decoding.stream import read_lines

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.environment import child
-from polystill.environment.memory import peak_memory
+from polystill.environment.child import peak_memory
 from polystill.errors import UserError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from polystill.data.run_shortlist import shortlist_of
+from polystill.data.shortlist import shortlist_of
 from polystill.decoding.ctranslate2 import INFO, available_cores, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError

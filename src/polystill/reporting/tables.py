@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
-from polystill.data.repetition import Repetition
-from polystill.data.scripts import is_unspaced
+from polystill.data.cleaning import Repetition
+from polystill.data.languages import is_unspaced
 from polystill.errors import UserError
 from polystill.evaluation.figures import TITLES, figure, measured, search, sort_rows
 from polystill.evaluation.robustness import KINDS, has_words

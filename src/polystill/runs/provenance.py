@@ -24,12 +24,12 @@ def provenance() -> Provenance:
     import platform
 
     from polystill import __version__
-    from polystill.environment import malloc
+    from polystill.environment.process import malloc_in_use
 
     return Provenance(
         versions={"python": platform.python_version(), **_versions(), "polystill": __version__},
         hardware=_hardware(),
-        malloc=malloc.in_use(),
+        malloc=malloc_in_use(),
         command=shlex.join(["polystill", *sys.argv[1:]]),
         time=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         commit=_commit(),

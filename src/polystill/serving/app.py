@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polystill import __version__
-from polystill.data.language_names import language_name
+from polystill.data.languages import language_name
 from polystill.serving.family import Family
 from polystill.serving.page import ASSETS, RUNTIME, BrowserModels, render_docs, render_page
 from polystill.serving.requests import ApiKeys, Body, DetectBody, Limits, Refused, TranslateBody, read_body

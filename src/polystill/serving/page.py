@@ -18,7 +18,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from polystill.data.language_names import language_name
+from polystill.data.languages import language_name
 from polystill.decoding.ctranslate2 import read_info
 from polystill.errors import UserError
 from polystill.serving.family import Family, Student

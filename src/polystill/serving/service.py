@@ -14,7 +14,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from polystill.data.scripts import ScriptShare
+from polystill.data.languages import ScriptShare
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.stream import translate_n_best
 from polystill.errors import UserError

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from sentencex import segment
 
-from polystill.data.scripts import is_unspaced
+from polystill.data.languages import is_unspaced
 
 Fits = Callable[[str], bool]
 """Tells whether the model takes a sentence whole. A longer one would be cut and its rest lost."""

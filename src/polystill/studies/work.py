@@ -26,8 +26,6 @@ from typing import IO, Any
 import yaml
 
 from polystill.config import parse_recipe
-from polystill.config.data import TextSource, TsvSource
-from polystill.data.corpus import read_pairs
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.errors import UserError
 from polystill.runs.changes import FREE, recipe_differences, shown_value
@@ -82,7 +80,7 @@ def _check_text(steps: Sequence[Step]) -> None:
         for source in (*data.train, data.validation, *data.test.values()):
             if isinstance(source, TextSource | TsvSource):
                 languages = (data.source_language, data.target_language)
-                next(read_pairs(source, Path(data.folder), languages=languages))
+                next(source.read_pairs(Path(data.folder), languages))
 
 
 def open_study(folder: Path, kind: str) -> IO[str]:

@@ -22,9 +22,8 @@ from typing import Any, Literal
 import numpy as np
 
 from polystill.config import Cleaning
-from polystill.data.cleaning import EXAMPLES, Cleaner
+from polystill.data.cleaning import EXAMPLES, MOST_REPEATS, Cleaner, Repetition
 from polystill.data.cleaning import REASONS as PAIR_REASONS
-from polystill.data.repetition import MOST_REPEATS, Repetition
 from polystill.decoding.metrics import bleu_metric
 from polystill.errors import UserError
 from polystill.progress import Progress

@@ -18,10 +18,10 @@ import numpy as np
 
 from polystill.config import Recipe, load_recipe
 from polystill.data.cleaning import CleaningReport
-from polystill.data.corpus import read_lines
 from polystill.data.training_text import TextStore, clean_training, lines_sha256
 from polystill.errors import UserError
 from polystill.runs import Run
+from polystill.sources.lines import read_lines
 
 _BLOCK_LINES = 20_000
 

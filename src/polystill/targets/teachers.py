@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from polystill.data.corpus import read_lines
 from polystill.decoding.contract import Cuts, DecodingOptions, Translator, need_precision, torch_dtype
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.errors import UserError
 from polystill.runs.places import Kind as PlaceKind
 from polystill.runs.places import find_model
+from polystill.sources.lines import read_lines
 from polystill.targets.store import Candidate, shortened
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from polystill.data.corpus import read_lines
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.metrics import bleu_metric
+from polystill.sources.lines import read_lines
 from polystill.training.session import Session
 from polystill.training.validation import Validation
 

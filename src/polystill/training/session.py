@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from polystill.config import BESIDE_START, GOLD, Objective, Recipe, Stage
-from polystill.data.mixture import Mixture
+from polystill.data.batching import Mixture
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from polystill.environment.memory import process_peak
+from polystill.environment.child import process_peak
 from polystill.students import Student
 from polystill.training.energy import EnergyMeter
 from polystill.training.feed import MicroBatch

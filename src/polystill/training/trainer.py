@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polystill.environment import malloc
+from polystill.environment.process import MALLOC_ADVICE, malloc_is_slow
 from polystill.models.folder import save_family
 from polystill.runs import Run
 from polystill.training.pruning import warn_of_zeros
@@ -22,8 +22,8 @@ def train_family(run: Run) -> None:
     stages = run.recipe.stages
     if session.is_main and not run.finished(stage_key(stages[0])):
         warn_of_zeros(run.recipe, session.model, warn)
-        if session.accelerator.device.type == "cpu" and malloc.is_advised():
-            warn(malloc.ADVICE)
+        if session.accelerator.device.type == "cpu" and malloc_is_slow():
+            warn(MALLOC_ADVICE)
     for index, stage in enumerate(stages):
         if run.finished(stage_key(stage)):
             continue

@@ -1,0 +1,101 @@
+"""Lines of text files: plain, gzip or zstd, told apart by their content.
+
+A line ends at LF or CRLF and nowhere else. Every error names the file, and the line where there is one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from polystill.errors import UserError
+
+_BLOCK = 1 << 20
+_LONGEST_LINE = 16 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Stream the lines of a file without their ends; a byte order mark at its start is dropped.
+
+    Raises:
+        UserError: the file is missing, unreadable, binary, damaged or cut short, or a line is longer than 16 MiB.
+    """
+    rest, number, first = b"", 0, True
+    for block in _blocks(path):
+        if first:
+            _refuse_binary(path, block)
+            block, first = block.removeprefix(_BYTE_ORDER_MARK), False
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()
+        number += len(lines)
+        if len(rest) > _LONGEST_LINE:
+            raise UserError(f"{path}: line {number + 1} is longer than {_LONGEST_LINE >> 20} MiB; expected sentences")
+        for line in lines:
+            yield line[:-1] if line.endswith(b"\r") else line
+    if rest:
+        yield rest.removesuffix(b"\r")
+
+
+def decoded(line: bytes) -> str | None:
+    """The line's text; None where it is not UTF-8."""
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _refuse_binary(path: Path, block: bytes) -> None:
+    if b"\0" not in block:
+        return
+    if block.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{path}: UTF-16 text; expected UTF-8 (`iconv -f utf-16 -t utf-8` converts it)")
+    raise UserError(f"{path}: a binary file; expected UTF-8 text, plain, gzip or zstd")
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The file's bytes, decompressed."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            file.seek(0)
+            if head.startswith(_GZIP):
+                yield from _decompressed(path, file, "gzip", lambda: zlib.decompressobj(wbits=31), zlib.error)
+            elif head == _ZSTD:
+                import zstandard
+
+                decompressor = zstandard.ZstdDecompressor()
+                yield from _decompressed(path, file, "zstd", decompressor.decompressobj, zstandard.ZstdError)
+            else:
+                while block := file.read(_BLOCK):
+                    yield block
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder; expected a text file") from None
+    except PermissionError:
+        raise UserError(f"{path}: no permission to read it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _decompressed(
+    path: Path, file: IO[bytes], kind: str, new: Callable[[], Any], damage: type[Exception]
+) -> Iterator[bytes]:
+    """Decompress a file with as many decompressors as it has gzip members or zstd frames."""
+    state, started = new(), False
+    try:
+        while data := file.read(_BLOCK >> 4):
+            while data:
+                if block := state.decompress(data):
+                    yield block
+                started, data = True, b""
+                if state.eof:
+                    data, state, started = state.unused_data.lstrip(b"\0"), new(), False  # gzip allows zero padding
+    except damage:
+        raise UserError(f"{path}: damaged {kind} file") from None
+    if started:
+        raise UserError(f"{path}: {kind} file cut short; it ends in the middle of its data")

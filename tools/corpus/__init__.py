@@ -1,0 +1,1 @@
+"""The grammar that the built-in English-German corpus is made with."""
