@@ -186,7 +186,7 @@ def _update_alone(model: ElasticModel, student: Student, teacher: Student, shape
 
 def _alone_chart(estimates: dict[str, Alone], several: bool) -> Chart:
     lines: list[Line] = []
-    values: list[dict[str, Any]] = []
+    values: list[Spec] = []
     for name, estimate in estimates.items():
         together, apart = (f"{name} {what}" if several else what for what in ("together", "alone"))
         students, flops, seconds, total = len(estimate.shares), estimate.flops, estimate.seconds, estimate.total
@@ -210,7 +210,7 @@ def _alone_chart(estimates: dict[str, Alone], several: bool) -> Chart:
     return Chart("cost", "One run, or one for each student", summary, spec, table)
 
 
-def _alone_spec(values: list[dict[str, Any]], height: int, title: str) -> Spec:
+def _alone_spec(values: list[Spec], height: int, title: str) -> Spec:
     return {
         "height": height,
         "data": {"values": values},

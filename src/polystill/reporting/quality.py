@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from polystill.evaluation.figures import TITLES, figure, measured, search
 from polystill.reporting.document import (
@@ -88,6 +87,7 @@ def _front_spec(points: Sequence[Point], front: Sequence[Point], labels: Labels,
     has_series = len(names) > 1
     legend = {"orient": "top", "columns": 2 if max(map(len, names)) < 16 else 1}
     series = category("series", title="run", legend=legend)
+    look: Spec = {"color": series, "shape": series} if has_series else {}
     label = {"type": "text", "align": "right", "dx": -7, "dy": -8, "fontWeight": 600}
     tooltip = [
         *(tip("student"), *([tip("series", "run")] if has_series else [])),
@@ -111,7 +111,7 @@ def _front_spec(points: Sequence[Point], front: Sequence[Point], labels: Labels,
                 opacity={"condition": {"test": "datum.front", "value": 1}, "value": 0.4},
                 size={"condition": {"test": "datum.front", "value": 110}, "value": 60},
                 tooltip=tooltip,
-                **({"color": series, "shape": series} if has_series else {}),
+                **look,
             ),
             layer(label, where="datum.label", text={"field": "label"}),
         ],
@@ -386,7 +386,7 @@ def _mode_chart(pairs: Sequence[_Pair]) -> Chart:
         f"What beam search adds in BLEU against p(mode) for {len(pairs)} students. p(mode) is highest for "
         f"{highest.beam.model} ({figure('p_mode', highest.beam)}), where the beam adds {highest.gain:+.2f}."
     )
-    values: list[dict[str, Any]] = [
+    values: list[Spec] = [
         {"p": 100 * pair.p_mode, "gain": pair.gain, "student": pair.beam.model, "run": pair.family.name}
         for pair in pairs
     ]

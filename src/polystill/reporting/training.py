@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from polystill.evaluation.figures import search
 from polystill.reporting.document import (
@@ -37,7 +36,7 @@ def _by_depth(students: Iterable[str]) -> list[str]:
 
 
 def _student_lines(
-    values: Sequence[dict[str, Any]],
+    values: Sequence[Spec],
     field: str,
     title: str,
     tooltip: Sequence[Spec],
@@ -266,7 +265,7 @@ def detached_chart(stages: Mapping[str, Interaction], name: str, title: str) -> 
 
     None if no gradient was kept from the teacher, or if the threshold asks for all.
     """
-    values: list[dict[str, Any]] = []
+    values: list[Spec] = []
     for start, stage in zip(_starts(stages), stages.values(), strict=True):
         bounds = [0, *stage.until]
         for student, draws in stage.draws.items() if stage.threshold else ():
@@ -285,7 +284,7 @@ def detached_chart(stages: Mapping[str, Interaction], name: str, title: str) -> 
     return Chart(name, title, summary, spec, _detached_table(stages, students))
 
 
-def _detached_spec(values: Sequence[dict[str, Any]], students: Sequence[str], ends: Sequence[tuple[str, int]]) -> Spec:
+def _detached_spec(values: Sequence[Spec], students: Sequence[str], ends: Sequence[tuple[str, int]]) -> Spec:
     scale = {"scheme": "viridis", "domain": [0, max(0.1, *(value["share"] for value in values))]}
     legend = {"format": ".0%", "orient": "top", "gradientLength": 240}
     color = quantity("share", title="kept from the teacher", scale=scale, legend=legend)
@@ -349,7 +348,7 @@ def ratio_chart(stages: Mapping[str, Interaction], name: str, title: str) -> Cha
             lines.setdefault(student, []).extend(ratios)
     if not updates:
         return None
-    values: list[dict[str, Any]] = [
+    values: list[Spec] = [
         {"student": student, "update": update, "ratio": ratio}
         for student in _by_depth(lines)
         for update, ratio in zip(updates, lines[student], strict=True)
