@@ -1,0 +1,462 @@
+"""RUN/results.json as types: rows of figures, the cost of each stage, and the provenance of all of it.
+
+A row is frozen and knows the `key` that tells it from the other rows of its kind; `Results.merge` replaces rows by key.
+In JSON a figure that was not measured is left out: None, an empty text and False are not written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
+
+from polystill.errors import UserError
+from polystill.storage import write_atomic
+
+if TYPE_CHECKING:
+    from polystill.config import Recipe
+
+WITH_SHORTLIST = "+list"
+"""Written behind a student's name that is run with its run's shortlist."""
+
+
+class Variant(NamedTuple):
+    """A student as an engine runs it."""
+
+    engine: str
+    precision: str
+    shortlist: bool = False
+
+    @property
+    def file_name(self) -> str:
+        """As a part of a file's name: "ctranslate2-int8", "ctranslate2-int8-shortlist"."""
+        return f"{self.engine}-{self.precision}{'-shortlist' * self.shortlist}"
+
+
+class Record:
+    """A dataclass whose fields are the keys of a JSON object."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields in their order, without those that are None, "" or False."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}  # type: ignore[arg-type]
+        values = {name: value for name, value in values.items() if not _is_absent(value)}
+        return {name: value.to_json() if isinstance(value, Record) else value for name, value in values.items()}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """Raises:
+        ValueError: this is no object, a key is missing, or a key is unknown.
+        """
+        if not isinstance(values, dict):
+            raise ValueError(f"expected an object, not {json.dumps(values)[:40]}")
+        entries = fields(cls)  # type: ignore[arg-type]
+        if unknown := [name for name in values if name not in {entry.name for entry in entries}]:
+            raise ValueError(f"unknown key {unknown[0]!r}")
+        required = [entry.name for entry in entries if entry.default is entry.default_factory is MISSING]
+        if missing := [name for name in required if name not in values]:
+            raise ValueError(f"no key {missing[0]!r}")
+        return cls(**cls._read(values))
+
+    @classmethod
+    def _read(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The arguments that JSON values stand for; classes that hold other records read those here."""
+        return values
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or value is False or value == ""
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+class _StudentRow(Record):
+    """A row about one student as one engine runs it and searches with it."""
+
+    model: str
+    engine: str
+    precision: str
+    shortlist: bool
+    beam: int
+
+    @property
+    def variant(self) -> Variant:
+        return Variant(self.engine, self.precision, self.shortlist)
+
+    @property
+    def system(self) -> tuple[str, str, str, bool, int]:
+        """Identifies a student of a run with its engine and search: model, variant, beam size."""
+        return (self.model, *self.variant, self.beam)
+
+    @property
+    def label(self) -> str:
+        """The student as it is shown: "e2d2", or "e2d2 +list" with a shortlist."""
+        return f"{self.model} {WITH_SHORTLIST}" if self.shortlist else self.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityRow(_StudentRow):
+    """The figures of one student on one test set with one engine, precision, shortlist and beam size.
+
+    Speed, latency and memory are those of the machine named in `hardware`.
+    """
+
+    section: ClassVar[str] = "rows"
+
+    run_id: str = ""
+    seed: int | None = None
+    hardware: str = ""
+    commit: str = ""
+    model_id: str
+    """Such as "aio_kd-gold-e4d2"."""
+    architecture: str = ""
+    model: str
+    method: str = ""
+    targets: str = ""
+    test_set: str
+    engine: str
+    precision: str
+    shortlist: bool = False
+    beam: int
+    length_penalty: float
+    bleu: float
+    bleu_signature: str = ""
+    chrf: float | None = None
+    chrf_signature: str = ""
+    bleu_lc: float | None = None
+    bleu_lc_signature: str = ""
+    comet: float | None = None
+    comet_signature: str = ""
+    perplexity: float | None = None
+    p_mode: float | None = None
+    parameters: int | None = None
+    size_bytes: int | None = None
+    nonzero_parameters: int | None = None
+    words_per_second: float | None = None
+    threads: int | None = None
+    batch_tokens: int | None = None
+    max_length: int | None = None
+    max_length_factor: float | None = None
+    hypotheses: str = ""
+    """The file with its translations, as seen from the run's folder."""
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+    latency_sentences: int | None = None
+    peak_memory_bytes: int | None = None
+    compute_type: str = ""
+    latency_p50_ms_min: float | None = None
+    latency_p50_ms_max: float | None = None
+    latency_p95_ms_min: float | None = None
+    latency_p95_ms_max: float | None = None
+    latency_rounds: int | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (self.model_id, self.test_set, *self.variant, self.beam, self.length_penalty)
+
+    @property
+    def has_latency(self) -> bool:
+        """Whether latency and memory were measured, too."""
+        return None not in (self.latency_p50_ms, self.latency_p95_ms, self.peak_memory_bytes)
+
+    def measured_as(self, recipe: Recipe, precision: str = "", shortlist: bool = False) -> bool:
+        """Whether the row has the recipe's engine, length penalty and precision (or `precision`), with any beam size.
+
+        Rows with a shortlist only count with `shortlist`, and then no others.
+        """
+        settings = recipe.evaluation
+        wanted = Variant(settings.engine, precision or settings.precision, shortlist)
+        return self.variant == wanted and self.length_penalty == settings.length_penalty
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeCounts(Record):
+    """What became of the probes of one kind; a line is one probe."""
+
+    lines: int = 0
+    crashed: int = 0
+    """The engine raised an error or died."""
+    empty: int = 0
+    """A line with words has an empty translation."""
+    invented: int = 0
+    """A line without any character has a translation that is not empty."""
+    loops: int = 0
+    """The translation has a repetition that its source does not have."""
+    cut: int = 0
+    """The line is longer than the model takes."""
+    to_copy: int = 0
+    """The line has something that belongs into its translation unchanged."""
+    copied: int = 0
+    """The translation has it."""
+
+    def __add__(self, other: ProbeCounts) -> ProbeCounts:
+        return ProbeCounts(**{e.name: getattr(self, e.name) + getattr(other, e.name) for e in fields(self)})
+
+    def to_json(self) -> dict[str, Any]:
+        return {entry.name: int(getattr(self, entry.name)) for entry in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustnessRow(_StudentRow):
+    """What one student makes of lines that are unlike its data, by kind of line (`evaluation.robustness.KINDS`)."""
+
+    section: ClassVar[str] = "robustness"
+
+    model_id: str
+    model: str
+    engine: str
+    precision: str
+    shortlist: bool = False
+    beam: int
+    length_penalty: float
+    kinds: Mapping[str, ProbeCounts]
+    outputs: str
+    """The file with all probes and their translations, as seen from the run's folder."""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (self.model_id, *self.variant, self.beam, self.length_penalty)
+
+    @property
+    def totals(self) -> ProbeCounts:
+        """Over all kinds."""
+        return sum(self.kinds.values(), ProbeCounts())
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "kinds": {kind: counts.to_json() for kind, counts in self.kinds.items()}}
+
+    @classmethod
+    def _read(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {**values, "kinds": {kind: ProbeCounts.from_json(counts) for kind, counts in values["kinds"].items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed(Record):
+    """Speed, latency and memory of one folder on one machine; `…_min` and `…_max` are over rounds of measuring."""
+
+    words_per_second: float | None = None
+    """Source words, in batches."""
+    latency_p50_ms: float
+    """One sentence at a time."""
+    latency_p95_ms: float
+    peak_memory_bytes: int
+    latency_sentences: int | None = None
+    compute_type: str = ""
+    words_per_second_min: float | None = None
+    words_per_second_max: float | None = None
+    latency_p50_ms_min: float | None = None
+    latency_p50_ms_max: float | None = None
+    latency_p95_ms_min: float | None = None
+    latency_p95_ms_max: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRow(_StudentRow):
+    """Figures of one exported folder with one beam size on a device, from `polystill measure`.
+
+    In a device's own file, device, hardware, time and settings stand once for all rows, which then lack them. There a
+    folder of another program lacks model, precision and checksum as well.
+    """
+
+    section: ClassVar[str] = "devices"
+
+    device: str = ""
+    hardware: str = ""
+    measured_at: str = ""
+    settings: Mapping[str, Any] | None = None
+    folder: str = ""
+    model: str = ""
+    precision: str = ""
+    shortlist: bool = False
+    source_sha256: str = ""
+    """Checksum of the student's weights, which tells students of one name from different runs apart."""
+    engine: str
+    beam: int
+    threads: int | None = None
+    words_per_second: float | None = None
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+    size_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+    model_id: str = ""
+    latency_sentences: int | None = None
+    compute_type: str = ""
+    words_per_second_min: float | None = None
+    words_per_second_max: float | None = None
+    latency_p50_ms_min: float | None = None
+    latency_p50_ms_max: float | None = None
+    latency_p95_ms_min: float | None = None
+    latency_p95_ms_max: float | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (self.device, *self.system)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageRow(Record):
+    """The size of one student's package in one format, for the family with these weights."""
+
+    section: ClassVar[str] = "packages"
+
+    model: str
+    format: str
+    precision: str
+    family_sha256: str
+    size_bytes: int
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (self.model, self.format, self.precision)
+
+
+Row = QualityRow | RobustnessRow | DeviceRow | PackageRow
+
+
+# --- cost and provenance ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(Record):
+    """What a stage took so far; a stage of training has all figures, another its seconds only."""
+
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    target_tokens: int | None = None
+    flops: int | None = None
+    projections_again: int | None = None
+    peak_rss_bytes: int | None = None
+    peak_device_bytes: int | None = None
+    processes: int | None = None
+    threads: int | None = None
+    device: str = ""
+    precision: str = ""
+    energy_kwh: float | None = None
+    energy_by: str = ""
+
+    def updated(self, newer: Cost) -> Cost:
+        """With the figures that `newer` has in place of these."""
+        return replace(self, **newer.to_json())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware(Record):
+    """The machine that measured."""
+
+    cpu: str = ""
+    cores: int | None = None
+    memory_bytes: int | None = None
+    gpu: str = ""
+    summary: str
+    """All of it in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance(Record):
+    """How figures were obtained; `runs.provenance.provenance` makes it."""
+
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hardware: Hardware
+    malloc: str = ""
+    command: str = ""
+    time: str
+    commit: str = ""
+
+    @classmethod
+    def _read(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {**values, "hardware": Hardware.from_json(values["hardware"])}
+
+
+# --- the whole file --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All that is in a run's results.json."""
+
+    rows: list[QualityRow] = field(default_factory=list)
+    cost: dict[str, Cost] = field(default_factory=dict)
+    """By stage: "data", "training.NAME", "evaluation"."""
+    provenance: Provenance | None = None
+    """Of the figures that were added last."""
+    robustness: list[RobustnessRow] = field(default_factory=list)
+    devices: list[DeviceRow] = field(default_factory=list)
+    packages: list[PackageRow] = field(default_factory=list)
+
+    def merge(self, rows: Iterable[Row]) -> Results:
+        """With rows of any kind added; a row replaces the one of its kind with the same `key`, in its place."""
+        sections = {name: {row.key: row for row in getattr(self, name)} for name in _ROWS}
+        for row in rows:
+            sections[row.section][row.key] = row
+        merged: dict[str, Any] = {name: list(section.values()) for name, section in sections.items()}
+        return replace(self, **merged)
+
+    def add_cost(self, stage: str, cost: Cost) -> Results:
+        """With the figures of a stage's cost that are given, and its others as before."""
+        return replace(self, cost={**self.cost, stage: self.cost.get(stage, Cost()).updated(cost)})
+
+    def to_json(self) -> dict[str, Any]:
+        """`rows`, `cost` and `provenance` are always there, the other sections where they have rows."""
+        sections = {name: [row.to_json() for row in getattr(self, name)] for name in _ROWS}
+        return {
+            "rows": sections.pop("rows"),
+            "cost": {stage: cost.to_json() for stage, cost in self.cost.items()},
+            "provenance": {} if self.provenance is None else self.provenance.to_json(),
+            **{name: section for name, section in sections.items() if section},
+        }
+
+    @classmethod
+    def from_json(cls, values: Any) -> Results:
+        """Raises:
+        ValueError: a section is missing or not what it should be; the message names the row and key.
+        """
+        if not isinstance(values, dict):
+            raise ValueError("expected an object")
+        for name, kind in {"rows": list, "cost": dict, "provenance": dict, **dict.fromkeys(_ROWS, list)}.items():
+            if not isinstance(values.get(name, None if name in _REQUIRED else kind()), kind):
+                raise ValueError(f"no valid {name!r} in it")
+        if unknown := [name for name in values if name not in {*_REQUIRED, *_ROWS}]:
+            raise ValueError(f"unknown key {unknown[0]!r}")
+        parts: dict[str, Any] = {
+            name: [_read(kind, row, f"{name}.{i}") for i, row in enumerate(values.get(name, []))]
+            for name, kind in _ROWS.items()
+        }
+        cost = {stage: _read(Cost, value, f"cost.{stage}") for stage, value in values["cost"].items()}
+        origin = values["provenance"]
+        return cls(**parts, cost=cost, provenance=_read(Provenance, origin, "provenance") if origin else None)
+
+    @classmethod
+    def read(cls, path: Path, remedy: str) -> Results:
+        """The results in a file; none where the file is missing. `remedy` ends the message of an error.
+
+        Raises:
+            UserError: the file is damaged; it is left as it is.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: damaged ({error}); {remedy}") from None
+
+    def write(self, path: Path) -> None:
+        """Replace the file in one step.
+
+        Raises:
+            UserError: no space left, or no permission.
+        """
+        write_atomic(path, json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
+
+
+_ROWS: dict[str, type[Record]] = {kind.section: kind for kind in (QualityRow, RobustnessRow, DeviceRow, PackageRow)}
+_REQUIRED = ("rows", "cost", "provenance")
+_T = TypeVar("_T", bound=Record)
+
+
+def _read(kind: type[_T], values: Any, where: str) -> _T:
+    try:
+        return kind.from_json(values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{where}: {error}") from None
