@@ -256,9 +256,11 @@ def _has_changed(row: Row, folder: Path) -> bool:
         UserError: it was begun with other settings, which cannot be replaced.
     """
     path = _note(row, folder)
-    if not path.exists() or not _log(row, folder).exists():
+    if not path.exists():
         return False
     note = read_note(path)
+    if not (_log(row, folder).exists() or _stamp(row, folder).exists()):
+        return False  # it was to run, and never began
     if note["command"] != row.shown_command():
         raise _refused(row, folder, [("the command", note["command"], row.shown_command())])
     if row.recipe is None:

@@ -1,4 +1,4 @@
-"""studies.plots: only what is measured is drawn, and what was drawn is shown."""
+"""experiments.aio_kd_plots: only what is measured is drawn, and what was drawn is shown."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
+from experiments import aio_kd_plots
+from experiments.aio_kd_plots import Plots, plots_of, shown_plots, write_plots
 from polystill.reporting.document import Chart
-from polystill.studies import plots as plots_module
-from polystill.studies.aio_kd_plots import plots_of
-from polystill.studies.plots import Plots, shown_plots, write_plots
 
 STAGE = {
     "threshold": 1.1,
@@ -26,10 +25,10 @@ NEVER = {
 }
 
 
-def family(row: str, count: int, mean: float) -> dict[str, Any]:
+def family(row: str, kind: str, count: int, mean: float) -> dict[str, Any]:
     scores = {"mean": mean, "worst": mean - 1, "teacher": mean + 1}
     return {
-        **{"row": row, "seed": 1, "students_per_step": count, "cost": {"flops": 10**12 * count}},
+        **{"row": row, "kind": kind, "seed": 1, "students_per_step": count, "cost": {"flops": 10**12 * count}},
         "beam 5": scores,
     }
 
@@ -47,7 +46,11 @@ def content() -> dict[str, Any]:
     return {
         "interaction": {"family": {"distillation": STAGE, "mutual": STAGE}, "no-detaching": {"all": NEVER}},
         "likeness": {"family": {"same": 0.5, "same_as_teacher": {"e1d1": 0.4, "e2d1": 0.6}}},
-        "families": [family("family", 2, 30.0), family("students-1", 1, 29.0), family("space-any", 2, 28.0)],
+        "families": [
+            family("family", "family", 2, 30.0),
+            family("students-1", "students", 1, 29.0),
+            family("space-any", "space", 2, 28.0),
+        ],
         "pretrained": curves,
     }
 
@@ -86,8 +89,8 @@ def test_what_is_not_measured_is_not_drawn(content: dict[str, Any], tmp_path: Pa
 def test_without_the_package_results_say_what_is_missing(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plots_module, "can_draw", lambda: False)
-    plots = Plots([Chart("a", "A", "A chart.", {}, plots_module._FIGURES)], [])
+    monkeypatch.setattr(aio_kd_plots, "can_draw", lambda: False)
+    plots = Plots([Chart("a", "A", "A chart.", {}, aio_kd_plots._IN_RESULTS)], [])
     write_plots(plots, tmp_path)
     assert "'.[report]' in polystill's checkout" in shown_plots(plots, tmp_path)
     assert shown_plots(Plots([], []), tmp_path) == ""
