@@ -51,8 +51,8 @@ def experiments(
     (Miao et al. 2023). The family as published, without each of its parts, against students one by one, and from a
     trained teacher.
 
-    Run it again to continue: finished rows are not done again. FOLDER/results.md and results.json hold tables and claims
-    so far.
+    Run it again to continue: finished rows are not done again. FOLDER/results.md and results.json hold the tables and
+    claims so far.
 
     **Examples**
 

@@ -5,18 +5,17 @@ They are made of what results.json says, so only what is measured is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from experiments.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED, STUDENTS
 from experiments.measured import Values
 from polystill.environment.extras import installing
-from polystill.reporting.document import Chart, Table
-from polystill.reporting.interaction_charts import detached_chart, ratio_chart
-from polystill.reporting.static import drawn
+from polystill.reporting.document import Chart, Table, category, quantity, steps
+from polystill.reporting.page import drawn
+from polystill.reporting.training import Interaction, detached_chart, ratio_chart
 from polystill.storage import write_atomic
 from polystill.students import Student
 
@@ -33,11 +32,14 @@ class Plots:
     """More of the same, of further families."""
 
 
-def plots_of(content: Values) -> Plots:
-    """All plots of the content of results.json; those of other families than the one as published are linked only."""
+def plots_of(content: Values, interactions: Mapping[str, Mapping[str, Interaction]]) -> Plots:
+    """All plots of the content of results.json, and by family and stage how its members acted on each other.
+
+    Those of other families than the one as published are linked only.
+    """
     shown: list[Chart] = []
     linked: list[Chart] = []
-    for row, stages in content["interaction"].items():
+    for row, stages in interactions.items():
         charts = (
             detached_chart(stages, f"detached-{row}", f"Draws whose gradient was kept from the teacher: {row}"),
             ratio_chart(stages, f"ce-ratio-{row}", f"Cross-entropy over the teacher's: {row}"),
@@ -86,11 +88,6 @@ def can_draw() -> bool:
 # --- families beside each other ---------------------------------------------------------------------------------------
 
 
-def _axis(field: str, kind: str, title: str | None, **more: Any) -> Values:
-    """A channel of a Vega-Lite specification."""
-    return {"field": field, "type": kind, "title": title, **more}
-
-
 def _layer(values: list[Values], mark: Values, **encoding: Values) -> Values:
     return {"data": {"values": values}, "mark": mark, "encoding": encoding}
 
@@ -116,11 +113,11 @@ def _likeness(likeness: dict[str, Values]) -> Iterator[Chart]:
     spec = {
         "height": 30 * max(2, len(rows)),
         "encoding": {
-            "y": _axis("family", "nominal", None, sort=rows, axis={"labelLimit": 220}),
-            "x": _axis("share", "quantitative", "translations that are equal", **_NOT_FROM_ZERO, axis=percent),
+            "y": category("family", title=None, sort=rows, axis={"labelLimit": 220}),
+            "x": quantity("share", title="translations that are equal", **_NOT_FROM_ZERO, axis=percent),
         },
         "layer": [
-            _layer(values, dots, color=_axis("decoder", "ordinal", "decoder layers", **_ON_TOP)),
+            _layer(values, dots, color=steps("decoder", title="decoder layers", **_ON_TOP)),
             {"data": {"values": pairs}, "mark": strokes},
         ],
     }
@@ -149,12 +146,12 @@ def _students_a_step(families: Sequence[Values]) -> Iterator[Chart]:
         for family in chosen
     ]
     lines = {"type": "line", "point": {"size": 50}}
-    color = _axis("of", "nominal", None, **_ON_TOP)
+    color = category("of", title=None, **_ON_TOP)
     spec = {
         "height": 280,
         "encoding": {
-            "x": _axis("count", "ordinal", "students a step", axis={"labelAngle": 0}),
-            "y": _axis("bleu", "quantitative", "BLEU (beam 5)", **_NOT_FROM_ZERO),
+            "x": steps("count", title="students a step", axis={"labelAngle": 0}),
+            "y": quantity("bleu", title="BLEU (beam 5)", **_NOT_FROM_ZERO),
         },
         "layer": [
             _layer(values, lines, color=color, detail={"field": "seed"}),
@@ -182,12 +179,12 @@ def _learning(curves: dict[str, Values]) -> Iterator[Chart]:
     dashes = {"type": "rule", "strokeDash": [4, 4], "style": "quiet"}
     usable = [{"bleu": next(iter(curves.values()))["usable_at"]}]
     encoding = {
-        "x": _axis("update", "quantitative", "updates", axis={"tickCount": 6}),
-        "y": _axis("bleu", "quantitative", "greedy validation BLEU"),
-        "color": _axis("run", "nominal", None, **_ON_TOP, sort=[PRETRAINED, FROM_SCRATCH]),
+        "x": quantity("update", title="updates", axis={"tickCount": 6}),
+        "y": quantity("bleu", title="greedy validation BLEU"),
+        "color": category("run", title=None, **_ON_TOP, sort=[PRETRAINED, FROM_SCRATCH]),
         "detail": {"field": "student"},
     }
-    limit = _layer(usable, dashes, y={"field": "bleu", "type": "quantitative"})
+    limit = _layer(usable, dashes, y=quantity("bleu"))
     spec = {"height": 300, "layer": [_layer(values, lines, **encoding), limit]}
     ends = [
         f"{run}: all students usable after {curve['all_usable_after']:,} updates"

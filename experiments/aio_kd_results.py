@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
@@ -25,9 +26,10 @@ from experiments.aio_kd_plots import plots_of, shown_plots, write_plots
 from experiments.measured import Finished, Measured, Values, claims_table, markdown, shown, signed
 from experiments.significance import NO_CLEAR_DIFFERENCE, NOT_TESTED, Bootstrap, Claim, above, as_good
 from experiments.study import BEAM, BEAMS, GREEDY, Row
+from polystill.decoding.metrics import bleu_metric
 from polystill.evaluation.figures import search
 from polystill.models.folder import weights_path
-from polystill.reporting.interaction import interaction, likeness
+from polystill.reporting.training import Interaction, interaction, share_equal
 from polystill.storage import write_atomic
 from polystill.students import Student
 
@@ -48,12 +50,15 @@ def write(study: AioKd, folder: Path, rows: Sequence[Row], *, final: bool) -> li
         "families": [done.summary(row) for row in done.families],
         "one_by_one": _significance(done),
         "cost_of_ways": done.cost_of_ways(),
-        "interaction": {row.name: interaction(done.runs[row.name], done.teacher) for row in done.families},
+        "interaction": {
+            name: {stage: _interaction(counts) for stage, counts in stages.items()}
+            for name, stages in done.interactions.items()
+        },
         **({"likeness": {row.name: _likeness(done, row) for row in done.families}} if final else {}),
         "pretrained": done.learning_curves(),
     }
     done.write("aio-kd", content)
-    plots = plots_of(content)
+    plots = plots_of(content, done.interactions)
     if final:
         write_plots(plots, folder)
     write_atomic(folder / "results.md", _to_markdown(done, content, claims, shown_plots(plots, folder)))
@@ -66,7 +71,8 @@ class Done(Finished[AioKd]):
     def __init__(self, study: AioKd, folder: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
         super().__init__(study, folder, rows, bootstrap)
         self.teacher = str(teacher_of(study))
-        self.families = [self.rows[name] for name, run in self.runs.items() if run.recipe.method == "aio_kd"]
+        self.families = [self.rows[name] for name in self.runs if self.rows[name].kind not in WAYS]
+        self.interactions = {row.name: interaction(self.runs[row.name]) for row in self.families}
         self.students = study.alone.students if study.alone else []
 
     def family(self, seed: int) -> str:
@@ -181,10 +187,32 @@ def _curve(points: Sequence[Values], limit: float) -> Values:
     return curve | ({"all_usable_after": usable[0]} if usable else {})
 
 
+def _interaction(stage: Interaction) -> Values:
+    """One stage for JSON: `draws` and the share that was `detached`, counts of both in `bins`, and `ce_ratio`."""
+    draws = {student: sum(counts) for student, counts in stage.draws.items()}
+    detached = {student: round(sum(counts) / draws[student], 4) for student, counts in stage.detached.items()}
+    bins = {"until": stage.until, "draws": stage.draws, "detached": stage.detached}
+    values: Values = {"length": stage.length, "updates": stage.updates, "ce_ratio": stage.ce_ratio}
+    values |= {"detached": detached, "draws": draws, "bins": bins} if draws else {}
+    return values if stage.threshold is None else {"threshold": stage.threshold, **values}
+
+
 def _likeness(done: Done, row: Row) -> Values:
-    """How alike the members' translations are."""
+    """How alike the members' translations (beam 5) are.
+
+    `same`: mean share of equal translations over all pairs; `same_as_teacher`; `bleu_to_teacher`: each against the
+    teacher's as if they were references.
+    """
     outputs = {member.model: member.translations(BEAM) for member in done.members(row.name) if BEAM in member.by_beam}
-    return likeness(outputs, done.teacher, done.runs[row.name].recipe.data.target_language) if outputs else {}
+    pairs = [share_equal(outputs[a], outputs[b]) for a, b in combinations(outputs, 2)]
+    result: Values = {"same": round(fmean(pairs), 4)} if pairs else {}
+    if done.teacher in outputs:
+        teacher = outputs.pop(done.teacher)
+        bleu = bleu_metric(done.runs[row.name].recipe.data.target_language, references=[teacher])
+        scores = {name: bleu.corpus_score(lines, None).score for name, lines in outputs.items()}
+        result["same_as_teacher"] = {name: round(share_equal(each, teacher), 4) for name, each in outputs.items()}
+        result["bleu_to_teacher"] = {name: round(score, 2) for name, score in scores.items()}
+    return result
 
 
 def _significance(done: Done) -> list[Values]:
@@ -406,11 +434,12 @@ def _detaching_table(interactions: dict[str, Values]) -> str:
     lines = []
     for name, stages in interactions.items():
         for stage, values in stages.items():
-            threshold = "out of reach" if values["threshold"] >= OUT_OF_REACH else f"{values['threshold']:.2f}"
+            threshold = values.get("threshold")
+            limit = "out of reach" if threshold is not None and threshold >= OUT_OF_REACH else shown(threshold)
             draws = values.get("draws", {})
             cells = [str(sum(draws.values())) if draws else "", shown_shares(values.get("detached", {}))]
-            lines.append([f"{name}, {stage}", threshold, *cells])
-    return markdown(["family, stage", "threshold", "draws in the curves", "detached"], lines)
+            lines.append([f"{name}, {stage}", limit, *cells])
+    return markdown(["family, stage", "threshold", "draws", "detached"], lines)
 
 
 def shown_shares(detached: dict[str, float]) -> str:

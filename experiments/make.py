@@ -34,9 +34,8 @@ from polystill.config.data import TextSource, TsvSource
 from polystill.data.corpus import read_pairs
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.errors import UserError
-from polystill.locks import lock_folder
 from polystill.runs.changes import FREE, recipe_differences, shown_value
-from polystill.storage import clear_left_overs, storage_errors, write_atomic
+from polystill.storage import clear_left_overs, lock_folder, storage_errors, write_atomic
 
 _POLL_SECONDS = 0.2
 _END_SECONDS = 60

@@ -69,7 +69,7 @@ class Measured:
         return text_lines(self.run.folder / self.by_beam[beam].hypotheses)
 
     def references(self) -> list[str]:
-        return text_lines(self.run.folder / "data" / "test" / f"{self.any.test_set}.target.txt")
+        return self.run.test_lines(self.any.test_set, "target")
 
 
 class Finished(Generic[S]):
@@ -81,7 +81,7 @@ class Finished(Generic[S]):
         self.written = {row.name for row in rows if row.is_written(folder)}
         evaluated = [row for row in rows if row.recipe is not None and row.name in self.written]
         self.runs = {row.name: Run.open(folder / row.out) for row in evaluated}
-        self.results = {name: Results.from_json(run.results()) for name, run in self.runs.items()}
+        self.results = {name: run.results() for name, run in self.runs.items()}
         self.models = {name: _models(name, run, self.results[name]) for name, run in self.runs.items()}
 
     def members(self, row: str) -> list[Measured]:
@@ -115,7 +115,7 @@ class Finished(Generic[S]):
         result = {
             **{"format": 1, "study": study, "name": self.study.name, **content, "rows": rows, "cost": costs},
             "commands": {name: row.shown_command() for name, row in self.rows.items()},
-            "provenance": provenance(),
+            "provenance": provenance().to_json(),
         }
         write_atomic(self.folder / "results.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 

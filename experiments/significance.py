@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polystill.evaluation.significance import compare, compare_families
+from polystill.evaluation.significance import SIGNIFICANT, Comparison, compare, compare_families
 from polystill.storage import write_atomic
 
 if TYPE_CHECKING:
     from experiments.measured import Measured
 
-SIGNIFICANT = 0.05
 Values = dict[str, Any]
 NOT_MEASURED, NOT_TESTED, NO_CLEAR_DIFFERENCE = "not measured", "not tested yet", "no clear difference"
 """Why figures do not decide a claim: rows are missing, no bootstrap of them is there, or it leaves both open."""
@@ -136,6 +135,6 @@ class Bootstrap:
         return self._known[key]
 
 
-def _plain(row: Values) -> Values:
+def _plain(row: Comparison) -> Values:
     """Without NumPy's numbers, which JSON does not take."""
     return {key: value if isinstance(value, str) else float(value) for key, value in row.items() if key != "system"}

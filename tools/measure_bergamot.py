@@ -30,7 +30,6 @@ from polystill.decoding.ctranslate2 import read_info
 from polystill.decoding.metrics import corpus_scores
 from polystill.errors import UserError
 from polystill.evaluation.speed import percentile
-from polystill.evaluation.trained import references
 from polystill.runs import Run
 from polystill.storage import text_lines
 
@@ -172,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run = Run.open(given.run)
         test_set = next(iter(run.recipe.data.test))
         sources = text_lines(run.data / "test" / f"{test_set}.source.txt")
-        text = Text(sources, references(run, test_set), run.recipe.data.target_language, given.sentences)
+        text = Text(sources, run.test_lines(test_set, "target"), run.recipe.data.target_language, given.sentences)
         for out in given.exports:
             if read_info(out).get("format") != "bergamot":
                 raise UserError(f"{out}: no Bergamot export; write it with polystill export … --to bergamot")

@@ -1,13 +1,14 @@
-"""Files and folders that appear whole or not at all.
+"""Files and folders that appear whole or not at all, and locks on folders.
 
 Everything is written under a temporary name, flushed to the disk and renamed, so a process killed at any moment leaves
-the old content or the new one, never a part. What killed processes leave is cleared by `clear_left_overs`.
+the old content or the new one, never a part. `clear_left_overs` removes the temporaries of killed processes.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -15,9 +16,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from polystill.errors import UserError
 
+_log = logging.getLogger(__name__)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 _LEFT_OVER = re.compile(r"\.(?P<name>.+)\.(?P<kind>tmp|old)-[0-9a-f]{8}")
@@ -25,11 +29,11 @@ _LEFT_OVER = re.compile(r"\.(?P<name>.+)\.(?P<kind>tmp|old)-[0-9a-f]{8}")
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn the storage errors that a user can mend into UserErrors that name the path.
+    """Turn storage errors that a user can solve into UserErrors that name the path; others pass unchanged.
 
     Raises:
-        UserError: no space left (or a quota or file size limit), no permission, a read-only file system, or a file
-            where a folder is needed or the reverse, or a folder that is missing. Any other error passes unchanged.
+        UserError: no space left (or a quota or file size limit), no permission, a read-only file system, a file where
+            a folder is needed or the reverse, or a missing folder.
     """
     try:
         yield
@@ -38,25 +42,25 @@ def storage_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         code = _error_code(error)
         named = getattr(error, "filename", None)
-        where = _final(Path(named) if isinstance(named, str) and f".{path.name}." not in named else path)
+        shown = _final(Path(named) if isinstance(named, str) and f".{path.name}." not in named else path)
         if code in _NO_SPACE:
-            raise UserError(f"{where}: cannot be written, no space left ({os.strerror(code)})") from error
+            raise UserError(f"{shown}: cannot be written, no space left ({os.strerror(code)})") from error
         if code in _NO_PERMISSION:
-            raise UserError(f"{where}: no permission ({os.strerror(code)})") from error
+            raise UserError(f"{shown}: no permission ({os.strerror(code)})") from error
         if code in (errno.ENOTDIR, errno.EEXIST):
-            raise UserError(f"{where}: is a file where a folder is needed ({os.strerror(code)})") from error
+            raise UserError(f"{shown}: is a file where a folder is needed ({os.strerror(code)})") from error
         if code in (errno.ENOENT, errno.EISDIR):
-            raise UserError(f"{where}: {os.strerror(code).lower()}") from error
+            raise UserError(f"{shown}: {os.strerror(code).lower()}") from error
         raise
 
 
 def _final(path: Path) -> Path:
-    """The path under the names that its temporaries will get: people look for RUN/data, not for RUN/.data.tmp-1234."""
+    """The path with final names for temporary ones: people look for RUN/data, not for RUN/.data.tmp-1234."""
     return Path(*(temporary_of(part) or part for part in path.parts))
 
 
 def temporary_of(name: str) -> str | None:
-    """The name that a temporary of that name will get; None where it is no temporary."""
+    """The final name of a temporary file or folder; None for any other name."""
     match = _LEFT_OVER.fullmatch(name)
     return match and match["name"]
 
@@ -66,7 +70,7 @@ def is_no_permission(error: BaseException | None) -> bool:
 
 
 def _error_code(error: Exception) -> int:
-    """The system's error number, or 0; libraries in other languages (safetensors) only give its text."""
+    """The system's error number, or 0. Libraries in other languages (safetensors) give only its text."""
     if isinstance(error, OSError) and error.errno:
         return error.errno
     text = str(error)
@@ -74,10 +78,10 @@ def _error_code(error: Exception) -> int:
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Replace the file `path` by `content` (text as UTF-8) in one step; its folder must exist.
+    """Replace the file `path` by `content` (text as UTF-8) in one step. Its folder must exist.
 
     Raises:
-        UserError: no space left, or no permission; the old file is as it was.
+        UserError: no space left, or no permission; the old file stays as it was.
     """
     path = Path(path)
     temporary = _sibling(path, "tmp")
@@ -97,9 +101,9 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Fill a folder that appears at `path` whole or not at all.
 
-    Yields a temporary sibling. When the block ends well, its files are flushed to the disk and it takes the place
-    of `path`; when the block raises, it is removed and `path` stays as it was. An existing folder is first moved
-    aside: killed between the two renames, the next start of the run moves it back.
+    Yields a temporary folder beside `path`. When the block ends well, its files are flushed to the disk and it replaces
+    `path`; when the block raises, it is removed and `path` stays as it was. An existing folder is first moved aside;
+    if the process is killed between the two renames, the next start of the run moves it back.
 
     Raises:
         UserError: no space left, or no permission, here or in the block.
@@ -126,18 +130,49 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def need_new_folder(path: Path, advice: str = "give a new folder") -> None:
-    """Before hours are spent: an output folder is new, or empty.
+    """Check that an output folder is missing or empty, before hours are spent.
 
     Raises:
-        UserError: it holds something, or is a file.
+        UserError: it holds something, or is a file; `advice` ends the message.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: exists already; {advice}")
 
 
+def lock_folder(folder: Path, what: str = "run") -> IO[str]:
+    """Lock a folder for this process until the returned file is closed or the process ends.
+
+    This is a record lock: unlike flock's it is not inherited by forked workers, so a worker that outlives a killed
+    parent does not keep the folder locked. A file system without locks leads to a warning.
+
+    Raises:
+        UserError: another process holds the lock; the message calls the folder's content `what`.
+    """
+    import fcntl
+
+    file = (folder / ".lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            _log.warning("%s: this file system has no locks; let no other process work on this %s", folder, what)
+            return file
+        file.seek(0)
+        holder = file.read().strip()
+        file.close()
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise
+        who = f"process {holder}" if holder else "another process"
+        raise UserError(f"{folder}: {who} is working on this {what}; wait until it has ended, or stop it") from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Make the folder if it is missing, and wait until no other process is in a block with it.
+    """Make a folder if it is missing; hold it in the block, after waiting for other processes' blocks.
 
     Raises:
         UserError: no space left, or no permission.
@@ -152,7 +187,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold a file or folder, if nobody else does; yields whether. Where the file system has no locks, nobody does."""
+    """Try to hold a file or folder; yields whether it is held, which it always is on a file system without locks."""
     import fcntl
 
     descriptor = os.open(path, os.O_RDONLY)
@@ -188,9 +223,9 @@ def _sync_tree(folder: Path) -> None:
 
 
 def clear_left_overs(folder: Path) -> None:
-    """Finish or undo what killed processes left: move folders back that were aside, remove temporaries.
+    """Clean up after killed processes: move folders back that were moved aside, remove temporaries.
 
-    Folders that a living process is filling stay.
+    Folders that a running process is filling stay.
     """
     for parent, folders, names in os.walk(folder):
         left_overs = [name for name in (*folders, *names) if _LEFT_OVER.fullmatch(name)]
@@ -210,7 +245,7 @@ def clear_left_overs(folder: Path) -> None:
 
 
 def text_lines(path: Path) -> list[str]:
-    """The lines of one of our own text files, which end at line feeds only.
+    """The lines of a text file of polystill's own; only line feeds end a line.
 
     Raises:
         UserError: the file cannot be read.
@@ -224,7 +259,7 @@ def text_lines(path: Path) -> list[str]:
 
 
 def tree_bytes(folder: Path) -> int:
-    """Of all files in a folder and below it."""
+    """The size of all files in a folder and below it."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 

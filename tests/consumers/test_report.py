@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from polystill.reporting.write import write_report
+from polystill.reporting.build import write_report
 
 HOSTILE = "</script><script>window.injected = 1</script><img src=https://example.org/x.png onerror='window.injected=1'>"
 VIEWS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]

@@ -20,7 +20,6 @@ from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.decoding.metrics import corpus_scores
-from polystill.evaluation.trained import references
 from polystill.export.agreement import forced_log_probs
 from polystill.export.extraction import export_student, extract_student
 from polystill.models.folder import load_model_with_tokenizer
@@ -73,7 +72,7 @@ def case() -> Case:
         folder,
         name,
         text_lines(run.data / "test" / f"{test_set}.source.txt"),
-        references(run, test_set),
+        run.test_lines(test_set, "target"),
         run.recipe.data.target_language,
         TorchTranslator(*load_model_with_tokenizer(extract_student(folder, name))),
     )

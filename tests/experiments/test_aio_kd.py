@@ -16,7 +16,7 @@ from experiments.significance import Bootstrap, as_good
 from experiments.study import Row, load_study, merged, needs
 from polystill.errors import UserError
 from polystill.runs import Run
-from polystill.training.curves import Curves
+from polystill.runs.results import Cost, QualityRow
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "studies" / "aio-kd.yaml"
 
@@ -194,7 +194,7 @@ def finish(folder: Path, step: Row, scores: dict[str, float], bleu_history: list
                         **{"bleu": bleu, "chrf": bleu, "bleu_signature": "sig", "parameters": 10},
                     }
                 )
-        run.add_results(rows)
+        run.add([QualityRow(**row) for row in rows])
         run.finish("evaluation", {"rows": len(rows)})
         for stage in recipe.stages:
             history = [
@@ -203,14 +203,10 @@ def finish(folder: Path, step: Row, scores: dict[str, float], bleu_history: list
             ]
             for point, score in zip(history, bleu_history or [], strict=False):
                 point["bleu"] = {"e1d1": score, "e2d2": 20.0}
-            run.finish(f"training.{stage.name}", {"updates": stage.updates, "history": history})
-            run.add_cost(
-                f"training.{stage.name}", {"seconds": 10.0, "cpu_seconds": 20.0, "flops": 5, "target_tokens": 7}
-            )
-            curves = Curves(run.logs / stage.name, 1, False)
-            curves.add(10, {"ce_ratio/e1d1": 1.2})
-            curves.add(20, {"ce_ratio/e1d1": 1.05})
-            curves.close()
+            draws = {"until": [6, 12], "draws": {"e1d1": [0, 2]}, "detached": {"e1d1": [0, 1]}}
+            record = {"updates": stage.updates, "history": history, "interaction": {"threshold": 1.1, **draws}}
+            run.finish(f"training.{stage.name}", record)
+            run.add_cost(f"training.{stage.name}", Cost(seconds=10.0, cpu_seconds=20.0, flops=5, target_tokens=7))
     return run
 
 
@@ -255,9 +251,8 @@ def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path)
     result = json.loads((folder / "results.json").read_text())
     stage = result["interaction"]["family"]["distillation"]
     assert stage["detached"] == {"e1d1": 0.5} and stage["draws"] == {"e1d1": 2}
-    assert stage["bins"]["until"] == [2, 4, 6, 8, 10, 12]  # of 20 updates in all
-    assert stage["bins"]["draws"] == {"e1d1": [0, 0, 0, 0, 1, 1]}
-    assert stage["bins"]["detached"] == {"e1d1": [0, 0, 0, 0, 1, 0]}
+    assert stage["threshold"] == 1.1
+    assert stage["bins"] == {"until": [6, 12], "draws": {"e1d1": [0, 2]}, "detached": {"e1d1": [0, 1]}}
     assert stage["length"] == 12
     assert stage["updates"] == [5] and stage["ce_ratio"] == {"e1d1": [1.2], "e2d2": [1.0]}
     assert result["likeness"]["family"]["same_as_teacher"] == {"e1d1": 0.9, "e2d1": 0.85}
@@ -314,7 +309,7 @@ def test_a_family_without_its_results_or_cost_is_not_cheap(values: dict[str, Any
         finish(folder, named[name], {name[-4:]: 18.0} if "-" in name else {"e1d1": 18.0, "e2d2": 20.0})
     (folder / named["family"].out / "results.json").unlink()
     assert not named["family"].is_written(folder)  # it is measured again
-    Run.open(folder / named["family"].out).add_results([])
+    Run.open(folder / named["family"].out).add([])
     claims = {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, final=False)}
     cheaper = claims["One family of all students takes fewer FLOPs than 2 of them by Word-KD, the teacher among them"]
     assert cheaper.holds is None and cheaper.missing == ["family"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,23 @@ import pytest
 from experiments import aio_kd_plots
 from experiments.aio_kd_plots import Plots, plots_of, shown_plots, write_plots
 from polystill.reporting.document import Chart
+from polystill.reporting.training import Interaction
 
-STAGE = {
-    "threshold": 1.1,
-    "length": 10,
-    "bins": {"until": [5, 10], "draws": {"e1d1": [4, 2], "e2d1": [0, 5]}, "detached": {"e1d1": [1, 2], "e2d1": [0, 0]}},
-    "updates": [5, 10],
-    "ce_ratio": {"e1d1": [1.3, 1.2], "e2d1": [1.2, 1.05], "e2d2": [1.0, 1.0]},
-}
-NEVER = {
-    **STAGE,
-    **{"threshold": 1e9, "updates": [10], "ce_ratio": {"e1d1": [1.3], "e2d2": [1.0]}},
-    "bins": {"until": [5, 10], "draws": {"e1d1": [4, 2]}, "detached": {"e1d1": [0, 0]}},
-}
+STAGE = Interaction(
+    threshold=1.1,
+    length=10,
+    until=[5, 10],
+    draws={"e1d1": [4, 2], "e2d1": [0, 5]},
+    detached={"e1d1": [1, 2], "e2d1": [0, 0]},
+    updates=[5, 10],
+    ce_ratio={"e1d1": [1.3, 1.2], "e2d1": [1.2, 1.05], "e2d2": [1.0, 1.0]},
+)
+NEVER = replace(
+    STAGE,
+    **{"threshold": 1e9, "draws": {"e1d1": [4, 2]}, "detached": {"e1d1": [0, 0]}},
+    **{"updates": [10], "ce_ratio": {"e1d1": [1.3], "e2d2": [1.0]}},
+)
+INTERACTIONS = {"family": {"distillation": STAGE, "mutual": STAGE}, "no-detaching": {"all": NEVER}}
 
 
 def family(row: str, kind: str, count: int, mean: float) -> dict[str, Any]:
@@ -44,7 +49,6 @@ def content() -> dict[str, Any]:
         "from-scratch": {"usable_at": 18.0, "updates": [5], "bleu": {"e1d1": [1.0], "e2d2": [2.0]}},
     }
     return {
-        "interaction": {"family": {"distillation": STAGE, "mutual": STAGE}, "no-detaching": {"all": NEVER}},
         "likeness": {"family": {"same": 0.5, "same_as_teacher": {"e1d1": 0.4, "e2d1": 0.6}}},
         "families": [
             family("family", "family", 2, 30.0),
@@ -56,7 +60,7 @@ def content() -> dict[str, Any]:
 
 
 def test_all_that_is_measured_is_drawn(content: dict[str, Any], tmp_path: Path) -> None:
-    plots = plots_of(content)
+    plots = plots_of(content, INTERACTIONS)
     charts = {chart.name: chart for chart in (*plots.shown, *plots.linked)}
     assert [chart.name for chart in plots.linked] == ["ce-ratio-no-detaching"]  # nothing to say of shares there
     assert "1 a step 1 TFLOP, mean 29.00" in charts["students-a-step"].summary
@@ -78,11 +82,15 @@ def test_all_that_is_measured_is_drawn(content: dict[str, Any], tmp_path: Path) 
 
 
 def test_what_is_not_measured_is_not_drawn(content: dict[str, Any], tmp_path: Path) -> None:
-    nothing = plots_of({"interaction": {}, "families": [], "pretrained": {}})
+    nothing = plots_of({"families": [], "pretrained": {}}, {})
     assert nothing == Plots([], [])
     write_plots(nothing, tmp_path)
     assert not list(tmp_path.iterdir())
-    only = plots_of({**content, "families": content["families"][:1], "likeness": {}, "pretrained": {}})
+    family_only = {**content, "families": content["families"][:1], "likeness": {}, "pretrained": {}}
+    only = plots_of(family_only, {"family": INTERACTIONS["family"]})
+        {**content, "families": content["families"][:1], "likeness": {}, "pretrained": {}},
+        {"family": INTERACTIONS["family"]},
+    )
     assert [chart.name for chart in only.shown] == ["detached-family", "ce-ratio-family"]
 
 

@@ -16,6 +16,7 @@ from experiments.significance import Claim
 from experiments.study import Row, load_study, merged, needs, with_begun_seeds, with_seed
 from polystill.errors import UserError
 from polystill.runs import Run
+from polystill.runs.results import QualityRow
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "studies"
 STAGES = [{"name": "retrain", "updates": 3}, {"name": "tuning", "updates": 2, "targets": {"interpolated": 1.0}}]
@@ -244,7 +245,7 @@ def finish(folder: Path, step: Row, figures: dict[int, tuple[float, float]], **m
                     **{"targets": recipe.targets_label, "hypotheses": path, **more},
                 }
             )
-        run.add_results(rows)
+        run.add([QualityRow(**row) for row in rows])
         run.finish("evaluation", {"rows": len(rows)})
 
 

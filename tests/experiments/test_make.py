@@ -14,8 +14,8 @@ import pytest
 from experiments.make import run_rows
 from experiments.study import Part, Row, Study, chosen_rows, needs
 from polystill.errors import UserError
-from polystill.locks import lock_folder
 from polystill.runs import Run
+from polystill.storage import lock_folder
 from polystill.targets.store import Candidate, Entry
 
 
@@ -142,7 +142,7 @@ def with_run(tmp_path: Path, counting_recipe: dict[str, Any]) -> tuple[Path, dic
     (study / "steps").mkdir(parents=True)
     step = run_row("teacher", counting_recipe)
     with Run.start(study / "runs" / "teacher", step.parsed) as run:
-        run.add_results([])
+        run.add([])
         run.finish("evaluation", {"rows": 0})
     note = {"label": "teacher", "seed": 1, "command": step.shown_command(), "recipe": step.recipe}
     (study / "steps" / "teacher.json").write_text(json.dumps(note))

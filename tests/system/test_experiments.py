@@ -165,4 +165,4 @@ def test_bad_input(kim_rush: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     assert not out.exists()
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "a.txt").write_text("dear")
-    polystill("kim-rush", "--recipe", kim_rush, "--out", tmp_path / "letters").refused("holds a.txt")
+    experiments("kim-rush", "--recipe", kim_rush, "--out", tmp_path / "letters").refused("holds a.txt")

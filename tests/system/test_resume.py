@@ -141,7 +141,7 @@ def test_a_training_that_is_stopped_saves_the_update_in_progress(
     assert train("whole", counting_recipe) == 0
     whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "stopped"))
     assert whole.read_bytes() == again.read_bytes()
-    cost = Run.open(folder).results()["cost"]["training.distillation"]
+    cost = Run.open(folder).results().to_json()["cost"]["training.distillation"]
     assert cost["peak_rss_bytes"] == MUCH, "the memory that it took before it was stopped"
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,18 +236,19 @@ def test_commands_for_training_say_what_to_install(monkeypatch: pytest.MonkeyPat
 def test_a_runs_status_needs_no_torch(tmp_path: Path) -> None:
     from polystill.config import parse_recipe
     from polystill.runs import Run
+    from polystill.runs.results import QualityRow
 
     corpus = {"kind": "synthetic", "pairs": 10}
     values = {"data": {"train": [corpus], "validation": {**corpus, "split": "validation"}}}
     recipe = parse_recipe({**values, "stages": [{"name": "one", "updates": 1}]}, "test")
-    row = {"model_id": "x-e1d1", "model": "e1d1", "test_set": "a", "engine": "ctranslate2", "precision": "float32"}
+    row: dict[str, Any] = {"model_id": "x-e1d1", "model": "e1d1", "test_set": "a", "engine": "ctranslate2"}
     with Run.start(tmp_path / "run", recipe) as run:
         for stage in ("data", "training.one", "family", "evaluation"):
             run.finish(stage, {})
         run.data.mkdir()
         run.family.mkdir()
-        row_of_results = {**row, "beam": 1, "length_penalty": 1.0, "bleu": 30.0, "hypotheses": "copied without"}
-        run.add_results([{**row_of_results, "bleu_signature": "x"}])
+        row |= {"precision": "float32", "beam": 1, "length_penalty": 1.0, "bleu": 30.0, "hypotheses": "copied without"}
+        run.add([QualityRow(**row, bleu_signature="x")])
     without = "sys.modules.update(dict.fromkeys(('torch', 'safetensors', 'transformers', 'sacrebleu')))"
     done = python(f"import sys; {without}\nfrom polystill.cli import main\nmain(['status', {str(run.folder)!r}])")
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from polystill.errors import UserError
 from polystill.evaluation.comet import how_to, score_run
 from polystill.runs import Run
+from polystill.runs.results import QualityRow
 
 STAND_IN = '''
 from types import SimpleNamespace
@@ -31,7 +33,13 @@ def predict(data, batch_size, gpus, progress_bar):
     assert all(set(row) == {"src", "mt", "ref"} for row in data) and batch_size > 0
     return SimpleNamespace(system_score=sum(row["mt"] == row["ref"] for row in data) / len(data))
 '''
-ROW = {"test_set": "counting", "model_id": "x-e1d1", "model": "e1d1", "engine": "torch", "precision": "float32"}
+ROW: dict[str, Any] = {
+    "test_set": "counting",
+    "model_id": "x-e1d1",
+    "model": "e1d1",
+    "engine": "torch",
+    "precision": "float32",
+}
 
 
 @pytest.fixture
@@ -44,25 +52,25 @@ def evaluated(
     rows = []
     for beam, text in ((1, references.replace("n", "m").replace("i", "m").replace("s", "m")), (5, references)):
         (run.folder / f"beam{beam}.txt").write_text(text)
-        rows.append({**ROW, "beam": beam, "length_penalty": 1.0, "hypotheses": f"beam{beam}.txt", "bleu": 1.0})
-    run.add_results(rows)
+        rows.append(QualityRow(**ROW, beam=beam, length_penalty=1.0, hypotheses=f"beam{beam}.txt", bleu=1.0))
+    run.add(rows)
     (tmp_path / "comet.py").write_text(STAND_IN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return run
 
 
-def score(run: Run, **options: Any) -> list[dict[str, Any]]:
+def score(run: Run, **options: Any) -> list[QualityRow]:
     given = {"python": Path(sys.executable), "model": "some/model", "log": lambda line: None, **options}
     return score_run(run, **given)
 
 
 def test_scores_come_back_to_their_rows(evaluated: Run) -> None:
-    before = evaluated.results()["rows"]
+    before = evaluated.results().rows
     scored = score(evaluated)
-    assert {row["beam"]: row["comet"] for row in scored} == {1: 0.0, 5: 1.0}
-    assert evaluated.results()["rows"] == scored
-    assert [{**row, **old} for row, old in zip(scored, before, strict=True)] == scored
-    assert scored[0]["comet_signature"] == "some/model|unbabel-comet:unknown"
+    assert {row.beam: row.comet for row in scored} == {1: 0.0, 5: 1.0}
+    assert evaluated.results().rows == scored
+    assert [replace(row, comet=None, comet_signature="") for row in scored] == before
+    assert scored[0].comet_signature == "some/model|unbabel-comet:unknown"
     assert score(evaluated) == []
     assert len(score(evaluated, force=True)) == 2
 

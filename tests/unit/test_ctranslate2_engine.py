@@ -15,7 +15,7 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.contract import EMPTY, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.errors import UserError
-from polystill.evaluation import exported as artefact
+from polystill.evaluation.measure import describe
 
 LINES = ["one two three", "", "seven", "nine eight seven six five four", "   ", "two two"]
 
@@ -130,7 +130,7 @@ def test_a_damaged_small_file_is_refused(with_shortlist: Path, tmp_path: Path, n
     with pytest.raises(UserError, match=message):
         CTranslate2Translator(folder)
     with pytest.raises(UserError, match=message):
-        artefact.describe(folder)
+        describe(folder)
 
 
 def test_weights_are_not_read_twice_to_translate(with_shortlist: Path, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_weights_are_not_read_twice_to_translate(with_shortlist: Path, tmp_path:
     (folder / "polystill.json").write_text(json.dumps(info))
     assert CTranslate2Translator(folder).translate(["one two"], DecodingOptions(beam_size=1))[0][0].text
     with pytest.raises(UserError, match=r"other: model\.bin is not the file that was exported"):
-        artefact.describe(folder)
+        describe(folder)
     (folder / "polystill.json").write_text(json.dumps({**info, "files": ["model.bin"]}))
     with pytest.raises(UserError, match=r"polystill\.json: files: expected file names and their checksums"):
         CTranslate2Translator(folder)

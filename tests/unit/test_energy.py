@@ -49,7 +49,7 @@ def test_a_stages_cost_has_the_sum_of_its_laps(
     counting_recipe["training"]["checkpoint_every"] = 1
     run = prepared_run(counting_recipe)
     train_family(run)
-    cost = run.results()["cost"]["training.one"]
+    cost = run.results().to_json()["cost"]["training.one"]
     assert (cost.get("energy_kwh"), cost.get("energy_by")) == (total, None if total is None else "by a test")
 
 

@@ -20,7 +20,7 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator, own_search
 from polystill.errors import UserError
-from polystill.evaluation import exported as artefact
+from polystill.evaluation.measure import describe
 from polystill.export import ctranslate2 as export
 from polystill.export.card import Record
 from polystill.translation import search_of
@@ -117,10 +117,10 @@ def test_an_earlier_layout_translates_alike(counting_student: Path, tmp_path: Pa
     assert CTranslate2Translator(earlier).translate(LINES, options) == CTranslate2Translator(out).translate(
         LINES, options
     )
-    assert artefact.describe(earlier)["model"] == "e2d2"
+    assert describe(earlier)["model"] == "e2d2"
     (earlier / "model.bin").write_bytes(b"other weights")
     with pytest.raises(UserError, match=r"earlier: model\.bin is not the file that was exported"):
-        artefact.describe(earlier)
+        describe(earlier)
 
 
 @pytest.fixture

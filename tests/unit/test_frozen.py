@@ -107,4 +107,4 @@ def test_any_architecture_teaches_any_other(shapes, mode, counting_recipe, prepa
         monkeypatch.setattr(step, name, spied)
     train_family(student)
     assert sum(divergences[-5:]) < 0.5 * sum(divergences[:5])
-    assert student.results()["cost"]["training.one"]["flops"] > 0
+    assert student.results().to_json()["cost"]["training.one"]["flops"] > 0

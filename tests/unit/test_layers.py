@@ -22,22 +22,15 @@ LAYERS = [
     {"data"},
     {"runs"},
     {"config"},
-    {"schema", "environment", "storage", "locks", "progress", "students"},
+    {"schema", "environment", "storage", "progress", "students"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
 CORE = [
-    *("__main__", "cli/*", "errors", "progress", "students", "locks", "storage", "translation"),
-    *(
-        "environment/*",
-        "runs/*",
-        "evaluation/exported",
-        "evaluation/measure",
-        "evaluation/speed",
-        "evaluation/speed_rounds",
-    ),
+    *("__main__", "cli/*", "errors", "progress", "students", "storage", "translation"),
+    *("environment/*", "runs/*", "evaluation/__init__", "evaluation/measure", "evaluation/speed"),
     *("data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*"),
     *("decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/precisions", "decoding/stream"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,32 @@ import pytest
 
 from polystill.errors import UserError
 from polystill.picking.candidates import Candidate, candidates, check_test_set, open_runs
-from polystill.picking.choice import choose, how_to_measure
+from polystill.picking.choice import choose, explain, figures, how_to_measure
 from polystill.picking.devices import Device, limits_from_options
-from polystill.picking.explanation import explain, figures
 from polystill.runs import Run
+from polystill.runs.results import DeviceRow, QualityRow
 
 
-def row(model: str, bleu: float, megabytes: float, p95: float | None = None, **changes: Any) -> dict[str, Any]:
+def row(model: str, bleu: float, megabytes: float, p95: float | None = None, **changes: Any) -> QualityRow:
     """A row of results; memory in MB is ten times the size."""
-    found = {"model": model, "model_id": f"x-{model}", "bleu": bleu, "size_bytes": int(megabytes * 1e6)}
-    found |= {"test_set": "counting", "engine": "ctranslate2", "precision": "int8", "beam": 1, "length_penalty": 1.0}
-    found |= {"bleu_signature": "sacreBLEU", "words_per_second": 1000.0, "hardware": "this machine", "threads": 1}
+    figures: dict[str, Any] = {"model": model, "model_id": f"x-{model}", "bleu": bleu}
+    figures |= {
+        "size_bytes": int(megabytes * 1e6),
+        "test_set": "counting",
+        "engine": "ctranslate2",
+        "precision": "int8",
+    }
+    figures |= {"beam": 1, "length_penalty": 1.0, "bleu_signature": "sacreBLEU", "words_per_second": 1000.0}
+    figures |= {"hardware": "this machine", "threads": 1}
     if p95 is not None:
-        found |= {"latency_p50_ms": p95 / 2, "latency_p95_ms": p95, "peak_memory_bytes": int(megabytes * 1e7)}
-    return {**found, **changes}
+        figures |= {"latency_p50_ms": p95 / 2, "latency_p95_ms": p95, "peak_memory_bytes": int(megabytes * 1e7)}
+    return QualityRow(**{**figures, **changes})
+
+
+def on_device(device: str, model: str, **changes: Any) -> DeviceRow:
+    figures = {"latency_p50_ms": 1.0, "latency_p95_ms": 2.0, "peak_memory_bytes": 10**8, "words_per_second": 1.0}
+    how = {"engine": "ctranslate2", "precision": "int8", "beam": 1, "threads": 1}
+    return DeviceRow(device=device, model=model, **{**how, **figures, **changes})
 
 
 SMALL, MIDDLE, LARGE = row("e1d1", 30.0, 5, 10), row("e2d1", 33.0, 8, 20), row("e2d2", 34.0, 11, 30)
@@ -31,13 +44,13 @@ SLOW = row("e2d2", 34.5, 11, 90, beam=5)
 ROWS = [SMALL, MIDDLE, LARGE, SLOW]
 
 
-def choice_of(rows: list[dict[str, Any]], **limits: Any) -> Any:
+def choice_of(rows: list[QualityRow], **limits: Any) -> Any:
     return choose([Candidate(Path("run"), each) for each in rows], limits_from_options(limits))
 
 
-def picked(rows: list[dict[str, Any]], **limits: Any) -> tuple[str, int] | None:
+def picked(rows: list[QualityRow], **limits: Any) -> tuple[str, int] | None:
     best = choice_of(rows, **limits).best
-    return None if best is None else (best.row["model"], best.row["beam"])
+    return None if best is None else (best.row.model, best.row.beam)
 
 
 def test_the_best_within_all_limits_is_picked() -> None:
@@ -115,7 +128,7 @@ def test_what_is_not_measured_is_never_guessed() -> None:
     left_out, command = list(explain(choice, "x"))[-2:]
     assert left_out.endswith("latency or memory is not measured: run/e6d6 int8 beam 1 (BLEU 50.00)")
     assert command == "    measure: polystill evaluate run --engine ctranslate2 --precision int8 --beam 1"
-    too_large = choice_of([*ROWS, {**unmeasured, "size_bytes": 10**9}], max_latency="40ms", max_size="1MB")
+    too_large = choice_of([*ROWS, replace(unmeasured, size_bytes=10**9)], max_latency="40ms", max_size="1MB")
     assert (too_large.best, too_large.unmeasured) == (None, [])
     assert choice_of([unmeasured], max_latency="40ms", max_size="1kB").nearest.row is unmeasured
     message = (
@@ -142,11 +155,11 @@ def test_nothing_fits_only_where_that_is_known() -> None:
 def evaluated(counting_recipe: dict[str, Any], prepared_run: Callable[..., Run]) -> Callable[..., Run]:
     """A run with its test set and these rows of results."""
 
-    def make(name: str, rows: list[dict[str, Any]]) -> Run:
+    def make(name: str, rows: list[QualityRow]) -> Run:
         run = prepared_run(counting_recipe, name)
         run.family.mkdir()
         run.finish("family", {})
-        run.add_results(rows)
+        run.add(rows)
         run.close()
         return run
 
@@ -154,16 +167,14 @@ def evaluated(counting_recipe: dict[str, Any], prepared_run: Callable[..., Run])
 
 
 def test_all_runs_precisions_and_beams_are_candidates(evaluated: Callable[..., Run]) -> None:
-    others = [{**MIDDLE, "engine": "torch"}, {**LARGE, "test_set": "other"}, {**SMALL, "length_penalty": 0.6}]
+    others = [replace(MIDDLE, engine="torch"), replace(LARGE, test_set="other"), replace(SMALL, length_penalty=0.6)]
     first = evaluated("first", [SMALL, SLOW, *others])
-    second = evaluated("second", [{**MIDDLE, "precision": "float32"}])
+    second = evaluated("second", [replace(MIDDLE, precision="float32")])
     runs = open_runs([first.folder, second.folder])
     assert check_test_set(runs, None) == "counting"
 
     def found(**device: Any) -> list[str]:
-        return [
-            c.name.removeprefix(f"{first.folder.parent}/") for c in candidates(runs, "counting", Device(**device), None)
-        ]
+        return [c.name.removeprefix(f"{first.folder.parent}/") for c in candidates(runs, "counting", Device(**device))]
 
     assert found() == ["first/e1d1 int8 beam 1", "first/e2d2 int8 beam 5", "second/e2d1 float32 beam 1"]
     assert found(beam=5) == ["first/e2d2 int8 beam 5"]
@@ -176,17 +187,17 @@ def test_all_runs_precisions_and_beams_are_candidates(evaluated: Callable[..., R
 
 def test_a_devices_own_figures_count(evaluated: Callable[..., Run]) -> None:
     run = evaluated("run", [SMALL, MIDDLE])
-    board = {**row("e1d1", 0.0, 5, 70), "device": "board", "hardware": "a board", "words_per_second": 10.0}
-    run.add_device_figures([board, {**board, "device": "phone", "latency_p95_ms": 50.0}])
+    board = on_device("board", "e1d1", latency_p95_ms=70.0, hardware="a board", words_per_second=10.0)
+    run.add([board, replace(board, device="phone", latency_p95_ms=50.0)])
 
-    def latencies(name: str | None, **device: Any) -> list[float | None]:
+    def latencies(name: str, **device: Any) -> list[float | None]:
         return [c.get("latency_p95_ms") for c in candidates([run], "counting", Device(**device), name)]
 
     assert latencies("board") == [70, None]
     assert latencies("tablet", measured_on="phone") == [50, None]
-    assert latencies("board", measured_on="evaluation") == latencies(None) == [10, 20]
+    assert latencies("board", measured_on="evaluation") == latencies("") == [10, 20]
     (best, _) = candidates([run], "counting", Device(), "board")
-    assert (best.row["bleu"], best.row["hardware"], best.row["device"]) == (30.0, "a board", "board")
+    assert (best.row.bleu, best.row.hardware, best.device) == (30.0, "a board", "board")
     choice = choose(candidates([run], "counting", Device(max_latency="100ms"), "board"), Device(max_latency="100ms"))
     assert "measured on board (a board)" in "\n".join(explain(choice, "counting"))
 
@@ -194,31 +205,32 @@ def test_a_devices_own_figures_count(evaluated: Callable[..., Run]) -> None:
 def test_a_shortlist_is_picked_where_it_can_be_shipped(evaluated: Callable[..., Run]) -> None:
     short = row("e1d1", 30.5, 5.1, 4, shortlist=True)
     run = evaluated("run", [SMALL, short])
-    run.add_device_figures([{**short, "device": "board", "latency_p95_ms": 50.0}])
+    run.add([on_device("board", "e1d1", latency_p95_ms=50.0, shortlist=True)])
 
     def names(**device: Any) -> list[str]:
-        return [c.name.removeprefix(f"{run.folder}/") for c in candidates([run], "counting", Device(**device), None)]
+        return [c.name.removeprefix(f"{run.folder}/") for c in candidates([run], "counting", Device(**device))]
 
     assert names() == ["e1d1 int8 beam 1", "e1d1 +list int8 beam 1"]
     assert names(format="bergamot") == ["e1d1 int8 beam 1"]
     on_board = candidates([run], "counting", Device(), "board")
     assert [c.get("latency_p95_ms") for c in on_board] == [None, 50.0]
-    best = choose(candidates([run], "counting", Device(), None), Device()).best
-    assert best is not None and best.row["shortlist"]
+    best = choose(candidates([run], "counting", Device()), Device()).best
+    assert best is not None and best.row.shortlist
 
 
 def test_with_and_without_a_shortlist_are_measured_by_commands_of_their_own() -> None:
     found = [
-        Candidate(Path("run"), row("e1d1", 30.0, 5, shortlist=short, beam=beam)) for short, beam in ((1, 1), (0, 5))
+        Candidate(Path("run"), row("e1d1", 30.0, 5, shortlist=short, beam=beam))
+        for short, beam in ((True, 1), (False, 5))
     ]
     expected = "polystill evaluate run --engine ctranslate2 --precision int8 --beam"
-    assert how_to_measure(found, Device(), None) == f"measure: {expected} 1 --shortlist; {expected} 5"
+    assert how_to_measure(found, Device()) == f"measure: {expected} 1 --shortlist; {expected} 5"
 
 
 def test_runs_must_be_comparable(evaluated: Callable[..., Run]) -> None:
-    first, second = evaluated("first", [SMALL]), evaluated("second", [{**SMALL, "bleu_signature": "another"}])
+    first, second = evaluated("first", [SMALL]), evaluated("second", [replace(SMALL, bleu_signature="another")])
     with pytest.raises(UserError, match="computed in different ways"):
-        candidates([first, second], "counting", Device(), None)
+        candidates([first, second], "counting", Device())
     with pytest.raises(UserError, match=r"--test-set other: .*first has counting"):
         check_test_set([first, second], "other")
     (second.data / "test" / "counting.target.txt").write_text("something else\n")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import multiprocessing
+import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,8 @@ from polystill.decoding import contract
 from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.metrics import corpus_scores
 from polystill.errors import UserError
-from polystill.evaluation import quality
-from polystill.evaluation.quality import evaluate_students
-from polystill.evaluation.table import results_table
-from polystill.evaluation.trained import evaluate_run
+from polystill.evaluation import quality, speed
+from polystill.evaluation.quality import add_latency, evaluate_run, evaluate_students
 from polystill.export import artefacts
 from polystill.runs import Run
 from polystill.students import Student
@@ -86,34 +86,38 @@ def trained(
 def test_rows_of_a_run(trained: Callable[..., Run]) -> None:
     run = trained(lowercase=True)
     rows = evaluate_students(run, threads=1)
-    assert [(row["model"], row["beam"]) for row in rows] == [
+    assert [(row.model, row.beam) for row in rows] == [
         (name, beam) for name in ("e1d1", "e2d1", "e2d2") for beam in (1, 2)
     ]
     references = (run.data / "test" / "counting.target.txt").read_text().removesuffix("\n").split("\n")
     for row in rows:
-        assert row["model_id"] == f"aio_kd-gold-{row['model']}"
-        expected: dict[str, Any] = {
-            "architecture": "transformer",
-            "method": "aio_kd",
-            "targets": "gold",
-            "test_set": "counting",
-        }
-        expected |= {"engine": "ctranslate2", "precision": "float32", "threads": 1}
-        assert expected.items() <= row.items()
-        hypotheses = (run.folder / row["hypotheses"]).read_text().removesuffix("\n").split("\n")
+        assert row.model_id == f"aio_kd-gold-{row.model}"
+        assert (row.architecture, row.method, row.targets) == ("transformer", "aio_kd", "gold")
+        assert (row.test_set, row.engine, row.precision, row.threads) == ("counting", "ctranslate2", "float32", 1)
+        hypotheses = (run.folder / row.hypotheses).read_text().removesuffix("\n").split("\n")
         assert len(hypotheses) == len(references)
-        assert row["bleu"] == sacrebleu.corpus_bleu(hypotheses, [references]).score
-        assert row["words_per_second"] > 0
-        assert row["perplexity"] > 1
-        assert 0 <= row["p_mode"] < 1
-        assert (row["length_penalty"], row["max_length"], row["max_length_factor"]) == (1.0, 64, 3)
-        assert None not in row.values()
-    by_model = {row["model"]: row for row in rows}
-    assert by_model["e1d1"]["parameters"] < by_model["e2d1"]["parameters"] < by_model["e2d2"]["parameters"]
-    assert by_model["e1d1"]["size_bytes"] < by_model["e2d2"]["size_bytes"]
+        assert row.bleu == sacrebleu.corpus_bleu(hypotheses, [references]).score
+        assert (row.words_per_second or 0) > 0
+        assert (row.perplexity or 0) > 1
+        assert row.p_mode is not None and 0 <= row.p_mode < 1
+        assert (row.length_penalty, row.max_length, row.max_length_factor) == (1.0, 64, 3)
+        assert None not in row.to_json().values()
+    parameters = {row.model: row.parameters or 0 for row in rows}
+    assert parameters["e1d1"] < parameters["e2d1"] < parameters["e2d2"]
+    sizes = {row.model: row.size_bytes or 0 for row in rows}
+    assert sizes["e1d1"] < sizes["e2d2"]
     stored = json.loads((run.folder / "results.json").read_text())["rows"]
-    assert [row["hypotheses"] for row in stored] == [row["hypotheses"] for row in rows]
+    assert [row["hypotheses"] for row in stored] == [row.hypotheses for row in rows]
     assert stored[0]["run_id"] == run.run_id
+    expected = [
+        "run_id",
+        "seed",
+        "hardware",
+        *(["commit"] if "commit" in stored[0] else []),
+        "model_id",
+        "architecture",
+    ]
+    assert list(stored[0])[: len(expected)] == expected
 
 
 def test_perplexity_is_the_torch_models(trained: Callable[..., Run]) -> None:
@@ -132,7 +136,7 @@ def test_perplexity_is_the_torch_models(trained: Callable[..., Run]) -> None:
         logits[:, model.pad_id] = -torch.inf
         total += float(logits.log_softmax(1)[range(len(target)), target].sum())
         tokens += len(target)
-    assert row["perplexity"] == pytest.approx(torch.tensor(-total / tokens).exp().item(), rel=1e-4)
+    assert row.perplexity == pytest.approx(torch.tensor(-total / tokens).exp().item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("engine", ["ctranslate2", "torch"])
@@ -166,7 +170,7 @@ def test_p_mode_is_that_of_what_the_engine_wrote(
             logits = model(source, torch.tensor([[model.pad_id, *ids[:-1]]]))[0].detach()
             logits[:, model.pad_id] = -torch.inf
             total += float(logits.log_softmax(1)[range(len(ids)), ids].sum().exp())
-    assert row["p_mode"] == pytest.approx(total / 2, rel=1e-4)
+    assert row.p_mode == pytest.approx(total / 2, rel=1e-4)
     assert (total > 0) == (factor == 3)  # otherwise all are cut
 
 
@@ -181,15 +185,15 @@ def test_what_is_measured_is_not_measured_again(trained: Callable[..., Run], mon
         return measure(self, student, test_set, beam)
 
     monkeypatch.setattr(quality._Measurement, "measure", count)
-    assert [row["bleu"] for row in evaluate_students(run, students=["smallest"])] == [row["bleu"] for row in first]
+    assert [row.bleu for row in evaluate_students(run, students=["smallest"])] == [row.bleu for row in first]
     assert measured == []
     evaluate_students(run, students=["smallest"], beams=[1, 3])
     assert measured == ["e1d1 3"]
-    run.add_results([{**first[0], "max_length_factor": 2}])  # measured with another limit of length
+    run.add([replace(first[0], max_length_factor=2)])  # measured with another limit of length
     evaluate_students(run, students=["smallest"])
     assert measured[1:] == ["e1d1 1"]
     measured.pop()
-    (run.folder / first[0]["hypotheses"]).unlink()
+    (run.folder / first[0].hypotheses).unlink()
     evaluate_students(run, students=["smallest"])
     assert measured == ["e1d1 3", "e1d1 1"]
     evaluate_students(run, students=["smallest"], force=True)
@@ -202,22 +206,22 @@ def test_each_length_penalty_has_rows_and_translations_of_its_own(trained: Calla
     (first,) = evaluate_students(run, students=["e1d1"], beams=[2])
     other = trained(length_penalty=0.5)
     (second,) = evaluate_students(other, students=["e1d1"], beams=[2])
-    assert (first["length_penalty"], second["length_penalty"]) == (1.0, 0.5)
-    assert first["hypotheses"] != second["hypotheses"]
-    assert [row["length_penalty"] for row in other.results()["rows"]] == [1.0, 0.5]
+    assert (first.length_penalty, second.length_penalty) == (1.0, 0.5)
+    assert first.hypotheses != second.hypotheses
+    assert [row.length_penalty for row in other.results().rows] == [1.0, 0.5]
 
 
 def test_with_a_shortlist_all_is_measured_on_its_own(trained: Callable[..., Run]) -> None:
     run = trained(beams=[1])
     (whole,) = evaluate_students(run, students=["e1d1"])
     (short,) = evaluate_students(run, students=["e1d1"], shortlist=True)
-    assert short["shortlist"] is True and "shortlist" not in whole
-    assert short["hypotheses"] != whole["hypotheses"] and (run.folder / short["hypotheses"]).is_file()
+    assert short.shortlist is True and not whole.shortlist
+    assert short.hypotheses != whole.hypotheses and (run.folder / short.hypotheses).is_file()
     assert (run.students / "e1d1" / "ctranslate2-float32-shortlist" / "vmap.txt").is_file()
     assert (run.folder / "shortlist.json").is_file()
-    assert short["size_bytes"] > whole["size_bytes"]
-    assert [row.get("shortlist", False) for row in run.results()["rows"]] == [False, True]
-    assert evaluate_students(run, students=["e1d1"], shortlist=True) == [run.results()["rows"][1]]
+    assert (short.size_bytes or 0) > (whole.size_bytes or 0) > 0
+    assert [row.shortlist for row in run.results().rows] == [False, True]
+    assert evaluate_students(run, students=["e1d1"], shortlist=True) == [run.results().rows[1]]
     with pytest.raises(UserError, match="--shortlist: the engine torch has none"):
         evaluate_students(run, students=["e1d1"], engine="torch", shortlist=True)
 
@@ -225,25 +229,25 @@ def test_with_a_shortlist_all_is_measured_on_its_own(trained: Callable[..., Run]
 def test_figures_of_another_machine_are_measured_again_before_latency_is_added(trained: Callable[..., Run]) -> None:
     run = trained()
     (before,) = evaluate_students(run, students=["e1d1"], beams=[1])
-    elsewhere = {**before, "hardware": "another machine", "bleu": -1.0}
-    run._write_results({**run.results(), "rows": [elsewhere]})
+    elsewhere = replace(before, hardware="another machine", bleu=-1.0)
+    replace(run.results(), rows=[elsewhere]).write(run.folder / "results.json")
     assert evaluate_students(run, students=["e1d1"], beams=[1]) == [elsewhere]
     (again,) = evaluate_students(run, students=["e1d1"], beams=[1], measured_here=True)
-    assert again["bleu"] == before["bleu"]
-    assert run.results()["rows"][0]["hardware"] != "another machine"
+    assert again.bleu == before.bleu
+    assert run.results().rows[0].hardware != "another machine"
 
 
 def test_comet_stays_with_the_translations_that_it_scored(trained: Callable[..., Run]) -> None:
     run = trained()
     (row,) = evaluate_students(run, students=["e1d1"], beams=[1])
-    comet = {"comet": 0.5, "comet_signature": "some/model|1"}
-    run.add_results([{**row, **comet, "bleu": -1.0}])
+    comet: dict[str, Any] = {"comet": 0.5, "comet_signature": "some/model|1"}
+    run.add([replace(row, **comet, bleu=-1.0)])
     (again,) = evaluate_students(run, students=["e1d1"], beams=[1], force=True)
-    assert again == {**row, **comet, "words_per_second": again["words_per_second"]}
-    assert run.results()["rows"][0]["comet"] == 0.5
-    (run.folder / row["hypotheses"]).write_text("something else\n")
+    assert again == replace(row, **comet, words_per_second=again.words_per_second)
+    assert run.results().rows[0].comet == 0.5
+    (run.folder / row.hypotheses).write_text("something else\n")
     (changed,) = evaluate_students(run, students=["e1d1"], beams=[1], force=True)
-    assert "comet" not in changed and "comet" not in run.results()["rows"][0]
+    assert changed.comet is None and run.results().rows[0].comet is None
 
 
 def test_a_wrong_precision_is_found_before_the_others_are_measured(trained: Callable[..., Run]) -> None:
@@ -252,7 +256,7 @@ def test_a_wrong_precision_is_found_before_the_others_are_measured(trained: Call
     run.close()
     with pytest.raises(UserError, match="precision 'int8': torch has float32"):
         evaluate_run(run.folder, engine="torch", precisions=["float32", "int8"], students=["e1d1"])
-    assert Run.open(run.folder).results()["rows"] == []
+    assert Run.open(run.folder).results().rows == []
 
 
 def test_lowercase_scores_are_added_to_what_is_measured(
@@ -264,17 +268,17 @@ def test_lowercase_scores_are_added_to_what_is_measured(
     run = trained(lowercase=True)
     monkeypatch.setattr(quality._Measurement, "measure", None)
     (after,) = evaluate_students(run, students=["e1d1"], beams=[1])
-    lines = (run.folder / before["hypotheses"]).read_text().splitlines()
+    lines = (run.folder / before.hypotheses).read_text().splitlines()
     references = (run.data / "test" / "counting.target.txt").read_text().splitlines()
-    assert after["bleu_lc"] == sacrebleu.corpus_bleu(lines, [references], lowercase=True).score
-    assert {**after, **before} == after
-    assert run.results()["rows"] == [after]
+    assert after.bleu_lc == sacrebleu.corpus_bleu(lines, [references], lowercase=True).score
+    assert {**after.to_json(), **before.to_json()} == after.to_json()
+    assert run.results().rows == [after]
 
 
 def test_the_method_is_aio_kd_if_a_stage_is(trained: Callable[..., Run], counting_recipe: dict[str, Any]) -> None:
     counting_recipe["stages"][1]["objective"] = {"kind": "nll"}
     (row,) = evaluate_students(trained(), students=["e1d1"], beams=[1])
-    assert (row["method"], row["model_id"]) == ("aio_kd", "aio_kd-gold-e1d1")
+    assert (row.method, row.model_id) == ("aio_kd", "aio_kd-gold-e1d1")
 
 
 def _exported_apart(run_folder: str) -> str:
@@ -342,21 +346,20 @@ def test_torch_and_ctranslate2_measure_alike(trained: Callable[..., Run]) -> Non
         for engine in ("torch", "ctranslate2")
         for row in evaluate_students(run, engine=engine, beams=[2], threads=1)
     ]
-    assert len({row["hypotheses"] for row in rows}) == 6
+    assert len({row.hypotheses for row in rows}) == 6
     half = len(rows) // 2
     for ours, theirs in zip(rows[:half], rows[half:], strict=True):
-        assert ours["model"] == theirs["model"]
-        assert ours["bleu"] == pytest.approx(theirs["bleu"], abs=0.5)
-        assert ours["perplexity"] == theirs["perplexity"]
-        assert ours["p_mode"] == pytest.approx(theirs["p_mode"], rel=0.05)
-    assert len(run.results()["rows"]) == 6
+        assert ours.model == theirs.model
+        assert ours.bleu == pytest.approx(theirs.bleu, abs=0.5)
+        assert ours.perplexity == theirs.perplexity
+        assert ours.p_mode == pytest.approx(theirs.p_mode, rel=0.05)
+    assert len(run.results().rows) == 6
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"students": ["e9d9"]}, "e9d9 is not in this family"),
-        ({"test_sets": ["count"]}, r"test set 'count' is not in the recipe \(did you mean 'counting'\?\)"),
         ({"engine": "ctranslate"}, r"engine 'ctranslate': unknown \(did you mean 'ctranslate2'\?\)"),
         ({"precision": "int9"}, "precision 'int9' is not available on this device"),
         ({"engine": "torch", "precision": "int8"}, "precision 'int8': torch has float32"),
@@ -373,22 +376,40 @@ def test_a_run_without_family_is_refused(counting_recipe: dict[str, Any], prepar
         evaluate_students(prepared_run(counting_recipe))
 
 
-def test_table_shows_what_is_measured() -> None:
-    from rich.console import Console
+# --- latency and memory -----------------------------------------------------------------------------------------------
 
-    row = {"test_set": "flickr", "model_id": "x-e2d2", "model": "e2d2", "engine": "torch", "precision": "float32"}
-    rows = [
-        {**row, "beam": 1, "bleu": 31.25, "parameters": 2_811_904, "size_bytes": 11_000_000},
-        {**row, "beam": 5, "bleu": 32.5, "chrf": 60.25},
-        {**row, "model_id": "x-e6d6", "model": "e6d6", "beam": 1, "bleu": 35.0, "parameters": 5_000_000},
-    ]
-    console = Console(width=160)
-    with console.capture() as captured:
-        console.print(results_table(rows))
-    lines = captured.get().splitlines()
-    assert "beam 5" in captured.get() and "greedy" in captured.get() and "words/s" not in captured.get()
-    large, small = (next(line for line in lines if name in line) for name in ("e6d6", "e2d2"))
-    assert lines.index(large) < lines.index(small)
-    for cell in ("2.81 M", "11.0 MB", "31.25", "32.50", "60.25"):
-        assert cell in small
-    assert "flickr" in large and "0.00" not in large
+
+@pytest.fixture
+def evaluated(small_run: Path, tmp_path: Path) -> Run:
+    """Evaluated, without latency."""
+    return Run.open(Path(shutil.copytree(small_run, tmp_path / "run")))
+
+
+def test_latency_and_memory_are_added_to_what_is_measured(evaluated: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = evaluated
+    before = evaluate_students(run, students=["e1d1", "e2d1"], beams=[1])
+    other = evaluate_students(run, students=["e1d1"], beams=[1], engine="torch")
+    assert not any(row.has_latency for row in before + other)
+    measured: list[str] = []
+    measure_once = speed.measure_once
+
+    def noted(subject: speed.Subject, **how: Any) -> dict[str, Any]:
+        measured.append(subject.folder.parent.name)
+        return measure_once(subject, **how)
+
+    monkeypatch.setattr(speed, "measure_once", noted)
+    rows = add_latency(run, before + other)
+    assert measured == ["e1d1", "e2d1"] * quality.ROUNDS
+    assert rows[2] == other[0]
+    for row, old in zip(rows, before, strict=False):
+        figures, earlier = row.to_json(), old.to_json()
+        assert {**figures, **earlier} == figures
+        assert 0 < figures["latency_p50_ms"] <= figures["latency_p95_ms"]
+        for name in ("latency_p50_ms", "latency_p95_ms"):
+            assert figures[f"{name}_min"] <= figures[name] <= figures[f"{name}_max"]
+        assert row.latency_rounds == quality.ROUNDS
+        assert figures["latency_sentences"] > 1
+        assert 10e6 < figures["peak_memory_bytes"] < 200e6
+        assert row in run.results().rows
+    monkeypatch.setattr(speed, "measure_once", None)
+    assert add_latency(run, rows) == rows

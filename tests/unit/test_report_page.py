@@ -9,8 +9,7 @@ import pytest
 
 from polystill.errors import UserError
 from polystill.reporting.document import Chart, Report, Sample, Samples, Section, Table, Verbatim, Version
-from polystill.reporting.page import to_html
-from polystill.reporting.static import write_static
+from polystill.reporting.page import to_html, write_static
 
 HOSTILE = '</script><script>window.injected = 1</script><img src=x onerror="window.injected = 1">'
 

@@ -6,8 +6,7 @@ import os
 
 import pytest
 
-from polystill.evaluation.probes import KINDS, Probe, is_copied, make_probes
-from polystill.evaluation.robustness import Apart, Output, count
+from polystill.evaluation.robustness import KINDS, Apart, Output, Probe, count, is_copied, make_probes
 
 SENTENCES = [f"The {word} dog runs to the {place}." for word in ("old", "big", "red") for place in ("park", "house")]
 
@@ -56,11 +55,11 @@ def test_counts() -> None:
     outputs = [Output("x 7"), Output(None, cut=True), Output(""), Output("Hund")]
     found = count(probes, outputs, ("en", "de"))
     expected = {"lines": 2, "crashed": 1, "empty": 0, "invented": 0, "loops": 0, "cut": 1, "to_copy": 2, "copied": 1}
-    assert found["numbers"] == expected
-    assert found["odd"]["empty"] == 0  # nothing there to say
-    assert found["empty"]["invented"] == 1
+    assert found["numbers"].to_json() == expected
+    assert found["odd"].empty == 0  # nothing there to say
+    assert found["empty"].invented == 1
     looping = count([Probe("odd", "a b")], [Output("der der der der der")], ("en", "de"))
-    assert looping["odd"]["loops"] == 1
+    assert looping["odd"].loops == 1
 
 
 def test_a_line_that_kills_the_engine_is_the_only_one_lost() -> None:

@@ -1,4 +1,4 @@
-"""runs.py: atomic writes, locks, changed recipes, results."""
+"""runs/run.py: atomic writes, locks, changed recipes, results."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ import pytest
 from polystill.config import Recipe, load_recipe, parse_recipe
 from polystill.errors import UserError
 from polystill.runs import Run
+from polystill.runs.results import Cost, DeviceRow, QualityRow
+
+ROW = QualityRow(
+    model_id="m",
+    model="e1d1",
+    test_set="seen",
+    engine="torch",
+    precision="float32",
+    beam=1,
+    length_penalty=1.0,
+    bleu=10.0,
+)
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -48,7 +61,7 @@ def finish_everything(run: Run) -> None:
         run.finish(stage, {"n": 1})
     run.data.mkdir()
     run.family.mkdir()
-    run.add_results([{"model_id": "m", "test_set": "seen", "engine": "torch", "precision": "float32", "beam": 1}])
+    run.add([ROW])
 
 
 def test_start_clears_what_killed_processes_left(folder: Path) -> None:
@@ -178,7 +191,7 @@ def test_what_can_be_added(folder: Path, changes: dict[str, Any], unfinished: se
     with Run.start(folder, changed) as run:
         stages = ("data", "training.one", "training.two", "family", "evaluation")
         assert {stage for stage in stages if not run.finished(stage)} == unfinished
-        assert len(run.results()["rows"]) == rows
+        assert len(run.results().rows) == rows
     assert load_recipe(folder / "recipe.yaml") == changed
 
 
@@ -200,10 +213,10 @@ def test_relative_and_absolute_paths_to_the_same_place_are_no_change(
 def test_removed_rows_are_counted(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Run.start(folder, recipe()) as run:
         finish_everything(run)
-        run.add_device_figures([{"device": "x", "model": "e1d1", "engine": "a", "precision": "int8", "beam": 1}])
+        run.add([DeviceRow(device="x", model="e1d1", engine="a", precision="int8", beam=1)])
     caplog.set_level("INFO", "polystill")
     with Run.start(folder, recipe(stages__1__updates=30)) as run:
-        assert (run.results()["rows"], run.results()["devices"]) == ([], [])
+        assert (run.results().rows, run.results().devices) == ([], [])
     assert "1 rows of results are of the family before; removed" in caplog.text
 
 
@@ -222,7 +235,7 @@ def test_more_updates_are_refused_for_a_stage_that_stopped_early(folder: Path, d
     message = r"stages\.1\.updates: was 20, now 30, but stage two stopped early after 12 \(training\.early_stopping 3\)"
     with nullcontext() if allowed else pytest.raises(UserError, match=message):
         Run.start(folder, more).close()
-    assert (len(Run.open(folder).results()["rows"]), allowed) in ((1, False), (0, True))
+    assert (len(Run.open(folder).results().rows), allowed) in ((1, False), (0, True))
     Run.start(folder, more if allowed else recipe(training__early_stopping=3, evaluation__beams=[1])).close()
 
 
@@ -329,25 +342,33 @@ def test_without_locks_there_is_a_warning(
 
 
 def test_rows_are_merged_by_their_key(folder: Path) -> None:
-    row = {"model_id": "m", "test_set": "t", "engine": "torch", "precision": "float32", "beam": 1, "bleu": 10.0}
     with Run.start(folder, recipe()) as run:
-        run.add_results([row, {**row, "beam": 5, "bleu": 11.0}])
-        run.add_results([{**row, "bleu": 12.0}, {**row, "length_penalty": 0.5, "bleu": 13.0}])
-        run.add_results([{**row, "shortlist": True, "bleu": 14.0}])
-        rows = run.results()["rows"]
-    assert [(r["beam"], r["bleu"]) for r in rows] == [(1, 12.0), (5, 11.0), (1, 13.0), (1, 14.0)]
-    assert rows[0]["seed"] == 1
-    assert rows[0]["run_id"].startswith("run-")
-    assert "cores" in rows[0]["hardware"]
+        run.add([ROW, replace(ROW, beam=5, bleu=11.0)])
+        run.add([replace(ROW, bleu=12.0), replace(ROW, length_penalty=0.5, bleu=13.0)])
+        run.add([replace(ROW, shortlist=True, bleu=14.0)])
+        rows = run.results().rows
+    assert [(r.beam, r.bleu) for r in rows] == [(1, 12.0), (5, 11.0), (1, 13.0), (1, 14.0)]
+    assert rows[0].seed == 1
+    assert rows[0].run_id.startswith("run-")
+    assert "cores" in rows[0].hardware
+
+
+def test_what_a_row_says_of_its_origin_is_kept(folder: Path) -> None:
+    row = replace(ROW, run_id="another", seed=7, hardware="a board", commit="abc")
+    with Run.start(folder, recipe()) as run:
+        run.add([row])
+        assert run.results().rows == [row]
 
 
 def test_cost_is_kept_by_stage_and_key(folder: Path) -> None:
     with Run.start(folder, recipe()) as run:
-        run.add_cost("data", {"seconds": 1.5, "device": "cpu"})
-        run.add_cost("family", {"seconds": 1})
-        run.add_cost("data", {"seconds": 3.5})
-        assert run.results()["cost"] == {"data": {"seconds": 3.5, "device": "cpu"}, "family": {"seconds": 1}}
-        assert run.results()["provenance"]["versions"]["python"]
-        run._write_results({**run.results(), "provenance": {"command": "what made the figures"}})
-        run.add_cost("evaluation", {"seconds": 1})
-        assert run.results()["provenance"] == {"command": "what made the figures"}
+        run.add_cost("data", Cost(seconds=1.5, device="cpu"))
+        run.add_cost("family", Cost(seconds=1))
+        run.add_cost("data", Cost(seconds=3.5))
+        results = run.results()
+        assert results.cost == {"data": Cost(seconds=3.5, device="cpu"), "family": Cost(seconds=1)}
+        assert results.provenance is not None and results.provenance.versions["python"]
+        earlier = replace(results.provenance, command="what made the figures")
+        replace(results, provenance=earlier).write(folder / "results.json")
+        run.add_cost("evaluation", Cost(seconds=1))
+        assert run.results().provenance == earlier

@@ -123,15 +123,22 @@ def test_a_run_is_served_as_it_was_evaluated(
 ) -> None:
     from polystill.data.tokenizer import Tokenizer
     from polystill.models.folder import save_family
+    from polystill.runs.results import QualityRow
 
     run = prepared_run({**counting_recipe, "evaluation": {"length_penalty": 0.25}})
     tokenizer = Tokenizer.load(run.data / "tokenizer")
     model = make_model(2, tokenizer.vocabulary_size)
     save_family(run.family, model, tokenizer, run.recipe.students.space(model.teacher), {})
     run.finish("family", {})
-    row = {"model": "e1d1", "model_id": "x", "test_set": "counting", "engine": "ctranslate2", "precision": "float32"}
-    rows = [{**row, "beam": 2, "length_penalty": penalty, "bleu": 100 * penalty} for penalty in (1.0, 0.25)]
-    run.add_results(rows)
+    row: dict[str, Any] = {
+        "model": "e1d1",
+        "model_id": "x",
+        "test_set": "counting",
+        "engine": "ctranslate2",
+        "precision": "float32",
+    }
+    row |= {"beam": 2}
+    run.add([QualityRow(**row, length_penalty=penalty, bleu=100 * penalty) for penalty in (1.0, 0.25)])
     run.close()
     asked: list[Any] = []
     translate = CTranslate2Translator.translate

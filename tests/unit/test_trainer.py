@@ -28,7 +28,7 @@ def test_both_stages_make_a_family(counting_recipe, prepared_run, capsys) -> Non
     for stage in ("training.distillation", "training.mutual"):
         record = run.record(stage)
         assert set(record["validation"]["nll"]) == {"e1d1", "e2d1", "e2d2"}
-        cost = run.results()["cost"][stage]
+        cost = run.results().to_json()["cost"][stage]
         assert cost["target_tokens"] > 0 and cost["flops"] > 0 and cost["seconds"] > 0
         assert cost["peak_rss_bytes"] == pytest.approx(process_peak(), rel=0.2)
         assert ("peak_device_bytes" in cost) == torch.cuda.is_available()

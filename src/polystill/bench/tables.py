@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from polystill.runs.rows import student_name
+from polystill.runs.results import WITH_SHORTLIST
 
 Row = dict[str, Any]
 
@@ -57,7 +57,7 @@ def decode_table(rows: list[Row]) -> Table:
             _range(row[key], 2) if key in row else "" for key in ("speed_to_reference", "speed_to_teacher_same_engine")
         ]
         latency = [f"{row['latency_ms'][p]['median']:.1f}" if "latency_ms" in row else "" for p in ("p50", "p95")]
-        student = student_name({**row, "model": row["student"]})
+        student = f"{row['student']} {WITH_SHORTLIST}" if row.get("shortlist") else row["student"]
         how = [student, row["engine"], *([row["device"]] if several else []), row["precision"]]
         how += [str(row["beam"]), str(row["batch_size"])]
         table.add_row(*how, _range(row["words_per_second"], 0), *ratios, *latency)

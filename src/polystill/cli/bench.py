@@ -255,16 +255,16 @@ def _test_lines(folder: Path, test_set: str | None, count: int) -> tuple[list[st
 
 def _members(folder: Path, wanted: list[str] | None) -> dict[str, tuple[Path, str]]:
     """Run and name of each student other than the run's own teacher, by what it was called."""
-    from polystill.evaluation.trained import family_space
+    from polystill.models.folder import family_space
     from polystill.runs import Run
 
-    space = family_space(Run.open(folder))
+    space = family_space(Run.open(folder).family)
     members: dict[str, tuple[Path, str]] = {}
     for name in wanted or map(str, space.candidates):
         place, _, student = name.rpartition("/")
         if place:
             Run.open(Path(place)).need_family()
-            members[name] = Path(place), family_space(Run.open(Path(place))).get(student).name
+            members[name] = Path(place), family_space(Run.open(Path(place)).family).get(student).name
         elif (own := space.get(student)) != space.teacher:
             members[str(own)] = folder, str(own)
     return members
@@ -304,4 +304,4 @@ def write_benchmark(path: Path | None, benchmark: str, result: dict[str, Any]) -
     from polystill.runs.provenance import provenance
 
     if path is not None:
-        write_json(path, {"format": 1, "benchmark": benchmark, **result, "provenance": provenance()})
+        write_json(path, {"format": 1, "benchmark": benchmark, **result, "provenance": provenance().to_json()})

@@ -11,8 +11,6 @@ from polystill.cli.common import RunFolder, console, numbers, say, show_log, wor
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 
-NOISE = 0.05
-"""p-values from here on are called noise."""
 COMET_MODEL = "Unbabel/wmt22-comet-da"
 
 
@@ -28,19 +26,19 @@ def evaluate(
         list[str] | None, typer.Option(metavar="NAME,NAME,…", help="Such as e4d2,e2d2. All by default.")
     ] = None,
     beam: Annotated[list[str] | None, typer.Option(metavar="N,N,…", help="Beam sizes; 1 is greedy search.")] = None,
-    engine: Annotated[Literal["ctranslate2", "torch"] | None, typer.Option(help="What runs the models.")] = None,
+    engine: Annotated[Literal["ctranslate2", "torch"] | None, typer.Option(help="Engine that runs the models.")] = None,
     precision: Annotated[list[str] | None, typer.Option(metavar="NAME,NAME,…", help="Such as int8,float32.")] = None,
     shortlist: Annotated[
-        bool, typer.Option("--shortlist", help="With their shortlists, as `polystill export --shortlist` ships them.")
+        bool, typer.Option("--shortlist", help="With the shortlist that `polystill export --shortlist` ships.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Measure again what is measured already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also measure again what has been measured.")] = False,
 ) -> None:
-    """Measure students on every test set of the recipe: quality, speed, latency, memory and size of what would ship.
+    """Measure quality, speed, latency, memory and size of students on every test set of the recipe.
 
-    What is not given comes from the recipe. Measured are the folders that `polystill export --to ctranslate2` writes:
-    BLEU and chrF, words per second in batches, latency of single sentences and peak memory in a fresh process, bytes on
-    disk. `polystill run` has measured quality already and is not repeated. OMP_NUM_THREADS bounds the threads. Figures
-    go to RUN/results.json, the translations to RUN/hypotheses.
+    Measures the folders that `polystill export --to ctranslate2` writes: BLEU and chrF, words per second in batches,
+    latency of single sentences and peak memory in a fresh process, bytes on disk. Defaults come from the recipe. What
+    `polystill run` has measured is not measured again. OMP_NUM_THREADS limits the threads. Figures go to
+    RUN/results.json, translations to RUN/hypotheses.
 
     **Examples**
 
@@ -54,10 +52,10 @@ def evaluate(
     """
     need_packages("evaluate")
     show_log()
-    from polystill.evaluation.table import results_table, speed_table
-    from polystill.evaluation.trained import evaluate_run
+    from polystill.evaluation.figures import results_table, speed_table
+    from polystill.evaluation.quality import evaluate_run
 
-    _, rows = evaluate_run(
+    rows = evaluate_run(
         folder,
         students=words("--student", student),
         beams=None if beam is None else numbers("--beam", ",".join(beam)),
@@ -77,18 +75,18 @@ def compare(
         list[str],
         typer.Argument(
             metavar="STUDENT...",
-            help="Two or more; OTHER_RUN/STUDENT for another run's, STUDENT:int8 in another precision, STUDENT+list "
-            "with its shortlist.",
+            help="Two or more: STUDENT, OTHER_RUN/STUDENT, STUDENT:int8 in another precision, STUDENT+list with its "
+            "shortlist.",
             show_default=False,
         ),
     ],
     test_set: Annotated[str | None, typer.Option(help="The recipe's first by default.")] = None,
     beam: Annotated[int | None, typer.Option(min=1, help="The recipe's largest by default.")] = None,
 ) -> None:
-    """Is a difference more than luck? Paired bootstrap of the first student against each other one.
+    """Test whether students differ by more than luck: paired bootstrap of the first one against each other one.
 
-    Uses the translations that `polystill run` or `evaluate` has stored. A difference whose p-value is 0.05 or more is
-    called noise: as large a one comes about by the choice of the test sentences alone.
+    Uses the translations that `polystill run` or `evaluate` has stored. A difference with a p-value of 0.05 or more is
+    called noise: the choice of test sentences alone makes differences of that size.
 
     **Examples**
 
@@ -99,22 +97,12 @@ def compare(
         polystill compare runs/family e2d2:float32 e2d2:int8 e2d2:int8+list
     """
     need_packages("compare")
-    from rich.table import Table
-
-    from polystill.evaluation.trained import compare_students
+    from polystill.evaluation.figures import comparison_table
+    from polystill.evaluation.significance import compare_students
 
     rows = compare_students(folder, students, test_set, beam)
-    table = Table("metric", "student", "score", "95 % interval", "difference", "p-value", "")
-    first = rows[0]
-    for row in rows:
-        first = first if row["metric"] == first["metric"] else row
-        cells = [row["metric"], row["system"], f"{row['score']:.2f}", f"{row['mean']:.2f} ± {row['ci']:.2f}"]
-        if row is not first:
-            verdict = "noise" if row["p_value"] >= NOISE else ""
-            cells += [f"{row['score'] - first['score']:+.2f}", f"{row['p_value']:.4f}", verdict]
-        table.add_row(*cells, *([] if row is not first else ["(compared with)"]))
     out = console()
-    out.print(table)
+    out.print(comparison_table(rows))
     for signature in dict.fromkeys(row["signature"] for row in rows):
         out.print(f"  {signature}", style="dim")
 
@@ -123,14 +111,14 @@ def comet(
     folder: RunFolder,
     python: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="The Python of an environment that has unbabel-comet.", show_default=False),
+        typer.Option(metavar="PATH", help="Python of an environment that has unbabel-comet.", show_default=False),
     ] = None,
     model: Annotated[str, typer.Option(help="A COMET model of the hub, or a checkpoint file.")] = COMET_MODEL,
-    force: Annotated[bool, typer.Option("--force", help="Score again what has a score.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also score again what has a score.")] = False,
 ) -> None:
-    """COMET of all stored translations, scored in an environment of its own; without --python: how to make one.
+    """Score all stored translations with COMET, in an environment of its own. Without --python, show how to make one.
 
-    The scores go to RUN/results.json as they are ready; rows that have one of the model are left alone.
+    Scores go to RUN/results.json one after the other. Rows that have a score of this model are left alone.
 
     **Examples**
 
@@ -140,7 +128,7 @@ def comet(
     """
     need_packages("comet")
     from polystill.evaluation.comet import how_to, score_run
-    from polystill.evaluation.table import results_table
+    from polystill.evaluation.figures import results_table
     from polystill.runs import Run
 
     if python is None:

@@ -17,23 +17,23 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs' folders.", show_default=False)],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE.html", help="RUN/report.html of the first run by default."),
+        typer.Option("--out", "-o", metavar="FILE.html", help="By default RUN/report.html of the first run."),
     ] = None,
     static: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write each chart as PNG and SVG, into a new folder.")
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write its words and tables, for a model card.")
+        Path | None, typer.Option(metavar="FILE", help="Also write words and tables, for a model card.")
     ] = None,
 ) -> None:
-    """Show what runs came to on one page that works offline: quality, size, latency, training, cost, translations.
+    """Show the results of runs on one page that works offline: quality, size, latency, training, cost, translations.
 
-    The page shows what is stored in the runs' folders and says what is missing, and which command measures it. Several
-    runs come into the same charts, with one Pareto front over all of them; they need a test set in common. Differences
-    that are noise (paired bootstrap) are marked. A page of polystill's is replaced; other files are not.
+    The page shows what is stored in the folders of the runs. It names figures that are missing and the commands that
+    measure them. Several runs share charts with one Pareto front; they need a test set in common. Differences that are
+    noise (paired bootstrap) are marked. An earlier page of polystill is replaced; other files are not.
 
     **Examples**
 
@@ -43,7 +43,7 @@ def report(
     """
     need_packages("report")
     need_packages("report", ("jinja2", "vl_convert"), "report")
-    from polystill.reporting.write import write_report
+    from polystill.reporting.build import write_report
 
     for path in write_report(runs, out, static, markdown):
         say(f"wrote {path}")
@@ -52,20 +52,20 @@ def report(
 def robustness(
     folder: RunFolder,
     student: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,…", help="Such as e4d2,e6d6. All by default.")
+        list[str] | None, typer.Option(metavar="NAME,…", help="Such as e4d2,e6d6. By default all.")
     ] = None,
-    engine: Annotated[Literal["ctranslate2", "torch"] | None, typer.Option(help="What runs the models.")] = None,
+    engine: Annotated[Literal["ctranslate2", "torch"] | None, typer.Option(help="Engine that runs the models.")] = None,
     precision: Annotated[str | None, typer.Option(help="Such as float32 or int8.")] = None,
-    shortlist: Annotated[
-        bool, typer.Option("--shortlist", help="With their shortlists, as `polystill export --shortlist` ships them.")
-    ] = False,
-    beam: Annotated[int | None, typer.Option(min=1, max=1000, help="The recipe's largest by default.")] = None,
+    shortlist: Annotated[bool, typer.Option("--shortlist", help="Run the students with their shortlists.")] = False,
+    beam: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Beam size. By default the largest of the recipe.")
+    ] = None,
 ) -> None:
-    """Give students lines unlike their data, and count what comes of them: as shipped, by the engine itself.
+    """Translate lines that are unlike the training data, and count failures. The engine runs the students as shipped.
 
-    Capitals, single words, very long and unpunctuated lines, numbers, dates, URLs, emoji, empty and odd lines, made
-    from the first test set and from fixed text. Counted are crashes, empty translations, repetition loops, and what was
-    copied. Counts go to RUN/results.json and into the next report, all translations to RUN/robustness.
+    The lines are made from the first test set and from fixed text: capitals, single words, very long and unpunctuated
+    lines, numbers, dates, URLs, emoji, empty and odd lines. Counts crashes, empty translations, repetition loops, and
+    what was copied. Counts go to RUN/results.json and the next report, all translations to RUN/robustness.
 
     **Examples**
 
@@ -75,8 +75,8 @@ def robustness(
     """
     need_packages("robustness")
     show_log()
-    from polystill.evaluation.table import robustness_table
-    from polystill.evaluation.trained import probe_run
+    from polystill.evaluation.figures import robustness_table
+    from polystill.evaluation.robustness import probe_run
 
     names = words("--student", student)
     rows = probe_run(folder, students=names, engine=engine, precision=precision, shortlist=shortlist, beam=beam)

@@ -12,7 +12,7 @@ from typing import Any, cast
 from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.errors import UserError
-from polystill.evaluation.exported import folder_bytes
+from polystill.evaluation.measure import folder_bytes
 from polystill.serving.app import Settings
 from polystill.serving.browser import BrowserModels, bergamot_exports, read_browser_models
 from polystill.serving.chart import Point, quality_chart
@@ -64,12 +64,12 @@ def _names(run: Path, wanted: Sequence[str] | None) -> list[str]:
     from polystill.environment.extras import need_packages
 
     need_packages(f"{run}: serving a run (a CTranslate2 folder needs less)")
-    from polystill.evaluation.trained import family_space
+    from polystill.models.folder import family_space
     from polystill.runs import Run
 
     opened = Run.open(run)
     opened.need_family()
-    space = family_space(opened)
+    space = family_space(opened.family)
     if not wanted:
         return [str(student) for student in sorted(space.candidates, key=lambda s: s != space.teacher)]
     names = [str(space.get(name)) for name in wanted]
@@ -82,7 +82,7 @@ def _results(run: Path) -> tuple[list[Row], str]:
     from polystill.runs import Run
 
     opened = Run.open(run)
-    return opened.results()["rows"], opened.recipe.name
+    return opened.results().to_json()["rows"], opened.recipe.name
 
 
 def _student(

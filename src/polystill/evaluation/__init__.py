@@ -1,1 +1,1 @@
-"""What a family's members are worth: quality, and how sure one can be of a difference."""
+"""Measurements of exported students: quality, speed, robustness, and the significance of differences."""

@@ -1,4 +1,4 @@
-"""Scores translations with COMET. Run by `polystill comet` in another environment, which has unbabel-comet.
+"""Scores translations with COMET, run by `polystill comet` in an environment that has unbabel-comet.
 
     python -c "$(cat comet_scorer.py)" < request.json > answer.json
 
@@ -19,12 +19,12 @@ def main() -> None:
     name = request["model"]
     model = load_from_checkpoint(str(Path(name).resolve()) if Path(name).is_file() else download_model(name))
     try:
-        found = version("unbabel-comet")
+        installed = version("unbabel-comet")
     except PackageNotFoundError:
-        found = "unknown"
+        installed = "unknown"
     for key, data in request["systems"].items():
         predicted = model.predict(data, batch_size=request["batch_size"], gpus=0, progress_bar=False)
-        print(json.dumps({"key": key, "score": float(predicted.system_score), "version": found}), flush=True)
+        print(json.dumps({"key": key, "score": float(predicted.system_score), "version": installed}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""The figures of results.json in words: titles, units, order."""
+"""The figures of results.json as text: titles, units, order, and tables for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
-from polystill.runs.rows import row_key
+from polystill.evaluation.significance import SIGNIFICANT, Comparison
+from polystill.runs.results import DeviceRow, ProbeCounts, QualityRow, RobustnessRow
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from rich.table import Table
 
 TITLES = {
     "parameters": "parameters",
@@ -26,14 +29,14 @@ TITLES = {
 }
 
 
-def figure(name: str, row: Row) -> str:
-    """One figure of a row of results with its unit; "" where it was not measured."""
-    if row.get(name) is None:
+def figure(name: str, row: QualityRow | DeviceRow) -> str:
+    """One figure with its unit; "" where it was not measured."""
+    value = getattr(row, name, None)
+    if value is None:
         return ""
-    value = row[name]
     if name == "parameters":
-        left = f"{row['nonzero_parameters'] / 1e6:.2f} of " if "nonzero_parameters" in row else ""
-        return f"{left}{value / 1e6:.2f} M"
+        nonzero = getattr(row, "nonzero_parameters", None)
+        return f"{'' if nonzero is None else f'{nonzero / 1e6:.2f} of '}{value / 1e6:.2f} M"
     if name in ("size_bytes", "peak_memory_bytes"):
         return megabytes(value)
     if name == "p_mode":
@@ -45,9 +48,9 @@ def figure(name: str, row: Row) -> str:
     return f"{value:,.0f}" if name in ("words_per_second", "threads") else f"{value:.2f}"
 
 
-def measured(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    """Those of the figures that any of the rows has."""
-    return [name for name in names if any(row.get(name) is not None for row in rows)]
+def measured(names: Sequence[str], rows: Sequence[QualityRow | DeviceRow]) -> list[str]:
+    """The names of the figures that at least one row has."""
+    return [name for name in names if any(getattr(row, name, None) is not None for row in rows)]
 
 
 def megabytes(value: float) -> str:
@@ -59,14 +62,138 @@ def milliseconds(value: float) -> str:
 
 
 def search(beam: int) -> str:
-    """How translations of a beam size are named."""
+    """The name of a search with a beam size: "greedy", "beam 5"."""
     return "greedy" if beam == 1 else f"beam {beam}"
 
 
-def sort_rows(rows: Iterable[Row]) -> list[Row]:
+def sort_rows(rows: Iterable[QualityRow]) -> list[QualityRow]:
     """By test set, then from the largest student to the smallest, then by engine, precision, shortlist and beam."""
+    return sorted(rows, key=lambda row: (row.test_set, -(row.parameters or 0), *row.key))
 
-    def key(row: Row) -> tuple[Any, ...]:
-        return (row["test_set"], -row.get("parameters", 0), *row_key(row))
 
-    return sorted(rows, key=key)
+# --- tables for the terminal ----------------------------------------------------------------------------------------
+
+_SCORES = ("bleu", "bleu_lc", "chrf", "comet")
+_SPEED = ("words_per_second", "latency_p50_ms", "peak_memory_bytes")
+_TITLES = TITLES | {"latency_p50_ms": "latency ms\np50 | p95", "peak_memory_bytes": "memory"}
+
+
+def results_table(rows: Sequence[QualityRow]) -> Table:
+    """Quality: a line each student, test set, engine, precision and shortlist, with columns for each beam size.
+
+    Cells without a figure are empty. p(mode) is that of the largest beam. The scores' signatures stand below.
+    """
+    beams = _beams(rows)
+    columns = [(beam, name) for beam in beams for name in measured(_SCORES, rows)]
+    columns += [(beams[-1], name) for name in measured(["p_mode"], rows)]
+    student = ["parameters", "size_bytes", *measured(["perplexity"], rows)]
+    return _table(rows, student, columns, "\n".join(_signatures(rows)))
+
+
+def speed_table(rows: Sequence[QualityRow]) -> Table:
+    """Speed in batches, latency of single sentences and memory, in the lines of `results_table`."""
+    variants = sorted({f"{row.engine} {row.precision}" for row in rows})
+    machines = sorted({f"threads: {row.threads}, {row.hardware}" for row in rows if row.hardware})
+    columns = [(beam, name) for beam in _beams(rows) for name in measured(_SPEED, rows)]
+    return _table(rows, ["size_bytes"], columns, "\n".join([", ".join(variants), *machines]))
+
+
+def _beams(rows: Sequence[QualityRow]) -> list[int]:
+    return sorted({row.beam for row in rows})
+
+
+def _table(rows: Sequence[QualityRow], student: Sequence[str], columns: Sequence[tuple[int, str]], below: str) -> Table:
+    """`student`: figures that do not depend on the beam size; `columns`: beam sizes and figures that do."""
+    from rich.table import Table
+
+    groups: dict[tuple[Any, ...], dict[int, QualityRow]] = {}
+    for row in sort_rows(rows):
+        groups.setdefault((row.test_set, row.model_id, row.variant), {})[row.beam] = row
+    several_engines = len({row.engine for row in rows}) > 1
+    several_precisions = len({(row.engine, row.precision) for row in rows}) > 1
+    variant = ["engine"] if several_engines else ["precision"] if several_precisions else []
+    table = Table(caption=below, caption_justify="left")
+    for title in ("test set", "student", *variant):
+        table.add_column(title, no_wrap=title == "student")
+    for name in student:
+        table.add_column(_TITLES[name], justify="right")
+    for beam, name in columns:
+        table.add_column(f"{_TITLES[name]}\n{search(beam)}", justify="right")
+    previous = None
+    for (test_set, *_), by_beam in groups.items():
+        first = next(iter(by_beam.values()))
+        cells = ["" if test_set == previous else test_set, first.label]
+        cells += [f"{first.engine} {first.precision}" if title == "engine" else first.precision for title in variant]
+        cells += [_cell(name, first) for name in student]
+        cells += [_cell(name, by_beam.get(beam)) for beam, name in columns]
+        if previous is not None and test_set != previous:
+            table.add_section()
+        table.add_row(*cells)
+        previous = test_set
+    return table
+
+
+def _signatures(rows: Sequence[QualityRow]) -> list[str]:
+    """A line for each kind of score that the rows have, with the way in which it was computed."""
+    pairs = [(name, getattr(row, f"{name}_signature")) for name in _SCORES for row in rows]
+    return list(dict.fromkeys(f"{_TITLES[name]} {signature}" for name, signature in pairs if signature))
+
+
+def _cell(name: str, row: QualityRow | None) -> str:
+    """A figure; of latency both percentiles, without their unit."""
+    if row is None:
+        return ""
+    names = ("latency_p50_ms", "latency_p95_ms") if name == "latency_p50_ms" else (name,)
+    return " | ".join(filter(None, (figure(one, row) for one in names))).replace(" ms", "")
+
+
+def device_table(rows: Sequence[DeviceRow], below: str) -> Table:
+    """The figures of folders on a device, a line each folder and beam size."""
+    from rich.table import Table
+
+    table = Table(caption=below, caption_justify="left")
+    table.add_column("folder", overflow="fold")
+    for title in ("student", "precision"):
+        table.add_column(title)
+    for title in ("beam", "size", "p50 ms", "p95 ms", "memory", "words/s", "threads"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        cells = [figure(name, row).removesuffix(" ms") for name in ("size_bytes", "latency_p50_ms", "latency_p95_ms")]
+        cells += [f"{(row.peak_memory_bytes or 0) / 1e6:.0f} MB", figure("words_per_second", row), str(row.threads)]
+        table.add_row(row.folder, row.label, row.compute_type, str(row.beam), *cells)
+    return table
+
+
+def comparison_table(rows: Sequence[Comparison]) -> Table:
+    """A line each system and metric; a difference from the first system that is not significant is called noise."""
+    from rich.table import Table
+
+    table = Table("metric", "student", "score", "95 % interval", "difference", "p-value", "")
+    first = rows[0]
+    for row in rows:
+        first = first if row["metric"] == first["metric"] else row
+        cells = [row["metric"], row["system"], f"{row['score']:.2f}", f"{row['mean']:.2f} ± {row['ci']:.2f}"]
+        if row is first:
+            cells.append("(compared with)")
+        else:
+            verdict = "noise" if row["p_value"] >= SIGNIFICANT else ""
+            cells += [f"{row['score'] - first['score']:+.2f}", f"{row['p_value']:.4f}", verdict]
+        table.add_row(*cells)
+    return table
+
+
+def robustness_table(rows: Sequence[RobustnessRow]) -> Table:
+    """A line each student: failures over all kinds of lines, then what was copied, by kind."""
+    from rich.table import Table
+
+    kinds = [kind for kind, counts in rows[0].kinds.items() if counts.to_copy]
+    how = f"{rows[0].engine}, {rows[0].precision}, {search(rows[0].beam)}"
+    table = Table(title=how, title_justify="left", title_style="dim")
+    table.add_column("student")
+    failures = [entry.name for entry in fields(ProbeCounts) if entry.name not in ("to_copy", "copied")]
+    for title in (*failures, *(f"{kind}\ncopied" for kind in kinds)):
+        table.add_column(title, justify="right")
+    for row in rows:
+        copied = [f"{row.kinds[kind].copied} of {row.kinds[kind].to_copy}" for kind in kinds]
+        table.add_row(row.label, *(str(getattr(row.totals, name)) for name in failures), *copied)
+    return table

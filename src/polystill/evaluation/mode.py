@@ -1,9 +1,9 @@
-"""How a model spreads its probability: p(mode) and perplexity, by forced decoding (Kim & Rush 2016, section 5).
+"""p(mode) and perplexity of a model, by forced decoding (Kim & Rush 2016, section 5).
 
-p(mode) is the mean over sentences of p(y|x), y the model's own output: the share of its probability mass that sits on
-what it says. A model distilled on a teacher's translations has a far higher one, which is why greedy search then finds
-what beam search finds. Perplexity is that of the references, a token. Both are of the model's own distribution: label
-smoothing does not enter, and `<pad>` has no probability, as in decoding.
+p(mode) is the mean over sentences of p(y|x), where y is the model's own output: the share of its probability mass on
+what it says. It is far higher for a model distilled on a teacher's translations, and so greedy search then finds what
+beam search finds. Perplexity is that of the references, per token. Both are of the model's own distribution: without
+label smoothing, and `<pad>` has no probability, as in decoding.
 
 Shapes: B sentences, S source positions, T target positions, V vocabulary.
 """
@@ -26,10 +26,10 @@ Ids = Sequence[int]
 
 
 def p_mode(model: Any, sources: Sequence[Ids], outputs: Sequence[Ids | None]) -> float:
-    """The mean of p(output | source), from 0 to 1; needs at least one sentence.
+    """The mean of p(output | source), from 0 to 1, over at least one sentence.
 
-    sources: token ids with end marks. outputs: the model's own translations, with end marks; None for one that was cut
-    before its end mark, which is no sentence: it counts with probability 0.
+    sources: token ids with end marks. outputs: the model's own translations, with end marks, or None for one that was
+    cut before its end mark: it is no sentence and has probability 0.
     """
     whole = [(source, output) for source, output in zip(sources, outputs, strict=True) if output is not None]
     scores = log_probabilities(model, [source for source, _ in whole], [output for _, output in whole])
@@ -37,7 +37,7 @@ def p_mode(model: Any, sources: Sequence[Ids], outputs: Sequence[Ids | None]) ->
 
 
 def perplexity(model: Any, sources: Sequence[Ids], references: Sequence[Ids]) -> float:
-    """exp of the mean negative log-likelihood a reference token (with the end marks, where the ids have them)."""
+    """exp of the mean negative log-likelihood per reference token (and end mark, where the ids have one)."""
     scores = [score for row in log_probabilities(model, sources, references) for score in row]
     return math.exp(-math.fsum(scores) / len(scores))
 
@@ -46,8 +46,8 @@ def perplexity(model: Any, sources: Sequence[Ids], references: Sequence[Ids]) ->
 def log_probabilities(model: Any, sources: Sequence[Ids], targets: Sequence[Ids]) -> list[list[float]]:
     """Natural logarithms of p(token | source, tokens before it) for every token of every target.
 
-    model: has pad_id and output_bias (V,), and is called as model(source, target_in) for logits (B, T, V). Neither
-    side may be empty, or longer than the model's positions.
+    model: called as model(source, target_in), it returns logits (B, T, V); it has pad_id and output_bias (V,). Neither
+    side may be empty or longer than the model's positions.
     """
     assert len(sources) == len(targets) and not model.training
     device = next(model.parameters()).device

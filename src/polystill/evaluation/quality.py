@@ -1,11 +1,17 @@
-"""BLEU and chrF of every student, measured on the very artefact that would be shipped."""
+"""Quality of a run's students (BLEU, chrF, perplexity, p(mode)), measured on the exports that would be shipped.
+
+Latency and memory of these exports are measured afterwards, all in turn (`add_latency`).
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
 
 from polystill.decoding.contract import (
     LENGTH_FACTOR,
@@ -18,21 +24,66 @@ from polystill.decoding.contract import (
 )
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.decoding.metrics import corpus_scores
+from polystill.decoding.precisions import need_precision
 from polystill.errors import UserError, nearest
-from polystill.evaluation.chosen import How, chosen, model_id
-from polystill.evaluation.device_figures import has_device_figures
-from polystill.evaluation.exported import folder_bytes
+from polystill.evaluation.measure import folder_bytes
+from polystill.evaluation.speed import Subject, measure_in_turn, sample
 from polystill.export.artefacts import exported, extracted, load_torch
 from polystill.runs import Run
 from polystill.runs.provenance import provenance
-from polystill.runs.rows import row_key, student_name
+from polystill.runs.results import QualityRow, Variant
 from polystill.storage import text_lines, write_atomic
 from polystill.students import Student
 
-Row = dict[str, Any]
 _log = logging.getLogger(__name__)
 
+ENGINES = ("ctranslate2", "torch")
 WARM_UP_LINES = 8
+ROUNDS = 3
+LATENCY_LINES = 100
+"""Sentences of a test set that latency and memory are measured with."""
+_SIDES: tuple[Literal["source"], Literal["target"]] = ("source", "target")
+
+
+def evaluate_run(
+    folder: Path,
+    *,
+    students: Sequence[str] | None = None,
+    beams: Sequence[int] | None = None,
+    engine: str | None = None,
+    precisions: Sequence[str] | None = None,
+    shortlist: bool = False,
+    force: bool = False,
+) -> list[QualityRow]:
+    """Measure students of a finished run: quality and speed, with CTranslate2 also latency and memory.
+
+    Defaults are the recipe's. What results.json has already is not measured again, unless `force`. With `shortlist`
+    the students are measured with the run's shortlist.
+
+    Raises:
+        UserError: the folder is no run, its training is not finished, or as `evaluate_students`.
+    """
+    with Run.open(folder, lock=True) as run:
+        run.need_family()
+        wanted = list(dict.fromkeys(precisions or [run.recipe.evaluation.precision]))
+        for precision in wanted:  # A wrong one is refused before the others have taken hours.
+            need_precision(engine or run.recipe.evaluation.engine, precision)
+        with run.spending("evaluation"):
+            rows = [
+                row
+                for precision in wanted
+                for row in evaluate_students(
+                    run,
+                    students=students,
+                    beams=beams,
+                    engine=engine,
+                    precision=precision,
+                    shortlist=shortlist,
+                    measured_here=True,
+                    force=force,
+                )
+            ]
+            return add_latency(run, rows)
 
 
 def evaluate_students(
@@ -40,190 +91,224 @@ def evaluate_students(
     *,
     students: Sequence[str] | None = None,
     beams: Sequence[int] | None = None,
-    test_sets: Sequence[str] | None = None,
     engine: str | None = None,
     precision: str | None = None,
     shortlist: bool = False,
     threads: int = 0,
     measured_here: bool = False,
     force: bool = False,
-) -> list[Row]:
-    """Translate test sets with students and score them; what is not given comes from the recipe.
+) -> list[QualityRow]:
+    """Translate the recipe's test sets with students and score the translations. Defaults are the recipe's.
 
-    Extracts and exports into RUN/students what is missing there. Each row goes into RUN/results.json as soon as it is
-    measured, its translations into RUN/hypotheses. Rows that are there already are returned as they are, or, with
-    `force`, measured again; with `measured_here`, also where `add_device_figures` would add to CTranslate2's figures of
-    another machine or number of threads. With `shortlist`, students are exported with the run's, and their rows say so.
+    Missing students are extracted and exported into RUN/students. Each row goes to RUN/results.json as soon as it is
+    measured, its translations to RUN/hypotheses. Existing rows are returned as they are, unless `force`; with
+    `measured_here` those are measured again to which `add_latency` would add latency of another machine or number of
+    threads.
 
     Raises:
-        UserError: unknown student, test set, engine or precision; no family, or one that the engine does not have; a
-            shortlist for an engine without; a test set without lines.
+        UserError: an unknown student, engine or precision; a family or a shortlist that the engine does not support; or
+            a test set without lines.
     """
-    members, how = chosen(run, students, engine=engine, precision=precision, shortlist=shortlist)
+    members, variant = choose_students(run, students, engine=engine, precision=precision, shortlist=shortlist)
     beams = beams if beams is not None else run.recipe.evaluation.beams
     beams = [DecodingOptions(beam_size=beam).beam_size for beam in beams]
-    measured = _Measurement(run, how, threads or available_cores())
-    known = {} if force else {row_key(row): row for row in run.results()["rows"]}
+    measurement = _Measurement(run, variant, threads or available_cores())
+    known = {} if force else {row.key: row for row in run.results().rows}
     return [
-        measured.row(
-            student, test_set, beam, known.get(row_key(measured.identity(student, test_set, beam))), measured_here
-        )
+        measurement.row(student, test_set, beam, known.get(measurement.key(student, test_set, beam)), measured_here)
         for student in members
-        for test_set in _test_sets(run, test_sets)
+        for test_set in run.recipe.data.test
         for beam in beams
     ]
 
 
-def _test_sets(run: Run, wanted: Sequence[str] | None) -> list[str]:
-    known = list(run.recipe.data.test)
-    for name in wanted or []:
-        if name not in known:
-            raise UserError(f"test set {name!r} is not in the recipe{nearest(name, known)}; it has: {' '.join(known)}")
-    return list(wanted) if wanted is not None else known
+def choose_students(
+    run: Run,
+    students: Sequence[str] | None = None,
+    *,
+    engine: str | None = None,
+    precision: str | None = None,
+    shortlist: bool = False,
+) -> tuple[list[Student], Variant]:
+    """The students to run and how, checked before anything is loaded.
+
+    Defaults are the recipe's; without `students` there either, all candidates. Precision "default" is float32.
+
+    Raises:
+        UserError: an unknown student, engine or precision; no family, or one that the engine does not support; or a
+            shortlist for an engine without.
+    """
+    from polystill.models.folder import family_space, need_transformer
+
+    settings = run.recipe.evaluation
+    space = family_space(run.family)
+    names = students if students is not None else settings.students
+    members = [space.get(name) for name in names] if names is not None else list(space.candidates)
+    engine = engine or settings.engine
+    if engine not in ENGINES:
+        raise UserError(f"engine {engine!r}: unknown{nearest(engine, list(ENGINES))}; there are: {' '.join(ENGINES)}")
+    precision = precision or settings.precision
+    precision = "float32" if precision == "default" else precision
+    need_precision(engine, precision)
+    if shortlist and engine != "ctranslate2":
+        raise UserError(f"--shortlist: the engine {engine} has none; use --engine ctranslate2")
+    if engine == "ctranslate2":
+        need_transformer(run.family, "CTranslate2")
+    return members, Variant(engine, precision, shortlist)
+
+
+def model_id(run: Run, student: Student) -> str:
+    """Such as "aio_kd-gold-e4d2"."""
+    return f"{run.recipe.method}-{run.recipe.targets_label}-{student}"
+
+
+def file_name(run: Run, student: Student, variant: Variant, options: DecodingOptions) -> str:
+    """The name, without suffix, of a file with one student's translations by one search."""
+    search = f"beam{options.beam_size}.penalty{options.length_penalty:g}"
+    return f"{model_id(run, student)}.{variant.file_name}.{search}"
+
+
+# --- one variant of the students -----------------------------------------------------------------------------------
 
 
 class _Measurement:
-    """One engine in one precision, with a shortlist or without, over the students of a run."""
+    """Measures students of a run in one engine and precision, with a shortlist or without; holds one at a time."""
 
-    def __init__(self, run: Run, how: How, threads: int) -> None:
-        self.run, self.how, self.threads = run, how, threads
-        self._student: Student | None = None  # whose translator and sizes these are
+    def __init__(self, run: Run, variant: Variant, threads: int) -> None:
+        self.run, self.variant, self.threads = run, variant, threads
+        self._student: Student | None = None  # the one that the next four fields belong to
         self._translator: Any = None
-        self._model: Any = None  # the same student in torch and float32, which scores what any engine wrote
-        self._sizes: Row = {}
+        self._model: Any = None  # in torch and float32: it scores the translations of any engine
+        self._sizes: dict[str, Any] = {}
+        self._perplexities: dict[str, float] = {}
         self._texts: dict[str, tuple[list[str], list[str]]] = {}
-        self._perplexities: dict[str, float] = {}  # of that student
 
-    def identity(self, student: Student, test_set: str, beam: int) -> Row:
-        """The part of a row that tells it from all others of the run."""
-        recipe = self.run.recipe
-        return {
-            "model_id": model_id(self.run, student),
-            "architecture": recipe.model.architecture,
-            "model": str(student),
-            "method": recipe.method,
-            "targets": recipe.targets_label,
-            "test_set": test_set,
-            **self.how.identity(),
-            "beam": beam,
-            "length_penalty": recipe.evaluation.length_penalty,
-        }
+    def key(self, student: Student, test_set: str, beam: int) -> tuple[Any, ...]:
+        """The key of the row of results."""
+        length_penalty = self.run.recipe.evaluation.length_penalty
+        return (model_id(self.run, student), test_set, *self.variant, beam, length_penalty)
 
-    def row(self, student: Student, test_set: str, beam: int, before: Row | None, measured_here: bool) -> Row:
-        """The row of results, which goes to the run: as it was `before`, as far as that holds what is asked for."""
+    def row(
+        self, student: Student, test_set: str, beam: int, before: QualityRow | None, measured_here: bool
+    ) -> QualityRow:
+        """The row of results: `before`, if it is complete, or else a new one, which is added to the run."""
         row = before
-        if row is None or not self._holds(row, measured_here):
+        if row is None or not self._is_valid(row, measured_here):
             row = self.measure(student, test_set, beam)
-            who = (student_name(row), test_set, beam)
-            _log.info("%s %s beam %d: BLEU %.2f, chrF %.2f", *who, row["bleu"], row["chrf"])
-        elif self.run.recipe.evaluation.lowercase and "bleu_lc" not in row:
+            _log.info("%s %s beam %d: BLEU %.2f, chrF %.2f", row.label, test_set, beam, row.bleu, row.chrf)
+        elif self.run.recipe.evaluation.lowercase and row.bleu_lc is None:
             row = self.score_again(row)
         if row is not before:
-            self.run.add_results([row])
+            self.run.add([row])
         return row
 
-    def _holds(self, row: Row, measured_here: bool) -> bool:
-        """Whether a row needs no translating again. Speed and latency of one row are of one machine and setting."""
-        if not (self.run.folder / row["hypotheses"]).is_file() or row.get("max_length_factor") != LENGTH_FACTOR:
+    def _is_valid(self, row: QualityRow, measured_here: bool) -> bool:
+        """Whether a row needs no new translations. All speeds and latencies of a row are of one machine and setting."""
+        if not (self.run.folder / row.hypotheses).is_file() or row.max_length_factor != LENGTH_FACTOR:
             return False
-        if not measured_here or self.how.engine != "ctranslate2" or has_device_figures(row):
+        if not measured_here or self.variant.engine != "ctranslate2" or row.has_latency:
             return True
-        here = {"hardware": provenance()["hardware"]["summary"], "threads": self.threads}
-        return {**row, **here} == row
+        return (row.hardware, row.threads) == (provenance().hardware.summary, self.threads)
 
-    def measure(self, student: Student, test_set: str, beam: int) -> Row:
-        """One row of results; what is not measured is not in it."""
+    def measure(self, student: Student, test_set: str, beam: int) -> QualityRow:
+        """Translate and score; writes the translations into RUN/hypotheses."""
         source, references = self._read(test_set)
         self._load(student)
         translator: Translator = self._translator
-        identity = self.identity(student, test_set, beam)
-        options = DecodingOptions(beam_size=beam, length_penalty=identity["length_penalty"])
+        recipe = self.run.recipe
+        options = DecodingOptions(beam_size=beam, length_penalty=recipe.evaluation.length_penalty)
         translator.translate(source[:WARM_UP_LINES], options, Cuts())
         start = time.perf_counter()
-        found = translator.translate(source, options)
+        translated = translator.translate(source, options)
         seconds = time.perf_counter() - start
-        hypotheses = [n_best[0].text if n_best else "" for n_best in found]
-        name = f"{model_id(self.run, student)}.{self.how.file_name(beam, options.length_penalty)}"
-        path = f"hypotheses/{test_set}/{name}.txt"
-        text = "".join(line + "\n" for line in hypotheses)
-        comet = self._comet(path, text)
-        (self.run.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.run.folder / path, text)
-        return {
-            **identity,
+        hypotheses = [n_best[0].text if n_best else "" for n_best in translated]
+        path = f"hypotheses/{test_set}/{file_name(self.run, student, self.variant, options)}.txt"
+        return QualityRow(
+            model_id=model_id(self.run, student),
+            architecture=recipe.model.architecture,
+            model=str(student),
+            method=recipe.method,
+            targets=recipe.targets_label,
+            test_set=test_set,
+            **self.variant._asdict(),
+            beam=beam,
+            length_penalty=options.length_penalty,
             **self._scores(hypotheses, references),
-            **comet,
-            "perplexity": self._perplexity(test_set),
-            **self._p_mode(source, found, options),
+            **self._store(path, "".join(line + "\n" for line in hypotheses)),
+            perplexity=self._perplexity(test_set),
+            p_mode=self._p_mode(source, translated, options),
             **self._sizes,
-            "words_per_second": sum(len(line.split()) for line in source) / seconds,
-            "threads": self.threads,
-            "batch_tokens": options.batch_tokens,
-            "max_length": longest_of_any(options, translator.max_source_tokens),
-            "max_length_factor": LENGTH_FACTOR,
-            "hypotheses": path,
-        }
+            words_per_second=sum(len(line.split()) for line in source) / seconds,
+            threads=self.threads,
+            batch_tokens=options.batch_tokens,
+            max_length=longest_of_any(options, translator.max_source_tokens),
+            max_length_factor=LENGTH_FACTOR,
+            hypotheses=path,
+        )
 
-    def score_again(self, row: Row) -> Row:
-        """The row with scores computed anew from its stored translations, as the recipe wants them now."""
-        _, references = self._read(row["test_set"])
-        path = self.run.folder / row["hypotheses"]
+    def score_again(self, row: QualityRow) -> QualityRow:
+        """The row with new scores of its stored translations, with those that the recipe now asks for."""
+        _, references = self._read(row.test_set)
+        path = self.run.folder / row.hypotheses
         hypotheses = text_lines(path)
         if len(hypotheses) != len(references):
             raise UserError(f"{path}: {len(hypotheses)} lines, but the test set has {len(references)}; use --force")
-        return {**row, **self._scores(hypotheses, references)}
+        return replace(row, **self._scores(hypotheses, references))
 
-    def _comet(self, path: str, text: str) -> Row:
-        """COMET's scores, where these very translations had been given some: they cost an environment of their own."""
-        if not (self.run.folder / path).is_file() or (self.run.folder / path).read_bytes() != text.encode():
-            return {}
-        rows = [row for row in self.run.results()["rows"] if row.get("hypotheses") == path]
-        return {key: value for row in rows for key, value in row.items() if key.startswith("comet")}
+    def _store(self, path: str, text: str) -> dict[str, Any]:
+        """Write translations. Returns the COMET scores of the file where it had the same text: they are expensive."""
+        file, comet = self.run.folder / path, {}
+        if file.is_file() and file.read_bytes() == text.encode():
+            for row in self.run.results().rows:
+                if row.hypotheses == path:
+                    comet = {"comet": row.comet, "comet_signature": row.comet_signature}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, text)
+        return comet
 
-    def _scores(self, hypotheses: Sequence[str], references: Sequence[str]) -> Row:
+    def _scores(self, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
         recipe = self.run.recipe
         language, lowercase = recipe.data.target_language, recipe.evaluation.lowercase
         return corpus_scores(hypotheses, references, target_language=language, lowercase=lowercase)
 
     def _read(self, test_set: str) -> tuple[list[str], list[str]]:
         if test_set not in self._texts:
-            folder = self.run.data / "test"
-            source, references = (text_lines(folder / f"{test_set}.{side}.txt") for side in ("source", "target"))
+            source, references = (self.run.test_lines(test_set, side) for side in _SIDES)
             if len(source) != len(references) or not source:
                 raise UserError(
-                    f"{folder / test_set}: {len(source)} source lines and {len(references)} references; "
-                    "expected as many, and at least one"
+                    f"{self.run.data / 'test' / test_set}: {len(source)} source lines and {len(references)} "
+                    "references; expected the same number, and at least one"
                 )
             self._texts[test_set] = source, references
         return self._texts[test_set]
 
     def _load(self, student: Student) -> None:
-        """Make this student the one that is loaded."""
+        """Load this student in place of the one before."""
         from polystill.models.folder import parameter_count
         from polystill.models.pruning import nonzero_parameters
 
         if self._student == student:
             return
-        self._translator = self._model = None  # frees those before
+        self._translator = self._model = None  # frees the memory of the student before
         self._perplexities = {}
         folder = shipped = extracted(self.run, student)
         in_float32 = load_torch(folder, "float32", self.threads)
         self._model = in_float32.model
-        how = self.how
-        if (how.engine, how.precision) == ("torch", "float32"):
+        engine, precision, shortlist = self.variant
+        if (engine, precision) == ("torch", "float32"):
             self._translator = in_float32
-        elif how.engine == "torch":
-            self._translator = load_torch(folder, how.precision, self.threads)
+        elif engine == "torch":
+            self._translator = load_torch(folder, precision, self.threads)
         else:
-            shipped = exported(self.run, student, how.precision, how.shortlist)
-            self._translator = CTranslate2Translator(shipped, how.precision, self.threads)
+            shipped = exported(self.run, student, precision, shortlist)
+            self._translator = CTranslate2Translator(shipped, precision, self.threads)
         self._sizes = {"parameters": parameter_count(folder), "size_bytes": folder_bytes(shipped)}
         if self.run.recipe.prunes:
             self._sizes["nonzero_parameters"] = nonzero_parameters(self._model)
         self._student = student
 
     def _perplexity(self, test_set: str) -> float:
-        """Of the references, an end mark each; of one that does not fit the model, its first tokens."""
+        """The references' perplexity, end marks included. References are cut where the model takes no more."""
         from polystill.evaluation.mode import perplexity
 
         if test_set not in self._perplexities:
@@ -233,8 +318,10 @@ class _Measurement:
             self._perplexities[test_set] = perplexity(self._model, self._source_ids(source), targets)
         return self._perplexities[test_set]
 
-    def _p_mode(self, source: Sequence[str], found: Sequence[Sequence[Hypothesis]], options: DecodingOptions) -> Row:
-        """Over the lines that the model was given: blank ones were not."""
+    def _p_mode(
+        self, source: Sequence[str], translated: Sequence[Sequence[Hypothesis]], options: DecodingOptions
+    ) -> float | None:
+        """p(mode) over the lines that are not blank: blank ones are not given to the model."""
         from polystill.evaluation.mode import p_mode
 
         tokenizer = self._translator.tokenizer
@@ -243,14 +330,62 @@ class _Measurement:
         limits = longest_of_each(options, self._translator.max_source_tokens, all_ids)
         sources: list[list[int]] = []
         outputs: list[list[int] | None] = []
-        for ids, n_best, longest in zip(all_ids, found, limits, strict=True):
+        for ids, n_best, longest in zip(all_ids, translated, limits, strict=True):
             if len(ids) > 1:
                 sources.append(ids)
                 ended = n_best and len(n_best[0].tokens) < longest
                 outputs.append([*(id_of[piece] for piece in n_best[0].tokens), tokenizer.eos_id] if ended else None)
-        return {"p_mode": p_mode(self._model, sources, outputs)} if sources else {}
+        return p_mode(self._model, sources, outputs) if sources else None
 
     def _source_ids(self, source: Sequence[str]) -> list[list[int]]:
-        """Cut where the engine cuts them."""
+        """Token ids with end marks, cut where the engine cuts them."""
         translator = self._translator
         return Cuts().fit_sources(source, translator.tokenizer.encode_source, translator.max_source_tokens)
+
+
+# --- latency and memory ---------------------------------------------------------------------------------------------
+
+
+def add_latency(run: Run, rows: Sequence[QualityRow]) -> list[QualityRow]:
+    """The rows, with latency and memory for those of CTranslate2 that lack them.
+
+    All are measured in turn, in processes of their own. The figures go to RUN/results.json after the last round.
+
+    Raises:
+        UserError: a folder does not load, or a test set has no words.
+    """
+    lacking = [i for i, row in enumerate(rows) if row.engine == "ctranslate2" and not row.has_latency]
+    if not lacking:
+        return list(rows)
+    _log.info("latency and memory, %d times in each of %d rounds", len(lacking), ROUNDS)
+    speeds = measure_in_turn(_subjects(run, [rows[i] for i in lacking]), rounds=ROUNDS, log=_log.info)
+    completed = list(rows)
+    for i, speed in zip(lacking, speeds, strict=True):
+        completed[i] = replace(rows[i], **speed.to_json(), latency_rounds=ROUNDS)
+    run.add([completed[i] for i in lacking])
+    return completed
+
+
+def _subjects(run: Run, rows: Sequence[QualityRow]) -> list[Subject]:
+    from polystill.models.folder import family_space
+
+    space = family_space(run.family)
+
+    @cache  # Many rows share a folder, and finding it hashes the weights.
+    def folder(student: str, precision: str, shortlist: bool) -> Path:
+        return exported(run, space.get(student), precision, shortlist)
+
+    @cache
+    def lines(test_set: str) -> list[str]:
+        return sample(run.test_lines(test_set, "source"), LATENCY_LINES)
+
+    return [
+        Subject(
+            folder=folder(row.model, row.precision, row.shortlist),
+            lines=lines(row.test_set),
+            options=DecodingOptions(beam_size=row.beam, length_penalty=row.length_penalty),
+            precision=row.precision,
+            threads=row.threads or 1,
+        )
+        for row in rows
+    ]

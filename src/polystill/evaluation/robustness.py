@@ -1,6 +1,7 @@
-"""What students make of lines that are unlike their data: counted, as the engine ships them.
+"""Robustness of students: their translations of lines that are unlike their data, with failures counted by kind.
 
-Translation happens in a process of its own, so that an engine that dies is counted as well and the rest goes on.
+The lines ("probes") are made from the run's own test source, so that they have its language and domain, and from fixed
+text. Translation happens in a process of its own: an engine that dies is counted as well, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,136 +24,254 @@ from polystill.decoding.contract import Cuts, DecodingOptions, Translator
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
-from polystill.evaluation.chosen import How, chosen, model_id
-from polystill.evaluation.probes import Probe, has_words, is_copied, make_probes
+from polystill.evaluation.quality import choose_students, file_name, model_id
 from polystill.runs import Run
-from polystill.runs.rows import student_name
+from polystill.runs.results import ProbeCounts, RobustnessRow, Variant
 from polystill.storage import write_atomic
 from polystill.students import Student
 
-Row = dict[str, Any]
 _log = logging.getLogger(__name__)
 
-
-@dataclass
-class Counts:
-    """Over the lines of one kind."""
-
-    lines: int = 0
-    crashed: int = 0
-    """The engine raised an error or died."""
-    empty: int = 0
-    """A line with words that came to nothing."""
-    invented: int = 0
-    """A line without any character that came to something."""
-    loops: int = 0
-    """Translations with a repetition that their source has not."""
-    cut: int = 0
-    """Lines that are longer than the model takes."""
-    to_copy: int = 0
-    copied: int = 0
+SENTENCES = 20
+"""Sentences of the test set, evenly spread, that most kinds are made from."""
+LONG_LINES, LONG_SENTENCES = 4, 60
+"""Long lines, and the sentences in each: more than most models have positions for."""
+UNPUNCTUATED_SENTENCES = 6
 
 
-def count(probes: Sequence[Probe], outputs: Sequence[Output], languages: tuple[str, str]) -> dict[str, dict[str, int]]:
-    """Counts by kind, as dictionaries."""
+@dataclass(frozen=True)
+class Probe:
+    kind: str
+    source: str
+    copy: str = ""
+    """Text that the translation has to contain as well; "" for most kinds."""
+
+
+KINDS = {
+    "capitals": "test sentences in capitals",
+    "one word": "single words of the test set",
+    "long": f"{LONG_SENTENCES} test sentences on one line",
+    "unpunctuated": f"{UNPUNCTUATED_SENTENCES} test sentences on one line, in small letters and without punctuation",
+    "numbers": "test sentences with a number before their end",
+    "dates": "the same with a date",
+    "URLs": "the same with a URL or an e-mail address",
+    "emoji": "the same with an emoji",
+    "empty": "lines without a word, whose translation is empty",
+    "odd": "punctuation only, markup, control characters, other scripts, a word of 3,000 letters",
+}
+
+_NUMBERS = ("7", "42", "1984", "1,250", "3.75", "16,384", "0.5", "2026", "99", "12,345,678")
+_DATES = ("2024-03-15", "15.03.2024", "3/15/2024", "31.12.1999", "2026-01-02", "7.5.2031", "11/22/63", "1.1.2000")
+_URLS = (
+    *("https://example.org", "http://example.com/a/page.html#part", "www.example.net", "name@example.org"),
+    *("https://example.org/search?q=one&lang=two", "first.last@mail.example.com", "example.com/path/to/file.tar.gz"),
+)
+_EMOJI = ("🙂", "🚀", "👍", "🎉", "🐶", "❤️", "👩‍🚀", "🇪🇺", "☕", "😂")
+_EMPTY = ("", " ", "\t", "\u00a0\u2003 ")
+_ODD = (
+    *("?!?!", "...", "-", "A", "!!!!!!!!!!!!!!!!!!!!", "x" * 3000),
+    *("<b>bold</b> &amp; <script>alert(1)</script>", '{"key": [1, 2, null]}', "a\u200bb\u00adc", "\x01\x07\x1b[0m"),
+    *("漢字 кириллица العربية ελληνικά", "\u202eabc\u202c", "Z̸̢̛a̵͔̓l̷̰̈g̵̱̈́o̴̤͝", "\ufffd\ufffd\ufffd", "a" + "\u0301" * 50),
+)
+
+
+def make_probes(test_source: Sequence[str]) -> list[Probe]:
+    """Probes of all kinds, in the order of KINDS, always the same for a test source of at least one sentence."""
+    lines = [line.strip() for line in test_source if line.strip()]
+    assert lines
+    sentences = [lines[len(lines) * i // SENTENCES] for i in range(min(SENTENCES, len(lines)))]
+    return [
+        *(Probe("capitals", sentence.upper()) for sentence in sentences),
+        *(Probe("one word", word) for word in _words(sentences)),
+        *(Probe("long", line) for line in _joined(lines, LONG_LINES, LONG_SENTENCES)),
+        *(Probe("unpunctuated", _plain(line)) for line in _joined(sentences, LONG_LINES, UNPUNCTUATED_SENTENCES)),
+        *_with("numbers", sentences, _NUMBERS),
+        *_with("dates", sentences, _DATES),
+        *_with("URLs", sentences, _URLS),
+        *_with("emoji", sentences, _EMOJI),
+        *(Probe("empty", line) for line in _EMPTY),
+        *(Probe("odd", line) for line in _ODD),
+    ]
+
+
+def _words(sentences: Sequence[str]) -> list[str]:
+    """The longest word of each sentence that no sentence before has given."""
+    words: dict[str, None] = {}
+    for sentence in sentences:
+        new = [word for word in re.findall(r"[^\W\d_]+", sentence) if word not in words]
+        if new:
+            words[max(new, key=len)] = None
+    return list(words)
+
+
+def _joined(sentences: Sequence[str], lines: int, each: int) -> Iterator[str]:
+    """`lines` lines of `each` sentences, which start again from the first where they run out."""
+    endless = cycle(sentences)
+    for _ in range(lines):
+        yield " ".join(next(endless) for _ in range(each))
+
+
+def _plain(line: str) -> str:
+    return " ".join(re.sub(r"[^\w\s]|_", " ", line).split()).lower()
+
+
+_END = re.compile(r"[\s.!?。！？…]*$")
+
+
+def _with(kind: str, sentences: Sequence[str], things: Sequence[str]) -> Iterator[Probe]:
+    """Each thing twice, before the end of a sentence."""
+    endless = cycle(sentences)
+    for thing in (*things, *things):
+        sentence = next(endless)
+        end = _END.search(sentence)
+        assert end is not None  # it matches nothing at the very end
+        mark = end[0].strip()
+        yield Probe(kind, f"{sentence[: end.start()]} {thing}{f' {mark}' if mark else ''}", thing)
+
+
+# --- their translations ---------------------------------------------------------------------------------------------
+
+
+MOST_GROUPS = 4
+"""Most groups of digits in one number, with blanks between them."""
+
+
+def is_copied(probe: Probe, translation: str) -> bool:
+    """Whether a translation has the probe's text: digits of a number in any groups, numbers of a date in any order."""
+    if probe.kind == "numbers":
+        return _digits(probe.copy) in _numbers(translation)
+    if probe.kind == "dates":
+        return {int(n) for n in re.findall(r"\d+", probe.copy)} <= {int(n) for n in re.findall(r"\d+", translation)}
+    return probe.copy in translation
+
+
+def _numbers(text: str) -> set[str]:
+    """The digits of each number in a text. A blank may group digits or separate two numbers: both readings count."""
+    numbers = set()
+    for stretch in re.findall(r"\d[\d.,'’\s]*", text):
+        parts = stretch.split()
+        for i in range(len(parts)):
+            numbers |= {_digits("".join(parts[i:j])) for j in range(i + 1, min(i + MOST_GROUPS, len(parts)) + 1)}
+    return numbers
+
+
+def _digits(number: str) -> str:
+    return re.sub(r"\D", "", number)
+
+
+def has_words(line: str) -> bool:
+    return any(character.isalnum() for character in line)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A translation; `text` is None where the engine failed, `cut` says that the line is too long for the model."""
+
+    text: str | None
+    cut: bool = False
+
+
+def count(probes: Sequence[Probe], outputs: Sequence[Output], languages: tuple[str, str]) -> dict[str, ProbeCounts]:
+    """The counts of each kind."""
     repetition = Repetition(languages)
-    found: dict[str, Counts] = {}
+    kinds: dict[str, ProbeCounts] = {}
     for probe, output in zip(probes, outputs, strict=True):
-        counts = found.setdefault(probe.kind, Counts())
-        counts.lines += 1
-        counts.to_copy += bool(probe.copy)
-        counts.cut += output.cut
-        if output.text is None:
-            counts.crashed += 1
-            continue
-        counts.empty += has_words(probe.source) and not output.text.strip()
-        counts.invented += not probe.source.strip() and bool(output.text.strip())
-        counts.loops += repetition.is_looping(probe.source, output.text)
-        counts.copied += bool(probe.copy) and is_copied(probe, output.text)
-    return {kind: asdict(counts) for kind, counts in found.items()}
+        kinds[probe.kind] = kinds.get(probe.kind, ProbeCounts()) + _count_one(probe, output, repetition)
+    return kinds
 
 
-# --- a run's students ---------------------------------------------------------------------------------------------
+def _count_one(probe: Probe, output: Output, repetition: Repetition) -> ProbeCounts:
+    counts = ProbeCounts(lines=1, to_copy=int(bool(probe.copy)), cut=int(output.cut))
+    if output.text is None:
+        return counts + ProbeCounts(crashed=1)
+    return counts + ProbeCounts(
+        empty=int(has_words(probe.source) and not output.text.strip()),
+        invented=int(not probe.source.strip() and bool(output.text.strip())),
+        loops=int(repetition.is_looping(probe.source, output.text)),
+        copied=int(bool(probe.copy) and is_copied(probe, output.text)),
+    )
 
 
-def probe_students(
-    run: Run,
+# --- a run's students -----------------------------------------------------------------------------------------------
+
+
+def probe_run(
+    folder: Path,
     *,
     students: Sequence[str] | None = None,
     engine: str | None = None,
     precision: str | None = None,
     shortlist: bool = False,
     beam: int | None = None,
-) -> list[Row]:
-    """Give probes to students and count what comes of them; what is not given comes from the recipe (its largest beam).
+) -> list[RobustnessRow]:
+    """Give probes to students of a finished run and count their failures. Defaults are the recipe's, its largest beam.
 
-    Rows go into RUN/results.json under "robustness", all translations into RUN/robustness.
+    Rows go to RUN/results.json under "robustness", all translations to RUN/robustness.
 
     Raises:
-        UserError: unknown student, engine or precision; no family, or one that the engine does not have; a shortlist
-            for an engine without; or no test source to make probes from.
+        UserError: the folder is no run, or its training is not finished; an unknown student, engine or precision, or a
+            family or shortlist that the engine does not support; or no test source to make probes from.
     """
     from polystill.export.artefacts import exported, extracted
 
-    members, how = chosen(run, students, engine=engine, precision=precision, shortlist=shortlist)
-    settings, data = run.recipe.evaluation, run.recipe.data
-    options = DecodingOptions(beam_size=beam or max(settings.beams), length_penalty=settings.length_penalty)
-    probes = make_probes(_test_source(run))
-    rows = []
-    with Apart(_translate) as apart:
-        for student in members:
-            torch = how.engine == "torch"
-            folder = extracted(run, student) if torch else exported(run, student, how.precision, how.shortlist)
-            model = (str(folder), how.engine, how.precision, options, available_cores())
-            outputs = apart.translate([probe.source for probe in probes], *model)
-            counts = count(probes, outputs, (data.source_language, data.target_language))
-            row = _row(run, student, how, options, counts)
-            _store(run, row, probes, outputs)
-            rows.append(row)
-            _log.info("%s: %s", student_name(row), in_words(row))
+    with Run.open(folder, lock=True) as run:
+        run.need_family()
+        members, variant = choose_students(run, students, engine=engine, precision=precision, shortlist=shortlist)
+        settings, data = run.recipe.evaluation, run.recipe.data
+        options = DecodingOptions(beam_size=beam or max(settings.beams), length_penalty=settings.length_penalty)
+        probes = make_probes(_test_source(run))
+        rows = []
+        with Apart(_translate) as apart:
+            for student in members:
+                on_torch = variant.engine == "torch"
+                model = extracted(run, student) if on_torch else exported(run, student, *variant[1:])
+                how = (str(model), variant.engine, variant.precision, options, available_cores())
+                outputs = apart.translate([probe.source for probe in probes], *how)
+                kinds = count(probes, outputs, (data.source_language, data.target_language))
+                row = _row(run, student, variant, options, kinds)
+                _store(run, row, probes, outputs)
+                rows.append(row)
+                _log.info("%s: %s", row.label, in_words(row))
     return rows
 
 
-def in_words(row: Row) -> str:
+def in_words(row: RobustnessRow) -> str:
     """Such as "147 lines: 2 loops, 31 of 70 copied"."""
-    totals = {name: sum(counts[name] for counts in row["kinds"].values()) for name in asdict(Counts())}
-    found = [f"{totals[name]} {name}" for name in ("crashed", "empty", "invented", "loops") if totals[name]]
-    found.append(f"{totals['copied']} of {totals['to_copy']} copied")
-    return f"{totals['lines']} lines: {', '.join(found)}"
+    totals = row.totals
+    failures = {name: getattr(totals, name) for name in ("crashed", "empty", "invented", "loops")}
+    parts = [f"{number} {name}" for name, number in failures.items() if number]
+    return f"{totals.lines} lines: {', '.join([*parts, f'{totals.copied} of {totals.to_copy} copied'])}"
 
 
 def _row(
-    run: Run,
-    student: Student,
-    how: How,
-    options: DecodingOptions,
-    kinds: dict[str, dict[str, int]],
-) -> Row:
-    name = f"{model_id(run, student)}.{how.file_name(options.beam_size, options.length_penalty)}"
-    return {
-        "model_id": model_id(run, student),
-        "model": str(student),
-        **how.identity(),
-        "beam": options.beam_size,
-        "length_penalty": options.length_penalty,
-        "kinds": kinds,
-        "outputs": f"robustness/{name}.jsonl",
-    }
+    run: Run, student: Student, variant: Variant, options: DecodingOptions, kinds: dict[str, ProbeCounts]
+) -> RobustnessRow:
+    return RobustnessRow(
+        model_id=model_id(run, student),
+        model=str(student),
+        engine=variant.engine,
+        precision=variant.precision,
+        shortlist=variant.shortlist,
+        beam=options.beam_size,
+        length_penalty=options.length_penalty,
+        kinds=kinds,
+        outputs=f"robustness/{file_name(run, student, variant, options)}.jsonl",
+    )
 
 
-def _store(run: Run, row: Row, probes: Sequence[Probe], outputs: Sequence[Output]) -> None:
+def _store(run: Run, row: RobustnessRow, probes: Sequence[Probe], outputs: Sequence[Output]) -> None:
     lines = [
         json.dumps({"kind": probe.kind, "source": probe.source, "output": output.text}, ensure_ascii=False)
         for probe, output in zip(probes, outputs, strict=True)
     ]
-    path = run.folder / row["outputs"]
+    path = run.folder / row.outputs
     path.parent.mkdir(exist_ok=True)
     write_atomic(path, "".join(f"{line}\n" for line in lines))
-    run.add_robustness([row])
+    run.add([row])
 
 
 def _test_source(run: Run) -> list[str]:
-    """The first test set's source, or without a test set that of the validation set."""
+    """The source of the first test set, or of the validation set where the recipe has no test set."""
     names = [f"test/{name}.source.txt" for name in run.recipe.data.test]
     path = run.data / [*names, "validation.source.txt"][0]
     if not path.is_file():
@@ -162,18 +283,11 @@ def _test_source(run: Run) -> list[str]:
     return lines
 
 
-# --- a process apart ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Output:
-    text: str | None
-    """None where the engine failed."""
-    cut: bool = False
+# --- a process apart ------------------------------------------------------------------------------------------------
 
 
 class Apart:
-    """Calls `work(lines, *how)`, a function of a module, in a process of its own: one that dies is replaced."""
+    """Calls `work(lines, *how)`, a function of a module, in a process of its own, and replaces a process that dies."""
 
     def __init__(self, work: Callable[..., list[Output]]) -> None:
         self._work = work
@@ -184,7 +298,7 @@ class Apart:
         return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
     def translate(self, lines: Sequence[str], *how: Any) -> list[Output]:
-        """All lines at once; where that fails, one by one, so that only those which fail themselves are lost."""
+        """Translate all lines at once; where that fails, one by one, so that only the lines which fail are lost."""
         outputs = self._attempt(list(lines), how)
         if outputs is None:
             outputs = [(self._attempt([line], how) or [Output(None)])[0] for line in lines]
@@ -193,7 +307,7 @@ class Apart:
     def _attempt(self, lines: list[str], how: tuple[Any, ...]) -> list[Output] | None:
         try:
             return self._pool.submit(self._work, lines, *how).result()
-        except UserError:  # no line's fault: the model does not load
+        except UserError:  # The model does not load, which is no line's fault.
             raise
         except BrokenProcessPool:
             self._pool.shutdown()
@@ -216,10 +330,10 @@ def _translate(
     translator = _translator(folder, engine, precision, threads)
     outputs = []
     limit = translator.max_source_tokens
-    for line, found in zip(lines, translator.translate(lines, options, Cuts()), strict=True):
+    for line, n_best in zip(lines, translator.translate(lines, options, Cuts()), strict=True):
         cuts = Cuts()
         cuts.fit_sources([line], translator.tokenizer.source_pieces, limit)  # type: ignore[attr-defined]
-        outputs.append(Output(found[0].text if found else "", bool(cuts.sources)))
+        outputs.append(Output(n_best[0].text if n_best else "", bool(cuts.sources)))
     return outputs
 
 

@@ -1,17 +1,20 @@
-"""Latency, memory and speed of one exported folder, in a fresh process that holds nothing else.
+"""Latency, memory and speed of exported folders, each measured in a fresh process that holds nothing else.
 
-The process loads the model and translates some sentences one after another: each one's seconds are its latency, and
-what the process then held at most is its peak memory, Python and libraries included. Only then, where speed is asked
-for, the same sentences go through in batches, which may take more memory.
+The process loads the model and translates sentences one after another: the seconds of each are its latency, and the
+most that the process then held is its peak memory, Python and libraries included. Where speed is wanted, the same
+sentences then go through in batches, which may take more memory.
+
+This module imports nothing that the measured process does not need.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
@@ -19,37 +22,73 @@ from polystill.environment import child
 from polystill.environment.memory import peak_memory
 from polystill.errors import UserError
 
+if TYPE_CHECKING:
+    from polystill.runs.results import Speed
+
 WARM_UP_LINES = 8
+_TIMED = ("words_per_second", "latency_p50_ms", "latency_p95_ms")
 
 
-def figures(
-    folder: Path,
-    lines: Sequence[str],
-    *,
-    options: DecodingOptions,
-    precision: str = "default",
-    threads: int = 1,
-    speed: bool = False,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Subject:
+    """A folder, and the search and sentences to measure it with."""
+
+    folder: Path
+    lines: Sequence[str]
+    options: DecodingOptions
+    precision: str = "default"
+    threads: int = 1
+
+
+def measure_in_turn(
+    subjects: Sequence[Subject], *, rounds: int, log: Callable[[str], object], speed: bool = False
+) -> list[Speed]:
+    """Measure all subjects in every round, one after another, so that a machine whose speed varies treats them alike.
+
+    Times are medians over the rounds, with the least and the most as `…_min` and `…_max`; peak memory is the largest.
+
+    Raises:
+        UserError: as `measure_once`.
+    """
+    from polystill.runs.results import Speed
+
+    figures: list[list[dict[str, Any]]] = [[] for _ in subjects]
+    for number in range(rounds):
+        for subject, rows in zip(subjects, figures, strict=True):
+            rows.append(measure_once(subject, speed=speed))
+        log(f"round {number + 1} of {rounds}")
+    return [Speed(**_summary(rows)) for rows in figures]
+
+
+def _summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    summary = {**rounds[0], "peak_memory_bytes": max(row["peak_memory_bytes"] for row in rounds)}
+    for name in _TIMED:
+        if name in summary:
+            values = [row[name] for row in rounds]
+            summary |= {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
+    return summary
+
+
+def measure_once(subject: Subject, *, speed: bool = False) -> dict[str, Any]:
     """`latency_p50_ms`, `latency_p95_ms` (one sentence at a time), `latency_sentences`, `peak_memory_bytes`,
-    `compute_type` and, with `speed`, `words_per_second` (source words, in batches on that many threads).
+    `compute_type` and, with `speed`, `words_per_second` (source words, in batches on the subject's threads).
 
     Raises:
         UserError: the folder does not load in that precision, or there is no sentence to translate.
     """
-    found: dict[str, Any] = child.call(
+    figures: dict[str, Any] = child.call(
         f"{__name__}:measure_here",
-        folder=str(folder.absolute()),
-        lines=list(lines),
-        beam_size=options.beam_size,
-        length_penalty=options.length_penalty,
-        precision=precision,
-        threads=threads,
+        folder=str(subject.folder.absolute()),
+        lines=list(subject.lines),
+        beam_size=subject.options.beam_size,
+        length_penalty=subject.options.length_penalty,
+        precision=subject.precision,
+        threads=subject.threads,
         speed=speed,
     )
-    if "error" in found:
-        raise UserError(found["error"])
-    return found
+    if "error" in figures:
+        raise UserError(figures["error"])
+    return figures
 
 
 def measure_here(
@@ -61,7 +100,7 @@ def measure_here(
     threads: int,
     speed: bool,
 ) -> dict[str, Any]:
-    """For `child.call`: what `figures` returns, or `error`."""
+    """The measuring itself, for `child.call`: what `measure_once` returns, or `error`."""
     options = DecodingOptions(beam_size=beam_size, length_penalty=length_penalty)
     try:
         with peak_memory() as peak:
@@ -71,7 +110,7 @@ def measure_here(
             latencies = [_seconds(translator, [line], options) for line in lines]
     except UserError as error:
         return {"error": str(error)}
-    found = {
+    figures = {
         "latency_p50_ms": 1000 * statistics.median(latencies),
         "latency_p95_ms": 1000 * percentile(latencies, 95),
         "latency_sentences": len(lines),
@@ -80,8 +119,8 @@ def measure_here(
     }
     if speed:
         words = sum(len(line.split()) for line in lines)
-        found["words_per_second"] = words / _seconds(translator, lines, options)
-    return found
+        figures["words_per_second"] = words / _seconds(translator, lines, options)
+    return figures
 
 
 def _seconds(translator: CTranslate2Translator, lines: Sequence[str], options: DecodingOptions) -> float:
@@ -91,10 +130,10 @@ def _seconds(translator: CTranslate2Translator, lines: Sequence[str], options: D
 
 
 def sample(lines: Sequence[str], count: int) -> list[str]:
-    """At most so many of the lines that have words, evenly spread, in their order.
+    """At most `count` of the lines that have words, evenly spread, in their order.
 
     Raises:
-        UserError: no line has any.
+        UserError: no line has words.
     """
     filled = [line for line in lines if line.strip()]
     if not filled:
@@ -104,6 +143,6 @@ def sample(lines: Sequence[str], count: int) -> list[str]:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The smallest value that so many percent of them do not exceed."""
+    """The smallest value that `percent` percent of all values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, -(-percent * len(ordered) // 100) - 1))]

@@ -88,7 +88,7 @@ def export_student(
     if out is None:
         out = run.folder / "exports" / "-".join(filter(None, (student.name, to, quantization, "shortlist" * shortlist)))
     need_new_folder(out, "give a new folder with --out, or remove this one")
-    results = run.results()
+    results = run.results().to_json()
     record = export.Record(
         rows=[row for row in results["rows"] if row.get("model") == student.name],
         devices=[row for row in results.get("devices", []) if row["model"] == student.name],

@@ -1,44 +1,45 @@
-"""What can be picked: students of runs, in every precision and beam size measured, with a shortlist or without."""
+"""Candidates to pick from: students of runs in every precision and beam size measured, with or without a shortlist."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from polystill.errors import UserError
-from polystill.evaluation.trained import references
 from polystill.picking.devices import CTRANSLATE2, EVALUATION, Device
 from polystill.runs import Run
-from polystill.runs.rows import has_shortlist, student_name, system_key
-
-Row = dict[str, Any]
-COST = ("words_per_second", "latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "threads", "hardware")
-"""What depends on the device, of the figures of a row."""
+from polystill.runs.results import DeviceRow, QualityRow
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A student of a run in one precision with one beam size, with a shortlist or without."""
+    """A student of a run in one precision with one beam size, with or without a shortlist."""
 
     run: Path
-    row: Row
-    """Quality and size as the run measured them; speed, latency and memory of the device that is asked for.
+    row: QualityRow
+    """Quality and size as the run measured them; speed, latency and memory of the wanted device, if measured there.
 
-    All of CTranslate2's folder, but for a weighed candidate's size.
+    All of them belong to CTranslate2's folder, except the size of a weighed candidate.
     """
     format: str = CTRANSLATE2
-    """What it would be shipped in."""
+    """The format to ship in."""
     weighed: bool = False
     """Whether the size is that of a package in `format`."""
+    device: str = ""
+    """The device of speed, latency and memory. Empty for the machine of `polystill evaluate`."""
 
     @property
     def name(self) -> str:
-        return f"{self.run / student_name(self.row)} {self.row['precision']} beam {self.row['beam']}"
+        return f"{self.run / self.row.label} {self.row.precision} beam {self.row.beam}"
+
+    @property
+    def size(self) -> int:
+        assert self.row.size_bytes is not None
+        return self.row.size_bytes
 
     def get(self, key: str) -> float | None:
-        value: float | None = self.row.get(key)
+        value: float | None = getattr(self.row, key)
         return value
 
 
@@ -53,7 +54,7 @@ def open_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def check_test_set(runs: Sequence[Run], test_set: str | None) -> str:
-    """The test set that all runs are compared on: by default the first one of the first run.
+    """The test set that all runs are compared on, by default the first one of the first run.
 
     Raises:
         UserError: a run does not have it, or has other sentences under its name.
@@ -62,57 +63,61 @@ def check_test_set(runs: Sequence[Run], test_set: str | None) -> str:
     if not known:
         raise UserError(f"{runs[0].folder}: the run has no test sets to choose by; add one to data.test")
     chosen = test_set or known[0]
-    expected = None
     for run in runs:
         if chosen not in run.recipe.data.test:
             raise UserError(f"--test-set {chosen}: {run.folder} has {' '.join(run.recipe.data.test) or 'none'}")
-        found = references(run, chosen)
-        if expected not in (None, found):
+        if run.test_lines(chosen, "target") != runs[0].test_lines(chosen, "target"):
             raise UserError(f"{run.folder}: has not the same test set {chosen} as {runs[0].folder}")
-        expected = found
     return chosen
 
 
-def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str | None) -> list[Candidate]:
-    """Those in the device's precision and beam size, with the length penalty of their run's recipe.
+def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str = "") -> list[Candidate]:
+    """All students in the device's precision and beam size, with the length penalty of their run's recipe.
 
-    Those with a shortlist only where the device's format can have one. The device's `name` is None where it has none.
+    Students with a shortlist count only if the device's format can have one. `name` is the device's.
 
     Raises:
-        UserError: there is none, or their BLEU was computed in different ways.
+        UserError: there is no candidate, or their BLEU was computed in different ways.
     """
     where = device.measured_on or name
-    found = []
+    suitable = []
     for run in runs:
         results = run.results()
-        found += [
-            Candidate(run.folder, _on_device(row, results.get("devices", []), where), device.format)
-            for row in results["rows"]
-            if (row["test_set"], row["engine"]) == (test_set, CTRANSLATE2)
-            and row["length_penalty"] == run.recipe.evaluation.length_penalty
-            and device.wanted_precision in (None, row["precision"])
-            and device.wanted_beam in (None, row["beam"])
-            and (device.takes_shortlists or not has_shortlist(row))
+        suitable += [
+            _on_device(Candidate(run.folder, row, device.format), results.devices, where)
+            for row in results.rows
+            if (row.test_set, row.engine) == (test_set, CTRANSLATE2)
+            and row.length_penalty == run.recipe.evaluation.length_penalty
+            and device.wanted_precision in (None, row.precision)
+            and device.wanted_beam in (None, row.beam)
+            and (device.takes_shortlists or not row.shortlist)
         ]
-    if not found:
+    if not suitable:
         how = f" --precision {device.wanted_precision}" if device.wanted_precision else ""
         how += f" --beam {device.wanted_beam}" if device.wanted_beam else ""
         raise UserError(
-            f"{'' if name is None else f'device {name}: '}no student is measured on {test_set} like that; measure: "
+            f"{f'device {name}: ' if name else ''}no student is measured on {test_set} like that; measure: "
             f"polystill evaluate {runs[0].folder} --engine ctranslate2{how}"
         )
-    signatures = {candidate.row["bleu_signature"] for candidate in found}
+    signatures = {candidate.row.bleu_signature for candidate in suitable}
     if len(signatures) > 1:
         raise UserError(f"BLEU was computed in different ways and cannot be compared: {' and '.join(signatures)}")
-    return found
+    return suitable
 
 
-def _on_device(row: Row, measured: Sequence[Row], where: str | None) -> Row:
-    """The row, with what depends on the device as measured there, or not at all."""
-    if where in (None, EVALUATION):
-        return row
-    kept = {key: value for key, value in row.items() if key not in COST}
-    for figures in measured:
-        if figures["device"] == where and system_key(figures) == system_key(row):
-            return {**kept, **{key: figures[key] for key in COST}, "device": where}
-    return kept
+def _on_device(candidate: Candidate, measured: Sequence[DeviceRow], where: str) -> Candidate:
+    """Replace what depends on the device by the figures measured there, or by none."""
+    if where in ("", EVALUATION):
+        return candidate
+    known = [row for row in measured if row.device == where and row.system == candidate.row.system]
+    figures = known[0] if known else DeviceRow(engine=CTRANSLATE2, beam=candidate.row.beam)
+    row = replace(
+        candidate.row,
+        words_per_second=figures.words_per_second,
+        latency_p50_ms=figures.latency_p50_ms,
+        latency_p95_ms=figures.latency_p95_ms,
+        peak_memory_bytes=figures.peak_memory_bytes,
+        threads=figures.threads,
+        hardware=figures.hardware,
+    )
+    return replace(candidate, row=row, device=figures.device)

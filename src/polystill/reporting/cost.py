@@ -1,15 +1,14 @@
-"""What a run cost, and what it would have cost to distil each student alone.
+"""The cost of a run, and an estimate of the cost of distilling each student alone.
 
-The second is an estimate from what was counted. A run's FLOPs are those of its updates' networks: the teacher and the
-students drawn. The formulas of `training.cost` say what share of that an update would take with one student and a
-frozen teacher in their place, on batches of the corpus's mean lengths. The same share is taken of the FLOPs, and of the
-time: that the machine makes as many FLOPs a second.
+The estimate starts from the counted FLOPs of a family, whose updates train the teacher and the drawn students. The
+formulas of `models.flops` give the share of such an update that one student and a frozen teacher would need, on batches
+of the corpus's mean lengths. The estimated FLOPs and time are that share of the family's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,92 +17,76 @@ from polystill.models.elastic import ElasticModel
 from polystill.models.flops import forward_flops, update_flops
 from polystill.models.folder import family_space, load_model
 from polystill.models.passes import exact_plan
-from polystill.reporting.document import Cell, Chart, Gap, Part, Table
+from polystill.reporting.document import Cell, Chart, Gap, Line, Part, Spec, Table, category, quantity, tip
 from polystill.reporting.families import Family
-from polystill.reporting.shown import count, duration, power_of_ten
+from polystill.runs.results import Cost
 from polystill.students import Student
 from polystill.training.draw import networks_of, stage_seed
 
 SENTENCES = 32
-"""Of a batch; FLOPs are in proportion."""
+"""Sentences of a batch. FLOPs are in proportion to them."""
 DRAWS = 500
-"""Updates whose drawn students the mean cost of an update is taken over."""
+"""Updates whose drawn students give the mean cost of an update."""
 
 
-@dataclass(frozen=True)
-class Alone:
-    """Every candidate trained by itself, for as many target tokens as the family."""
-
-    shares: dict[Student, float]
-    """Of the FLOPs that the family's training took; the teacher's own training is the largest student's."""
-    flops: float
-    """That the family's training took, as counted."""
-    seconds: float
-
-    @property
-    def total(self) -> float:
-        return sum(self.shares.values())
+# --- numbers in words -----------------------------------------------------------------------------------------------
 
 
-def alone(family: Family) -> Alone | None:
-    """None where it has nothing to say: no family of several students, trained together, whose FLOPs were counted."""
-    run, recipe = family.run, family.run.recipe
-    tokens = (run.record("data") or {}).get("tokens")
-    costs = [family.results["cost"].get(f"training.{stage.name}", {}) for stage in recipe.stages]
-    together = all(recipe.stage_objective(stage).kind == "aio_kd" for stage in recipe.stages)
-    if not run.finished("family") or not together or not tokens or any("flops" not in cost for cost in costs):
-        return None
-    space = family_space(run.family)
-    if len(space.candidates) < 2:
-        return None
-    pairs = run.record("data")["pairs"]["train"]  # type: ignore[index]
-    shape = (SENTENCES, round(tokens["source"] / pairs), round(tokens["target"] / pairs))
-    model = load_model(run.family)
-    taken: dict[Student, float] = dict.fromkeys(space.candidates, 0.0)
-    for index, (stage, cost) in enumerate(zip(recipe.stages, costs, strict=True)):
-        objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
-        drawn = [networks_of(objective, space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
-        plan = model.shared_plan if recipe.training.mode == "shared" else exact_plan
-        together_flops = sum(update_flops(model.config, plan(networks), *shape) for networks in drawn) / len(drawn)
-        for student in space.candidates:
-            taken[student] += cost["flops"] * _update_alone(model, student, space.teacher, shape) / together_flops
-    flops = sum(cost["flops"] for cost in costs)
-    seconds = sum(cost["seconds"] for cost in costs)
-    return Alone({student: value / flops for student, value in taken.items()}, flops, seconds)
+def duration(seconds: float) -> str:
+    """Such as "3:07 min" or "3:14 h"."""
+    if seconds < 3570:
+        minutes, seconds = divmod(round(seconds), 60)
+        return f"{minutes}:{seconds:02} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours}:{minutes:02} h"
 
 
-def _update_alone(model: ElasticModel, student: Student, teacher: Student, shape: tuple[int, int, int]) -> int:
-    own = update_flops(model.config, model.shared_plan([student]), *shape)
-    return own if student == teacher else own + forward_flops(model.config, model.shared_plan([teacher]), *shape)
+def count(value: float) -> str:
+    """Such as "14.6 million" or "4.24 × 10¹⁴"."""
+    if value < 1e5:
+        return f"{value:,.0f}"
+    if value < 1e10:
+        return f"{value / 1e6:,.1f} million"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa} × {_power_of_ten(int(exponent))}"
 
 
-# --- the section's parts ------------------------------------------------------------------------------------------
+def _power_of_ten(exponent: int) -> str:
+    return f"10{str(exponent).translate(_RAISED)}"
 
 
-def cost_parts(families: Sequence[Family]) -> list[Part]:
-    spent = [family for family in families if family.results["cost"]]
+_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+# --- the section -----------------------------------------------------------------------------------------------------
+
+
+def cost_parts(families: Sequence[Family]) -> Iterator[Part]:
+    spent = [family for family in families if family.results.cost]
     if not spent:
-        return [Gap("No stage's cost is recorded.")]
-    parts: list[Part] = [_spent_table(spent)]
-    compared = [(family, found) for family in spent if (found := alone(family)) is not None]
-    if not compared:
-        return [
-            *parts,
-            Gap(
-                "No comparison with each student alone: it needs a finished AIO-KD family of several students whose "
-                "FLOPs were counted."
-            ),
-        ]
-    return [*parts, _alone_chart(compared, len(families) > 1), _HOW]
+        yield Gap("No stage's cost is recorded.")
+        return
+    yield _spent_table(spent)
+    estimates = {family.name: estimate for family in spent if (estimate := alone(family)) is not None}
+    if estimates:
+        yield _alone_chart(estimates, len(families) > 1)
+        yield _METHOD
+    else:
+        yield Gap(
+            "No comparison with each student alone: it needs a finished AIO-KD family of several students whose FLOPs "
+            "were counted."
+        )
 
 
-_HOW = (
-    "The family's FLOPs and time were measured; those of each student alone are an estimate from them: the largest "
-    "student trained by itself, then every other one on as many target tokens with it as a frozen teacher. FLOPs are "
-    "the family's, times the share that an update of one student and a teacher's forward pass has of an update of the "
-    "family, by the same formulas and on batches of the corpus's mean lengths; the time is at the same FLOPs a second. "
-    "To compare with measured runs of single students, report them together with this one."
+_METHOD = (
+    "The family's FLOPs and time were measured. The figures of each student alone are an estimate: the largest student "
+    "is trained by itself, and every other one on as many target tokens with the largest as a frozen teacher. Their "
+    "FLOPs are the family's, times the share that an update of one student and a teacher's forward pass has of an "
+    "update of the family, by the same formulas and on batches of the corpus's mean lengths. Their time assumes the "
+    "same FLOPs a second. To compare with measured runs of single students, report those runs together with this one."
 )
+
+# --- what was spent -------------------------------------------------------------------------------------------------
 
 _FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "seconds": ("time", duration),
@@ -116,72 +99,127 @@ _FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "threads": ("threads", str),
     "device": ("device", str),
 }
+_SUMMED = ("seconds", "cpu_seconds", "target_tokens", "flops", "energy_kwh")
 
 
 def _spent_table(families: Sequence[Family]) -> Table:
-    stages = [(family, stage, cost) for family in families for stage, cost in family.results["cost"].items()]
-    shown = [name for name in _FIGURES if any(name in cost for _, _, cost in stages)]
+    costs = [cost for family in families for cost in family.results.cost.values()]
+    shown = [name for name in _FIGURES if any(_figure(cost, name) for cost in costs)]
     several = len(families) > 1
-    rows: list[list[Cell | str]] = []
-    for family, stage, cost in stages:
-        figures = [_FIGURES[name][1](cost[name]) if name in cost else "" for name in shown]
-        rows.append([*([family.name] if several else []), stage.removeprefix("training."), *figures])
+    lines: list[Line] = []
     for family in families:
-        total = {
-            name: sum(cost[name] for owner, _, cost in stages if owner is family and name in cost)
-            for name in ("seconds", "cpu_seconds", "target_tokens", "flops", "energy_kwh")
-        }
-        figures = [_FIGURES[name][1](total[name]) if total.get(name) else "" for name in shown]
-        cells = [Cell(text, "best") for text in ["all stages", *figures]]
-        rows.append([*([Cell(family.name, "best")] if several else []), *cells])
+        for stage, cost in family.results.cost.items():
+            name = stage.removeprefix("training.")
+            lines.append([*([family.name] if several else []), name, *(_figure(cost, figure) for figure in shown)])
+    for family in families:
+        stages = family.results.cost.values()
+        sums = {name: sum(getattr(cost, name) or 0 for cost in stages) for name in _SUMMED}
+        total = [_FIGURES[name][1](sums[name]) if sums.get(name) else "" for name in shown]
+        lines.append([Cell(text, "best") for text in [*([family.name] if several else []), "all stages", *total]])
     columns = [*(["run"] if several else []), "stage", *(_FIGURES[name][0] for name in shown)]
     note = "FLOPs are those of matrix products, counted in training."
-    ways = dict.fromkeys(cost["energy_by"] for _, _, cost in stages if "energy_by" in cost)
+    ways = dict.fromkeys(cost.energy_by for cost in costs if cost.energy_by)
     note += f" Energy of training by {' or '.join(ways)}." if ways else ""
     if "energy_kwh" not in shown:
         note += " Energy was not recorded."
-    return Table("What each stage took", columns, rows, words=1 + several, note=note)
+    return Table("What each stage took", columns, lines, words=1 + several, note=note)
 
 
-def _alone_chart(compared: Sequence[tuple[Family, Alone]], several: bool) -> Chart:
-    rows: list[list[Cell | str]] = []
+def _figure(cost: Cost, name: str) -> str:
+    value = getattr(cost, name)
+    return "" if value in (None, "") else _FIGURES[name][1](value)
+
+
+# --- each student alone ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Every candidate trained by itself, for as many target tokens as the family."""
+
+    shares: dict[Student, float]
+    """FLOPs of each student's training as a share of the family's. The largest student trains without a teacher."""
+    flops: float
+    """FLOPs of the family's training, as counted."""
+    seconds: float
+    """Time of the family's training."""
+
+    @property
+    def total(self) -> float:
+        return sum(self.shares.values())
+
+
+def alone(family: Family) -> Alone | None:
+    """Estimate what distilling each student alone would take. None if there is no base for it.
+
+    It needs a finished family of several students that were trained together in all stages, and their counted FLOPs.
+    """
+    run, recipe = family.run, family.run.recipe
+    data = run.record("data") or {}
+    costs = [family.results.cost.get(f"training.{stage.name}", Cost()) for stage in recipe.stages]
+    together = all(recipe.stage_objective(stage).kind == "aio_kd" for stage in recipe.stages)
+    if not run.finished("family") or not together or not data.get("tokens") or any(not cost.flops for cost in costs):
+        return None
+    space = family_space(run.family)
+    if len(space.candidates) < 2:
+        return None
+    pairs = data["pairs"]["train"]
+    shape = (SENTENCES, round(data["tokens"]["source"] / pairs), round(data["tokens"]["target"] / pairs))
+    model = load_model(run.family)
+    flops: dict[Student, float] = dict.fromkeys(space.candidates, 0.0)
+    for index, (stage, cost) in enumerate(zip(recipe.stages, costs, strict=True)):
+        objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
+        draws = [networks_of(objective, space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
+        plan = model.shared_plan if recipe.training.mode == "shared" else exact_plan
+        mean = sum(update_flops(model.config, plan(networks), *shape) for networks in draws) / len(draws)
+        for student in space.candidates:
+            flops[student] += (cost.flops or 0) * _update_alone(model, student, space.teacher, shape) / mean
+    total = sum(cost.flops or 0 for cost in costs)
+    seconds = sum(cost.seconds or 0 for cost in costs)
+    return Alone({student: value / total for student, value in flops.items()}, total, seconds)
+
+
+def _update_alone(model: ElasticModel, student: Student, teacher: Student, shape: tuple[int, int, int]) -> int:
+    update = update_flops(model.config, model.shared_plan([student]), *shape)
+    frozen = 0 if student == teacher else forward_flops(model.config, model.shared_plan([teacher]), *shape)
+    return update + frozen
+
+
+def _alone_chart(estimates: dict[str, Alone], several: bool) -> Chart:
+    lines: list[Line] = []
     values: list[dict[str, Any]] = []
-    for family, found in compared:
-        name = f"{family.name} " if several else ""
-        together, apart = f"{name}together", f"{name}alone"
-        counted, estimated = f"{count(found.flops)} FLOPs", f"{count(found.flops * found.total)} FLOPs"
-        rows.append([together, str(len(found.shares)), counted, duration(found.seconds), "measured"])
-        rows.append(
-            [apart, str(len(found.shares)), estimated, duration(found.seconds * found.total), "estimated"],
-        )
-        values.append({"what": together, "student": "all", "flops": found.flops, "place": 0})
+    for name, estimate in estimates.items():
+        together, apart = (f"{name} {what}" if several else what for what in ("together", "alone"))
+        students, flops, seconds, total = len(estimate.shares), estimate.flops, estimate.seconds, estimate.total
+        lines.append([together, str(students), f"{count(flops)} FLOPs", duration(seconds), "measured"])
+        lines.append([apart, str(students), f"{count(flops * total)} FLOPs", duration(seconds * total), "estimated"])
+        values.append({"what": together, "student": "all", "flops": flops, "place": 0})
         values += [
-            {"what": apart, "student": student.name, "flops": found.flops * share, "place": i}
-            for i, (student, share) in enumerate(found.shares.items())
+            {"what": apart, "student": student.name, "flops": flops * share, "place": i}
+            for i, (student, share) in enumerate(estimate.shares.items())
         ]
-    exponent = int(math.log10(max(found.flops * max(1, found.total) for _, found in compared)))
+    exponent = int(math.log10(max(estimate.flops * max(1, estimate.total) for estimate in estimates.values())))
     for value in values:
         value["shown"] = value["flops"] / 10**exponent
-    factors = [f"{found.total:.1f} times as many" for _, found in compared]
+    factors = " and ".join(f"{estimate.total:.1f} times as many" for estimate in estimates.values())
     summary = (
         f"FLOPs of training {'the families' if several else 'the family'} (counted) and of distilling each student "
-        f"alone (estimated): alone takes {' and '.join(factors)}."
+        f"alone (estimated): alone takes {factors}."
     )
-    spec = {
-        "height": 48 * 2 * len(compared),
+    table = Table("The family and each student alone", ["", "students", "FLOPs", "time", "figures are"], lines)
+    spec = _alone_spec(values, 48 * 2 * len(estimates), f"FLOPs × {_power_of_ten(exponent)}")
+    return Chart("cost", "One run, or one for each student", summary, spec, table)
+
+
+def _alone_spec(values: list[dict[str, Any]], height: int, title: str) -> Spec:
+    return {
+        "height": height,
         "data": {"values": values},
         "mark": {"type": "bar", "style": "segment"},
         "encoding": {
-            "y": {"field": "what", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 160}},
-            "x": {
-                "field": "shown",
-                "type": "quantitative",
-                "title": f"FLOPs × {power_of_ten(exponent)}",
-                "axis": {"tickCount": 4},
-            },
+            "y": category("what", title=None, sort=None, axis={"labelLimit": 160}),
+            "x": quantity("shown", title=title, axis={"tickCount": 4}),
             "order": {"field": "place"},
-            "tooltip": [{"field": "what"}, {"field": "student"}, {"field": "flops", "format": ".3e"}],
+            "tooltip": [tip("what"), tip("student"), tip("flops", form=".3e")],
         },
     }
-    table = Table("The family and each student alone", ["", "students", "FLOPs", "time", "figures are"], rows)
-    return Chart("cost", "One run, or one for each student", summary, spec, table)

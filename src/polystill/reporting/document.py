@@ -1,4 +1,7 @@
-"""What a report is made of, whatever it is written as: sections of paragraphs, charts, tables and samples."""
+"""A report as data: sections of paragraphs, charts, tables and samples. `page` writes it as HTML, Markdown, pictures.
+
+A chart is one Vega-Lite specification. The functions at the end make the parts that several of them have in common.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+Spec = dict[str, Any]
+"""A Vega-Lite specification, or a part of one."""
+
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of a table. `mark` is "best" or "noise"; the table's note says what that means."""
+    """A table's text. `mark` is "best" or "noise"; the table's note explains the mark."""
 
     text: str
     mark: str = ""
+
+
+Line = list[Cell | str]
 
 
 @dataclass(frozen=True)
@@ -21,27 +30,27 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
     words: int = 1
-    """The first so many columns hold words; the others numbers, which stand to the right."""
+    """Number of leading columns that hold words. The other columns hold numbers and are aligned to the right."""
     note: str = ""
     folded: bool = False
-    """Shown only when asked for, where the page can do that."""
+    """Whether the page shows the table only after a click."""
 
 
 @dataclass(frozen=True)
 class Chart:
     name: str
-    """That of its files: letters, digits and dashes."""
+    """The name of the chart's files: letters, digits and dashes."""
     title: str
     summary: str
-    """What it shows, in words: for those who do not see it."""
-    spec: dict[str, Any]
-    """Vega-Lite; its width, colours and fonts are the page's."""
+    """The chart in words, for readers who cannot see it."""
+    spec: Spec
+    """Vega-Lite without width, colours and fonts, which the page adds."""
     table: Table
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A figure that nobody has measured, and the command that would."""
+    """A figure that is not measured, and the command that measures it."""
 
     text: str
     command: str = ""
@@ -49,7 +58,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Version:
-    """A translation that some students share, in stretches that make up its text: (text, whether it differs)."""
+    """A translation that some students share. `stretches` are (text, differs) and make up the translation together."""
 
     students: Sequence[str]
     stretches: Sequence[tuple[str, bool]]
@@ -74,7 +83,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Verbatim:
-    """A file's text, folded away."""
+    """The text of a file. The page shows it after a click."""
 
     title: str
     text: str
@@ -99,3 +108,39 @@ class Report:
     @property
     def charts(self) -> list[Chart]:
         return [part for section in self.sections for part in section.parts if isinstance(part, Chart)]
+
+
+# --- parts of Vega-Lite specifications ------------------------------------------------------------------------------
+
+NO_GRID = {"axis": {"grid": False, "domain": False, "ticks": False}}
+"""The `config` of charts that are made of cells."""
+
+
+def quantity(field: str, **options: Any) -> Spec:
+    """An encoding of numbers."""
+    return {"field": field, "type": "quantitative", **options}
+
+
+def category(field: str, **options: Any) -> Spec:
+    """An encoding of names."""
+    return {"field": field, "type": "nominal", **options}
+
+
+def steps(field: str, **options: Any) -> Spec:
+    """An encoding of values that have an order, such as depths."""
+    return {"field": field, "type": "ordinal", **options}
+
+
+def tip(field: str, title: str = "", form: str = "") -> Spec:
+    """One line of a tooltip."""
+    return {"field": field, **({"title": title} if title else {}), **({"format": form} if form else {})}
+
+
+def heat_map(field: str, text: Spec, middle: float, tooltip: Sequence[Spec], font: Spec) -> list[Spec]:
+    """Two layers: a coloured cell for each value of `field`, and a text on it, white if the value is below `middle`."""
+    color = quantity(field, scale={"scheme": "viridis", "zero": False}, legend=None)
+    ink = {"condition": {"test": f"datum['{field}'] < {middle}", "value": "#ffffff"}, "value": "#111111"}
+    return [
+        {"mark": {"type": "rect", "cornerRadius": 3}, "encoding": {"color": color, "tooltip": list(tooltip)}},
+        {"mark": {"type": "text", **font}, "encoding": {"text": text, "color": ink}},
+    ]

@@ -1,4 +1,4 @@
-"""How two recipes differ, and which changes a run that has begun can take up."""
+"""Differences between two recipes, and the changes that a run which has begun can take."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Change = tuple[str, Any, Any]
 
 
 FREE = ("training.on_nonfinite", "training.checkpoint_every", "training.threads")
-"""Keys on which nothing that is finished depends."""
+"""Keys that may change at any time: nothing that is finished depends on them."""
 
 
 def recipe_differences(before: Recipe, after: Recipe) -> list[Change]:
-    """All keys that differ; paths are compared as seen from the current folder."""
+    """All keys that differ. Relative paths are resolved from the current folder before they are compared."""
     before, after = before.with_absolute_paths(), after.with_absolute_paths()
     old, new = (dict(_flatten(recipe.model_dump(mode="json"))) for recipe in (before, after))
     keys = [*old, *(key for key in new if key not in old)]
@@ -41,7 +41,7 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def can_be_added(change: Change, before: Recipe, after: Recipe, *, data_finished: bool = False) -> bool:
-    """Whether a run can take a change up; once its data are prepared, the corpora may move elsewhere."""
+    """Whether a run that has begun can take a change. Once its data are prepared, the corpora may move elsewhere."""
     key, old, new = change
     if key.startswith("evaluation.") or key in FREE:
         return True

@@ -1,4 +1,4 @@
-"""Where a figure comes from: versions, commit, hardware, command."""
+"""The provenance of figures: versions, commit, hardware, command."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import re
 import shlex
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from polystill.runs.results import Hardware, Provenance
 
 _PACKAGES = (
     *("polystill", "torch", "transformers", "accelerate", "ctranslate2"),
@@ -17,74 +19,68 @@ _PACKAGES = (
 )
 
 
-def provenance() -> dict[str, Any]:
-    """How results were obtained: versions, commit (of a source checkout), hardware, malloc and command line."""
+def provenance() -> Provenance:
+    """The provenance of what this process measures: versions, commit (of a source checkout), hardware, command line."""
     import platform
 
     from polystill import __version__
     from polystill.environment import malloc
 
-    found = {
-        "versions": {"python": platform.python_version(), **_versions(), "polystill": __version__},
-        "hardware": _hardware(),
-        "malloc": malloc.in_use(),
-        "command": shlex.join(["polystill", *sys.argv[1:]]),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-    commit = _commit()
-    return {**found, "commit": commit} if commit else found
+    return Provenance(
+        versions={"python": platform.python_version(), **_versions(), "polystill": __version__},
+        hardware=_hardware(),
+        malloc=malloc.in_use(),
+        command=shlex.join(["polystill", *sys.argv[1:]]),
+        time=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        commit=_commit(),
+    )
 
 
 @cache
 def _versions() -> dict[str, str]:
     from importlib import metadata
 
-    found = {}
+    versions = {}
     for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
 
 
 @cache
-def _commit() -> str | None:
-    """The commit of the checkout that this code runs from, "-dirty" added where files differ from it."""
+def _commit() -> str:
+    """The commit of the checkout that this code runs from, with "-dirty" where files differ from it; "" without one."""
     import subprocess
 
     here = Path(__file__).resolve()
 
-    def git(*arguments: str) -> str | None:
+    def git(*arguments: str) -> str:
         try:
             done = subprocess.run(
                 ["git", "-C", str(here.parent), *arguments], capture_output=True, text=True, check=False, timeout=20
             )
         except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
 
-    if git("ls-files", "--error-unmatch", here.name) is None:
-        return None
+    if not git("ls-files", "--error-unmatch", here.name):
+        return ""
     commit = git("rev-parse", "HEAD")
     return f"{commit}-dirty" if commit and git("status", "--porcelain", "--", ".") else commit
 
 
-def _hardware() -> dict[str, Any]:
-    """CPU model, cores this process may use, memory in bytes, GPU (where torch is loaded), and a one-line summary."""
+def _hardware() -> Hardware:
+    """This machine; its GPU only where torch is loaded already, its cores as far as this process may use them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found: dict[str, Any] = {"cpu": _cpu_model(), "cores": cores}
+    memory = gpu = None
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found["memory_bytes"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    parts = [found["cpu"], f"{cores} cores"]
-    if "memory_bytes" in found:
-        parts.append(f"{found['memory_bytes'] / 2**30:.0f} GiB")
-    if "gpu" in found:
-        parts.append(found["gpu"])
-    return {**found, "summary": ", ".join(parts)}
+        gpu = torch.cuda.get_device_name()
+    parts = [_cpu_model(), f"{cores} cores", f"{memory / 2**30:.0f} GiB" if memory else "", gpu or ""]
+    summary = ", ".join(filter(None, parts))
+    return Hardware(cpu=_cpu_model(), cores=cores, memory_bytes=memory, gpu=gpu or "", summary=summary)
 
 
 @cache

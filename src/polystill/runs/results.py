@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from polystill.errors import UserError
+from polystill.runs.records import Record, json_types
 from polystill.storage import write_atomic
 
 if TYPE_CHECKING:
@@ -33,40 +34,6 @@ class Variant(NamedTuple):
     def file_name(self) -> str:
         """As a part of a file's name: "ctranslate2-int8", "ctranslate2-int8-shortlist"."""
         return f"{self.engine}-{self.precision}{'-shortlist' * self.shortlist}"
-
-
-class Record:
-    """A dataclass whose fields are the keys of a JSON object."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields in their order, without those that are None, "" or False."""
-        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}  # type: ignore[arg-type]
-        values = {name: value for name, value in values.items() if not _is_absent(value)}
-        return {name: value.to_json() if isinstance(value, Record) else value for name, value in values.items()}
-
-    @classmethod
-    def from_json(cls, values: Any) -> Self:
-        """Raises:
-        ValueError: this is no object, a key is missing, or a key is unknown.
-        """
-        if not isinstance(values, dict):
-            raise ValueError(f"expected an object, not {json.dumps(values)[:40]}")
-        entries = fields(cls)  # type: ignore[arg-type]
-        if unknown := [name for name in values if name not in {entry.name for entry in entries}]:
-            raise ValueError(f"unknown key {unknown[0]!r}")
-        required = [entry.name for entry in entries if entry.default is entry.default_factory is MISSING]
-        if missing := [name for name in required if name not in values]:
-            raise ValueError(f"no key {missing[0]!r}")
-        return cls(**cls._read(values))
-
-    @classmethod
-    def _read(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """The arguments that JSON values stand for; classes that hold other records read those here."""
-        return values
-
-
-def _is_absent(value: Any) -> bool:
-    return value is None or value is False or value == ""
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -194,9 +161,6 @@ class ProbeCounts(Record):
     def __add__(self, other: ProbeCounts) -> ProbeCounts:
         return ProbeCounts(**{e.name: getattr(self, e.name) + getattr(other, e.name) for e in fields(self)})
 
-    def to_json(self) -> dict[str, Any]:
-        return {entry.name: int(getattr(self, entry.name)) for entry in fields(self)}
-
 
 @dataclass(frozen=True, kw_only=True)
 class RobustnessRow(_StudentRow):
@@ -223,13 +187,6 @@ class RobustnessRow(_StudentRow):
     def totals(self) -> ProbeCounts:
         """Over all kinds."""
         return sum(self.kinds.values(), ProbeCounts())
-
-    def to_json(self) -> dict[str, Any]:
-        return {**super().to_json(), "kinds": {kind: counts.to_json() for kind, counts in self.kinds.items()}}
-
-    @classmethod
-    def _read(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {**values, "kinds": {kind: ProbeCounts.from_json(counts) for kind, counts in values["kinds"].items()}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,16 +321,15 @@ class Provenance(Record):
     time: str
     commit: str = ""
 
-    @classmethod
-    def _read(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {**values, "hardware": Hardware.from_json(values["hardware"])}
-
 
 # --- the whole file --------------------------------------------------------------------------------------------------
 
 
+_SECTIONS = ("rows", "robustness", "devices", "packages")
+
+
 @dataclass(frozen=True, kw_only=True)
-class Results:
+class Results(Record):
     """All that is in a run's results.json."""
 
     rows: list[QualityRow] = field(default_factory=list)
@@ -387,7 +343,7 @@ class Results:
 
     def merge(self, rows: Iterable[Row]) -> Results:
         """With rows of any kind added; a row replaces the one of its kind with the same `key`, in its place."""
-        sections = {name: {row.key: row for row in getattr(self, name)} for name in _ROWS}
+        sections = {name: {row.key: row for row in getattr(self, name)} for name in _SECTIONS}
         for row in rows:
             sections[row.section][row.key] = row
         merged: dict[str, Any] = {name: list(section.values()) for name, section in sections.items()}
@@ -399,33 +355,16 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """`rows`, `cost` and `provenance` are always there, the other sections where they have rows."""
-        sections = {name: [row.to_json() for row in getattr(self, name)] for name in _ROWS}
-        return {
-            "rows": sections.pop("rows"),
-            "cost": {stage: cost.to_json() for stage, cost in self.cost.items()},
-            "provenance": {} if self.provenance is None else self.provenance.to_json(),
-            **{name: section for name, section in sections.items() if section},
-        }
+        parts = super().to_json()
+        return {name: parts.get(name, {}) for name in json_types(Results) if name in _ALWAYS or parts.get(name)}
 
     @classmethod
-    def from_json(cls, values: Any) -> Results:
-        """Raises:
-        ValueError: a section is missing or not what it should be; the message names the row and key.
-        """
-        if not isinstance(values, dict):
-            raise ValueError("expected an object")
-        for name, kind in {"rows": list, "cost": dict, "provenance": dict, **dict.fromkeys(_ROWS, list)}.items():
-            if not isinstance(values.get(name, None if name in _REQUIRED else kind()), kind):
-                raise ValueError(f"no valid {name!r} in it")
-        if unknown := [name for name in values if name not in {*_REQUIRED, *_ROWS}]:
-            raise ValueError(f"unknown key {unknown[0]!r}")
-        parts: dict[str, Any] = {
-            name: [_read(kind, row, f"{name}.{i}") for i, row in enumerate(values.get(name, []))]
-            for name, kind in _ROWS.items()
-        }
-        cost = {stage: _read(Cost, value, f"cost.{stage}") for stage, value in values["cost"].items()}
-        origin = values["provenance"]
-        return cls(**parts, cost=cost, provenance=_read(Provenance, origin, "provenance") if origin else None)
+    def from_json(cls, values: Any) -> Self:
+        if isinstance(values, dict):
+            if missing := [name for name in _ALWAYS if name not in values]:
+                raise ValueError(f"no key {missing[0]!r}")
+            values = {**values, "provenance": values["provenance"] or None}
+        return super().from_json(values)
 
     @classmethod
     def read(cls, path: Path, remedy: str) -> Results:
@@ -450,13 +389,4 @@ class Results:
         write_atomic(path, json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
 
 
-_ROWS: dict[str, type[Record]] = {kind.section: kind for kind in (QualityRow, RobustnessRow, DeviceRow, PackageRow)}
-_REQUIRED = ("rows", "cost", "provenance")
-_T = TypeVar("_T", bound=Record)
-
-
-def _read(kind: type[_T], values: Any, where: str) -> _T:
-    try:
-        return kind.from_json(values)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{where}: {error}") from None
+_ALWAYS = ("rows", "cost", "provenance")

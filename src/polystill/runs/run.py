@@ -1,11 +1,11 @@
-"""A run's folder: what is finished, resume, results.
+"""A run's folder: its recipe, its finished stages, its results.
 
     RUN/recipe.yaml    the resolved recipe; a folder is a run when it has one
     RUN/state.json     the run's identity and the record of each finished stage
     RUN/results.json   rows of measurements, cost of each stage, provenance
     RUN/data  RUN/checkpoints  RUN/logs  RUN/family  RUN/students  RUN/hypotheses  RUN/shortlist.json
 
-Everything is written atomically (see `storage`); left-over temporaries are removed at the next start.
+Everything is written atomically (see `storage`); temporaries of killed processes are removed at the next start.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, Self, cast
 
 from polystill.errors import UserError
-from polystill.locks import lock_folder
-from polystill.runs.provenance import provenance
 from polystill.runs.changes import FREE, can_be_added, recipe_differences, shown_value
-from polystill.runs.rows import device_key, package_key, row_key
-from polystill.storage import clear_left_overs, storage_errors, temporary_of, write_atomic
+from polystill.runs.provenance import provenance
+from polystill.runs.results import Cost, Provenance, QualityRow, Results, RobustnessRow, Row
+from polystill.storage import clear_left_overs, lock_folder, storage_errors, temporary_of, text_lines, write_atomic
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
@@ -65,19 +65,19 @@ class Run:
     def start(cls, folder: Path, recipe: Recipe) -> Run:
         """Create a run in `folder`, or continue the one that is there; holds the folder's lock until `close`.
 
-        The recipe must be the one that the folder was started with, but for what can be added to a run that has
-        begun. Each of these makes the stages that depend on it unfinished again, and keeps the others:
+        The recipe must be the one that the folder was started with. Three additions are possible; each makes the
+        stages that depend on it unfinished again, and keeps the others:
 
         - `data.test.<name>`: a further test set;
         - `stages.N.updates`: more updates in the last stage, unless the schedule is `cosine`, whose learning rate
           at every update depends on their number;
         - `evaluation.*`: other students, beam sizes, precision and so on.
 
-        Nothing depends on `training.on_nonfinite`, `checkpoint_every` and `threads`, nor, once the data are prepared,
-        on `data.folder`. A folder in which no stage is finished takes any recipe.
+        `training.on_nonfinite`, `checkpoint_every` and `threads` may change at any time, `data.folder` once the data
+        are prepared. A folder without a finished stage takes any recipe.
 
         Raises:
-            UserError: the recipe differs elsewhere (all differing keys are named, with old and new values), the
+            UserError: the recipe differs elsewhere (the message has all differing keys with old and new values), the
                 folder holds other things than a run, another process works on it, a file of the run is damaged,
                 or the folder cannot be written.
         """
@@ -98,7 +98,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path, *, lock: bool = False) -> Run:
-        """An existing run, to read; with `lock` also to write, as the only process.
+        """Open an existing run for reading; with `lock` also for writing, as the only process.
 
         Raises:
             UserError: the folder is missing or no run, another process works on it (with `lock`), or its recipe
@@ -119,7 +119,7 @@ class Run:
 
     @classmethod
     def follow(cls, folder: Path, recipe: Recipe) -> Run:
-        """The run as seen by a process beside the one that holds it: another rank of the same training."""
+        """The run for another rank of the same training, a process beside the one that holds the lock."""
         return cls(Path(folder), recipe)
 
     @classmethod
@@ -133,9 +133,9 @@ class Run:
     def _continue(cls, folder: Path, recipe: Recipe, lock: IO[str]) -> Run:
         before = cls.open(folder).recipe
         run = cls(folder, recipe, lock)
-        begun = run._state()["stages"]  # Damaged files are found before anything is done.
-        run.results()
-        if not begun:  # its input was refused, say, or it was stopped at once: nothing is there that could differ
+        begun = run._state()["stages"]
+        run.results()  # Damaged files raise before anything is done.
+        if not begun:  # The first start was refused or stopped at once, so no result depends on its recipe.
             return cls._create(folder, recipe, lock)
         changes = recipe_differences(before, recipe)
         prepared = run.finished("data")
@@ -155,7 +155,7 @@ class Run:
         return run
 
     def _refuse_vain_updates(self, before: Recipe) -> None:
-        """Raises UserError where updates are added to a stage that stopped early: it would stop there again."""
+        """Raise UserError where updates are added to a stage that stopped early: it would stop there again."""
         index = len(before.stages) - 1
         stage, planned = before.stages[index], self.recipe.stages[index].updates
         record = self.record(f"training.{stage.name}") or {}
@@ -168,13 +168,13 @@ class Run:
             )
 
     def _reopen(self, changed: set[str]) -> None:
-        """Make the stages unfinished that depend on keys which were added or changed."""
+        """Make those stages unfinished that depend on added or changed keys."""
         stages = {"evaluation"} if changed - {*FREE, "data.folder"} else set()
         if any(key.startswith("stages.") for key in changed):
             stages |= {f"training.{self.recipe.stages[-1].name}", "family"}
             results = self.results()
-            _log.info("%s: %d rows of results are of the family before; removed", self.folder, len(results["rows"]))
-            self._write_results({**results, "rows": [], "robustness": [], "devices": []})
+            _log.info("%s: %d rows of results are of the family before; removed", self.folder, len(results.rows))
+            self._write_results(replace(results, rows=[], robustness=[], devices=[]))
         state = self._state()
         state["stages"] = {name: record for name, record in state["stages"].items() if name not in stages}
         self._write_state(state)
@@ -195,16 +195,16 @@ class Run:
 
     @property
     def run_id(self) -> str:
-        """The recipe's name and a random number: tells this run from every other, but for copies of its folder."""
+        """The recipe's name and a random number. Only copies of the folder share it."""
         return str(self._state()["run_id"])
 
     def finished(self, stage: str) -> bool:
-        """Whether a stage is done; `data`, `family` and `evaluation` are only as long as what they made is there."""
-        made = {"data": self.data, "family": self.family, "evaluation": self.folder / "results.json"}.get(stage)
-        return self.record(stage) is not None and (made is None or made.exists())
+        """Whether a stage is done. `data`, `family` and `evaluation` are undone when their output is removed."""
+        output = {"data": self.data, "family": self.family, "evaluation": self._results_path}.get(stage)
+        return self.record(stage) is not None and (output is None or output.exists())
 
     def need_family(self) -> None:
-        """Raises UserError where the training is not finished, and says how to go on."""
+        """Raise UserError where the training is not finished; the message says how to go on."""
         if not self.finished("family"):
             raise UserError(
                 f"{self.folder}: training is not finished; continue it with "
@@ -212,7 +212,7 @@ class Run:
             )
 
     def record(self, stage: str) -> dict[str, Any] | None:
-        """What a finished stage left on record, or None."""
+        """The record of a finished stage, or None."""
         record: dict[str, Any] | None = self._state()["stages"].get(stage)
         return record
 
@@ -228,84 +228,80 @@ class Run:
         state["stages"][stage] = {**record, "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         self._write_state(state)
 
+    def test_lines(self, test_set: str, side: Literal["source", "target"]) -> list[str]:
+        """The source sentences of a prepared test set, or its references.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        return text_lines(self.data / "test" / f"{test_set}.{side}.txt")
+
     # Results
 
-    def results(self) -> dict[str, Any]:
-        """`{"rows": [...], "cost": {...}, "provenance": {...}}`, empty where nothing is measured yet.
-
-        Where they were added also "robustness", "devices" and "packages", lists of rows.
+    def results(self) -> Results:
+        """All that is in results.json; empty where nothing is measured yet.
 
         Raises:
             UserError: results.json is damaged; it is left as it is.
         """
-        path = self.folder / "results.json"
-        if not path.exists():
-            return {"rows": [], "cost": {}, "provenance": {}}
         again = f"restore it from a copy, or remove it and measure again with polystill evaluate {self.folder}"
-        return _read_json(path, {"rows": list, "cost": dict, "provenance": dict}, again)
+        return Results.read(self._results_path, again)
 
-    def add_results(self, rows: list[dict[str, Any]]) -> None:
-        """Add rows; a row replaces the one of the same `rows.row_key`.
+    def add(self, rows: Sequence[Row]) -> None:
+        """Add rows of any kind to results.json; a row replaces the one of its kind with the same `key`.
 
-        `run_id`, `seed`, `commit` and `hardware` are filled in where a row lacks them.
+        Rows of quality get this run's `run_id` and `seed` and this machine's `hardware` and `commit` where they have
+        none. Rows of quality and robustness are measured by this process: they update the provenance.
         """
-        results = self.results()
         now = provenance()
-        common = {"run_id": self.run_id, "seed": self.recipe.seed, "hardware": now["hardware"]["summary"]}
-        if "commit" in now:
-            common["commit"] = now["commit"]
-        merged = {row_key(row): row for row in results["rows"]}
-        merged.update({row_key(row): {**common, **row} for row in rows})
-        self._write_results({**results, "rows": list(merged.values()), "provenance": now})
+        stamped = [self._stamped(row, now) if isinstance(row, QualityRow) else row for row in rows]
+        results = self.results().merge(stamped)
+        if any(isinstance(row, QualityRow | RobustnessRow) for row in rows):
+            results = replace(results, provenance=now)
+        self._write_results(results)
 
-    def add_robustness(self, rows: list[dict[str, Any]]) -> None:
-        """Add rows of robustness; a row replaces the one of the same `rows.row_key`."""
-        results = self.results()
-        merged = {row_key(row): row for row in [*results.get("robustness", []), *rows]}
-        self._write_results({**results, "robustness": list(merged.values()), "provenance": provenance()})
+    def _stamped(self, row: QualityRow, now: Provenance) -> QualityRow:
+        return replace(
+            row,
+            run_id=row.run_id or self.run_id,
+            seed=self.recipe.seed if row.seed is None else row.seed,
+            hardware=row.hardware or now.hardware.summary,
+            commit=row.commit or now.commit,
+        )
 
-    def add_device_figures(self, rows: list[dict[str, Any]]) -> None:
-        """Add what was measured on devices; it replaces figures of the same `rows.device_key`."""
-        results = self.results()
-        merged = {device_key(row): row for row in [*results.get("devices", []), *rows]}
-        self._write_results({**results, "devices": list(merged.values())})
-
-    def add_packages(self, rows: list[dict[str, Any]]) -> None:
-        """Add sizes of exported packages; a row replaces the one of the same `rows.package_key`."""
-        results = self.results()
-        merged = {package_key(row): row for row in [*results.get("packages", []), *rows]}
-        self._write_results({**results, "packages": list(merged.values())})
-
-    def add_cost(self, stage: str, cost: dict[str, Any]) -> None:
-        """Add what a stage cost (seconds, cpu_seconds, target_tokens, ...); a key's new value replaces its old one."""
-        results = self.results()
-        results["cost"][stage] = {**results["cost"].get(stage, {}), **cost}
-        # Figures that are there keep theirs: time is also spent by commands that fail.
-        self._write_results({**results, "provenance": results["provenance"] or provenance()})
+    def add_cost(self, stage: str, cost: Cost) -> None:
+        """Add what a stage cost; each figure that is given replaces the one before."""
+        results = self.results().add_cost(stage, cost)
+        # Existing figures keep their provenance: time is also spent by commands that fail.
+        self._write_results(replace(results, provenance=results.provenance or provenance()))
 
     @contextmanager
     def spending(self, stage: str) -> Iterator[None]:
-        """Add the block's seconds to what the stage cost before, also when it fails: interrupted work was paid for."""
+        """Add the block's seconds to the stage's cost, also when the block fails: interrupted work was paid for."""
         wall, cpu = time.perf_counter(), _cpu_seconds()
         try:
             yield
         finally:
             with suppress(UserError):  # A full disk; the block's own error says so.
-                before = self.results()["cost"].get(stage, {})
-                spent = {"seconds": time.perf_counter() - wall, "cpu_seconds": _cpu_seconds() - cpu}
-                self.add_cost(stage, {key: round(before.get(key, 0) + value, 3) for key, value in spent.items()})
+                before = self.results().cost.get(stage, Cost())
+                seconds = (before.seconds or 0) + time.perf_counter() - wall
+                cpu_seconds = (before.cpu_seconds or 0) + _cpu_seconds() - cpu
+                self.add_cost(stage, Cost(seconds=round(seconds, 3), cpu_seconds=round(cpu_seconds, 3)))
 
     # Files
 
     def _state(self) -> dict[str, Any]:
-        return _read_json(self.folder / "state.json", {"run_id": str, "stages": dict})
+        return _read_state(self.folder / "state.json")
 
     def _write_state(self, state: dict[str, Any]) -> None:
         write_atomic(self.folder / "state.json", json.dumps(state, indent=1) + "\n")
 
-    def _write_results(self, results: dict[str, Any]) -> None:
-        text = json.dumps(results, indent=1, ensure_ascii=False)
-        write_atomic(self.folder / "results.json", text + "\n")
+    @property
+    def _results_path(self) -> Path:
+        return self.folder / "results.json"
+
+    def _write_results(self, results: Results) -> None:
+        results.write(self._results_path)
 
     def _write_recipe(self) -> None:
         import yaml
@@ -319,8 +315,9 @@ def _cpu_seconds() -> float:
 
 
 def _refuse_other_things(folder: Path) -> None:
-    """Raises UserError where a folder without recipe.yaml holds more than the beginnings of a run."""
-    names = sorted(path.name for path in folder.iterdir())  # before recipe.yaml is looked for: one may be starting here
+    """Raise UserError where a folder without recipe.yaml holds more than the beginnings of a run."""
+    # The names come first: another process may be starting a run here and write recipe.yaml meanwhile.
+    names = sorted(path.name for path in folder.iterdir())
     if (folder / "recipe.yaml").is_file():
         return
     begun = (".lock", "state.json")
@@ -332,22 +329,18 @@ def _refuse_other_things(folder: Path) -> None:
         )
 
 
-def _read_json(
-    path: Path, expected: dict[str, type], remedy: str = "restore it from a copy, or start a new run"
-) -> dict[str, Any]:
-    """Read a JSON object that has at least these keys of these types.
-
-    Raises:
-        UserError: the file is missing, or its content is something else.
+def _read_state(path: Path) -> dict[str, Any]:
+    """Raises:
+    UserError: the file is missing, or its content is something else.
     """
+    remedy = "restore it from a copy, or start a new run"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        state = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; without it nothing is known about this run's finished stages") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({error}); {remedy}") from None
-    for key, kind in expected.items():
-        if not isinstance(values, dict) or not isinstance(values.get(key), kind):
+    for key, kind in (("run_id", str), ("stages", dict)):
+        if not isinstance(state, dict) or not isinstance(state.get(key), kind):
             raise UserError(f"{path}: damaged (no valid {key!r} in it); {remedy}")
-    result: dict[str, Any] = values
-    return result
+    return cast(dict[str, Any], state)

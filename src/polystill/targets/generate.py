@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from polystill.errors import UserError
-from polystill.locks import lock_folder
 from polystill.progress import Progress
 from polystill.runs.provenance import provenance
-from polystill.storage import clear_left_overs, storage_errors
+from polystill.storage import clear_left_overs, lock_folder, storage_errors
 from polystill.targets.filter import REASONS, FilterReport, HypothesisFilter, left_out
 from polystill.targets.pool import Pool, Task
 from polystill.targets.sources import Source, Sources
@@ -212,7 +211,7 @@ def _finish(folder: Path, sources: Sources, manifest: dict[str, Any]) -> dict[st
         "distinct_sources": len(sources),
         "filter": {**report.as_dict(), "meaning": REASONS},
         "shards": shards,
-        "provenance": provenance(),
+        "provenance": provenance().to_json(),
     }
     write_manifest(folder, manifest)
     return manifest

@@ -93,7 +93,7 @@ def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) 
             "sentences": sum(shard["sentences"] for shard in shards),
             "selection": {**selection, **chosen.counts()},
             "shards": shards,
-            "provenance": provenance(),
+            "provenance": provenance().to_json(),
         }
         write_manifest(temporary, manifest)
         assert (temporary / MANIFEST).is_file()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from polystill.config import Objective, Stage
 from polystill.errors import UserError
+from polystill.runs.results import Cost
 from polystill.training.best import BestWeights
 from polystill.training.curves import Curves
 from polystill.training.draw import networks_of, random_seed, settings_of, stage_seed
@@ -198,7 +199,7 @@ class StageTrainer:
         cost = self.cost.record()
         if t.is_main:
             self.checkpoints.save_final(final)
-            t.run.add_cost(stage_key(self.stage), cost)
+            t.run.add_cost(stage_key(self.stage), Cost(**cost))
             t.run.finish(
                 stage_key(self.stage),
                 {

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 
 from polystill.decoding.metrics import corpus_scores
-from polystill.evaluation.table import results_table, speed_table
+from polystill.evaluation.figures import results_table, speed_table
+from polystill.runs.results import QualityRow
+
+ROW = QualityRow(
+    test_set="flickr",
+    model_id="x-e2d2",
+    model="e2d2",
+    engine="torch",
+    precision="float32",
+    beam=1,
+    length_penalty=1.0,
+    bleu=30.0,
+)
 
 
 def test_every_score_has_its_signature() -> None:
-    row: dict[str, Any] = {
-        "test_set": "flickr",
-        "model_id": "x-e2d2",
-        "model": "e2d2",
-        "engine": "torch",
-        "precision": "float32",
-    }
     scores = corpus_scores(["Ein Hund."], ["ein Hund läuft."], target_language="de", lowercase=True)
     console = Console(width=160)
     with console.capture() as captured:
-        console.print(results_table([{**row, **scores, "beam": beam} for beam in (1, 5)]))
+        console.print(results_table([replace(ROW, **scores, beam=beam) for beam in (1, 5)]))
     below = captured.get().split("└")[1]
     for title, name in (("BLEU", "bleu"), ("BLEU -lc", "bleu_lc"), ("chrF", "chrf")):
         assert below.count(f"{title} {scores[f'{name}_signature']}") == 1
@@ -29,18 +35,11 @@ def test_every_score_has_its_signature() -> None:
 
 
 def test_p_mode_is_that_of_the_largest_beam_and_perplexity_the_students() -> None:
-    row: dict[str, Any] = {
-        "test_set": "flickr",
-        "model_id": "x-e2d2",
-        "model": "e2d2",
-        "engine": "torch",
-        "precision": "float32",
-    }
-    measured = {"bleu": 30.0, "perplexity": 22.714}
+    row = replace(ROW, perplexity=22.714)
     rows = [
-        {**row, **measured, "beam": 1, "p_mode": 0.121},
-        {**row, **measured, "beam": 5, "p_mode": 0.16923},
-        {**row, **measured, "model_id": "x-e1d1", "model": "e1d1", "beam": 5, "p_mode": 2e-9},
+        replace(row, beam=1, p_mode=0.121),
+        replace(row, beam=5, p_mode=0.16923),
+        replace(row, model_id="x-e1d1", model="e1d1", beam=5, p_mode=2e-9),
     ]
     console = Console(width=120)
     with console.capture() as captured:
@@ -51,15 +50,9 @@ def test_p_mode_is_that_of_the_largest_beam_and_perplexity_the_students() -> Non
 
 
 def test_with_a_shortlist_is_a_line_of_its_own() -> None:
-    row: dict[str, Any] = {
-        "test_set": "flickr",
-        "model_id": "x-e2d2",
-        "model": "e2d2",
-        "engine": "ctranslate2",
-        "precision": "int8",
-    }
-    rows = [{**row, "beam": beam, "bleu": 30.0 + beam} for beam in (1, 5)]
-    rows += [{**each, "shortlist": True, "bleu": each["bleu"] - 0.5} for each in rows]
+    row = replace(ROW, engine="ctranslate2", precision="int8")
+    rows = [replace(row, beam=beam, bleu=30.0 + beam) for beam in (1, 5)]
+    rows += [replace(each, shortlist=True, bleu=each.bleu - 0.5) for each in rows]
     console = Console(width=120)
     with console.capture() as captured:
         console.print(results_table(rows))
@@ -70,30 +63,21 @@ def test_with_a_shortlist_is_a_line_of_its_own() -> None:
 
 
 def test_a_pruned_model_shows_what_is_left_of_it() -> None:
-    row: dict[str, Any] = {
-        "test_set": "flickr",
-        "model_id": "x-e2d2",
-        "model": "e2d2",
-        "engine": "torch",
-        "precision": "float32",
-    }
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(results_table([{**row, "beam": 1, "parameters": 2_811_904, "nonzero_parameters": 590_000}]))
+        console.print(results_table([replace(ROW, parameters=2_811_904, nonzero_parameters=590_000)]))
     assert "0.59 of 2.81 M" in captured.get()
 
 
 def test_speed_and_memory_fit_a_terminal() -> None:
-    row = {"test_set": "test_2016_flickr", "model_id": "x-e6d6", "model": "e6d6", "engine": "ctranslate2"}
-    size = {"size_bytes": 17_100_000, "threads": 2, "hardware": "a CPU"}
-    measured = {"words_per_second": 12345.6, "latency_p50_ms": 10.04, "latency_p95_ms": 123.42}
+    named = replace(ROW, test_set="test_2016_flickr", model_id="x-e6d6", model="e6d6", engine="ctranslate2")
+    row = replace(named, size_bytes=17_100_000, threads=2, hardware="a CPU")
+    measured: dict[str, Any] = {"words_per_second": 12345.6, "latency_p50_ms": 10.04, "latency_p95_ms": 123.42}
     measured["peak_memory_bytes"] = 181_400_000
-    rows = [
-        {**row, **size, **measured, "precision": name, "beam": beam} for name in ("int8", "float32") for beam in (1, 5)
-    ]
+    rows = [replace(row, **measured, precision=name, beam=beam) for name in ("int8", "float32") for beam in (1, 5)]
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(speed_table([*rows, {**row, **size, "precision": "int16", "beam": 1}]))
+        console.print(speed_table([*rows, replace(row, precision="int16")]))
     shown = captured.get()
     lines = [line for line in shown.splitlines() if "│" in line]
     for precision in ("int8", "float32"):
@@ -107,3 +91,21 @@ def test_speed_and_memory_fit_a_terminal() -> None:
     )
     (line,) = [line for line in lines if "int16" in line]
     assert line.count("MB") == 1  # what is not measured is not shown
+
+
+def test_table_shows_what_is_measured() -> None:
+    rows = [
+        replace(ROW, bleu=31.25, parameters=2_811_904, size_bytes=11_000_000),
+        replace(ROW, beam=5, bleu=32.5, chrf=60.25),
+        replace(ROW, model_id="x-e6d6", model="e6d6", bleu=35.0, parameters=5_000_000),
+    ]
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(results_table(rows))
+    lines = captured.get().splitlines()
+    assert "beam 5" in captured.get() and "greedy" in captured.get() and "words/s" not in captured.get()
+    large, small = (next(line for line in lines if name in line) for name in ("e6d6", "e2d2"))
+    assert lines.index(large) < lines.index(small)
+    for cell in ("2.81 M", "11.0 MB", "31.25", "32.50", "60.25"):
+        assert cell in small
+    assert "flickr" in large and "0.00" not in large

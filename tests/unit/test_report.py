@@ -16,7 +16,7 @@ from polystill.reporting.build import build_report
 from polystill.reporting.cost import alone
 from polystill.reporting.document import Cell, Chart, Gap, Part, Report, Samples, Section, Table
 from polystill.reporting.families import open_families
-from polystill.reporting.markdown import to_markdown
+from polystill.reporting.page import to_markdown
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_latency_has_all_beams(changed: Callable[..., Path]) -> None:
 
 
 def test_figures_of_devices_are_shown_beside_bleu(changed: Callable[..., Path]) -> None:
-    figures = {"latency_p50_ms": 4.0, "latency_p95_ms": 9.0, "peak_memory_bytes": 5e7, "words_per_second": 80.0}
+    figures = {"latency_p50_ms": 4.0, "latency_p95_ms": 9.0, "peak_memory_bytes": 50_000_000, "words_per_second": 80.0}
     common = {"engine": "ctranslate2", "precision": "float32", "size_bytes": 10**6, "threads": 2, **figures}
 
     def add(results: dict[str, Any]) -> None:
@@ -265,7 +265,7 @@ def test_data_and_provenance(report: Report, small_run: Path) -> None:
 def test_robustness_is_shown(changed: Callable[..., Path]) -> None:
     counts = {"lines": 4, "crashed": 0, "empty": 1, "invented": 0, "loops": 2, "cut": 0, "to_copy": 4, "copied": 3}
     row = {"model_id": "aio_kd-gold-e1d1", "model": "e1d1", "engine": "ctranslate2", "precision": "int8", "beam": 1}
-    row |= {"kinds": {"numbers": counts}, "outputs": "robustness/x.jsonl"}
+    row |= {"length_penalty": 1.0, "kinds": {"numbers": counts}, "outputs": "robustness/x.jsonl"}
     report = build_report([changed(lambda results: results.update(robustness=[row]))])
     table = parts(report, "robustness", Table)[0]
     assert texts(table) == [["e1d1", "4", "0", "1", "0", "2", "0", "3 of 4"]]

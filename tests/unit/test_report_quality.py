@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 import vl_convert
 
-from polystill.reporting.families import Family
-from polystill.reporting.front import front_chart
-from polystill.reporting.noise import Noise
-from polystill.reporting.points import Labels, Point, pareto
-from polystill.reporting.samples import MISSING, differing
-from polystill.reporting.shown import count, duration
-from polystill.reporting.theme import VEGA_LITE
+from polystill.reporting.cost import count, duration
+from polystill.reporting.families import Family, Labels, Noise, Point, pareto
+from polystill.reporting.page import VEGA_LITE
+from polystill.reporting.quality import front_chart
+from polystill.reporting.tables import MISSING, differing
+from polystill.runs.results import QualityRow
 
 
-def point(size: float, bleu: float, **row: Any) -> Point:
+def point(size: int, bleu: float, **row: Any) -> Point:
     family: Any = Family.__new__(Family)
     object.__setattr__(family, "name", row.pop("family", "run"))
-    known = {"engine": "ctranslate2", "precision": "int8", "beam": 1, "model": "e1d1"}
-    return Point(family, {**known, "size_bytes": size, "bleu": bleu, **row})
+    known = {"engine": "ctranslate2", "precision": "int8", "beam": 1, "model": "e1d1", "length_penalty": 1.0}
+    known |= {"model_id": "aio_kd-gold-e1d1", "test_set": "x"}
+    return Point(family, QualityRow(**{**known, "size_bytes": size, "bleu": bleu, **row}))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_chart_shows_how_far_rounds_of_measuring_differ(without_translations: 
 @pytest.mark.parametrize("sizes", [(5,), (1, 2), (1, 1), (1, 1000)])
 def test_labels_lie_right_of_the_axis(sizes: tuple[int, ...], without_translations: Noise) -> None:
     """The scale starts so far left of the first point that its label, which ends there, has room."""
-    points = [point(1e6 * size, 10 + size, shortlist=True) for size in sizes]
+    points = [point(10**6 * size, 10 + size, shortlist=True) for size in sizes]
     spec = front_chart(points, "size_bytes", "size", "Size", without_translations).spec
     svg = vl_convert.vegalite_to_svg({**spec, "width": 230}, vl_version=VEGA_LITE)
     labels = re.findall(r"translate\((-?[0-9.]+),(-?[0-9.]+)\)[^>]*>e1d1 \+list<", svg)

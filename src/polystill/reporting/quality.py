@@ -1,0 +1,427 @@
+"""Quality in charts: against size and latency with the Pareto front, by depth, and with greedy and beam search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from polystill.evaluation.figures import TITLES, figure, measured, search
+from polystill.reporting.document import (
+    NO_GRID,
+    Cell,
+    Chart,
+    Gap,
+    Line,
+    Part,
+    Spec,
+    Table,
+    category,
+    heat_map,
+    quantity,
+    steps,
+    tip,
+)
+from polystill.reporting.families import NOISE, Family, Labels, Noise, Point, pareto, title_end
+from polystill.runs.results import WITH_SHORTLIST, QualityRow
+from polystill.students import Student
+
+_BLEU = tip("bleu", "BLEU", ".2f")
+
+# --- against size and latency ---------------------------------------------------------------------------------------
+
+
+def size_parts(points: Sequence[Point], noise: Noise) -> Iterator[Part]:
+    """`points` were all measured with one beam size."""
+    if points:
+        title = f"BLEU ({search(points[0].row.beam)}) and size"
+        yield front_chart(points, "size_bytes", "size", title, noise)
+
+
+def latency_parts(families: Sequence[Family], noise: Noise) -> Iterator[Part]:
+    points = [Point(f, row) for f in families for row in f.rows if row.latency_p50_ms is not None]
+    if points:
+        yield front_chart(points, "latency_p50_ms", "latency", "BLEU and latency, one sentence at a time", noise)
+    for family in families:
+        if any(point.family is family for point in points):
+            continue
+        no = f"{family.name}: no" if len(families) > 1 else "No"
+        if family.run.recipe.model.architecture == "lstm":
+            yield Gap(f"{no} latency: it is measured with CTranslate2, which has no LSTM.")
+        else:
+            command = f"polystill evaluate {family.run.folder} --engine ctranslate2 --precision int8 --beam 1"
+            yield Gap(f"{no} latency was measured.", command)
+
+
+_AXES = {"size_bytes": ("size on disk", "size on disk (MB)", 1e-6), "latency_p50_ms": ("latency", "p50 (ms)", 1.0)}
+_PHONE = (240, 260)
+"""Width and height in pixels from the first to the last point on a phone, where labels must not cover each other."""
+_CHARACTER = 7
+"""Pixels of a label's character."""
+_PADDING = 16
+"""Pixels between points and the edge of a chart."""
+
+
+def front_chart(points: Sequence[Point], cost: str, name: str, title: str, noise: Noise) -> Chart:
+    """BLEU against `cost`, "size_bytes" or "latency_p50_ms", which every point has."""
+    front, labels = pareto(points, cost), Labels(points)
+    ends = [f"{labels.full(p)} ({figure(cost, p.row)}, BLEU {p.bleu:.2f})" for p in (front[0], front[-1])]
+    summary = (
+        f"BLEU against {_AXES[cost][0]} for {len(points)} models. The Pareto front has {len(front)} of them, from "
+        f"{ends[0]} to {ends[1]}."
+    )
+    spec = _front_spec(points, front, labels, cost)
+    return Chart(name, title, summary, spec, _front_table(points, front, labels, cost, noise))
+
+
+def _front_spec(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost: str) -> Spec:
+    _, axis, unit = _AXES[cost]
+    costs = [point.cost(cost) for point in points]
+    is_log = max(costs) > 12 * min(costs)
+    labelled, left = _labelled(front, points, lambda p: math.log(p.cost(cost)) if is_log else p.cost(cost))
+    values = [_front_value(point, front, labelled, labels, cost) for point in points]
+    x_scale = _scale_with_room(min(costs) * unit, max(costs) * unit, left, is_log)
+    not_below_zero = {"labelExpr": "datum.value < 0 ? '' : datum.label"}  # the room for labels may begin below zero
+    names = {value["series"] for value in values}
+    has_series = len(names) > 1
+    legend = {"orient": "top", "columns": 2 if max(map(len, names)) < 16 else 1}
+    series = category("series", title="run", legend=legend)
+    tooltip = [
+        *(tip("student"), *([tip("series", "run")] if has_series else [])),
+        *(_BLEU, tip("chrf", "chrF", ".2f"), tip("what", TITLES[cost])),
+    ]
+    return {
+        "height": 340,
+        "data": {"values": values},
+        "encoding": {
+            "x": quantity("cost", title=axis, scale=x_scale, axis=not_below_zero),
+            "y": quantity("bleu", title="BLEU", scale={"zero": False, "padding": _PADDING}),
+        },
+        "layer": [
+            {
+                "transform": [{"filter": "datum.front"}],
+                "mark": {"type": "line", "interpolate": "step-after", "strokeDash": [5, 4], "style": "quiet"},
+            },
+            *([_SPREAD] if any("min" in value for value in values) else []),
+            {
+                "mark": {"type": "point", "size": 80, "strokeWidth": 2, "filled": True},
+                "encoding": {
+                    "opacity": {"condition": {"test": "datum.front", "value": 1}, "value": 0.4},
+                    "size": {"condition": {"test": "datum.front", "value": 110}, "value": 60},
+                    "tooltip": tooltip,
+                    **({"color": series, "shape": series} if has_series else {}),
+                },
+            },
+            {
+                "transform": [{"filter": "datum.label"}],
+                "mark": {"type": "text", "align": "right", "dx": -7, "dy": -8, "fontWeight": 600},
+                "encoding": {"text": {"field": "label"}},
+            },
+        ],
+    }
+
+
+_SPREAD = {
+    "transform": [{"filter": "isValid(datum.min)"}],
+    "mark": {"type": "rule", "opacity": 0.25, "clip": True, "aria": False},
+    "encoding": {"x": quantity("min"), "x2": {"field": "max"}},
+}
+"""A line through a point, from its fastest to its slowest round of measuring."""
+
+
+def _front_value(point: Point, front: Sequence[Point], labelled: Sequence[Point], labels: Labels, cost: str) -> Spec:
+    row, unit = point.row, _AXES[cost][2]
+    spread = {end: getattr(row, f"{cost}_{end}", None) for end in ("min", "max")}
+    return {
+        "cost": point.cost(cost) * unit,
+        "bleu": point.bleu,
+        "student": point.student,
+        "series": labels.series(point),
+        "what": figure(cost, row),
+        "chrf": row.chrf,
+        "front": any(point is other for other in front),
+        **{end: value * unit for end, value in spread.items() if value is not None},
+        "label": point.student if any(point is other for other in labelled) else "",
+    }
+
+
+def _scale_with_room(least: float, most: float, pixels: float, is_log: bool) -> Spec:
+    """A scale that leaves so many pixels left of the first point, whatever the width of the chart."""
+    share = f"{pixels} / (width - {pixels + 2 * _PADDING})"
+    if is_log:
+        scale: Spec = {"type": "log", "domainMin": {"expr": f"{least} / pow({most / least}, {share})"}}
+    else:
+        scale = {"zero": False, "domainMin": {"expr": f"{least} - {most - least or most} * {share}"}}
+    return {**scale, "domainMax": most, "padding": _PADDING, "nice": False}
+
+
+def _labelled(
+    front: Sequence[Point], points: Sequence[Point], position: Callable[[Point], float]
+) -> tuple[list[Point], float]:
+    """Choose points of the front whose labels, left of them, do not cover each other even on a phone; both ends first.
+
+    Also returns the pixels that the labels need left of all points.
+    """
+    positions, heights = [position(point) for point in points], [point.bleu for point in points]
+    across, along = (max(positions) - min(positions)) or 1.0, (max(heights) - min(heights)) or 1.0
+    kept: list[tuple[Point, float, float]] = []
+    for point in [front[-1], front[0], *reversed(front[1:-1])]:
+        right, y = _PHONE[0] * position(point) / across, _PHONE[1] * point.bleu / along
+        if all(
+            right < other_right - _width(other) or other_right < right - _width(point) or abs(y - other_y) > 16
+            for other, other_right, other_y in kept
+        ):
+            kept.append((point, right, y))
+    first = _PHONE[0] * min(positions) / across
+    return [point for point, _, _ in kept], max(_width(point) - (right - first) for point, right, _ in kept)
+
+
+def _width(point: Point) -> int:
+    return _CHARACTER * (len(point.student) + 1)
+
+
+_COLUMNS = ("chrf", "latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "words_per_second", "size_bytes")
+
+
+def _front_table(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost: str, noise: Noise) -> Table:
+    has_series = any(labels.series(point) for point in points)
+    first = [cost, "bleu"]
+    rest = [name for name in measured(_COLUMNS, [point.row for point in points]) if name != cost]
+    lines: list[Line] = []
+    for point in sorted(points, key=lambda p: p.cost(cost)):
+        index = next((i for i, other in enumerate(front) if other is point), None)
+        lines.append(
+            [
+                Cell(point.student, "best" if index is not None else ""),
+                *([labels.series(point)] if has_series else []),
+                *(figure(name, point.row) for name in first),
+                _step(front, index, noise) if index is not None else "",
+                *(figure(name, point.row) for name in rest),
+            ]
+        )
+    titles = [*(TITLES[name] for name in first), "step", *(TITLES[name] for name in rest)]
+    columns = ["student", *(["run"] if has_series else []), *titles]
+    note = f"Bold: on the Pareto front. Step: BLEU above the next cheaper point of the front; ≈ means {NOISE}."
+    if any(getattr(point.row, f"{cost}_min", None) is not None for point in points):
+        note += " Lines through points: from the fastest to the slowest round of measuring."
+    if any(point.row.shortlist for point in points):
+        note += f" {WITH_SHORTLIST}: exported with a shortlist of output pieces."
+    return Table("Figures of the chart", columns, lines, words=1 + has_series, note=note, folded=len(lines) > 20)
+
+
+def _step(front: Sequence[Point], index: int, noise: Noise) -> Cell:
+    if index == 0:
+        return Cell("first")
+    point, before = front[index], front[index - 1]
+    text = f"+{point.bleu - before.bleu:.2f}"
+    return Cell(f"≈ {text}", "noise") if noise.is_noise(point, before) else Cell(text)
+
+
+# --- by depth -------------------------------------------------------------------------------------------------------
+
+
+def depth_parts(families: Sequence[Family], beam: int | None, noise: Noise) -> Iterator[Part]:
+    for number, family in enumerate(families, 1):
+        points = [Point(family, row) for row in family.as_recipe(beam)] if beam else []
+        if family.rows and not points:
+            what = f"{family.name}: nothing is measured in the recipe's own engine, precision and length penalty."
+            yield Gap(what, f"polystill evaluate {family.run.folder}")
+        if len(points) > 1:
+            title = f"BLEU by encoder and decoder layers{title_end(family, families)}"
+            yield _depth_chart(points, f"depth-{number}", title, noise)
+
+
+def _depth_chart(points: Sequence[Point], name: str, title: str, noise: Noise) -> Chart:
+    """A heat map of one family's students, all measured in one way."""
+    best, worst = (choose(points, key=lambda point: point.bleu) for choose in (max, min))
+    others = [point for point in points if point is not best]
+    p_values = noise.p_values(best, others)
+    equals = {others[i].row.model for i, p_value in p_values.items() if noise.is_noise_at(p_value)}
+    summary = (
+        f"BLEU of {len(points)} students by encoder and decoder layers, from {worst.bleu:.2f} ({worst.row.model}) "
+        f"to {best.bleu:.2f} ({best.row.model})."
+    )
+    if p_values:
+        summary += f" From the best one, {len(equals)} of the {len(others)} others differ by noise only."
+    rows = [point.row for point in points]
+    return Chart(name, title, summary, _depth_spec(rows, equals), _depth_table(rows, best.row, equals, bool(p_values)))
+
+
+def _depth_spec(rows: Sequence[QualityRow], equals: set[str]) -> Spec:
+    values = [
+        {
+            "encoder": Student.parse(row.model).encoder_layers,
+            "decoder": Student.parse(row.model).decoder_layers,
+            "bleu": row.bleu,
+            "text": f"{'≈ ' if row.model in equals else ''}{row.bleu:.1f}",
+            "student": row.model,
+        }
+        for row in rows
+    ]
+    scores = [row.bleu for row in rows]
+    middle = min(scores) + 0.6 * (max(scores) - min(scores))
+    return {
+        "height": 46 * max(2, len({value["encoder"] for value in values})),
+        "data": {"values": values},
+        "encoding": {
+            "x": steps("decoder", title="decoder layers", axis={"labelAngle": 0}),
+            "y": steps("encoder", title="encoder layers", sort="descending"),
+        },
+        "layer": heat_map("bleu", {"field": "text"}, middle, [tip("student"), _BLEU], {"fontWeight": 600}),
+        "config": NO_GRID,
+    }
+
+
+def _depth_table(rows: Sequence[QualityRow], best: QualityRow, equals: set[str], tested: bool) -> Table:
+    students = {Student.parse(row.model): row for row in rows}
+    decoders = sorted({student.decoder_layers for student in students})
+    lines: list[Line] = []
+    for encoder in sorted({student.encoder_layers for student in students}, reverse=True):
+        depth_rows = [students.get(Student(encoder, decoder)) for decoder in decoders]
+        lines.append(
+            [f"{encoder} enc.", *("" if row is None else _depth_cell(row, best, equals) for row in depth_rows)]
+        )
+    note = f"Bold: the best. ≈: its difference from the best is {NOISE}." if tested else "Bold: the best."
+    return Table("BLEU by depth", ["", *(f"{decoder} dec." for decoder in decoders)], lines, note=note)
+
+
+def _depth_cell(row: QualityRow, best: QualityRow, equals: set[str]) -> Cell:
+    if row.model in equals:
+        return Cell(f"≈ {row.bleu:.2f}", "noise")
+    return Cell(f"{row.bleu:.2f}", "best" if row is best else "")
+
+
+# --- greedy and beam search -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One student with both searches."""
+
+    family: Family
+    greedy: QualityRow
+    beam: QualityRow
+
+    @property
+    def p_mode(self) -> float:
+        """p(mode) with the beam; 0 if not measured."""
+        return self.beam.p_mode or 0.0
+
+    @property
+    def gain(self) -> float:
+        return self.beam.bleu - self.greedy.bleu
+
+
+def search_parts(families: Sequence[Family], noise: Noise) -> Iterator[Part]:
+    every: list[_Pair] = []
+    for number, family in enumerate(families, 1):
+        pairs = _pairs(family)
+        every += pairs
+        if pairs:
+            title = f"What a beam adds to each student{title_end(family, families)}"
+            yield _gain_chart(pairs, f"search-{number}", title, noise)
+        elif family.rows:
+            command = f"polystill evaluate {family.run.folder} --beam 1 --beam 5"
+            yield Gap(f"{family.name}: greedy and beam search were not both measured.", command)
+    with_mode = [pair for pair in every if pair.beam.p_mode is not None]
+    if len(with_mode) > 1:
+        yield _mode_chart(with_mode)
+    for family in families:
+        if family.rows and all(row.p_mode is None for row in family.rows):
+            yield Gap(f"{family.name}: p(mode) was not measured.", f"polystill evaluate {family.run.folder} --force")
+
+
+def _pairs(family: Family) -> list[_Pair]:
+    """Each student of a run in the recipe's own engine, greedy and with the largest beam. Empty without both."""
+    if len(family.beams) < 2 or family.beams[0] != 1:
+        return []
+    with_beam = {row.model: row for row in family.as_recipe(family.beams[-1])}
+    return [_Pair(family, row, with_beam[row.model]) for row in family.as_recipe(1) if row.model in with_beam]
+
+
+def _gain_chart(pairs: Sequence[_Pair], name: str, title: str, noise: Noise) -> Chart:
+    """BLEU of both searches, a line for each student of one family."""
+    beam = search(pairs[0].beam.beam)
+    gains = [pair.gain for pair in pairs]
+    summary = (
+        f"BLEU by greedy search and with {beam} for {len(pairs)} students. The beam adds from {min(gains):+.2f} to "
+        f"{max(gains):+.2f} BLEU, {sum(gains) / len(gains):+.2f} on average."
+    )
+    return Chart(name, title, summary, _gain_spec(pairs, beam), _gain_table(pairs, beam, noise))
+
+
+def _gain_spec(pairs: Sequence[_Pair], beam: str) -> Spec:
+    values = [
+        {"student": pair.greedy.model, "low": pair.greedy.bleu, "high": pair.beam.bleu, "gain": pair.gain}
+        for pair in pairs
+    ]
+    ends = [
+        {"student": value["student"], "bleu": value[key], "search": name}
+        for value in values
+        for key, name in (("low", "greedy"), ("high", beam))
+    ]
+    series = category("search", scale={"domain": ["greedy", beam]}, legend={"orient": "top"})
+    y = category("student", sort=[value["student"] for value in reversed(values)], title=None)
+    return {
+        "height": 22 * len(values),
+        "layer": [
+            {
+                "data": {"values": values},
+                "mark": {"type": "rule", "strokeWidth": 2, "style": "quiet"},
+                "encoding": {"y": y, "x": quantity("low"), "x2": {"field": "high"}},
+            },
+            {
+                "data": {"values": ends},
+                "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
+                "encoding": {
+                    "y": y,
+                    "x": quantity("bleu", title="BLEU", scale={"zero": False}),
+                    "color": series,
+                    "shape": series,
+                    "tooltip": [tip("student"), tip("search"), _BLEU],
+                },
+            },
+        ],
+    }
+
+
+def _gain_table(pairs: Sequence[_Pair], beam: str, noise: Noise) -> Table:
+    with_mode = any(pair.greedy.p_mode is not None for pair in pairs)
+    lines: list[Line] = []
+    for pair in pairs:
+        is_noise = noise.is_noise(Point(pair.family, pair.greedy), Point(pair.family, pair.beam))
+        gain = Cell(f"{'≈ ' if is_noise else ''}{pair.gain:+.2f}", "noise" if is_noise else "")
+        modes = [figure("p_mode", row) for row in (pair.greedy, pair.beam)] if with_mode else []
+        lines.append([pair.greedy.model, f"{pair.greedy.bleu:.2f}", f"{pair.beam.bleu:.2f}", gain, *modes])
+    columns = ["student", "greedy", beam, "gain", *(["p(mode) greedy", f"p(mode) {beam}"] if with_mode else [])]
+    return Table("BLEU by search", columns, lines, note=f"≈: the gain is {NOISE}.", folded=len(lines) > 20)
+
+
+def _mode_chart(pairs: Sequence[_Pair]) -> Chart:
+    """What the beam adds against p(mode), all families in one chart."""
+    highest = max(pairs, key=lambda pair: pair.p_mode)
+    summary = (
+        f"What beam search adds in BLEU against p(mode) for {len(pairs)} students. p(mode) is highest for "
+        f"{highest.beam.model} ({figure('p_mode', highest.beam)}), where the beam adds {highest.gain:+.2f}."
+    )
+    values: list[dict[str, Any]] = [
+        {"p": 100 * pair.p_mode, "gain": pair.gain, "student": pair.beam.model, "run": pair.family.name}
+        for pair in pairs
+    ]
+    scale = {"zero": False, "padding": 14}
+    color = category("run", legend={"orient": "top", "title": None, "columns": 2})
+    spec = {
+        "height": 280,
+        "data": {"values": values},
+        "mark": {"type": "point", "filled": True, "size": 90, "opacity": 0.9},
+        "encoding": {
+            "x": quantity("p", title="p(mode) (%)", scale=scale),
+            "y": quantity("gain", title="BLEU that the beam adds", scale=scale),
+            "tooltip": [tip("student"), tip("run"), tip("p", "p(mode) %", ".2f"), tip("gain", "BLEU gained", "+.2f")],
+            **({"color": color} if len({pair.family.name for pair in pairs}) > 1 else {}),
+        },
+    }
+    lines = [[pair.beam.model, pair.family.name, figure("p_mode", pair.beam), f"{pair.gain:+.2f}"] for pair in pairs]
+    table = Table("Gain and p(mode)", ["student", "run", "p(mode)", "gain in BLEU"], lines, words=2, folded=True)
+    return Chart("p-mode", "What a beam adds, against p(mode)", summary, spec, table)

@@ -1,0 +1,432 @@
+"""Training in charts: every candidate's validation loss, and how the networks of a family act on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from polystill.evaluation.figures import search
+from polystill.reporting.document import (
+    NO_GRID,
+    Chart,
+    Gap,
+    Line,
+    Part,
+    Spec,
+    Table,
+    category,
+    heat_map,
+    quantity,
+    steps,
+    tip,
+)
+from polystill.reporting.families import Family, title_end
+from polystill.runs import Run
+from polystill.students import Student
+
+# --- lines over updates ---------------------------------------------------------------------------------------------
+
+_TABLE_POINTS = 8
+"""Columns of a table of lines."""
+
+
+def _by_depth(students: Iterable[str]) -> list[str]:
+    return sorted(students, key=Student.parse)
+
+
+def _student_lines(
+    values: Sequence[dict[str, Any]],
+    field: str,
+    title: str,
+    tooltip: Sequence[Spec],
+    ends: Sequence[tuple[str, int]] = (),
+    level: float | None = None,
+) -> Spec:
+    """A line for each student, coloured by its decoder layers. Each value has `student`, `update` and `field`.
+
+    The first fifth of the updates may run off the chart: such values would flatten all later ones. `ends` are names of
+    stages and their last updates; `level` is a value to mark.
+    """
+    last = max(value["update"] for value in values)
+    late = [value[field] for value in values if value["update"] >= last / 5] + ([] if level is None else [level])
+    margin = 0.06 * ((max(late) - min(late)) or 1.0)
+    y_scale = {"zero": False, "domain": [min(late) - margin, max(late) + margin], "nice": True}
+    hover = {"name": "hover", "select": {"type": "point", "fields": ["student"], "on": "pointerover", "nearest": True}}
+    legend = {"orient": "top", "symbolType": "stroke", "symbolStrokeWidth": 4}
+    return {
+        "height": 300,
+        "data": {"values": [{**v, "decoder": Student.parse(v["student"]).decoder_layers} for v in values]},
+        "encoding": {
+            "x": quantity("update", title="updates", axis={"tickCount": 6}),
+            "y": quantity(field, title=title, scale=y_scale),
+        },
+        "layer": [
+            *([_level(level)] if level is not None else []),
+            *([_stage_ends(ends)] if ends else []),
+            {
+                "mark": {"type": "line", "clip": True},
+                "encoding": {
+                    "color": steps("decoder", title="decoder layers", legend=legend),
+                    "detail": {"field": "student"},
+                    "opacity": {"condition": {"param": "hover", "value": 1}, "value": 0.15},
+                    "strokeWidth": {"condition": {"param": "hover", "empty": False, "value": 3}, "value": 1.5},
+                },
+            },
+            {
+                "params": [hover],
+                "mark": {"type": "point", "size": 60, "clip": True, "opacity": 0},
+                "encoding": {"tooltip": [tip("student"), tip("update", form=","), *tooltip]},
+            },
+        ],
+    }
+
+
+def _stage_ends(ends: Sequence[tuple[str, int]]) -> Spec:
+    """A layer of dashed lines at the last updates of stages."""
+    return {
+        "data": {"values": [{"end": end, "stage": name} for name, end in ends]},
+        "mark": {"type": "rule", "strokeDash": [4, 4], "style": "quiet"},
+        "encoding": {"x": quantity("end"), "y": None, "tooltip": [tip("stage", "end of stage")]},
+    }
+
+
+def _level(level: float) -> Spec:
+    return {
+        "data": {"values": [{"level": level}]},
+        "mark": {"type": "rule", "strokeDash": [2, 3], "style": "quiet"},
+        "encoding": {"x": None, "y": quantity("level")},
+    }
+
+
+def _line_table(
+    caption: str, updates: Sequence[int], lines: Mapping[str, Sequence[float]], form: str, *, lowest: bool = False
+) -> Table:
+    """The lines at a few updates that are evenly spread and include the last. `form` formats a figure, like `.3f`."""
+    count = min(_TABLE_POINTS, len(updates))
+    shown = sorted({len(updates) - 1 - (len(updates) - 1) * i // max(1, count - 1) for i in range(count)})
+    rows: list[Line] = []
+    for student in _by_depth(lines):
+        line = lines[student]
+        rows.append([student, *(f"{line[i]:{form}}" for i in shown), *([f"{min(line):{form}}"] if lowest else [])])
+    columns = ["student", *(f"{updates[i]:,}" for i in shown), *(["lowest"] if lowest else [])]
+    return Table(caption, columns, rows, folded=True)
+
+
+# --- validation loss ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """The validations of all finished stages. Updates count on from stage to stage."""
+
+    updates: Sequence[int]
+    nll: Mapping[str, Sequence[float]]
+    """By student: nats a target token at each of the updates, without label smoothing."""
+    stages: Sequence[tuple[str, int]]
+    """Names and last updates."""
+
+    @property
+    def largest(self) -> str:
+        return max(self.nll, key=Student.parse)
+
+    @property
+    def gaps(self) -> dict[str, list[float]]:
+        """By student: its loss minus the loss of the largest student."""
+        reference = self.nll[self.largest]
+        return {name: [a - b for a, b in zip(line, reference, strict=True)] for name, line in self.nll.items()}
+
+
+def training_parts(families: Sequence[Family]) -> Iterator[Part]:
+    for number, family in enumerate(families, 1):
+        curves = _read_curves(family)
+        if curves is None:
+            yield Gap(f"{family.name}: no training stage is finished; `tensorboard --logdir` shows it as it goes on.")
+        else:
+            yield from _curve_charts(curves, f"training-{number}", title_end(family, families))
+
+
+def _read_curves(family: Family) -> _Curves | None:
+    """Read RUN/state.json. None if no stage is finished."""
+    updates: list[int] = []
+    nll: dict[str, list[float]] = {}
+    stages: list[tuple[str, int]] = []
+    end = 0
+    for stage in family.run.recipe.stages:
+        record = family.run.record(f"training.{stage.name}")
+        if record is None or not record.get("history"):
+            break
+        for point in record["history"]:
+            updates.append(end + point["update"])
+            for student, value in point["nll"].items():
+                nll.setdefault(student, []).append(value)
+        end += record["updates"]
+        stages.append((stage.name, end))
+    return _Curves(updates, nll, stages) if updates else None
+
+
+def _curve_charts(curves: _Curves, prefix: str, suffix: str) -> Iterator[Chart]:
+    """The loss of each student and, if there are several, its distance to the largest one."""
+    last = {student: values[-1] for student, values in curves.nll.items()}
+    best, worst = (choose(last, key=last.__getitem__) for choose in (min, max))
+    span = f"over {curves.updates[-1]:,} updates ({', '.join(name for name, _ in curves.stages)})"
+    summary = (
+        f"Validation loss of {len(last)} students {span}. At the end it is lowest for {best} ({last[best]:.3f} nats a "
+        f"token) and highest for {worst} ({last[worst]:.3f})."
+    )
+    table = _line_table("Validation loss by update (nats a token)", curves.updates, curves.nll, ".3f", lowest=True)
+    yield Chart(f"{prefix}-loss", f"Validation loss{suffix}", summary, _curve_spec(curves, "nll"), table)
+    if len(last) > 1:
+        largest, gaps = curves.largest, curves.gaps
+        far = max(gaps, key=lambda student: gaps[student][-1])
+        summary = (
+            f"The same losses as differences to the largest student, {largest}; below zero is better. At the end {far} "
+            f"is farthest behind, by {gaps[far][-1]:.3f} nats a token."
+        )
+        others = {student: line for student, line in gaps.items() if student != largest}
+        table = _line_table(f"Distance to {largest} by update (nats a token)", curves.updates, others, "+.3f")
+        spec = _curve_spec(curves, "gap")
+        yield Chart(f"{prefix}-distance", f"Distance to {largest}{suffix}", summary, spec, table)
+
+
+def _curve_spec(curves: _Curves, field: str) -> Spec:
+    gaps = curves.gaps
+    values = [
+        {
+            "update": update,
+            "student": student,
+            "nll": round(curves.nll[student][i], 5),
+            "gap": round(gaps[student][i], 5),
+        }
+        for student in _by_depth(curves.nll)
+        for i, update in enumerate(curves.updates)
+    ]
+    tooltip = [tip("nll", "nats a token", ".3f"), tip("gap", f"distance to {curves.largest}", "+.3f")]
+    return _student_lines(values, field, "nats a token", tooltip, ends=curves.stages[:-1])
+
+
+# --- how the networks of a family act on each other -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """One finished stage: its draws and detachments, and the validation cross-entropies relative to the teacher's.
+
+    Updates count from the stage's beginning. `draws` and `detached` have one number for each bin and drawn student.
+    """
+
+    threshold: float | None
+    """Ratio of cross-entropies from which a student's gradient is kept from the teacher. 0: always. None: no draws."""
+    length: int
+    """Number of updates."""
+    until: Sequence[int]
+    """Last update of each bin."""
+    draws: Mapping[str, Sequence[int]]
+    detached: Mapping[str, Sequence[int]]
+    """Draws whose gradient was kept from the teacher."""
+    updates: Sequence[int]
+    """Updates with a validation."""
+    ce_ratio: Mapping[str, Sequence[float]]
+    """By candidate: its label-smoothed cross-entropy over the teacher's at each validation."""
+
+
+def interaction(run: Run) -> dict[str, Interaction]:
+    """Read the records of the finished stages (RUN/state.json). A stage that drew no students has no draws."""
+    stages = {}
+    for stage in run.recipe.stages:
+        record = run.record(f"training.{stage.name}")
+        if record is None:
+            continue
+        counts = record.get("interaction", {})
+        stages[stage.name] = Interaction(
+            threshold=counts.get("threshold"),
+            length=record["updates"],
+            until=counts.get("until", []),
+            draws=counts.get("draws", {}),
+            detached=counts.get("detached", {}),
+            updates=[point["update"] for point in record["history"]],
+            ce_ratio=_ratios([point["cross_entropy"] for point in record["history"]]),
+        )
+    return stages
+
+
+def _ratios(entropies: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    if not entropies:
+        return {}
+    teacher = max(entropies[0], key=Student.parse)  # every family contains its teacher, the deepest network
+    return {name: [round(values[name] / values[teacher], 5) for values in entropies] for name in entropies[0]}
+
+
+def share_equal(one: Sequence[str], other: Sequence[str]) -> float:
+    """The share of lines that two translations of one text have in common."""
+    return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
+
+
+def interaction_parts(families: Sequence[Family], beam: int | None) -> Iterator[Part]:
+    """Charts of every family that was trained together. A network that was trained alone has none."""
+    for number, family in enumerate(families, 1):
+        if family.run.recipe.method == "aio_kd":
+            yield from _family_parts(family, number, beam, title_end(family, families))
+
+
+def _family_parts(family: Family, number: int, beam: int | None, suffix: str) -> Iterator[Part]:
+    stages = interaction(family.run)
+    detached = detached_chart(stages, f"detached-{number}", f"Gradients kept from the teacher{suffix}")
+    if detached is not None:
+        yield detached
+    elif text := _never_detached(stages):
+        yield f"{family.name}: {text}" if suffix else text
+    ratios = ratio_chart(stages, f"ce-ratio-{number}", f"Cross-entropy over the teacher's{suffix}")
+    if ratios is not None:
+        yield ratios
+    if beam is None or not family.text("target"):  # the test set tells whether files of translations are complete
+        return
+    texts = {row.model: lines for row in family.as_recipe(beam) if (lines := family.translations(row))}
+    if len(texts) > 1:
+        yield _alike_chart(texts, f"alike-{number}", f"Translations that are equal (%), {search(beam)}{suffix}")
+
+
+def detached_chart(stages: Mapping[str, Interaction], name: str, title: str) -> Chart | None:
+    """Each student's share of draws whose gradient was kept from the teacher, in bins of the training.
+
+    None if no gradient was kept from the teacher, or if the threshold asks for all.
+    """
+    values: list[dict[str, Any]] = []
+    for start, stage in zip(_starts(stages), stages.values(), strict=True):
+        bounds = [0, *stage.until]
+        for student, draws in stage.draws.items() if stage.threshold else ():
+            for i, (kept, drawn) in enumerate(zip(stage.detached[student], draws, strict=True)):
+                bin_ = {"student": student, "from": start + bounds[i], "until": start + bounds[i + 1]}
+                values += [{**bin_, "draws": drawn, "share": kept / drawn}] if drawn else []
+    if not any(value["share"] for value in values):
+        return None
+    students = _by_depth({value["student"] for value in values})
+    drawn, kept = _totals(stages)
+    summary = (
+        f"Share of each student's draws whose gradient was kept from the teacher: {kept:,} of {drawn:,} in all. "
+        "Blank: the student was not drawn."
+    )
+    spec = _detached_spec(values, students, _ends(stages))
+    return Chart(name, title, summary, spec, _detached_table(stages, students))
+
+
+def _detached_spec(values: Sequence[dict[str, Any]], students: Sequence[str], ends: Sequence[tuple[str, int]]) -> Spec:
+    scale = {"scheme": "viridis", "domain": [0, max(0.1, *(value["share"] for value in values))]}
+    legend = {"format": ".0%", "orient": "top", "gradientLength": 240}
+    color = quantity("share", title="kept from the teacher", scale=scale, legend=legend)
+    tooltip = [
+        *(tip("student"), tip("until", "updates until", ",")),
+        *(tip("draws", form=","), tip("share", "kept from the teacher", ".0%")),
+    ]
+    return {
+        "height": 20 * len(students),
+        "data": {"values": values},
+        "encoding": {
+            "x": quantity("from", title="updates", scale={"nice": False}, axis={"tickCount": 6}),
+            "y": category("student", title=None, sort=students),
+        },
+        "layer": [
+            {"mark": {"type": "rect"}, "encoding": {"x2": {"field": "until"}, "color": color, "tooltip": tooltip}},
+            *([_stage_ends(ends)] if ends else []),
+        ],
+        "config": {"axis": {"grid": False}},
+    }
+
+
+def _detached_table(stages: Mapping[str, Interaction], students: Sequence[str]) -> Table:
+    columns = ["student", *(f"{stage}: {what}" for stage in stages for what in ("draws", "detached"))]
+    lines: list[Line] = []
+    for student in students:
+        line: Line = [student]
+        for stage in stages.values():
+            drawn, kept = (sum(counts.get(student, ())) for counts in (stage.draws, stage.detached))
+            line += [f"{drawn:,}", f"{kept / drawn:.1%}"] if drawn else ["", ""]
+        lines.append(line)
+    return Table("Draws, and the share that was kept from the teacher", columns, lines, folded=True)
+
+
+def _never_detached(stages: Mapping[str, Interaction]) -> str:
+    """The text in place of the chart. Empty if no draws are recorded or a threshold asks for all."""
+    drawn, _ = _totals(stages)
+    thresholds = {stage.threshold for stage in stages.values() if stage.threshold is not None}
+    if not drawn or 0 in thresholds:
+        return ""
+    limits = ", ".join(f"{threshold:g}" for threshold in sorted(thresholds))
+    return (
+        f"No student was detached: in none of the {drawn:,} draws did its cross-entropy reach the threshold ({limits} "
+        "times the teacher's)."
+    )
+
+
+def _totals(stages: Mapping[str, Interaction]) -> tuple[int, int]:
+    """Draws, and those that were detached, over all stages and students."""
+    drawn = sum(sum(map(sum, stage.draws.values())) for stage in stages.values())
+    return drawn, sum(sum(map(sum, stage.detached.values())) for stage in stages.values())
+
+
+def ratio_chart(stages: Mapping[str, Interaction], name: str, title: str) -> Chart | None:
+    """Cross-entropy of every candidate over the teacher's at every validation. None if there was no validation."""
+    updates: list[int] = []
+    lines: dict[str, list[float]] = {}
+    for start, stage in zip(_starts(stages), stages.values(), strict=True):
+        updates += [start + update for update in stage.updates]
+        for student, ratios in stage.ce_ratio.items():
+            lines.setdefault(student, []).extend(ratios)
+    if not updates:
+        return None
+    values: list[dict[str, Any]] = [
+        {"student": student, "update": update, "ratio": ratio}
+        for student in _by_depth(lines)
+        for update, ratio in zip(updates, lines[student], strict=True)
+    ]
+    near = 1.2 * max(value["ratio"] for value in values)
+    thresholds = [stage.threshold for stage in stages.values() if stage.threshold and stage.threshold < near]
+    threshold = min(thresholds, default=None)
+    tooltip = [tip("ratio", "of the teacher's", ".3f")]
+    spec = _student_lines(values, "ratio", "cross-entropy / the teacher's", tooltip, _ends(stages), threshold)
+    last = {student: ratios[-1] for student, ratios in lines.items()}
+    most = max(last, key=last.__getitem__)
+    summary = (
+        "Validation cross-entropy of every network over the teacher's. At the end it is highest for "
+        f"{most} ({last[most]:.3f})." + (" Dotted: the threshold of detaching." if threshold is not None else "")
+    )
+    table = _line_table("Validation cross-entropy over the teacher's, by update", updates, lines, ".3f")
+    return Chart(name, title, summary, spec, table)
+
+
+def _starts(stages: Mapping[str, Interaction]) -> list[int]:
+    """The number of updates before each stage."""
+    lengths = [stage.length for stage in stages.values()]
+    return [sum(lengths[:i]) for i in range(len(lengths))]
+
+
+def _ends(stages: Mapping[str, Interaction]) -> list[tuple[str, int]]:
+    """Names and last updates of all stages but the last."""
+    return list(zip(stages, _starts(stages)[1:], strict=False))
+
+
+def _alike_chart(texts: Mapping[str, Sequence[str]], name: str, title: str) -> Chart:
+    """The share of lines that two students translate in the same words, for every two students."""
+    students = _by_depth(texts)
+    shares = {(a, b): share_equal(texts[a], texts[b]) for a in students for b in students if a != b}
+    values = [{"one": a, "other": b, "per cent": round(100 * share, 1)} for (a, b), share in shares.items()]
+    ends = {word: choose(shares, key=shares.__getitem__) for word, choose in (("most", max), ("least", min))}
+    extremes = ", ".join(f"{word} for {' and '.join(pair)} ({shares[pair]:.0%})" for word, pair in ends.items())
+    summary = (
+        "Share of the test set's lines that two students translate in the same words: "
+        f"{sum(shares.values()) / len(shares):.0%} on average of all pairs, {extremes}."
+    )
+    middle = 50 * (max(shares.values()) + min(shares.values()))
+    tooltip = [tip("one", "student"), tip("other", "and"), tip("per cent", "equal (%)", ".1f")]
+    spec = {
+        "height": 26 * max(2, len(students)),
+        "data": {"values": values},
+        "encoding": {
+            "x": steps("one", title=None, sort=students, axis={"labelAngle": -90}),
+            "y": steps("other", title=None, sort=students),
+        },
+        "layer": heat_map("per cent", quantity("per cent", format=".0f"), middle, tooltip, {"fontSize": 9}),
+        "config": NO_GRID,
+    }
+    lines = [[a, *("" if a == b else f"{shares[a, b]:.1%}" for b in students)] for a in students]
+    return Chart(name, title, summary, spec, Table("Equal translations", ["", *students], lines, folded=True))
