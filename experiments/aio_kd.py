@@ -9,7 +9,7 @@ pretrained        a family from a trained teacher's Marian folder;  from-scratch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,33 +82,15 @@ SUFFERS = 0.3
 """Mean BLEU that a family may lose to a wider space and still count as unharmed."""
 OUT_OF_REACH = 1e9
 """A threshold that no ratio of cross-entropies reaches: nothing is ever detached. Under 0 everything is."""
-STRATEGIES: dict[str, tuple[str, Callable[[AioKd], Part]]] = {
-    "no-detaching": (
-        "gradients reach the teacher from every student",
-        lambda study: _throughout(study, "detach_threshold", OUT_OF_REACH),
-    ),
-    "always-detached": (
-        "gradients reach the teacher from no student",
-        lambda study: _throughout(study, "detach_threshold", 0.0),
-    ),
-    "mutual-from-start": (
-        "mutual learning from the first update",
-        lambda study: _with_mutual(study, "no_weight", study.stages),
-    ),
-    "stage-1-only": (
-        "no mutual learning, as many updates",
-        lambda study: _with_mutual(study, "none", study.stages),
-    ),
-    "mutual-full": (
-        "mutual learning in both directions",
-        lambda study: _with_mutual(study, "full", _mutual_stages(study)),
-    ),
-    "mutual-detaching": (
-        "mutual learning with the threshold",
-        lambda study: _with_mutual(study, "detaching", _mutual_stages(study)),
-    ),
+STRATEGIES: dict[str, tuple[str, str, Any, bool]] = {
+    "no-detaching": ("gradients reach the teacher from every student", "detach_threshold", OUT_OF_REACH, True),
+    "always-detached": ("gradients reach the teacher from no student", "detach_threshold", 0.0, True),
+    "mutual-from-start": ("mutual learning from the first update", "mutual", "no_weight", True),
+    "stage-1-only": ("no mutual learning, as many updates", "mutual", "none", True),
+    "mutual-full": ("mutual learning in both directions", "mutual", "full", False),
+    "mutual-detaching": ("mutual learning with the threshold", "mutual", "detaching", False),
 }
-"""What each changes, and the recipe of its family."""
+"""What each changes: a key of the objective, its value, and whether in all stages or only where it is not "none"."""
 
 
 def rows_of(study: AioKd) -> list[Row]:
@@ -158,11 +140,11 @@ def _seedable(study: AioKd) -> list[Row]:
 
     rows = [family]
     for name in wanted:
-        text, recipe_of = STRATEGIES[name]
-        rows.append(variant(name, STRATEGY, recipe_of(study), f"As published is better than {name}: {text}"))
+        text, *change = STRATEGIES[name]
+        rows.append(variant(name, STRATEGY, _changed(study, *change), f"As published is better than {name}: {text}"))
     for count in study.students_per_step:
         claim = f"As published is better than {count} student{'s' * (count > 1)} a step"
-        rows.append(variant(f"students-{count}", STUDENTS, _throughout(study, "students_per_step", count), claim))
+        rows.append(variant(f"students-{count}", STUDENTS, _changed(study, "students_per_step", count), claim))
     for name, space in study.spaces.items():
         claim = f"The space {name} harms the others by less than {SUFFERS} BLEU"
         rows.append(variant(f"space-{name}", SPACE, {**_family(study), "students": space}, claim))
@@ -197,27 +179,16 @@ def teacher_of(study: AioKd) -> Student:
     return study.run(FAMILY, FAMILY, _family(study)).parsed.model.teacher
 
 
-def _throughout(study: AioKd, key: str, value: float) -> Part:
-    """The family with a key of its objective changed, in stages that have it of their own as well."""
-    stages = [_with(stage, key, value) if key in (stage.get("objective") or {}) else stage for stage in study.stages]
-    return {**_with(_family(study), key, value), "stages": stages}
+def _changed(study: AioKd, key: str, value: Any, everywhere: bool = True) -> Part:
+    """The family with a key of its objective changed: everywhere, or where it is given and not "none"."""
 
+    def changed(part: Part, given: bool) -> Part:
+        before = (part.get("objective") or {}).get(key)
+        here = before is not None or given if everywhere else before not in (None, "none")
+        return merged(part, {"objective": {key: value}}) if here else part
 
-def _with_mutual(study: AioKd, kind: str, changed: Sequence[Part]) -> Part:
-    """The family with this kind of mutual learning in the stages of `changed`."""
-    stages = [_with(stage, "mutual", kind) if stage in changed else stage for stage in study.stages]
-    return {**_family(study), "stages": stages}
-
-
-def _mutual_stages(study: AioKd) -> list[Part]:
-    """The stages that learn mutually."""
-    usual = study.objective.get("mutual", "none")
-    return [stage for stage in study.stages if (stage.get("objective") or {}).get("mutual", usual) != "none"]
-
-
-def _with(part: Part, key: str, value: Any) -> Part:
-    """A recipe, or a stage of it, with a key of its objective changed."""
-    return merged(part, {"objective": {key: value}})
+    stages = [changed(stage, given=False) for stage in study.stages]
+    return {**changed(_family(study), given=True), "stages": stages}
 
 
 # --- one by one -------------------------------------------------------------------------------------------------------

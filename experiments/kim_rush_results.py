@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import yaml
+
 from experiments.kim_rush import (
     BASELINE,
     FAMILY,
@@ -39,40 +41,9 @@ NEAR = 0.3
 """BLEU by which greedy search may stay behind beam search and still count as good as it."""
 BEST = "seq-kd+seq-inter"
 
-# --- the figures of Kim & Rush (2016), "Sequence-Level Knowledge Distillation", EMNLP ---------------------------------
-
-# Table 1: parameters, greedy BLEU, BLEU with beam 5, perplexity, p(mode) as a share. None is not quoted, not zero.
-_TABLES: dict[str, dict[str, tuple[float | None, ...]]] = {
-    "english-german": {  # WMT 2014, 4 M pairs, teacher 4×1000, student 2×500
-        "teacher": (221e6, 17.7, 19.5, 6.7, 0.013),
-        "teacher+seq-inter": (221e6, 19.6, 19.8, 10.4, 0.082),
-        "baseline": (84e6, 14.7, 17.6, 8.2, 0.009),
-        "word-kd": (84e6, 15.4, 17.7, 8.0, 0.010),
-        "seq-kd": (84e6, 18.9, 19.0, 22.7, 0.169),
-        "seq-kd+seq-inter": (84e6, 18.9, 19.3, 15.8, 0.076),
-    },
-    "thai-english": {  # IWSLT 2015, 90 k pairs, teacher 2×500, student 2×100
-        "teacher": (None, 14.3, 15.7, None, None),
-        "baseline": (None, 10.6, 12.7, None, None),
-        "seq-kd+word-kd+seq-inter": (None, 14.2, 14.4, None, None),
-    },
-}
-_KEYS = ("parameters", "greedy", "beam", "perplexity", "p_mode")
-PAPER = {
-    pair: {row: dict(zip(_KEYS, figures, strict=True)) for row, figures in rows.items()}
-    for pair, rows in _TABLES.items()
-}
+PAPER: Values = yaml.safe_load(Path(__file__).with_name("kim_rush_paper.yaml").read_text(encoding="utf-8"))
+TABLES: dict[str, dict[str, Values]] = PAPER["tables"]
 UNQUOTED = "–"
-LANGUAGES = {"english-german": "English→German, WMT 2014", "thai-english": "Thai→English, IWSLT 2015"}
-# Source words a second, greedy and beam 5 (its table on speed, English–German).
-PAPER_SPEED = {
-    "teacher": {"gpu": (425.5, 101.9), "cpu": (15.0, 7.9)},
-    "student": {"gpu": (1051.3, 181.9), "cpu": (63.6, 22.1)},
-}
-# BLEU of the pruned and retrained 2×500 student with Seq-KD + Seq-Inter (its table on pruning, English–German), by
-# sparsity, and how many times fewer parameters than the teacher it has.
-PAPER_PRUNED = {0.0: 19.3, 0.5: 19.3, 0.8: 19.1, 0.85: 18.8, 0.9: 18.5}
-PAPER_FEWER = {0.8: 13, 0.85: 18, 0.9: 26}
 
 
 def write(study: KimRush, folder: Path, rows: Sequence[Row], *, final: bool) -> list[Claim]:
@@ -206,7 +177,7 @@ def _statements(done: Done) -> list[tuple[str, str, tuple[str, ...], Callable[..
     def near(model: Measured) -> Judged:
         return _near_beam(done, model)
 
-    table, taught, best = PAPER[done.study.paper], (BASELINE, SEQ_KD), (BASELINE, BEST)
+    table, taught, best = TABLES[done.study.paper], (BASELINE, SEQ_KD), (BASELINE, BEST)
     greedy, beam = (_paper_gain(table, SEQ_KD, key) for key in ("greedy", "beam"))
     both = UNQUOTED if UNQUOTED in (greedy, beam) else f"{greedy} / {beam}"
     alike = f"{table[SEQ_KD]['greedy']} / {table[SEQ_KD]['beam']}" if SEQ_KD in table else UNQUOTED
@@ -289,7 +260,7 @@ def _speed_claims(done: Done) -> Iterator[Claim]:
     if done.study.speed is None:
         return
     text = "The greedy student is 10 times as fast as the teacher with beam 5"
-    student, teacher = PAPER_SPEED["student"], PAPER_SPEED["teacher"]
+    student, teacher = PAPER["speed"]["student"], PAPER["speed"]["teacher"]
     gpu, cpu = (f"{student[device][0] / teacher[device][1]:.1f}" for device in ("gpu", "cpu"))
     paper = f"English→German: {gpu} (GPU), {cpu} (CPU)"
     timings = [row for row in done.speed.get("rows", []) if row["student"] != TEACHER and row["beam"] == GREEDY]
@@ -306,8 +277,8 @@ def _pruning_claims(done: Done) -> Iterator[Claim]:
     if done.study.pruning is None:
         return
     text = "80 % pruned: at most 0.4 BLEU below the teacher's beam 5, with 25 times fewer parameters"
-    before = PAPER["english-german"][TEACHER]["beam"]
-    paper = f"English→German: {before} → {PAPER_PRUNED[0.8]}, {PAPER_FEWER[0.8]} times fewer"
+    before = TABLES["english-german"][TEACHER]["beam"]
+    paper = f"English→German: {before} → {PAPER['pruned'][0.8]}, {PAPER['times_fewer'][0.8]} times fewer"
     row = next((row.name for row in done.rows.values() if row.kind == PRUNED and row.sparsity == 0.8), f"{PRUNED}-80")
     teacher, whole, pruned = done.network(TEACHER), done.whole(), done.only(row)
     if teacher is None or whole is None or pruned is None:
@@ -352,7 +323,7 @@ def _as_good_as_alone(done: Done, member: Measured, text: str, name: str) -> Ite
 
 def _to_markdown(done: Done, claims: Sequence[Claim]) -> str:
     study = done.study
-    about = f"{done.conditions()}. The paper's columns: Kim & Rush (2016), table 1, {LANGUAGES[study.paper]}."
+    about = f"{done.conditions()}. The paper's columns: Kim & Rush (2016), table 1, {PAPER['languages'][study.paper]}."
     parts = [f"# Kim & Rush: {study.name}", about, _main_table(done)]
     if study.families:
         parts += ["## Families", _family_table(done)]
@@ -368,7 +339,7 @@ _TITLES = ("greedy", "Δ", "beam 5", "Δ", "PPL", "p(mode)")
 
 def _main_table(done: Done) -> str:
     """A row that the recipe asks for has its line before it is measured, too."""
-    table = PAPER[done.study.paper]
+    table = TABLES[done.study.paper]
     lines = []
     for row in done.of_kind(NETWORK):
         model = done.only(row.name)
@@ -428,7 +399,7 @@ def _spread(figure: Values, form: str) -> str:
 def _paper_speed() -> str:
     parts = []
     for device in ("gpu", "cpu"):
-        (t1, t5), (s1, s5) = PAPER_SPEED["teacher"][device], PAPER_SPEED["student"][device]
+        (t1, t5), (s1, s5) = PAPER["speed"]["teacher"][device], PAPER["speed"]["student"][device]
         parts.append(f"{device.upper()} teacher {t1} greedy, {t5} beam 5, student {s1} and {s5} ({s1 / t5:.1f} times)")
     return f"The paper's table on speed (English→German), source words per second: {'; '.join(parts)}."
 
@@ -448,7 +419,7 @@ def _pruning_table(done: Done) -> str:
             cells = [f"{model.weights / 1e6:.3f} M", fewer, *bleu, *below]
         sizes = [on_disk.get(row.name, {}).get(form) for form in ("dense", *SPARSE_VALUES)]
         megabytes = ["" if size is None else f"{size / 1e6:.2f}" for size in sizes]
-        lines.append([title, *cells, *megabytes, shown(PAPER_PRUNED.get(row.sparsity), 1)])
+        lines.append([title, *cells, *megabytes, shown(PAPER["pruned"].get(row.sparsity), 1)])
     titles = ["pruned", "not zero", "times fewer than the teacher", "greedy", "beam 5", "Δ teacher", "Δ unpruned"]
     titles += ["MB dense", *(f"MB sparse {values}" for values in SPARSE_VALUES)]
     return markdown([*titles, "paper: BLEU (English→German)"], lines)

@@ -71,16 +71,26 @@ def run_rows(
             _write_note(row, folder)
         say(f"{len(chosen)} rows, {len(chosen) - len(todo)} of them finished; their logs are in {folder / 'logs'}")
         write_atomic(folder / "Makefile", makefile(chosen, folder))
-        read_before = {row.name: _size(_log(row, folder)) for row in todo}
-        watch = _Watch(todo, folder, say, lambda: write(False))
-        _make([row for row in todo if not row.alone], folder, parallel, watch)
+        logs = [_log(row, folder) for row in todo]
+        before = {log: log.stat().st_size if log.exists() else 0 for log in logs}
+        waiting = list(todo)
+
+        def look() -> None:
+            """Tell of rows that have ended well."""
+            if done := [row for row in waiting if _stamp(row, folder).exists()]:
+                waiting[:] = [row for row in waiting if row not in done]
+                for row in done:
+                    say(f"{row.name}: done")
+                write(False)
+
+        _make([row for row in todo if not row.alone], folder, parallel, look)
         for row in todo:
             if row.alone and all(_stamp(need, folder).exists() for need in needs(row, chosen)):
-                _make([row], folder, 1, watch)
+                _make([row], folder, 1, look)
         write(True)
     failed = [row for row in todo if not _stamp(row, folder).exists()]
     if failed:
-        reasons = (f"  {row.name}: {_reason(row, failed, folder, read_before[row.name])}" for row in failed)
+        reasons = (f"  {row.name}: {_reason(row, failed, folder, before[_log(row, folder)])}" for row in failed)
         raise UserError("\n".join([f"{folder}: not everything was done:", *reasons]))
 
 
@@ -137,24 +147,7 @@ def makefile(rows: Sequence[Row], folder: Path) -> str:
     return "\n\n".join(["# Written by python -m experiments.", *parts]) + "\n"
 
 
-class _Watch:
-    """Tells of rows that have ended well, and calls `after` then."""
-
-    def __init__(
-        self, rows: Sequence[Row], folder: Path, say: Callable[[str], None], after: Callable[[], object]
-    ) -> None:
-        self._waiting, self._folder, self._say, self._after = list(rows), folder, say, after
-
-    def look(self) -> None:
-        done = [row for row in self._waiting if _stamp(row, self._folder).exists()]
-        for row in done:
-            self._waiting.remove(row)
-            self._say(f"{row.name}: done")
-        if done:
-            self._after()
-
-
-def _make(rows: Sequence[Row], folder: Path, parallel: int, watch: _Watch) -> None:
+def _make(rows: Sequence[Row], folder: Path, parallel: int, look: Callable[[], None]) -> None:
     if not rows:
         return
     if shutil.which("make") is None:
@@ -173,8 +166,8 @@ def _make(rows: Sequence[Row], folder: Path, parallel: int, watch: _Watch) -> No
     try:
         while process.poll() is None:
             time.sleep(_POLL_SECONDS)
-            watch.look()
-        watch.look()
+            look()
+        look()
     finally:
         _stop(process)
 
@@ -203,10 +196,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _log(row: Row, folder: Path) -> Path:
     return folder / "logs" / f"{row.name}.log"
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _reason(row: Row, failed: Sequence[Row], folder: Path, start: int) -> str:

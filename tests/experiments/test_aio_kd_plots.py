@@ -88,9 +88,6 @@ def test_what_is_not_measured_is_not_drawn(content: dict[str, Any], tmp_path: Pa
     assert not list(tmp_path.iterdir())
     family_only = {**content, "families": content["families"][:1], "likeness": {}, "pretrained": {}}
     only = plots_of(family_only, {"family": INTERACTIONS["family"]})
-        {**content, "families": content["families"][:1], "likeness": {}, "pretrained": {}},
-        {"family": INTERACTIONS["family"]},
-    )
     assert [chart.name for chart in only.shown] == ["detached-family", "ce-ratio-family"]
 
 
