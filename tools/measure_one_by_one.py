@@ -5,7 +5,7 @@
 One by one: the teacher alone by likelihood, then every other student by Word-KD from it, frozen. In one run: the
 recipe's own stages and mode, with the students that it draws. Both by our fused step, on the same batches, in turn.
 What is reported is the quotient at equal updates; how good the students are after so many is for
-`polystill study aio-kd` to say. Weights are random, since an update takes as long with any others.
+`python -m experiments aio-kd` to say. Weights are random, since an update takes as long with any others.
 """
 
 from __future__ import annotations

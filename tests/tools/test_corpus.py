@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+
+from polystill.sources import built_in
 from tools.corpus import __main__ as program
 from tools.corpus import lexicon as lex
 from tools.corpus.generate import SPLITS, generate, split_of
-
-from polystill.sources import built_in
 
 PAIRS = 40_000
 Pairs = list[tuple[str, str]]

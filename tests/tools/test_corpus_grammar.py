@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from tools.corpus import clauses, filling, phrases, places, sentences_questions, times
 from tools.corpus import lexicon as lex
 from tools.corpus.choice import Dice

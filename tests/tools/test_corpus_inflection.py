@@ -1,6 +1,7 @@
 """German morphology against the standard paradigms."""
 
 import pytest
+
 from tools.corpus import english, inflection, phrases
 from tools.corpus import lexicon as lex
 from tools.corpus.words import Verb

@@ -69,12 +69,12 @@ def test_every_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert exit_status(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(command in shown for command in [*COMMANDS, "bench", "study"])
+    assert all(command in shown for command in [*COMMANDS, "bench"])
 
 
 @pytest.mark.parametrize(
     "command",
-    [*COMMANDS, "bench", "bench train", "bench loss", "bench decode", "study", "study kim-rush", "study aio-kd"],
+    [*COMMANDS, "bench", "bench train", "bench loss", "bench decode"],
 )
 def test_help_of_every_command_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_status([*command.split(), "--help"]) == 0

@@ -13,7 +13,6 @@ PACKAGE = Path(__file__).parents[2] / "src" / "polystill"
 # docs/architecture.md shows the same list. Names of one line do not import each other.
 LAYERS = [
     {"cli"},
-    {"studies"},
     {"pipeline", "picking", "bench"},
     {"reporting", "serving"},
     {"evaluation", "targets", "translation"},

@@ -10,9 +10,8 @@ import argparse
 import bz2
 from pathlib import Path
 
-from tools.corpus.generate import SPLITS, generate
-
 from polystill.sources.built_in import FOLDER, LANGUAGES, SIZES, file_name
+from tools.corpus.generate import SPLITS, generate
 
 SEED = 1
 """What the corpus in the package is generated with."""

@@ -27,7 +27,6 @@ from polystill.cli import (
     reporting,
     run,
     serve,
-    study,
     targets,
     translate,
 )
@@ -44,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, translate, evaluation, reporting, devices, export, serve, targets, compression, bench, study):
+for module in (run, translate, evaluation, reporting, devices, export, serve, targets, compression, bench):
     module.register(app)
 
 
@@ -63,19 +62,19 @@ def _options(
     pass
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, command: typer.Typer = app, name: str = "polystill") -> None:
     """Run a command and exit: 0 done, 2 a user's mistake (one line on stderr), 130 or 143 stopped by a signal."""
     warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")  # Marian does not need it
     try:
         with _clean_up_on_sigterm():
-            status = app(arguments, prog_name="polystill", standalone_mode=False)
+            status = command(arguments, prog_name=name, standalone_mode=False)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except UsageError as error:
         if message := error.format_message():  # empty if a command without arguments has shown its help
-            command = error.ctx.command_path if error.ctx else "polystill"
-            print(f"error: {message.rstrip('.')} ({command} -h)", file=sys.stderr)
+            path = error.ctx.command_path if error.ctx else name
+            print(f"error: {message.rstrip('.')} ({path} -h)", file=sys.stderr)
         sys.exit(2)
     if status == 130:
         print("interrupted", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""studies.aio_kd: which recipe every row is, and what tables, plots' data and claims are made of."""
+"""experiments.aio_kd: which recipe every row is, and what tables, plots' data and claims are made of."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
+from experiments import aio_kd_results
+from experiments.aio_kd import STRATEGIES, AioKd, rows_of
+from experiments.measured import shown, signed
+from experiments.significance import Bootstrap, as_good
+from experiments.study import Row, load_study, merged, needs
 from polystill.errors import UserError
 from polystill.runs import Run
-from polystill.studies import aio_kd_results, aio_kd_tables
-from polystill.studies.aio_kd import STRATEGIES, steps_of
-from polystill.studies.claims import as_good, shown, signed
-from polystill.studies.measured import Bootstrap
-from polystill.studies.recipe import AioKd, load_study, merged
-from polystill.studies.steps import Step, needs
-from polystill.training.curves import Curves
+from polystill.runs.results import Cost, QualityRow
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "studies" / "aio-kd.yaml"
 
@@ -45,23 +44,23 @@ def values(counting_recipe: dict[str, Any]) -> dict[str, Any]:
 def study_of(values: dict[str, Any], tmp_path: Path) -> AioKd:
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(values))
-    return load_study(AioKd, path, None)
+    return load_study(AioKd, path, None, {})
 
 
 def test_the_shipped_recipe_has_all_that_the_claims_need() -> None:
-    study = load_study(AioKd, RECIPE, None)
-    steps = steps_of(study)
+    study = load_study(AioKd, RECIPE, None, {})
+    steps = rows_of(study)
     names = {step.name for step in steps}
     assert {"family", *STRATEGIES, "students-1", "space-any", "pretrained", "from-scratch", "family-seed2"} <= names
-    family = next(step for step in steps if step.name == "family").parsed()
+    family = next(step for step in steps if step.name == "family").parsed
     assert len(family.student_space(family.model.teacher).candidates) == 15
-    wide = next(step for step in steps if step.name == "space-one-layer-decoders").parsed()
+    wide = next(step for step in steps if step.name == "space-one-layer-decoders").parsed
     assert "e6d1" in map(str, wide.student_space(wide.model.teacher).candidates)
 
 
 def test_every_row_differs_from_the_family_in_one_thing(values: dict[str, Any], tmp_path: Path) -> None:
-    steps = {step.name: step for step in steps_of(study_of(values, tmp_path))}
-    recipes = {name: step.parsed() for name, step in steps.items() if step.recipe is not None}
+    steps = {step.name: step for step in rows_of(study_of(values, tmp_path))}
+    recipes = {name: step.parsed for name, step in steps.items() if step.recipe is not None}
     family = recipes["family"]
 
     def objectives(name: str) -> list[Any]:
@@ -94,10 +93,10 @@ def test_every_row_differs_from_the_family_in_one_thing(values: dict[str, Any], 
 def test_a_rows_setting_holds_in_stages_that_have_their_own(values: dict[str, Any], tmp_path: Path) -> None:
     own = {"detach_threshold": 1.3, "students_per_step": 3}
     values["stages"][1] = merged(values["stages"][1], {"objective": own})
-    steps = {step.name: step for step in steps_of(study_of(values, tmp_path))}
+    steps = {step.name: step for step in rows_of(study_of(values, tmp_path))}
 
     def settings(name: str, key: str) -> list[float]:
-        recipe = steps[name].parsed()
+        recipe = steps[name].parsed
         return [getattr(recipe.stage_objective(stage), key) for stage in recipe.stages]
 
     assert settings("family", "detach_threshold") == [1.1, 1.3]
@@ -109,8 +108,8 @@ def test_a_rows_setting_holds_in_stages_that_have_their_own(values: dict[str, An
 
 def test_no_row_has_other_rates_or_a_fresh_optimizer_at_another_time(values: dict[str, Any], tmp_path: Path) -> None:
     values["stages"][1] = {**values["stages"][1], "learning_rate": 0.001, "warmup": 3, "schedule": "constant"}
-    steps = {step.name: step for step in steps_of(study_of(values, tmp_path))}
-    recipes = {name: step.parsed() for name, step in steps.items() if step.recipe is not None}
+    steps = {step.name: step for step in rows_of(study_of(values, tmp_path))}
+    recipes = {name: step.parsed for name, step in steps.items() if step.recipe is not None}
 
     def without_objective(name: str) -> list[dict[str, Any]]:
         return [stage.model_dump(exclude={"objective"}) for stage in recipes[name].stages]
@@ -118,18 +117,18 @@ def test_no_row_has_other_rates_or_a_fresh_optimizer_at_another_time(values: dic
     for name in (*STRATEGIES, "alone-e1d1", "alone-e2d2", "word-kd-e1d1", "students-1", "space-any"):
         assert without_objective(name) == without_objective("family"), name
     alone = {key: value for key, value in values.items() if key not in ("alone", "more_seeds")}
-    steps = {step.name: step for step in steps_of(study_of(alone, tmp_path))}
+    steps = {step.name: step for step in rows_of(study_of(alone, tmp_path))}
     teacher = steps["alone-e2d2"]  # which `pretrained` needs all the same
-    assert [stage.learning_rate for stage in teacher.parsed().stages] == [None, 0.001]
+    assert [stage.learning_rate for stage in teacher.parsed.stages] == [None, 0.001]
 
 
 def test_from_scratch_goes_as_far_as_the_familys_first_stage(values: dict[str, Any], tmp_path: Path) -> None:
-    steps = {step.name: step for step in steps_of(study_of(values, tmp_path))}
-    (stage,) = steps["from-scratch"].parsed().stages
+    steps = {step.name: step for step in rows_of(study_of(values, tmp_path))}
+    (stage,) = steps["from-scratch"].parsed.stages
     assert (stage.name, stage.updates, stage.select_by) == ("distillation", 12, "bleu")
     values["pretrained"]["from_scratch"] = [{"name": "long", "updates": 9}]
-    steps = {step.name: step for step in steps_of(study_of(values, tmp_path))}
-    assert [(stage.name, stage.updates) for stage in steps["from-scratch"].parsed().stages] == [("long", 9)]
+    steps = {step.name: step for step in rows_of(study_of(values, tmp_path))}
+    assert [(stage.name, stage.updates) for stage in steps["from-scratch"].parsed.stages] == [("long", 9)]
 
 
 @pytest.mark.parametrize(
@@ -168,15 +167,15 @@ def test_mistakes_are_found_before_any_work(
     values: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        steps_of(study_of(merged(values, change), tmp_path))
+        rows_of(study_of(merged(values, change), tmp_path))
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
-def finish(folder: Path, step: Step, scores: dict[str, float], bleu_history: list[float] | None = None) -> Run:
+def finish(folder: Path, step: Row, scores: dict[str, float], bleu_history: list[float] | None = None) -> Run:
     """A run that says of itself that its members have these scores; CE ratios 1.2 and 1, one draw of two detached."""
-    recipe = step.parsed()
+    recipe = step.parsed
     with Run.start(folder / step.out, recipe) as run:
         (run.data / "test").mkdir(parents=True)
         (run.data / "test" / "counting.target.txt").write_text("eins zwei drei vier\n" * 20)
@@ -195,7 +194,7 @@ def finish(folder: Path, step: Step, scores: dict[str, float], bleu_history: lis
                         **{"bleu": bleu, "chrf": bleu, "bleu_signature": "sig", "parameters": 10},
                     }
                 )
-        run.add_results(rows)
+        run.add([QualityRow(**row) for row in rows])
         run.finish("evaluation", {"rows": len(rows)})
         for stage in recipe.stages:
             history = [
@@ -204,20 +203,16 @@ def finish(folder: Path, step: Step, scores: dict[str, float], bleu_history: lis
             ]
             for point, score in zip(history, bleu_history or [], strict=False):
                 point["bleu"] = {"e1d1": score, "e2d2": 20.0}
-            run.finish(f"training.{stage.name}", {"updates": stage.updates, "history": history})
-            run.add_cost(
-                f"training.{stage.name}", {"seconds": 10.0, "cpu_seconds": 20.0, "flops": 5, "target_tokens": 7}
-            )
-            curves = Curves(run.logs / stage.name, 1, False)
-            curves.add(10, {"ce_ratio/e1d1": 1.2})
-            curves.add(20, {"ce_ratio/e1d1": 1.05})
-            curves.close()
+            draws = {"until": [6, 12], "draws": {"e1d1": [0, 2]}, "detached": {"e1d1": [0, 1]}}
+            record = {"updates": stage.updates, "history": history, "interaction": {"threshold": 1.1, **draws}}
+            run.finish(f"training.{stage.name}", record)
+            run.add_cost(f"training.{stage.name}", Cost(seconds=10.0, cpu_seconds=20.0, flops=5, target_tokens=7))
     return run
 
 
 def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of(values, tmp_path)
-    steps = steps_of(study)
+    steps = rows_of(study)
     named = {step.name: step for step in steps}
     folder = tmp_path / "study"
     folder.mkdir()
@@ -256,9 +251,8 @@ def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path)
     result = json.loads((folder / "results.json").read_text())
     stage = result["interaction"]["family"]["distillation"]
     assert stage["detached"] == {"e1d1": 0.5} and stage["draws"] == {"e1d1": 2}
-    assert stage["bins"]["until"] == [2, 4, 6, 8, 10, 12]  # of 20 updates in all
-    assert stage["bins"]["draws"] == {"e1d1": [0, 0, 0, 0, 1, 1]}
-    assert stage["bins"]["detached"] == {"e1d1": [0, 0, 0, 0, 1, 0]}
+    assert stage["threshold"] == 1.1
+    assert stage["bins"] == {"until": [6, 12], "draws": {"e1d1": [0, 2]}, "detached": {"e1d1": [0, 1]}}
     assert stage["length"] == 12
     assert stage["updates"] == [5] and stage["ce_ratio"] == {"e1d1": [1.2], "e2d2": [1.0]}
     assert result["likeness"]["family"]["same_as_teacher"] == {"e1d1": 0.9, "e2d1": 0.85}
@@ -272,14 +266,14 @@ def test_tables_claims_and_data_of_plots(values: dict[str, Any], tmp_path: Path)
     assert " | e2d1 | 17.00 | 17.00 |" in table
     assert "| e1d1 | 1 | 5.00 | 18.00 | 18.00 |" in table
     assert "| family, distillation | 1.10 | 2 | e1d1 50% |" in table
-    assert aio_kd_tables._shares({"e1d1": 0.0, "e2d1": 0.0}) == "none"
-    assert aio_kd_tables._shares({"e1d1": 1.0, "e2d1": 0.0}) == "e1d1 100%, e2d1 0%"
-    assert aio_kd_tables._shares({}) == ""
+    assert aio_kd_results.shown_shares({"e1d1": 0.0, "e2d1": 0.0}) == "none"
+    assert aio_kd_results.shown_shares({"e1d1": 1.0, "e2d1": 0.0}) == "e1d1 100%, e2d1 0%"
+    assert aio_kd_results.shown_shares({}) == ""
 
 
 def test_a_further_seed_is_compared_with_the_family_of_its_seed(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of({**values, "more_seeds": {2: ["family", "no-detaching"]}}, tmp_path)
-    steps = steps_of(study)
+    steps = rows_of(study)
     named = {step.name: step for step in steps}
     text = "As published is better than no-detaching: gradients reach the teacher from every student (beam 5)"
     folder = tmp_path / "study"
@@ -308,14 +302,14 @@ def test_a_further_seed_is_compared_with_the_family_of_its_seed(values: dict[str
 
 def test_a_family_without_its_results_or_cost_is_not_cheap(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of(values, tmp_path)
-    steps = steps_of(study)
+    steps = rows_of(study)
     folder = tmp_path / "study"
     named = {step.name: step for step in steps}
     for name in ("family", "alone-e1d1", "alone-e2d2", "word-kd-e1d1", "word-kd-e2d2"):
         finish(folder, named[name], {name[-4:]: 18.0} if "-" in name else {"e1d1": 18.0, "e2d2": 20.0})
     (folder / named["family"].out / "results.json").unlink()
     assert not named["family"].is_written(folder)  # it is measured again
-    Run.open(folder / named["family"].out).add_results([])
+    Run.open(folder / named["family"].out).add([])
     claims = {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, final=False)}
     cheaper = claims["One family of all students takes fewer FLOPs than 2 of them by Word-KD, the teacher among them"]
     assert cheaper.holds is None and cheaper.missing == ["family"]

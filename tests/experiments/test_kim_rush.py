@@ -1,4 +1,4 @@
-"""studies.kim_rush: which recipe every row is, and what the tables and claims make of figures."""
+"""experiments.kim_rush: which recipe every row is, and what the tables and claims make of figures."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from experiments import kim_rush_results
+from experiments.kim_rush import METHODS, KimRush, rows_of, seedable
+from experiments.significance import Claim
+from experiments.study import Row, load_study, merged, needs, with_begun_seeds, with_seed
 from polystill.errors import UserError
 from polystill.runs import Run
-from polystill.studies import kim_rush_results
-from polystill.studies.claims import Claim
-from polystill.studies.kim_rush import ROWS, seedable, steps_of
-from polystill.studies.recipe import KimRush, load_study, merged, with_begun_seeds, with_seed
-from polystill.studies.steps import Step, needs
+from polystill.runs.results import QualityRow
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "studies"
 STAGES = [{"name": "retrain", "updates": 3}, {"name": "tuning", "updates": 2, "targets": {"interpolated": 1.0}}]
@@ -44,29 +44,29 @@ def values(counting_recipe: dict[str, Any]) -> dict[str, Any]:
 def study_of(values: dict[str, Any], tmp_path: Path, *settings: str) -> KimRush:
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(values))
-    return load_study(KimRush, path, list(settings))
+    return load_study(KimRush, path, list(settings), {})
 
 
-def by_name(study: KimRush) -> dict[str, Step]:
-    return {step.name: step for step in steps_of(study)}
+def by_name(study: KimRush) -> dict[str, Row]:
+    return {step.name: step for step in rows_of(study)}
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("kim-rush*.yaml")), ids=lambda path: path.name)
 def test_shipped_recipes_work(path: Path) -> None:
-    study = load_study(KimRush, path, ["data.first_pairs=5000"])
+    study = load_study(KimRush, path, ["data.first_pairs=5000"], {})
     assert study.name == path.stem
-    for step in steps_of(study):
+    for step in rows_of(study):
         if step.recipe is not None:
-            recipe = step.parsed()
+            recipe = step.parsed
             assert recipe.data.first_pairs == 5000
             assert recipe.data.tokenizer.vocabulary_size in (4000, 8000)  # 8000: comes from the start model
 
 
 def test_every_row_is_what_its_name_says(values: dict[str, Any], tmp_path: Path) -> None:
     steps = by_name(study_of(values, tmp_path))
-    assert set(ROWS) <= set(steps)
-    for name in ROWS:
-        recipe = steps[name].parsed()
+    assert set(METHODS) <= set(steps)
+    for name in METHODS:
+        recipe = steps[name].parsed
         methods = name.split("+")
         assert recipe.method == ("word_kd" if "word-kd" in methods else "nll")
         tuned = methods[-1] == "seq-inter"
@@ -78,20 +78,22 @@ def test_every_row_is_what_its_name_says(values: dict[str, Any], tmp_path: Path)
             (stage,) = recipe.stages
             assert stage.learning_rate == pytest.approx(0.002 if methods[0] == "teacher" else 0.0005)
             assert (stage.schedule, stage.warmup, stage.select_by) == ("constant", 0, "bleu")
-    assert steps["seq-kd+word-kd+seq-inter"].parsed().objective.teacher == "runs/teacher"
+    assert steps["seq-kd+word-kd+seq-inter"].parsed.objective.teacher == "runs/teacher"
 
 
 def test_pruning_families_depths_and_speed(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of(values, tmp_path)
     steps = by_name(study)
-    pruned = steps["pruned-80"].parsed()
+    pruned = steps["pruned-80"].parsed
     assert pruned.model.start == "runs/seq-kd+seq-inter/family"
     assert [stage.pruning and stage.pruning.sparsity for stage in pruned.stages] == [0.8, None]
     assert [pruned.stage_targets(stage) for stage in pruned.stages] == [{"interpolated": 1.0}] * 2
-    family = steps["family-beam"].parsed()
+    family = steps["family-beam"].parsed
     assert (family.method, family.targets_label, family.evaluation.students) == ("aio_kd", "beam", ["e2d1"])
-    assert str(steps["seq-kd-e1d1"].parsed().model.teacher) == "e1d1"
-    assert "--student runs/baseline/e2d2 --beam 1 --beam 5 --threads 1 --batch-sizes 4,1" in steps["speed"].command()
+    assert str(steps["seq-kd-e1d1"].parsed.model.teacher) == "e1d1"
+    assert (
+        "--student runs/baseline/e2d2 --beam 1 --beam 5 --threads 1 --batch-sizes 4,1" in steps["speed"].shown_command()
+    )
     assert steps["speed"].alone
     assert {step.name for step in needs(steps["speed"], list(steps.values()))} == {"teacher", "baseline"}
 
@@ -101,9 +103,9 @@ def test_a_whole_model_is_trained_on_likewise(values: dict[str, Any], tmp_path: 
     values["pruning"] |= {"sparsities": [0.0, 0.8], "stages": [gradual, *STAGES[1:]]}
     study = study_of(values, tmp_path)
     steps = by_name(study)
-    assert [stage.pruning for stage in steps["pruned-0"].parsed().stages] == [None, None]
+    assert [stage.pruning for stage in steps["pruned-0"].parsed.stages] == [None, None]
     assert not [name for name in steps if name.startswith("pruned-0-")]
-    first = steps["pruned-80"].parsed().stages[0].pruning
+    first = steps["pruned-80"].parsed.stages[0].pruning
     assert first is not None and (first.schedule, first.sparsity, first.updates) == ("gradual", 0.8, 2)
 
     folder = tmp_path / "study"
@@ -127,20 +129,20 @@ def test_retraining_stops_as_the_row_and_not_as_its_tuning(values: dict[str, Any
     values["training"] = {**values["training"], "early_stopping": 6}
     values["student"]["training"] = {"clip_norm": 1.0}
     steps = by_name(study_of(values, tmp_path))
-    assert steps["seq-kd+seq-inter"].parsed().training.early_stopping == 2
-    training = steps["pruned-80"].parsed().training
+    assert steps["seq-kd+seq-inter"].parsed.training.early_stopping == 2
+    training = steps["pruned-80"].parsed.training
     assert (training.early_stopping, training.validate_every, training.clip_norm) == (6, 5, 1.0)
     values["pruning"] |= {"training": {"early_stopping": 0}, "model": {"dropout": 0.0}}
     values["student"]["model"] = {**values["student"]["model"], "dropout": 0.4}
     steps = by_name(study_of(values, tmp_path))
-    assert steps["pruned-80"].parsed().training.early_stopping == 0
-    assert [steps[row].parsed().model.dropout for row in ("pruned-80", "seq-kd+seq-inter")] == [0.0, 0.4]
+    assert steps["pruned-80"].parsed.training.early_stopping == 0
+    assert [steps[row].parsed.model.dropout for row in ("pruned-80", "seq-kd+seq-inter")] == [0.0, 0.4]
 
 
 def test_pruned_models_are_written_in_the_sparse_form(values: dict[str, Any], tmp_path: Path) -> None:
     steps = by_name(study_of(values, tmp_path))
     sparse = steps["pruned-80-int8"]
-    assert sparse.command() == (
+    assert sparse.shown_command() == (
         "polystill export runs/pruned-80 teacher --to sparse --quantization int8 --out sparse/pruned-80-int8"
     )
     assert [step.name for step in needs(sparse, list(steps.values()))] == ["pruned-80"]
@@ -156,10 +158,10 @@ def test_a_further_seed_gives_rows_of_their_own(values: dict[str, Any], tmp_path
     study = study_of(values, tmp_path)
     study = with_seed(study, 7, ["seq-kd+seq-inter"], seedable(study))
     steps = by_name(study)
-    again = steps["seq-kd+seq-inter-seed7"].parsed()
+    again = steps["seq-kd+seq-inter-seed7"].parsed
     assert (again.seed, again.model.start) == (7, "runs/seq-kd-seed7/family")
-    assert steps["seq-kd-seed7"].parsed().data.targets == {"beam": "targets/beam"}
-    assert steps["seq-kd"].parsed().seed == 1
+    assert steps["seq-kd-seed7"].parsed.data.targets == {"beam": "targets/beam"}
+    assert steps["seq-kd"].parsed.seed == 1
     with pytest.raises(UserError, match=r"--seed 7: say which rows"):
         with_seed(study, 7, None, seedable(study))
     with pytest.raises(UserError, match=r"--seed 1: is the study's own"):
@@ -206,22 +208,22 @@ def test_mistakes_are_found_before_any_work(
     values: dict[str, Any], tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        steps_of(study_of(merged(values, change), tmp_path))
+        rows_of(study_of(merged(values, change), tmp_path))
 
 
 def test_damaged_timings_are_one_line(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of(values, tmp_path)
     (tmp_path / "speed.json").write_text("{")
     with pytest.raises(UserError, match=r"speed.json: damaged .*; remove it, and speed is measured again"):
-        kim_rush_results.write(study, tmp_path, steps_of(study), final=False)
+        kim_rush_results.write(study, tmp_path, rows_of(study), final=False)
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
-def finish(folder: Path, step: Step, figures: dict[int, tuple[float, float]], **more: Any) -> None:
+def finish(folder: Path, step: Row, figures: dict[int, tuple[float, float]], **more: Any) -> None:
     """A run that has these figures: BLEU and p(mode) by beam."""
-    recipe = step.parsed()
+    recipe = step.parsed
     model = more.pop("model", "e2d2")
     with Run.start(folder / step.out, recipe) as run:
         (run.data / "test").mkdir(parents=True)
@@ -243,13 +245,13 @@ def finish(folder: Path, step: Step, figures: dict[int, tuple[float, float]], **
                     **{"targets": recipe.targets_label, "hypotheses": path, **more},
                 }
             )
-        run.add_results(rows)
+        run.add([QualityRow(**row) for row in rows])
         run.finish("evaluation", {"rows": len(rows)})
 
 
 def test_greedy_is_behind_beam_search_where_that_is_no_luck(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of(values, tmp_path)
-    steps = steps_of(study)
+    steps = rows_of(study)
     finish(tmp_path, next(step for step in steps if step.name == "seq-kd"), {1: (10.0, 0.1), 5: (20.0, 0.1)})
 
     def verdict(final: bool) -> Claim:
@@ -269,7 +271,7 @@ def weights(path: Path, size: int) -> None:
 
 def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of(values, tmp_path)
-    steps = steps_of(study)
+    steps = rows_of(study)
     named = {step.name: step for step in steps}
     folder = tmp_path / "study"
     folder.mkdir()
@@ -345,7 +347,7 @@ def test_members_are_compared_with_their_twins_on_gold(values: dict[str, Any], t
     on_beam = {"targets": {"beam": 1.0}}
     families = {"a-gold": {}, "a-beam": on_beam, "b-gold": smoothed, "b-beam": {**smoothed, **on_beam}}
     study = study_of({**values, "families": families, "depths": [], "members": ["e2d1", "e2d2"]}, tmp_path)
-    steps = steps_of(study)
+    steps = rows_of(study)
     named = {step.name: step for step in steps}
     folder = tmp_path / "study"
     for name in ("baseline", "word-kd", "seq-kd", *families):
@@ -363,7 +365,7 @@ def test_members_are_compared_with_their_twins_on_gold(values: dict[str, Any], t
 
 def test_a_member_that_no_row_trains_alone_is_not_missed(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of(values, tmp_path)  # the student is e2d2, depths has e1d1
-    steps = steps_of(study)
+    steps = rows_of(study)
     named = {step.name: step for step in steps}
     folder = tmp_path / "study"
     text = "family-beam {}: greedy as good as the same student alone"
@@ -386,7 +388,7 @@ def test_the_papers_figures_are_those_of_the_language_pair(values: dict[str, Any
     def papers(name: str) -> dict[str, str]:
         study, folder = study_of({**values, "paper": name}, tmp_path), tmp_path / name
         folder.mkdir()
-        claims = kim_rush_results.write(study, folder, steps_of(study), final=False)
+        claims = kim_rush_results.write(study, folder, rows_of(study), final=False)
         foreign = [claim.paper for claim in claims if "fewer" in claim.text or "fast" in claim.text]
         assert len(foreign) == 2 and all(paper.startswith("English→German: ") for paper in foreign)
         return {claim.text: claim.paper for claim in claims if "English→German: " not in claim.paper}
@@ -401,7 +403,7 @@ def test_the_papers_figures_are_those_of_the_language_pair(values: dict[str, Any
 
 def test_without_p_mode_nothing_is_said_of_it(values: dict[str, Any], tmp_path: Path) -> None:
     study = study_of(values, tmp_path)
-    steps = steps_of(study)
+    steps = rows_of(study)
     named = {step.name: step for step in steps}
     folder = tmp_path / "study"
     finish(folder, named["baseline"], {1: (10.0, 0.1), 5: (10.0, 0.1)}, p_mode=None)
@@ -414,8 +416,13 @@ def test_without_p_mode_nothing_is_said_of_it(values: dict[str, Any], tmp_path: 
 def test_rows_of_a_further_seed_stay_when_it_is_not_given_again(values: dict[str, Any], tmp_path: Path) -> None:
     notes = tmp_path / "study" / "steps"
     notes.mkdir(parents=True)
-    for name in ("seq-kd-seed7", "baseline", "baseline-seed1", "nothing-seed7", "seq-kd-seedx", "word-kd-seed8"):
-        (notes / f"{name}.json").write_text("{}")
+    (tmp_path / "study" / "logs").mkdir()
+    begun = [("seq-kd", 7), ("baseline", 1), ("nothing", 7), ("word-kd", 8)]
+    for label, seed in [*begun, ("seq-kd", 9)]:
+        note = {"label": label, "seed": seed, "command": "", "recipe": None}
+        (notes / f"{label}-seed{seed}.json").write_text(json.dumps(note))
+    for label, seed in begun:  # the row of seed 9 never began
+        (tmp_path / "study" / "logs" / f"{label}-seed{seed}.log").touch()
     study = study_of({**values, "more_seeds": {8: ["baseline"]}}, tmp_path)
     kept = with_begun_seeds(study, tmp_path / "study", seedable(study))
     assert kept.more_seeds == {8: ["baseline", "word-kd"], 7: ["seq-kd"]}

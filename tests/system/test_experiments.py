@@ -1,4 +1,4 @@
-"""polystill study, as a user goes: both studies to their ends, stopped in the middle of a row, and with bad input."""
+"""python -m experiments, as a user goes: both studies to their ends, stopped in the middle of a row, and bad input."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import yaml
 
-from .conftest import TINY_RECIPE
+from .conftest import TINY_RECIPE, Done
 
+ROOT = Path(__file__).parents[2]
 LSTM = {"architecture": "lstm", "encoder_layers": 1, "decoder_layers": 1, "d_model": 16, "max_positions": 64}
 
 
@@ -43,9 +43,18 @@ def kim_rush(tmp_path: Path) -> Path:
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "polystill", "study", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, env=environment, process_group=0)
+    """In a process group of its own, with the repository's experiments and package."""
+    command = [sys.executable, "-m", "experiments", *map(str, arguments)]
+    paths = [str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, env=environment, process_group=0, **pipes)
+
+
+def experiments(*arguments: str | Path) -> Done:
+    process = start(*arguments)
+    out, errors = process.communicate(timeout=900)
+    return Done(process.returncode, out, errors)
 
 
 def wait_for(path: Path, pattern: str) -> None:
@@ -63,7 +72,7 @@ def test_kim_rush_goes_on_where_it_was_stopped(kim_rush: Path, tmp_path: Path, n
     out = tmp_path / "study"
     stopped = start("kim-rush", "--recipe", kim_rush, "--out", out, "--rows", "teacher,baseline", "--parallel", "2")
     wait_for(out / "runs" / "teacher" / "checkpoints", "*/state-*.pt")
-    rows = psutil.Process(stopped.pid).children()
+    rows = psutil.Process(stopped.pid).children(recursive=True)  # make, and what it runs
     if number == signal.SIGINT:  # a terminal sends it to all of its foreground
         os.killpg(stopped.pid, number)
     else:
@@ -86,14 +95,14 @@ def test_kim_rush_goes_on_where_it_was_stopped(kim_rush: Path, tmp_path: Path, n
 
 
 @pytest.mark.long
-def test_kim_rush_to_its_end(polystill: Any, kim_rush: Path, tmp_path: Path) -> None:
+def test_kim_rush_to_its_end(kim_rush: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
-    few = ["study", "kim-rush", "--recipe", kim_rush, "--out", out, "--set", "teacher.stages.0.updates=8"]
-    done = polystill(*few, "--rows", "baseline").ok()
+    few = ["kim-rush", "--recipe", kim_rush, "--out", out, "--set", "teacher.stages.0.updates=8"]
+    done = experiments(*few, "--rows", "baseline").ok()
     assert "not measured" in done.stdout
     state = (out / "runs" / "baseline" / "state.json").read_bytes()
-    done = polystill(*few, "--parallel", "2").ok()
-    assert "13 steps, 1 of them finished" in done.stderr
+    done = experiments(*few, "--parallel", "2").ok()
+    assert "13 rows, 1 of them finished" in done.stderr
     assert (out / "runs" / "baseline" / "state.json").read_bytes() == state  # it was not touched again
     result = json.loads((out / "results.json").read_text())
     rows = {"teacher", "baseline", "seq-kd", "seq-kd+word-kd", "seq-kd+seq-inter", "pruned-50", "family-beam"}
@@ -109,16 +118,16 @@ def test_kim_rush_to_its_end(polystill: Any, kim_rush: Path, tmp_path: Path) -> 
     vocabularies = {(out / "runs" / row / "data/tokenizer/source.spm").read_bytes() for row in rows}
     assert len(vocabularies) == 1
 
-    done = polystill(*few, "--rows", "baseline", "--seed", "5").ok()
+    done = experiments(*few, "--rows", "baseline", "--seed", "5").ok()
     assert (out / "runs" / "baseline-seed5").is_dir()
-    polystill(*few, "--rows", "baseline").ok()
+    experiments(*few, "--rows", "baseline").ok()
     assert "| baseline-seed5 |" in (out / "results.md").read_text()
-    changed = polystill(*few, "--set", "student.stages.0.updates=9", "--rows", "baseline")
+    changed = experiments(*few, "--set", "student.stages.0.updates=9", "--rows", "baseline")
     changed.refused(out, "baseline was begun with other settings", "stages.0.updates: was 8, now 9")
 
 
 @pytest.mark.long
-def test_aio_kd_to_its_end(polystill: Any, tmp_path: Path) -> None:
+def test_aio_kd_to_its_end(tmp_path: Path) -> None:
     tiny = yaml.safe_load(TINY_RECIPE)
     values = {
         **{key: tiny[key] for key in ("name", "data", "model", "students", "stages", "training")},
@@ -129,7 +138,7 @@ def test_aio_kd_to_its_end(polystill: Any, tmp_path: Path) -> None:
     }
     path, out = tmp_path / "aio-kd.yaml", tmp_path / "study"
     path.write_text(yaml.safe_dump(values))
-    polystill("study", "aio-kd", "--recipe", path, "--out", out, "--parallel", "2").ok()
+    experiments("aio-kd", "--recipe", path, "--out", out, "--parallel", "2").ok()
     result = json.loads((out / "results.json").read_text())
     assert not {claim["verdict"] for claim in result["claims"]} & {"not measured", "not tested yet"}
     assert [family["row"] for family in result["families"]] == ["family", "no-detaching", "pretrained", "from-scratch"]
@@ -140,20 +149,20 @@ def test_aio_kd_to_its_end(polystill: Any, tmp_path: Path) -> None:
     assert {"ce-ratio-family.svg", "likeness.svg", "pretrained.svg"} <= {p.name for p in (out / "plots").iterdir()}
 
 
-def test_bad_input(polystill: Any, kim_rush: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+def test_bad_input(kim_rush: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    study = ["study", "kim-rush", "--out", out, "--recipe"]
-    polystill(*study, tmp_path / "none.yaml").refused("none.yaml", "no such recipe")
-    polystill(*study, tiny_recipe).refused(tiny_recipe, "unknown key 'model'", "teacher")
-    polystill(*study, kim_rush, "--rows", "seq").refused("--rows seq", "no such row", "there are: teacher beam")
-    polystill(*study, kim_rush, "--seed", "2").refused("--seed 2", "--rows")
+    study = ["kim-rush", "--out", out, "--recipe"]
+    experiments(*study, tmp_path / "none.yaml").refused("none.yaml", "no such recipe")
+    experiments(*study, tiny_recipe).refused(tiny_recipe, "unknown key 'model'", "teacher")
+    experiments(*study, kim_rush, "--rows", "seq").refused("--rows seq", "no such row", "there are: teacher beam")
+    experiments(*study, kim_rush, "--seed", "2").refused("--seed 2", "--rows")
     wrong = ["--set", "student.model.d_model=0"]
-    polystill(*study, kim_rush, *wrong).refused(kim_rush, "row baseline: model.d_model: ", "(got 0)")
-    polystill("study", "aio-kd", "--out", out, "--recipe", kim_rush).refused(
-        f"{kim_rush}: is a recipe of `polystill study kim-rush`"
+    experiments(*study, kim_rush, *wrong).refused(kim_rush, "row baseline: model.d_model: ", "(got 0)")
+    experiments("aio-kd", "--out", out, "--recipe", kim_rush).refused(
+        f"{kim_rush}: is a recipe of `python -m experiments kim-rush`"
     )
-    polystill(*study, kim_rush, "--rows", ",").refused("--rows: names no row")
+    experiments(*study, kim_rush, "--rows", ",").refused("--rows ,: expected names")
     assert not out.exists()
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "a.txt").write_text("dear")
-    polystill("study", "kim-rush", "--recipe", kim_rush, "--out", tmp_path / "letters").refused("holds a.txt")
+    experiments("kim-rush", "--recipe", kim_rush, "--out", tmp_path / "letters").refused("holds a.txt")

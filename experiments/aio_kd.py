@@ -1,0 +1,272 @@
+"""The rows that test the claims of AIO-KD (Miao et al. 2023).
+
+family            as published; all other families differ from it in one thing and have as many updates
+alone-e2d2        one network for likelihood; word-kd-e2d2: the same, taught by the teacher that was trained alone
+no-detaching …    the strategies, one left out or changed
+students-3        other numbers of students a step;  space-NAME: other spaces of students;  `changes`: other settings
+pretrained        a family from a trained teacher's Marian folder;  from-scratch: one from nothing, to compare curves
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from experiments.study import (
+    Name,
+    Part,
+    Positive,
+    Row,
+    Study,
+    check_left_out,
+    check_method,
+    check_names,
+    check_rows,
+    merged,
+)
+from polystill.config import BESIDE_START
+from polystill.errors import UserError
+from polystill.schema import Strict
+from polystill.students import Student
+
+
+class Alone(Strict):
+    """Students that are trained one by one: for likelihood, and by Word-KD from the teacher that was so trained."""
+
+    students: list[str] = Field(min_length=1)
+    """The teacher's own shape is among them."""
+    word_kd: Part = Field(default_factory=dict)
+    """Keys of `objective`."""
+    stages: list[Part] | None = Field(None, min_length=1)
+    """By default the family's: the same updates, learning rates and schedules."""
+
+
+class Pretrained(Strict):
+    """A family that starts from a trained teacher's Marian folder, beside one that starts from nothing."""
+
+    stages: list[Part] = Field(min_length=1)
+    from_scratch: list[Part] | None = Field(None, min_length=1)
+    """By default the family's first stage, selected by greedy validation BLEU, so that there is a curve of it."""
+    usable: float = Field(0.9, gt=0, le=1)
+    """A student is usable when its greedy validation BLEU is this share of the teacher's best."""
+
+
+class AioKd(Study):
+    """The recipe of the study."""
+
+    model: Part
+    students: Part = Field(default_factory=dict)
+    objective: Part = Field(default_factory=dict)
+    stages: list[Part] = Field(min_length=1)
+    """As published: first without mutual learning, then with it."""
+    alone: Alone | None = None
+    strategies: list[str] | None = None
+    """Some of STRATEGIES; all by default."""
+    students_per_step: list[Positive] = Field(default_factory=list)
+    """Other numbers than the family's own."""
+    spaces: dict[Name, Part] = Field(default_factory=dict)
+    """Other spaces of students, as keys of `students`."""
+    changes: dict[Name, Part] = Field(default_factory=dict)
+    """Other families by their rows' names: the keys of a recipe in which each differs from the one as published."""
+    pretrained: Pretrained | None = None
+
+
+FAMILY, ALONE, WORD_KD, PRETRAINED, FROM_SCRATCH = "family", "alone", "word-kd", "pretrained", "from-scratch"
+STRATEGY, STUDENTS, SPACE, CHANGE, EXPORT = "strategy", "students", "space", "change", "export"
+"""Kinds of rows. A row of kind family, pretrained or from-scratch has its kind as its label."""
+SUFFERS = 0.3
+"""Mean BLEU that a family may lose to a wider space and still count as unharmed."""
+OUT_OF_REACH = 1e9
+"""A threshold that no ratio of cross-entropies reaches: nothing is ever detached. Under 0 everything is."""
+STRATEGIES: dict[str, tuple[str, str, Any, bool]] = {
+    "no-detaching": ("gradients reach the teacher from every student", "detach_threshold", OUT_OF_REACH, True),
+    "always-detached": ("gradients reach the teacher from no student", "detach_threshold", 0.0, True),
+    "mutual-from-start": ("mutual learning from the first update", "mutual", "no_weight", True),
+    "stage-1-only": ("no mutual learning, as many updates", "mutual", "none", True),
+    "mutual-full": ("mutual learning in both directions", "mutual", "full", False),
+    "mutual-detaching": ("mutual learning with the threshold", "mutual", "detaching", False),
+}
+"""What each changes: a key of the objective, its value, and whether in all stages or only where it is not "none"."""
+
+
+def rows_of(study: AioKd) -> list[Row]:
+    """All rows of a study.
+
+    Raises:
+        UserError: a row, a student or a part of a recipe is not known or does not work.
+    """
+    rows = _seedable(study)
+    labels = {row.label: row for row in rows}
+    rows += _pretrained(study, f"{ALONE}-{teacher_of(study)}" in labels)
+    for seed, names in study.more_seeds.items():
+        check_names(study, "more_seeds", names, list(labels))
+        rows += [_with_seed(study, labels[name], seed) for name in names]
+    check_rows(study, rows)
+    return rows
+
+
+def seedable(study: AioKd) -> list[str]:
+    """The rows that can be trained with a further seed.
+
+    Raises:
+        UserError: as `rows_of`.
+    """
+    return [row.label for row in _seedable(study)]
+
+
+def _with_seed(study: AioKd, row: Row, seed: int) -> Row:
+    assert row.recipe is not None
+    again = study.run(row.label, row.kind, {**row.recipe, "name": study.named(row.label, seed), "seed": seed}, seed)
+    against = tuple(study.named(FAMILY, seed) for _ in row.against)
+    return replace(again, against=against, claim=row.claim, student=row.student)
+
+
+def _seedable(study: AioKd) -> list[Row]:
+    """All rows but those from a trained teacher."""
+    wanted = list(STRATEGIES) if study.strategies is None else study.strategies
+    check_names(study, "strategies", wanted, list(STRATEGIES))
+    family = study.run(FAMILY, FAMILY, _family(study))
+    check_method(study, family, "", "aio_kd")  # and all of it: its mistakes are not to come up in its variants
+    own = family.parsed.objective.students_per_step
+    if own in study.students_per_step:
+        raise UserError(f"{study.origin}: students_per_step: {own} is what the family has itself")
+
+    def variant(label: str, kind: str, recipe: Part, claim: str) -> Row:
+        return study.run(label, kind, recipe, against=(FAMILY,), claim=claim)
+
+    rows = [family]
+    for name in wanted:
+        text, *change = STRATEGIES[name]
+        rows.append(variant(name, STRATEGY, _changed(study, *change), f"As published is better than {name}: {text}"))
+    for count in study.students_per_step:
+        claim = f"As published is better than {count} student{'s' * (count > 1)} a step"
+        rows.append(variant(f"students-{count}", STUDENTS, _changed(study, "students_per_step", count), claim))
+    for name, space in study.spaces.items():
+        claim = f"The space {name} harms the others by less than {SUFFERS} BLEU"
+        rows.append(variant(f"space-{name}", SPACE, {**_family(study), "students": space}, claim))
+    alone = list(_alone(study))
+    for name, change in study.changes.items():
+        _check_change(study, name, change, {row.label for row in (*rows, *alone)} | {PRETRAINED, FROM_SCRATCH})
+        recipe = merged(_family(study), change)
+        rows.append(variant(name, CHANGE, recipe, f"As published is better than {name}"))
+    return [*rows, *alone]
+
+
+def _check_change(study: AioKd, name: str, change: Part, taken: set[str]) -> None:
+    where = f"{study.origin}: changes.{name}"
+    if name in taken or name.startswith(("students-", "space-")):
+        raise UserError(f"{where}: there is a row of that name, or there may be one; use another name")
+    if not change:
+        raise UserError(f"{where}: changes nothing")
+    if "seed" in change:
+        raise UserError(f"{where}.seed: a further seed has `more_seeds`, or --seed")
+
+
+# --- families ---------------------------------------------------------------------------------------------------------
+
+
+def _family(study: AioKd) -> Part:
+    own = {"model": study.model, "students": study.students, "stages": study.stages}
+    return merged(study.common(), {"objective": {"kind": "aio_kd"}}, {"objective": study.objective}, own)
+
+
+def teacher_of(study: AioKd) -> Student:
+    """The family's largest network."""
+    return study.run(FAMILY, FAMILY, _family(study)).parsed.model.teacher
+
+
+def _changed(study: AioKd, key: str, value: Any, everywhere: bool = True) -> Part:
+    """The family with a key of its objective changed: everywhere, or where it is given and not "none"."""
+
+    def changed(part: Part, given: bool) -> Part:
+        before = (part.get("objective") or {}).get(key)
+        here = before is not None or given if everywhere else before not in (None, "none")
+        return merged(part, {"objective": {key: value}}) if here else part
+
+    stages = [changed(stage, given=False) for stage in study.stages]
+    return {**changed(_family(study), given=True), "stages": stages}
+
+
+# --- one by one -------------------------------------------------------------------------------------------------------
+
+
+def _alone(study: AioKd) -> Iterator[Row]:
+    if study.alone is None:
+        return
+    check_left_out(study, "alone.word_kd", study.alone.word_kd, ("kind", "teacher"))
+    teacher = teacher_of(study)
+    smoothing = {key: value for key, value in study.objective.items() if key == "label_smoothing"}
+    for name in _students_alone(study, study.alone, teacher):
+        student = Student.parse(name)
+        layers = {"encoder_layers": student.encoder_layers, "decoder_layers": student.decoder_layers}
+        stages = study.alone.stages or _stages_alone(study)
+        part = {**study.common(), "model": {**study.model, **layers}, "stages": stages}
+        taught = {**smoothing, **study.alone.word_kd, "kind": "word_kd"}
+        taught["teacher"] = Path("runs") / f"{ALONE}-{teacher}"
+        for kind, objective in ((ALONE, {"kind": "nll", **smoothing}), (WORD_KD, taught)):
+            recipe = {**part, "objective": objective}
+            yield study.run(f"{kind}-{name}", kind, recipe, against=(FAMILY,), student=name)
+
+
+def _students_alone(study: AioKd, alone: Alone, teacher: Student) -> list[str]:
+    """Members of the family, its teacher among them."""
+    space = study.run(FAMILY, FAMILY, _family(study)).parsed.student_space(teacher)
+    try:
+        names = [space.check(Student.parse(name)).name for name in alone.students]
+    except UserError as error:
+        raise UserError(f"{study.origin}: alone.students: {error}") from None
+    if str(teacher) not in names:
+        raise UserError(f"{study.origin}: alone.students: the teacher {teacher} is missing; Word-KD learns from it")
+    return names
+
+
+def _stages_alone(study: AioKd) -> list[Part]:
+    """The family's stages for one network, which has no use for most of the family's objective."""
+    stages = []
+    for stage in study.stages:
+        objective = {key: value for key, value in (stage.get("objective") or {}).items() if key == "label_smoothing"}
+        rest = {key: value for key, value in stage.items() if key != "objective"}
+        stages.append({**rest, "objective": objective} if objective else rest)
+    return stages
+
+
+# --- from a trained teacher -------------------------------------------------------------------------------------------
+
+
+def _pretrained(study: AioKd, has_teacher: bool) -> list[Row]:
+    if study.pretrained is None:
+        return []
+    teacher = f"{ALONE}-{teacher_of(study)}"
+    rows = []
+    if not has_teacher:
+        alone = {**study.common(), "model": study.model, "objective": {"kind": "nll"}, "stages": _stages_alone(study)}
+        rows.append(study.run(teacher, ALONE, alone))
+    folder = Path(PRETRAINED)
+    command = ("export", Path("runs") / teacher, "teacher", "--to", "hf", "--out", folder)
+    family = {**_family(study), "stages": _with_curve(study, "stages", study.pretrained.stages)}
+    scratch = _with_curve(study, "from_scratch", study.pretrained.from_scratch or [study.stages[0] | _BY_BLEU])
+    model = {key: value for key, value in study.model.items() if key in {"architecture", *BESIDE_START}}
+    data = {key: value for key, value in study.data.items() if key != "tokenizer"}
+    started = {**family, "data": data, "model": {**model, "start": folder}}
+    return [
+        *rows,
+        Row("marian-folder", command, folder, EXPORT),
+        study.run(PRETRAINED, PRETRAINED, started, against=(FAMILY,)),
+        study.run(FROM_SCRATCH, FROM_SCRATCH, {**_family(study), "stages": scratch}, against=(FAMILY,)),
+    ]
+
+
+_BY_BLEU = {"select_by": "bleu"}
+
+
+def _with_curve(study: AioKd, key: str, stages: list[Part]) -> list[Part]:
+    """Stages that are selected by BLEU, so that there is a curve of it."""
+    for i, stage in enumerate(stages):
+        if stage.get("select_by", "bleu") != "bleu":
+            where = f"{study.origin}: pretrained.{key}.{i}.select_by"
+            raise UserError(f"{where}: {stage['select_by']}; curves are of `bleu`")
+    return [_BY_BLEU | stage for stage in stages]

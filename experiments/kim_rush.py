@@ -1,0 +1,372 @@
+"""The rows of Kim & Rush (2016) on any data: one teacher, one student, and every way to teach it.
+
+teacher ─┬─ beam (Seq-KD) ──────────────┬─ students ─┬─ + seq-inter ── pruned-50 … ── pruned-50-float32, -int8
+         └─ n-best ── interpolated ─────┘            └─ speed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from experiments.study import (
+    BEAMS,
+    Name,
+    Part,
+    Positive,
+    Row,
+    Study,
+    check_left_out,
+    check_method,
+    check_names,
+    check_rows,
+    merged,
+)
+from polystill.config import BESIDE_START, GOLD
+from polystill.decoding.contract import LARGEST_BEAM
+from polystill.errors import UserError
+from polystill.schema import Strict
+from polystill.students import Student
+
+Sparsity = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Generate(Strict):
+    """The teacher's translations, as `polystill generate` and `select` make them."""
+
+    beam: int = Field(5, ge=1, le=LARGEST_BEAM)
+    n_best: int = Field(35, ge=2, le=LARGEST_BEAM)
+    """Seq-Inter: candidates, and the beam that finds them."""
+    by: Literal["bleu", "chrf"] = "bleu"
+    share: float = Field(1.0, gt=0, le=1)
+    """Seq-Inter: of the sentences."""
+    workers: Positive = 1
+    batch_tokens: Positive = 1024
+
+
+class Tuning(Strict):
+    """Seq-Inter's fine-tuning: a constant learning rate, a fresh optimizer, the best checkpoint by greedy BLEU."""
+
+    updates: Positive = 2000
+    rate: float = Field(0.1, gt=0)
+    """Times the peak learning rate of the model that is tuned."""
+    training: Part = Field(default_factory=dict)
+
+
+class Pruned(Strict):
+    """A row's model pruned by magnitude and trained on with its zeros held."""
+
+    row: str = "seq-kd+seq-inter"
+    sparsities: list[Sparsity] = Field(default_factory=lambda: [0.0, 0.5, 0.8, 0.85, 0.9], min_length=1)
+    """0 is the whole model trained on likewise, which the pruned ones are compared with."""
+    scope: Literal["global", "layer", "matrix"] = "global"
+    stages: list[Part] = Field(min_length=1)
+    """The first one begins with the pruning; its `pruning` may say how, such as gradually."""
+    model: Part = Field(default_factory=dict)
+    """Such as dropout, of which a network with fewer weights needs less (Han et al. 2015)."""
+    training: Part = Field(default_factory=dict)
+
+
+class Speed(Strict):
+    """Words a second of the teacher and of these rows, by `polystill bench decode` on one thread."""
+
+    rows: list[str] = Field(min_length=1)
+    batch_sizes: list[Positive] = Field(default_factory=lambda: [32, 1], min_length=1)
+    sentences: Positive = 1000
+    rounds: Positive = 3
+
+
+class KimRush(Study):
+    """The recipe of the study."""
+
+    paper: Literal["english-german", "thai-english"] = "english-german"
+    """The language pair whose figures stand beside ours."""
+    teacher: Part
+    student: Part
+    rows: list[str] | None = None
+    """Some of METHODS; all by default."""
+    word_kd: Part = Field(default_factory=dict)
+    """Keys of `objective`, such as alpha and temperature."""
+    generate: Generate = Generate()
+    tuning: Tuning = Tuning()
+    pruning: Pruned | None = None
+    depths: list[str] = Field(default_factory=list)
+    """Such as e4d2: the student of row seq-kd in other depths, as rows seq-kd-e4d2."""
+    family: Part = Field(default_factory=dict)
+    """What the families have in common."""
+    families: dict[Name, Part] = Field(default_factory=dict)
+    """Runs with students of their own (AIO-KD); `targets: {beam: 1.0}` are those of this study's teacher."""
+    members: list[str] = Field(default_factory=list)
+    """Members of the families that the tables show; all by default."""
+    speed: Speed | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the network of a row is trained: from new weights, or on from those of the row that it `tunes`."""
+
+    of: Literal["teacher", "student"] = "student"
+    word_kd: bool = False
+    """By the teacher's probabilities."""
+    seq_kd: bool = False
+    """On the teacher's translations."""
+    tunes: str | None = None
+    against: str | None = "baseline"
+    """The row that Δ is to."""
+
+
+TEACHER, TUNED_TEACHER, BASELINE, SEQ_KD = "teacher", "teacher+seq-inter", "baseline", "seq-kd"
+METHODS = {
+    TEACHER: Method(of="teacher", against=None),
+    TUNED_TEACHER: Method(of="teacher", tunes=TEACHER, against=TEACHER),
+    BASELINE: Method(against=None),
+    "baseline+seq-inter": Method(tunes=BASELINE),
+    "word-kd": Method(word_kd=True),
+    "word-kd+seq-inter": Method(tunes="word-kd"),
+    SEQ_KD: Method(seq_kd=True),
+    "seq-kd+word-kd": Method(seq_kd=True, word_kd=True),
+    "seq-kd+seq-inter": Method(tunes=SEQ_KD),
+    "seq-kd+word-kd+seq-inter": Method(tunes="seq-kd+word-kd"),
+}
+"""The rows of the paper's table."""
+STUDENTS = [name for name, method in METHODS.items() if method.of == "student"]
+SPARSE_VALUES = ("float32", "int8")
+"""What the non-zero weights of a pruned model are written as, to count their bytes."""
+# Kinds of rows.
+NETWORK, FAMILY, PRUNED, TARGETS, SPARSE, SPEED = "network", "family", "pruned", "targets", "sparse", "speed"
+
+
+def rows_of(study: KimRush) -> list[Row]:
+    """All rows of a study.
+
+    Raises:
+        UserError: a row, a part of a recipe or a member of a family is not known or does not work.
+    """
+    _check_names(study)
+    _check_methods(study)
+    rows = [_network(study, TEACHER, study.seed), *_targets(study)]
+    rows += [_network(study, name, study.seed) for name in study.rows or METHODS if name != TEACHER]
+    rows += [_in_depth(study, depth) for depth in study.depths]
+    rows += [_family(study, name, study.seed) for name in study.families]
+    rows += _pruned(study)
+    for seed, names in study.more_seeds.items():
+        rows += [(_family if name in study.families else _network)(study, name, seed) for name in names]
+    rows += _missing(study, {row.name for row in rows})
+    rows += _speed(study)
+    check_rows(study, rows)
+    return _with_comparisons(study, rows)
+
+
+def seedable(study: KimRush) -> list[str]:
+    """The rows that can be trained with a further seed."""
+    return [*STUDENTS, *study.families]
+
+
+def _check_names(study: KimRush) -> None:
+    further = [name for names in study.more_seeds.values() for name in names]
+    lists = [("rows", study.rows or [], list(METHODS)), ("more_seeds", further, seedable(study))]
+    if study.pruning:
+        lists.append(("pruning.row", [study.pruning.row], STUDENTS))
+    if study.speed:
+        lists.append(("speed.rows", study.speed.rows, STUDENTS))
+    for key, names, known in lists:
+        check_names(study, key, names, known)
+
+
+def _check_methods(study: KimRush) -> None:
+    """Parts of the recipe must not train a row by, or on, something else than its name says."""
+    check_left_out(study, "word_kd", study.word_kd, ("kind", "teacher"))
+    for key, part, row in (("teacher", study.teacher, TEACHER), ("student", study.student, BASELINE)):
+        check_left_out(study, key, part, ("targets",))
+        check_method(study, _network(study, row, study.seed), f"{key}.", "nll")
+        for i, stage in enumerate(part.get("stages") or ()):
+            check_left_out(study, f"{key}.stages.{i}", stage, ("targets",))
+    for name in study.families:
+        check_method(study, _family(study, name, study.seed), f"families.{name}.", "aio_kd")
+
+
+def _missing(study: KimRush, present: set[str]) -> list[Row]:
+    """Rows that others start from or measure, where the recipe does not list them itself."""
+
+    def bases(names: Iterable[str]) -> list[str]:
+        return [name for name in names if name in METHODS for name in (name, METHODS[name].tunes or name)]
+
+    listed = [*(study.rows or ()), *([study.pruning.row] if study.pruning else ())]
+    wanted = [(name, study.seed) for name in bases([*listed, *(study.speed.rows if study.speed else ())])]
+    wanted += [(name, seed) for seed, names in study.more_seeds.items() for name in bases(names)]
+    missing = [(name, seed) for name, seed in dict.fromkeys(wanted) if study.named(name, seed) not in present]
+    return [_network(study, name, seed) for name, seed in missing]
+
+
+# --- teacher and targets ----------------------------------------------------------------------------------------------
+
+
+def _targets(study: KimRush) -> list[Row]:
+    g, run, folder = study.generate, Path("runs") / TEACHER, Path("targets")
+    options = ("--workers", str(g.workers), "--batch-tokens", str(g.batch_tokens))
+
+    def generated(name: str, beam: int, n_best: int) -> Row:
+        sizes = ("--beam", str(beam), "--n-best", str(n_best))
+        command = ("generate", run, "--run", run, *sizes, "--out", folder / name)
+        return Row(name, command, folder / name, TARGETS, options=options)
+
+    how = ("--by", g.by, "--share", f"{g.share:g}")
+    command = ("select", folder / "n-best", *how, "--out", folder / "interpolated")
+    select = Row("interpolated", command, folder / "interpolated", TARGETS)
+    return [generated("beam", g.beam, 1), generated("n-best", g.n_best, g.n_best), select]
+
+
+def _with_targets(part: Part) -> Part:
+    """The same recipe, with the folders of all generated targets that it names."""
+    named = {name for each in (part, *part["stages"]) for name in each.get("targets") or {}}
+    folders = {name: Path("targets") / name for name in ("beam", "interpolated") if name in named}
+    return merged(part, {"data": {"targets": folders}}) if folders else part
+
+
+# --- one network ------------------------------------------------------------------------------------------------------
+
+
+def _network(study: KimRush, name: str, seed: int) -> Row:
+    return study.run(name, NETWORK, _recipe(study, name, seed), seed)
+
+
+def _recipe(study: KimRush, name: str, seed: int) -> Part:
+    method = METHODS[name]
+    if method.tunes is not None:
+        return _tuned(study, method.tunes, seed)
+    own = study.teacher if method.of == "teacher" else study.student
+    part = merged(study.common(seed), {"objective": {"kind": "nll"}}, own)
+    if method.word_kd:
+        part = merged(part, {"objective": {**study.word_kd, "kind": "word_kd", "teacher": Path("runs") / TEACHER}})
+    return _with_targets({**part, "targets": {"beam": 1.0}}) if method.seq_kd else part
+
+
+def _tuned(study: KimRush, base: str, seed: int) -> Part:
+    """Seq-Inter: the model of row `base` fine-tuned on the interpolated targets, by the objective that it has."""
+    row = _network(study, base, seed)
+    stages = row.parsed.stages
+    peak = max(stage.learning_rate or row.parsed.training.learning_rate for stage in stages)
+    stage = {"name": "tuning", "updates": study.tuning.updates, "schedule": "constant", "warmup": 0}
+    stage |= {"learning_rate": study.tuning.rate * peak, "select_by": "bleu"}
+    part = merged(_started(row), {"training": study.tuning.training})
+    return _with_targets({**part, "targets": {"interpolated": 1.0}, "stages": [stage]})
+
+
+def _started(row: Row) -> Part:
+    """A recipe that goes on from the model of a row, from where shape and vocabulary come."""
+    assert row.recipe is not None
+    recipe = {key: value for key, value in row.recipe.items() if key != "name"}
+    model = {key: value for key, value in recipe["model"].items() if key in {"architecture", *BESIDE_START}}
+    data = {key: value for key, value in recipe["data"].items() if key not in ("tokenizer", "targets")}
+    return {**recipe, "data": data, "model": {**model, "start": row.out / "family"}}
+
+
+def _in_depth(study: KimRush, depth: str) -> Row:
+    """Row seq-kd with a student of other depth."""
+    try:
+        student = Student.parse(depth)
+    except UserError as error:
+        raise UserError(f"{study.origin}: depths: {error}") from None
+    layers = {"encoder_layers": student.encoder_layers, "decoder_layers": student.decoder_layers}
+    recipe = merged(_recipe(study, SEQ_KD, study.seed), {"model": layers})
+    return study.run(f"{SEQ_KD}-{depth}", NETWORK, recipe)
+
+
+# --- families, pruning, speed -----------------------------------------------------------------------------------------
+
+
+def _family(study: KimRush, name: str, seed: int) -> Row:
+    part = merged(study.common(seed), {"objective": {"kind": "aio_kd"}}, study.family)
+    if study.members:
+        part = merged(part, {"evaluation": {"students": study.members}})
+    part = merged(part, _settings(study, name))
+    if "targets" in study.families[name]:
+        part["targets"] = study.families[name]["targets"]
+    return study.run(name, FAMILY, _with_targets({"stages": [], **part}), seed)
+
+
+def _settings(study: KimRush, family: str) -> Part:
+    """What is its own, without what it learns from."""
+    return {key: value for key, value in study.families[family].items() if key != "targets"}
+
+
+def _pruned(study: KimRush) -> list[Row]:
+    settings = study.pruning
+    if settings is None:
+        return []
+    base = METHODS[settings.row].tunes or settings.row
+    training = merged(_recipe(study, base, study.seed)["training"], settings.training)  # not that of the fine-tuning
+    started = merged(_started(_network(study, settings.row, study.seed)), {"model": settings.model})
+    rows = []
+    for sparsity in settings.sparsities:
+        first = merged({"pruning": {"sparsity": sparsity, "scope": settings.scope}}, settings.stages[0])
+        if not sparsity:
+            del first["pruning"]
+        recipe = _with_targets({**started, "training": training, "stages": [first, *settings.stages[1:]]})
+        label = f"{PRUNED}-{100 * sparsity:g}"
+        row = study.run(label, PRUNED, recipe, sparsity=sparsity, against=(TEACHER,))
+        rows += [row, *(_sparse(row, values) for values in SPARSE_VALUES if sparsity)]
+    return rows
+
+
+def sparse_name(row: str, values: str) -> str:
+    """The row that writes a pruned row's model in the sparse form."""
+    return f"{row}-{values}"
+
+
+def _sparse(row: Row, values: str) -> Row:
+    name = sparse_name(row.name, values)
+    out = Path("sparse") / name
+    command = ("export", row.out, "teacher", "--to", "sparse", "--quantization", values, "--out", out)
+    return Row(name, command, out, SPARSE)
+
+
+def _speed(study: KimRush) -> list[Row]:
+    settings = study.speed
+    if settings is None:
+        return []
+    student = _network(study, BASELINE, study.seed).parsed.model.teacher
+    command: list[str | Path] = ["bench", "decode", Path("runs") / TEACHER]
+    for row in settings.rows:
+        command += ["--student", Path("runs") / row / str(student)]
+    for beam in BEAMS:
+        command += ["--beam", str(beam)]
+    sizes = ",".join(map(str, settings.batch_sizes))
+    command += ["--threads", "1", "--batch-sizes", sizes, "--sentences", str(settings.sentences)]
+    out = Path("speed.json")
+    command += ["--rounds", str(settings.rounds), "--json", out]
+    return [Row(SPEED, tuple(command), out, SPEED, alone=True)]
+
+
+# --- what is compared with what ---------------------------------------------------------------------------------------
+
+
+def _with_comparisons(study: KimRush, rows: list[Row]) -> list[Row]:
+    known = {row.name: row for row in rows}
+
+    def names(labels: Iterable[str], seed: int) -> tuple[str, ...]:
+        return tuple(name for name in (study.named(label, seed) for label in labels) if name in known)
+
+    def compared(row: Row) -> dict[str, Any]:
+        if row.kind == NETWORK:
+            against = METHODS[row.label].against if row.label in METHODS else BASELINE
+            return {"against": names([against] if against else [], row.seed)}
+        # A family: with the same networks alone, and with the family that differs by its targets only.
+        in_depth = [f"{SEQ_KD}-{depth}" for depth in study.depths]
+        alone = names([SEQ_KD, *in_depth], row.seed)
+        if _learns_gold(row):
+            return {"against": (*alone, *names([BASELINE, "word-kd"], row.seed)), "trained_alone": alone}
+        own = _settings(study, row.label)
+        twins = [name for name in study.families if _settings(study, name) == own and name != row.label]
+        on_gold = [name for name in names(twins, row.seed) if _learns_gold(known[name])][:1]
+        return {"against": (*alone, *on_gold), "trained_alone": alone}
+
+    return [replace(row, **compared(row)) if row.kind in (NETWORK, FAMILY) else row for row in rows]
+
+
+def _learns_gold(row: Row) -> bool:
+    return row.parsed.targets_label == GOLD

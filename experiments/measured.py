@@ -1,0 +1,167 @@
+"""What the runs of a study have measured, read from their own folders, and the files that a study writes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic
+
+from experiments.significance import Bootstrap, Claim
+from experiments.study import BEAM, GREEDY, Row, S
+from polystill.runs import Run
+from polystill.runs.provenance import provenance
+from polystill.runs.results import QualityRow, Results
+from polystill.storage import text_lines, write_atomic
+
+Values = dict[str, Any]
+"""Of results.json."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model on the first test set, by beam size, with the engine and precision of its recipe."""
+
+    row: str
+    model: str
+    seed: int
+    run: Run
+    by_beam: dict[int, QualityRow]
+
+    @property
+    def any(self) -> QualityRow:
+        """For figures that no search changes."""
+        return next(iter(self.by_beam.values()))
+
+    @property
+    def network(self) -> tuple[str, str, int | None]:
+        return self.any.architecture, self.model, self.any.parameters
+
+    @property
+    def weights(self) -> int:
+        """Parameters that are not zero."""
+        return self.any.nonzero_parameters or self.any.parameters or 0
+
+    @property
+    def greedy(self) -> float:
+        """BLEU."""
+        return self.by_beam[GREEDY].bleu
+
+    @property
+    def beam(self) -> float:
+        """BLEU with beam 5."""
+        return self.by_beam[BEAM].bleu
+
+    @property
+    def p_mode(self) -> float | None:
+        return self.by_beam[BEAM].p_mode if BEAM in self.by_beam else None
+
+    @property
+    def language(self) -> str:
+        return self.run.recipe.data.target_language
+
+    def bleu(self, beam: int) -> float | None:
+        """None where this search was not measured."""
+        return self.by_beam[beam].bleu if beam in self.by_beam else None
+
+    def translations(self, beam: int) -> list[str]:
+        return text_lines(self.run.folder / self.by_beam[beam].hypotheses)
+
+    def references(self) -> list[str]:
+        return self.run.test_lines(self.any.test_set, "target")
+
+
+class Finished(Generic[S]):
+    """What is finished of a study's rows."""
+
+    def __init__(self, study: S, folder: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
+        self.study, self.folder, self.bootstrap = study, folder, bootstrap
+        self.rows = {row.name: row for row in rows}
+        self.written = {row.name for row in rows if row.is_written(folder)}
+        evaluated = [row for row in rows if row.recipe is not None and row.name in self.written]
+        self.runs = {row.name: Run.open(folder / row.out) for row in evaluated}
+        self.results = {name: run.results() for name, run in self.runs.items()}
+        self.models = {name: _models(name, run, self.results[name]) for name, run in self.runs.items()}
+
+    def members(self, row: str) -> list[Measured]:
+        """All models of a row; none where it is not finished."""
+        return list(self.models.get(row, {}).values())
+
+    def only(self, row: str) -> Measured | None:
+        """The model of a row that trains one network."""
+        return next(iter(self.members(row)), None)
+
+    def first(self) -> Measured | None:
+        """Any model, for what all of them have in common."""
+        return next((model for row in self.models for model in self.members(row)), None)
+
+    def conditions(self) -> str:
+        """The test set, engine, precision and BLEU signature of the tables."""
+        model = self.first()
+        if model is None:
+            return "nothing is measured yet"
+        row = model.any
+        return f"{row.test_set}; {row.engine}, {row.precision}; BLEU {row.bleu_signature}"
+
+    def write(self, study: str, content: Values) -> None:
+        """STUDY/results.json: the runs' rows and costs, what the study makes of them, and the commands."""
+        rows = [
+            {"row": name, **row.to_json(), "hypotheses": str(self.rows[name].out / row.hypotheses)}
+            for name, results in self.results.items()
+            for row in results.rows
+        ]
+        costs = {name: results.to_json()["cost"] for name, results in self.results.items()}
+        result = {
+            **{"format": 1, "study": study, "name": self.study.name, **content, "rows": rows, "cost": costs},
+            "commands": {name: row.shown_command() for name, row in self.rows.items()},
+            "provenance": provenance().to_json(),
+        }
+        write_atomic(self.folder / "results.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
+def _models(name: str, run: Run, results: Results) -> dict[str, Measured]:
+    test_set = next(iter(run.recipe.data.test), None)
+    by_model: dict[str, dict[int, QualityRow]] = {}
+    for row in results.rows:
+        if row.measured_as(run.recipe) and row.test_set == test_set:
+            by_model.setdefault(row.model, {})[row.beam] = row
+    return {model: Measured(name, model, run.recipe.seed, run, rows) for model, rows in by_model.items()}
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are to the right."""
+    lines = [f"| {' | '.join(titles)} |", "|---|" + "---:|" * (len(titles) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
+
+
+def claims_table(claims: Sequence[Claim]) -> str:
+    lines = ["| claim | paper | holds here | ours |", "|---|---|---|---|"]
+    for claim in claims:
+        ours = "; ".join(f"{name} {shown(value)}" for name, value in claim.ours.items())
+        if claim.missing:
+            ours = f"rows missing: {', '.join(claim.missing)}"
+        lines.append(f"| {claim.text} | {claim.paper} | {claim.verdict} | {ours} |")
+    return "\n".join(lines)
+
+
+def shown(value: Any, digits: int = 2) -> str:
+    """A figure in a table; empty where there is none."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value + 0.0:.{digits}f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def signed(difference: float, digits: int = 2) -> str:
+    """A difference in a table; one that is rounded to nothing has no minus."""
+    return f"{round(difference, digits) + 0.0:+.{digits}f}"
+
+
+def change(before: float | None, after: float | None, digits: int = 2) -> str:
+    """What `after` has over `before`; empty where one of them is missing."""
+    return "" if before is None or after is None else signed(after - before, digits)

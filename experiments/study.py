@@ -1,0 +1,321 @@
+"""A study: its recipe, and its rows, each of which is an ordinary polystill command.
+
+A row is data. Paths in its command and its recipe are `Path`s that start at the study's folder. They alone decide which
+rows it needs: a row that reads `runs/teacher` needs the row that writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+
+from polystill.config import Recipe, parse_recipe
+from polystill.config.reading import explained, read_values
+from polystill.errors import UserError, nearest
+from polystill.runs import Run
+from polystill.schema import Seed, Strict
+from polystill.targets.store import MANIFEST, read_manifest
+
+BEAMS = (1, 5)
+"""Greedy search, and the beam search of the papers."""
+GREEDY, BEAM = BEAMS
+Part = dict[str, Any]
+"""Keys of a recipe."""
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A command, what it writes, and what tables and claims need to know of it."""
+
+    name: str
+    command: tuple[str | Path, ...]
+    """Arguments of `polystill`."""
+    out: Path
+    """What it writes."""
+    kind: str
+    """What it is in the study's tables."""
+    label: str = ""
+    """Its name in the study's recipe: that of the row of the study's own seed."""
+    seed: int = 1
+    recipe: Part | None = None
+    """Of a row that is a run."""
+    origin: str = "the study"
+    """The study's file, for errors."""
+    options: tuple[str, ...] = ()
+    """Further arguments, which change how fast it is and nothing else."""
+    alone: bool = False
+    """It measures time: nothing else may run beside it."""
+    against: tuple[str, ...] = ()
+    """Rows whose models its own are compared with by bootstraps."""
+    trained_alone: tuple[str, ...] = ()
+    """Of a family: rows that train one of its members alone on the same translations."""
+    claim: str = ""
+    """What the comparison is to show."""
+    student: str = ""
+    """Of a row that trains a member of the family alone: that member."""
+    sparsity: float = 0.0
+
+    def reads(self) -> set[Path]:
+        """All paths that it names, and the folders above them, without the one that it writes."""
+        named = {path for path in _paths([self.command, self.recipe]) if path != self.out}
+        return named | {parent for path in named for parent in path.parents}
+
+    def shown_command(self) -> str:
+        """As a user in the study's folder would type it."""
+        return shlex.join(["polystill", *(str(argument) for argument in self.command)])
+
+    @cached_property
+    def parsed(self) -> Recipe:
+        """The recipe, with paths relative to the study's folder, checked as far as that goes before other rows ran.
+
+        Raises:
+            UserError: the recipe cannot work; the message begins with the study's file and the row.
+        """
+        assert self.recipe is not None
+        where = f"{self.origin}: row {self.name}"
+        recipe = parse_recipe(located(self.recipe, None), where)
+        try:
+            recipe.refuse_ignored_keys()
+            if recipe.model.start is None:
+                space = recipe.student_space(recipe.model.teacher)
+                for name in recipe.evaluation.students or []:
+                    space.get(name)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        return recipe
+
+    def is_written(self, folder: Path) -> bool:
+        """Whether what it makes is complete."""
+        out = folder / self.out
+        if self.recipe is not None:
+            return (out / "recipe.yaml").is_file() and Run.open(out).finished("evaluation")
+        if self.command[0] == "generate":
+            return (out / MANIFEST).is_file() and bool(read_manifest(out).get("finished"))
+        return out.exists()
+
+
+class Study(Strict):
+    """What the recipes of all studies have: `data`, `training` and `evaluation` are keys of an ordinary recipe."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    seed: Seed = 1
+    more_seeds: dict[Seed, list[str]] = Field(default_factory=dict)
+    """Rows that are trained with a further seed as well, from the same teacher and targets."""
+    data: Part
+    training: Part = Field(default_factory=dict)
+    evaluation: Part = Field(default_factory=dict)
+    _origin: str = PrivateAttr("the study")
+
+    @property
+    def origin(self) -> str:
+        """Its file, for errors."""
+        return self._origin
+
+    @property
+    def seeds(self) -> list[int]:
+        return [self.seed, *self.more_seeds]
+
+    def named(self, label: str, seed: int) -> str:
+        """The name of a row, which has the seed in it where that is not the study's own."""
+        return label if seed == self.seed else f"{label}-seed{seed}"
+
+    def common(self, seed: int | None = None) -> Part:
+        """The part that the recipes of all runs share."""
+        seed = self.seed if seed is None else seed
+        return {"seed": seed, "data": self.data, "training": self.training, "evaluation": self.evaluation}
+
+    def run(self, label: str, kind: str, recipe: Part, seed: int | None = None, **more: Any) -> Row:
+        """A row that is a run, into runs/<name>; the recipe gets a name."""
+        seed = self.seed if seed is None else seed
+        name = self.named(label, seed)
+        command, out = ("run", Path("recipes") / f"{name}.yaml", "--out", Path("runs") / name), Path("runs") / name
+        recipe = {"name": name.replace("+", "."), **recipe}
+        return Row(name, command, out, kind, label, seed, recipe, self.origin, **more)
+
+
+S = TypeVar("S", bound=Study)
+
+
+def load_study(kind: type[S], path: Path, overrides: list[str] | None, others: dict[str, type[Study]]) -> S:
+    """Read the recipe of a study; `others` are the further studies by their commands.
+
+    Raises:
+        UserError: as `config.load_recipe`, or it is the recipe of another study.
+    """
+    values = read_values(path, overrides)
+    try:
+        study = kind.model_validate(values)
+    except ValidationError as error:
+        for command, other in others.items():
+            if set(values) & (set(other.model_fields) - set(kind.model_fields) - set(Recipe.model_fields)):
+                raise UserError(f"{path}: is a recipe of `python -m experiments {command}`") from None
+        raise explained(error, str(path), _sections(kind)) from None
+    folder = str(Path(str(study.data.get("folder", "."))).resolve())
+    study = study.model_copy(update={"data": {**study.data, "folder": folder}})
+    study._origin = str(path)
+    return study
+
+
+def _sections(kind: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    sections = {"": kind}
+    for name, field in kind.model_fields.items():
+        for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                sections[name] = candidate
+    return sections
+
+
+def merged(*parts: Part) -> Part:
+    """The keys of all parts, later ones on top, section by section; lists are values."""
+    result: Part = {}
+    for part in parts:
+        for key, value in part.items():
+            old = result.get(key)
+            result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+# --- further seeds ----------------------------------------------------------------------------------------------------
+
+
+def with_seed(study: S, seed: int, labels: list[str] | None, seedable: Sequence[str]) -> S:
+    """The same study with these rows for a further seed.
+
+    Raises:
+        UserError: no rows are named, one of them cannot be had with a further seed, or the seed is the study's own.
+    """
+    if not labels:
+        raise UserError(f"--seed {seed}: say which rows are to be trained with it, such as --rows baseline,seq-kd")
+    if seed == study.seed:
+        raise UserError(f"--seed {seed}: is the study's own; the recipe's `seed` changes that")
+    for label in labels:
+        if label not in seedable:
+            hint = nearest(label, list(seedable))
+            raise UserError(f"--rows {label}: no row for a further seed{hint}; there are: {' '.join(seedable)}")
+    known = study.more_seeds.get(seed, [])
+    seeds = {**study.more_seeds, seed: list(dict.fromkeys([*known, *labels]))}
+    return study.model_copy(update={"more_seeds": seeds})
+
+
+def with_begun_seeds(study: S, folder: Path, seedable: Sequence[str]) -> S:
+    """The same study with those rows of further seeds as well that were begun in its folder with `--seed`.
+
+    `seedable` are the rows that the recipe can have with a further seed; others are left where they lie.
+    """
+    seeds = {seed: list(labels) for seed, labels in study.more_seeds.items()}
+    for path in sorted((folder / "steps").glob("*.json")):
+        note = read_note(path)
+        label, seed = note["label"], note["seed"]
+        begun = (folder / "logs" / f"{path.stem}.log").exists()
+        if begun and label in seedable and seed != study.seed and label not in seeds.setdefault(seed, []):
+            seeds[seed].append(label)
+    return study.model_copy(update={"more_seeds": {seed: labels for seed, labels in seeds.items() if labels}})
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """What steps/<row>.json says of a row: its label, seed, command and recipe.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        return {key: note[key] for key in ("label", "seed", "command", "recipe")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); remove it, and {path.stem} goes on by itself") from None
+
+
+# --- which rows -------------------------------------------------------------------------------------------------------
+
+
+def needs(row: Row, rows: Sequence[Row]) -> list[Row]:
+    """The rows that write what this one reads."""
+    read = row.reads()
+    return [other for other in rows if other.out in read]
+
+
+def chosen_rows(rows: Sequence[Row], names: Sequence[str] | None) -> list[Row]:
+    """The rows of these names and all that they need, in their order; all rows without names.
+
+    Raises:
+        UserError: there is no such row.
+    """
+    if names is None:
+        return list(rows)
+    known = {row.name: row for row in rows}
+    for name in names:
+        if name not in known:
+            raise UserError(f"--rows {name}: no such row{nearest(name, list(known))}; there are: {' '.join(known)}")
+    wanted: set[str] = set()
+    waiting = [known[name] for name in names]
+    while waiting:
+        row = waiting.pop()
+        if row.name not in wanted:
+            wanted.add(row.name)
+            waiting += needs(row, rows)
+    return [row for row in rows if row.name in wanted]
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def check_names(study: Study, key: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Raises UserError where a list of the recipe names a row that there is not."""
+    for name in names:
+        if name not in known:
+            hint = nearest(name, list(known))
+            raise UserError(f"{study.origin}: {key}: {name!r} is no row{hint}; there are: {' '.join(known)}")
+
+
+def check_left_out(study: Study, key: str, part: Part, names: Iterable[str]) -> None:
+    """Raises UserError where a part of the recipe has what the study itself decides, row by row."""
+    for name in names:
+        if name in part:
+            raise UserError(f"{study.origin}: {key}.{name}: is given by the study; leave it out")
+
+
+def check_method(study: Study, row: Row, key: str, method: str) -> None:
+    """Raises UserError where a part of the recipe would have a run trained by another method than its row says."""
+    if row.parsed.method != method:
+        raise UserError(f"{study.origin}: {key}objective.kind: {row.parsed.method}; it is {method} here, leave it out")
+
+
+def check_rows(study: Study, rows: Sequence[Row]) -> None:
+    """Raises UserError where two rows have one name, or a run's recipe does not work or measures too little."""
+    names = [row.name for row in rows]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{study.origin}: {twice[0]} is there twice; every row and family needs a name of its own")
+    for recipe in (row.parsed for row in rows if row.recipe is not None):
+        if not recipe.data.test:
+            raise UserError(f"{study.origin}: data.test: missing; the tables are of its first test set")
+        if not set(BEAMS) <= set(recipe.evaluation.beams):
+            raise UserError(f"{study.origin}: evaluation.beams: {recipe.evaluation.beams}; the tables need 1 and 5")
+
+
+# --- paths ------------------------------------------------------------------------------------------------------------
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _paths(child)
+
+
+def located(value: Any, folder: Path | None) -> Any:
+    """The same values with paths as text, absolute below `folder`."""
+    if isinstance(value, Path):
+        return str(value if folder is None else folder / value)
+    if isinstance(value, dict):
+        return {key: located(child, folder) for key, child in value.items()}
+    return [located(child, folder) for child in value] if isinstance(value, list) else value
