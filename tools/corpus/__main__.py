@@ -14,7 +14,7 @@ from polystill.sources.built_in import FOLDER, LANGUAGES, SIZES, file_name
 from tools.corpus.generate import SPLITS, generate
 
 SEED = 1
-"""What the corpus in the package is generated with."""
+"""The seed of the corpus in the package."""
 
 
 def freeze(folder: Path) -> None:

@@ -11,20 +11,7 @@ from dataclasses import dataclass
 from tools.corpus import english, inflection
 from tools.corpus import lexicon as lex
 from tools.corpus.choice import Dice, Weighted
-from tools.corpus.inflection import (
-    ADJECTIVE_ENDINGS,
-    DEFINITE,
-    EIN_ENDINGS,
-    ER,
-    FEMININE,
-    GENITIVE,
-    MASCULINE,
-    PLURAL,
-    SIE,
-    STRONG_ENDINGS,
-    Table,
-    with_endings,
-)
+from tools.corpus.inflection import ER, FEMININE, GENITIVE, MASCULINE, PLURAL, SIE, Table, with_endings
 from tools.corpus.words import Adjective, Forms, Noun
 
 EMPTY: Table = (("",) * 4,) * 4
@@ -42,23 +29,23 @@ class Determiner:
     quantity: bool = False
 
 
-STRONG, WEAK, MIXED = (ADJECTIVE_ENDINGS[name] for name in ("strong", "weak", "mixed"))
+STRONG, WEAK, MIXED = (inflection.ADJECTIVE_ENDINGS[name] for name in ("strong", "weak", "mixed"))
 
-THE = Determiner("the", DEFINITE, WEAK, definite_article=True)
-A = Determiner("a", with_endings("ein", EIN_ENDINGS), MIXED, indefinite=True)
-NO = Determiner("no", with_endings("kein", EIN_ENDINGS), MIXED)
-THIS = Determiner("this", with_endings("dies", STRONG_ENDINGS), WEAK)
+THE = Determiner("the", inflection.DEFINITE, WEAK, definite_article=True)
+A = Determiner("a", with_endings("ein", inflection.EIN_ENDINGS), MIXED, indefinite=True)
+NO = Determiner("no", with_endings("kein", inflection.EIN_ENDINGS), MIXED)
+THIS = Determiner("this", with_endings("dies", inflection.STRONG_ENDINGS), WEAK)
 THESE = Determiner("these", THIS.forms, WEAK)
-EVERY = Determiner("every", with_endings("jed", STRONG_ENDINGS), WEAK)
-ALL = Determiner("all", with_endings("all", STRONG_ENDINGS), WEAK)
-MANY = Determiner("many", with_endings("viel", STRONG_ENDINGS), STRONG, quantity=True)
-SOME = Determiner("some", with_endings("einig", STRONG_ENDINGS), STRONG, quantity=True)
-BOTH = Determiner("both", with_endings("beid", STRONG_ENDINGS), WEAK)
-WHICH = Determiner("which", with_endings("welch", STRONG_ENDINGS), WEAK)
+EVERY = Determiner("every", with_endings("jed", inflection.STRONG_ENDINGS), WEAK)
+ALL = Determiner("all", with_endings("all", inflection.STRONG_ENDINGS), WEAK)
+MANY = Determiner("many", with_endings("viel", inflection.STRONG_ENDINGS), STRONG, quantity=True)
+SOME = Determiner("some", with_endings("einig", inflection.STRONG_ENDINGS), STRONG, quantity=True)
+BOTH = Determiner("both", with_endings("beid", inflection.STRONG_ENDINGS), WEAK)
+WHICH = Determiner("which", with_endings("welch", inflection.STRONG_ENDINGS), WEAK)
 NONE = Determiner("", EMPTY, STRONG, indefinite=True)
 
 POSSESSIVES = {
-    name: Determiner(name, with_endings(stem, EIN_ENDINGS), MIXED)
+    name: Determiner(name, with_endings(stem, inflection.EIN_ENDINGS), MIXED)
     for name, stem in zip(
         ("my", "your", "his", "her", "our", "their"), ("mein", "dein", "sein", "ihr", "unser", "ihr"), strict=True
     )

@@ -1,4 +1,4 @@
-"""Where things are and where they go: the preposition follows from the kind of place, in both languages."""
+"""Places and directions: the preposition follows from the kind of place, in both languages."""
 
 from __future__ import annotations
 

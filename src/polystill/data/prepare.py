@@ -268,7 +268,7 @@ def _read_held_out(source: PairSource, folder: str, languages: tuple[str, str]) 
 
 
 class _Clock:
-    """Wall seconds of each part."""
+    """Wall-clock seconds of each part."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}

@@ -1,10 +1,11 @@
-"""Text to token ids and back: SentencePiece and a joint vocabulary, in the layout of Marian's Hugging Face folders.
+"""Turn text into token ids and back, by SentencePiece and a joint vocabulary.
 
-A tokenizer's folder holds `source.spm`, `target.spm`, `vocab.json` (piece to id) and `tokenizer_config.json`, as
-OPUS-MT's do; `transformers.MarianTokenizer` loads it and gives the same ids. Vocabularies trained here are in
-Marian's order: `</s>` 0, `<unk>` 1, pieces, `<pad>` last. Beside a CTranslate2 model, whose `shared_vocabulary.json`
-has the same pieces, `vocab.json` is left out, and `target.spm` where it is the source's: size counts on a device.
-Devices use this file: it needs SentencePiece and no more.
+A tokenizer's folder is laid out as OPUS-MT's: `source.spm`, `target.spm`, `vocab.json` (piece to id) and
+`tokenizer_config.json`. `transformers.MarianTokenizer` loads it and gives the same ids. Vocabularies trained here are
+in Marian's order: `</s>` 0, `<unk>` 1, pieces, `<pad>` last.
+
+Size counts on a device. Beside a CTranslate2 model `vocab.json` is left out, as `shared_vocabulary.json` has the same
+pieces, and so is a `target.spm` that equals `source.spm`. This file needs SentencePiece only.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ VOCABULARY, ENGINES_VOCABULARY = "vocab.json", "shared_vocabulary.json"
 SOURCE_MODEL, TARGET_MODEL = "source.spm", "target.spm"
 
 SAMPLE_CHARACTERS = 15_000_000
-"""SentencePiece holds about 25 bytes for each character it is trained on; this keeps it near 400 MB."""
+"""Limits SentencePiece's memory to about 400 MB: it takes 25 bytes for each character that it is trained on."""
 
-_TRAINING_THREADS = 2  # Fixed: the sums of its EM steps depend on it, and so would the vocabulary.
+_TRAINING_THREADS = 2  # fixed, as the sums of EM steps depend on it, and so the vocabulary
 
 
 class Tokenizer:
@@ -43,7 +44,7 @@ class Tokenizer:
     """
 
     def __init__(self, source_model: bytes, target_model: bytes, vocabulary: dict[str, int], config: dict[str, Any]):
-        """Take serialised SentencePiece models, piece -> id (ids 0..V-1, each once), and tokenizer_config.json."""
+        """Take serialised SentencePiece models, piece -> id (0..V-1, each once), and the tokenizer's config."""
         self._models = (source_model, target_model)
         self._source = _processor(source_model)
         self._target = self._source if target_model == source_model else _processor(target_model)
@@ -92,7 +93,7 @@ class Tokenizer:
         _write_json(folder / "tokenizer_config.json", self._config)
 
     def save_with_engine(self, folder: Path) -> None:
-        """Write what `load` needs beside the files of a CTranslate2 model, and nothing twice."""
+        """Write the files that `load` needs beside those of a CTranslate2 model, and nothing twice."""
         self.save(folder)
         if _read_engines_vocabulary(folder / ENGINES_VOCABULARY) != self._vocabulary:
             return
@@ -127,7 +128,7 @@ class Tokenizer:
         return self.decode_pieces([[self._pieces[i] for i in row] for row in ids])
 
     def decode_pieces(self, pieces: Sequence[Sequence[str]]) -> list[str]:
-        """As `decode`, from pieces."""
+        """The text of each sequence of pieces, as `decode`."""
         texts = []
         for row in pieces:
             row = list(row)
@@ -143,7 +144,7 @@ class Tokenizer:
         rows = processor.encode(list(lines), num_threads=threads) if lines else []
         outside = processor.unk_id()
         for i, row in enumerate(rows):
-            # A piece unknown to one side's model may still be in the joint vocabulary, so look it up by its text.
+            # A piece that one side's model does not know may be in the joint vocabulary: look it up by its text.
             if lines[i].startswith(">>") or (outside in row and self._models[0] != self._models[1]):
                 row = self._encode_line(lines[i], processor)
             elif table is not None:
@@ -153,7 +154,7 @@ class Tokenizer:
         return rows
 
     def _encode_line(self, line: str, processor: SentencePieceProcessor) -> list[int]:
-        """One line by way of its pieces: slower, and exactly what `MarianTokenizer` does."""
+        """Encode one line by its pieces: slower, and exactly as `MarianTokenizer`."""
         pieces = []
         end = line.find("<<")
         if line.startswith(">>") and end != -1:
@@ -163,7 +164,7 @@ class Tokenizer:
         return [self._vocabulary.get(piece, self.unk_id) for piece in pieces]
 
     def _table(self, processor: SentencePieceProcessor) -> list[int] | None:
-        """SentencePiece id -> vocabulary id, or None where they are the same."""
+        """SentencePiece id -> vocabulary id; None if they are the same."""
         size = processor.get_piece_size()
         table = [self._vocabulary.get(processor.id_to_piece(i), self.unk_id) for i in range(size)]
         return None if table == list(range(size)) else table
@@ -174,9 +175,9 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Train a joint SentencePiece (unigram) vocabulary of `settings.vocabulary_size` rows, `<pad>` included.
 
-    `lines` holds both sides and is read once. Of a large corpus a seeded uniform sample of at most
-    `settings.sample_lines` lines and SAMPLE_CHARACTERS characters is used. The same lines, settings and seed give the
-    same vocabulary.
+    `lines` holds both sides and is read once. A large corpus is sampled uniformly, by the seed, to at most
+    `settings.sample_lines` lines and SAMPLE_CHARACTERS characters. The same lines, settings and seed give the same
+    vocabulary.
 
     Raises:
         UserError: the corpus is too small for that many pieces (the message names the most possible), has more
@@ -217,14 +218,14 @@ def train_tokenizer(
         "pad_token": PAD,
         "model_max_length": 512,
         "separate_vocabs": False,
-        "split_special_tokens": True,  # "</s>" in a text is text, there as here.
+        "split_special_tokens": True,  # "</s>" in a text is ordinary text
         "clean_up_tokenization_spaces": False,
     }
     return Tokenizer(model.getvalue(), model.getvalue(), vocabulary, config)
 
 
 def _sample(lines: Iterable[str], most_lines: int, most_characters: int, seed: int) -> list[str]:
-    """A uniform sample in one pass: whenever it outgrows a limit, half of it is dropped and the rate halved."""
+    """Sample uniformly in one pass: when the sample exceeds a limit, drop half of it and halve the rate."""
     generator = random.Random(f"tokenizer-{seed}")
     sample: list[str] = []
     characters, rate = 0, 1.0

@@ -1,4 +1,4 @@
-"""What the core install leaves out."""
+"""Optional packages, which the core install leaves out."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def installing(extra: str) -> str:
 
 
 def need_packages(purpose: str, packages: tuple[str, ...] = TRAINING, extra: str = "train") -> None:
-    """Stop early and say what to install; `purpose` begins the sentence, such as "run".
+    """Stop early if packages are missing, and say how to install them; `purpose` begins the sentence, such as "run".
 
     Raises:
-        UserError: one of the packages, all of them in that extra, is missing.
+        UserError: one of the packages, all of which belong to that extra, is missing.
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""What all sources of sentence pairs have in common."""
+"""The base of all sources of sentence pairs."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class PairSource(Strict):
         """
 
     def read_pairs(self, folder: Path, languages: tuple[str, str]) -> Iterator[RawPair]:
-        """As `stream`, and there must be one.
+        """Stream all pairs in order; a corpus without any is an error.
 
         Raises:
-            UserError: as `stream`, or the corpus is empty.
+            UserError: as for `stream`, or the corpus is empty.
         """
         empty = True
         for pair in self.stream(folder, languages):
