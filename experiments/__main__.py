@@ -11,14 +11,19 @@ import typer
 from experiments import aio_kd, aio_kd_results, kim_rush, kim_rush_results
 from experiments.make import run_rows
 from experiments.significance import Claim
-from experiments.study import chosen_rows, load_study, with_begun_seeds, with_seed
+from experiments.study import Study, chosen_rows, load_study, with_begun_seeds, with_seed
 from polystill.cli import main
 from polystill.cli.common import Out, Settings, console, say, saying_how_to_continue, show_log, words
 
-STUDIES = {"kim-rush": kim_rush.KimRush, "aio-kd": aio_kd.AioKd}
+STUDIES: dict[str, type[Study]] = {"kim-rush": kim_rush.KimRush, "aio-kd": aio_kd.AioKd}
 MODULES: dict[str, tuple[Any, Any]] = {"kim-rush": (kim_rush, kim_rush_results), "aio-kd": (aio_kd, aio_kd_results)}
 """What lists the rows of a study, and what makes tables and claims of them."""
-Name = StrEnum("Name", {name: name for name in STUDIES})
+
+
+class Name(StrEnum):
+    kim_rush = "kim-rush"
+    aio_kd = "aio-kd"
+
 
 app = typer.Typer(
     pretty_exceptions_enable=False,

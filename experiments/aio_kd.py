@@ -140,8 +140,8 @@ def _seedable(study: AioKd) -> list[Row]:
 
     rows = [family]
     for name in wanted:
-        text, *change = STRATEGIES[name]
-        rows.append(variant(name, STRATEGY, _changed(study, *change), f"As published is better than {name}: {text}"))
+        text, *setting = STRATEGIES[name]
+        rows.append(variant(name, STRATEGY, _changed(study, *setting), f"As published is better than {name}: {text}"))
     for count in study.students_per_step:
         claim = f"As published is better than {count} student{'s' * (count > 1)} a step"
         rows.append(variant(f"students-{count}", STUDENTS, _changed(study, "students_per_step", count), claim))

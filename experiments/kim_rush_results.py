@@ -250,7 +250,9 @@ def _tenfold(baseline: Measured, model: Measured) -> Judged:
 
 
 def _worse_perplexity(baseline: Measured, model: Measured) -> Judged:
-    before, after = baseline.any.perplexity or 0.0, model.any.perplexity or 0.0
+    before, after = baseline.any.perplexity, model.any.perplexity
+    if before is None or after is None:
+        return None, {}
     ours = {"PPL from": before, "to": after, "BLEU from": baseline.beam, "to BLEU": model.beam}
     return after > before and model.beam > baseline.beam, ours
 
@@ -414,7 +416,7 @@ def _pruning_table(done: Done) -> str:
         cells = [""] * 6
         if model is not None:
             fewer = "" if teacher is None else f"{teacher.weights / model.weights:.1f}"
-            below = [change(each and each.bleu(BEAM), model.bleu(BEAM)) for each in (teacher, whole)]
+            below = [change(each.bleu(BEAM) if each else None, model.bleu(BEAM)) for each in (teacher, whole)]
             bleu = [shown(model.bleu(beam)) for beam in BEAMS]
             cells = [f"{model.weights / 1e6:.3f} M", fewer, *bleu, *below]
         sizes = [on_disk.get(row.name, {}).get(form) for form in ("dense", *SPARSE_VALUES)]

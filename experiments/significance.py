@@ -137,4 +137,5 @@ class Bootstrap:
 
 def _plain(row: Comparison) -> Values:
     """Without NumPy's numbers, which JSON does not take."""
-    return {key: value if isinstance(value, str) else float(value) for key, value in row.items() if key != "system"}
+    values: Values = {key: value for key, value in row.items() if key != "system"}
+    return {key: value if isinstance(value, str) else float(value) for key, value in values.items()}

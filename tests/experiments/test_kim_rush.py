@@ -372,7 +372,7 @@ def test_a_member_that_no_row_trains_alone_is_not_missed(values: dict[str, Any],
 
     def missing() -> dict[str, list[str]]:
         claims = kim_rush_results.write(study, folder, steps, final=False)
-        return {claim.text: claim.missing for claim in claims if "the same student alone" in claim.text}
+        return {claim.text: list(claim.missing) for claim in claims if "the same student alone" in claim.text}
 
     finish(folder, named["family-beam"], {1: (10.0, 0.1), 5: (10.0, 0.1)}, model="e2d1")
     assert missing() == {}

@@ -47,8 +47,8 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "experiments", *map(str, arguments)]
     paths = [str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, env=environment, process_group=0, **pipes)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, text=True, env=environment, process_group=0, stdout=pipe, stderr=pipe)
 
 
 def experiments(*arguments: str | Path) -> Done:
