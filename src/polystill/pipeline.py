@@ -86,7 +86,7 @@ def _prepare(run: Run) -> None:
 def _train(run: Run) -> None:
     if run.finished("family"):
         return
-    from polystill.training.trainer import train_family
+    from polystill.training.loop import train_family
 
     train_family(run)
 

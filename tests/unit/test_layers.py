@@ -18,11 +18,12 @@ LAYERS = [
     {"recipe_checks", "reporting", "serving"},
     {"evaluation", "targets"},
     {"training", "export"},
-    {"decoding", "objectives"},
+    {"decoding"},
     {"models"},
     {"data"},
     {"runs"},
     {"config"},
+    {"objectives"},
     {"schema", "environment", "storage", "locks", "progress", "students"},
     {"errors"},
 ]

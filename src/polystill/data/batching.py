@@ -14,6 +14,9 @@ import numpy as np
 SOURCE_BUDGET = 2
 """Source tokens (padding included) may be this many times the budget of target tokens: it bounds a step's memory."""
 
+SCORED_BATCH_TOKENS = 2048
+"""Target tokens of a batch that is scored or translated without gradients, as in validation."""
+
 _LENGTH_NOISE = 0.07  # Share of its length by which a row may stray among the buckets: mixes lengths, costs padding.
 
 

@@ -22,7 +22,7 @@ from polystill.reporting.document import Cell, Chart, Gap, Part, Table
 from polystill.reporting.families import Family
 from polystill.reporting.shown import count, duration, power_of_ten
 from polystill.students import Student
-from polystill.training.draw import networks_of, stage_seed
+from polystill.training.update import stage_seed
 
 SENTENCES = 32
 """Of a batch; FLOPs are in proportion."""
@@ -50,7 +50,7 @@ def alone(family: Family) -> Alone | None:
     run, recipe = family.run, family.run.recipe
     tokens = (run.record("data") or {}).get("tokens")
     costs = [family.results["cost"].get(f"training.{stage.name}", {}) for stage in recipe.stages]
-    together = all(recipe.stage_objective(stage).kind == "aio_kd" for stage in recipe.stages)
+    together = all(objective.trains_family for objective in recipe.stage_objectives)
     if not run.finished("family") or not together or not tokens or any("flops" not in cost for cost in costs):
         return None
     space = family_space(run.family)
@@ -62,7 +62,7 @@ def alone(family: Family) -> Alone | None:
     taken: dict[Student, float] = dict.fromkeys(space.candidates, 0.0)
     for index, (stage, cost) in enumerate(zip(recipe.stages, costs, strict=True)):
         objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
-        drawn = [networks_of(objective, space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
+        drawn = [objective.networks(space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
         plan = model.shared_plan if recipe.training.mode == "shared" else exact_plan
         together_flops = sum(update_flops(model.config, plan(networks), *shape) for networks in drawn) / len(drawn)
         for student in space.candidates:

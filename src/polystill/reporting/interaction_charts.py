@@ -18,7 +18,7 @@ Row = dict[str, Any]
 def interaction_parts(family: Family, number: int, beam: int | None, suffix: str) -> Iterator[Part]:
     """Of a family that was trained together; nothing of a network that was trained alone."""
     recipe = family.run.recipe
-    if recipe.method != "aio_kd":
+    if not recipe.trains_family:
         return
     stages = interaction(family.run, str(recipe.model.teacher))
     detached = detached_chart(stages, f"detached-{number}", f"Gradients kept from the teacher{suffix}")
