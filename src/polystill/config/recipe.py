@@ -164,8 +164,8 @@ class Recipe(Strict):
         """Refuse values that other values make void; those that equal their defaults count as not given.
 
         Raises:
-            UserError: a shape or tokenizer settings beside `model.start`, ranges beside `students.only`, or a key of the
-                objective that no stage's kind has.
+            UserError: a shape or tokenizer settings beside `model.start`, ranges beside `students.only`, or a key of
+                the objective that no stage's kind has.
         """
         if self.model.start is not None:
             used = {"architecture", "start", *BESIDE_START}

@@ -47,8 +47,8 @@ class Stage(Strict):
     name: str = Field(pattern=r"^[a-z0-9_-]+$")
     updates: int = Field(ge=1)
     objective: dict[str, Any] = Field(default_factory=dict)
-    """Keys of the recipe's `objective` that differ in this stage. With another `kind` it keeps those keys of the recipe's
-    that were changed and that both kinds have."""
+    """Keys of the recipe's `objective` that differ in this stage. With another `kind`, those keys of the recipe's are
+    kept that were changed and that both kinds have."""
     pruning: Pruning | None = None
     targets: Weights | None = None
     """Instead of the recipe's `targets`."""

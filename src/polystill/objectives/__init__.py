@@ -61,7 +61,9 @@ def checked_keys(values: dict[str, Any]) -> dict[str, Any]:
     """
     kind = values.get("kind", max(OBJECTIVES, key=lambda kind: len(OBJECTIVES[kind].model_fields.keys() & values)))
     if kind not in OBJECTIVES:
-        raise ValueError(f"unknown kind {kind!r}{nearest(str(kind), list(OBJECTIVES))}; there are: {' '.join(OBJECTIVES)}")
+        raise ValueError(
+            f"unknown kind {kind!r}{nearest(str(kind), list(OBJECTIVES))}; there are: {' '.join(OBJECTIVES)}"
+        )
     own = {key for key in values if key in OBJECTIVES[kind].model_fields or not with_key(key)}
     checked = OBJECTIVES[kind].model_validate({key: values[key] for key in own}).model_dump(include=own)
     return {**values, **checked}
@@ -70,7 +72,7 @@ def checked_keys(values: dict[str, Any]) -> dict[str, Any]:
 def combined(recipe: Objective, stage: dict[str, Any]) -> Objective:
     """A stage's objective: the recipe's with the stage's own keys on top.
 
-    Where the stage has another kind, it keeps those keys of the recipe's objective that were changed from their defaults and
+    Where the stage has another kind, it keeps those keys of the recipe's objective that differ from their defaults and
     that its kind has as well.
 
     Raises:

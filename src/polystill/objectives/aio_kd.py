@@ -175,7 +175,7 @@ def aio_kd_loss(
         ce_weight=ce_weight,
         kd_weight=kd_weight,
         mutual_weight=mutual_weight,
-        mutual=mutual,
+        mutual=mutual,  # type: ignore[arg-type]
         detach_threshold=detach_threshold,
     )
     real = target != pad_id

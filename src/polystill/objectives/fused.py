@@ -296,7 +296,8 @@ class _Divergence:
         """The same for a part of the tokens."""
         if not each_token(self.share):
             return self
-        return replace(self, **{name: x[tokens] for name, x in vars(self).items() if each_token(x)})
+        parts: dict[str, Any] = {name: x[tokens] for name, x in vars(self).items() if each_token(x)}
+        return replace(self, **parts)
 
 
 def _add_nll(group: _Group) -> None:

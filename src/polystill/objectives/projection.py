@@ -49,7 +49,7 @@ class Projection:
     """The logits of all networks that share one projection, chunk by chunk."""
 
     def __init__(self, hidden: Sequence[Tensor], weight: Tensor, bias: Tensor, largest: int = 0) -> None:
-        """largest: networks of the largest projection that is walked over in step with this one, whose chunks it has."""
+        """largest: networks of the largest projection that is walked over in step with this one: its chunks are used."""
         self.hidden, self.weight, self.bias = hidden, weight, bias
         self.networks, self.tokens, self.vocabulary = len(hidden), len(hidden[0]), len(weight)
         self.wide = _wide(weight.dtype)
@@ -59,7 +59,7 @@ class Projection:
     def chunks(self, keep: bool = False) -> Iterator[Chunk]:
         """Every chunk. One chunk's logits lie where the last one's did.
 
-        keep: the next walk gives back this one's logits without a product, on a GPU and where they fit into `KEPT_BYTES`.
+        keep: the next walk needs no product, as this one's logits are kept; on a GPU, where they fit into `KEPT_BYTES`.
         """
         if self._kept:
             kept, self._kept = self._kept, []

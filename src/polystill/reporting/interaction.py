@@ -35,7 +35,7 @@ def interaction(run: Run, teacher: str) -> Values:
     stretch = max(1, -(-sum(record["updates"] for _, record in finished) // BINS))
     stages = {}
     for stage, record in finished:
-        threshold = run.recipe.stage_objective(stage).detaches_at
+        threshold = run.recipe.stage_objective(stage).detaches_at or 0.0
         curve = _validation_ratios(record["history"], teacher)
         detached = _detached(run.logs / stage.name, threshold, record["updates"], stretch)
         stages[stage.name] = {"threshold": threshold, "length": record["updates"], **detached, **curve}

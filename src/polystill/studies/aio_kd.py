@@ -78,7 +78,7 @@ def _recipes(study: AioKd) -> dict[str, Part]:
     check_names(study, "strategies", wanted, list(STRATEGIES))
     family = run_step(FAMILY, _family(study))
     check_method(study, family, "", "aio_kd")  # and all of it: its mistakes are not to come up in its variants
-    count = family.parsed(study.origin).objective.students_per_step
+    count = getattr(family.parsed(study.origin).objective, "students_per_step", 0)
     if count in study.students_per_step:
         raise UserError(f"{study.origin}: students_per_step: {count} is what the family has itself")
     recipes = {FAMILY: _family(study), **{name: _strategy(study, name) for name in wanted}}

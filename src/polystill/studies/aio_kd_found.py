@@ -66,7 +66,7 @@ class Found:
         """Of a family: members, cost, and by beam mean, worst and teacher's BLEU, and against the one as published."""
         members, run = self.members(row), self.runs[row]
         result: Row = {"row": row, "seed": run.recipe.seed, "members": [model.model for model in members]}
-        result["students_per_step"] = run.recipe.objective.students_per_step
+        result["students_per_step"] = getattr(run.recipe.objective, "students_per_step", 0)
         result["cost"] = cost([run])
         shared = self.shared(row)
         for beam in BEAMS:

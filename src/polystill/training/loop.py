@@ -1,7 +1,7 @@
 """The loop of a training: a run's stages one after another, and the updates of each; resumable to the bit.
 
-An update depends on the recipe, the weights and its number alone (`training.update`), so a killed run continues from its
-last checkpoint as if nothing had happened.
+An update depends on the recipe, the weights and its number alone (`training.update`), so a killed run continues from
+its last checkpoint as if nothing had happened.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from polystill.training.update import BatchLoss
 
 @dataclass
 class StageState:
-    """What the continuation of a stage depends on, beside weights and optimizer: counts after the last finished update."""
+    """What the continuation of a stage depends on, beside weights and optimizer: counts after the last update."""
 
     update: int = 0
     position: Position = field(default_factory=Position)
@@ -103,7 +103,9 @@ class Interaction:
             return {}
         until = [*range(state.bin_updates, state.update, state.bin_updates), state.update]
         names = sorted(state.students, key=Student.parse)
-        padded = {name: state.students[name] + [[0, 0, 0.0]] * (len(until) - len(state.students[name])) for name in names}
+        padded = {
+            name: state.students[name] + [[0, 0, 0.0]] * (len(until) - len(state.students[name])) for name in names
+        }
         return {
             "interaction": {
                 "threshold": self._threshold,
@@ -194,7 +196,7 @@ class Clock:
 
 
 class EnergyMeter:
-    """The energy of this process from when it is made until `close`, by codecarbon (the extra [energy]), without a network.
+    """The energy of this process from when it is made until `close`, by codecarbon (the extra [energy]), offline.
 
     Where the processor's own counters can be read (RAPL), they are: they count all that runs on the processor.
     Elsewhere the processor's part is an estimate: its TDP (or 85 W, if codecarbon does not know it), times the share of

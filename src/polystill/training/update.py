@@ -200,17 +200,13 @@ class BatchLoss(nn.Module):
         if self.mode == "plain":
             logits = [linear(output.hidden, output.weight, output.bias) for output in frozen]
             logits += [batch.real_tokens(model(batch.source, batch.target_in, network)) for network in networks]
-            return loss_of_logits(
-                logits, target, self.objective, update, self._sum_over_ranks, frozen=bool(frozen)
-            )
+            return loss_of_logits(logits, target, self.objective, update, self._sum_over_ranks, frozen=bool(frozen))
         plan = self.plan(networks)
         hidden = model.hidden_states(batch.source, batch.target_in, plan)
         outputs = [Output(batch.real_tokens(h), model.embedding, model.output_bias) for h in hidden]
         members = [*range(len(frozen)), *(len(frozen) + member for member in plan.members)]
         expected = self._expectation.cross_entropies(networks)
-        loss = fused_loss(
-            [*frozen, *outputs], members, target, self.objective, update, self._sum_over_ranks, expected
-        )
+        loss = fused_loss([*frozen, *outputs], members, target, self.objective, update, self._sum_over_ranks, expected)
         self._expectation.learn(networks, loss)
         return loss
 
@@ -222,9 +218,9 @@ class BatchLoss(nn.Module):
 class Expectation:
     """Guesses on a CPU what a batch's cross-entropies will decide: what they decided when its students were last drawn.
 
-    A right guess saves the fused loss the projection that it would decide by; a wrong one costs three projections. Where
-    guesses are often wrong none are made, but what they would have been is still watched. On a GPU, where a projection's
-    logits are kept instead, and for objectives that decide nothing, there are none.
+    A right guess saves the fused loss the projection that it would decide by; a wrong one costs three projections.
+    Where guesses are often wrong none are made, but what they would have been is still watched. There are none on a GPU,
+    where a projection's logits are kept instead, and for objectives that decide nothing.
     """
 
     PAYS = 2 / 3
