@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from polystill.objectives.vocab_loss import LossSettings
+from polystill.training.step import TrainingStep
 from safetensors.torch import load_file
 
 from polystill.config import TokenizerSettings
@@ -15,9 +17,7 @@ from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.models.architectures import ARCHITECTURES
 from polystill.models.folder import load_model_with_tokenizer, parameter_count, save_family, save_student
 from polystill.models.passes import exact_plan
-from polystill.objectives.vocab_loss import LossSettings
 from polystill.students import Student, StudentSpace
-from polystill.training.step import TrainingStep
 
 STUDENTS = [Student(e, d) for e in range(1, 4) for d in range(1, 4)]
 

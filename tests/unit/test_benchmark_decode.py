@@ -5,9 +5,9 @@ import time
 from dataclasses import replace
 
 import pytest
+from polystill.bench.tables import decode_table
 
 from polystill.bench.decode import System, batches_of, measure
-from polystill.bench.tables import decode_table
 from polystill.decoding.contract import EMPTY
 
 LINES = ["a b c", "a", "a b", "a b c d", "a b"]

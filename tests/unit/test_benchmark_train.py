@@ -2,16 +2,16 @@ import time
 
 import pytest
 import torch
+from polystill.objectives.vocab_loss import LossSettings
+from polystill.training.step import TrainingStep
 
 from polystill.bench.parts import PARTS, Timeline, marked_parts
 from polystill.bench.train import Trial, Variant, _shares, load_workload, variants
 from polystill.config import parse_recipe
 from polystill.errors import UserError
 from polystill.models.transformer import Transformer
-from polystill.objectives.vocab_loss import LossSettings
 from polystill.students import Student
 from polystill.training.feed import MicroBatch
-from polystill.training.step import TrainingStep
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from polystill.runs import Run
 from polystill.training.energy import EnergyMeter
 from polystill.training.state import StageState
 from polystill.training.trainer import train_family
+
+from polystill.runs import Run
 
 needs_codecarbon = pytest.mark.skipif(find_spec("codecarbon") is None, reason="the extra [energy] is not installed")
 

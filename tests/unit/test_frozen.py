@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from polystill.training.trainer import train_family
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
@@ -14,7 +15,6 @@ from polystill.models.flops import forward_flops, update_flops
 from polystill.models.folder import load_model_with_tokenizer, save_student
 from polystill.students import Student
 from polystill.training.frozen import check_frozen_teacher, find_teacher, load_teacher
-from polystill.training.trainer import train_family
 
 LSTM = {"architecture": "lstm", "encoder_layers": 1, "decoder_layers": 1, "d_model": 16, "max_positions": 64}
 

@@ -6,7 +6,6 @@ import os
 import signal
 
 import pytest
-
 from polystill.training.interruption import Interruption
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from polystill.training.stage import StageTrainer
+from polystill.training.trainer import train_family
 from sacrebleu import corpus_bleu
 
 from polystill.config import parse_recipe
@@ -17,8 +19,6 @@ from polystill.decoding.contract import DecodingOptions
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.runs import Run
 from polystill.training.session import Session
-from polystill.training.stage import StageTrainer
-from polystill.training.trainer import train_family
 from polystill.training.validation import Validation
 
 

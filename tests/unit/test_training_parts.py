@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from polystill.training.optimizer import learning_rate
 
 from polystill.data.batching import Batches, BatchSchedule
 from polystill.data.packing import PackedDataset
@@ -19,7 +20,6 @@ from polystill.models.passes import exact_plan
 from polystill.students import Student, StudentSpace
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.feed import BatchFeed, Position
-from polystill.training.optimizer import learning_rate
 from polystill.training.validation import validate
 
 # --- learning rate ----------------------------------------------------------------------------------------------------

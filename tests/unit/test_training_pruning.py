@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from polystill.training.trainer import train_family
 
 from polystill.config import Pruning, parse_recipe
 from polystill.errors import UserError
@@ -14,7 +15,6 @@ from polystill.models.folder import load_model, read_family
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import matrices, prune, sparsity_of
 from polystill.training.pruning import Pruner, sparsity_at
-from polystill.training.trainer import train_family
 
 
 def test_the_gradual_schedules_values() -> None:

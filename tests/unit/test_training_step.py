@@ -4,11 +4,11 @@ from itertools import product
 
 import pytest
 import torch
+from polystill.objectives.vocab_loss import LossSettings
+from polystill.training.step import TrainingStep
 
 from polystill.models.transformer import Transformer
-from polystill.objectives.vocab_loss import LossSettings
 from polystill.students import Student
-from polystill.training.step import TrainingStep
 
 SPACE = [Student(e, d) for e in range(1, 4) for d in range(1, 4)]
 

@@ -49,7 +49,7 @@ class Projection:
     """The logits of all networks that share one projection, chunk by chunk."""
 
     def __init__(self, hidden: Sequence[Tensor], weight: Tensor, bias: Tensor, largest: int = 0) -> None:
-        """largest: networks of the largest projection that is walked over in step with this one: its chunks are used."""
+        """largest: networks of the largest projection that is walked over in step with this one, with its chunks."""
         self.hidden, self.weight, self.bias = hidden, weight, bias
         self.networks, self.tokens, self.vocabulary = len(hidden), len(hidden[0]), len(weight)
         self.wide = _wide(weight.dtype)

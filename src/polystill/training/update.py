@@ -219,8 +219,8 @@ class Expectation:
     """Guesses on a CPU what a batch's cross-entropies will decide: what they decided when its students were last drawn.
 
     A right guess saves the fused loss the projection that it would decide by; a wrong one costs three projections.
-    Where guesses are often wrong none are made, but what they would have been is still watched. There are none on a GPU,
-    where a projection's logits are kept instead, and for objectives that decide nothing.
+    Where guesses are often wrong none are made, but what they would have been is still watched. There are none on a
+    GPU, where a projection's logits are kept instead, and for objectives that decide nothing.
     """
 
     PAYS = 2 / 3
