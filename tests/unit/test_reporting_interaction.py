@@ -64,7 +64,7 @@ def test_a_report_shows_the_family_together(small_run: Path) -> None:
 def test_what_learns_alone_has_nobody_to_act_on(small_run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(small_run, tmp_path / "copy"))
     recipe = yaml.safe_load((copy / "recipe.yaml").read_text())
-    recipe["objective"]["kind"] = "nll"
+    recipe["objective"] = {"kind": "nll"}
     for stage in recipe["stages"]:
         stage.pop("objective", None)
     (copy / "recipe.yaml").write_text(yaml.safe_dump(recipe))

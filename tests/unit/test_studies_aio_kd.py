@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from polystill.training.curves import Curves
 
 from polystill.errors import UserError
 from polystill.runs import Run
@@ -18,6 +17,7 @@ from polystill.studies.claims import as_good, shown, signed
 from polystill.studies.measured import Bootstrap
 from polystill.studies.recipe import AioKd, load_study, merged
 from polystill.studies.steps import Step, needs
+from polystill.training.loop import Curves
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "studies" / "aio-kd.yaml"
 

@@ -7,12 +7,12 @@ import json
 
 import pytest
 import torch
-from polystill.training.trainer import train_family
 from safetensors.torch import load_file
 
 from polystill.environment.memory import process_peak
 from polystill.errors import UserError
 from polystill.models.folder import family_space, load_model_with_tokenizer, read_family
+from polystill.training.loop import train_family
 
 
 def _weights(run):

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from polystill.training.trainer import train_family
 
 from polystill.config import Pruning, parse_recipe
 from polystill.errors import UserError
 from polystill.models.folder import load_model, read_family
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import matrices, prune, sparsity_of
+from polystill.training.loop import train_family
 from polystill.training.pruning import Pruner, sparsity_at
 
 
