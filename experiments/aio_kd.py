@@ -30,6 +30,7 @@ from experiments.study import (
 )
 from polystill.config import BESIDE_START
 from polystill.errors import UserError
+from polystill.objectives.aio_kd import AioKd as FamilyObjective
 from polystill.schema import Strict
 from polystill.students import Student
 
@@ -131,7 +132,9 @@ def _seedable(study: AioKd) -> list[Row]:
     check_names(study, "strategies", wanted, list(STRATEGIES))
     family = study.run(FAMILY, FAMILY, _family(study))
     check_method(study, family, "", "aio_kd")  # and all of it: its mistakes are not to come up in its variants
-    own = family.parsed.objective.students_per_step
+    objective = family.parsed.objective
+    assert isinstance(objective, FamilyObjective)
+    own = objective.students_per_step
     if own in study.students_per_step:
         raise UserError(f"{study.origin}: students_per_step: {own} is what the family has itself")
 

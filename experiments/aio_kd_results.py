@@ -29,6 +29,7 @@ from experiments.study import BEAM, BEAMS, GREEDY, Row
 from polystill.decoding.metrics import bleu_metric
 from polystill.evaluation.figures import search
 from polystill.models.folder import weights_path
+from polystill.objectives.aio_kd import AioKd as FamilyObjective
 from polystill.reporting.training import Interaction, interaction, share_equal
 from polystill.storage import write_atomic
 from polystill.students import Student
@@ -114,7 +115,9 @@ class Done(Finished[AioKd]):
         members, shared = self.members(row.name), self.shared(row)
         result: Values = {"row": row.name, "kind": row.kind, "seed": row.seed}
         result["members"] = [member.model for member in members]
-        result["students_per_step"] = self.runs[row.name].recipe.objective.students_per_step
+        objective = self.runs[row.name].recipe.objective
+        assert isinstance(objective, FamilyObjective)
+        result["students_per_step"] = objective.students_per_step
         result["cost"] = self.cost([row.name])
         for beam in BEAMS:
             scores = {member.model: member.by_beam[beam].bleu for member in members if beam in member.by_beam}

@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import yaml
-from polystill.data.corpus import read_pairs
 
 from experiments.study import Row, located, needs, read_note
 from polystill.config import parse_recipe
-from polystill.config.data import TextSource, TsvSource
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.errors import UserError
 from polystill.runs.changes import FREE, recipe_differences, shown_value
+from polystill.sources.text import TextSource
+from polystill.sources.tsv import TsvSource
 from polystill.storage import clear_left_overs, lock_folder, storage_errors, write_atomic
 
 _POLL_SECONDS = 0.2
@@ -101,7 +101,7 @@ def _check_text(rows: Sequence[Row]) -> None:
         for source in (*data.train, data.validation, *data.test.values()):
             if isinstance(source, TextSource | TsvSource):
                 languages = (data.source_language, data.target_language)
-                next(read_pairs(source, Path(data.folder), languages=languages))
+                next(source.read_pairs(Path(data.folder), languages))
 
 
 def open_study(folder: Path, study: str) -> IO[str]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-# Runs in either commit, so it uses only what all of them have: the pipeline's functions and the training step.
+# Runs in either commit, so it uses only what all of them have: the pipeline's functions and a batch's loss.
 SIDE = """
 import hashlib, json, sys
 from pathlib import Path
@@ -33,16 +33,20 @@ recipe, folder, settings, out = sys.argv[1], Path(sys.argv[2]), json.loads(sys.a
 from polystill.config import load_recipe
 from polystill.pipeline import prepare_data
 from polystill.runs import Run
-from polystill.training.step import TrainingStep
-from polystill.training.trainer import train_family
+try:
+    from polystill.training.loop import train_family
+    from polystill.training.update import BatchLoss
+except ImportError:  # a commit from before `training.update`
+    from polystill.training.step import TrainingStep as BatchLoss
+    from polystill.training.trainer import train_family
 
 losses = []
-forward = TrainingStep.forward
+forward = BatchLoss.forward
 def recorded(self, *arguments):
     result = forward(self, *arguments)
     losses.append(float(result.loss))
     return result
-TrainingStep.forward = recorded
+BatchLoss.forward = recorded
 
 recipe = load_recipe(recipe, settings)
 stage = recipe.stages[0].model_copy(update={"updates": int(sys.argv[5])})

@@ -22,13 +22,12 @@ from polystill.bench.rounds import interleaved, quotients, spread
 from polystill.bench.train import Trial, Variant, Workload, load_workload
 from polystill.cli.bench import prepared_data, write_benchmark
 from polystill.cli.common import check_new_file
+from polystill.config import Students
 from polystill.errors import UserError
-from polystill.objectives.word_kd import WordKdSettings
+from polystill.objectives.word_kd import WordKd
 from polystill.students import Student
-from polystill.training.draw import settings_of
 from polystill.training.frozen import FrozenTeacher
 from polystill.training.session import build_model
-from polystill.training.step import TrainingStep
 
 ALONE = Variant("teacher", "shared", "fp32")
 
@@ -36,12 +35,10 @@ ALONE = Variant("teacher", "shared", "fp32")
 def word_kd(workload: Workload, student: Student, teacher: FrozenTeacher) -> Trial:
     """A network of the student's shape that learns from the teacher."""
     layers = {"encoder_layers": student.encoder_layers, "decoder_layers": student.decoder_layers}
-    recipe = workload.recipe.model_copy(update={"model": workload.recipe.model.model_copy(update=layers)})
-    own = replace(workload, recipe=recipe, networks=[[student]] * len(workload.batches))
-    trial = Trial(ALONE, own)
-    trial.step = TrainingStep(trial.model, ALONE.mode, lambda ce: ce, teacher)
-    trial.settings = WordKdSettings(label_smoothing=recipe.objective.label_smoothing)
-    return trial
+    model = workload.recipe.model.model_copy(update=layers)
+    recipe = workload.recipe.model_copy(update={"model": model, "students": Students(only=[])})
+    alone = replace(workload, recipe=recipe)
+    return Trial(ALONE, alone, WordKd(label_smoothing=recipe.objective.label_smoothing), teacher)
 
 
 def subjects(workload: Workload) -> dict[str, Trial]:
@@ -49,13 +46,12 @@ def subjects(workload: Workload) -> dict[str, Trial]:
     recipe = workload.recipe
     teacher = FrozenTeacher(build_model(recipe, workload.tokenizer), workload.networks[0][0])
     space = recipe.students.space(teacher.model.teacher)
-    found = {str(space.teacher): Trial(ALONE, workload)}
-    found |= {str(s): word_kd(workload, s, teacher) for s in space.candidates if s != space.teacher}
+    trials = {str(space.teacher): Trial(ALONE, workload)}
+    trials |= {str(s): word_kd(workload, s, teacher) for s in space.candidates if s != space.teacher}
+    family = Variant("family", recipe.training.mode, "fp32")
     for stage in recipe.stages:
-        trial = Trial(Variant("family", recipe.training.mode, "fp32"), workload)
-        trial.settings = settings_of(recipe.stage_objective(stage), stage.updates)
-        found[f"family, {stage.name}"] = trial
-    return found
+        trials[f"family, {stage.name}"] = Trial(family, workload, recipe.stage_objective(stage))
+    return trials
 
 
 def measure(workload: Workload, rounds: int) -> dict[str, Any]:
@@ -104,8 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         check_new_file("--json", given.json)
         with prepared_data(given.recipe, given.set, None) as (recipe, data):
-            count = recipe.stage_objective(recipe.stages[0]).students_per_step
-            result = measure(load_workload(recipe, data, count, given.batches), given.rounds)
+            students = getattr(recipe.stage_objective(recipe.stages[0]), "students_per_step", 0)
+            result = measure(load_workload(recipe, data, students, given.batches), given.rounds)
         report(result)
         write_benchmark(given.json, "one-by-one", result)
     except UserError as error:

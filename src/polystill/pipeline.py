@@ -86,7 +86,7 @@ def _prepare(run: Run) -> None:
 def _train(run: Run) -> None:
     if run.finished("family"):
         return
-    from polystill.training.trainer import train_family
+    from polystill.training.loop import train_family
 
     train_family(run)
 
@@ -126,7 +126,7 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
             f"set data.max_tokens to at most {positions}"
         )
     if not (run and run.finished("family")):
-        _check_word_kd_teachers(recipe)
+        _check_frozen_teachers(recipe)
     space = recipe.student_space(teacher)
     for name in recipe.evaluation.students or []:
         space.get(name)
@@ -151,9 +151,9 @@ def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, int]:
     return config.teacher, config.max_positions
 
 
-def _check_word_kd_teachers(recipe: Recipe) -> None:
+def _check_frozen_teachers(recipe: Recipe) -> None:
     """Raise UserError where a frozen teacher is missing, or does not fit the student's vocabulary or sentences."""
-    if not recipe.word_kd_teachers:
+    if not recipe.frozen_teachers:
         return
     from polystill.training.frozen import check_frozen_teacher
 
@@ -165,7 +165,7 @@ def _check_word_kd_teachers(recipe: Recipe) -> None:
             f"data.tokenizer.vocabulary_size {size}: the vocabulary comes from the teacher and has "
             f"{tokenizer.vocabulary_size} entries; leave it out"
         )
-    for place in recipe.word_kd_teachers:
+    for place in recipe.frozen_teachers:
         positions = check_frozen_teacher(place, tokenizer).max_positions
         if recipe.data.max_tokens > positions:
             raise UserError(
@@ -193,7 +193,7 @@ def _start_tokenizer(recipe: Recipe) -> Tokenizer | None:
         from polystill.data.tokenizer import Tokenizer
 
         return Tokenizer.load(find_start(recipe.model.start))
-    for place in recipe.word_kd_teachers:
+    for place in recipe.frozen_teachers:
         from polystill.training.frozen import teacher_tokenizer
 
         return teacher_tokenizer(place)

@@ -15,9 +15,9 @@ from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.models import ARCHITECTURES
 from polystill.models.folder import load_model_with_tokenizer, parameter_count, save_family, save_student
 from polystill.models.passes import exact_plan
-from polystill.objectives.vocab_loss import LossSettings
+from polystill.objectives.nll import Nll
 from polystill.students import Student, StudentSpace
-from polystill.training.step import TrainingStep
+from polystill.training.update import BatchLoss
 
 STUDENTS = [Student(e, d) for e in range(1, 4) for d in range(1, 4)]
 
@@ -122,7 +122,7 @@ def test_every_parameter_of_a_student_gets_a_gradient_and_no_other(make_model, m
 
 def test_the_teacher_alone_trains_all_its_parameters_and_never_pad(make_model, make_batch) -> None:
     model, batch = make_model(), make_batch()
-    TrainingStep(model, "shared", lambda ce: ce)(batch, [model.teacher], LossSettings()).loss.backward()
+    BatchLoss(model, Nll(), "shared")(batch, [model.teacher]).loss.backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
     assert model.embedding.grad[model.pad_id].any()
     model.mask_pad_gradient()

@@ -45,7 +45,7 @@ def test_a_tree_equals_itself_and_not_one_that_trains_otherwise(tiny_recipe: Pat
     same = _compare(ROOT, ROOT, tiny_recipe)
     assert same.returncode == 0, same.stderr
     assert "identical: all 3 losses" in same.stdout
-    other = _changed(tmp_path, "training/draw.py", "=o.label_smoothing", "=0.11")
+    other = _changed(tmp_path, "objectives/plain.py", "target, objective.label_smoothing", "target, 0.11")
     differs = _compare(ROOT, other, tiny_recipe)
     assert differs.returncode == 1, differs.stderr
     assert "identical ones were asked for" in differs.stdout

@@ -34,17 +34,17 @@ if kind == "fsync":
             die()
         real(descriptor)
     os.fsync = fsync
-from polystill.training import stage
+from polystill.training.update import Update
 if kind == "update":
-    after = stage.StageTrainer._apply
-    def apply(self, *arguments):
+    update = Update.__call__
+    def updated(self, *arguments):
         global calls
-        result = after(self, *arguments)
+        result = update(self, *arguments)
         calls += 1
         if calls == moment:
             die()
         return result
-    stage.StageTrainer._apply = apply
+    Update.__call__ = updated
 from polystill.config import load_recipe
 from polystill.pipeline import _prepare, _train
 from polystill.runs import Run

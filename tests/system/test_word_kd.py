@@ -39,7 +39,7 @@ def test_refused_before_any_work(
         assert not (run / "data").exists()
 
     refused(["--set", "objective.kind=word_kd"], "objective.teacher: missing")
-    refused(["--set", f"objective.teacher={finished_run}"], "no stage learns from it")
+    refused(["--set", f"objective.teacher={finished_run}"], "objective.teacher: aio_kd has no such key; word_kd and")
     refused(_word_kd(tmp_path / "nothing"), "objective.teacher", "no such folder")
     refused(_word_kd(finished_run / "e5d5"), "objective.teacher", "e5d5", "e2d1")
     sizes = ["--set", "data.tokenizer.vocabulary_size=300"]

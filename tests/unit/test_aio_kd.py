@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from polystill.objectives.aio_kd import aio_kd_loss, distillations
+from polystill.objectives.aio_kd import MUTUAL, aio_kd_loss, device_terms, published_terms
 
 PAD = 4
 TARGET = torch.tensor([[1, 2, PAD], [3, PAD, PAD]])
@@ -64,14 +64,14 @@ def test_a_poor_student_does_not_move_the_teacher() -> None:
 
 
 def test_threshold_is_exclusive() -> None:
-    (term,) = distillations([2.0, 2.2], mutual="none", detach_threshold=1.1)
+    (term,) = published_terms([2.0, 2.2], mutual="none", detach_threshold=1.1)
     assert not term.open
-    (term,) = distillations([2.0, 2.19], mutual="none", detach_threshold=1.1)
+    (term,) = published_terms([2.0, 2.19], mutual="none", detach_threshold=1.1)
     assert term.open
 
 
 def test_pairs_and_shares_of_three_students() -> None:
-    terms = distillations([1.0, 3.0, 2.0, 4.0], mutual="detaching", detach_threshold=1.6)
+    terms = published_terms([1.0, 3.0, 2.0, 4.0], mutual="detaching", detach_threshold=1.6)
     assert [(t.a, t.b, t.open) for t in terms if t.a == 0] == [(0, 1, False), (0, 2, False), (0, 3, False)]
     assert [(t.a, t.b, t.open) for t in terms if t.a] == [(2, 1, True), (1, 3, True), (2, 3, False)]
     assert {t.share for t in terms} == {1 / 3}
@@ -90,3 +90,38 @@ def test_decisions_follow_the_sums_of_all_ranks() -> None:
     totals = torch.tensor([10.0, 30.0])
     result = aio_kd_loss(teacher, [_logits(1)], TARGET, pad_id=PAD, sum_over_ranks=lambda ce: totals)
     assert result.ce_ratio == [3.0]
+
+
+def test_a_perfect_teacher_is_detached_from_all() -> None:
+    """Its cross-entropy is 0, and no ratio to it is below any threshold."""
+    assert [t.open for t in published_terms([0.0, 0.0, 1.0], mutual="none", detach_threshold=1.1)] == [0, 0]
+    zeros = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    assert [float(t.open) for t in device_terms(zeros, mutual="none", detach_threshold=1.1)] == [0, 0]
+
+
+# --- decided on the device --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mutual", MUTUAL)
+@pytest.mark.parametrize("students", [0, 1, 2, 3, 5])
+def test_terms_decided_on_the_device_equal_the_published_ones(mutual: str, students: int) -> None:
+    generator = torch.Generator().manual_seed(students)
+    opened = set()
+    for _ in range(20):
+        ce = 1 + torch.rand(1 + students, generator=generator, dtype=torch.float64)
+        if students > 1:
+            ce[2] = ce[1]  # a tie goes to the student drawn first
+        expected = published_terms(ce.tolist(), mutual=mutual, detach_threshold=1.2)
+        terms = device_terms(ce, mutual=mutual, detach_threshold=1.2)
+        acting = [t for t in terms if float(t.share)]
+        assert {(t.a, t.b, t.role, bool(t.open)) for t in acting} == {(t.a, t.b, t.role, t.open) for t in expected}
+        assert {(t.a, t.b): float(t.share) for t in acting} == pytest.approx({(t.a, t.b): t.share for t in expected})
+        opened |= {t.open for t in expected}
+    assert students < 2 or opened == {True, False}
+
+
+def test_decisions_left_on_the_device_are_tensors() -> None:
+    ce = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    terms = device_terms(ce, mutual="no_weight", detach_threshold=1.1)
+    assert all(isinstance(t.share, torch.Tensor) and isinstance(t.open, torch.Tensor) for t in terms)
+    assert [(t.a, t.b, float(t.share)) for t in terms] == [(0, 1, 0.5), (0, 2, 0.5), (1, 2, 1.0), (2, 1, 0.0)]

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from polystill.bench.decode import System, batches_of, measure
-from polystill.bench.tables import decode_table
+from polystill.bench.decode import System, batches_of, decode_table, measure
 from polystill.decoding.contract import EMPTY
 
 LINES = ["a b c", "a", "a b", "a b c d", "a b"]
@@ -40,7 +39,7 @@ def _rows(systems, sizes, threads=1):
 
 def _measure(systems, sizes, threads=1):
     rows = _rows(systems, sizes, threads)
-    return {(row["student"], row["precision"], row["beam"], row["batch_size"]): row for row in rows}
+    return {(row.student, row.precision, row.beam, row.batch_size): row for row in rows}
 
 
 def test_batches_hold_like_lengths_and_single_sentences_keep_their_order() -> None:
@@ -58,25 +57,25 @@ def test_ratios_are_to_the_teacher_with_the_largest_beam() -> None:
     ]
     rows = _measure(systems, [2, 1])
     assert len(rows) == 10
-    assert rows["teacher", "float32", 5, 2]["speed_to_reference"] == {"min": 1, "median": 1, "max": 1}
-    speed = {key: row["words_per_second"]["median"] for key, row in rows.items()}
+    assert rows["teacher", "float32", 5, 2].speed_to_reference == {"min": 1, "median": 1, "max": 1}
+    speed = {key: row.words_per_second["median"] for key, row in rows.items()}
     student = rows["e1d1", "int8", 1, 2]
     of = {
         "speed_to_reference": ("teacher", "float32", 5, 2),
         "speed_to_teacher_same_engine": ("teacher", "int8", 5, 2),
     }
     for key, teacher in of.items():
-        assert student[key]["median"] == pytest.approx(speed["e1d1", "int8", 1, 2] / speed[teacher])
-    assert student["speed_to_reference"]["median"] > 1
+        assert student.record()[key]["median"] == pytest.approx(speed["e1d1", "int8", 1, 2] / speed[teacher])
+    assert student.record()["speed_to_reference"]["median"] > 1
     assert speed["teacher", "float32", 5, 1] < 12 / (5 * 0.04)  # words of five sentences
-    assert rows["teacher", "float32", 5, 1]["latency_ms"]["p50"]["median"] >= 40
-    assert "latency_ms" not in student
+    assert rows["teacher", "float32", 5, 1].record()["latency_ms"]["p50"]["median"] >= 40
+    assert "latency_ms" not in student.record()
 
 
 def test_devices_are_shown_where_they_differ() -> None:
     own = _system("teacher", 5, 0.001)
     rows = _rows([own, replace(_system("teacher", 5, 0.001, engine="torch"), device="cuda")], [2])
-    assert [row["device"] for row in rows] == ["cpu", "cuda"]
+    assert [row.device for row in rows] == ["cpu", "cuda"]
     assert "device" in [column.header for column in decode_table(rows).columns]
     assert "device" not in [column.header for column in decode_table(_rows([own], [2])).columns]
 
@@ -94,7 +93,7 @@ def test_threads_take_batches_side_by_side_but_single_sentences_wait_for_each_ot
 
 
 def test_torch_search_and_transformers_agree(counting_student, monkeypatch, capfd) -> None:
-    from polystill.bench import generate
+    from polystill.bench import decode
     from polystill.decoding.beam import beam_search
 
     def seen(model, source, options):
@@ -102,12 +101,12 @@ def test_torch_search_and_transformers_agree(counting_student, monkeypatch, capf
         return beam_search(model, source, options)
 
     batches: list[int] = []
-    monkeypatch.setattr(generate, "beam_search", seen)
+    monkeypatch.setattr(decode, "beam_search", seen)
     lines = ["one two three", "nine", "four four five six seven"]
-    row = generate.measure(
+    row = decode.measure_generate(
         counting_student, lines, beam_size=3, batch_size=2, rounds=1, threads=1, log=lambda line: None
     )
     assert batches == [2, 2, 1]  # the first batch warms up
-    assert row["same_translations"] == 1
-    assert row["speed_to_transformers"]["median"] > 0
+    assert row.same_translations == 1
+    assert row.speed_to_transformers["median"] > 0
     assert "Loading" not in capfd.readouterr().err

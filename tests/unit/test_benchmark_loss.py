@@ -5,9 +5,9 @@ SMALL = {"vocabulary_size": 3000, "tokens": 600, "d_model": 16, "rounds": 1, "th
 
 def test_peak_memory_is_seen_and_ours_needs_less_than_its_twin() -> None:
     result = measure(students=[4], log=lambda line: None, **SMALL)
-    extra = {row["loss"]: row["extra_bytes"] for row in result["rows"]}
+    extra = {row.loss: row.extra_bytes for row in result.rows}
     logits = 5 * 600 * 3000 * 4
     assert 2.5 * logits < extra["plain"] < 20 * logits
     assert 0 < extra["fused"] < 0.5 * extra["plain"]
-    assert result["growth"] == {"fused": 1.0, "plain": 1.0}
-    assert all(0 < row["seconds"]["min"] <= row["seconds"]["max"] for row in result["rows"])
+    assert result.growth == {"fused": 1.0, "plain": 1.0}
+    assert all(row.seconds and 0 < row.seconds["min"] <= row.seconds["max"] for row in result.rows)

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from polystill.bench.parts import PARTS, Timeline, marked_parts
-from polystill.bench.train import Trial, Variant, _shares, load_workload, variants
+from polystill.bench.train import Trial, Variant, load_workload, variants
 from polystill.config import parse_recipe
 from polystill.errors import UserError
 from polystill.models.transformer import Transformer
-from polystill.objectives.vocab_loss import LossSettings
+from polystill.objectives.aio_kd import AioKd
 from polystill.students import Student
 from polystill.training.feed import MicroBatch
-from polystill.training.step import TrainingStep
+from polystill.training.update import BatchLoss
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def test_shared_passes_take_fewer_flops_than_exact_ones(workload) -> None:
 
 
 def _shares_of(model: Transformer, mode: str, batch: MicroBatch, networks: list[Student]) -> dict[str, float]:
-    step, optimizer = TrainingStep(model.train(), mode, lambda ce: ce), torch.optim.AdamW(model.parameters())
+    batch_loss, optimizer = BatchLoss(model.train(), AioKd(), mode), torch.optim.AdamW(model.parameters())
     timeline = Timeline(torch.device("cpu"))
     with marked_parts(model, timeline):
         for _ in range(4):
             timeline.enter("encoder")
-            loss = step(batch, networks, LossSettings()).loss
+            loss = batch_loss(batch, networks).loss
             timeline.enter("vocabulary_loss")
             loss.backward()
             timeline.enter("optimizer")
@@ -125,7 +125,7 @@ def test_marks_change_nothing(make_model, make_batch) -> None:
 
     def loss(of: Transformer) -> torch.Tensor:
         of.zero_grad()
-        loss = TrainingStep(of, "plain", lambda ce: ce)(batch, [of.teacher], LossSettings()).loss
+        loss = BatchLoss(of, AioKd(), "plain")(batch, [of.teacher]).loss
         loss.backward()
         return torch.cat([p.grad.flatten() for p in of.parameters() if p.grad is not None])
 
@@ -137,7 +137,7 @@ def test_marks_change_nothing(make_model, make_batch) -> None:
 def test_bf16_variants_run_under_autocast(workload) -> None:
     trial = Trial(Variant("family", "shared", "bf16"), workload)
     seen: list[torch.dtype | None] = []
-    trial.step.register_forward_pre_hook(lambda *_: seen.append(_autocast()))
+    trial.model.encoder[0].self_attention.register_forward_pre_hook(lambda *_: seen.append(_autocast()))
     trial.run()
     assert seen == [torch.bfloat16] * 2
     assert trial.loss == trial.loss
@@ -154,7 +154,7 @@ def test_lstms_are_measured_too_but_for_the_shares(counting_recipe, prepared_run
     losses = {}
     for mode in ("plain", "exact", "shared"):
         trial = Trial(Variant("family", mode, "fp32"), workload)
-        assert _shares(trial) == {}
+        assert trial.shares() == {}
         trial.run()
         losses[mode] = trial.loss
         assert trial.flops() > 0

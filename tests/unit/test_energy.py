@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 
 from polystill.runs import Run
-from polystill.training.energy import EnergyMeter
-from polystill.training.state import StageState
-from polystill.training.trainer import train_family
+from polystill.training.loop import train_family
+from polystill.training.record import EnergyMeter, StageState
 
 needs_codecarbon = pytest.mark.skipif(find_spec("codecarbon") is None, reason="the extra [energy] is not installed")
 
 
 def test_without_codecarbon_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polystill.training.energy.find_spec", lambda name: None)
+    monkeypatch.setattr("polystill.training.record.find_spec", lambda name: None)
     meter = EnergyMeter()
     assert meter.lap() is None
     meter.close()

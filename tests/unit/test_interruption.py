@@ -7,16 +7,16 @@ import signal
 
 import pytest
 
-from polystill.training.interruption import Interruption
+from polystill.training.loop import Interruption
 
 
 def test_the_first_signal_is_noted_and_obeyed_later() -> None:
     with Interruption(alone=True) as interruption:
-        interruption.obey()
+        interruption.act()
         os.kill(os.getpid(), signal.SIGINT)
         assert interruption.requested
         with pytest.raises(KeyboardInterrupt):
-            interruption.obey()
+            interruption.act()
 
 
 def test_the_second_signal_acts_at_once() -> None:

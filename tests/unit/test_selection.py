@@ -16,9 +16,9 @@ from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.contract import DecodingOptions
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.runs import Run
+from polystill.training.loop import StageTraining, train_family
 from polystill.training.session import Session
-from polystill.training.stage import StageTrainer
-from polystill.training.trainer import train_family
+from polystill.training.update import Update
 from polystill.training.validation import Validation
 
 
@@ -45,13 +45,14 @@ def test_a_fine_tuned_student(
     tokenizer = Tokenizer.load(counting_student)
     run.finish("data", prepare_data(run.recipe, run.data, tokenizer=tokenizer, log=lambda line: None))
     rates: list[float] = []
-    apply = StageTrainer._apply
+    update = Update.__call__
 
-    def watch(self: StageTrainer, *arguments: Any) -> float:
-        rates.append(self.raw_optimizer.param_groups[0]["lr"])
-        return apply(self, *arguments)
+    def watch(self: Update, *arguments: Any) -> Any:
+        updated = update(self, *arguments)
+        rates.append(updated.learning_rate)
+        return updated
 
-    monkeypatch.setattr(StageTrainer, "_apply", watch)
+    monkeypatch.setattr(Update, "__call__", watch)
     train_family(run)
     assert rates == [0.004] * 6
     record = run.record("training.tuning")
@@ -73,7 +74,7 @@ def test_the_model_trains_on_as_it_was(counting_recipe: dict[str, Any], prepared
         counting_recipe["stages"] = [{"name": "one", "updates": 6, "select_by": by}]
         run = prepared_run(counting_recipe, name)
         session = Session(run)
-        StageTrainer(session, 0, run.recipe.stages[0]).train()
+        StageTraining(session, 0, run.recipe.stages[0]).train()
         weights.append(torch.load(run.checkpoints / "one/state-00000006.pt", weights_only=True)["model"])
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name]), name

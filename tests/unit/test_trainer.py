@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from polystill.environment.child import process_peak
 from polystill.errors import UserError
 from polystill.models.folder import family_space, load_model_with_tokenizer, read_family
-from polystill.training.trainer import train_family
+from polystill.training.loop import train_family
 
 
 def _weights(run):

@@ -18,7 +18,7 @@ from polystill.models.passes import exact_plan
 from polystill.students import Student, StudentSpace
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.feed import BatchFeed, Position
-from polystill.training.optimizer import learning_rate
+from polystill.training.update import learning_rate, random_seed, stage_seed
 from polystill.training.validation import validate
 
 # --- learning rate ----------------------------------------------------------------------------------------------------
@@ -314,3 +314,10 @@ def test_validation_by_ranks_adds_up(make_model, dataset: PackedDataset) -> None
     tokens = int(dataset.target_lengths.sum())
     summed = ((parts[0] + parts[1]) / tokens)[1].tolist()
     assert summed == pytest.approx(list(whole.nll.values()), rel=1e-5)
+
+
+def test_seeds_differ() -> None:
+    assert len({stage_seed(seed, stage) for seed in (1, 2, 3) for stage in (0, 1, 2)}) == 9
+    assert (
+        len({random_seed(1, stage, update, rank) for stage in (0, 1) for update in range(99) for rank in (0, 1)}) == 396
+    )

@@ -13,8 +13,8 @@ from polystill.errors import UserError
 from polystill.models.folder import load_model, read_family
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import matrices, prune, sparsity_of
+from polystill.training.loop import train_family
 from polystill.training.pruning import Pruner, sparsity_at
-from polystill.training.trainer import train_family
 
 
 def test_the_gradual_schedules_values() -> None:

@@ -9,20 +9,49 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from polystill.bench.gemm import synchronize
-from polystill.bench.rounds import spread
+from polystill.bench.rounds import Spread, shown_spread, spread, synchronize
 from polystill.environment import child
 from polystill.environment.child import available, peak_memory
-from polystill.objectives.vocab_loss import LossSettings, fused_family_loss, plain_family_loss
+from polystill.objectives.aio_kd import AioKd
+from polystill.objectives.fused import fused_loss
+from polystill.objectives.plain import plain_loss
+from polystill.objectives.projection import Output
 
-Row = dict[str, Any]
-LOSSES = {"fused": fused_family_loss, "plain": plain_family_loss}
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LOSSES = {"fused": fused_loss, "plain": plain_loss}
 MOST_OF_MEMORY = 0.7
 """Share of the memory that is free now which a loss may take before it is given up as too large."""
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """One loss with so many students. Both figures are None where memory does not suffice."""
+
+    loss: str
+    students: int
+    extra_bytes: int | None
+    seconds: Spread | None
+
+    @property
+    def memory(self) -> str:
+        """For people."""
+        return "does not fit into memory" if self.extra_bytes is None else f"{self.extra_bytes / 2**20:.0f} MiB"
+
+
+@dataclass(frozen=True)
+class LossResult:
+    """What docs/benchmark.md describes."""
+
+    settings: dict[str, int]
+    rows: list[LossRow]
+    growth: dict[str, float | None]
 
 
 def measure(
@@ -34,44 +63,28 @@ def measure(
     rounds: int,
     threads: int,
     log: Callable[[str], object],
-) -> dict[str, Any]:
-    """Both losses for each number of students; returns what docs/benchmark.md describes."""
+) -> LossResult:
+    """Both losses for each number of students."""
+    settings = {"vocabulary_size": vocabulary_size, "tokens": tokens, "d_model": d_model, "rounds": rounds}
+    settings["threads"] = threads
     rows = []
     for count in students:
         for loss in LOSSES:
-            row = {"loss": loss, "students": count}
-            row |= child.call(
-                f"{__name__}:memory_and_time",
-                loss=loss,
-                students=count,
-                vocabulary_size=vocabulary_size,
-                tokens=tokens,
-                d_model=d_model,
-                rounds=rounds,
-                threads=threads,
-            )
-            log(f"{loss}, {count} students: {describe_memory(row)}")
-            rows.append(row)
-    settings = {"vocabulary_size": vocabulary_size, "tokens": tokens, "d_model": d_model, "rounds": rounds}
-    return {"settings": {**settings, "threads": threads}, "rows": rows, **_growth(rows)}
+            taken = child.call(f"{__name__}:memory_and_time", loss=loss, students=count, **settings)
+            rows.append(LossRow(loss, count, **taken))
+            log(f"{loss}, {count} students: {rows[-1].memory}")
+    return LossResult(settings, rows, {loss: _growth([row for row in rows if row.loss == loss]) for loss in LOSSES})
 
 
-def describe_memory(row: Row) -> str:
-    return "does not fit into memory" if row["extra_bytes"] is None else f"{row['extra_bytes'] / 2**20:.0f} MiB"
-
-
-def _growth(rows: Sequence[Row]) -> dict[str, Any]:
-    """How many times the memory of the fewest students each loss needs with the most."""
-    growth = {}
-    for loss in LOSSES:
-        sizes = [row["extra_bytes"] for row in rows if row["loss"] == loss]
-        growth[loss] = None if None in sizes else sizes[-1] / max(1, sizes[0])
-    return {"growth": growth}
+def _growth(rows: Sequence[LossRow]) -> float | None:
+    """How many times the memory of the fewest students a loss needs with the most; None where some do not fit."""
+    sizes = [row.extra_bytes for row in rows if row.extra_bytes is not None]
+    return sizes[-1] / max(1, sizes[0]) if len(sizes) == len(rows) else None
 
 
 def memory_and_time(
     loss: str, students: int, vocabulary_size: int, tokens: int, d_model: int, rounds: int, threads: int
-) -> Row:
+) -> dict[str, Any]:
     """For `child.call`: `extra_bytes` (None where memory does not suffice) and seconds of forward and backward."""
     torch.set_num_threads(threads or torch.get_num_threads())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -85,7 +98,7 @@ def memory_and_time(
     def step() -> None:
         for leaf in leaves:
             leaf.grad = None
-        result = LOSSES[loss](hidden, list(range(len(hidden))), weight, bias, target, LossSettings())
+        result = LOSSES[loss]([Output(h, weight, bias) for h in hidden], range(len(hidden)), target, AioKd())
         (result.loss / tokens).backward()
 
     _warm_up(device)
@@ -122,3 +135,19 @@ def _limit_memory(device: torch.device) -> None:
             mapped = int(file.read().split()[0]) * resource.getpagesize()
         limit = mapped + int(MOST_OF_MEMORY * free)
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def loss_table(result: LossResult) -> Table:
+    """The result for a terminal."""
+    from rich.table import Table
+
+    s = result.settings
+    title = f"vocabulary {s['vocabulary_size']}, {s['tokens']} tokens, d_model {s['d_model']}"
+    table = Table("loss", title=title, title_justify="left", box=None)
+    for column in ("students", "MiB beyond states, weights, gradients", "seconds"):
+        table.add_column(column, justify="right")
+    for row in result.rows:
+        memory = "too large" if row.extra_bytes is None else f"{row.extra_bytes / 2**20:.0f}"
+        seconds = "" if row.seconds is None else shown_spread(row.seconds, 2)
+        table.add_row(row.loss, str(row.students), memory, seconds)
+    return table

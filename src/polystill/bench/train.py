@@ -1,31 +1,38 @@
-"""Training steps of a family against those of one network and of their plain twins, on the same batches.
+"""Training updates of a family against those of one network and of their plain twins, on the same batches.
 
 Variants, each with weights and an optimizer of its own, all from the same start and with the same drawn students:
 
-    teacher          the teacher alone, by our step
+    teacher          the teacher alone, by our update
     teacher-plain    the teacher alone as plain PyTorch: whole logits, torch's attention, dropout and AdamW
     family-plain     teacher and students the same plain way, one network after another
     family-exact     ours, batched, dropout masks of each network's own
     family-shared    ours, one encoder pass for all networks
 
-All in fp32, ours also in bf16 (`-bf16`) where the processor multiplies it fast; on a GPU the plain ones too. An update
-is what the trainer does in one: loss, gradients, their norm, optimizer.
+All in fp32, ours also in bf16 (`-bf16`) where the processor multiplies it fast; on a GPU the plain ones too. Every
+variant runs `training.update.Update`, as the trainer does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from polystill.bench.gemm import gemm_flops_per_second, synchronize
 from polystill.bench.parts import Timeline, marked_parts
-from polystill.bench.rounds import interleaved, quotients, spread
+from polystill.bench.rounds import (
+    Spread,
+    gemm_flops_per_second,
+    interleaved,
+    quotients,
+    shown_spread,
+    spread,
+    synchronize,
+)
 from polystill.config import Recipe, parse_recipe
 from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
@@ -34,28 +41,30 @@ from polystill.environment import child
 from polystill.environment.child import peak_memory
 from polystill.errors import UserError
 from polystill.models.transformer import Transformer
+from polystill.objectives.base import Objective
 from polystill.students import Student
-from polystill.training.accelerate import best_precision
-from polystill.training.draw import networks_of, random_seed, settings_of, stage_seed
 from polystill.training.feed import BatchFeed, Position, UpdateBatch
-from polystill.training.optimizer import learning_rate, make_optimizer
-from polystill.training.session import build_model
-from polystill.training.step import TrainingStep
+from polystill.training.frozen import FrozenTeacher
+from polystill.training.session import best_precision, build_model, make_accelerator
+from polystill.training.update import Update, learning_rate, make_optimizer, stage_seed
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # --- what is trained on -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Batches, and for each of them the networks that it trains, teacher first."""
+    """Batches, and the objective of the updates on them."""
 
     recipe: Recipe
+    objective: Objective
     tokenizer: Tokenizer
     device: torch.device
     batches: list[UpdateBatch]
     networks: list[list[Student]]
+    """The networks that the objective draws for each batch, the teacher first."""
 
     @property
     def target_tokens(self) -> int:
@@ -63,20 +72,20 @@ class Workload:
 
 
 def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Workload:
-    """The first batches of the corpus itself that the first stage would train on, each with the networks that it would.
+    """The first batches of the corpus itself that the first stage would train on, and its objective.
 
-    students: drawn for each batch, instead of `students_per_step`; none under `nll`, which trains the teacher alone.
+    students: drawn for each batch, instead of `students_per_step`, by an objective that draws any.
 
     Raises:
         UserError: the first stage learns from a frozen teacher, the data folder is damaged, or the student space does
             not fit the teacher.
     """
     stage = recipe.stages[0]
-    objective = recipe.stage_objective(stage).model_copy(update={"students_per_step": students})
-    if objective.kind == "word_kd":
+    objective = recipe.stage_objective(stage).drawing(students)
+    if objective.frozen_teacher:
         raise UserError(
-            f"stage {stage.name}: word_kd learns from a frozen teacher; timed are families and single networks without "
-            "one, so set objective.kind=aio_kd (or nll) and no objective.teacher"
+            f"stage {stage.name}: {objective.kind} learns from a frozen teacher; timed are families and single "
+            "networks without one, so set objective.kind=aio_kd (or nll) and no objective.teacher"
         )
     torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -84,10 +93,10 @@ def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Wo
     seed = stage_seed(recipe.seed, 0)
     schedule = BatchSchedule(train_set.source_lengths, train_set.target_lengths, recipe.training.batch_tokens, seed)
     feed = BatchFeed(train_set, schedule, pad_id=tokenizer.pad_id, accumulate=recipe.training.accumulate)
-    drawn = list(islice(feed.updates(Position()), batches))
+    made = list(islice(feed.updates(Position()), batches))
     space = recipe.students.space(build_model(recipe, tokenizer).teacher)
-    networks = [networks_of(objective, space, seed, update) for update in range(1, batches + 1)]
-    return Workload(recipe, tokenizer, device, drawn, networks)
+    networks = [objective.networks(space, seed, update) for update in range(1, batches + 1)]
+    return Workload(recipe, objective, tokenizer, device, made, networks)
 
 
 # --- variants ---------------------------------------------------------------------------------------------------------
@@ -109,82 +118,77 @@ class Variant:
         return "-".join(parts if self.precision == "fp32" else [*parts, self.precision])
 
 
+_MODES = (("teacher", "shared"), ("teacher", "plain"), ("family", "plain"), ("family", "exact"), ("family", "shared"))
+
+
 def variants(fast_bf16: bool, gpu: bool) -> list[Variant]:
     """All that are measured on a machine."""
-    modes = [
-        ("teacher", "shared"),
-        ("teacher", "plain"),
-        ("family", "plain"),
-        ("family", "exact"),
-        ("family", "shared"),
-    ]
-    found = [Variant(who, mode, "fp32") for who, mode in modes]
+    measured = [Variant(who, mode, "fp32") for who, mode in _MODES]
     if fast_bf16:
-        found += [Variant(who, mode, "bf16") for who, mode in modes if gpu or mode != "plain"]
-    return found
+        measured += [Variant(who, mode, "bf16") for who, mode in _MODES if gpu or mode != "plain"]
+    return measured
 
 
 class Trial:
-    """One variant, ready to train on a workload."""
+    """One variant, ready to train on a workload by `training.update.Update`, as the trainer does."""
 
-    def __init__(self, variant: Variant, workload: Workload) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        workload: Workload,
+        objective: Objective | None = None,
+        teacher: FrozenTeacher | None = None,
+    ) -> None:
+        """objective: instead of the workload's; teacher: the frozen one that it learns from."""
         self.variant, self.workload = variant, workload
         recipe = workload.recipe
         training = recipe.training.model_copy(update={"mode": variant.mode})
         as_variant = recipe.model_copy(update={"training": training})
-        self.model = build_model(as_variant, workload.tokenizer).to(workload.device).train()
-        self.step = TrainingStep(self.model, variant.mode, lambda ce: ce)
-        self.optimizer = make_optimizer(self.model, training)
+        self.model = build_model(as_variant, workload.tokenizer).to(workload.device)
+        objective = objective or workload.objective
+        if variant.who == "teacher":
+            objective = objective.drawing(0)
+        optimizer: torch.optim.Optimizer = make_optimizer(self.model, training)
         if variant.mode == "plain":
-            self.optimizer = torch.optim.AdamW(
+            optimizer = torch.optim.AdamW(
                 self.model.parameters(), betas=training.betas, weight_decay=training.weight_decay
             )
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(
-                1, peak=training.learning_rate, warmup=training.warmup, schedule="constant", updates=1
-            )
-        self.settings = settings_of(recipe.stage_objective(recipe.stages[0]), recipe.stages[0].updates)
+        self.run_update = Update(
+            self.model,
+            objective,
+            recipe.students.space(self.model.teacher),
+            training,
+            make_accelerator(variant.precision),
+            optimizer=optimizer,
+            learning_rate=partial(
+                learning_rate, peak=training.learning_rate, warmup=training.warmup, schedule="constant", updates=1
+            ),
+            seed=recipe.seed,
+            teacher=teacher,
+        )
         self.loss = float("nan")
         """Of the last update, a target token."""
 
     def networks(self, number: int) -> list[Student]:
-        networks = self.workload.networks[number]
-        return networks if self.variant.who == "family" else networks[:1]
+        return self.run_update.networks(number + 1)
 
-    def run(self, timeline: Timeline | None = None) -> None:
+    def run(self, mark: Callable[[str | None], object] = lambda part: None) -> None:
         """One update on every batch."""
         for number in range(len(self.workload.batches)):
-            self.update(number, timeline)
+            self.update(number, mark)
 
-    def update(self, number: int, timeline: Timeline | None = None) -> None:
-        """One update on one batch."""
+    def update(self, number: int, mark: Callable[[str | None], object] = lambda part: None) -> None:
+        """One update on one batch, counted from 0. mark: as in `Update`."""
+        self.loss = self.run_update(self.workload.batches[number], number + 1, mark).loss
 
-        def enter(part: str | None) -> None:
-            if timeline is not None:
-                timeline.enter(part)
-
-        batch, device = self.workload.batches[number], self.workload.device
-        torch.manual_seed(random_seed(self.workload.recipe.seed, number))
-        self.optimizer.zero_grad()
-        total = torch.zeros((), dtype=torch.float64, device=device)
-        for micro_batch in batch.micro_batches:
-            enter("encoder")
-            with self._precision():
-                loss = self.step(micro_batch.to(device), self.networks(number), self.settings).loss
-            enter("vocabulary_loss")
-            (loss / batch.target_tokens).backward()
-            total += loss.detach()
-        enter("optimizer")
-        self.model.mask_pad_gradient()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.workload.recipe.training.clip_norm or float("inf"))
-        self.optimizer.step()
-        enter(None)
-        self.loss = float(total) / batch.target_tokens
-
-    def _precision(self) -> Any:
-        if self.variant.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.workload.device.type, torch.bfloat16)
+    def shares(self) -> dict[str, float]:
+        """Of the update's parts in its time; empty for an LSTM, whose decoder layers take turns at every position."""
+        if not isinstance(self.model, Transformer):
+            return {}
+        timeline = Timeline(self.workload.device)
+        with marked_parts(self.model, timeline):
+            self.run(timeline.enter)
+        return timeline.shares()
 
     def flops(self) -> int:
         """Of matrix products in one `run`."""
@@ -195,17 +199,46 @@ class Trial:
             for micro_batch in batch.micro_batches:
                 sentences, source_length = micro_batch.source.shape
                 sizes = sentences, source_length, micro_batch.target.shape[1]
-                total += sum(self.model.update_flops(self.step.plan(each), *sizes) for each in passes)
+                total += sum(self.model.update_flops(self.run_update.batch_loss.plan(each), *sizes) for each in passes)
         return total
 
 
 # --- the measurement --------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class TrainRow:
+    """One variant's figures, as docs/benchmark.md describes them."""
+
+    variant: str
+    who: str
+    mode: str
+    precision: str
+    target_tokens_per_second: Spread
+    seconds: list[float]
+    speed_to_family_plain: Spread
+    speed_to_teacher_plain: Spread
+    cost_in_teacher_steps: Spread
+    flops: int
+    flops_per_second: Spread
+    share_of_gemm: Spread
+    loss: float
+    shares: dict[str, float]
+    """Of the update's parts; empty for an LSTM, whose decoder layers take turns at every position."""
+    memory: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class TrainResult:
+    settings: dict[str, Any]
+    gemm_flops_per_second: dict[str, float]
+    rows: list[TrainRow]
+
+
 def measure(
     recipe: Recipe, data: Path, *, students: int, rounds: int, batches: int, log: Callable[[str], object]
-) -> dict[str, Any]:
-    """All variants on the packed data in `data`; returns what docs/benchmark.md describes.
+) -> TrainResult:
+    """All variants on the packed data in `data`.
 
     Raises:
         UserError: as `load_workload`.
@@ -222,27 +255,21 @@ def measure(
     seconds = interleaved(runs, rounds, lambda: synchronize(device), log)
     for precision, after in _gemm_limits(trials.values(), device).items():
         limits[precision] = max(limits[precision], after)
-    rows = [
-        {**_row(trial, seconds, workload.target_tokens, limits), "shares": _shares(trial)} for trial in trials.values()
-    ]
+    rows = [_row(trial, seconds, limits) for trial in trials.values()]
     trials.clear()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     for row in rows:
-        row["memory"] = child.call(
+        row.memory = child.call(
             f"{__name__}:peak_of",
             recipe=recipe.model_dump(mode="json"),
             data=str(data),
             students=students,
             batches=batches,
-            variant={key: row[key] for key in ("who", "mode", "precision")},
+            variant={"who": row.who, "mode": row.mode, "precision": row.precision},
         )
-        log(f"peak memory of {row['variant']}: {row['memory']['peak_bytes'] / 2**20:.0f} MiB")
-    return {
-        "settings": _settings(workload, rounds),
-        "gemm_flops_per_second": limits,
-        "rows": rows,
-    }
+        log(f"peak memory of {row.variant}: {row.memory['peak_bytes'] / 2**20:.0f} MiB")
+    return TrainResult(_settings(workload, rounds), limits, rows)
 
 
 def _gemm_limits(trials: Iterable[Trial], device: torch.device) -> dict[str, float]:
@@ -250,39 +277,28 @@ def _gemm_limits(trials: Iterable[Trial], device: torch.device) -> dict[str, flo
     return {precision: gemm_flops_per_second(device, precision) for precision in precisions}
 
 
-def _row(trial: Trial, seconds: dict[str, list[float]], target_tokens: int, limits: dict[str, float]) -> Row:
-    variant, own = trial.variant, seconds[trial.variant.name]
-    teacher = Variant("teacher", "shared", variant.precision).name
-    flops = trial.flops()
-    achieved = [flops / s for s in own]
-    return {
-        "variant": variant.name,
-        "who": variant.who,
-        "mode": variant.mode,
-        "precision": variant.precision,
-        "target_tokens_per_second": spread([target_tokens / s for s in own]),
-        "seconds": own,
-        "speed_to_family_plain": quotients(seconds["family-plain"], own),
-        "speed_to_teacher_plain": quotients(seconds["teacher-plain"], own),
-        "cost_in_teacher_steps": quotients(own, seconds[teacher]),
-        "flops": flops,
-        "flops_per_second": spread(achieved),
-        "share_of_gemm": spread([value / limits[variant.precision] for value in achieved]),
-        "loss": trial.loss,
-    }
+def _row(trial: Trial, seconds: dict[str, list[float]], limits: dict[str, float]) -> TrainRow:
+    variant, taken = trial.variant, seconds[trial.variant.name]
+    flops, tokens = trial.flops(), trial.workload.target_tokens
+    return TrainRow(
+        variant=variant.name,
+        who=variant.who,
+        mode=variant.mode,
+        precision=variant.precision,
+        target_tokens_per_second=spread([tokens / s for s in taken]),
+        seconds=taken,
+        speed_to_family_plain=quotients(seconds["family-plain"], taken),
+        speed_to_teacher_plain=quotients(seconds["teacher-plain"], taken),
+        cost_in_teacher_steps=quotients(taken, seconds[Variant("teacher", "shared", variant.precision).name]),
+        flops=flops,
+        flops_per_second=spread([flops / s for s in taken]),
+        share_of_gemm=spread([flops / s / limits[variant.precision] for s in taken]),
+        loss=trial.loss,
+        shares=trial.shares(),
+    )
 
 
-def _shares(trial: Trial) -> dict[str, float]:
-    """Of the step's parts; empty for an LSTM, whose decoder layers take turns at every position."""
-    if not isinstance(trial.model, Transformer):
-        return {}
-    timeline = Timeline(trial.workload.device)
-    with marked_parts(trial.model, timeline):
-        trial.run(timeline)
-    return timeline.shares()
-
-
-def peak_of(recipe: Row, data: str, students: int, batches: int, variant: dict[str, str]) -> dict[str, int]:
+def peak_of(recipe: dict[str, Any], data: str, students: int, batches: int, variant: dict[str, str]) -> dict[str, int]:
     """Memory of a variant in this process, for `child.call`: with the batches loaded, and at most while it trains."""
     workload = load_workload(parse_recipe(recipe, "the recipe"), Path(data), students, batches)
     with peak_memory(workload.device) as peak:
@@ -290,7 +306,7 @@ def peak_of(recipe: Row, data: str, students: int, batches: int, variant: dict[s
     return {"start_bytes": peak.start, "peak_bytes": peak.peak}
 
 
-def _settings(workload: Workload, rounds: int) -> Row:
+def _settings(workload: Workload, rounds: int) -> dict[str, Any]:
     recipe = workload.recipe
     return {
         "name": recipe.name,
@@ -308,3 +324,28 @@ def _settings(workload: Workload, rounds: int) -> Row:
         "device": workload.device.type,
         "threads": torch.get_num_threads(),
     }
+
+
+def train_table(result: TrainResult) -> Table:
+    """The result for a terminal."""
+    from rich.table import Column, Table
+
+    s = result.settings
+    title = f"{s['name']}: teacher {s['teacher']} and {s['students_per_step']} students, {s['batches']} batches of "
+    title += f"{s['target_tokens'] / s['batches']:.0f} target tokens, {s['device']}, {s['threads']} threads"
+    table = Table(Column("variant", no_wrap=True), title=title, title_justify="left", box=None)
+    columns = ["target tokens/s", "× family-plain", "teacher steps", "peak MiB", "GFLOP/s", "of GEMM"]
+    for column in [*columns, "enc", "dec", "loss", "opt"]:
+        table.add_column(column, justify="right")
+    for row in result.rows:
+        table.add_row(
+            row.variant,
+            shown_spread(row.target_tokens_per_second, 0),
+            shown_spread(row.speed_to_family_plain, 2),
+            shown_spread(row.cost_in_teacher_steps, 2),
+            f"{row.memory['peak_bytes'] / 2**20:.0f}",
+            f"{row.flops_per_second['median'] / 1e9:.0f}",
+            f"{row.share_of_gemm['median']:.0%}",
+            *(f"{share:.0%}" for share in row.shares.values()),
+        )
+    return table

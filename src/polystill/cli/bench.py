@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,7 @@ from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 
 if TYPE_CHECKING:
+    from polystill.bench.decode import DecodeRow, GenerateRow
     from polystill.config import Recipe
 
 bench = typer.Typer(
@@ -77,14 +79,13 @@ def train(
     """
     need_packages("bench train")
     show_log()
-    from polystill.bench.tables import train_table
-    from polystill.bench.train import measure
+    from polystill.bench.train import measure, train_table
 
     check_new_file("--json", json_file)
     with prepared_data(what, settings, out) as (recipe, data):
         result = measure(recipe, data, students=students, rounds=rounds, batches=batches, log=say)
     console().print(train_table(result))
-    write_benchmark(json_file, "train", result)
+    write_benchmark(json_file, "train", asdict(result))
 
 
 def loss(
@@ -103,8 +104,7 @@ def loss(
         polystill bench loss --vocabulary 32000 --tokens 4096 --students 1,2,4,8
     """
     need_packages("bench loss")
-    from polystill.bench.loss import measure
-    from polystill.bench.tables import loss_table
+    from polystill.bench.loss import loss_table, measure
 
     check_new_file("--json", json_file)
     result = measure(
@@ -117,7 +117,7 @@ def loss(
         log=say,
     )
     console().print(loss_table(result))
-    write_benchmark(json_file, "loss", result)
+    write_benchmark(json_file, "loss", asdict(result))
 
 
 def decode(
@@ -152,36 +152,31 @@ def decode(
         polystill bench decode runs/teacher --student runs/student/e2d2 --beam 1,5
     """
     need_packages("bench decode")
-    from polystill.bench.tables import decode_table, generate_line
+    from polystill.bench.decode import decode_table, find_members, runs_in_all_engines, test_lines
 
     sizes = numbers("--batch-sizes", batch_sizes)
     check_new_file("--json", json_file)
-    lines, test_set = _test_lines(folder, test_set, sentences)
-    members = _members(folder, words("--student", student))
+    lines, test_set = test_lines(folder, test_set, sentences)
+    members = find_members(folder, words("--student", student))
     wanted = [1] if beam is None else numbers("--beam", ",".join(beam))
     beams = {"teacher": (BEAM, 1), **dict.fromkeys(members, tuple(wanted))}
     members = {"teacher": (folder, "teacher"), **members}
-    decoders = [d for d in DECODERS if d[0] == "torch" or all(_is_transformer(run) for run, _ in members.values())]
+    in_all_engines = all(runs_in_all_engines(run) for run, _ in members.values())
+    decoders = [d for d in DECODERS if d[0] == "torch" or in_all_engines]
     shortened = list(members)[1:] if shortlist else []
     rows = _decode_systems(members, beams, decoders, shortened, lines, sizes, rounds, threads)
-    generated = _against_generate(folder, lines, sizes, rounds, threads) if _is_transformer(folder) else []
+    generated = _against_generate(folder, lines, sizes, rounds, threads) if runs_in_all_engines(folder) else []
     out = console()
     out.print(decode_table(rows))
     for row in generated:
-        out.print(generate_line(row), soft_wrap=True)
+        out.print(str(row), soft_wrap=True)
     settings = {"test_set": test_set, "sentences": len(lines), "threads": threads, "rounds": rounds}
-    write_benchmark(json_file, "decode", {"settings": settings, "rows": rows, "generate": generated})
+    result = {"rows": [row.record() for row in rows], "generate": [asdict(row) for row in generated]}
+    write_benchmark(json_file, "decode", {"settings": settings, **result})
 
 
 BEAM = 5
 DECODERS = (("ctranslate2", "float32"), ("ctranslate2", "int8"), ("torch", "float32"))
-
-
-def _is_transformer(folder: Path) -> bool:
-    """Whether a run's models run in other engines than torch."""
-    from polystill.runs import Run
-
-    return Run.open(folder).recipe.model.architecture == "transformer"
 
 
 def _decode_systems(
@@ -193,7 +188,7 @@ def _decode_systems(
     sizes: list[int],
     rounds: int,
     threads: int,
-) -> list[dict[str, Any]]:
+) -> list[DecodeRow]:
     from polystill.bench.decode import System, measure
     from polystill.decoding.beam import TorchTranslator
     from polystill.export.students import export_student
@@ -221,53 +216,17 @@ def _decode_systems(
         return measure(systems, lines, batch_sizes=sizes, rounds=rounds, threads=threads, log=say)
 
 
-def _against_generate(
-    folder: Path, lines: list[str], sizes: list[int], rounds: int, threads: int
-) -> list[dict[str, Any]]:
-    from polystill.bench.generate import measure
+def _against_generate(folder: Path, lines: list[str], sizes: list[int], rounds: int, threads: int) -> list[GenerateRow]:
+    from polystill.bench.decode import measure_generate
     from polystill.models.family import Family
 
     with TemporaryDirectory(prefix="polystill-") as temporary:
         teacher = Path(temporary) / "teacher"
         Family.load(folder).extract("teacher", teacher)
         return [
-            measure(teacher, lines, beam_size=BEAM, batch_size=size, rounds=rounds, threads=threads, log=say)
+            measure_generate(teacher, lines, beam_size=BEAM, batch_size=size, rounds=rounds, threads=threads, log=say)
             for size in sizes
         ]
-
-
-def _test_lines(folder: Path, test_set: str | None, count: int) -> tuple[list[str], str]:
-    """The first lines of a run's test set, empty ones left out, and the set's name."""
-    from polystill.runs import Run
-    from polystill.storage import text_lines
-
-    run = Run.open(folder)
-    run.need_family()
-    known = list(run.recipe.data.test)
-    if not known:
-        raise UserError(f"{folder}: the run has no test sets to translate; add one to data.test")
-    if test_set not in (None, *known):
-        raise UserError(f"--test-set {test_set}: the run has {' '.join(known)}")
-    name = test_set or known[0]
-    lines = [line for line in text_lines(run.data / "test" / f"{name}.source.txt") if line.strip()]
-    return lines[:count], name
-
-
-def _members(folder: Path, wanted: list[str] | None) -> dict[str, tuple[Path, str]]:
-    """Run and name of each student other than the run's own teacher, by what it was called."""
-    from polystill.models.folder import family_space
-    from polystill.runs import Run
-
-    space = family_space(Run.open(folder).family)
-    members: dict[str, tuple[Path, str]] = {}
-    for name in wanted or map(str, space.candidates):
-        place, _, student = name.rpartition("/")
-        if place:
-            Run.open(Path(place)).need_family()
-            members[name] = Path(place), family_space(Run.open(Path(place)).family).get(student).name
-        elif (own := space.get(student)) != space.teacher:
-            members[str(own)] = folder, str(own)
-    return members
 
 
 # --- what they share --------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from polystill.config.data import Cleaning, Data, TokenizerSettings
 from polystill.config.model import Model, Students
 from polystill.config.recipe import Evaluation, Recipe
-from polystill.config.training import Objective, Pruning, Stage, Training
+from polystill.config.training import Pruning, Stage, Training
 from polystill.errors import UserError, nearest
+from polystill.objectives import OBJECTIVES, no_such_key, with_key
 from polystill.sources.registry import SOURCES
 
 
@@ -129,11 +130,9 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "data.tokenizer": TokenizerSettings,
     "model": Model,
     "students": Students,
-    "objective": Objective,
     "training": Training,
     "stages": Stage,
     "evaluation": Evaluation,
-    "stages.objective": Objective,
     "stages.pruning": Pruning,
 }
 
@@ -141,13 +140,15 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 def _explain(detail: Any, origin: str, sections: dict[str, type[BaseModel]]) -> str:
     place, kind = _without_kind(detail["loc"])
     field = ".".join(str(part) for part in place) or "recipe"
+    wrong = str(place[-1]) if place else ""
+    if detail["type"] == "extra_forbidden" and kind in OBJECTIVES and with_key(wrong):
+        return f"{origin}: {field}: {no_such_key(kind, wrong)}"
     if detail["type"] == "extra_forbidden":
         return f"{origin}: unknown key {field!r}{_hint(place, kind, sections)}"
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
-        given = detail.get("ctx", {}).get("tag", "")
-        hint = nearest(given, sorted(SOURCES)) if given else ""
-        what = f"unknown kind {given!r}{hint}" if given else "the key 'kind' is missing"
-        return f"{origin}: {field}: {what}; there are: {' '.join(sorted(SOURCES))}"
+        given, kinds = detail.get("ctx", {}).get("tag", ""), sorted(OBJECTIVES if field == "objective" else SOURCES)
+        what = f"unknown kind {given!r}{nearest(given, kinds)}" if given else "the key 'kind' is missing"
+        return f"{origin}: {field}: {what}; there are: {' '.join(kinds)}"
     message = detail["msg"].removeprefix("Value error, ")
     given = detail.get("input")
     shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
@@ -155,10 +156,14 @@ def _explain(detail: Any, origin: str, sections: dict[str, type[BaseModel]]) -> 
 
 
 def _without_kind(loc: tuple[str | int, ...]) -> tuple[list[str | int], str | None]:
-    """A place as people write it, and the kind of the source there, which pydantic puts into the place."""
+    """A place as people write it, and the kind of the source or objective there, which pydantic puts into the place."""
     place = list(loc)
-    at = {"train": 3, "test": 3, "validation": 2}.get(str(place[1])) if place[:1] == ["data"] and place[1:] else None
-    if at is not None and len(place) > at and place[at] in SOURCES:
+    at: int | None = None
+    if place[:1] == ["objective"]:
+        at = 1
+    elif place[:1] == ["data"] and place[1:]:
+        at = {"train": 3, "test": 3, "validation": 2}.get(str(place[1]))
+    if at is not None and len(place) > at and (place[at] in SOURCES or place[at] in OBJECTIVES):
         return place, str(place.pop(at))
     return place, None
 
@@ -166,10 +171,15 @@ def _without_kind(loc: tuple[str | int, ...]) -> tuple[list[str | int], str | No
 def _hint(place: list[str | int], kind: str | None, sections: dict[str, type[BaseModel]]) -> str:
     """What an unknown key may have been meant to be: a key of the same section, or the same key of another one."""
     wrong = str(place[-1])
-    if kind is not None:
+    if kind in SOURCES:
         return nearest(wrong, list(SOURCES[kind].model_fields))
     section = ".".join(part for part in place[:-1] if isinstance(part, str))
     for other, model in sections.items():
         if wrong in model.model_fields:
             return f" (it belongs under {other!r})" if other else " (it belongs at the top, under no other key)"
+    if section.endswith("objective"):
+        keys = {key for name, cls in OBJECTIVES.items() if kind in (None, name) for key in cls.model_fields}
+        return nearest(wrong, sorted(keys))
+    if with_key(wrong):
+        return " (it belongs under 'objective')"
     return nearest(wrong, list(sections[section].model_fields)) if section in sections else ""

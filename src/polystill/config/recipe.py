@@ -9,8 +9,11 @@ from pydantic import Field, field_validator, model_validator
 
 from polystill.config.data import GOLD, Data, Weights
 from polystill.config.model import BESIDE_START, Model, Students
-from polystill.config.training import Objective, ObjectiveKind, Pruning, Schedule, Stage, Training
+from polystill.config.training import Pruning, Schedule, Stage, Training
 from polystill.errors import UserError, nearest
+from polystill.objectives import OBJECTIVES, AnyObjective, combined, first_kind, no_such_key
+from polystill.objectives.aio_kd import AioKd
+from polystill.objectives.base import Objective
 from polystill.schema import Seed, Strict, changed
 from polystill.students import Student, StudentSpace
 
@@ -38,7 +41,7 @@ class Recipe(Strict):
     data: Data
     model: Model = Model()
     students: Students = Students()
-    objective: Objective = Objective()
+    objective: AnyObjective = AioKd()
     targets: Weights = Field(default_factory=lambda: {GOLD: 1.0})
     """What the networks learn to say: `gold`, names of `data.targets`, or a mixture of them with weights."""
     training: Training = Training()
@@ -67,10 +70,14 @@ class Recipe(Strict):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: every stage needs a name of its own, got {names}")
-        for stage in self.stages:
+        for i, stage in enumerate(self.stages):
+            kind = stage.objective.get("kind", self.objective.kind)
+            for key in stage.objective:
+                if key not in OBJECTIVES[kind].model_fields:
+                    raise ValueError(f"stages.{i}.objective.{key}: {no_such_key(kind, key)}")
             objective = self.stage_objective(stage)
-            if objective.kind == "word_kd" and not objective.teacher:
-                raise ValueError(f"objective.teacher: missing; word_kd (stage {stage.name}) learns from one")
+            if "teacher" in OBJECTIVES[kind].model_fields and not objective.frozen_teacher:
+                raise ValueError(f"objective.teacher: missing; {kind} (stage {stage.name}) learns from one")
         return self
 
     @model_validator(mode="after")
@@ -100,7 +107,11 @@ class Recipe(Strict):
 
     def stage_objective(self, stage: Stage) -> Objective:
         """The objective of one stage: the recipe's, with the stage's own keys on top."""
-        return Objective.model_validate({**self.objective.model_dump(), **stage.objective})
+        return combined(self.objective, stage.objective)
+
+    @property
+    def stage_objectives(self) -> list[Objective]:
+        return [self.stage_objective(stage) for stage in self.stages]
 
     def stage_pruning(self, stage: Stage) -> Pruning | None:
         """The pruning of one stage: its own; after a stage that prunes, its zeros are held."""
@@ -113,27 +124,27 @@ class Recipe(Strict):
         return any(stage.pruning for stage in self.stages)
 
     @property
-    def method(self) -> ObjectiveKind:
-        """What the run as a whole is: `aio_kd` if any of its stages is, for a family comes of it then."""
-        kinds = {self.stage_objective(stage).kind for stage in self.stages}
-        by_weight: tuple[ObjectiveKind, ...] = ("aio_kd", "word_kd", "nll")
-        return next(kind for kind in by_weight if kind in kinds)
+    def method(self) -> str:
+        """The kind of objective that the run as a whole goes by: a family's if any of its stages trains one."""
+        return first_kind(self.stage_objectives)
 
     @property
-    def word_kd_teachers(self) -> list[str]:
+    def trains_family(self) -> bool:
+        """Whether students learn beside their teacher; otherwise the run trains one network alone."""
+        return any(objective.trains_family for objective in self.stage_objectives)
+
+    @property
+    def frozen_teachers(self) -> list[str]:
         """The frozen teachers of all stages, as the recipe names them."""
-        objectives = [self.stage_objective(stage) for stage in self.stages]
-        return list(dict.fromkeys(o.teacher for o in objectives if o.kind == "word_kd" and o.teacher))
+        return list(dict.fromkeys(o.frozen_teacher for o in self.stage_objectives if o.frozen_teacher))
 
     def student_space(self, teacher: Student) -> StudentSpace:
-        """The networks that this recipe trains: one alone under `nll` and `word_kd`, a family under `aio_kd`.
+        """The networks that this recipe trains: the teacher alone, or its family.
 
         Raises:
             UserError: the space does not fit the teacher.
         """
-        if self.method != "aio_kd":
-            return StudentSpace.from_list(teacher, [])
-        return self.students.space(teacher)
+        return self.students.space(teacher) if self.trains_family else StudentSpace.from_list(teacher, [])
 
     def with_absolute_paths(self) -> Recipe:
         """The same recipe, for any current folder.
@@ -145,8 +156,7 @@ class Recipe(Strict):
         targets = {name: str(Path(folder).resolve()) for name, folder in self.data.targets.items()}
         data = data.model_copy(update={"targets": targets})
         model = self.model.model_copy(update={"start": start})
-        teacher = self.objective.teacher and str(Path(self.objective.teacher).resolve())
-        objective = self.objective.model_copy(update={"teacher": teacher})
+        objective = self.objective.with_absolute_paths()
         stages = [stage.with_absolute_paths() for stage in self.stages]
         return self.model_copy(update={"data": data, "model": model, "objective": objective, "stages": stages})
 
@@ -154,8 +164,8 @@ class Recipe(Strict):
         """Refuse values that other values make void; those that equal their defaults count as not given.
 
         Raises:
-            UserError: a shape or tokenizer settings beside `model.start`, ranges beside `students.only`, or a teacher
-                that no stage learns from.
+            UserError: a shape or tokenizer settings beside `model.start`, ranges beside `students.only`, or a key of
+                the objective that no stage's kind has.
         """
         if self.model.start is not None:
             used = {"architecture", "start", *BESIDE_START}
@@ -166,8 +176,10 @@ class Recipe(Strict):
         if self.students.only is not None and (ignored := [key for key in changed(self.students) if key != "only"]):
             names = ", ".join(f"students.{key}" for key in ignored)
             raise UserError(f"{names}: students.only lists the students already; give one or the other")
-        if self.objective.teacher and not self.word_kd_teachers:
-            raise UserError("objective.teacher: no stage learns from it; set objective.kind to word_kd, or leave out")
+        kinds = [objective.kind for objective in self.stage_objectives]
+        for key in changed(self.objective):
+            if not any(key in OBJECTIVES[kind].model_fields for kind in kinds):
+                raise UserError(f"objective.{key}: of no use, as every stage has another kind ({', '.join(kinds)})")
 
 
 def _targets_label(weights: dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""A recipe's `objective`, `stages` and `training`: what is minimised, in which steps, and how."""
+"""A recipe's `stages` and `training`: in which steps networks learn, and how."""
 
 from __future__ import annotations
 
@@ -8,40 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from polystill.config.data import Weights
+from polystill.objectives import checked_keys
 from polystill.schema import Strict, changed
-
-ObjectiveKind = Literal["nll", "word_kd", "aio_kd"]
-
-
-class Objective(Strict):
-    """What is minimised.
-
-    `nll` trains one network alone, `word_kd` one network against a frozen teacher (Kim & Rush 2016), `aio_kd` a teacher
-    together with sampled students of its own (Miao et al. 2023).
-    """
-
-    kind: ObjectiveKind = "aio_kd"
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    ce_weight: float = Field(1.0, ge=0)
-    kd_weight: float = Field(5.5, ge=0)
-    kd_warmup: int = Field(0, ge=0)
-    """Updates over which kd_weight grows linearly from 0 to its value; 0 applies it in full at once, as published."""
-    mutual_weight: float = Field(0.5, ge=0)
-    mutual: Literal["none", "no_weight", "full", "detaching"] = "none"
-    detach_threshold: float = Field(1.1, ge=0)
-    students_per_step: int = Field(2, ge=0)
-    sampling: Literal["uniform", "sandwich"] = "uniform"
-    """`uniform`: all students of an update are drawn, as published. `sandwich`: one of them is always the smallest
-    (Yu & Huang 2019), whose layers serve all others and which is rarely drawn otherwise."""
-    sample_every: int = Field(1, ge=1)
-    """Updates for which one draw of students is kept."""
-    teacher: str | None = None
-    """word_kd: a model's folder, a run (its teacher is meant), or RUN/student, of any architecture."""
-    alpha: float = Field(0.5, ge=0, le=1)
-    """word_kd: the share of the teacher's part; the NLL has the rest."""
-    temperature: float = Field(1.0, gt=0)
-    """word_kd: of the softmaxes that are compared."""
-
 
 Schedule = Literal["inverse_sqrt", "cosine", "constant"]
 
@@ -79,7 +47,8 @@ class Stage(Strict):
     name: str = Field(pattern=r"^[a-z0-9_-]+$")
     updates: int = Field(ge=1)
     objective: dict[str, Any] = Field(default_factory=dict)
-    """Keys of `objective` that differ in this stage."""
+    """Keys of the recipe's `objective` that differ in this stage. With another `kind`, those keys of the recipe's are
+    kept that were changed and that both kinds have."""
     pruning: Pruning | None = None
     targets: Weights | None = None
     """Instead of the recipe's `targets`."""
@@ -93,8 +62,8 @@ class Stage(Strict):
     @field_validator("objective")
     @classmethod
     def _check_objective(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """The same keys with checked values; errors name their place below this stage."""
-        return Objective.model_validate(values).model_dump(include=set(values))
+        """The same keys with checked values; that the stage's kind has them is checked with the recipe."""
+        return checked_keys(values)
 
     def with_absolute_paths(self) -> Stage:
         """The same stage, for any current folder."""

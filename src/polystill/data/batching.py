@@ -18,6 +18,9 @@ SOURCE_BUDGET = 2
 """A batch's source tokens, padding included, are at most this many times the budget of target tokens. The limit bounds
 a step's memory."""
 
+SCORED_BATCH_TOKENS = 2048
+"""Target tokens of a batch that is scored or translated without gradients, as in validation."""
+
 _LENGTH_NOISE = 0.07  # the share of its length by which a row may stray among the buckets: mixes lengths, costs padding
 
 

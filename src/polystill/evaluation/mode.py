@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BATCH_TOKENS = 2048
-"""Most tokens of one side (padding included) that are scored at once."""
+from polystill.data.batching import SCORED_BATCH_TOKENS
+
 LARGEST_LOGITS = 2**25
 """Most logits (B * T * V) of one batch: 128 MiB."""
 
@@ -67,7 +67,7 @@ def log_probabilities(model: Any, sources: Sequence[Ids], targets: Sequence[Ids]
 
 def _batches(sources: Sequence[Ids], targets: Sequence[Ids], vocabulary_size: int) -> Iterator[list[int]]:
     """Numbers of the pairs, the longest first."""
-    most = max(1, min(BATCH_TOKENS, LARGEST_LOGITS // vocabulary_size))
+    most = max(1, min(SCORED_BATCH_TOKENS, LARGEST_LOGITS // vocabulary_size))
     lengths = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
     left = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     while left:

@@ -1,91 +1,150 @@
-"""The AIO-KD loss as published (Miao et al., EMNLP 2023), plain: the twin that every faster form is compared with.
+"""AIO-KD (Miao et al., EMNLP 2023): a teacher trained together with sampled students of its own.
 
-Shapes: B sentences, T target positions, V vocabulary; N non-pad target tokens.
-
-One step's loss, summed over the N tokens (divide by their number over all ranks):
+Summed over the target tokens, with students s drawn anew in each update:
 
     ce_weight * (CE(teacher) + sum_s CE(s)) + kd_weight * mean_s KL(teacher || s) + mutual_weight * mutual
 
 CE is label-smoothed with the mass spread as epsilon / (V - 1) over the other tokens. The KL's gradient reaches the
 teacher only through students s with CE(s) / CE(teacher) < detach_threshold: dynamic gradient detaching.
+
+Shapes: B sentences, T target positions, V vocabulary; K = 1 + students networks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from functools import lru_cache
+from itertools import combinations, permutations
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args
 
-import torch
-from torch import Tensor
+from pydantic import Field
 
-MUTUAL = ("none", "no_weight", "full", "detaching")
+from polystill.objectives import base
+from polystill.objectives.base import Loss, Objective, Reads, Term, Weights
+from polystill.students import Student, StudentSpace
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Mutual = Literal["none", "no_weight", "full", "detaching"]
+MUTUAL: tuple[Mutual, ...] = get_args(Mutual)
 
 
-@dataclass(frozen=True)
-class FamilyLoss:
-    """Sums over non-pad tokens. `loss` is the weighted total; `ce` adds up teacher and students.
+class AioKd(Objective):
+    """`aio_kd` trains a teacher together with sampled students of its own."""
 
-    ce_each: (1 + students,) cross-entropies, the teacher's first. ce_decided: the same over all ranks.
-    projections_again: how many more products with the vocabulary's matrix there were than one forward and one backward
-        pass need (which are three for each network), in forward passes of all networks.
-    """
-
-    loss: Tensor
-    ce: Tensor
-    kd: Tensor
-    mutual: Tensor
-    ce_each: Tensor
-    ce_decided: Tensor
-    projections_again: int = 0
+    kind: Literal["aio_kd"] = "aio_kd"
+    title: ClassVar[str] = "AIO-KD (Miao et al., EMNLP 2023): teacher and sampled students trained jointly in one run"
+    trains_family: ClassVar[bool] = True
+    ce_weight: float = Field(1.0, ge=0)
+    kd_weight: float = Field(5.5, ge=0)
+    kd_warmup: int = Field(0, ge=0)
+    """Updates over which kd_weight grows linearly from 0 to its value; 0 applies it in full at once, as published."""
+    mutual_weight: float = Field(0.5, ge=0)
+    mutual: Mutual = "none"
+    """How students teach each other: `none` (the paper's stage 1), `no_weight` (the better teaches the worse, stage 2),
+    `full` (both ways), `detaching` (the better teaches the worse, with the threshold)."""
+    detach_threshold: float = Field(1.1, ge=0)
+    students_per_step: int = Field(2, ge=0)
+    sampling: Literal["uniform", "sandwich"] = "uniform"
+    """`uniform`: all students of an update are drawn, as published. `sandwich`: one of them is always the smallest
+    (Yu & Huang 2019), whose layers serve all others and which is rarely drawn otherwise."""
+    sample_every: int = Field(1, ge=1)
+    """Updates for which one draw of students is kept."""
 
     @property
-    def ce_ratio(self) -> list[float]:
-        """CE(student) / CE(teacher) over all ranks, by which gradients are detached."""
-        return (self.ce_decided[1:] / self.ce_decided[0]).tolist()
+    def detaches_at(self) -> float:
+        return self.detach_threshold
+
+    def networks(self, space: StudentSpace, seed: int, update: int) -> list[Student]:
+        draw, sandwich = (update - 1) // self.sample_every, self.sampling == "sandwich"
+        return [space.teacher, *space.sample(self.students_per_step, seed=seed, draw=draw, sandwich=sandwich)]
+
+    def drawing(self, students: int) -> Self:
+        return self.model_copy(update={"students_per_step": students})
+
+    def weights(self, update: int) -> Weights:
+        share = min(1.0, update / self.kd_warmup) if self.kd_warmup else 1.0
+        return Weights(self.ce_weight, self.kd_weight * share, self.mutual_weight)
+
+    def reads(self, networks: int) -> Reads:
+        """Nothing decides where there are no students, or where all are detached and no better one teaches a worse."""
+        fixed = self.detach_threshold == 0 and (self.mutual in ("none", "full") or networks == 2)
+        return "nothing" if networks == 1 or fixed else "sums"
+
+    def terms(self, networks: int, ce: Tensor | None) -> Sequence[Term]:
+        if ce is None:
+            return published_terms([1.0] * networks, mutual=self.mutual, detach_threshold=self.detach_threshold)
+        if base.on_host(ce):
+            return published_terms(ce.tolist(), mutual=self.mutual, detach_threshold=self.detach_threshold)
+        return device_terms(ce, mutual=self.mutual, detach_threshold=self.detach_threshold)
 
 
-@dataclass(frozen=True)
-class Distillation:
-    """share * KL(network a || network b); the gradient into a flows only if `open`. Network 0 is the teacher.
-
-    Shares are the published means: over students for the teacher's terms, over pairs for the students' own.
-    """
-
-    a: int
-    b: int
-    share: float
-    open: bool
-
-
-def smoothed_cross_entropy(log_probabilities: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
-    """(N, V), (N,) -> (N,): 1 - epsilon on the target, epsilon / (V - 1) on each other token."""
-    others = label_smoothing / (log_probabilities.shape[-1] - 1)
-    nll = -log_probabilities.gather(-1, target[:, None])[:, 0]
-    return (1 - label_smoothing - others) * nll - others * log_probabilities.sum(-1)
-
-
-def distillations(ce: Sequence[float], *, mutual: str, detach_threshold: float) -> list[Distillation]:
+def published_terms(ce: Sequence[float], *, mutual: str, detach_threshold: float) -> list[Term]:
     """Every KL term of one step, from the cross-entropies of the teacher (first) and its students on this batch.
 
     Knowledge distillation goes from the teacher to each student, open below the threshold. Mutual learning goes, for
-    each pair of students, from the better to the worse and never detaches ("no_weight", the paper's stage 2), with the
-    threshold ("detaching"), or both ways ("full").
+    each pair of students, from the better to the worse and never detaches ("no_weight"), with the threshold
+    ("detaching"), or both ways ("full"). Shares are means: over students for the teacher's terms, over pairs for the
+    students' own. Of two equal students the one drawn first counts as the better one.
     """
     assert mutual in MUTUAL, mutual
     students = range(1, len(ce))
 
-    def below(worse: int, better: int) -> bool:
-        return ce[worse] / ce[better] < detach_threshold
+    def below(worse: int, better: int) -> float:
+        return float(ce[better] != 0 and ce[worse] / ce[better] < detach_threshold)
 
-    terms = [Distillation(0, s, 1 / len(students), below(s, 0)) for s in students]
-    directed: list[tuple[int, int, bool]] = []
+    terms = [Term(0, s, 1 / len(students), below(s, 0)) for s in students]
+    directed: list[tuple[int, int, float]] = []
     for i, j in combinations(students, 2) if mutual != "none" else ():
         better, worse = (i, j) if ce[i] <= ce[j] else (j, i)
-        directed.append((better, worse, mutual != "detaching" or below(worse, better)))
+        directed.append((better, worse, below(worse, better) if mutual == "detaching" else 1.0))
         if mutual == "full":
-            directed.append((worse, better, True))
-    return terms + [Distillation(a, b, 1 / len(directed), is_open) for a, b, is_open in directed]
+            directed.append((worse, better, 1.0))
+    return terms + [Term(a, b, 1 / len(directed), is_open, role="mutual") for a, b, is_open in directed]
+
+
+def device_terms(ce: Tensor, *, mutual: str, detach_threshold: float) -> list[Term]:
+    """`published_terms` decided on the device of the cross-entropies (networks,).
+
+    Reading them on the host would make a GPU wait in the middle of a step. So every term that could act is listed, and
+    those that do not act have the share 0.
+    """
+    import torch
+
+    students = len(ce) - 1
+    if not students:
+        return []
+    pairs, a, b = _pairs_on(ce.device, students, mutual != "none")
+    shares = [ce.new_full((students,), 1 / students)]
+    between = len(pairs) - students
+    if between:
+        first, second = a[students:], b[students:]
+        if mutual == "full":
+            shares.append(ce.new_full((between,), 1 / between))
+        else:
+            better = (ce[first] < ce[second]) | ((ce[first] == ce[second]) & (first < second))
+            shares.append(better.to(ce.dtype) * (2 / between))
+    is_open = ce[b] / ce[a] < detach_threshold
+    if mutual != "detaching":
+        is_open |= a > 0
+    decided = zip(pairs, torch.cat(shares), is_open.to(ce.dtype), strict=True)
+    return [Term(*pair, share, opened, role="mutual" if pair[0] else "kd") for pair, share, opened in decided]
+
+
+@lru_cache(maxsize=64)
+def _pairs_on(device: torch.device, students: int, mutual: bool) -> tuple[list[tuple[int, int]], Tensor, Tensor]:
+    """Who teaches whom: the teacher every student, and with `mutual` then each student each other; as indices too.
+
+    They are kept, since a copy to a GPU would make it wait.
+    """
+    import torch
+
+    pairs = [(0, s) for s in range(1, students + 1)]
+    pairs += permutations(range(1, students + 1), 2) if mutual else []
+    a, b = torch.tensor(pairs, device=device).unbind(1)
+    return pairs, a, b
 
 
 def aio_kd_loss(
@@ -101,32 +160,24 @@ def aio_kd_loss(
     mutual: str = "none",
     detach_threshold: float = 1.1,
     sum_over_ranks: Callable[[Tensor], Tensor] = lambda ce: ce,
-) -> FamilyLoss:
-    """The published loss of one batch.
+) -> Loss:
+    """The published loss of one batch, by whole logits and autograd.
 
     Args:
         teacher_logits: (B, T, V). student_logits: list of (B, T, V). target: (B, T), `pad_id` where there is no token.
-        mutual: "none" (stage 1), "no_weight" (stage 2 of the paper), "full" or "detaching".
+        mutual: as `AioKd.mutual`.
         sum_over_ranks: adds up detached cross-entropies (networks,) over all ranks before anything is decided by them.
     """
-    real = target != pad_id
-    target = target[real]
-    log_p = [logits[real].log_softmax(-1) for logits in (teacher_logits, *student_logits)]
-    ce_each = torch.stack([smoothed_cross_entropy(x, target, label_smoothing).sum() for x in log_p])
-    decided = sum_over_ranks(ce_each.detach())
-    kd = mutual_sum = ce_each.new_zeros(())
-    for term in distillations(decided.tolist(), mutual=mutual, detach_threshold=detach_threshold):
-        better = log_p[term.a] if term.open else log_p[term.a].detach()
-        divergence = term.share * (better.exp() * (better - log_p[term.b])).sum()
-        if term.a == 0:
-            kd = kd + divergence
-        else:
-            mutual_sum = mutual_sum + divergence
-    return FamilyLoss(
-        loss=ce_weight * ce_each.sum() + kd_weight * kd + mutual_weight * mutual_sum,
-        ce=ce_each.sum(),
-        kd=kd,
-        mutual=mutual_sum,
-        ce_each=ce_each.detach(),
-        ce_decided=decided,
+    from polystill.objectives.plain import loss_of_logits
+
+    objective = AioKd.model_construct(
+        label_smoothing=label_smoothing,
+        ce_weight=ce_weight,
+        kd_weight=kd_weight,
+        mutual_weight=mutual_weight,
+        mutual=mutual,  # type: ignore[arg-type]
+        detach_threshold=detach_threshold,
     )
+    real = target != pad_id
+    logits = [logits[real] for logits in (teacher_logits, *student_logits)]
+    return loss_of_logits(logits, target[real], objective, sum_over_ranks=sum_over_ranks)

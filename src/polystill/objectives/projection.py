@@ -2,9 +2,9 @@
 
 Matrix products are fastest over large chunks, the arithmetic between them over blocks that stay in a core's cache: a
 chunk is projected whole, turned into gradients block by block, and multiplied back whole. No tensor of (tokens x
-vocabulary) outlives its chunk.
+vocabulary) outlives its chunk, except on a GPU within a bound (`KEPT_BYTES`).
 
-Shapes: N target tokens, D d_model, V vocabulary, K networks, C tokens in a chunk or block.
+Shapes: N target tokens, D d_model, V vocabulary, K networks of one projection, C tokens in a chunk or block.
 
 The smoothed target of a cross-entropy is one number everywhere but at the target token. That constant part of the
 gradient never enters the (C, V) tensors: what it adds to the products is known from column sums.
@@ -13,46 +13,90 @@ gradient never enters the (C, V) tensors: what it adds to the products is known 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from polystill.objectives import base
 
 CHUNK_ELEMENTS, CHUNK_ELEMENTS_OF_GPU = 1 << 22, 1 << 26
 """Elements (networks x tokens x vocabulary) of one chunk's logits, on a CPU and on a GPU."""
 BLOCK_ELEMENTS = 1 << 18
 """Elements of one block on a CPU, of which a core's own cache holds a handful."""
+KEPT_BYTES = 1 << 31
+"""At most so many bytes of a projection's logits stay on a GPU from one walk over the chunks to the next."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A network's states (N, D) at the target tokens, and its projection to the vocabulary: (V, D), (V,).
+
+    frozen: it has no cross-entropy, and no gradient flows into it.
+    """
+
+    hidden: Tensor
+    weight: Tensor
+    bias: Tensor
+    frozen: bool = False
+
+
+Chunk = tuple[slice, Tensor, Tensor]
+"""A chunk's tokens, its states (K * C, D), and its logits (K, C, V) in float32 at least."""
 
 
 class Projection:
-    """The logits of all networks, chunk by chunk."""
+    """The logits of all networks that share one projection, chunk by chunk."""
 
-    def __init__(self, hidden: Sequence[Tensor], weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, hidden: Sequence[Tensor], weight: Tensor, bias: Tensor, largest: int = 0) -> None:
+        """largest: networks of the largest projection that is walked over in step with this one, with its chunks."""
         self.hidden, self.weight, self.bias = hidden, weight, bias
         self.networks, self.tokens, self.vocabulary = len(hidden), len(hidden[0]), len(weight)
         self.wide = _wide(weight.dtype)
+        self._row = max(self.networks, largest) * self.vocabulary
+        self._kept: list[Chunk] = []
 
-    def chunks(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Of every chunk its tokens, its states (K * C, D), and its logits (K, C, V) in float32 at least.
+    def chunks(self, keep: bool = False) -> Iterator[Chunk]:
+        """Every chunk. One chunk's logits lie where the last one's did.
 
-        One chunk's logits lie where the last one's did.
+        keep: the next walk needs no product, as this one's logits are kept; on a GPU, where they fit into `KEPT_BYTES`.
         """
-        slices = _slices(self.tokens, self._elements() // (self.networks * self.vocabulary))
-        largest = self.networks * max(chunk.stop - chunk.start for chunk in slices) if slices else 0
-        logits = self.weight.new_empty(largest, self.vocabulary)
+        if self._kept:
+            kept, self._kept = self._kept, []
+            yield from (self._chunk(*piece) for piece in kept)
+            return
+        slices = _slices(self.tokens, self._elements() // self._row)
+        keep = keep and self._fits()
+        rows = self.tokens if keep else max((chunk.stop - chunk.start for chunk in slices), default=0)
+        buffer, start = self.weight.new_empty(self.networks * rows, self.vocabulary), 0
         for chunk in slices:
             states = torch.cat([h[chunk] for h in self.hidden])
-            torch.addmm(self.bias, states, self.weight.t(), out=logits[: len(states)])
-            yield chunk, states, widen(logits[: len(states)]).unflatten(0, (self.networks, -1))
+            logits = buffer[start : start + len(states)]
+            torch.addmm(self.bias, states, self.weight.t(), out=logits)
+            if keep:
+                self._kept.append((chunk, states, logits))
+                start += len(states)
+            yield self._chunk(chunk, states, logits)
+
+    def _chunk(self, chunk: slice, states: Tensor, logits: Tensor) -> Chunk:
+        return chunk, states, widen(logits).unflatten(0, (self.networks, -1))
+
+    @property
+    def kept(self) -> bool:
+        """Whether the next walk needs no product."""
+        return bool(self._kept)
+
+    def _fits(self) -> bool:
+        size = self.networks * self.tokens * self.vocabulary * self.weight.element_size()
+        return not base.on_host(self.weight) and size <= KEPT_BYTES
 
     def _elements(self) -> int:
-        return CHUNK_ELEMENTS if self.weight.device.type == "cpu" else CHUNK_ELEMENTS_OF_GPU
+        return CHUNK_ELEMENTS if base.on_host(self.weight) else CHUNK_ELEMENTS_OF_GPU
 
     def blocks(self, chunk: slice) -> list[slice]:
         """The blocks of a chunk, counted from its start."""
         tokens = chunk.stop - chunk.start
-        on_cpu = self.weight.device.type == "cpu"
-        return _slices(tokens, BLOCK_ELEMENTS // (self.networks * self.vocabulary) if on_cpu else tokens)
+        return _slices(tokens, BLOCK_ELEMENTS // self._row if base.on_host(self.weight) else tokens)
 
     def state_sums(self) -> Tensor:
         """(K, D) in float64: every network's states added up."""
@@ -62,7 +106,7 @@ class Projection:
 class Normaliser:
     """What turns a batch's logits into log-probabilities, and the cross-entropies that follow from it.
 
-    It is filled chunk by chunk: `see` each chunk's logits, set `of` each of its blocks.
+    It is filled chunk by chunk: `add_targets` of each chunk, then the log denominators of each of its blocks.
     """
 
     def __init__(self, hidden: Sequence[Tensor], target: Tensor) -> None:
@@ -71,28 +115,36 @@ class Normaliser:
         self._target = target
         self.log_sums = torch.empty(networks, len(target), dtype=wide, device=target.device)
         """(K, N): the softmaxes' log denominators."""
-        self._at_target = torch.zeros(networks, dtype=torch.float64, device=target.device)
+        self._at_target = torch.empty_like(self.log_sums)
+        self._at_target_sum = torch.zeros(networks, dtype=torch.float64, device=target.device)
 
-    def run(self, projection: Projection) -> None:
-        """Fill all of it by a projection of its own."""
-        for chunk, _, logits in projection.chunks():
-            self.see(chunk, logits)
+    def run(self, projection: Projection, keep: bool = False) -> None:
+        """Fill all of it by a walk of its own. keep: as in `Projection.chunks`."""
+        for chunk, _, logits in projection.chunks(keep):
+            self.add_targets(chunk, logits)
             for block in projection.blocks(chunk):
-                self.of(chunk, block)[:] = log_sum_exp(logits[:, block])
+                self.block(chunk, block)[:] = log_sum_exp(logits[:, block])
 
-    def see(self, chunk: slice, logits: Tensor) -> None:
+    def add_targets(self, chunk: slice, logits: Tensor) -> None:
         """Take the targets' logits out of a chunk's (K, C, V)."""
         ids = self._target[chunk].expand(len(logits), -1)[..., None]
-        self._at_target += logits.gather(-1, ids)[..., 0].sum(1, dtype=torch.float64)
+        at_target = logits.gather(-1, ids)[..., 0]
+        self._at_target[:, chunk] = at_target
+        self._at_target_sum += at_target.sum(1, dtype=torch.float64)
 
-    def of(self, chunk: slice, block: slice) -> Tensor:
-        """The log denominators (K, C) of one block, a view."""
+    def block(self, chunk: slice, block: slice) -> Tensor:
+        """The log denominators (K, C) of one block, a view to fill or to read."""
         return self.log_sums[:, chunk][:, block]
+
+    @property
+    def nll_each(self) -> Tensor:
+        """Negative log-likelihood of each target token (K, N)."""
+        return self.log_sums - self._at_target
 
     @property
     def nll(self) -> Tensor:
         """Cross-entropy sums (K,) in float64."""
-        return self.log_sums.sum(1, dtype=torch.float64) - self._at_target
+        return self.log_sums.sum(1, dtype=torch.float64) - self._at_target_sum
 
     def smoothed(self, projection: Projection, label_smoothing: float) -> Tensor:
         """Label-smoothed cross-entropy sums (K,) in float64."""
@@ -115,7 +167,7 @@ def log_sum_exp(logits: Tensor) -> Tensor:
 
 
 def exponentiate(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """exp(logits - largest) in place; returns the largest logits and the sums of what stands there now, (K, C)."""
+    """exp(logits - largest) in place; returns the largest logits and the sums of the exponentials, (K, C)."""
     largest = logits.amax(-1)
     total = logits.sub_(largest[..., None]).exp_().sum(-1)
     return largest, total
@@ -135,7 +187,10 @@ class Gradients:
         self.bias = torch.zeros_like(projection.bias, dtype=wide)
 
     def add(self, chunk: slice, states: Tensor, gradient: Tensor) -> None:
-        """Multiply a chunk's gradient with respect to its logits (K, C, V), but for label smoothing's part, back."""
+        """Multiply a chunk's gradient with respect to its logits (K, C, V) back.
+
+        What `gradient` lacks is the part of the cross-entropies' targets, which is added here and by `finish`.
+        """
         at_target = self._target_weight[:, None, None].to(gradient.dtype).expand(-1, gradient.shape[1], 1)
         gradient.scatter_add_(2, self._target[chunk].expand(len(gradient), -1)[..., None], at_target)
         flat = gradient.flatten(0, 1)
@@ -153,7 +208,7 @@ class Gradients:
         self.weight.zero_()
         self.bias.zero_()
 
-    def finish(self) -> tuple[Tensor, ...]:
+    def finish(self) -> list[Tensor]:
         """The gradients of weight, bias and each network's states, with what label smoothing adds everywhere."""
         projection = self._projection
         everywhere = -self._others * self.ce_weight
@@ -162,14 +217,7 @@ class Gradients:
         columns = column_sums(projection.weight).to(projection.wide)
         for hidden, constant in zip(self.hidden, everywhere, strict=True):
             hidden += constant * columns
-        return self.weight, self.bias, *self.hidden
-
-
-def scaled_once(ctx: Any, loss_gradient: Tensor) -> list[Tensor]:
-    """The gradients that a forward pass left in `ctx`, times that of its loss: in place, so there is no second time."""
-    gradients, ctx.gradients = ctx.gradients, None
-    assert gradients is not None, "a fused loss goes backward once"
-    return [gradient.mul_(loss_gradient) for gradient in gradients]
+        return [self.weight, self.bias, *self.hidden]
 
 
 def _slices(length: int, size: int) -> list[slice]:

@@ -20,7 +20,7 @@ from polystill.reporting.document import Cell, Chart, Gap, Line, Part, Spec, Tab
 from polystill.reporting.families import Family
 from polystill.runs.results import Cost
 from polystill.students import Student
-from polystill.training.draw import networks_of, stage_seed
+from polystill.training.update import stage_seed
 
 SENTENCES = 32
 """Sentences of a batch. FLOPs are in proportion to them."""
@@ -156,7 +156,7 @@ def alone(family: Family) -> Alone | None:
     run, recipe = family.run, family.run.recipe
     data = run.record("data") or {}
     costs = [family.results.cost.get(f"training.{stage.name}", Cost()) for stage in recipe.stages]
-    together = all(recipe.stage_objective(stage).kind == "aio_kd" for stage in recipe.stages)
+    together = all(recipe.stage_objective(stage).trains_family for stage in recipe.stages)
     if not run.finished("family") or not together or not data.get("tokens") or any(not cost.flops for cost in costs):
         return None
     space = family_space(run.family)
@@ -168,7 +168,7 @@ def alone(family: Family) -> Alone | None:
     flops: dict[Student, float] = dict.fromkeys(space.candidates, 0.0)
     for index, (stage, cost) in enumerate(zip(recipe.stages, costs, strict=True)):
         objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
-        draws = [networks_of(objective, space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
+        draws = [objective.networks(space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
         plan = model.shared_plan if recipe.training.mode == "shared" else exact_plan
         mean = sum(model.update_flops(plan(networks), *shape) for networks in draws) / len(draws)
         for student in space.candidates:

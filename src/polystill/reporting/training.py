@@ -239,7 +239,7 @@ def share_equal(one: Sequence[str], other: Sequence[str]) -> float:
 def interaction_parts(families: Sequence[Family], beam: int | None) -> Iterator[Part]:
     """Charts of every family that was trained together. A network that was trained alone has none."""
     for number, family in enumerate(families, 1):
-        if family.run.recipe.method == "aio_kd":
+        if family.run.recipe.trains_family:
             yield from _family_parts(family, number, beam, title_end(family, families))
 
 

@@ -1,1 +1,1 @@
-"""Training a family: the step, the data feed, validation of every candidate, checkpoints, and the stages."""
+"""Training: the loop over a run's stages, the one update, batches, validation and checkpoints."""

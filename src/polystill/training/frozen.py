@@ -1,4 +1,4 @@
-"""The frozen teacher of Word-KD: any model of any architecture with the student's vocabulary."""
+"""The frozen teacher that an objective learns from: any model of any architecture with the student's vocabulary."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.models.elastic import ElasticConfig, ElasticModel
 from polystill.models.folder import family_space, load_model, read_all_but_weights
-from polystill.objectives.word_kd import Output
+from polystill.objectives.projection import Output
 from polystill.runs.places import find_model
 from polystill.students import Student
 from polystill.training.feed import MicroBatch
@@ -31,7 +31,7 @@ class FrozenTeacher:
     def output(self, batch: MicroBatch) -> Output:
         """Its states at the batch's real target tokens, and its projection."""
         (hidden,) = self.model.hidden_states(batch.source, batch.target_in, self._plan)
-        return Output(batch.real_tokens(hidden), self.model.embedding, self.model.output_bias)
+        return Output(batch.real_tokens(hidden), self.model.embedding, self.model.output_bias, frozen=True)
 
     def flops(self, sentences: int, source_length: int, target_length: int) -> int:
         """Of its pass over one padded batch."""

@@ -1,11 +1,13 @@
-"""What all stages of a run share: the machine, the model, the data and the student space."""
+"""The machine, the model, the data and the student space that all stages of a run share."""
 
 from __future__ import annotations
 
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from polystill.config import BESIDE_START, GOLD, Objective, Recipe, Stage
+from polystill.config import BESIDE_START, GOLD, Recipe, Stage
 from polystill.data.batching import Mixture
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
@@ -13,12 +15,44 @@ from polystill.errors import UserError
 from polystill.models import ARCHITECTURES
 from polystill.models.elastic import ElasticConfig, ElasticModel
 from polystill.models.folder import load_model_with_tokenizer
+from polystill.objectives.base import Objective
 from polystill.runs import Run
 from polystill.runs.places import find_start
 from polystill.storage import storage_errors, write_atomic
-from polystill.training.accelerate import best_precision, make_accelerator, sum_over_ranks
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.frozen import FrozenTeacher, load_teacher
+
+
+def best_precision() -> str:
+    """ "bf16" where the hardware multiplies it fast, else "fp32".
+
+    A CPU without AVX-512 BF16 or AMX computes bf16 products up to a hundred times slower than fp32 ones.
+    """
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if fast else "fp32"
+
+
+def make_accelerator(precision: str) -> Accelerator:
+    """An Accelerator for this process.
+
+    Raises:
+        UserError: fp16 without a GPU.
+    """
+    cpu = not torch.cuda.is_available()
+    if precision == "fp16" and cpu:
+        raise UserError("training.precision=fp16 needs a GPU; use auto, fp32 or bf16")
+    AcceleratorState._reset_state()  # a library user may train twice in one process, in two precisions
+    return Accelerator(cpu=cpu, mixed_precision="no" if precision == "fp32" else precision)
+
+
+def sum_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
+    """The element-wise sum over all processes; the values themselves where there is one."""
+    if accelerator.num_processes == 1:
+        return values
+    total: Tensor = accelerator.reduce(values.clone(), reduction="sum")
+    return total
 
 
 class Session:
@@ -56,10 +90,9 @@ class Session:
         Raises:
             UserError: there is no such model, or its vocabulary is not the data's.
         """
-        if objective.kind != "word_kd":
+        if objective.frozen_teacher is None:
             return None
-        assert objective.teacher is not None
-        return load_teacher(objective.teacher, self.tokenizer).to(self.accelerator.device)
+        return load_teacher(objective.frozen_teacher, self.tokenizer).to(self.accelerator.device)
 
     def checkpoints(self, stage: Stage) -> Checkpoints:
         return Checkpoints(self.run.checkpoints / stage.name)

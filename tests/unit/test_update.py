@@ -6,20 +6,23 @@ import pytest
 import torch
 
 from polystill.models.transformer import Transformer
-from polystill.objectives.vocab_loss import LossSettings
+from polystill.objectives import base
+from polystill.objectives.aio_kd import AioKd
+from polystill.objectives.base import Loss
+from polystill.objectives.nll import Nll
 from polystill.students import Student
-from polystill.training.step import TrainingStep
+from polystill.training.update import BatchLoss, Expectation
 
 SPACE = [Student(e, d) for e in range(1, 4) for d in range(1, 4)]
 
 
-def _gradients(step: TrainingStep, batch, networks, settings):
-    step.model.zero_grad()
-    result = step(batch, networks, settings)
+def _gradients(batch_loss: BatchLoss, batch, networks):
+    batch_loss.model.zero_grad()
+    result = batch_loss(batch, networks)
     result.loss.backward()
     gradients = {
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
-        for name, parameter in step.model.named_parameters()
+        for name, parameter in batch_loss.model.named_parameters()
     }
     return result, gradients
 
@@ -29,28 +32,28 @@ def _gradients(step: TrainingStep, batch, networks, settings):
 @pytest.mark.parametrize("mode", ["shared", "exact"])
 def test_losses_and_gradients_of_every_pair_equal_the_plain_twin(make_model, make_batch, mode, mutual) -> None:
     model, batch = make_model().double(), make_batch()
-    plain, fast = (TrainingStep(model, m, lambda ce: ce) for m in ("plain", mode))
-    ratios = sorted(plain(batch, [model.teacher, *SPACE], LossSettings()).ce_ratio)
-    settings = LossSettings(mutual=mutual, detach_threshold=(ratios[3] + ratios[4]) / 2)
+    ratios = sorted(BatchLoss(model, AioKd(), "plain")(batch, [model.teacher, *SPACE]).ce_ratio)
+    objective = AioKd(mutual=mutual, detach_threshold=(ratios[3] + ratios[4]) / 2)
+    plain, fast = (BatchLoss(model, objective, m) for m in ("plain", mode))
     decisions = set()
     # The LSTM's loops are slow, and it batches every pair alike.
     pairs = list(product(SPACE, SPACE))
     for a, b in pairs if isinstance(model, Transformer) else pairs[::13]:
         networks = [model.teacher, a, b]
-        expected, expected_gradients = _gradients(plain, batch, networks, settings)
-        result, gradients = _gradients(fast, batch, networks, settings)
+        expected, expected_gradients = _gradients(plain, batch, networks)
+        result, gradients = _gradients(fast, batch, networks)
         torch.testing.assert_close(result.loss, expected.loss, rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(result.ce_each, expected.ce_each, rtol=1e-9, atol=1e-9)
         for name, gradient in gradients.items():
             torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-7, atol=1e-9)
-        decisions |= {ratio < settings.detach_threshold for ratio in result.ce_ratio}
+        decisions |= {ratio < objective.detach_threshold for ratio in result.ce_ratio}
     assert decisions == {True, False}  # both sides of the threshold were met
 
 
 @pytest.mark.parametrize("mode", ["shared", "exact", "plain"])
 def test_teacher_alone_is_the_smoothed_nll(make_model, make_batch, mode) -> None:
     model, batch = make_model(), make_batch()
-    result = TrainingStep(model, mode, lambda ce: ce)(batch, [model.teacher], LossSettings(label_smoothing=0.1))
+    result = BatchLoss(model, Nll(label_smoothing=0.1), mode)(batch, [model.teacher])
     logits = model(batch.source, batch.target_in)
     log_p, real = logits.log_softmax(-1), batch.target != model.pad_id
     others = 0.1 / (log_p.shape[-1] - 1)
@@ -65,7 +68,7 @@ def test_exact_mode_draws_masks_of_its_own_for_equal_networks(make_model, make_b
 
     def ratios(mode: str) -> list[float]:
         torch.manual_seed(1)
-        return TrainingStep(model, mode, lambda ce: ce)(batch, twice, LossSettings()).ce_ratio
+        return BatchLoss(model, AioKd(), mode)(batch, twice).ce_ratio
 
     shared, exact = ratios("shared"), ratios("exact")
     assert shared[0] == shared[1]
@@ -76,9 +79,9 @@ def test_plain_kernels_give_the_values_and_gradients_of_the_fast_ones(make_model
     fast, batch = make_model().double(), make_batch()
     plain = fast.with_settings(kernels="plain").double()
     plain.load_state_dict(fast.state_dict())  # float64 as it is
-    networks, settings = [fast.teacher, Student(3, 1), Student(2, 2)], LossSettings()
-    steps = [TrainingStep(model.train(), "plain", lambda ce: ce) for model in (fast, plain)]
-    (expected, expected_gradients), (result, gradients) = (_gradients(s, batch, networks, settings) for s in steps)
+    networks = [fast.teacher, Student(3, 1), Student(2, 2)]
+    losses = [BatchLoss(model.train(), AioKd(), "plain") for model in (fast, plain)]
+    (expected, expected_gradients), (result, gradients) = (_gradients(each, batch, networks) for each in losses)
     torch.testing.assert_close(result.loss, expected.loss, rtol=1e-9, atol=1e-9)
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-7, atol=1e-9)
@@ -101,10 +104,45 @@ def test_guesses_of_decisions_are_given_up_where_they_do_not_pay(make_model, mak
     """Two batches that decide otherwise take turns, so that what was decided last is always wrong; then one stays."""
     model, batches = make_model(), [make_batch(seed=seed) for seed in (1, 2)]
     networks = [model.teacher, Student(1, 1)]
-    step, twin = (TrainingStep(model, mode, lambda ce: ce) for mode in ("shared", "plain"))
-    ratios = [twin(batch, networks, LossSettings()).ce_ratio[0] for batch in batches]
-    settings = LossSettings(detach_threshold=sum(ratios) / 2)
-    again = [step(batches[i % 2], networks, settings).projections_again for i in range(15)]
+    ratios = [BatchLoss(model, AioKd(), "plain")(batch, networks).ce_ratio[0] for batch in batches]
+    fused = BatchLoss(model, AioKd(detach_threshold=sum(ratios) / 2), "shared")
+    again = [fused(batches[i % 2], networks).projections_again for i in range(15)]
     assert again == [1] + [3] * 8 + [1] * 6
-    again = [step(batches[0], networks, settings).projections_again for _ in range(15)]
+    again = [fused(batches[0], networks).projections_again for _ in range(15)]
     assert again[-1] == 0
+
+
+def test_a_device_makes_no_guesses_and_no_projection_again(make_model, make_batch, monkeypatch) -> None:
+    model, batches = make_model(), [make_batch(seed=seed) for seed in (1, 2)]
+    networks, objective = [model.teacher, Student(1, 1), Student(2, 1)], AioKd(mutual="no_weight")
+    expected = [BatchLoss(model, objective, "shared")(batch, networks).loss for batch in batches]
+    monkeypatch.setattr(base, "on_host", lambda x: False)
+    batch_loss = BatchLoss(model, objective, "shared")
+    for _ in range(2):
+        results = [batch_loss(batch, networks) for batch in batches]
+        assert [result.projections_again for result in results] == [0, 0]
+        assert batch_loss._expectation.cross_entropies(networks) is None
+        torch.testing.assert_close([result.loss for result in results], expected)
+
+
+def _loss_with(ratios: list[float]) -> Loss:
+    ce = torch.tensor([1.0, *ratios], dtype=torch.float64)
+    return Loss(*[ce.sum()] * 4, ce_each=ce, ce_decided=ce)
+
+
+def test_an_expectation_is_what_was_decided_when_the_students_were_last_drawn() -> None:
+    teacher, small, middle = Student(3, 3), Student(1, 1), Student(2, 2)
+    expectation = Expectation(AioKd(detach_threshold=1.1))
+    assert expectation.cross_entropies([teacher, small]) is None
+    expectation.learn([teacher, small], _loss_with([1.2]))
+    assert expectation.cross_entropies([teacher, middle]) is None
+    expectation.learn([teacher, middle, small], _loss_with([1.05, 1.3]))
+    guess = expectation.cross_entropies([teacher, small, middle])
+    assert guess is not None and guess.tolist() == [1.0, 1.3, 1.05]
+
+
+@pytest.mark.parametrize("objective", [Nll(), AioKd(detach_threshold=0.0)])
+def test_an_objective_that_decides_nothing_is_not_guessed_at(objective) -> None:
+    expectation, networks = Expectation(objective), [Student(3, 3), Student(1, 1)]
+    expectation.learn(networks, _loss_with([1.2]))
+    assert expectation.cross_entropies(networks) is None

@@ -12,10 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from polystill.objectives import projection, vocab_loss
-from polystill.objectives.aio_kd import MUTUAL, FamilyLoss
-from polystill.objectives.decisions import directed_terms
-from polystill.objectives.vocab_loss import LossSettings, cross_entropies, fused_family_loss, plain_family_loss
+from polystill.objectives import base, projection
+from polystill.objectives.aio_kd import MUTUAL, AioKd
+from polystill.objectives.base import Loss, Objective
+from polystill.objectives.fused import cross_entropies, fused_loss
+from polystill.objectives.nll import Nll
+from polystill.objectives.plain import plain_loss
+from polystill.objectives.projection import Output
 
 TOKENS, WIDTH, VOCABULARY = 37, 8, 23
 MEMBERS = [(0,), (0, 1), (0, 1, 2), (0, 1, 1), (0, 0, 1), (0, 1, 2, 3), (0, 0, 0)]
@@ -36,10 +39,10 @@ def _inputs(networks: int, dtype: torch.dtype) -> tuple[list[Tensor], Tensor, Te
 
 
 def _run(
-    loss: Callable[..., FamilyLoss], members: Sequence[int], settings: LossSettings, dtype: torch.dtype
-) -> tuple[FamilyLoss, list[Tensor]]:
+    loss: Callable[..., Loss], members: Sequence[int], objective: Objective, dtype: torch.dtype
+) -> tuple[Loss, list[Tensor]]:
     hidden, weight, bias, target = _inputs(max(members) + 1, dtype)
-    result = loss(hidden, members, weight, bias, target, settings)
+    result = loss([Output(h, weight, bias) for h in hidden], members, target, objective)
     (0.37 * result.loss).backward()  # any factor, as mean or loss scaling would give
     return result, [x.grad for x in (*hidden, weight, bias) if x.grad is not None]
 
@@ -48,9 +51,9 @@ def _run(
 @pytest.mark.parametrize("members", MEMBERS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 2e-5)], ids=str)
 def test_equals_the_plain_twin(members: tuple[int, ...], mutual: str, dtype: torch.dtype, tolerance: float) -> None:
-    settings = LossSettings(mutual=mutual, detach_threshold=1.01)
-    plain, plain_gradients = _run(plain_family_loss, members, settings, dtype)
-    fused, fused_gradients = _run(fused_family_loss, members, settings, dtype)
+    objective = AioKd(mutual=mutual, detach_threshold=1.01)
+    plain, plain_gradients = _run(plain_loss, members, objective, dtype)
+    fused, fused_gradients = _run(fused_loss, members, objective, dtype)
     for name in ("loss", "ce", "kd", "mutual"):
         torch.testing.assert_close(
             getattr(fused, name).double(), getattr(plain, name).double(), rtol=tolerance, atol=tolerance
@@ -63,12 +66,10 @@ def test_equals_the_plain_twin(members: tuple[int, ...], mutual: str, dtype: tor
 
 @pytest.mark.parametrize("mutual", MUTUAL)
 def test_decisions_left_on_the_device_change_nothing(mutual: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = LossSettings(mutual=mutual, detach_threshold=1.01)
-    expected, expected_gradients = _run(fused_family_loss, (0, 1, 2, 3), settings, torch.float64)
-    monkeypatch.setattr(
-        vocab_loss, "directed_terms", lambda ce, **settings: directed_terms(ce, **{**settings, "on_host": False})
-    )
-    result, gradients = _run(fused_family_loss, (0, 1, 2, 3), settings, torch.float64)
+    objective = AioKd(mutual=mutual, detach_threshold=1.01)
+    expected, expected_gradients = _run(fused_loss, (0, 1, 2, 3), objective, torch.float64)
+    monkeypatch.setattr(base, "on_host", lambda x: False)
+    result, gradients = _run(fused_loss, (0, 1, 2, 3), objective, torch.float64)
     torch.testing.assert_close(result.loss, expected.loss)
     for ours, theirs in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -77,48 +78,89 @@ def test_decisions_left_on_the_device_change_nothing(mutual: str, monkeypatch: p
 @pytest.mark.parametrize("mutual", MUTUAL)
 @pytest.mark.parametrize("members", [(0, 1, 2, 3), (0, 1, 1), (0,)], ids=str)
 def test_expected_cross_entropies_never_change_the_result(members: tuple[int, ...], mutual: str) -> None:
-    settings = LossSettings(mutual=mutual, detach_threshold=1.01)
-    result, gradients = _run(fused_family_loss, members, settings, torch.float32)
+    objective = AioKd(mutual=mutual, detach_threshold=1.01)
+    result, gradients = _run(fused_loss, members, objective, torch.float32)
     right = result.ce_decided.clone()
     for expected in (right, 7 * right, right.flip(0), torch.ones_like(right)):
-        loss = partial(fused_family_loss, expected=expected)
-        again, again_gradients = _run(loss, members, settings, torch.float32)
+        loss = partial(fused_loss, expected=expected)
+        again, again_gradients = _run(loss, members, objective, torch.float32)
         assert torch.equal(again.loss, result.loss) and torch.equal(again.ce_each, result.ce_each)
         assert torch.equal(again.kd, result.kd) and torch.equal(again.mutual, result.mutual)
         for ours, theirs in zip(again_gradients, gradients, strict=True):
             assert torch.equal(ours, theirs)
 
 
-def test_right_expectations_save_a_projection(monkeypatch: pytest.MonkeyPatch) -> None:
-    projected = []
-    chunks = projection.Projection.chunks
+@pytest.fixture
+def products(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of each product with the vocabulary's matrix in a forward pass, as they are made."""
+    rows: list[int] = []
+    product = torch.addmm
 
-    def counted(self: projection.Projection) -> Any:
-        projected.append(1)
-        return chunks(self)
+    def counted(bias: Tensor, states: Tensor, *rest: Any, **more: Any) -> Tensor:
+        rows.append(len(states))
+        return product(bias, states, *rest, **more)
 
-    monkeypatch.setattr(projection.Projection, "chunks", counted)
-    settings = LossSettings(mutual="no_weight", detach_threshold=1.01)
-    result, _ = _run(fused_family_loss, (0, 1, 2), settings, torch.float64)
+    monkeypatch.setattr(torch, "addmm", counted)
+    return rows
+
+
+def test_right_expectations_save_a_projection(products: list[int]) -> None:
+    objective = AioKd(mutual="no_weight", detach_threshold=1.01)
+    result, _ = _run(fused_loss, (0, 1, 2), objective, torch.float64)
     for expected, projections, again in ((None, 2, 1), (result.ce_decided, 1, 0), (result.ce_decided.flip(0), 2, 3)):
-        projected.clear()
-        loss, _ = _run(partial(fused_family_loss, expected=expected), (0, 1, 2), settings, torch.float64)
-        assert len(projected) == projections and loss.projections_again == again
+        products.clear()
+        loss, _ = _run(partial(fused_loss, expected=expected), (0, 1, 2), objective, torch.float64)
+        assert sum(products) == projections * 3 * TOKENS and loss.projections_again == again
+
+
+@pytest.mark.parametrize("mutual", MUTUAL)
+def test_a_device_projects_once_as_far_as_its_memory_goes(
+    mutual: str, products: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps the logits that it decides by; beyond the bound it projects again, to the same numbers."""
+    objective = AioKd(mutual=mutual, detach_threshold=1.01)
+    monkeypatch.setattr(base, "on_host", lambda x: False)
+    monkeypatch.setattr(projection, "CHUNK_ELEMENTS_OF_GPU", VOCABULARY * 44)
+    kept, gradients = _run(fused_loss, (0, 1, 2), objective, torch.float32)
+    assert sum(products) == 3 * TOKENS and kept.projections_again == 0
+    monkeypatch.setattr(projection, "KEPT_BYTES", 3 * TOKENS * VOCABULARY * 4 - 1)
+    products.clear()
+    again, again_gradients = _run(fused_loss, (0, 1, 2), objective, torch.float32)
+    assert sum(products) == 6 * TOKENS and again.projections_again == 1
+    assert torch.equal(kept.loss, again.loss)
+    assert all(torch.equal(a, b) for a, b in zip(gradients, again_gradients, strict=True))
+
+
+def test_what_is_decided_beforehand_needs_no_projection_to_decide_by(products: list[int]) -> None:
+    for objective, members in (
+        (Nll(), (0,)),
+        (AioKd(), (0,)),
+        (AioKd(), (0, 0)),
+        (AioKd(detach_threshold=0.0), (0, 1, 2)),
+        (AioKd(detach_threshold=0.0, mutual="full"), (0, 1, 2)),
+        (AioKd(detach_threshold=0.0, mutual="detaching"), (0, 1)),
+    ):
+        products.clear()
+        result, gradients = _run(fused_loss, members, objective, torch.float64)
+        assert sum(products) == (max(members) + 1) * TOKENS and result.projections_again == 0
+        _, expected = _run(plain_loss, members, objective, torch.float64)
+        for ours, theirs in zip(gradients, expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
 
 
 def test_threshold_divides_the_students_of_these_tests() -> None:
-    result, _ = _run(fused_family_loss, (0, 1, 2, 3), LossSettings(), torch.float64)
+    result, _ = _run(fused_loss, (0, 1, 2, 3), AioKd(), torch.float64)
     assert min(result.ce_ratio) < 1.01 < max(result.ce_ratio)
 
 
 @pytest.mark.parametrize("mutual", MUTUAL)
 @pytest.mark.parametrize("members", [(0,), (0, 1, 2)], ids=str)
 def test_bf16_products_stay_close(members: tuple[int, ...], mutual: str) -> None:
-    settings = LossSettings(mutual=mutual)
-    full, full_gradients = _run(plain_family_loss, members, settings, torch.float32)
+    objective = AioKd(mutual=mutual)
+    full, full_gradients = _run(plain_loss, members, objective, torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        fused, fused_gradients = _run(fused_family_loss, members, settings, torch.float32)
-        plain, plain_gradients = _run(plain_family_loss, members, settings, torch.float32)
+        fused, fused_gradients = _run(fused_loss, members, objective, torch.float32)
+        plain, plain_gradients = _run(plain_loss, members, objective, torch.float32)
     for twin, twin_gradients in ((full, full_gradients), (plain, plain_gradients)):
         assert fused.loss.item() == pytest.approx(twin.loss.item(), rel=0.02)
         for ours, theirs in zip(fused_gradients, twin_gradients, strict=True):
@@ -129,7 +171,8 @@ def test_bf16_products_stay_close(members: tuple[int, ...], mutual: str) -> None
 def test_validation_cross_entropies_equal_the_loss() -> None:
     hidden, weight, bias, target = _inputs(3, torch.float64)
     smoothed, plain = cross_entropies(hidden, weight, bias, target, 0.1)
-    result = plain_family_loss(hidden, (0, 1, 2), weight, bias, target, LossSettings())
+    outputs = [Output(h, weight, bias) for h in hidden]
+    result = plain_loss(outputs, (0, 1, 2), target, AioKd())
     torch.testing.assert_close(smoothed, result.ce_each)
     expected = [-(h @ weight.t() + bias).log_softmax(-1)[range(TOKENS), target].sum() for h in hidden]
     torch.testing.assert_close(plain, torch.stack(expected))
@@ -140,7 +183,8 @@ def test_no_tokens_on_this_rank_add_nothing() -> None:
     weight, bias = torch.randn(VOCABULARY, WIDTH, requires_grad=True), torch.zeros(VOCABULARY, requires_grad=True)
     empty = torch.zeros(0, dtype=torch.long)
     elsewhere = torch.tensor([5.0, 6.0], dtype=torch.float64)
-    result = fused_family_loss(hidden, (0, 1), weight, bias, empty, LossSettings(), lambda ce: ce + elsewhere)
+    outputs = [Output(h, weight, bias) for h in hidden]
+    result = fused_loss(outputs, (0, 1), empty, AioKd(), sum_over_ranks=lambda ce: ce + elsewhere)
     result.loss.backward()
     assert result.loss.item() == 0
     assert weight.grad is not None and weight.grad.abs().sum() == 0
@@ -148,7 +192,9 @@ def test_no_tokens_on_this_rank_add_nothing() -> None:
 
 _MEMORY = """
 import sys, torch
-from polystill.objectives.vocab_loss import *
+from polystill.objectives.aio_kd import AioKd
+from polystill.objectives.fused import fused_loss
+from polystill.objectives.projection import Output
 torch.set_num_threads(1)
 networks, tokens, vocabulary, width = int(sys.argv[1]), int(sys.argv[2]), 8000, 32
 hidden = [torch.randn(tokens, width, requires_grad=True) for _ in range(networks)]
@@ -157,7 +203,8 @@ target = torch.randint(0, vocabulary, (tokens,))
 def peak():
     return [int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")][0]
 before = peak()
-loss = fused_family_loss(hidden, list(range(networks)), weight, bias, target, LossSettings(mutual="no_weight")).loss
+outputs = [Output(h, weight, bias) for h in hidden]
+loss = fused_loss(outputs, range(networks), target, AioKd(mutual="no_weight")).loss
 loss.backward()
 print((peak() - before) / 1024 - 4 * sum(h.numel() for h in hidden) / 2**20)
 """

@@ -1,0 +1,162 @@
+"""An objective: the recipe keys it has, the networks of an update, and the terms of its loss.
+
+Nothing here imports torch at the top, since a recipe is read without it.
+
+Shapes: K networks of an update, N target tokens. Networks are numbered from 0, the teacher; a frozen teacher is network
+0, too. Everything is summed over the tokens of a batch:
+
+    loss = ce * (cross-entropies of all networks that learn) + kd * (terms of the role "kd") + mutual * (role "mutual")
+    term = share * temperature**2 * KL(a || b),  a and b softened by the temperature
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from polystill.schema import Strict
+from polystill.students import Student, StudentSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Term:
+    """share * temperature**2 * KL(network a || network b): b learns from a.
+
+    share: a number, a 0-dimensional tensor (a decision that stays on the device), or a weight for each token (N,).
+    open: the gradient into a is multiplied by it; 0 detaches a. A number or a 0-dimensional tensor.
+    role: which of the objective's weights multiplies the term.
+    """
+
+    a: int
+    b: int
+    share: float | Tensor = 1.0
+    open: float | Tensor = 1.0
+    temperature: float = 1.0
+    role: Literal["kd", "mutual"] = "kd"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a loss's three sums at one update."""
+
+    ce: float = 1.0
+    kd: float = 0.0
+    mutual: float = 0.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A batch's loss, and what it consists of: sums over the target tokens.
+
+    loss: the weighted total, the only one with gradients. ce, kd, mutual: the three sums.
+    ce_each: the cross-entropy of each network that learns, in order. ce_decided: the same over all ranks.
+    projections_again: products with the vocabulary's matrix beyond one forward and one backward pass (three for each
+        network), in forward passes of all networks.
+    """
+
+    loss: Tensor
+    ce: Tensor
+    kd: Tensor
+    mutual: Tensor
+    ce_each: Tensor
+    ce_decided: Tensor
+    projections_again: int = 0
+
+    @property
+    def ratios(self) -> Tensor:
+        """CE(student) / CE(teacher) over all ranks, (students,), where it was computed."""
+        return self.ce_decided[1:] / self.ce_decided[0]
+
+    @property
+    def ce_ratio(self) -> list[float]:
+        """`ratios` as numbers; a GPU is waited for."""
+        values: list[float] = self.ratios.tolist()
+        return values
+
+
+Reads = Literal["nothing", "sums", "tokens"]
+"""What an objective's terms depend on: nothing of the batch, each network's cross-entropy, or that of each token."""
+
+
+class Objective(Strict):
+    """The base of all objectives: one network, trained by its label-smoothed likelihood."""
+
+    kind: str
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+
+    title: ClassVar[str]
+    """What cards and reports call it, with its paper."""
+    trains_family: ClassVar[bool] = False
+    """Whether the students of the space learn beside their teacher; otherwise one network learns alone."""
+
+    @property
+    def frozen_teacher(self) -> str | None:
+        """Where the frozen teacher lies, for an objective with the key `teacher`."""
+        return None
+
+    @property
+    def detaches_at(self) -> float | None:
+        """The ratio of cross-entropies (a student's to the teacher's) from which the teacher is detached."""
+        return None
+
+    def with_absolute_paths(self) -> Self:
+        """The same objective, for any current folder."""
+        return self
+
+    def networks(self, space: StudentSpace, seed: int, update: int) -> list[Student]:
+        """The networks that learn in an update (counted from 1), the largest first.
+
+        They follow from the seed and the update's number alone, so that every rank and every resumed run draws alike.
+        """
+        return [space.teacher]
+
+    def drawing(self, students: int) -> Self:
+        """The same objective with another number of students drawn in each update; itself where it draws none."""
+        return self
+
+    def weights(self, update: int) -> Weights:
+        """The weights of the loss's sums at an update (counted from 1)."""
+        return Weights()
+
+    def reads(self, networks: int) -> Reads:
+        """What `terms` needs to know of a batch."""
+        return "nothing"
+
+    def terms(self, networks: int, ce: Tensor | None) -> Sequence[Term]:
+        """The KL terms of one batch.
+
+        Args:
+            networks: K, a frozen teacher included.
+            ce: what `reads` says: None; label-smoothed cross-entropies summed over the tokens of all ranks, one of each
+                network that learns; or the negative log-likelihoods of this rank's tokens, (networks that learn, N).
+        """
+        return ()
+
+
+class FrozenTeacherObjective(Objective):
+    """One network that learns from a frozen teacher: network 1 and network 0."""
+
+    teacher: str | None = None
+    """A model's folder, a run (its teacher is meant), or RUN/student, of any architecture."""
+    temperature: float = Field(1.0, gt=0)
+    """Of the softmaxes that are compared."""
+
+    @property
+    def frozen_teacher(self) -> str | None:
+        return self.teacher
+
+    def with_absolute_paths(self) -> Self:
+        teacher = self.teacher and str(Path(self.teacher).resolve())
+        return self.model_copy(update={"teacher": teacher})
+
+
+def on_host(x: Tensor) -> bool:
+    """Whether numbers may be read without waiting for a device."""
+    return x.device.type == "cpu"

@@ -1,0 +1,252 @@
+"""One update of a stage: drawn networks, forward passes, loss, gradients, and the optimizer's step.
+
+Training and `polystill bench train` both run `Update`. What it does follows from the weights, the batch and the numbers
+(seed, stage, update, rank): drawn students, learning rate and dropout masks need no generator's state in a checkpoint.
+
+Shapes: B sentences, S source positions, T target positions, N real target tokens, D d_model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from polystill.config import Training
+from polystill.models.elastic import ElasticModel
+from polystill.models.passes import PassPlan, exact_plan
+from polystill.objectives import base
+from polystill.objectives.base import Loss, Objective
+from polystill.objectives.fused import fused_loss
+from polystill.objectives.plain import Sum, loss_of_logits
+from polystill.objectives.projection import Output
+from polystill.students import Student, StudentSpace
+from polystill.training.feed import MicroBatch, UpdateBatch
+from polystill.training.frozen import FrozenTeacher
+from polystill.training.pruning import Pruner
+from polystill.training.session import sum_over_ranks
+
+MODES = ("shared", "exact", "plain")
+
+
+def stage_seed(seed: int, stage: int) -> int:
+    """The seed of a stage's batches and students."""
+    return seed * 1000 + stage
+
+
+def random_seed(*numbers: int) -> int:
+    """A seed of 64 bits that differs for every (seed, stage, update, rank), for dropout."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def make_optimizer(module: nn.Module, training: Training) -> torch.optim.AdamW:
+    """Adam with decoupled weight decay, as the published settings have it."""
+    return torch.optim.AdamW(
+        module.parameters(),
+        lr=training.learning_rate,
+        betas=training.betas,
+        eps=1e-8,
+        weight_decay=training.weight_decay,
+        fused=True,
+    )
+
+
+def learning_rate(update: int, *, peak: float, warmup: int, schedule: str, updates: int) -> float:
+    """The learning rate of one update (from 1): linear to `peak` over `warmup` updates, then by the schedule.
+
+    inverse_sqrt: peak * sqrt(warmup / update). cosine: half a cosine down to 0 at the last of `updates`.
+    constant: stays at the peak.
+    """
+    if update < warmup:
+        return peak * update / warmup
+    if schedule == "inverse_sqrt":
+        return peak * math.sqrt(max(warmup, 1) / update)
+    if schedule == "cosine":
+        progress = (update - warmup) / max(1, updates - warmup)
+        return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    assert schedule == "constant", schedule
+    return peak
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an update came to.
+
+    loss: per target token, over all ranks. norm: of the gradient, before it was clipped. applied: whether the optimizer
+    took its step; it does not where the loss or the gradient is not finite. losses: one for each micro-batch of this
+    rank, without gradients.
+    """
+
+    loss: float
+    norm: float
+    applied: bool
+    learning_rate: float
+    networks: list[Student]
+    losses: list[Loss]
+
+
+class Update:
+    """Trains a model by one objective, one update a call."""
+
+    def __init__(
+        self,
+        model: ElasticModel,
+        objective: Objective,
+        space: StudentSpace,
+        training: Training,
+        accelerator: Accelerator,
+        *,
+        optimizer: torch.optim.Optimizer,
+        learning_rate: Callable[[int], float],
+        seed: int,
+        stage: int = 0,
+        teacher: FrozenTeacher | None = None,
+        pruner: Pruner | None = None,
+    ) -> None:
+        """seed: the recipe's. stage: its index. learning_rate: of an update, counted from 1."""
+        self.batch_loss = BatchLoss(
+            model, objective, training.mode, lambda values: sum_over_ranks(accelerator, values), teacher
+        )
+        self._model, self._objective, self._space, self._accelerator = model, objective, space, accelerator
+        self._optimizer, self._learning_rate, self._seed, self._stage = optimizer, learning_rate, seed, stage
+        self._pruner = pruner or Pruner(model, None)
+        self._clip_norm = training.clip_norm or math.inf
+        self._scaled = accelerator.mixed_precision == "fp16"
+        self._wrapped_loss, self._wrapped_optimizer = accelerator.prepare(self.batch_loss, optimizer)
+
+    def networks(self, update: int) -> list[Student]:
+        """The networks of an update, the largest first."""
+        return self._objective.networks(self._space, stage_seed(self._seed, self._stage), update)
+
+    def __call__(
+        self, batch: UpdateBatch, update: int, mark: Callable[[str | None], object] = lambda part: None
+    ) -> Updated:
+        """One optimizer update on one batch of all ranks.
+
+        update: counted from 1. mark: is told the part that begins, as `bench.parts` names them, and None at the end.
+        """
+        accelerator, networks = self._accelerator, self.networks(update)
+        rate = self._learning_rate(update)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(random_seed(self._seed, self._stage, update, accelerator.process_index))
+        self._pruner.begin(update)
+        self._model.train()
+        self._wrapped_optimizer.zero_grad()
+        total = torch.zeros((), dtype=torch.float64, device=accelerator.device)
+        losses: list[Loss] = []
+        for i, micro_batch in enumerate(batch.micro_batches):
+            last = i + 1 == len(batch.micro_batches)
+            with nullcontext() if last else accelerator.no_sync(self._wrapped_loss):
+                mark("encoder")
+                loss: Loss = self._wrapped_loss(micro_batch.to(accelerator.device), networks, update)
+                mark("vocabulary_loss")
+                accelerator.backward(loss.loss * (accelerator.num_processes / batch.target_tokens))
+            losses.append(replace(loss, loss=loss.loss.detach()))
+            total += losses[-1].loss
+        mark("optimizer")
+        mean, norm, applied = self._apply(sum_over_ranks(accelerator, total) / batch.target_tokens)
+        mark(None)
+        return Updated(mean, norm, applied, rate, networks, losses)
+
+    def _apply(self, mean_loss: Tensor) -> tuple[float, float, bool]:
+        """Take the optimizer's step, unless the loss or the gradient is not finite."""
+        self._model.mask_pad_gradient()
+        self._pruner.mask_gradient()
+        clipped = self._accelerator.clip_grad_norm_(self._model.parameters(), self._clip_norm)
+        loss, norm = torch.stack([mean_loss, clipped.double()]).tolist()  # a GPU waits here, once an update
+        # Under fp16 the scaler itself leaves out updates whose gradient overflows, and lowers its scale.
+        applied = math.isfinite(loss) and (self._scaled or math.isfinite(norm))
+        if applied:
+            self._wrapped_optimizer.step()
+            self._pruner.hold()
+        elif self._scaled:
+            self._accelerator.scaler.update()  # this update's unscaling is over
+        return loss, norm, applied
+
+
+class BatchLoss(nn.Module):
+    """Forward passes and loss in one module, so that data-parallel wrappers see all use of the parameters.
+
+    mode: "shared" and "exact" batch all networks (see `models.passes`) and fuse the vocabulary loss; "plain" runs one
+    network after another with whole logits and is their twin.
+    """
+
+    def __init__(
+        self,
+        model: ElasticModel,
+        objective: Objective,
+        mode: str,
+        sum_over_ranks: Sum = lambda values: values,
+        teacher: FrozenTeacher | None = None,
+    ) -> None:
+        super().__init__()
+        assert mode in MODES
+        self.model, self.objective, self.mode = model, objective, mode
+        self._sum_over_ranks, self._teacher = sum_over_ranks, teacher
+        self._expectation = Expectation(objective)
+
+    def forward(self, batch: MicroBatch, networks: Sequence[Student], update: int = 1) -> Loss:
+        """The loss of `networks` (the teacher first) on a batch: sums over its real target tokens."""
+        model, target = self.model, batch.real_tokens(batch.target)
+        frozen = [] if self._teacher is None else [self._teacher.output(batch)]
+        if self.mode == "plain":
+            logits = [linear(output.hidden, output.weight, output.bias) for output in frozen]
+            logits += [batch.real_tokens(model(batch.source, batch.target_in, network)) for network in networks]
+            return loss_of_logits(logits, target, self.objective, update, self._sum_over_ranks, frozen=bool(frozen))
+        plan = self.plan(networks)
+        hidden = model.hidden_states(batch.source, batch.target_in, plan)
+        outputs = [Output(batch.real_tokens(h), model.embedding, model.output_bias) for h in hidden]
+        members = [*range(len(frozen)), *(len(frozen) + member for member in plan.members)]
+        expected = self._expectation.cross_entropies(networks)
+        loss = fused_loss([*frozen, *outputs], members, target, self.objective, update, self._sum_over_ranks, expected)
+        self._expectation.learn(networks, loss)
+        return loss
+
+    def plan(self, networks: Sequence[Student]) -> PassPlan:
+        """The passes that this mode computes the networks with."""
+        return self.model.shared_plan(networks) if self.mode == "shared" else exact_plan(networks)
+
+
+class Expectation:
+    """Guesses on a CPU what a batch's cross-entropies will decide: what they decided when its students were last drawn.
+
+    A right guess saves the fused loss the projection that it would decide by; a wrong one costs three projections.
+    Where guesses are often wrong none are made, but what they would have been is still watched. There are none on a
+    GPU, where a projection's logits are kept instead, and for objectives that decide nothing.
+    """
+
+    PAYS = 2 / 3
+    """The share of right guesses from which they pay: one in three may cost what the other two save."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._ratios: dict[Student, float] = {}  # cross-entropy to the teacher's, when last drawn
+        self._right = 1.0  # share of guesses that were right lately, or would have been
+
+    def cross_entropies(self, networks: Sequence[Student]) -> Tensor | None:
+        """A guess (networks,), in the teacher's cross-entropy, or None."""
+        return self._guess(networks) if self._right > self.PAYS else None
+
+    def _guess(self, networks: Sequence[Student]) -> Tensor | None:
+        if any(network not in self._ratios for network in networks):
+            return None
+        return torch.tensor([self._ratios[network] for network in networks], dtype=torch.float64)
+
+    def learn(self, networks: Sequence[Student], loss: Loss) -> None:
+        """Take in what a batch has decided."""
+        if self._objective.reads(len(networks)) != "sums" or not base.on_host(loss.ce_decided):
+            return
+        guess = self._guess(networks)
+        if guess is not None:
+            decided = (self._objective.terms(len(networks), ce) for ce in (guess, loss.ce_decided))
+            self._right += 0.05 * ((next(decided) == next(decided)) - self._right)
+        self._ratios.update(zip(networks[1:], loss.ce_ratio, strict=True))
+        self._ratios[networks[0]] = 1.0
