@@ -22,7 +22,7 @@ from polystill.models.folder import (
     write_sparse_model,
 )
 from polystill.models.pruning import MatrixCount, Scope, check_sparsity, counts, nonzero_parameters, prune
-from polystill.runs.places import find_folder
+from polystill.runs.places import Kind, find_folder, open_place
 from polystill.storage import atomic_folder, need_new_folder
 
 
@@ -53,7 +53,7 @@ def prune_folder(folder: Path, out: Path, sparsity: float, scope: Scope) -> Prun
     reached = round(1 - sum(row.nonzero for row in rows) / sum(row.weights for row in rows), 6)
     with atomic_folder(out) as temporary:
         write_sparse_model(temporary, model, tokenizer)
-        if (folder / FAMILY).is_file():
+        if open_place(folder).kind is Kind.FAMILY:
             family = {**read_family(folder), "sparsity": reached}
             (temporary / FAMILY).write_text(json.dumps(family, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         info = {

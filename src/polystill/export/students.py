@@ -111,10 +111,10 @@ def _is_model(folder: Path) -> bool:
 def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quantization: str | None) -> Path:
     from polystill.export.card import Record
     from polystill.export.driver import export_folder
-    from polystill.models.folder import FAMILY, read_family
+    from polystill.models.folder import read_family
 
     out = _new(out)
-    record = Record(family=read_family(folder) if (folder / FAMILY).is_file() else {})
+    record = Record(family=read_family(folder) if open_place(folder).kind is Kind.FAMILY else {})
     with _member(folder, name) as member:
         export_folder(member, out, to, quantization, record=record)
     return out
@@ -130,10 +130,10 @@ def _new(out: Path | None) -> Path:
 @contextmanager
 def _member(folder: Path, name: str) -> Iterator[Path]:
     """A family's student as a folder of its own, which lasts as long as the block; a student's folder as it is."""
-    from polystill.models.folder import FAMILY, family_space, load_model
+    from polystill.models.folder import family_space, load_model
     from polystill.students import StudentSpace
 
-    if not (folder / FAMILY).is_file():
+    if open_place(folder).kind is not Kind.FAMILY:
         only = load_model(folder).teacher
         StudentSpace.from_list(only, [only]).get(name)
         yield folder
