@@ -34,6 +34,8 @@ CORE = [
     *("environment/*", "runs/*", "evaluation/__init__", "evaluation/measure", "evaluation/speed"),
     *("data/__init__", "data/language_names", "data/scripts", "data/tokenizer", "data/synthetic/*"),
     *("decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/precisions", "decoding/stream"),
+    *(f"export/{name}" for name in ("__init__", "format", "huggingface", "ctranslate2", "argos", "onnx", "marian")),
+    *("export/pymarian", "export/bergamot", "export/sparse"),
 ]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 
