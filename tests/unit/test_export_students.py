@@ -38,6 +38,19 @@ def test_a_pruned_family_ships_its_students(pruned: Path, tmp_path: Path, to: st
         assert model.teacher == Student(2, 1) and sparsity_of(model) > 0.3
 
 
+def test_a_pruned_family_keeps_its_positions(
+    counting_student: Path, make_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The sparse form has no table of positions, and other programs would take Hugging Face's instead."""
+    tokenizer = Tokenizer.load(counting_student)
+    model = make_model(layers=2, vocabulary_size=tokenizer.vocabulary_size, d_model=32, positions="marian")
+    space = StudentSpace.from_ranges(model.teacher, (1, 2), (1, 2))
+    save_family(tmp_path / "family", model, tokenizer, space, {"seed": 7})
+    prune_folder(tmp_path / "family", tmp_path / "pruned", 0.3, "global")
+    export_student(tmp_path / "pruned", "e2d1", "hf", tmp_path / "out")  # verified: the same logits
+    assert load_model(tmp_path / "out").config.positions == "marian"
+
+
 def test_one_student_is_itself(counting_student: Path, tmp_path: Path) -> None:
     own = load_model(counting_student).teacher
     assert load_model(export_student(counting_student, str(own), "sparse", tmp_path / "out")).teacher == own

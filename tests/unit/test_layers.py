@@ -34,6 +34,8 @@ CORE = [
     *("environment/*", "runs/*", "evaluation/__init__", "evaluation/measure", "evaluation/speed"),
     *("data/__init__", "data/languages", "data/tokenizer", "sources/__init__", "sources/built_in"),
     *("decoding/__init__", "decoding/contract", "decoding/ctranslate2", "decoding/stream"),
+    *(f"export/{name}" for name in ("__init__", "format", "huggingface", "ctranslate2", "argos", "onnx", "marian")),
+    *("export/pymarian", "export/bergamot", "export/sparse"),
 ]
 HEAVY = {"torch", "transformers", "datasets", "pyarrow", "sacrebleu", "pydantic", "safetensors", "accelerate", "tqdm"}
 

@@ -33,7 +33,6 @@ class Argos(Format):
     library = "argostranslate"
     precisions = ("int8",)
     beam = 4
-    other_program = "an Argos package, to be installed with argospm install {package}"
     usage = """
 ```
 argospm install translate-{between}-1_0.argosmodel

@@ -39,7 +39,6 @@ class Bergamot(Format):
     shortlist = 50  # a page translates few sentences at a time, whose pieces ask for less together than a batch's
     shortlist_usage = "`lex.*.bin`, which the runtime uses by itself"
     needs = "`model.positions: marian` in the recipe and `pip install pymarian`"
-    other_program = "a Bergamot model, for Firefox's translator, translateLocally and polystill serve's page"
     usage = """
 Unpack the files (`gunzip`) and give them to Bergamot's translator (`npm install @browsermt/bergamot-translator`, or
 translateLocally) with `gemm-precision: int8shiftAll`. `metadata.json` names them, with sizes and hashes.

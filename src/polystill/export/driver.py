@@ -58,7 +58,7 @@ def export_folder(
     form = FORMATS[to]
     check_replaceable(out)
     if form.packages:
-        need_packages(f"export --to {to}", form.packages, form.extra)
+        need_packages(f"export --to {to}", form.packages, extra=to)
     with _readable(student, form) as folder:
         _check_architecture(folder, form)
         model, tokenizer = load_model_with_tokenizer(folder)

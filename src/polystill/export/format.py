@@ -73,13 +73,11 @@ class Format(ABC):
     engine: ClassVar[str]
     """What runs it, in error messages: "ENGINE has no LSTM"."""
     purpose: ClassVar[str]
-    """The programs that it is for, for help texts and docs/export.md."""
+    """The programs that read it, for help texts and docs/export.md."""
     library: ClassVar[str]
     """The name of its engine's library on the Hugging Face Hub."""
     usage: ClassVar[str]
-    """The model card's section on using it: Markdown, a template for str.format (see `card.how_to_use`)."""
-    other_program: ClassVar[str | None] = None
-    """What an export is, for those who give it to polystill; None if polystill itself translates with it."""
+    """The model card's section on using it, in Markdown; a template that `card.how_to_use` fills."""
 
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     """The precisions of its weights. If there are several, `export --quantization` chooses."""
@@ -94,9 +92,7 @@ class Format(ABC):
     needs: ClassVar[str] = ""
     """What has to be installed or chosen for it beforehand, for help texts."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """Python packages that writing and verifying need, beyond those of the [train] extra."""
-    extra: ClassVar[str] = "train"
-    """The extra that brings `packages`."""
+    """Python packages that it needs beyond those of the [train] extra; the extra of its own name brings them."""
     reads_sparse: ClassVar[bool] = False
     """Whether it takes a student's folder with sparse weights as it is."""
     for_devices: ClassVar[bool] = True

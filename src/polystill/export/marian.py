@@ -34,7 +34,6 @@ class Marian(Format):
     purpose = "Marian"
     library = "marian"
     needs = "`model.positions: marian` in the recipe and `pip install pymarian`"
-    other_program = "a Marian model, for marian-decoder --config decoder.yml"
     usage = """
 ```
 echo "A sentence." | marian-decoder --config decoder.yml

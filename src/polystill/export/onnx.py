@@ -33,8 +33,6 @@ class Onnx(Format):
     architectures = ("transformer", "lstm")
     beam = 1
     packages = ("onnx", "onnxruntime")
-    extra = "onnx"
-    other_program = "an ONNX model, for the programs that its README.md shows"
     usage = """
 In JavaScript (`npm install @huggingface/transformers`), in node or in a browser:
 
