@@ -75,7 +75,8 @@ def _outputs(objective: Objective, learning: int, widths: Sequence[int]) -> tupl
     """Random networks, and what they have gradients for: one projection for each width, in turn; a frozen teacher."""
     frozen = "teacher" in type(objective).model_fields
     projections = {width: (_random(VOCABULARY, width), _random(VOCABULARY)) for width in dict.fromkeys(widths)}
-    teacher = [Output(*(_random(*s, grad=False) for s in ((TOKENS, 9), (VOCABULARY, 9), (VOCABULARY,))), frozen=True)]
+    hidden, weight, bias = (_random(*s, grad=False) for s in ((TOKENS, 9), (VOCABULARY, 9), (VOCABULARY,)))
+    teacher = [Output(hidden, weight, bias, frozen=True)]
     outputs = teacher if frozen else []
     outputs = outputs + [
         Output(_random(TOKENS, width), *projections[width])

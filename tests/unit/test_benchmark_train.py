@@ -137,7 +137,8 @@ def test_marks_change_nothing(make_model, make_batch) -> None:
 def test_bf16_variants_run_under_autocast(workload) -> None:
     trial = Trial(Variant("family", "shared", "bf16"), workload)
     seen: list[torch.dtype | None] = []
-    trial.model.encoder[0].self_attention.register_forward_pre_hook(lambda *_: seen.append(_autocast()))
+    assert isinstance(trial.model, Transformer)
+    trial.model.encoder_layers(1)[0].self_attention.register_forward_pre_hook(lambda *_: seen.append(_autocast()))
     trial.run()
     assert seen == [torch.bfloat16] * 2
     assert trial.loss == trial.loss

@@ -92,4 +92,3 @@ def test_another_or_damaged_note_is_no_such_export(tmp_path: Path, info: str) ->
 
 def test_every_format_is_translated_with_or_named() -> None:
     assert set(OTHER_PROGRAMS) | {"ctranslate2", "hf", "sparse"} == set(FORMATS)
-    assert {name: known.other_program for name, known in FORMATS.items() if known.other_program} == OTHER_PROGRAMS

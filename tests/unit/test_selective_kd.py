@@ -34,7 +34,8 @@ def _outputs() -> tuple[Output, Output, Tensor]:
     def output(width: int, frozen: bool) -> Output:
         shapes = ((TOKENS, width), (VOCABULARY, width), (VOCABULARY,))
         tensors = (torch.randn(*shape, dtype=torch.float64).requires_grad_(not frozen) for shape in shapes)
-        return Output(*tensors, frozen=frozen)
+        hidden, weight, bias = tensors
+        return Output(hidden, weight, bias, frozen=frozen)
 
     return output(9, True), output(6, False), torch.randint(0, VOCABULARY, (TOKENS,))
 
@@ -97,5 +98,5 @@ def test_a_run(counting_recipe: dict[str, Any], prepared_run: Callable[..., Run]
     train_family(run)
     record = run.record("training.one")
     assert record is not None and set(record["validation"]["nll"]) == {"e2d2"} and "interaction" not in record
-    cost = run.results()["cost"]["training.one"]
-    assert cost["projections_again"] == (4 if mode == "shared" else 0)
+    cost = run.results().cost["training.one"]
+    assert cost.projections_again == (4 if mode == "shared" else 0)

@@ -33,7 +33,8 @@ def _outputs(dtype: torch.dtype) -> tuple[Output, Output, Tensor]:
 
     def output(width: int, grad: bool) -> Output:
         tensors = (torch.randn(*shape, dtype=dtype) for shape in ((TOKENS, width), (VOCABULARY, width), (VOCABULARY,)))
-        return Output(*(x.requires_grad_(grad) for x in tensors), frozen=not grad)
+        hidden, weight, bias = (x.requires_grad_(grad) for x in tensors)
+        return Output(hidden, weight, bias, frozen=not grad)
 
     return output(6, True), output(9, False), torch.randint(0, VOCABULARY, (TOKENS,))
 

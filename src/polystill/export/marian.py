@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from polystill.data.tokenizer import Tokenizer
     from polystill.decoding.contract import DecodingOptions
     from polystill.models.elastic import ElasticModel
+    from polystill.models.transformer import TransformerConfig
 
 MODEL = "model.npz"
 
@@ -66,18 +67,27 @@ or `pymarian decode --config decoder.yml`. Vocabularies are SentencePiece models
         return verify_in_marian(export, folder / MODEL, [vocabularies[0], vocabularies[-1]])
 
 
+def transformer_config(model: ElasticModel) -> TransformerConfig:
+    """The configuration of a Transformer, the only architecture that Marian's formats take."""
+    from polystill.models.transformer import TransformerConfig
+
+    assert isinstance(model.config, TransformerConfig)
+    return model.config
+
+
 def check_shape(model: ElasticModel, origin: Path) -> None:
     """Refuse a model that Marian has nothing like.
 
     Raises:
         UserError: the model has positions or an activation that Marian lacks.
     """
-    if model.config.positions != "marian":
+    config = transformer_config(model)
+    if config.positions != "marian":
         raise UserError(
             f"{origin}: Marian has other sinusoidal positions than this model was trained with; train with "
             "model.positions: marian (or continue this family so, with model.start)"
         )
-    if model.config.activation == "gelu":
+    if config.activation == "gelu":
         raise UserError(f"{origin}: Marian computes gelu by another formula; train with relu or swish")
 
 
@@ -137,7 +147,7 @@ def model_settings(model: ElasticModel, vocabulary_size: int) -> str:
     """The model's shape, as Marian keeps it in the model file."""
     import yaml
 
-    c = model.config
+    c = transformer_config(model)
     settings = {
         "version": "v1.12.0",
         "type": "transformer",
