@@ -150,8 +150,8 @@ def test_family(networks: int, mutual: str) -> None:
 )
 def test_frozen_teacher(objective: Objective) -> None:
     torch.manual_seed(5)
-    frozen = (_random(*shape, grad=False) for shape in ((TOKENS, 7), (VOCABULARY, 7), (VOCABULARY,)))
-    teacher, target = Output(*frozen, frozen=True), torch.randint(0, VOCABULARY, (TOKENS,))
+    states, matrix, vector = (_random(*shape, grad=False) for shape in ((TOKENS, 7), (VOCABULARY, 7), (VOCABULARY,)))
+    teacher, target = Output(states, matrix, vector, frozen=True), torch.randint(0, VOCABULARY, (TOKENS,))
 
     def loss(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return fused_loss([teacher, Output(hidden, weight, bias)], (0, 1), target, objective).loss
