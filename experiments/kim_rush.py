@@ -27,7 +27,7 @@ from experiments.study import (
     merged,
 )
 from polystill.config import BESIDE_START, GOLD
-from polystill.decoding.contract import LARGEST_BEAM
+from polystill.decoding.translator import LARGEST_BEAM
 from polystill.errors import UserError
 from polystill.schema import Strict
 from polystill.students import Student

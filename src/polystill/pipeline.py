@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polystill.config import Recipe, load_recipe
-from polystill.decoding.contract import need_precision
+from polystill.decoding.translator import need_precision
 from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.runs.places import Kind, find_start, open_place

@@ -13,16 +13,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
-from polystill.decoding.contract import DecodingOptions, need_precision
 from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.decoding.translator import DecodingOptions, need_precision
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 from polystill.runs.places import Kind, Place, find_model
 from polystill.storage import storage_errors
 
 if TYPE_CHECKING:
-    from polystill.decoding.contract import Translator
     from polystill.decoding.stream import LiveStream
+    from polystill.decoding.translator import Translator
 
 
 @contextmanager
@@ -146,8 +146,8 @@ def translate_files(
     Raises:
         UserError: an input cannot be read or is not UTF-8, or the output cannot be written or is an input as well.
     """
-    from polystill.decoding.contract import DecodingOptions
     from polystill.decoding.stream import longest_line, translate_n_best
+    from polystill.decoding.translator import DecodingOptions
 
     options = DecodingOptions(beam_size=beam_size, n_best=n_best, length_penalty=length_penalty)
     for path in inputs:  # check them all before translating the first

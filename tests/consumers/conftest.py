@@ -20,7 +20,7 @@ from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright
 
 from polystill.decoding.beam import TorchTranslator
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.models.folder import load_model_with_tokenizer
 
 HERE = Path(__file__).parent

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from polystill.decoding.beam import TorchTranslator
-from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.decoding.metrics import corpus_scores
+from polystill.decoding.translator import DecodingOptions
 from polystill.export.agreement import forced_log_probs
 from polystill.export.students import export_student, extract_student
 from polystill.models.folder import load_model_with_tokenizer

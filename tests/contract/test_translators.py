@@ -1,4 +1,4 @@
-"""What every translation engine promises (decoding/contract.py), asked of each of them."""
+"""What every translation engine promises (decoding/translator.py), asked of each of them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from polystill.decoding import contract
-from polystill.decoding.contract import EMPTY, DecodingOptions, Translator
 from polystill.decoding.stream import translate_lines
+from polystill.decoding.translator import EMPTY, DecodingOptions, Translator
 
 LINES = ["one two three", "", "nine eight seven six five", " \t ", "zero", "four four", "qqq ☃ </s> <pad>", "a\u2028b"]
 
@@ -123,8 +122,8 @@ def test_max_length_is_kept_and_cuts_are_counted(
 def test_a_translation_is_limited_by_its_own_source(
     translator: Translator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(contract, "LENGTH_STEP", 1)
-    monkeypatch.setattr(contract, "LENGTH_FACTOR", 1)
+    monkeypatch.setattr("polystill.decoding.translator.LENGTH_STEP", 1)
+    monkeypatch.setattr("polystill.decoding.translator.LENGTH_FACTOR", 1)
     lines = [word for words in LINES for word in (words, *words.split())]
     limits = [len(ids) for ids in translator.tokenizer.encode_source(lines)]  # type: ignore[attr-defined]
     options = DecodingOptions(beam_size=2)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from polystill.decoding.beam import TorchTranslator
-from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.decoding.translator import DecodingOptions
 from polystill.export.driver import export_folder
 from polystill.models.folder import load_model_with_tokenizer
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.translation import open_translator
 
 

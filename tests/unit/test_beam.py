@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polystill.decoding.beam import Finished, TorchTranslator, beam_search
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.models.lstm import Lstm, LstmConfig
 

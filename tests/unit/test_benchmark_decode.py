@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from polystill.bench.decode import System, batches_of, decode_table, measure
-from polystill.decoding.contract import EMPTY
+from polystill.decoding.translator import EMPTY
 
 LINES = ["a b c", "a", "a b", "a b c d", "a b"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.export import FORMATS
 from polystill.export.card import Record, data_lines, model_card
 from polystill.runs import Run

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import EMPTY, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.decoding.translator import EMPTY, DecodingOptions
 from polystill.errors import UserError
 from polystill.evaluation.measure import describe
 
@@ -44,7 +44,7 @@ def test_translating_imports_no_torch(exported: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.decoding.stream import translate_lines
 print(*translate_lines(CTranslate2Translator(Path({str(exported)!r})), {LINES!r}, DecodingOptions()), sep="\\n")

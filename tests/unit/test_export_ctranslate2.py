@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from polystill.data.shortlist import Shortlist
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator, own_search
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.evaluation.measure import describe
 from polystill.export import ctranslate2 as export

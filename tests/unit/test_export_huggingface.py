@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.export.card import Record
 from polystill.export.driver import export_folder

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.export import FORMATS, pymarian
 from polystill.export.driver import export_folder

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from polystill.decoding.beam import TorchTranslator
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.export.driver import export_folder
 from polystill.export.onnx_graphs import MEMORY, STATE

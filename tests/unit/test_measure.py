@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.environment import child
 from polystill.errors import UserError
 from polystill.evaluation import speed

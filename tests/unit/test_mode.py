@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from polystill.decoding.beam import beam_search
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.evaluation import mode
 from polystill.evaluation.mode import log_probabilities, p_mode, perplexity
 

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 import sacrebleu
 
-from polystill.decoding import contract
-from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.metrics import corpus_scores
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.evaluation import quality, speed
 from polystill.evaluation.quality import add_latency, evaluate_run, evaluate_students
@@ -152,8 +151,8 @@ def test_p_mode_is_that_of_what_the_engine_wrote(
 
     from polystill.models.folder import load_model_with_tokenizer
 
-    monkeypatch.setattr(contract, "LENGTH_STEP", 1)
-    monkeypatch.setattr(contract, "LENGTH_FACTOR", factor)
+    monkeypatch.setattr("polystill.decoding.translator.LENGTH_STEP", 1)
+    monkeypatch.setattr("polystill.decoding.translator.LENGTH_FACTOR", factor)
     run = trained()
     source_file, target_file = (run.data / "test" / f"counting.{side}.txt" for side in ("source", "target"))
     source_file.write_text("one two\n\nnine three four\n")

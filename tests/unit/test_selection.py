@@ -13,7 +13,7 @@ from polystill.config import parse_recipe
 from polystill.data.prepare import prepare_data
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.beam import TorchTranslator
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.runs import Run
 from polystill.training.loop import StageTraining, train_family

@@ -19,8 +19,8 @@ import pytest
 from libretranslatepy import LibreTranslateAPI
 
 from polystill.cli import main
-from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.decoding.translator import DecodingOptions
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 JSON = {"content-type": "application/json"}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 import yaml
 
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.targets import generate as generate_module
 from polystill.targets import store

@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding import contract
 from polystill.decoding.beam import TorchTranslator, beam_search
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.targets.adapters import Ensemble, check_one_vocabulary, load_huggingface
@@ -149,8 +148,8 @@ def test_an_m2m_folder_with_beams_is_alike_in_both_engines(m2m_folder: Path, tmp
 def test_an_m2m_folders_translations_are_limited_each_by_its_source(
     m2m_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contract, "LENGTH_STEP", 1)
-    monkeypatch.setattr(contract, "LENGTH_FACTOR", 1)
+    monkeypatch.setattr("polystill.decoding.translator.LENGTH_STEP", 1)
+    monkeypatch.setattr("polystill.decoding.translator.LENGTH_FACTOR", 1)
     options = DecodingOptions(beam_size=2)
     translators = [
         open_teacher(ready([m2m_folder], tmp_path / engine, engine, options=options))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from polystill.cli import main
-from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, counted_cuts
+from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, counted_cuts
 from polystill.errors import UserError
 from polystill.translation import search_of, translate_files
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from polystill.bench.rounds import Spread, interleaved, quotients, shown_spread, spread, synchronize
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.beam import beam_search
-from polystill.decoding.contract import Cuts, DecodingOptions, Translator
+from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.errors import UserError
 from polystill.evaluation.speed import percentile
 from polystill.models.folder import family_space, load_model_with_tokenizer

@@ -98,7 +98,7 @@ def generate(
     """
     need_packages("generate")
     show_log()
-    from polystill.decoding.contract import DecodingOptions
+    from polystill.decoding.translator import DecodingOptions
     from polystill.targets.generate import Compute, default_beam, generate_targets
     from polystill.targets.select import left_out
     from polystill.targets.sources import Text

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import (
+from polystill.decoding.translator import (
     EMPTY,
     UNLIMITED,
     Cuts,

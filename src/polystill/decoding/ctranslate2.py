@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import (
+from polystill.decoding.translator import (
     EMPTY,
     Cuts,
     DecodingOptions,

@@ -19,7 +19,7 @@ from itertools import count
 from select import select
 from typing import BinaryIO, Protocol
 
-from polystill.decoding.contract import CHARACTERS_PER_TOKEN, DecodingOptions, Hypothesis, Translator, counted_cuts
+from polystill.decoding.translator import CHARACTERS_PER_TOKEN, DecodingOptions, Hypothesis, Translator, counted_cuts
 from polystill.errors import UserError
 
 BLOCK_LINES = 2048

@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import MODEL, check_files, own_search, read_info
 from polystill.decoding.stream import read_lines
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.evaluation.speed import Subject, measure_in_turn, sample
 from polystill.runs.provenance import provenance

@@ -13,7 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from polystill.decoding.contract import (
+from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
+from polystill.decoding.metrics import corpus_scores
+from polystill.decoding.translator import (
     LENGTH_FACTOR,
     Cuts,
     DecodingOptions,
@@ -23,8 +25,6 @@ from polystill.decoding.contract import (
     longest_of_each,
     need_precision,
 )
-from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
-from polystill.decoding.metrics import corpus_scores
 from polystill.errors import UserError, nearest
 from polystill.evaluation.measure import folder_bytes
 from polystill.evaluation.speed import Subject, measure_in_turn, sample

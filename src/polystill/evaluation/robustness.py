@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from polystill.data.cleaning import Repetition
-from polystill.decoding.contract import Cuts, DecodingOptions, Translator
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
 from polystill.decoding.stream import read_lines
+from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.errors import UserError
 from polystill.evaluation.quality import choose_students, file_name, model_id
 from polystill.runs import Run

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.decoding.translator import Cuts, DecodingOptions
 from polystill.environment import child
 from polystill.environment.child import peak_memory
 from polystill.errors import UserError

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import Cuts, DecodingOptions, Hypothesis, Translator
+from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, Translator
 from polystill.errors import UserError
 from polystill.export.format import Export, Verified
 from polystill.models.elastic import ElasticModel

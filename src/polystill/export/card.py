@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.export import FORMATS
 from polystill.export.format import Info
 from polystill.runs.results import DeviceRow, QualityRow

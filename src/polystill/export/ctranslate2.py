@@ -121,8 +121,8 @@ def _limit_to_seven_bits(spec: Any) -> None:
 
 
 def _texts(folder: Path, lines: Sequence[str], compute_type: str) -> list[str]:
-    from polystill.decoding.contract import DecodingOptions
     from polystill.decoding.ctranslate2 import CTranslate2Translator
+    from polystill.decoding.translator import DecodingOptions
 
     rows = CTranslate2Translator(folder, compute_type).translate(lines, DecodingOptions(beam_size=1))
     return [hypotheses[0].text for hypotheses in rows]

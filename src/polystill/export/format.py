@@ -19,7 +19,7 @@ from polystill.storage import tree_bytes
 if TYPE_CHECKING:
     from polystill.data.shortlist import Shortlist
     from polystill.data.tokenizer import Tokenizer
-    from polystill.decoding.contract import DecodingOptions, Hypothesis
+    from polystill.decoding.translator import DecodingOptions, Hypothesis
     from polystill.models.elastic import ElasticModel
 
 CARD = "README.md"

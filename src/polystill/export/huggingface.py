@@ -14,7 +14,7 @@ from polystill.export.format import Export, Format, Verified
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from polystill.decoding.contract import DecodingOptions
+    from polystill.decoding.translator import DecodingOptions
 
 GENERATION = "generation_config.json"
 LARGEST_DIFFERENCE = 1e-3

@@ -24,7 +24,7 @@ from polystill.students import Student
 
 if TYPE_CHECKING:
     from polystill.decoding.beam import TorchTranslator
-    from polystill.decoding.contract import DecodingOptions
+    from polystill.decoding.translator import DecodingOptions
 
 
 # --- into a folder of the user's ------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def export_student(
         UserError: the folder is no run, its training is not finished, it has no such student, or as
             `polystill.export.driver.export_folder`.
     """
-    from polystill.decoding.contract import DecodingOptions
+    from polystill.decoding.translator import DecodingOptions
     from polystill.export.card import record_of
     from polystill.export.driver import check_choices, export_folder
     from polystill.models.folder import family_space
@@ -235,7 +235,7 @@ def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslato
     import torch
 
     from polystill.decoding.beam import TorchTranslator
-    from polystill.decoding.contract import torch_dtype
+    from polystill.decoding.translator import torch_dtype
     from polystill.models.folder import load_model_with_tokenizer
 
     dtype = torch_dtype(precision)

@@ -87,7 +87,7 @@ class ElasticModel(nn.Module, ABC):
 
     @abstractmethod
     def start(self, source: Tensor, student: Student | None = None, beam_size: int = 1) -> Any:
-        """Encode source (B, S) and prepare B * beam_size rows for decoding; returns a `decoding.contract.State`."""
+        """Encode source (B, S) and prepare B * beam_size rows for decoding; returns a `decoding.translator.State`."""
 
     @abstractmethod
     def step(self, state: Any, tokens: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from polystill.decoding.contract import DecodingOptions
+from polystill.decoding.translator import DecodingOptions
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError, nearest
 from polystill.evaluation.figures import megabytes

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.contract import Cuts, DecodingOptions, Translator
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
+from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.errors import UserError, nearest
 from polystill.evaluation.measure import folder_bytes
 from polystill.runs.places import Kind, open_place

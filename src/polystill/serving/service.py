@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from polystill.data.languages import ScriptShare
-from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.stream import translate_n_best
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.serving.batching import Batcher
 from polystill.serving.family import Family, Student

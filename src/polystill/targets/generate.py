@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from polystill.config import Cleaning, Recipe
-from polystill.decoding.contract import DecodingOptions
 from polystill.decoding.ctranslate2 import available_cores
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.progress import Progress
 from polystill.runs.places import Kind, find_folder, open_place

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from polystill.decoding.contract import Cuts, DecodingOptions, Translator, need_precision, torch_dtype
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
+from polystill.decoding.translator import Cuts, DecodingOptions, Translator, need_precision, torch_dtype
 from polystill.errors import UserError
 from polystill.runs.places import Kind as PlaceKind
 from polystill.runs.places import find_model

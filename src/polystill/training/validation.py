@@ -19,8 +19,8 @@ from polystill.config import Stage
 from polystill.data.batching import SCORED_BATCH_TOKENS, BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.decoding.beam import TorchTranslator
-from polystill.decoding.contract import Cuts, DecodingOptions
 from polystill.decoding.metrics import bleu_metric
+from polystill.decoding.translator import Cuts, DecodingOptions
 from polystill.models.elastic import ElasticModel
 from polystill.objectives.fused import cross_entropies
 from polystill.sources.lines import read_lines
