@@ -69,11 +69,12 @@ def run_command(*arguments: str | Path, stdin: str | bytes = b"", before: Callab
     """Run polystill here, which saves its imports; or with `before`, called first, in a process of its own."""
     given = [str(argument) for argument in arguments]
     text = stdin.encode() if isinstance(stdin, str) else stdin
-    return _run_here(given, text) if before is None else _run_apart(given, text, before)
+    return run_here(given, text) if before is None else _run_apart(given, text, before)
 
 
-def _run_here(arguments: list[str], stdin: bytes) -> Done:
-    from polystill.cli import main
+def run_here(arguments: list[str], stdin: bytes = b"", main: Callable[[list[str]], None] | None = None) -> Done:
+    """Run polystill, or another command line that ends as its does, in this process."""
+    from polystill import cli
 
     streams = [io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="") for content in (stdin, b"", b"")]
     replaced = sys.stdin, sys.stdout, sys.stderr
@@ -83,7 +84,7 @@ def _run_here(arguments: list[str], stdin: bytes) -> Done:
     status: object = 0
     try:
         sys.stdin, sys.stdout, sys.stderr = streams
-        main(arguments)
+        (main or cli.main)(arguments)
     except SystemExit as end:
         status = end.code or 0
     finally:
