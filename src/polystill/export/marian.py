@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from polystill.data.tokenizer import Tokenizer
     from polystill.decoding.contract import DecodingOptions
     from polystill.models.elastic import ElasticModel
+    from polystill.models.transformer import TransformerConfig
 
 MODEL = "model.npz"
 
@@ -72,13 +73,21 @@ def check_shape(model: ElasticModel, origin: Path) -> None:
     Raises:
         UserError: the model has positions or an activation that Marian lacks.
     """
-    if model.config.positions != "marian":
+    config = _config(model)
+    if config.positions != "marian":
         raise UserError(
             f"{origin}: Marian has other sinusoidal positions than this model was trained with; train with "
             "model.positions: marian (or continue this family so, with model.start)"
         )
-    if model.config.activation == "gelu":
+    if config.activation == "gelu":
         raise UserError(f"{origin}: Marian computes gelu by another formula; train with relu or swish")
+
+
+def _config(model: ElasticModel) -> TransformerConfig:
+    from polystill.models.transformer import TransformerConfig
+
+    assert isinstance(model.config, TransformerConfig)
+    return model.config
 
 
 def verify_in_marian(export: Export, written: Path, vocabularies: Sequence[Path]) -> Verified:
@@ -137,7 +146,7 @@ def model_settings(model: ElasticModel, vocabulary_size: int) -> str:
     """The model's shape, as Marian keeps it in the model file."""
     import yaml
 
-    c = model.config
+    c = _config(model)
     settings = {
         "version": "v1.12.0",
         "type": "transformer",
