@@ -15,7 +15,6 @@ from polystill.export.students import export_student, extract_student
 from polystill.models.folder import load_model, save_family
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import sparsity_of
-from polystill.models.transformer import TransformerConfig
 from polystill.students import Student, StudentSpace
 
 
@@ -49,8 +48,8 @@ def test_a_pruned_family_keeps_its_positions(
     save_family(tmp_path / "family", model, tokenizer, space, {"seed": 7})
     prune_folder(tmp_path / "family", tmp_path / "pruned", 0.3, "global")
     export_student(tmp_path / "pruned", "e2d1", "hf", tmp_path / "out")  # verified: the same logits
-    config = load_model(tmp_path / "out").config
-    assert isinstance(config, TransformerConfig) and config.positions == "marian"
+    config: Any = load_model(tmp_path / "out").config
+    assert config.positions == "marian"
 
 
 def test_one_student_is_itself(counting_student: Path, tmp_path: Path) -> None:

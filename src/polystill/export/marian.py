@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polystill.data.tokenizer import Tokenizer
-    from polystill.decoding.translator import DecodingOptions
+    from polystill.decoding.contract import DecodingOptions
     from polystill.models.elastic import ElasticModel
     from polystill.models.transformer import TransformerConfig
 
@@ -50,7 +50,7 @@ or `pymarian decode --config decoder.yml`. Vocabularies are SentencePiece models
     def write(self, export: Export, folder: Path) -> None:
         import numpy as np
 
-        from polystill.decoding.translator import DecodingOptions
+        from polystill.decoding.contract import DecodingOptions
         from polystill.export.pieces import joint_pieces
 
         arrays: dict[str, Any] = dict(parameters(export.model))
@@ -67,21 +67,13 @@ or `pymarian decode --config decoder.yml`. Vocabularies are SentencePiece models
         return verify_in_marian(export, folder / MODEL, [vocabularies[0], vocabularies[-1]])
 
 
-def transformer_config(model: ElasticModel) -> TransformerConfig:
-    """The configuration of a Transformer, the only architecture that Marian's formats take."""
-    from polystill.models.transformer import TransformerConfig
-
-    assert isinstance(model.config, TransformerConfig)
-    return model.config
-
-
 def check_shape(model: ElasticModel, origin: Path) -> None:
     """Refuse a model that Marian has nothing like.
 
     Raises:
         UserError: the model has positions or an activation that Marian lacks.
     """
-    config = transformer_config(model)
+    config = _config(model)
     if config.positions != "marian":
         raise UserError(
             f"{origin}: Marian has other sinusoidal positions than this model was trained with; train with "
@@ -89,6 +81,13 @@ def check_shape(model: ElasticModel, origin: Path) -> None:
         )
     if config.activation == "gelu":
         raise UserError(f"{origin}: Marian computes gelu by another formula; train with relu or swish")
+
+
+def _config(model: ElasticModel) -> TransformerConfig:
+    from polystill.models.transformer import TransformerConfig
+
+    assert isinstance(model.config, TransformerConfig)
+    return model.config
 
 
 def verify_in_marian(export: Export, written: Path, vocabularies: Sequence[Path]) -> Verified:
@@ -147,7 +146,7 @@ def model_settings(model: ElasticModel, vocabulary_size: int) -> str:
     """The model's shape, as Marian keeps it in the model file."""
     import yaml
 
-    c = transformer_config(model)
+    c = _config(model)
     settings = {
         "version": "v1.12.0",
         "type": "transformer",
@@ -190,7 +189,7 @@ def decoder_settings(model: ElasticModel, vocabularies: Sequence[str], search: D
     """decoder.yml, which makes Marian translate as polystill does; `vocabularies` are file names."""
     import yaml
 
-    from polystill.decoding.translator import LENGTH_FACTOR
+    from polystill.decoding.contract import LENGTH_FACTOR
 
     settings = {
         "relative-paths": True,
