@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from polystill.data.tokenizer import Tokenizer
-    from polystill.decoding.contract import DecodingOptions
+    from polystill.decoding.translator import DecodingOptions
     from polystill.models.elastic import ElasticModel
     from polystill.models.transformer import TransformerConfig
 
@@ -50,7 +50,7 @@ or `pymarian decode --config decoder.yml`. Vocabularies are SentencePiece models
     def write(self, export: Export, folder: Path) -> None:
         import numpy as np
 
-        from polystill.decoding.contract import DecodingOptions
+        from polystill.decoding.translator import DecodingOptions
         from polystill.export.pieces import joint_pieces
 
         arrays: dict[str, Any] = dict(parameters(export.model))
@@ -189,7 +189,7 @@ def decoder_settings(model: ElasticModel, vocabularies: Sequence[str], search: D
     """decoder.yml, which makes Marian translate as polystill does; `vocabularies` are file names."""
     import yaml
 
-    from polystill.decoding.contract import LENGTH_FACTOR
+    from polystill.decoding.translator import LENGTH_FACTOR
 
     settings = {
         "relative-paths": True,
