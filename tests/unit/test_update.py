@@ -22,7 +22,7 @@ def _gradients(batch_loss: BatchLoss, batch, networks):
     result.loss.backward()
     gradients = {
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
-        for name, parameter in step.model.named_parameters()
+        for name, parameter in batch_loss.model.named_parameters()
     }
     return result, gradients
 
