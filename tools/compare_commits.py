@@ -139,10 +139,10 @@ def train(commit: str, recipe: Path, settings: Sequence[str], updates: int) -> d
     return result
 
 
-def settings_for(mode: str, seed: int, updates: int, own: Sequence[str]) -> list[str]:
+def settings_for(mode: str, seed: int, updates: int, more: Sequence[str]) -> list[str]:
     """One thread, so that sums have one order; one validation, at the end."""
     fixed = [f"training.mode={mode}", f"seed={seed}", "training.threads=1", "training.precision=fp32"]
-    return [*fixed, f"training.validate_every={updates}", f"training.checkpoint_every={updates}", *own]
+    return [*fixed, f"training.validate_every={updates}", f"training.checkpoint_every={updates}", *more]
 
 
 def report(

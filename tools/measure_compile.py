@@ -1,4 +1,4 @@
-"""What `torch.compile` would gain in a training step: ours as it is, and with its layers compiled.
+"""Compare our training update as it is with one whose layers are compiled by `torch.compile`.
 
     python tools/measure_compile.py recipes/multi30k.yaml --set data.folder=multi30k --rounds 5
 
@@ -65,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run()
         print(f"{name}: first round {time.perf_counter() - start:.0f} s")
     seconds = interleaved(subjects, given.rounds)
-    for name, own in seconds.items():
-        speed, ratio = spread([workload.target_tokens / s for s in own]), quotients(seconds["as it is"], own)
+    for name, taken in seconds.items():
+        speed, ratio = spread([workload.target_tokens / s for s in taken]), quotients(seconds["as it is"], taken)
         print(
             f"{name:24} {speed['median']:6.0f} ({speed['min']:.0f}–{speed['max']:.0f}) target tokens/s, "
             f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}) times as fast"

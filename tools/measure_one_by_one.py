@@ -1,4 +1,4 @@
-"""What the updates cost that every member of a family needs: all in one run, or one by one.
+"""Compare the cost of training a family in one run with that of training its members one by one.
 
     python tools/measure_one_by_one.py recipes/multi30k.yaml --set data.folder=multi30k --rounds 3
 
@@ -71,17 +71,19 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
         "mode": workload.recipe.training.mode,
         "batches": batches,
         "rounds": rounds,
-        "seconds_an_update": {name: spread([s / batches for s in own]) for name, own in seconds.items()},
+        "seconds_an_update": {name: spread([s / batches for s in taken]) for name, taken in seconds.items()},
         "one_by_one_to_family": quotients(apart, together),
         "hours": {
-            what: statistics.median(own) / batches / 3600 for what, own in (("apart", apart), ("together", together))
+            what: statistics.median(taken) / batches / 3600
+            for what, taken in (("apart", apart), ("together", together))
         },
     }
 
 
 def report(result: dict[str, Any]) -> None:
-    for name, own in result["seconds_an_update"].items():
-        print(f"{name:24} {1000 * own['median']:7.0f} ({1000 * own['min']:.0f}–{1000 * own['max']:.0f}) ms an update")
+    for name, taken in result["seconds_an_update"].items():
+        low, median, high = (1000 * taken[key] for key in ("min", "median", "max"))
+        print(f"{name:24} {median:7.0f} ({low:.0f}–{high:.0f}) ms an update")
     ratio, hours = result["one_by_one_to_family"], result["hours"]
     print(
         f"one by one {ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}) times the family: at "

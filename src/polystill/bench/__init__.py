@@ -1,1 +1,1 @@
-"""What `polystill bench` measures, each figure beside what it is compared with, in one run."""
+"""The measurements of `polystill bench`: each figure and what it is compared with come from one run."""

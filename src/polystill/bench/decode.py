@@ -279,7 +279,7 @@ def measure_generate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, tokenizer = load_model_with_tokenizer(folder)
     model = model.to(device).eval()
-    theirs: Any = MarianMTModel.from_pretrained(folder).to(device).eval()
+    reference: Any = MarianMTModel.from_pretrained(folder).to(device).eval()
     sources = [_padded(batch, tokenizer, model.max_positions, device) for batch in batches_of(lines, batch_size)]
     translations: dict[str, list[list[int]]] = {}
 
@@ -292,7 +292,7 @@ def measure_generate(
     def generate(batches: Sequence[Tensor] = sources) -> None:
         rows: list[list[int]] = []
         for source in batches:
-            out = theirs.generate(
+            out = reference.generate(
                 input_ids=source,
                 attention_mask=(source != tokenizer.pad_id).long(),
                 num_beams=beam_size,

@@ -1,6 +1,6 @@
-"""Where the time of a training step goes: encoder, decoders, vocabulary loss, optimizer.
+"""The parts of a training update in its time: encoder, decoders, vocabulary loss, optimizer.
 
-Marks are set where the step passes from one part to the next, in a run of its own that is not timed as a whole:
+Marks are set where the update passes from one part to the next, in a run of its own that is not timed as a whole:
 
 - forward: hooks on the first and the last module of every layer, since batched passes call a decoder layer in two
   parts. The step begins in the encoder (embedding included); what follows an encoder layer belongs to the decoders
@@ -67,14 +67,14 @@ class Timeline:
 def marked_parts(model: Transformer, timeline: Timeline) -> Iterator[None]:
     """While the block runs, the model's passes set the timeline's marks; the caller marks steps and optimizer."""
     handles = []
-    for layers, own, after in (
+    for layers, part, after in (
         (model.encoder, "encoder", "decoders"),
         (model.decoder, "decoders", "vocabulary_loss"),
     ):
         for layer in layers:
             assert isinstance(layer, EncoderLayer | DecoderLayer)
-            handles.append(layer.self_attention.register_forward_pre_hook(_before(timeline, own)))
-            handles.append(layer.feed_forward_norm.register_forward_hook(_after(timeline, own, after)))
+            handles.append(layer.self_attention.register_forward_pre_hook(_before(timeline, part)))
+            handles.append(layer.feed_forward_norm.register_forward_hook(_after(timeline, part, after)))
     project = model.project
 
     def marked_project(hidden: Tensor) -> Tensor:
@@ -91,14 +91,14 @@ def marked_parts(model: Transformer, timeline: Timeline) -> Iterator[None]:
             handle.remove()
 
 
-def _before(timeline: Timeline, own: str) -> Callable[..., None]:
-    return lambda *_: timeline.enter(own)
+def _before(timeline: Timeline, part: str) -> Callable[..., None]:
+    return lambda *_: timeline.enter(part)
 
 
-def _after(timeline: Timeline, own: str, after: str) -> Callable[..., None]:
+def _after(timeline: Timeline, part: str, after: str) -> Callable[..., None]:
     def hook(_: Any, __: Any, output: Tensor) -> None:
         timeline.enter(after)
-        _mark_backward(output, timeline, own)
+        _mark_backward(output, timeline, part)
 
     return hook
 

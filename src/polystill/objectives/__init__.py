@@ -64,8 +64,8 @@ def checked_keys(values: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"unknown kind {kind!r}{nearest(str(kind), list(OBJECTIVES))}; there are: {' '.join(OBJECTIVES)}"
         )
-    own = {key for key in values if key in OBJECTIVES[kind].model_fields or not with_key(key)}
-    checked = OBJECTIVES[kind].model_validate({key: values[key] for key in own}).model_dump(include=own)
+    here = {key for key in values if key in OBJECTIVES[kind].model_fields or not with_key(key)}
+    checked = OBJECTIVES[kind].model_validate({key: values[key] for key in here}).model_dump(include=here)
     return {**values, **checked}
 
 

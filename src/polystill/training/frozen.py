@@ -87,12 +87,12 @@ def check_frozen_teacher(place: str, tokenizer: Tokenizer) -> ElasticConfig:
     """
     folder, _ = find_teacher(place)
     try:
-        config, own = read_all_but_weights(folder)
+        config, teachers = read_all_but_weights(folder)
     except UserError as error:
         raise UserError(f"objective.teacher: {error}") from None
-    if own.pieces != tokenizer.pieces:
+    if teachers.pieces != tokenizer.pieces:
         raise UserError(
-            f"objective.teacher: the vocabulary of {place} ({own.vocabulary_size} pieces) is not the student's "
+            f"objective.teacher: the vocabulary of {place} ({teachers.vocabulary_size} pieces) is not the student's "
             f"({tokenizer.vocabulary_size} pieces); Word-KD compares probabilities piece by piece"
         )
     return config

@@ -1,6 +1,6 @@
-"""What a stage keeps count of: where it stands, what it costs, and how its networks act on each other.
+"""The record of a stage: its position, its costs, and how its networks act on each other.
 
-All of it is part of a checkpoint, so a continued stage has the counts of the whole.
+All counts are part of a checkpoint, so a stage that was stopped and continued has those of the whole.
 """
 
 from __future__ import annotations
