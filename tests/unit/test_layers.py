@@ -78,6 +78,7 @@ def test_a_wrong_import_is_found() -> None:
     source = "def f():\n    from polystill import training\n    from polystill.decoding.beam import x\n"
     assert violations(source, "models") == ["polystill.training", "polystill.decoding.beam.x"]
     assert violations("from polystill.training import loop", "decoding") == ["polystill.training.loop"]
+    assert violations("from polystill.objectives import nll", "sources") == ["polystill.objectives.nll"]  # one line
     assert violations("from polystill.data.tokenizer import Tokenizer\nimport torch", "models") == []
 
 

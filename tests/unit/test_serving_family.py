@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from polystill.errors import UserError
+from polystill.runs.results import QualityRow
 from polystill.serving.family import Family, Measured, Student, measured
 
 
@@ -42,15 +44,15 @@ def test_the_best_student_within_a_latency_budget_is_chosen() -> None:
 
 def test_measured_takes_the_rows_of_the_engine_that_serves() -> None:
     how: dict[str, Any] = {"engine": "ctranslate2", "precision": "int8", "beam": 1, "length_penalty": 0.5}
-    row = {"model": "e1d1", **how, "test_set": "a", "bleu": 30.0}
+    row = QualityRow(model="e1d1", model_id="x", **how, test_set="a", bleu=30.0)
     rows = [
-        {**row, "engine": "torch", "bleu": 1.0},
-        {**row, "beam": 5, "bleu": 2.0, "latency_p95_ms": 99.0},
-        {**row, "length_penalty": 1.0, "bleu": 3.0, "latency_p95_ms": 88.0},
+        replace(row, engine="torch", bleu=1.0),
+        replace(row, beam=5, bleu=2.0, latency_p95_ms=99.0),
+        replace(row, length_penalty=1.0, bleu=3.0, latency_p95_ms=88.0),
         row,
-        {**row, "test_set": "b", "bleu": 4.0, "latency_p50_ms": 3.0, "latency_p95_ms": 4.0},
+        replace(row, test_set="b", bleu=4.0, latency_p50_ms=3.0, latency_p95_ms=4.0),
     ]
-    found = measured(rows, "e1d1", **how)
-    assert found == Measured(bleu=30.0, test_set="a", latency_p50_ms=3.0, latency_p95_ms=4.0)
-    assert found.latency_ms == 4.0
+    figures = measured(rows, "e1d1", **how)
+    assert figures == Measured(bleu=30.0, test_set="a", latency_p50_ms=3.0, latency_p95_ms=4.0)
+    assert figures.latency_ms == 4.0
     assert measured(rows, "e2d2", **how) == Measured()
