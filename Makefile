@@ -1,7 +1,8 @@
 # make quickstart   trains, evaluates and tries a small family (a few minutes on two cores)
-# make test         the tests (under ten minutes on two cores);  make test-long  those that train for longer
+# make test         the tests (six minutes on two cores);  make test-long  those that train for longer
 # make test-consumers  exports in the programs that they are for, which are installed into .pytest_cache/tools
 # make lint         ruff and mypy;  make format  ruff's formatter
+# make docs         the documentation as a site, in site/
 # Each installs what it needs into .venv first. Another Python: make PYTHON=/path/to/python3.11 test
 
 PYTHON ?= $(or $(shell command -v python3.11),python3)
@@ -9,9 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY_TO_TRAIN := $(VENV)/.ready-to-train
 READY := $(VENV)/.ready
+READY_FOR_DOCS := $(VENV)/.ready-for-docs
 RUN ?= runs/quickstart
 
-.PHONY: setup quickstart test test-long test-consumers lint format clean
+.PHONY: setup quickstart test test-long test-consumers lint format docs clean
 
 setup: $(READY)
 
@@ -22,6 +24,10 @@ $(READY_TO_TRAIN): pyproject.toml constraints.txt tools/set_up.py
 $(READY): pyproject.toml constraints.txt tools/set_up.py
 	$(PYTHON) tools/set_up.py $(VENV) train,onnx,ray,report,serve,energy,dev
 	touch $@ $(READY_TO_TRAIN)
+
+$(READY_FOR_DOCS): pyproject.toml constraints.txt tools/set_up.py
+	$(PYTHON) tools/set_up.py $(VENV) docs
+	touch $@
 
 quickstart: $(READY_TO_TRAIN)
 	$(BIN)/polystill run recipes/quickstart.yaml --out $(RUN)
@@ -45,5 +51,8 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(READY_FOR_DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis
