@@ -127,21 +127,16 @@ def _what(info: dict[str, Any], size: int) -> str:
     )
 
 
-_METHODS = {
-    "aio_kd": "AIO-KD (Miao et al., EMNLP 2023): teacher and sampled students trained jointly in one run",
-    "word_kd": "word-level distillation (Kim & Rush, EMNLP 2016)",
-    "nll": "maximum likelihood",
-}
-
-
 _FACTS = (("targets", "targets"), ("seed", "seed"), ("run", "run_id"))
 
 
 def _training(record: Record) -> Iterator[str]:
+    from polystill.objectives import title_of
+
     lines = []
     known = {**record.family, **(record.rows[0] if record.rows else {})}
     if "method" in known:
-        lines.append(f"- method: {_METHODS.get(known['method'], known['method'])}")
+        lines.append(f"- method: {title_of(known['method'])}")
     if (members := len(known.get("candidates", []))) > 1:
         lines.append(f"- one of a family of {members} students that one run trained together")
     facts = [f"{name}: {known[key]}" for name, key in _FACTS if key in known]
