@@ -75,7 +75,8 @@ def _outputs(objective: Objective, learning: int, widths: Sequence[int]) -> tupl
     """Random networks, and what they have gradients for: one projection for each width, in turn; a frozen teacher."""
     frozen = "teacher" in type(objective).model_fields
     projections = {width: (_random(VOCABULARY, width), _random(VOCABULARY)) for width in dict.fromkeys(widths)}
-    teacher = [Output(*(_random(*s, grad=False) for s in ((TOKENS, 9), (VOCABULARY, 9), (VOCABULARY,))), frozen=True)]
+    hidden, weight, bias = (_random(*s, grad=False) for s in ((TOKENS, 9), (VOCABULARY, 9), (VOCABULARY,)))
+    teacher = [Output(hidden, weight, bias, frozen=True)]
     outputs = teacher if frozen else []
     outputs = outputs + [
         Output(_random(TOKENS, width), *projections[width])
@@ -149,8 +150,8 @@ def test_family(networks: int, mutual: str) -> None:
 )
 def test_frozen_teacher(objective: Objective) -> None:
     torch.manual_seed(5)
-    frozen = (_random(*shape, grad=False) for shape in ((TOKENS, 7), (VOCABULARY, 7), (VOCABULARY,)))
-    teacher, target = Output(*frozen, frozen=True), torch.randint(0, VOCABULARY, (TOKENS,))
+    hidden, weight, bias = (_random(*s, grad=False) for s in ((TOKENS, 7), (VOCABULARY, 7), (VOCABULARY,)))
+    teacher, target = Output(hidden, weight, bias, frozen=True), torch.randint(0, VOCABULARY, (TOKENS,))
 
     def loss(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return fused_loss([teacher, Output(hidden, weight, bias)], (0, 1), target, objective).loss

@@ -7,6 +7,7 @@ from polystill.bench.parts import PARTS, Timeline, marked_parts
 from polystill.bench.train import Trial, Variant, load_workload, variants
 from polystill.config import parse_recipe
 from polystill.errors import UserError
+from polystill.models.layers import SelfAttention
 from polystill.models.transformer import Transformer
 from polystill.objectives.aio_kd import AioKd
 from polystill.students import Student
@@ -137,7 +138,8 @@ def test_marks_change_nothing(make_model, make_batch) -> None:
 def test_bf16_variants_run_under_autocast(workload) -> None:
     trial = Trial(Variant("family", "shared", "bf16"), workload)
     seen: list[torch.dtype | None] = []
-    trial.model.encoder[0].self_attention.register_forward_pre_hook(lambda *_: seen.append(_autocast()))
+    first = next(module for module in trial.model.modules() if isinstance(module, SelfAttention))
+    first.register_forward_pre_hook(lambda *_: seen.append(_autocast()))
     trial.run()
     assert seen == [torch.bfloat16] * 2
     assert trial.loss == trial.loss

@@ -10,6 +10,7 @@ import yaml
 
 from polystill.config import load_recipe, parse_recipe
 from polystill.errors import UserError
+from polystill.objectives.aio_kd import AioKd
 from polystill.students import Student
 
 MINIMAL: dict[str, Any] = {
@@ -37,9 +38,11 @@ def error(values: dict[str, Any]) -> str:
 
 def test_defaults_are_the_published_settings() -> None:
     recipe = parse_recipe(MINIMAL, "test")
-    assert (recipe.objective.kind, recipe.objective.kd_weight, recipe.objective.ce_weight) == ("aio_kd", 5.5, 1.0)
-    assert (recipe.objective.mutual_weight, recipe.objective.detach_threshold) == (0.5, 1.1)
-    assert (recipe.objective.students_per_step, recipe.objective.label_smoothing) == (2, 0.1)
+    objective = recipe.objective
+    assert isinstance(objective, AioKd)
+    assert (objective.kind, objective.kd_weight, objective.ce_weight) == ("aio_kd", 5.5, 1.0)
+    assert (objective.mutual_weight, objective.detach_threshold) == (0.5, 1.1)
+    assert (objective.students_per_step, objective.label_smoothing) == (2, 0.1)
     assert (recipe.training.betas, recipe.training.schedule) == ((0.9, 0.98), "inverse_sqrt")
     assert len(recipe.students.space(recipe.model.teacher).candidates) == 15
 
@@ -179,6 +182,7 @@ def test_stage_objective_is_the_recipes_with_its_own_keys_on_top() -> None:
     }
     recipe = parse_recipe(values, "test")
     one, two = (recipe.stage_objective(stage) for stage in recipe.stages)
+    assert isinstance(one, AioKd) and isinstance(two, AioKd)
     assert (one.kd_weight, one.mutual) == (3.0, "none")
     assert (two.kd_weight, two.mutual) == (3.0, "full")
 

@@ -33,8 +33,8 @@ def _outputs() -> tuple[Output, Output, Tensor]:
 
     def output(width: int, frozen: bool) -> Output:
         shapes = ((TOKENS, width), (VOCABULARY, width), (VOCABULARY,))
-        tensors = (torch.randn(*shape, dtype=torch.float64).requires_grad_(not frozen) for shape in shapes)
-        return Output(*tensors, frozen=frozen)
+        hidden, weight, bias = (torch.randn(*s, dtype=torch.float64).requires_grad_(not frozen) for s in shapes)
+        return Output(hidden, weight, bias, frozen)
 
     return output(9, True), output(6, False), torch.randint(0, VOCABULARY, (TOKENS,))
 

@@ -78,7 +78,7 @@ def test_every_row_is_what_its_name_says(values: dict[str, Any], tmp_path: Path)
             (stage,) = recipe.stages
             assert stage.learning_rate == pytest.approx(0.002 if methods[0] == "teacher" else 0.0005)
             assert (stage.schedule, stage.warmup, stage.select_by) == ("constant", 0, "bleu")
-    assert steps["seq-kd+word-kd+seq-inter"].parsed().objective.teacher == "runs/teacher"
+    assert steps["seq-kd+word-kd+seq-inter"].parsed().objective.frozen_teacher == "runs/teacher"
 
 
 def test_pruning_families_depths_and_speed(values: dict[str, Any], tmp_path: Path) -> None:

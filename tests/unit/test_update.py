@@ -127,7 +127,7 @@ def test_a_device_makes_no_guesses_and_no_projection_again(make_model, make_batc
 
 def _loss_with(ratios: list[float]) -> Loss:
     ce = torch.tensor([1.0, *ratios], dtype=torch.float64)
-    return Loss(*[ce.sum()] * 4, ce_each=ce, ce_decided=ce)
+    return Loss(ce.sum(), ce.sum(), ce.sum(), ce.sum(), ce, ce)
 
 
 def test_an_expectation_is_what_was_decided_when_the_students_were_last_drawn() -> None:

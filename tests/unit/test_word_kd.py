@@ -32,8 +32,9 @@ def _outputs(dtype: torch.dtype) -> tuple[Output, Output, Tensor]:
     torch.manual_seed(5)
 
     def output(width: int, grad: bool) -> Output:
-        tensors = (torch.randn(*shape, dtype=dtype) for shape in ((TOKENS, width), (VOCABULARY, width), (VOCABULARY,)))
-        return Output(*(x.requires_grad_(grad) for x in tensors), frozen=not grad)
+        shapes = ((TOKENS, width), (VOCABULARY, width), (VOCABULARY,))
+        hidden, weight, bias = (torch.randn(*shape, dtype=dtype).requires_grad_(grad) for shape in shapes)
+        return Output(hidden, weight, bias, frozen=not grad)
 
     return output(6, True), output(9, False), torch.randint(0, VOCABULARY, (TOKENS,))
 
