@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from polystill.errors import UserError
-from polystill.objectives.aio_kd import AioKd
 from polystill.runs import Run
 from polystill.studies import aio_kd_results, aio_kd_tables
 from polystill.studies.aio_kd import STRATEGIES, steps_of
@@ -78,8 +77,8 @@ def test_every_row_differs_from_the_family_in_one_thing(values: dict[str, Any], 
     assert {o.students_per_step for o in objectives("students-1")} == {1}
     changed = recipes["otherwise"]
     assert (changed.training.mode, family.training.mode) == ("exact", "shared")
-    assert isinstance(changed.objective, AioKd)
-    assert (changed.objective.sampling, changed.objective.label_smoothing) == ("sandwich", 0.2)
+    objective = changed.objective.model_dump()
+    assert (objective["sampling"], objective["label_smoothing"]) == ("sandwich", 0.2)
     any_space = recipes["space-any"]
     assert len(any_space.student_space(any_space.model.teacher).candidates) == 4
     for name in ("alone-e1d1", "word-kd-e1d1"):
