@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from polystill.cli.common import RunFolder, console, numbers, say, show_log, words
+from polystill.cli.common import EvaluationEngine, RunFolder, console, numbers, say, show_log, words
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 
@@ -26,7 +26,7 @@ def evaluate(
         list[str] | None, typer.Option(metavar="NAME,NAME,…", help="Such as e4d2,e2d2. All by default.")
     ] = None,
     beam: Annotated[list[str] | None, typer.Option(metavar="N,N,…", help="Beam sizes; 1 is greedy search.")] = None,
-    engine: Annotated[Literal["ctranslate2", "torch"] | None, typer.Option(help="Engine that runs the models.")] = None,
+    engine: EvaluationEngine = None,
     precision: Annotated[list[str] | None, typer.Option(metavar="NAME,NAME,…", help="Such as int8,float32.")] = None,
     shortlist: Annotated[
         bool, typer.Option("--shortlist", help="With the shortlist that `polystill export --shortlist` ships.")

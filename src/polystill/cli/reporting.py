@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from polystill.cli.common import RunFolder, console, say, show_log, words
+from polystill.cli.common import EvaluationEngine, RunFolder, console, say, show_log, words
 from polystill.environment.extras import need_packages
 
 
@@ -54,7 +54,7 @@ def robustness(
     student: Annotated[
         list[str] | None, typer.Option(metavar="NAME,…", help="Such as e4d2,e6d6. By default all.")
     ] = None,
-    engine: Annotated[Literal["ctranslate2", "torch"] | None, typer.Option(help="Engine that runs the models.")] = None,
+    engine: EvaluationEngine = None,
     precision: Annotated[str | None, typer.Option(help="Such as float32 or int8.")] = None,
     shortlist: Annotated[bool, typer.Option("--shortlist", help="Run the students with their shortlists.")] = False,
     beam: Annotated[
