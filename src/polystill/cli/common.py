@@ -34,7 +34,6 @@ ModelEngine = Annotated[
     EngineName | None,
     typer.Option(help="Run the model in this engine. By default ctranslate2, and torch for an LSTM."),
 ]
-EvaluationEngine = Annotated[EngineName | None, typer.Option(help="Engine that runs the models.")]
 Threads = Annotated[int, typer.Option(min=0, max=1024, help="Use this many CPU threads; 0 is all cores.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)]
 
