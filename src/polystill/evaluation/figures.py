@@ -97,7 +97,7 @@ class Sample:
 def sample_translations(run: Run, rows: Sequence[QualityRow]) -> list[Sample]:
     """Three sentences of the first test set with translations by the largest, a middle and the smallest student.
 
-    None if the run was copied without its texts. `rows`: as `recipe_rows`.
+    Empty if the run was copied without its texts. `rows` are those of `recipe_rows`.
     """
     rows = [row for row in rows if (run.folder / row.hypotheses).is_file()]
     if not rows or not (run.data / "test" / f"{rows[0].test_set}.target.txt").is_file():
