@@ -20,11 +20,9 @@ import typer
 from polystill import __version__
 from polystill.cli import (
     bench,
-    compression,
     devices,
     evaluation,
     export,
-    reporting,
     run,
     serve,
     targets,
@@ -43,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, translate, evaluation, reporting, devices, export, serve, targets, compression, bench):
+for module in (run, translate, evaluation, devices, export, serve, targets, bench):
     module.register(app)
 
 

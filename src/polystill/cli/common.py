@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from polystill.decoding import EngineName
 from polystill.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ NewFolder = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)
 ]
 ModelEngine = Annotated[
-    Literal["ctranslate2", "torch"] | None,
+    EngineName | None,
     typer.Option(help="Run the model in this engine. By default ctranslate2, and torch for an LSTM."),
 ]
 Threads = Annotated[int, typer.Option(min=0, max=1024, help="Use this many CPU threads; 0 is all cores.")]

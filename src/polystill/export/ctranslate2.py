@@ -47,9 +47,6 @@ echo "A sentence." | polystill translate path/of/this/folder
 ```
 """
 
-    def evaluated_in(self, precision: str) -> str:
-        return self.name
-
     def write(self, export: Export, folder: Path) -> None:
         _convert(export.student, folder, export.precision)
         export.tokenizer.save_with_engine(folder)

@@ -117,7 +117,9 @@ class Format(ABC):
 
     def evaluated_in(self, precision: str) -> str | None:
         """The engine in whose rows `polystill evaluate` measures this very package; None if it measures no such one."""
-        return None
+        from polystill.decoding import ENGINES
+
+        return next((engine.name for engine in ENGINES.values() if engine.export_format == self.name), None)
 
     def check(self, model: ElasticModel, tokenizer: Tokenizer, origin: Path) -> None:
         """Refuse a model that the engine cannot run; `origin` is its folder, for the message.

@@ -31,7 +31,9 @@ echo "A sentence." | polystill translate path/of/this/folder --engine torch
 """
 
     def evaluated_in(self, precision: str) -> str | None:
-        return "torch" if precision == "float32" else None
+        from polystill.decoding.torch import Torch
+
+        return Torch.name if precision == "float32" else None
 
     def write(self, export: Export, folder: Path) -> None:
         from polystill.models.folder import write_sparse_model

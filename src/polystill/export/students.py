@@ -10,8 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from polystill.data.shortlist import shortlist_of
-from polystill.decoding.ctranslate2 import INFO, available_cores, read_info
+from polystill.data.shortlist import Shortlist, shortlist_of
+from polystill.decoding import ENGINES
+from polystill.decoding.ctranslate2 import INFO, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.export import FORMATS
@@ -23,7 +24,6 @@ from polystill.storage import is_no_permission, locked_folder, need_new_folder, 
 from polystill.students import Student
 
 if TYPE_CHECKING:
-    from polystill.decoding.beam import TorchTranslator
     from polystill.decoding.translator import DecodingOptions
 
 
@@ -97,10 +97,15 @@ def export_student(
     need_new_folder(out, "give a new folder with --out, or remove this one")
     search = search or DecodingOptions(length_penalty=run.recipe.evaluation.length_penalty)
     record = record_of(run, student, search, note)
-    translations = FORMATS[to].shortlist
-    learnt = shortlist_of(run, translations) if shortlist and translations is not None else None
+    learnt = _learnt_shortlist(run, to) if shortlist else None
     export_folder(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
     return out
+
+
+def _learnt_shortlist(run: Run, to: str) -> Shortlist | None:
+    """The shortlist of the run's data as a format holds it; None if the format has none."""
+    translations = FORMATS[to].shortlist
+    return None if translations is None else shortlist_of(run, translations)
 
 
 def _is_model(folder: Path) -> bool:
@@ -157,9 +162,15 @@ def extracted(run: Run, student: Student) -> Path:
         return _extract(run, student, students)
 
 
-def exported(run: Run, student: Student, precision: str, shortlist: bool = False) -> Path:
-    """RUN/students/<student>/ctranslate2-<precision>[-shortlist]: made as `extracted`'s folder is."""
-    name = Variant("ctranslate2", precision, shortlist).file_name
+def folder_for(run: Run, student: Student, variant: Variant) -> Path:
+    """The folder that an engine opens to run a student: the student's own, or its export in the engine's format."""
+    to = ENGINES[variant.engine].export_format
+    return extracted(run, student) if to is None else exported(run, student, variant.precision, variant.shortlist, to)
+
+
+def exported(run: Run, student: Student, precision: str, shortlist: bool = False, to: str = "ctranslate2") -> Path:
+    """RUN/students/<student>/<format>-<precision>[-shortlist]: made as `extracted`'s folder is."""
+    name = Variant(to, precision, shortlist).file_name
     student_folder = run.students / str(student)
     folder = student_folder / name
     if _is_extracted(run, student_folder) and _is_exported(student_folder, folder):
@@ -170,9 +181,8 @@ def exported(run: Run, student: Student, precision: str, shortlist: bool = False
         if not _is_exported(student_folder, folder):
             from polystill.export.driver import export_folder
 
-            learnt = shortlist_of(run) if shortlist else None
-            lines = lines_to_verify(run)
-            export_folder(student_folder, folder, "ctranslate2", precision, lines, shortlist=learnt)
+            learnt = _learnt_shortlist(run, to) if shortlist else None
+            export_folder(student_folder, folder, to, precision, lines_to_verify(run), shortlist=learnt)
     return folder
 
 
@@ -224,25 +234,6 @@ def _is_exported(student_folder: Path, folder: Path) -> bool:
     from polystill.models.folder import WEIGHTS
 
     return bool(read_info(folder).get("source_sha256") == sha256(student_folder / WEIGHTS))
-
-
-def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslator:
-    """Load a model's folder, of any architecture, in torch; on the GPU if there is one.
-
-    Raises:
-        UserError: the folder does not load, or torch does not have the precision.
-    """
-    import torch
-
-    from polystill.decoding.beam import TorchTranslator
-    from polystill.decoding.translator import torch_dtype
-    from polystill.models.folder import load_model_with_tokenizer
-
-    dtype = torch_dtype(precision)
-    torch.set_num_threads(threads or available_cores())
-    model, tokenizer = load_model_with_tokenizer(folder)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchTranslator(model.to(device, dtype), tokenizer)
 
 
 def lines_to_verify(run: Run) -> list[str] | None:

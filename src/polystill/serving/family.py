@@ -6,22 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
-from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
-from polystill.decoding.translator import Cuts, DecodingOptions, Translator
+from polystill.decoding.ctranslate2 import available_cores
+from polystill.decoding.engine import ModelTranslator
+from polystill.decoding.translator import Cuts, DecodingOptions
 from polystill.errors import UserError, nearest
 from polystill.evaluation.measure import folder_bytes
 from polystill.runs.places import Kind, open_place
 from polystill.runs.results import QualityRow
 from polystill.translation import open_translator, search_of
-
-
-class Engine(Translator, Protocol):
-    """A translator with its tokenizer, as all of polystill's are."""
-
-    tokenizer: Tokenizer
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Student:
     """A loaded model."""
 
     name: str
-    engine: Engine
+    engine: ModelTranslator
     measured: Measured = field(default_factory=Measured)
     length_penalty: float = 1.0
 
@@ -156,7 +150,7 @@ def open_family(
         loaded = []
         for wanted in names:
             opened = open_translator(model, wanted, engine=engine, precision=precision, threads=threads)
-            translator = cast(Engine, stack.enter_context(opened))
+            translator = stack.enter_context(opened)
             loaded.append(_student(wanted, translator, rows, precision, search))
             translator.translate(["."], search, Cuts())  # warm up: the first translation takes longer
         yield Loaded(_family(name, loaded, model), search.beam_size, threads)
@@ -189,20 +183,17 @@ def _results(run: Path) -> tuple[list[QualityRow], str]:
 
 
 def _student(
-    name: str | None, translator: Engine, rows: Sequence[QualityRow], precision: str, search: DecodingOptions
+    name: str | None, translator: ModelTranslator, rows: Sequence[QualityRow], precision: str, search: DecodingOptions
 ) -> Student:
     """Join a translator with its figures."""
     how: dict[str, Any] = {"beam": search.beam_size, "length_penalty": search.length_penalty}
-    if not isinstance(translator, CTranslate2Translator):
-        engine, used = "torch", "float32" if precision == "default" else precision
-        figures = measured(rows, str(name), engine=engine, precision=used, **how)
-        return Student(name or "model", translator, figures, search.length_penalty)
     info = translator.info
     name = name or str(info.get("name", "model"))
     used = str(info.get("quantization", translator.compute_type)) if precision == "default" else precision
-    figures = measured(rows, name, engine="ctranslate2", precision=used, shortlist="shortlist" in info, **how)
-    parameters = figures.parameters or info.get("parameters")
-    figures = replace(figures, size_bytes=folder_bytes(translator.folder), parameters=parameters)
+    figures = measured(rows, name, engine=translator.engine, precision=used, shortlist="shortlist" in info, **how)
+    if translator.folder is not None:
+        parameters = figures.parameters or info.get("parameters")
+        figures = replace(figures, size_bytes=folder_bytes(translator.folder), parameters=parameters)
     return Student(name, translator, figures, search.length_penalty)
 
 

@@ -42,7 +42,6 @@ from polystill.targets.store import (
     write_shard,
 )
 from polystill.targets.teachers import (
-    Engine,
     Translate,
     TranslationsFile,
     check_teacher,
@@ -60,7 +59,7 @@ SCRATCH = ".scratch"
 class Compute:
     """The engine that translates, and the processes that it runs in."""
 
-    engine: Engine | None = None
+    engine: str | None = None
     """None is CTranslate2 where the model can run in it, else torch."""
     precision: str = "default"
     workers: int = 1
