@@ -40,15 +40,16 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
     """
     from polystill.models.folder import architecture_in, family_space
 
-    run = None if _is_model(folder) else Run.open(folder)
-    if run is not None:
+    family = folder
+    if not _is_model(folder):
+        run = Run.open(folder)
         run.need_family()
-    family = folder if run is None else run.family
-    if run is not None and out is None:
-        student = extracted(run, family_space(family).get(name))
-        if not student.is_relative_to(run.students):
-            raise UserError(f"{run.students}: no permission; give a folder to write with --out")
-        return student
+        family = run.family
+        if out is None:
+            student = extracted(run, family_space(family).get(name))
+            if not student.is_relative_to(run.students):
+                raise UserError(f"{run.students}: no permission; give a folder to write with --out")
+            return student
     if architecture_in(family) == "transformer":
         return export_student(folder, name, "hf", out)
     out = _new(out)
@@ -111,12 +112,20 @@ def _is_model(folder: Path) -> bool:
 def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quantization: str | None) -> Path:
     from polystill.export.card import Record
     from polystill.export.driver import export_folder
-    from polystill.models.folder import read_family
+    from polystill.models.folder import family_space, load_model, read_family
+    from polystill.students import StudentSpace
 
     out = _new(out)
-    record = Record(family=read_family(folder) if open_place(folder).kind is Kind.FAMILY else {})
-    with _member(folder, name) as member:
-        export_folder(member, out, to, quantization, record=record)
+    if open_place(folder).kind is not Kind.FAMILY:
+        only = load_model(folder).teacher
+        StudentSpace.from_list(only, [only]).get(name)
+        export_folder(folder, out, to, quantization, record=Record())
+        return out
+    record = Record(family=read_family(folder))
+    with TemporaryDirectory(prefix="polystill-") as temporary:
+        student = Path(temporary) / "student"
+        write_extracted(folder, family_space(folder).get(name), student)
+        export_folder(student, out, to, quantization, record=record)
     return out
 
 
@@ -127,22 +136,6 @@ def _new(out: Path | None) -> Path:
     return out
 
 
-@contextmanager
-def _member(folder: Path, name: str) -> Iterator[Path]:
-    """A family's student as a folder of its own, which lasts as long as the block; a student's folder as it is."""
-    from polystill.models.folder import family_space, load_model
-    from polystill.students import StudentSpace
-
-    if open_place(folder).kind is not Kind.FAMILY:
-        only = load_model(folder).teacher
-        StudentSpace.from_list(only, [only]).get(name)
-        yield folder
-        return
-    with TemporaryDirectory(prefix="polystill-") as temporary:
-        write_extracted(folder, family_space(folder).get(name), Path(temporary) / "student")
-        yield Path(temporary) / "student"
-
-
 # --- in the run's own folder ----------------------------------------------------------------------------------------
 
 
@@ -151,8 +144,9 @@ def extracted(run: Run, student: Student) -> Path:
 
     If the run may not be written, it is made in a temporary folder that lasts as long as this process.
     """
-    if _is_extracted(run, run.students / str(student)):
-        return run.students / str(student)
+    folder = run.students / str(student)
+    if _is_extracted(run, folder):
+        return folder
     with _students_to_write(run) as students:
         return _extract(run, student, students)
 
@@ -160,19 +154,16 @@ def extracted(run: Run, student: Student) -> Path:
 def exported(run: Run, student: Student, precision: str, shortlist: bool = False) -> Path:
     """RUN/students/<student>/ctranslate2-<precision>[-shortlist]: made as `extracted`'s folder is."""
     name = Variant("ctranslate2", precision, shortlist).file_name
-    student_folder = run.students / str(student)
-    folder = student_folder / name
-    if _is_extracted(run, student_folder) and _is_exported(student_folder, folder):
+    folder = run.students / str(student) / name
+    if _is_extracted(run, folder.parent) and _is_exported(folder):
         return folder
     with _students_to_write(run) as students:
-        student_folder = _extract(run, student, students)
-        folder = student_folder / name
-        if not _is_exported(student_folder, folder):
+        folder = _extract(run, student, students) / name
+        if not _is_exported(folder):
             from polystill.export.driver import export_folder
 
             learnt = shortlist_of(run) if shortlist else None
-            lines = lines_to_verify(run)
-            export_folder(student_folder, folder, "ctranslate2", precision, lines, shortlist=learnt)
+            export_folder(folder.parent, folder, "ctranslate2", precision, lines_to_verify(run), shortlist=learnt)
     return folder
 
 
@@ -192,7 +183,7 @@ def _students_to_write(run: Run) -> Iterator[Path]:
 
 @cache
 def _temporary_students(family: Path) -> TemporaryDirectory[str]:
-    """Removed when the process ends."""
+    """A folder for each family, removed when the process ends."""
     return TemporaryDirectory(prefix="polystill-")
 
 
@@ -220,10 +211,10 @@ def _is_extracted(run: Run, folder: Path) -> bool:
     return (folder / INFO).is_file() and read_info(folder).get("family_sha256") == sha256(run.family / WEIGHTS)
 
 
-def _is_exported(student_folder: Path, folder: Path) -> bool:
+def _is_exported(folder: Path) -> bool:
     from polystill.models.folder import WEIGHTS
 
-    return bool(read_info(folder).get("source_sha256") == sha256(student_folder / WEIGHTS))
+    return bool(read_info(folder).get("source_sha256") == sha256(folder.parent / WEIGHTS))
 
 
 def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslator:
