@@ -117,8 +117,7 @@ def _change_to_argos(package: Path, pieces: bytes, source: str, target: str) -> 
     from polystill.data.languages import language_name
 
     path = package / "model" / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["add_source_eos"] = True  # Argos gives the pieces alone
+    config = json.loads(path.read_text(encoding="utf-8")) | {"add_source_eos": True}  # Argos gives the pieces alone
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     metadata = {
         "package_version": PACKAGE_VERSION,

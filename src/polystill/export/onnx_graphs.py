@@ -255,8 +255,8 @@ def write_lstm(model: Lstm, folder: Path) -> None:
     inputs = ["input_ids", "encoder_attention_mask", *STATE, *MEMORY]
     outputs = ["logits", *(f"next_{name}" for name in STATE)]
     axes = {name: SOURCE for name in ("encoder_attention_mask", *MEMORY)}
-    axes |= {**dict.fromkeys(("input_ids", "logits"), {0: "rows"}), **_state_axes("", "rows")}
-    axes |= _state_axes("next_", "rows")
+    axes |= _state_axes("", "rows") | _state_axes("next_", "rows")
+    axes |= {"input_ids": {0: "rows"}, "logits": {0: "rows"}}
     write_graph(folder / LSTM_DECODER, LstmStep(model, "step_tensors"), example, inputs, outputs, axes)
 
 
