@@ -100,9 +100,6 @@ def _write(form: Format, export: Export, folder: Path, record: Record, shortlist
     return info
 
 
-# --- what is refused ------------------------------------------------------------------------------------------------
-
-
 def check_choices(to: str, quantization: str | None, shortlist: bool) -> None:
     """Check the options of an export.
 
@@ -142,9 +139,6 @@ def _check_architecture(folder: Path, form: Format) -> None:
             f"{folder}: {form.engine} has no {name.upper()}; this model runs with --engine torch, and is exported with "
             f"{others}"
         )
-
-
-# --- what all exports share -----------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -27,16 +27,10 @@ if TYPE_CHECKING:
     from polystill.decoding.translator import DecodingOptions
 
 
-# --- into a folder of the user's ------------------------------------------------------------------------------------
-
-
 def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
     """Write a run's student as a folder (a Transformer as Hugging Face's): to `out`, or by default to RUN/students.
 
-    `folder` may also be a family's own, such as a pruned one. Returns where the student is.
-
-    Raises:
-        UserError: as `export_student`.
+    `folder` may also be a family's own. Returns where the student is. Raises what `export_student` raises.
     """
     from polystill.models.folder import architecture_in, family_space
 
@@ -136,9 +130,6 @@ def _new(out: Path | None) -> Path:
     return out
 
 
-# --- in the run's own folder ----------------------------------------------------------------------------------------
-
-
 def extracted(run: Run, student: Student) -> Path:
     """RUN/students/<student>: made if it is missing or from an earlier state of the family.
 
@@ -147,8 +138,8 @@ def extracted(run: Run, student: Student) -> Path:
     folder = run.students / str(student)
     if _is_extracted(run, folder):
         return folder
-    with _students_to_write(run) as students:
-        return _extract(run, student, students)
+    with _to_write(run, student) as folder:
+        return folder
 
 
 def exported(run: Run, student: Student, precision: str, shortlist: bool = False) -> Path:
@@ -157,8 +148,8 @@ def exported(run: Run, student: Student, precision: str, shortlist: bool = False
     folder = run.students / str(student) / name
     if _is_extracted(run, folder.parent) and _is_exported(folder):
         return folder
-    with _students_to_write(run) as students:
-        folder = _extract(run, student, students) / name
+    with _to_write(run, student) as student_folder:
+        folder = student_folder / name
         if not _is_exported(folder):
             from polystill.export.driver import export_folder
 
@@ -168,8 +159,11 @@ def exported(run: Run, student: Student, precision: str, shortlist: bool = False
 
 
 @contextmanager
-def _students_to_write(run: Run) -> Iterator[Path]:
-    """RUN/students for this process alone: `translate`, `export` and `evaluate` of one run may go on side by side."""
+def _to_write(run: Run, student: Student) -> Iterator[Path]:
+    """The extracted student, in RUN/students, which the block has for itself.
+
+    `translate`, `export` and `evaluate` of one run may go on side by side.
+    """
     with ExitStack() as stack:
         students = run.students
         try:
@@ -178,7 +172,10 @@ def _students_to_write(run: Run) -> Iterator[Path]:
             if not is_no_permission(error.__cause__):
                 raise
             students = Path(_temporary_students(run.family).name)
-        yield students
+        folder = students / str(student)
+        if not _is_extracted(run, folder):
+            write_extracted(run.family, student, folder)
+        yield folder
 
 
 @cache
@@ -187,21 +184,13 @@ def _temporary_students(family: Path) -> TemporaryDirectory[str]:
     return TemporaryDirectory(prefix="polystill-")
 
 
-def _extract(run: Run, student: Student, students: Path) -> Path:
-    folder = students / str(student)
-    if not _is_extracted(run, folder):
-        write_extracted(run.family, student, folder)
-    return folder
-
-
 def write_extracted(family: Path, student: Student, folder: Path) -> None:
     """Write the layers of a family's student, and a note of what they were taken from."""
     from polystill.models.folder import read_family, save_student, weights_path
 
     save_student(family, student, folder)
     trained: dict[str, Any] = {key: value for key, value in read_family(family).items() if key in ("method", "targets")}
-    info = {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights_path(family))}
-    write_info(folder, info)
+    write_info(folder, {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights_path(family))})
 
 
 def _is_extracted(run: Run, folder: Path) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
@@ -71,9 +72,6 @@ def _lines(path: Path) -> list[str] | None:
         return list(read_lines(file, str(path)))
 
 
-# --- opening runs ---------------------------------------------------------------------------------------------------
-
-
 def open_families(folders: Sequence[Path]) -> list[Family]:
     """Open the runs, in the given order. The report's test set is the first one that all of them have.
 
@@ -123,9 +121,6 @@ def shown_beam(families: Sequence[Family]) -> int | None:
     beams = [row.beam for family in families for row in family.rows]
     as_recipe = [beam for beam in beams if any(family.as_recipe(beam) for family in families)]
     return max(as_recipe or beams, key=lambda beam: (beams.count(beam), beam), default=None)
-
-
-# --- figures and points ---------------------------------------------------------------------------------------------
 
 
 def figure_columns(names: Sequence[str], rows: Sequence[QualityRow | DeviceRow]) -> dict[str, list[str]]:
@@ -182,8 +177,6 @@ class Labels:
         return ", ".join(filter(None, (point.row.label, self.series(point))))
 
 
-# --- noise ----------------------------------------------------------------------------------------------------------
-
 SAMPLES = 1000
 NOISE = f"noise (paired bootstrap of {SAMPLES} samples, p ≥ {SIGNIFICANT:g})"
 
@@ -210,7 +203,7 @@ class Noise:
         baseline = one.family.translations(one.row)
         if self._references is not None and baseline is not None and systems:
             systems = {"one": baseline, **systems}
-            how = {"target_language": self._language, "samples": SAMPLES}
+            how: dict[str, Any] = {"target_language": self._language, "samples": SAMPLES}
             for row in compare(systems, self._references, metrics=("bleu",), **how):
                 if "p_value" in row:
                     self._noise[keys[int(row["system"])]] = row["p_value"] >= SIGNIFICANT

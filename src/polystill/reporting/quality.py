@@ -58,10 +58,8 @@ def latency_parts(families: Sequence[Family], noise: Noise) -> Iterator[Part]:
 _AXES = {"size_bytes": ("size on disk", "size on disk (MB)", 1e-6), "latency_p50_ms": ("latency", "p50 (ms)", 1.0)}
 _PHONE = (240, 260)
 """Width and height in pixels from the first to the last point on a phone, where labels must not cover each other."""
-_CHARACTER = 7
-"""Pixels of a label's character."""
-_PADDING = 16
-"""Pixels between points and the edge of a chart."""
+_CHARACTER, _PADDING = 7, 16
+"""Pixels of a label's character, and between points and the edge of a chart."""
 
 
 def front_chart(points: Sequence[Point], cost: str, name: str, title: str, noise: Noise) -> Chart:
@@ -319,9 +317,9 @@ def _gain_spec(pairs: Sequence[_Pair], beam: str) -> Spec:
         for pair in pairs
     ]
     ends = [
-        {"student": value["student"], "bleu": value[key], "search": name}
-        for value in values
-        for key, name in (("low", "greedy"), ("high", beam))
+        {"student": row.model, "bleu": row.bleu, "search": name}
+        for pair in pairs
+        for row, name in ((pair.greedy, "greedy"), (pair.beam, beam))
     ]
     series = category("search", scale={"domain": ["greedy", beam]}, legend={"orient": "top"})
     y = category("student", sort=[value["student"] for value in reversed(values)], title=None)
