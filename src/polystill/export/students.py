@@ -27,28 +27,23 @@ if TYPE_CHECKING:
     from polystill.decoding.translator import DecodingOptions
 
 
-# --- into a folder of the user's ------------------------------------------------------------------------------------
-
-
 def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
     """Write a run's student as a folder (a Transformer as Hugging Face's): to `out`, or by default to RUN/students.
 
-    `folder` may also be a family's own, such as a pruned one. Returns where the student is.
-
-    Raises:
-        UserError: as `export_student`.
+    `folder` may also be a family's own. Returns where the student is. Raises what `export_student` raises.
     """
     from polystill.models.folder import architecture_in, family_space
 
-    run = None if _is_model(folder) else Run.open(folder)
-    if run is not None:
+    family = folder
+    if not _is_model(folder):
+        run = Run.open(folder)
         run.need_family()
-    family = folder if run is None else run.family
-    if run is not None and out is None:
-        student = extracted(run, family_space(family).get(name))
-        if not student.is_relative_to(run.students):
-            raise UserError(f"{run.students}: no permission; give a folder to write with --out")
-        return student
+        family = run.family
+        if out is None:
+            student = extracted(run, family_space(family).get(name))
+            if not student.is_relative_to(run.students):
+                raise UserError(f"{run.students}: no permission; give a folder to write with --out")
+            return student
     if architecture_in(family) == "transformer":
         return export_student(folder, name, "hf", out)
     out = _new(out)
@@ -116,12 +111,20 @@ def _is_model(folder: Path) -> bool:
 def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quantization: str | None) -> Path:
     from polystill.export.card import Record
     from polystill.export.driver import export_folder
-    from polystill.models.folder import read_family
+    from polystill.models.folder import family_space, load_model, read_family
+    from polystill.students import StudentSpace
 
     out = _new(out)
-    record = Record(family=read_family(folder) if open_place(folder).kind is Kind.FAMILY else {})
-    with _member(folder, name) as member:
-        export_folder(member, out, to, quantization, record=record)
+    if open_place(folder).kind is not Kind.FAMILY:
+        only = load_model(folder).teacher
+        StudentSpace.from_list(only, [only]).get(name)
+        export_folder(folder, out, to, quantization, record=Record())
+        return out
+    record = Record(family=read_family(folder))
+    with TemporaryDirectory(prefix="polystill-") as temporary:
+        student = Path(temporary) / "student"
+        write_extracted(folder, family_space(folder).get(name), student)
+        export_folder(student, out, to, quantization, record=record)
     return out
 
 
@@ -132,34 +135,16 @@ def _new(out: Path | None) -> Path:
     return out
 
 
-@contextmanager
-def _member(folder: Path, name: str) -> Iterator[Path]:
-    """A family's student as a folder of its own, which lasts as long as the block; a student's folder as it is."""
-    from polystill.models.folder import family_space, load_model
-    from polystill.students import StudentSpace
-
-    if open_place(folder).kind is not Kind.FAMILY:
-        only = load_model(folder).teacher
-        StudentSpace.from_list(only, [only]).get(name)
-        yield folder
-        return
-    with TemporaryDirectory(prefix="polystill-") as temporary:
-        write_extracted(folder, family_space(folder).get(name), Path(temporary) / "student")
-        yield Path(temporary) / "student"
-
-
-# --- in the run's own folder ----------------------------------------------------------------------------------------
-
-
 def extracted(run: Run, student: Student) -> Path:
     """RUN/students/<student>: made if it is missing or from an earlier state of the family.
 
     If the run may not be written, it is made in a temporary folder that lasts as long as this process.
     """
-    if _is_extracted(run, run.students / str(student)):
-        return run.students / str(student)
-    with _students_to_write(run) as students:
-        return _extract(run, student, students)
+    folder = run.students / str(student)
+    if _is_extracted(run, folder):
+        return folder
+    with _to_write(run, student) as folder:
+        return folder
 
 
 def folder_for(run: Run, student: Student, variant: Variant) -> Path:
@@ -171,14 +156,12 @@ def folder_for(run: Run, student: Student, variant: Variant) -> Path:
 def exported(run: Run, student: Student, precision: str, shortlist: bool = False, to: str = "ctranslate2") -> Path:
     """RUN/students/<student>/<format>-<precision>[-shortlist]: made as `extracted`'s folder is."""
     name = Variant(to, precision, shortlist).file_name
-    student_folder = run.students / str(student)
-    folder = student_folder / name
-    if _is_extracted(run, student_folder) and _is_exported(student_folder, folder):
+    folder = run.students / str(student) / name
+    if _is_extracted(run, folder.parent) and _is_exported(folder):
         return folder
-    with _students_to_write(run) as students:
-        student_folder = _extract(run, student, students)
+    with _to_write(run, student) as student_folder:
         folder = student_folder / name
-        if not _is_exported(student_folder, folder):
+        if not _is_exported(folder):
             from polystill.export.driver import export_folder
 
             learnt = _learnt_shortlist(run, to) if shortlist else None
@@ -187,8 +170,11 @@ def exported(run: Run, student: Student, precision: str, shortlist: bool = False
 
 
 @contextmanager
-def _students_to_write(run: Run) -> Iterator[Path]:
-    """RUN/students for this process alone: `translate`, `export` and `evaluate` of one run may go on side by side."""
+def _to_write(run: Run, student: Student) -> Iterator[Path]:
+    """The extracted student, in RUN/students, which the block has for itself.
+
+    `translate`, `export` and `evaluate` of one run may go on side by side.
+    """
     with ExitStack() as stack:
         students = run.students
         try:
@@ -197,20 +183,16 @@ def _students_to_write(run: Run) -> Iterator[Path]:
             if not is_no_permission(error.__cause__):
                 raise
             students = Path(_temporary_students(run.family).name)
-        yield students
+        folder = students / str(student)
+        if not _is_extracted(run, folder):
+            write_extracted(run.family, student, folder)
+        yield folder
 
 
 @cache
 def _temporary_students(family: Path) -> TemporaryDirectory[str]:
-    """Removed when the process ends."""
+    """A folder for each family, removed when the process ends."""
     return TemporaryDirectory(prefix="polystill-")
-
-
-def _extract(run: Run, student: Student, students: Path) -> Path:
-    folder = students / str(student)
-    if not _is_extracted(run, folder):
-        write_extracted(run.family, student, folder)
-    return folder
 
 
 def write_extracted(family: Path, student: Student, folder: Path) -> None:
@@ -219,8 +201,7 @@ def write_extracted(family: Path, student: Student, folder: Path) -> None:
 
     save_student(family, student, folder)
     trained: dict[str, Any] = {key: value for key, value in read_family(family).items() if key in ("method", "targets")}
-    info = {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights_path(family))}
-    write_info(folder, info)
+    write_info(folder, {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights_path(family))})
 
 
 def _is_extracted(run: Run, folder: Path) -> bool:
@@ -230,10 +211,10 @@ def _is_extracted(run: Run, folder: Path) -> bool:
     return (folder / INFO).is_file() and read_info(folder).get("family_sha256") == sha256(run.family / WEIGHTS)
 
 
-def _is_exported(student_folder: Path, folder: Path) -> bool:
+def _is_exported(folder: Path) -> bool:
     from polystill.models.folder import WEIGHTS
 
-    return bool(read_info(folder).get("source_sha256") == sha256(student_folder / WEIGHTS))
+    return bool(read_info(folder).get("source_sha256") == sha256(folder.parent / WEIGHTS))
 
 
 def lines_to_verify(run: Run) -> list[str] | None:
