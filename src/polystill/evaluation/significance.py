@@ -63,23 +63,18 @@ def compare(
             raise UserError(f"{name} has {len(lines)} translations, but there are {len(references)} references")
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
     rows: list[Comparison] = []
-    for metric, scorer in _scorers(
-        references, target_language, lowercase, metrics
-    ).items():  # One by one: sacreBLEU has one name for both kinds of BLEU.
+    scorers = _scorers([list(references)], target_language, lowercase, metrics)
+    for metric, scorer in scorers.items():  # One by one: sacreBLEU has one name for both kinds of BLEU.
         test = PairedTest(named, {metric: scorer}, references=None, test_type="bs", n_samples=samples)
         signatures, results = test()
         (title,) = (title for title in results if title != "System")
         scores = [result for result in results[title] if not isinstance(result, str)]
         for name, result in zip(systems, scores, strict=True):
             assert result.mean is not None and result.ci is not None
-            row: Comparison = {
-                "system": name,
-                "metric": metric,
-                "score": result.score,
-                "mean": result.mean,
-                "ci": result.ci,
-                "signature": signatures[title].format(),
-            }
+            signature = signatures[title].format()
+            row = Comparison(
+                system=name, metric=metric, score=result.score, mean=result.mean, ci=result.ci, signature=signature
+            )
             if result.p_value is not None:
                 # sacreBLEU counts resamples whose difference is *larger* than the observed one: none, if all are 0.
                 row["p_value"] = 1.0 if result.score == scores[0].score else result.p_value
@@ -87,19 +82,17 @@ def compare(
     return rows
 
 
-def _scorers(
-    references: Sequence[str], target_language: str, lowercase: bool, metrics: Sequence[str]
-) -> dict[str, Any]:
+def _scorers(references: list[list[str]], language: str, lowercase: bool, metrics: Sequence[str]) -> dict[str, Any]:
     """sacreBLEU's metrics, with the references, so that their n-grams are counted once."""
     from sacrebleu import CHRF
 
     scorers: dict[str, Any] = {}
     if "bleu" in metrics:
-        scorers["bleu"] = bleu_metric(target_language, references=[list(references)])
+        scorers["bleu"] = bleu_metric(language, references=references)
         if lowercase:
-            scorers["bleu_lc"] = bleu_metric(target_language, lowercase=True, references=[list(references)])
+            scorers["bleu_lc"] = bleu_metric(language, lowercase=True, references=references)
     if "chrf" in metrics:
-        scorers["chrf"] = CHRF(references=[list(references)])
+        scorers["chrf"] = CHRF(references=references)
     return scorers
 
 
@@ -135,11 +128,9 @@ def compare_families(
 
     gains = {name: scores(second[name]) - scores(first[name]) for name in first}
     gains["mean"] = np.mean(list(gains.values()), axis=0)
-    limits = {name: np.quantile(gain[1:], (0.025, 0.975)) for name, gain in gains.items()}
-    return {
-        name: {"difference": float(gain[0]), "low": float(limits[name][0]), "high": float(limits[name][1])}
-        for name, gain in gains.items()
-    }
+    figures = {name: (gain[0], *np.quantile(gain[1:], (0.025, 0.975))) for name, gain in gains.items()}
+    keys = ("difference", "low", "high")
+    return {name: dict(zip(keys, map(float, values), strict=True)) for name, values in figures.items()}
 
 
 # --- a run's students -----------------------------------------------------------------------------------------------

@@ -148,8 +148,10 @@ def open_family(
     """
     threads = threads or available_cores()
     is_run = open_place(model).kind is Kind.RUN
-    names = _names(model, students) if is_run else list(students or [None])  # type: ignore[list-item]
-    rows, name = _results(model) if is_run else ([], model.resolve().name)
+    names: list[str | None] = [*students] if students else [None]
+    rows, name = list[QualityRow](), model.resolve().name
+    if is_run:
+        names, rows, name = _open_run(model, students)
     search = search_of(model)
     search = replace(search, beam_size=beam or search.beam_size)
     with ExitStack() as stack:
@@ -162,8 +164,11 @@ def open_family(
         yield Loaded(_family(name, loaded, model), search.beam_size, threads)
 
 
-def _names(run: Path, wanted: Sequence[str] | None) -> list[str]:
-    """Return the students' names as the family has them: a user may also write "teacher" or "smallest"."""
+def _open_run(run: Path, wanted: Sequence[str] | None) -> tuple[list[str | None], list[QualityRow], str]:
+    """Return the students' names as the family has them, the run's figures, and its name.
+
+    A user may also write "teacher" or "smallest".
+    """
     from polystill.environment.extras import need_packages
 
     need_packages(f"{run}: serving a run (a CTranslate2 folder needs less)")
@@ -173,19 +178,11 @@ def _names(run: Path, wanted: Sequence[str] | None) -> list[str]:
     opened = Run.open(run)
     opened.need_family()
     space = family_space(opened.family)
-    if not wanted:
-        return [str(student) for student in sorted(space.candidates, key=lambda s: s != space.teacher)]
-    names = [str(space.get(name)) for name in wanted]
-    if len(set(names)) < len(names):
+    chosen = [space.get(name) for name in wanted or []]
+    if wanted and len(set(chosen)) < len(chosen):
         raise UserError(f"--student: {' '.join(wanted)} names a student twice")
-    return names
-
-
-def _results(run: Path) -> tuple[list[QualityRow], str]:
-    from polystill.runs import Run
-
-    opened = Run.open(run)
-    return list(opened.results().rows), opened.recipe.name
+    students = chosen or sorted(space.candidates, key=lambda s: s != space.teacher)
+    return [str(student) for student in students], opened.results().rows, opened.recipe.name
 
 
 def _student(

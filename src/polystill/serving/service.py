@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +38,7 @@ class Answer:
 class Service:
     """Translates all requests of a server."""
 
-    def __init__(self, family: Family, limits: Limits, metrics: Metrics, *, beam: int, threads: int) -> None:
+    def __init__(self, family: Family, limits: Limits, metrics: Metrics, beam: int, threads: int) -> None:
         """Translate up to `threads` batches at a time."""
         self.family, self.limits, self.metrics = family, limits, metrics
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="translate")
@@ -48,7 +48,7 @@ class Service:
         for student in family.students:
             observe = metrics.batches.labels(student.name).observe
             batcher = Batcher(partial(_translate, student, beam), self._executor, threads, observe)
-            metrics.watch_queue(student.name, partial(attrgetter("waiting"), batcher))
+            metrics.waiting.labels(student.name).set_function(partial(attrgetter("waiting"), batcher))
             self._batchers[student.name] = batcher
         metrics.active.set_function(lambda: self._active)
 
@@ -162,11 +162,7 @@ class Metrics:
         self.batches = Histogram(
             "polystill_batch_sentences", "Sentences of a batch.", ["model"], buckets=_SENTENCES, registry=registry
         )
-        self._waiting = Gauge("polystill_waiting_sentences", "Not taken yet.", ["model"], registry=registry)
-
-    def watch_queue(self, model: str, waiting: Callable[[], float]) -> None:
-        """Show the number of sentences in a model's queue."""
-        self._waiting.labels(model).set_function(waiting)
+        self.waiting = Gauge("polystill_waiting_sentences", "Not taken yet.", ["model"], registry=registry)
 
     def text(self) -> bytes:
         """Return all counters in Prometheus' text format."""

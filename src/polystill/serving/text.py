@@ -269,12 +269,11 @@ class _Tokens(HTMLParser):
         self._lines += [match.end() for match in re.finditer("\n", html)]
         self.feed(html)
         self.close()
-        ends = [*(start for start, _, _ in self.starts[1:]), len(html)][: len(self.starts)]
-        head = html[: self.starts[0][0]] if self.starts else html
-        tokens = [_Token(head, is_fixed=True)] if head else []
-        for (start, is_text, is_fixed), end in zip(self.starts, ends, strict=True):
-            tokens.append(_Token(html[start:end], is_text, is_fixed))
-        return tokens
+        starts = self.starts
+        if html and (not starts or starts[0][0] > 0):
+            starts = [(0, False, True), *starts]
+        ends = [*(start for start, _, _ in starts[1:]), len(html)]
+        return [_Token(html[start:end], *kind) for (start, *kind), end in zip(starts, ends, strict=False)]
 
     def _take(self, *, is_text: bool = False, is_fixed: bool = False) -> None:
         line, column = self.getpos()
@@ -305,11 +304,7 @@ class _Tokens(HTMLParser):
     def handle_data(self, data: str) -> None:
         self._take(is_text=True)
 
-    def handle_entityref(self, name: str) -> None:
-        self._take(is_text=True)
-
-    def handle_charref(self, name: str) -> None:
-        self._take(is_text=True)
+    handle_entityref = handle_charref = handle_data  # type: ignore[assignment]
 
     def handle_comment(self, data: str) -> None:
         self._take()
@@ -317,17 +312,13 @@ class _Tokens(HTMLParser):
     def handle_decl(self, decl: str) -> None:
         self._take(is_fixed=True)
 
-    def handle_pi(self, data: str) -> None:
-        self._take(is_fixed=True)
+    handle_pi = unknown_decl = handle_decl  # type: ignore[assignment]
 
     def parse_html_declaration(self, i: int) -> int:
         """Python 3.11's parser raises an AssertionError at a marked section with an unknown name."""
         if self.rawdata.startswith("<![", i) and not _MARKED.match(self.rawdata, i):
             return self.parse_bogus_comment(i)  # as HTML defines it
         return super().parse_html_declaration(i)
-
-    def unknown_decl(self, data: str) -> None:
-        self._take(is_fixed=True)
 
 
 def _tokens(html: str) -> list[_Token]:
