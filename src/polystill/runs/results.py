@@ -190,26 +190,6 @@ class RobustnessRow(_StudentRow):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed(Record):
-    """Speed, latency and memory of one folder on one machine; `…_min` and `…_max` are over rounds of measuring."""
-
-    words_per_second: float | None = None
-    """Source words, in batches."""
-    latency_p50_ms: float
-    """One sentence at a time."""
-    latency_p95_ms: float
-    peak_memory_bytes: int
-    latency_sentences: int | None = None
-    compute_type: str = ""
-    words_per_second_min: float | None = None
-    words_per_second_max: float | None = None
-    latency_p50_ms_min: float | None = None
-    latency_p50_ms_max: float | None = None
-    latency_p95_ms_min: float | None = None
-    latency_p95_ms_max: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class DeviceRow(_StudentRow):
     """Figures of one exported folder with one beam size on a device, from `polystill measure`.
 
