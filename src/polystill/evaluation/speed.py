@@ -48,8 +48,6 @@ def measure_in_turn(
     Raises:
         UserError: as `measure_once`.
     """
-    from polystill.runs.results import Speed
-
     figures: list[list[dict[str, Any]]] = [[] for _ in subjects]
     for number in range(rounds):
         for subject, rows in zip(subjects, figures, strict=True):
