@@ -55,8 +55,6 @@ class Settings:
     """A server's settings, beside the family that it serves."""
 
     limits: Limits
-    beam: int
-    threads: int
     keys: ApiKeys | None = None
     browser: BrowserModels = field(default_factory=BrowserModels)
     chart: str = ""
@@ -78,7 +76,7 @@ class Translation(BaseModel):
 def create_app(family: Family, settings: Settings) -> ASGIApp:
     """Return the whole server without its sockets."""
     metrics = Metrics()
-    service = Service(family, settings.limits, metrics, settings.beam, settings.threads)
+    service = Service(family, settings.limits, metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -292,8 +290,6 @@ def error(status: int, message: str) -> JSONResponse:
 
 # --- headers, counts and log ----------------------------------------------------------------------------------------
 
-_WASM = " 'wasm-unsafe-eval'"
-
 HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -307,7 +303,8 @@ HEADERS = {
 
 def content_security_policy(*, wasm: bool) -> str:
     """Allow nothing from other servers, and WebAssembly and workers only where models run in the browser."""
-    rules = ["default-src 'none'", f"script-src 'self'{_WASM if wasm else ''}", "style-src 'self'"]
+    scripts = "script-src 'self'" + " 'wasm-unsafe-eval'" * wasm
+    rules = ["default-src 'none'", scripts, "style-src 'self'"]
     rules += ["img-src 'self'", "connect-src 'self'"] + (["worker-src 'self'"] if wasm else [])
     return "; ".join([*rules, "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])
 

@@ -89,6 +89,9 @@ class Family:
     """The first one answers requests that do not choose."""
     source_language: str
     target_language: str
+    beam: int = 1
+    threads: int = 1
+    """The number of batches that are translated at a time."""
 
     def choose(self, name: str | None, budget_ms: float | None) -> Student:
         """Return the student of that name, the best one within a latency budget, or the first if neither is given.
@@ -128,19 +131,10 @@ class Family:
 # --- opening --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """Students in memory, with the beam size and threads that they were opened with."""
-
-    family: Family
-    beam: int
-    threads: int
-
-
 @contextmanager
 def open_family(
     model: Path, students: Sequence[str] | None, *, engine: str | None, precision: str, beam: int | None, threads: int
-) -> Iterator[Loaded]:
+) -> Iterator[Family]:
     """Load a run's students (the named ones, or all with the teacher first), or the one model of a folder.
 
     Raises:
@@ -161,7 +155,11 @@ def open_family(
             translator = cast(Engine, stack.enter_context(opened))
             loaded.append(_student(wanted, translator, rows, precision, search))
             translator.translate(["."], search, Cuts())  # warm up: the first translation takes longer
-        yield Loaded(_family(name, loaded, model), search.beam_size, threads)
+        tokenizer = loaded[0].engine.tokenizer
+        source, target = tokenizer.source_language, tokenizer.target_language
+        if source is None or target is None:
+            raise UserError(f"{model}: its tokenizer_config.json lacks source_lang or target_lang, which requests name")
+        yield Family(name, loaded, source, target, search.beam_size, threads)
 
 
 def _open_run(run: Path, wanted: Sequence[str] | None) -> tuple[list[str | None], list[QualityRow], str]:
@@ -201,11 +199,3 @@ def _student(
     parameters = figures.parameters or info.get("parameters")
     figures = replace(figures, size_bytes=folder_bytes(translator.folder), parameters=parameters)
     return Student(name, translator, figures, search.length_penalty)
-
-
-def _family(name: str, students: Sequence[Student], model: Path) -> Family:
-    tokenizer = students[0].engine.tokenizer
-    source, target = tokenizer.source_language, tokenizer.target_language
-    if source is None or target is None:
-        raise UserError(f"{model}: its tokenizer_config.json lacks source_lang or target_lang, which requests name")
-    return Family(name, students, source, target)

@@ -38,16 +38,15 @@ class Answer:
 class Service:
     """Translates all requests of a server."""
 
-    def __init__(self, family: Family, limits: Limits, metrics: Metrics, beam: int, threads: int) -> None:
-        """Translate up to `threads` batches at a time."""
+    def __init__(self, family: Family, limits: Limits, metrics: Metrics) -> None:
         self.family, self.limits, self.metrics = family, limits, metrics
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="translate")
+        self._executor = ThreadPoolExecutor(family.threads, thread_name_prefix="translate")
         self._source_script = ScriptShare(family.source_language)
         self._active = 0
         self._batchers: dict[str, Batcher] = {}
         for student in family.students:
             observe = metrics.batches.labels(student.name).observe
-            batcher = Batcher(partial(_translate, student, beam), self._executor, threads, observe)
+            batcher = Batcher(partial(_translate, student, family.beam), self._executor, family.threads, observe)
             metrics.waiting.labels(student.name).set_function(partial(attrgetter("waiting"), batcher))
             self._batchers[student.name] = batcher
         metrics.active.set_function(lambda: self._active)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape, unescape
 from html.parser import HTMLParser
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from typing import NamedTuple
 
 from sentencex import segment
@@ -118,8 +118,9 @@ class Markup:
         self._gap = gap
         self.sentences: list[str] = []
         self._parts: list[str | _Sentence] = []
-        for run in _runs(_tokens(html)):
-            if run[0].is_fixed or not any(token.is_text and unescape(token.raw).strip() for token in run):
+        for is_fixed, group in groupby(_tokens(html), lambda token: token.is_fixed):
+            run = list(group)
+            if is_fixed or not any(token.is_text and unescape(token.raw).strip() for token in run):
                 self._parts += [token.raw for token in run]
             else:
                 self._add(run, language, fits)
@@ -321,27 +322,14 @@ class _Tokens(HTMLParser):
         return super().parse_html_declaration(i)
 
 
-def _tokens(html: str) -> list[_Token]:
-    """Return all tokens in order. In preformatted text a line break is a token that ends a run."""
-    tokens: list[_Token] = []
+def _tokens(html: str) -> Iterator[_Token]:
+    """Yield all tokens in order. In preformatted text a line break is a token that ends a run."""
     preformatted = 0
     for token in _Tokens().read(html):
         if match := re.match(r"<(/?)pre\b", token.raw, re.IGNORECASE):
             preformatted = max(0, preformatted + (-1 if match[1] else 1))
         if token.is_text and preformatted:
             lines = re.split(r"(\r?\n)", token.raw)
-            tokens += [replace(token, raw=raw, is_fixed=i % 2 == 1) for i, raw in enumerate(lines) if raw]
+            yield from (replace(token, raw=raw, is_fixed=i % 2 == 1) for i, raw in enumerate(lines) if raw)
         else:
-            tokens.append(token)
-    return tokens
-
-
-def _runs(tokens: list[_Token]) -> list[list[_Token]]:
-    """Group text and inline tags that follow each other. A token that ends a run is a group of its own."""
-    runs: list[list[_Token]] = []
-    for token in tokens:
-        if token.is_fixed or not runs or runs[-1][0].is_fixed:
-            runs.append([token])
-        else:
-            runs[-1].append(token)
-    return runs
+            yield token
