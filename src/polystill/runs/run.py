@@ -269,9 +269,6 @@ class Run:
     # Files
 
     def _state(self) -> dict[str, Any]:
-        """Raises:
-        UserError: the file is missing, or its content is something else.
-        """
         path = self.folder / "state.json"
         remedy = "restore it from a copy, or start a new run"
         try:

@@ -48,11 +48,7 @@ def serve(
     log_text: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Serve a run's students, or a folder's one model, until SIGINT or SIGTERM.
-
-    Raises:
-        UserError: as `listen`, `open_family` and `settings_of`.
-    """
+    """Serve a run's students, or a folder's one model, until SIGINT or SIGTERM. Raises UserError as what it calls."""
     with (
         listen(host, port) as sock,
         open_family(model, students, engine=engine, precision=precision, beam=beam, threads=threads) as family,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.config import Cleaning, Recipe
+from polystill.data.training_text import lines_sha256
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
@@ -288,9 +289,11 @@ class _Generation:
 
     def _is_done(self, number: int) -> bool:
         """Whether this shard is there; checks that it is of this plan and source."""
-        if not store.shard_path(self.folder, number).is_file():
+        path = store.shard_path(self.folder, number)
+        if not path.is_file():
             return False
-        store.check_shard(self.folder, number, self.plan, [source.text for source in self._block(number)])
+        if store.read_note(path, self.plan)["source_sha256"] != lines_sha256(s.text for s in self._block(number)):
+            raise UserError(f"{path}: this shard is of another source")
         return True
 
     def _translate(self, job: Job, scratch: Path, numbers: list[int]) -> None:

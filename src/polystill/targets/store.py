@@ -161,17 +161,6 @@ def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
     return entries
 
 
-def check_shard(folder: Path, number: int, plan: str, sources: Sequence[str]) -> None:
-    """Check a finished shard before it is kept.
-
-    Raises:
-        UserError: it is missing, damaged, or of another source or plan.
-    """
-    path = shard_path(folder, number)
-    if read_note(path, plan)["source_sha256"] != lines_sha256(sources):
-        raise UserError(f"{path}: this shard is of another source")
-
-
 def shortened(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
