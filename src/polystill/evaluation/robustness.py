@@ -235,8 +235,8 @@ def probe_run(
 def in_words(row: RobustnessRow) -> str:
     """Such as "147 lines: 2 loops, 31 of 70 copied"."""
     totals = row.totals
-    failures = {name: getattr(totals, name) for name in ("crashed", "empty", "invented", "loops")}
-    parts = [f"{number} {name}" for name, number in failures.items() if number]
+    failures = ("crashed", "empty", "invented", "loops")
+    parts = [f"{number} {name}" for name in failures if (number := getattr(totals, name))]
     return f"{totals.lines} lines: {', '.join([*parts, f'{totals.copied} of {totals.to_copy} copied'])}"
 
 
@@ -319,14 +319,9 @@ class Apart:
 def _translate(
     lines: list[str], folder: str, engine: str, precision: str, options: DecodingOptions, threads: int
 ) -> list[Output]:
-    translator = _translator(folder, engine, precision, threads)
-    outputs = []
-    limit = translator.max_source_tokens
-    for line, n_best in zip(lines, translator.translate(lines, options, Cuts()), strict=True):
-        cuts = Cuts()
-        cuts.fit_sources([line], translator.tokenizer.source_pieces, limit)  # type: ignore[attr-defined]
-        outputs.append(Output(n_best[0].text if n_best else "", bool(cuts.sources)))
-    return outputs
+    cuts = Cuts()
+    lists = _translator(folder, engine, precision, threads).translate(lines, options, cuts)
+    return [Output(n_best[0].text if n_best else "", i in cuts.sources) for i, n_best in enumerate(lists)]
 
 
 @lru_cache(maxsize=1)

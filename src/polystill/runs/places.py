@@ -125,11 +125,7 @@ def find_folder(path: str | Path) -> Path:
 
 
 def find_start(path: str) -> Path:
-    """Accept what a recipe's `model.start` may name.
-
-    Raises:
-        UserError: as `find_folder`.
-    """
+    """Accept what a recipe's `model.start` may name, as `find_folder`; errors name the key."""
     try:
         return find_folder(path)
     except UserError as error:

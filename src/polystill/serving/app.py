@@ -111,12 +111,11 @@ def _add_translation(app: FastAPI, service: Service, settings: Settings) -> None
     async def translate(request: Request) -> Response:
         """Translate a text, or each text of a list."""
         body = await read(request, TranslateBody)
-        answer = await _unless_client_leaves(request, service.translate(body))
-        request.state.model = answer.model
+        answer, seconds = await _unless_client_leaves(request, service.translate(body))
+        request.state.model = answer["model"]
         if settings.log_text:
-            _log.info("%s: %r -> %r", answer.model, body.q, answer.content["translatedText"])
-        timing = {"server-timing": f"translate;dur={1000 * answer.seconds:.1f}"}
-        return JSONResponse(answer.content, headers=timing)
+            _log.info("%s: %r -> %r", answer["model"], body.q, answer["translatedText"])
+        return JSONResponse(answer, headers={"server-timing": f"translate;dur={1000 * seconds:.1f}"})
 
     @app.post("/detect", responses=_ERRORS, openapi_extra=_body(DetectBody), tags=["api"])
     async def detect(request: Request) -> list[dict[str, Any]]:

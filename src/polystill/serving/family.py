@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
@@ -62,19 +62,9 @@ class Student:
         return len(self.engine.tokenizer.source_pieces([sentence])[0]) <= self.engine.max_source_tokens
 
 
-def measured(
-    rows: Sequence[QualityRow],
-    student: str,
-    *,
-    engine: str,
-    precision: str,
-    shortlist: bool = False,
-    beam: int,
-    length_penalty: float,
-) -> Measured:
-    """Find a student's figures in one engine and search; each figure is of the first test set that has it."""
-    wanted = (student, engine, precision, shortlist, beam)
-    matching = [row for row in rows if row.system == wanted and row.length_penalty == length_penalty]
+def measured(rows: Sequence[QualityRow], system: tuple[str, str, str, bool, int], length_penalty: float) -> Measured:
+    """Find the figures of a system (`QualityRow.system`); each figure is of the first test set that has it."""
+    matching = [row for row in rows if row.system == system and row.length_penalty == length_penalty]
     names = [field.name for field in fields(Measured)]
     figures = {name: [getattr(row, name) for row in matching] for name in names}
     return Measured(**{name: next((v for v in values if v is not None), None) for name, values in figures.items()})
@@ -187,15 +177,15 @@ def _student(
     name: str | None, translator: Engine, rows: Sequence[QualityRow], precision: str, search: DecodingOptions
 ) -> Student:
     """Join a translator with its figures."""
-    how: dict[str, Any] = {"beam": search.beam_size, "length_penalty": search.length_penalty}
     if not isinstance(translator, CTranslate2Translator):
         engine, used = "torch", "float32" if precision == "default" else precision
-        figures = measured(rows, str(name), engine=engine, precision=used, **how)
+        figures = measured(rows, (str(name), engine, used, False, search.beam_size), search.length_penalty)
         return Student(name or "model", translator, figures, search.length_penalty)
     info = translator.info
     name = name or str(info.get("name", "model"))
     used = str(info.get("quantization", translator.compute_type)) if precision == "default" else precision
-    figures = measured(rows, name, engine="ctranslate2", precision=used, shortlist="shortlist" in info, **how)
+    system = (name, "ctranslate2", used, "shortlist" in info, search.beam_size)
+    figures = measured(rows, system, search.length_penalty)
     parameters = figures.parameters or info.get("parameters")
     figures = replace(figures, size_bytes=folder_bytes(translator.folder), parameters=parameters)
     return Student(name, translator, figures, search.length_penalty)

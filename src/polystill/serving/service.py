@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -24,15 +23,6 @@ from polystill.serving.requests import Limits, Refused, TranslateBody
 from polystill.serving.text import Markup, PlainText, gap_between
 
 AUTO = "auto"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to /translate, the student that gave it, and the seconds it took."""
-
-    content: dict[str, Any]
-    model: str
-    seconds: float
 
 
 class Service:
@@ -54,8 +44,8 @@ class Service:
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    async def translate(self, body: TranslateBody) -> Answer:
-        """Answer POST /translate.
+    async def translate(self, body: TranslateBody) -> tuple[dict[str, Any], float]:
+        """Return the answer to POST /translate, and the seconds it took.
 
         Raises:
             Refused: 400 the languages or the student are not served; 413 too much text; 429 too many requests at a
@@ -75,7 +65,7 @@ class Service:
             self._active -= 1
         seconds = time.perf_counter() - start
         self.metrics.characters.labels(student.name).inc(sum(map(len, body.texts)))
-        return Answer(self._content(student, body, texts), student.name, seconds)
+        return self._content(student, body, texts), seconds
 
     async def _translate_texts(self, student: Student, body: TranslateBody) -> list[list[str]]:
         """Return each text's translations, best first."""

@@ -180,7 +180,10 @@ class RayPool:
         self._count, self._say, self._threads = workers, say, threads
 
     def run(self, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
-        ray = _ray()
+        try:
+            import ray
+        except ImportError:
+            raise UserError(f"--engine ray needs Ray: {installing('ray')}") from None
         started = not ray.is_initialized()
         if started:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
@@ -233,11 +236,3 @@ class _Actor:
         if self._work is None:  # in __init__ a user's mistake would count as the actor's death
             self._work = self._open()
         return self._work(lines)
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise UserError(f"--engine ray needs Ray: {installing('ray')}") from None
-    return ray
