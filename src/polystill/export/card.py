@@ -263,18 +263,14 @@ def _distinct(record: Record, key: str) -> list[str]:
 
 # --- training -------------------------------------------------------------------------------------------------------
 
-_METHODS = {
-    "aio_kd": "AIO-KD (Miao et al., EMNLP 2023): teacher and sampled students trained jointly in one run",
-    "word_kd": "word-level distillation (Kim & Rush, EMNLP 2016)",
-    "nll": "maximum likelihood",
-}
-
 
 def _training(record: Record) -> Iterator[str]:
+    from polystill.objectives import title_of
+
     lines = []
     facts = {**record.family, **(record.rows[0].to_json() if record.rows else {})}
     if "method" in facts:
-        lines.append(f"- method: {_METHODS.get(facts['method'], facts['method'])}")
+        lines.append(f"- method: {title_of(facts['method'])}")
     if (members := len(facts.get("candidates", []))) > 1:
         lines.append(f"- one of a family of {members} students that one run trained together")
     keys = (("targets", "targets"), ("seed", "seed"), ("run", "run_id"))

@@ -11,9 +11,10 @@ from polystill.sources.huggingface import HuggingFaceSource
 from polystill.sources.mtdata import MtdataSource
 from polystill.sources.synthetic import SyntheticSource
 from polystill.sources.text import TextSource
+from polystill.sources.tmx import TmxSource
 from polystill.sources.tsv import TsvSource
 
-_AnySource = TextSource | TsvSource | HuggingFaceSource | MtdataSource | SyntheticSource
+_AnySource = TextSource | TsvSource | TmxSource | HuggingFaceSource | MtdataSource | SyntheticSource
 
 Source = Annotated[_AnySource, Field(discriminator="kind")]
 SOURCES: dict[str, type[PairSource]] = {
