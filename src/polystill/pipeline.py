@@ -38,7 +38,7 @@ def run_recipe(recipe: Recipe, folder: Path) -> Run | None:
     """
     recipe = recipe.with_absolute_paths()
     if int(os.environ.get("RANK", "0")) > 0:
-        run = Run.follow(folder, recipe)
+        run = Run(folder, recipe)
         _wait_for_data(run)
         _train(run)
         return None

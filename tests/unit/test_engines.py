@@ -115,7 +115,7 @@ def test_a_new_engine_translates(engine: Any, run: Run, counting_student: Path) 
 def test_a_new_engine_serves_with_its_own_figures(engine: Engine, run: Run) -> None:
     (row,) = evaluate_students(run, students=["e2d1"], beams=[1], engine="loud", threads=1)
     with open_family(run.folder, ["e2d1"], engine="loud", precision="default", beam=1, threads=1) as loaded:
-        (student,) = loaded.family.students
+        (student,) = loaded.students
         assert (student.name, student.measured.bleu) == ("e2d1", row.bleu)
 
 

@@ -9,7 +9,7 @@ import json
 import math
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,7 +185,7 @@ def measure_folders(
             beam=subject.options.beam_size,
             threads=threads,
             **described[subject.folder],
-            **asdict(speed),
+            **speed,
         )
         for subject, speed in zip(subjects, measure_in_turn(subjects, rounds=rounds, log=log, speed=True), strict=True)
     ]

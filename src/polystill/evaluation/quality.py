@@ -355,7 +355,7 @@ def add_latency(run: Run, rows: Sequence[QualityRow]) -> list[QualityRow]:
     speeds = measure_in_turn(_subjects(run, [rows[i] for i in lacking]), rounds=ROUNDS, log=_log.info)
     completed = list(rows)
     for i, speed in zip(lacking, speeds, strict=True):
-        completed[i] = replace(rows[i], **speed.to_json(), latency_rounds=ROUNDS)
+        completed[i] = replace(rows[i], **speed, latency_rounds=ROUNDS)
     run.add([completed[i] for i in lacking])
     return completed
 

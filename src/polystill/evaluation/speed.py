@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from polystill.decoding import ENGINES
 from polystill.decoding.ctranslate2 import CTranslate2
@@ -22,9 +22,6 @@ from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.environment import child
 from polystill.environment.child import peak_memory
 from polystill.errors import UserError
-
-if TYPE_CHECKING:
-    from polystill.runs.results import Speed
 
 WARM_UP_LINES = 8
 _TIMED = ("words_per_second", "latency_p50_ms", "latency_p95_ms")
@@ -44,22 +41,21 @@ class Subject:
 
 def measure_in_turn(
     subjects: Sequence[Subject], *, rounds: int, log: Callable[[str], object], speed: bool = False
-) -> list[Speed]:
+) -> list[dict[str, Any]]:
     """Measure all subjects in every round, one after another, so that a machine whose speed varies treats them alike.
 
-    Times are medians over the rounds, with the least and the most as `…_min` and `…_max`; peak memory is the largest.
+    Returns what `measure_once` does, as fields of `QualityRow` and `DeviceRow`. Times are medians over the rounds, with
+    the least and the most as `…_min` and `…_max`; peak memory is the largest.
 
     Raises:
         UserError: as `measure_once`.
     """
-    from polystill.runs.results import Speed
-
     figures: list[list[dict[str, Any]]] = [[] for _ in subjects]
     for number in range(rounds):
         for subject, rows in zip(subjects, figures, strict=True):
             rows.append(measure_once(subject, speed=speed))
         log(f"round {number + 1} of {rounds}")
-    return [Speed(**_summary(rows)) for rows in figures]
+    return [_summary(rows) for rows in figures]
 
 
 def _summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -234,7 +234,7 @@ def open_teacher(teacher: Teacher) -> Translate:
         translations = translator.translate(lines, teacher.options, cuts)
         too_long = set(cuts.sources)
         return [
-            [Candidate(_one_line(each.text), each.score, each.cut or number in too_long) for each in hypotheses]
+            [Candidate(" ".join(h.text.splitlines()).strip(), h.score, h.cut or number in too_long) for h in hypotheses]
             for number, hypotheses in enumerate(translations)
         ]
 
@@ -302,7 +302,7 @@ class TranslationsFile:
 
     def __init__(self, path: Path, n_best: int) -> None:
         self._path, self._n_best = path, n_best
-        self._lines = self._read()
+        self._lines = enumerate(read_lines(path), start=1)
         self._number = 0
 
     def translate(self, sources: Sequence[str]) -> list[list[Candidate]]:
@@ -315,22 +315,18 @@ class TranslationsFile:
 
     def _find(self, source: str) -> list[Candidate]:
         first = self._number + 1
-        for line_source, translations in self._lines:
-            if line_source == source:
-                candidates = [Candidate(text) for text in translations if text]
+        for number, line in self._lines:
+            self._number = number
+            try:
+                columns = [column.strip() for column in line.decode("utf-8").split("\t")]
+            except UnicodeDecodeError as error:
+                raise UserError(f"{self._path}: line {number} is not UTF-8 ({error.reason})") from None
+            if columns[0] == source:
+                candidates = [Candidate(text) for text in columns[1:] if text]
                 if not candidates:
-                    raise UserError(f"{self._path}: line {self._number}: no translation of {shortened(source)}")
+                    raise UserError(f"{self._path}: line {number}: no translation of {shortened(source)}")
                 return candidates[: self._n_best]
         raise UserError(
             f"{self._path}: no translation of {shortened(source)} from line {first} on; expected a line for every "
             "sentence, in their order: source, tab, translation"
         )
-
-    def _read(self) -> Iterator[tuple[str, list[str]]]:
-        for line in read_lines(self._path):
-            self._number += 1
-            try:
-                columns = [column.strip() for column in line.decode("utf-8").split("\t")]
-            except UnicodeDecodeError as error:
-                raise UserError(f"{self._path}: line {self._number} is not UTF-8 ({error.reason})") from None
-            yield columns[0], columns[1:]
