@@ -38,17 +38,13 @@ def _pair(dice: Dice) -> Phrase:
     return phrases.coordinate(first, phrases.build(owner, dice.pick(lex.nouns(("relative",)))))
 
 
-def _same_party(first: int, second: int) -> bool:
-    """Whether two persons overlap: I and we, you and you."""
-    return {first, second} <= {ICH, WIR} or {first, second} <= {DU, IHR}
-
-
 def _object(dice: Dice, kinds: tuple[str, ...], subject: Phrase, pronoun: float) -> Phrase:
     if "person" in kinds:
         chance = dice.random()
         if chance < pronoun:
             phrase = dice.pick(phrases.PERSONAL)
-            if not _same_party(phrase.person, subject.person) and not subject.formal:
+            both = {phrase.person, subject.person}  # Not "I know us", "you know you".
+            if not (both <= {ICH, WIR} or both <= {DU, IHR} or subject.formal):
                 return phrase
         elif chance < pronoun + 0.15:
             phrase = dice.pick(phrases.FIRST_NAMES if dice.chance(0.65) else phrases.TITLED_NAMES)

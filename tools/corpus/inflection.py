@@ -55,11 +55,6 @@ def comparison(predicate: str) -> tuple[str, str]:
     return comparative, predicate + ("est" if sibilant else "st")
 
 
-def decline_weak(nominative: str, plural: str) -> Forms:
-    """The singular of an n-noun: der Student, den Studenten; der Nachbar, den Nachbarn."""
-    return (nominative, plural, plural, plural)
-
-
 def decline_plural(plural: str) -> Forms:
     """The plural by case: the dative adds n, except to -n and -s."""
     dative = plural if plural.endswith(("n", "s")) else plural + "n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -107,20 +108,18 @@ class Verb:
 CASES = {"A": inflection.ACCUSATIVE, "D": inflection.DATIVE, "G": inflection.GENITIVE}
 GENDERS = {"m": inflection.MASCULINE, "f": inflection.FEMININE, "n": inflection.NEUTER, "w": inflection.MASCULINE}
 
-
 GROUPS = {name: tuple(kinds.split()) for name, kinds in rows("groups")}
 """Kinds that stand for several others, and for single nouns ("cake_")."""
-
 
 # --- nouns --------------------------------------------------------------------------------------------------------
 
 
 def _read_noun(line: str, kind: str) -> Noun:
-    *words, gender, lemma, rest = _split_noun(line)
-    name, _, irregular = " ".join(words).partition("/")
-    forms = rest.split()
-    if gender == "w":
-        singular, plural = inflection.decline_weak(lemma, forms[0]), forms[0]
+    match = _NOUN.fullmatch(line)
+    assert match is not None, line
+    (name, irregular, gender, lemma), forms = match.groups()[:4], match[5].split()
+    if gender == "w":  # der Student, den Studenten
+        singular, plural = (lemma, *forms * 3), forms[0]
     else:
         genitive = lemma if gender == "f" else forms.pop(0)
         singular, plural = (lemma, lemma, lemma, genitive), forms[0] if forms else ""
@@ -135,13 +134,8 @@ def _read_noun(line: str, kind: str) -> Noun:
     )
 
 
-def _split_noun(line: str) -> list[str]:
-    """[English words…, gender, lemma, other forms]."""
-    words = line.split()
-    place = next(i for i, word in enumerate(words) if word in GENDERS)
-    return [*words[:place], words[place], words[place + 1], " ".join(words[place + 2 :])]
-
-
+_NOUN = re.compile(r"([^/]+?)(?:/(.+?))?\s+([mfnw])\s+(\S+)(.*)")
+"""English, irregular plural, gender, lemma, other forms."""
 NOUNS_BY_KIND = {kind: [_read_noun(line, kind) for line in lines] for kind, lines in read("nouns.txt").items()}
 ALL_NOUNS = [noun for nouns in NOUNS_BY_KIND.values() for noun in nouns]
 _NOUN_WEIGHTS = {noun: zipf_weight(rank) for nouns in NOUNS_BY_KIND.values() for rank, noun in enumerate(nouns)}
