@@ -31,4 +31,4 @@ def test_spreads_and_quotients_within_rounds() -> None:
 
 def test_a_line_on_speed_has_medians_and_extremes_of_speed_and_of_quotients() -> None:
     line = shown_speed("ours", [200.0, 300.0, 210.0], [100.0, 100.0, 105.0])
-    assert line.split() == "ours 210 (200–300) target tokens/s, 2.00 (2.00–3.00) times as fast".split()
+    assert " ".join(line.split()) == "ours 210 (200–300) target tokens/s, 2.00 (2.00–3.00) times as fast"
