@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -266,6 +267,15 @@ def prepared_data(what: Path, settings: list[str] | None, out: Path | None) -> I
         prepare_data(recipe, folder)
         run = Run.open(folder)
         yield run.recipe, run.data
+
+
+def tool_parser(description: str | None, rounds: int) -> ArgumentParser:
+    """The arguments that the scripts of tools/ share: a recipe with --set, and --rounds."""
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
+    parser.add_argument("--rounds", type=int, default=rounds, help="times that each is measured, all of them in turn")
+    return parser
 
 
 def write_benchmark(path: Path | None, benchmark: str, result: dict[str, Any]) -> None:

@@ -38,6 +38,16 @@ Threads = Annotated[int, typer.Option(min=0, max=1024, help="Use this many CPU t
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)]
 
 
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """End the process at a user's mistake: one line on stderr, and exit status 2."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 def words(option: str, values: list[str] | None) -> list[str] | None:
     """Split an option at its commas. It may also be repeated; None if it is not given."""
     if values is None:
