@@ -10,7 +10,6 @@ pretrained        a family from a trained teacher's Marian folder;  from-scratch
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,10 @@ from experiments.study import (
     check_method,
     check_names,
     check_rows,
+    layers_of,
     merged,
+    started,
 )
-from polystill.config import BESIDE_START
 from polystill.errors import UserError
 from polystill.objectives.aio_kd import AioKd as FamilyObjective
 from polystill.schema import Strict
@@ -102,10 +102,12 @@ def rows_of(study: AioKd) -> list[Row]:
     """
     rows = _seedable(study)
     labels = {row.label: row for row in rows}
-    rows += _pretrained(study, f"{ALONE}-{teacher_of(study)}" in labels)
+    if study.pretrained is not None:
+        rows += _pretrained(study, study.pretrained, f"{ALONE}-{teacher_of(study)}" in labels)
     for seed, names in study.more_seeds.items():
         check_names(study, "more_seeds", names, list(labels))
-        rows += [_with_seed(study, labels[name], seed) for name in names]
+        for row in (labels[name] for name in names):
+            rows.append(study.run(row.label, row.kind, {**(row.recipe or {}), "seed": seed}, seed, claim=row.claim))
     check_rows(study, rows)
     return rows
 
@@ -119,13 +121,6 @@ def seedable(study: AioKd) -> list[str]:
     return [row.label for row in _seedable(study)]
 
 
-def _with_seed(study: AioKd, row: Row, seed: int) -> Row:
-    assert row.recipe is not None
-    again = study.run(row.label, row.kind, {**row.recipe, "name": study.named(row.label, seed), "seed": seed}, seed)
-    against = tuple(study.named(FAMILY, seed) for _ in row.against)
-    return replace(again, against=against, claim=row.claim, student=row.student)
-
-
 def _seedable(study: AioKd) -> list[Row]:
     """All rows but those from a trained teacher."""
     wanted = list(STRATEGIES) if study.strategies is None else study.strategies
@@ -134,39 +129,35 @@ def _seedable(study: AioKd) -> list[Row]:
     check_method(study, family, "", "aio_kd")  # and all of it: its mistakes are not to come up in its variants
     objective = family.parsed.objective
     assert isinstance(objective, FamilyObjective)
-    own = objective.students_per_step
-    if own in study.students_per_step:
-        raise UserError(f"{study.origin}: students_per_step: {own} is what the family has itself")
-
-    def variant(label: str, kind: str, recipe: Part, claim: str) -> Row:
-        return study.run(label, kind, recipe, against=(FAMILY,), claim=claim)
+    if (own := objective.students_per_step) in study.students_per_step:
+        raise study.mistake(f"students_per_step: {own} is what the family has itself")
 
     rows = [family]
+    better = "As published is better than"
     for name in wanted:
         text, *setting = STRATEGIES[name]
-        rows.append(variant(name, STRATEGY, _changed(study, *setting), f"As published is better than {name}: {text}"))
+        rows.append(study.run(name, STRATEGY, _changed(study, *setting), claim=f"{better} {name}: {text}"))
     for count in study.students_per_step:
-        claim = f"As published is better than {count} student{'s' * (count > 1)} a step"
-        rows.append(variant(f"students-{count}", STUDENTS, _changed(study, "students_per_step", count), claim))
+        claim = f"{better} {count} student{'s' * (count > 1)} a step"
+        recipe = _changed(study, "students_per_step", count)
+        rows.append(study.run(f"students-{count}", STUDENTS, recipe, claim=claim))
     for name, space in study.spaces.items():
         claim = f"The space {name} harms the others by less than {SUFFERS} BLEU"
-        rows.append(variant(f"space-{name}", SPACE, {**_family(study), "students": space}, claim))
-    alone = list(_alone(study))
+        rows.append(study.run(f"space-{name}", SPACE, {**_family(study), "students": space}, claim=claim))
+    alone = list(_alone(study, study.alone)) if study.alone else []
     for name, change in study.changes.items():
         _check_change(study, name, change, {row.label for row in (*rows, *alone)} | {PRETRAINED, FROM_SCRATCH})
-        recipe = merged(_family(study), change)
-        rows.append(variant(name, CHANGE, recipe, f"As published is better than {name}"))
+        rows.append(study.run(name, CHANGE, merged(_family(study), change), claim=f"{better} {name}"))
     return [*rows, *alone]
 
 
 def _check_change(study: AioKd, name: str, change: Part, taken: set[str]) -> None:
-    where = f"{study.origin}: changes.{name}"
     if name in taken or name.startswith(("students-", "space-")):
-        raise UserError(f"{where}: there is a row of that name, or there may be one; use another name")
+        raise study.mistake(f"changes.{name}: there is a row of that name, or there may be one; use another name")
     if not change:
-        raise UserError(f"{where}: changes nothing")
+        raise study.mistake(f"changes.{name}: changes nothing")
     if "seed" in change:
-        raise UserError(f"{where}.seed: a further seed has `more_seeds`, or --seed")
+        raise study.mistake(f"changes.{name}.seed: a further seed has `more_seeds`, or --seed")
 
 
 # --- families ---------------------------------------------------------------------------------------------------------
@@ -197,22 +188,16 @@ def _changed(study: AioKd, key: str, value: Any, everywhere: bool = True) -> Par
 # --- one by one -------------------------------------------------------------------------------------------------------
 
 
-def _alone(study: AioKd) -> Iterator[Row]:
-    if study.alone is None:
-        return
-    check_left_out(study, "alone.word_kd", study.alone.word_kd, ("kind", "teacher"))
+def _alone(study: AioKd, alone: Alone) -> Iterator[Row]:
+    check_left_out(study, "alone.word_kd", alone.word_kd, "kind", "teacher")
     teacher = teacher_of(study)
-    smoothing = {key: value for key, value in study.objective.items() if key == "label_smoothing"}
-    for name in _students_alone(study, study.alone, teacher):
-        student = Student.parse(name)
-        layers = {"encoder_layers": student.encoder_layers, "decoder_layers": student.decoder_layers}
-        stages = study.alone.stages or _stages_alone(study)
-        part = {**study.common(), "model": {**study.model, **layers}, "stages": stages}
-        taught = {**smoothing, **study.alone.word_kd, "kind": "word_kd"}
-        taught["teacher"] = Path("runs") / f"{ALONE}-{teacher}"
+    smoothing = _smoothing(study.objective)
+    taught = {**smoothing, **alone.word_kd, "kind": "word_kd", "teacher": Path("runs") / f"{ALONE}-{teacher}"}
+    for name in _students_alone(study, alone, teacher):
+        model = {**study.model, **layers_of(name)}
+        part = {**study.common(), "model": model, "stages": alone.stages or _stages_alone(study)}
         for kind, objective in ((ALONE, {"kind": "nll", **smoothing}), (WORD_KD, taught)):
-            recipe = {**part, "objective": objective}
-            yield study.run(f"{kind}-{name}", kind, recipe, against=(FAMILY,), student=name)
+            yield study.run(f"{kind}-{name}", kind, {**part, "objective": objective})
 
 
 def _students_alone(study: AioKd, alone: Alone, teacher: Student) -> list[str]:
@@ -221,45 +206,40 @@ def _students_alone(study: AioKd, alone: Alone, teacher: Student) -> list[str]:
     try:
         names = [space.check(Student.parse(name)).name for name in alone.students]
     except UserError as error:
-        raise UserError(f"{study.origin}: alone.students: {error}") from None
+        raise study.mistake(f"alone.students: {error}") from None
     if str(teacher) not in names:
-        raise UserError(f"{study.origin}: alone.students: the teacher {teacher} is missing; Word-KD learns from it")
+        raise study.mistake(f"alone.students: the teacher {teacher} is missing; Word-KD learns from it")
     return names
 
 
+def _smoothing(objective: Part | None) -> Part:
+    """What a network that learns alone takes from the family's objective."""
+    return {key: value for key, value in (objective or {}).items() if key == "label_smoothing"}
+
+
 def _stages_alone(study: AioKd) -> list[Part]:
-    """The family's stages for one network, which has no use for most of the family's objective."""
+    """The family's stages for one network."""
     stages = []
     for stage in study.stages:
-        objective = {key: value for key, value in (stage.get("objective") or {}).items() if key == "label_smoothing"}
-        rest = {key: value for key, value in stage.items() if key != "objective"}
-        stages.append({**rest, "objective": objective} if objective else rest)
+        objective = {"objective": _smoothing(stage["objective"])} if _smoothing(stage.get("objective")) else {}
+        stages.append({key: value for key, value in stage.items() if key != "objective"} | objective)
     return stages
 
 
 # --- from a trained teacher -------------------------------------------------------------------------------------------
 
 
-def _pretrained(study: AioKd, has_teacher: bool) -> list[Row]:
-    if study.pretrained is None:
-        return []
-    teacher = f"{ALONE}-{teacher_of(study)}"
-    rows = []
-    if not has_teacher:
-        alone = {**study.common(), "model": study.model, "objective": {"kind": "nll"}, "stages": _stages_alone(study)}
-        rows.append(study.run(teacher, ALONE, alone))
-    folder = Path(PRETRAINED)
+def _pretrained(study: AioKd, settings: Pretrained, has_teacher: bool) -> list[Row]:
+    teacher, folder = f"{ALONE}-{teacher_of(study)}", Path(PRETRAINED)
+    alone = {**study.common(), "model": study.model, "objective": {"kind": "nll"}, "stages": _stages_alone(study)}
     command = ("export", Path("runs") / teacher, "teacher", "--to", "hf", "--out", folder)
-    family = {**_family(study), "stages": _with_curve(study, "stages", study.pretrained.stages)}
-    scratch = _with_curve(study, "from_scratch", study.pretrained.from_scratch or [study.stages[0] | _BY_BLEU])
-    model = {key: value for key, value in study.model.items() if key in {"architecture", *BESIDE_START}}
-    data = {key: value for key, value in study.data.items() if key != "tokenizer"}
-    started = {**family, "data": data, "model": {**model, "start": folder}}
+    stages = _with_curve(study, "stages", settings.stages)
+    scratch = _with_curve(study, "from_scratch", settings.from_scratch or [study.stages[0] | _BY_BLEU])
     return [
-        *rows,
+        *([] if has_teacher else [study.run(teacher, ALONE, alone)]),
         Row("marian-folder", command, folder, EXPORT),
-        study.run(PRETRAINED, PRETRAINED, started, against=(FAMILY,)),
-        study.run(FROM_SCRATCH, FROM_SCRATCH, {**_family(study), "stages": scratch}, against=(FAMILY,)),
+        study.run(PRETRAINED, PRETRAINED, started({**_family(study), "stages": stages}, folder)),
+        study.run(FROM_SCRATCH, FROM_SCRATCH, {**_family(study), "stages": scratch}),
     ]
 
 
@@ -270,6 +250,5 @@ def _with_curve(study: AioKd, key: str, stages: list[Part]) -> list[Part]:
     """Stages that are selected by BLEU, so that there is a curve of it."""
     for i, stage in enumerate(stages):
         if stage.get("select_by", "bleu") != "bleu":
-            where = f"{study.origin}: pretrained.{key}.{i}.select_by"
-            raise UserError(f"{where}: {stage['select_by']}; curves are of `bleu`")
+            raise study.mistake(f"pretrained.{key}.{i}.select_by: {stage['select_by']}; curves are of `bleu`")
     return [_BY_BLEU | stage for stage in stages]

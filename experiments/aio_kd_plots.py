@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from experiments.aio_kd import FAMILY, FROM_SCRATCH, PRETRAINED, STUDENTS
-from experiments.measured import Values
+from experiments.significance import Values
 from polystill.environment.extras import installing
-from polystill.reporting.document import Chart, Table, category, quantity, steps
+from polystill.reporting.document import Chart, Table, category, layer, quantity, steps
 from polystill.reporting.page import drawn
 from polystill.reporting.training import Interaction, detached_chart, ratio_chart
 from polystill.storage import write_atomic
@@ -87,11 +87,6 @@ def can_draw() -> bool:
 
 # --- families beside each other ---------------------------------------------------------------------------------------
 
-
-def _layer(values: list[Values], mark: Values, **encoding: Values) -> Values:
-    return {"data": {"values": values}, "mark": mark, "encoding": encoding}
-
-
 _ON_TOP = {"legend": {"orient": "top"}}
 _NOT_FROM_ZERO = {"scale": {"zero": False}}
 
@@ -117,7 +112,7 @@ def _likeness(likeness: dict[str, Values]) -> Iterator[Chart]:
             "x": quantity("share", title="translations that are equal", **_NOT_FROM_ZERO, axis=percent),
         },
         "layer": [
-            _layer(values, dots, color=steps("decoder", title="decoder layers", **_ON_TOP)),
+            layer(dots, values, color=steps("decoder", title="decoder layers", **_ON_TOP)),
             {"data": {"values": pairs}, "mark": strokes},
         ],
     }
@@ -154,8 +149,8 @@ def _students_a_step(families: Sequence[Values]) -> Iterator[Chart]:
             "y": quantity("bleu", title="BLEU (beam 5)", **_NOT_FROM_ZERO),
         },
         "layer": [
-            _layer(values, lines, color=color, detail={"field": "seed"}),
-            _layer(costs, {"type": "text", "dy": -12}, text={"field": "text"}),
+            layer(lines, values, color=color, detail={"field": "seed"}),
+            layer({"type": "text", "dy": -12}, costs, text={"field": "text"}),
         ],
     }
     summary = "BLEU (beam 5) of a family's mean, worst and largest member by the number of students drawn in a step; "
@@ -178,14 +173,14 @@ def _learning(curves: dict[str, Values]) -> Iterator[Chart]:
     lines = {"type": "line", "opacity": 0.7, "strokeWidth": 1.5, "point": {"size": 12}}
     dashes = {"type": "rule", "strokeDash": [4, 4], "style": "quiet"}
     usable = [{"bleu": next(iter(curves.values()))["usable_at"]}]
-    encoding = {
+    encoding: Values = {
         "x": quantity("update", title="updates", axis={"tickCount": 6}),
         "y": quantity("bleu", title="greedy validation BLEU"),
         "color": category("run", title=None, **_ON_TOP, sort=[PRETRAINED, FROM_SCRATCH]),
         "detail": {"field": "student"},
     }
-    limit = _layer(usable, dashes, y=quantity("bleu"))
-    spec = {"height": 300, "layer": [_layer(values, lines, **encoding), limit]}
+    limit = layer(dashes, usable, y=quantity("bleu"))
+    spec = {"height": 300, "layer": [layer(lines, values, **encoding), limit]}
     ends = [
         f"{run}: all students usable after {curve['all_usable_after']:,} updates"
         if "all_usable_after" in curve

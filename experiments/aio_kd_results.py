@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
 from experiments.aio_kd import (
     ALONE,
-    CHANGE,
     FAMILY,
     FROM_SCRATCH,
     OUT_OF_REACH,
     PRETRAINED,
     SPACE,
-    STRATEGY,
-    STUDENTS,
     SUFFERS,
     WORD_KD,
     AioKd,
     teacher_of,
 )
 from experiments.aio_kd_plots import plots_of, shown_plots, write_plots
-from experiments.measured import Finished, Measured, Values, claims_table, markdown, shown, signed
-from experiments.significance import NO_CLEAR_DIFFERENCE, NOT_TESTED, Bootstrap, Claim, above, as_good
+from experiments.measured import Finished, Measured, markdown, shown, signed
+from experiments.significance import NO_CLEAR_DIFFERENCE, Bootstrap, Claim, Values, Verdict, above, as_good
 from experiments.study import BEAM, BEAMS, GREEDY, Row
 from polystill.decoding.metrics import bleu_metric
 from polystill.evaluation.figures import search
 from polystill.models.folder import weights_path
 from polystill.objectives.aio_kd import AioKd as FamilyObjective
 from polystill.reporting.training import Interaction, interaction, share_equal
-from polystill.storage import write_atomic
 from polystill.students import Student
 
 WAYS = {ALONE: "trained alone", WORD_KD: "distilled alone"}
@@ -47,7 +44,6 @@ def write(study: AioKd, folder: Path, rows: Sequence[Row], *, final: bool) -> li
     done = Done(study, folder, rows, Bootstrap(folder, final))
     claims = claims_of(done)
     content: Values = {
-        "claims": [claim.record() for claim in claims],
         "families": [done.summary(row) for row in done.families],
         "one_by_one": _significance(done),
         "cost_of_ways": done.cost_of_ways(),
@@ -58,11 +54,10 @@ def write(study: AioKd, folder: Path, rows: Sequence[Row], *, final: bool) -> li
         **({"likeness": {row.name: _likeness(done, row) for row in done.families}} if final else {}),
         "pretrained": done.learning_curves(),
     }
-    done.write("aio-kd", content)
     plots = plots_of(content, done.interactions)
     if final:
         write_plots(plots, folder)
-    write_atomic(folder / "results.md", _to_markdown(done, content, claims, shown_plots(plots, folder)))
+    done.write("aio-kd", content, claims, list(_tables(done, content, shown_plots(plots, folder))))
     return claims
 
 
@@ -76,74 +71,67 @@ class Done(Finished[AioKd]):
         self.interactions = {row.name: interaction(self.runs[row.name]) for row in self.families}
         self.students = study.alone.students if study.alone else []
 
-    def family(self, seed: int) -> str:
+    def published(self, seed: int) -> str:
         """The row of the family as published."""
         return self.study.named(FAMILY, seed)
 
-    def member(self, row: str, model: str) -> Measured | None:
-        return self.models.get(row, {}).get(model)
-
-    def alone(self, kind: str, student: str) -> str:
-        """The label of the rows that train a student by itself."""
-        return next(row.label for row in self.rows.values() if row.kind == kind and row.student == student)
-
-    def one_by_one(self, kind: str, student: str, seed: int) -> tuple[Measured | None, Measured | None]:
-        """A student trained by itself, and the same in the family."""
-        names = self.study.named(self.alone(kind, student), seed), self.family(seed)
-        single, member = (self.member(name, student) for name in names)
-        return single, member
-
-    def mean(self, row: str, beam: int, only: Iterable[str] | None = None) -> float | None:
-        """BLEU over all members of a family, or over some."""
-        members = [member for member in self.members(row) if only is None or member.model in only]
-        known = [bleu for bleu in (member.bleu(beam) for member in members) if bleu is not None]
-        return fmean(known) if known else None
+    def one_by_one(self, kind: str, student: str, seed: int) -> dict[str, Measured | None]:
+        """By row: a student trained by itself, and the same in the family."""
+        names = (self.study.named(f"{kind}-{student}", seed), self.published(seed))
+        return {name: self.models.get(name, {}).get(student) for name in names}
 
     def shared(self, row: Row) -> list[str]:
         """The members that a family has in common with the one as published."""
-        published = self.models.get(self.family(row.seed), {})
-        return [member.model for member in self.members(row.name) if member.model in published]
+        published, own = (self.models.get(name, {}) for name in (self.published(row.seed), row.name))
+        return [name for name in published if name in own]
 
-    def against_published(self, row: Row, beam: int) -> dict[str, Values] | None:
+    def means(self, row: Row, beam: int) -> dict[str, float]:
+        """BLEU of the family as published and of this one over the members that both have; empty without any."""
+        names = self.shared(row)
+        families = (self.published(row.seed), row.name) if names else ()
+        return {family: fmean(self.models[family][name].bleu(beam) for name in names) for family in families}
+
+    def against_published(self, row: Row, beam: int) -> dict[str, Values]:
         """What a family has over the one as published, by shared member and as `mean` (`compare_families`)."""
-        if row.kind == FAMILY:
-            return None
-        return self.bootstrap.of_families(self.members(self.family(row.seed)), self.members(row.name), beam)
+        names, published = self.shared(row), self.published(row.seed)
+        if not names or row.kind == FAMILY:
+            return {}
+        models = [self.models[family] for family in (published, row.name)]
+        outputs = ({name: family[name].translations(beam) for name in names} for family in models)
+        return self.bootstrap.families(self.members(published)[0], *outputs)
 
     def summary(self, row: Row) -> Values:
         """Members, cost, and by beam mean, worst and teacher's BLEU, and against the family as published."""
-        members, shared = self.members(row.name), self.shared(row)
+        members, objective = self.members(row.name), self.runs[row.name].recipe.objective
+        assert isinstance(objective, FamilyObjective)
         result: Values = {"row": row.name, "kind": row.kind, "seed": row.seed}
         result["members"] = [member.model for member in members]
-        objective = self.runs[row.name].recipe.objective
-        assert isinstance(objective, FamilyObjective)
         result["students_per_step"] = objective.students_per_step
         result["cost"] = self.cost([row.name])
-        for beam in BEAMS:
-            scores = {member.model: member.by_beam[beam].bleu for member in members if beam in member.by_beam}
-            if scores:
-                against = self.against_published(row, beam)
-                result[f"beam {beam}"] = {
-                    "mean": fmean(scores.values()),
-                    "worst": min(scores.values()),
-                    **({"teacher": scores[self.teacher]} if self.teacher in scores else {}),
-                    **({"mean_of_shared": self.mean(row.name, beam, shared)} if shared else {}),
-                    "each": scores,
-                    **({"against_published": against} if against else {}),
-                }
+        for beam in BEAMS if members else ():
+            scores = {member.model: member.bleu(beam) for member in members}
+            means, against = self.means(row, beam), self.against_published(row, beam)
+            result[f"beam {beam}"] = {
+                "mean": fmean(scores.values()),
+                "worst": min(scores.values()),
+                **({"teacher": scores[self.teacher]} if self.teacher in scores else {}),
+                **({"mean_of_shared": means[row.name]} if means else {}),
+                "each": scores,
+                **({"against_published": against} if against else {}),
+            }
         return result
 
-    def cost(self, rows: Iterable[str]) -> Values:
+    def cost(self, rows: Sequence[str]) -> Values:
         """Of training; `peak_rss_bytes` is the largest, `bytes_kept` those of the weights."""
-        names = list(rows)
-        results = [self.results[name] for name in names]
-        stages = [cost for each in results for stage, cost in each.cost.items() if stage.startswith("training.")]
-        total: Values = {"runs": len(names)}
-        for key in ("seconds", "cpu_seconds", "target_tokens", "flops"):
-            total[key] = sum(getattr(stage, key) or 0 for stage in stages)
-        total["peak_rss_bytes"] = max((stage.peak_rss_bytes or 0 for stage in stages), default=0)
-        total["bytes_kept"] = sum(weights_path(self.runs[name].family).stat().st_size for name in names)
-        return total
+        costs = [item for name in rows for item in self.results[name].cost.items()]
+        stages = [cost for stage, cost in costs if stage.startswith("training.")]
+        keys = ("seconds", "cpu_seconds", "target_tokens", "flops")
+        return {
+            "runs": len(rows),
+            **{key: sum(getattr(stage, key) or 0 for stage in stages) for key in keys},
+            "peak_rss_bytes": max((stage.peak_rss_bytes or 0 for stage in stages), default=0),
+            "bytes_kept": sum(weights_path(self.runs[name].family).stat().st_size for name in rows),
+        }
 
     def cost_of_ways(self) -> dict[str, Values]:
         """What the students of `alone` cost: as a family, each alone, or the teacher alone and the others by Word-KD.
@@ -152,10 +140,9 @@ class Done(Finished[AioKd]):
         """
         if not self.students:
             return {}
-        others = [student for student in self.students if student != self.teacher]
-        alone = [self.alone(ALONE, student) for student in self.students]
-        taught = [self.alone(ALONE, self.teacher), *(self.alone(WORD_KD, student) for student in others)]
-        ways = {FAMILY: [FAMILY], ALONE: alone, WORD_KD: taught}
+        alone = [f"{ALONE}-{student}" for student in self.students]
+        taught = [f"{WORD_KD}-{student}" for student in self.students if student != self.teacher]
+        ways = {FAMILY: [FAMILY], ALONE: alone, WORD_KD: [f"{ALONE}-{self.teacher}", *taught]}
         counted = {name for name in self.runs if self.cost([name])["flops"]}
         return {way: self.cost(names) for way, names in ways.items() if counted.issuperset(names)}
 
@@ -169,8 +156,7 @@ class Done(Finished[AioKd]):
         best = max((point["bleu"][self.teacher] for points in histories.values() for point in points), default=None)
         if settings is None or best is None:
             return {}
-        limit = settings.usable * best
-        return {name: _curve(points, limit) for name, points in histories.items() if points}
+        return {name: _curve(points, settings.usable * best) for name, points in histories.items() if points}
 
     def _history(self, name: str) -> list[Values]:
         """The validations of all stages that have BLEU, counted through."""
@@ -206,7 +192,7 @@ def _likeness(done: Done, row: Row) -> Values:
     `same`: mean share of equal translations over all pairs; `same_as_teacher`; `bleu_to_teacher`: each against the
     teacher's as if they were references.
     """
-    outputs = {member.model: member.translations(BEAM) for member in done.members(row.name) if BEAM in member.by_beam}
+    outputs = {member.model: member.translations(BEAM) for member in done.members(row.name)}
     pairs = [share_equal(outputs[a], outputs[b]) for a, b in combinations(outputs, 2)]
     result: Values = {"same": round(fmean(pairs), 4)} if pairs else {}
     if done.teacher in outputs:
@@ -220,14 +206,10 @@ def _likeness(done: Done, row: Row) -> Values:
 
 def _significance(done: Done) -> list[Values]:
     """Each member of the family against the same network alone, and by Word-KD alone."""
-    rows: list[Values] = []
-    for seed in done.study.seeds:
-        for student in done.students:
-            for kind in WAYS:
-                single, member = done.one_by_one(kind, student, seed)
-                if single is not None and member is not None:
-                    rows += done.bootstrap.against(single, [member], BEAMS)
-    return rows
+    ways = [(kind, student, seed) for seed in done.study.seeds for student in done.students for kind in WAYS]
+    pairs = [done.one_by_one(*way).values() for way in ways]
+    both = [(single, member) for single, member in pairs if single is not None and member is not None]
+    return [row for models in both for beam in BEAMS for row in done.bootstrap.pair(*models, beam)]
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
@@ -235,18 +217,29 @@ def _significance(done: Done) -> list[Values]:
 
 def claims_of(done: Done) -> list[Claim]:
     """All claims that the study's recipe is about, measured or not."""
-    return [*_one_by_one(done), *_between_families(done), *_pretrained(done)]
+    claims = [*_one_by_one(done), *_cost(done)] if done.students else []
+    claims += _between_families(done)
+    return [*claims, *_pretrained(done)] if done.study.pretrained else claims
 
 
 def _one_by_one(done: Done) -> Iterator[Claim]:
-    """Members are as good as students distilled one by one, for less."""
-    if not done.students:
-        return
+    """Members are as good as students distilled one by one."""
+
+    def judge(way: str, beam: int, member: Measured, single: Measured) -> Verdict:
+        before, after, p = single.bleu(beam), member.bleu(beam), done.bootstrap.p_value(single, member, beam)
+        return as_good(after - before, p.get("p")), {way: before, "member": after, **p}
+
     for seed in done.study.seeds:
         for student in done.students:
-            for kind in WAYS:
+            for kind, way in WAYS.items():
+                models = dict(reversed(done.one_by_one(kind, student, seed).items()))
                 for beam in BEAMS:
-                    yield from _against_alone(done, kind, student, seed, beam)
+                    text = f"{student} of the family is as good as {student} {way} ({search(beam)})"
+                    yield from done.claim(text, "as good or better", models, partial(judge, way, beam), seed)
+
+
+def _cost(done: Done) -> Iterator[Claim]:
+    """One family for less than students distilled one by one."""
     ways, count = done.cost_of_ways(), len(done.students)
     text = f"One family of all students takes fewer FLOPs than {count} of them by Word-KD, the teacher among them"
     if missing := [way for way in (FAMILY, *WAYS) if way not in ways]:
@@ -256,69 +249,42 @@ def _one_by_one(done: Done) -> Iterator[Claim]:
         yield Claim(text, "–", ways[FAMILY]["flops"] < ways[WORD_KD]["flops"], ours)
 
 
-def _against_alone(done: Done, kind: str, student: str, seed: int, beam: int) -> Iterator[Claim]:
-    """One member of the family against the same student trained by itself."""
-    single, member = done.one_by_one(kind, student, seed)
-    suffix = "" if seed == done.study.seed else f" (seed {seed})"
-    text = f"{student} of the family is as good as {student} {WAYS[kind]} ({search(beam)}){suffix}"
-    if single is None or member is None:
-        if not suffix:
-            models = {FAMILY: member, done.alone(kind, student): single}
-            missing = [name for name, model in models.items() if model is None]
-            yield Claim(text, "as good or better", None, {}, missing)
-        return
-    before, after = single.by_beam[beam].bleu, member.by_beam[beam].bleu
-    p_value = done.bootstrap.p_value(single, member, beam)
-    ours = {WAYS[kind]: before, "member": after} | ({} if p_value is None else {"p": p_value})
-    yield as_good(text, "as good or better", after - before, p_value, ours)
-
-
 def _between_families(done: Done) -> Iterator[Claim]:
     """The family as published beside each other one, by the mean BLEU over the members that both have."""
-    claimed = [row for row in done.rows.values() if row.claim]
-    for kind in (STRATEGY, STUDENTS, SPACE, CHANGE):
-        for label in dict.fromkeys(row.label for row in claimed if row.kind == kind):
-            for seed in done.study.seeds:
-                named = done.rows.get(done.study.named(label, seed))
-                if named is not None:
-                    yield from _mean_claims(done, named)
+    for label in dict.fromkeys(row.label for row in done.rows.values() if row.claim):
+        for seed in done.study.seeds:
+            if row := done.rows.get(done.study.named(label, seed)):
+                for beam in BEAMS:
+                    yield from _mean_claim(done, row, beam)
 
 
-def _mean_claims(done: Done, row: Row) -> Iterator[Claim]:
-    """For every search."""
-    (published,) = row.against
-    missing = [name for name in (published, row.name) if not done.members(name)]
-    suffix = "" if row.seed == done.study.seed else f" (seed {row.seed})"
-    for beam in BEAMS:
-        text = f"{row.claim} ({search(beam)}){suffix}"
-        if not missing:
-            yield _mean_claim(done, text, row, beam)
-        elif not suffix or row.name not in missing:
-            yield Claim(text, "–", None, {}, missing)
-
-
-def _mean_claim(done: Done, text: str, row: Row, beam: int) -> Claim:
+def _mean_claim(done: Done, row: Row, beam: int) -> Iterator[Claim]:
     """It is decided only where the difference is more than what a bootstrap of the sentences leaves open."""
-    shared = done.shared(row)
-    means = {name: done.mean(name, beam, shared) for name in (*row.against, row.name)}
+    missing = [name for name in (done.published(row.seed), row.name) if not done.members(name)]
+    suffix = "" if row.seed == done.study.seed else f" (seed {row.seed})"
+    text = f"{row.claim} ({search(beam)}){suffix}"
+    means, against = done.means(row, beam), done.against_published(row, beam)
+    if missing:
+        if not suffix or row.name not in missing:
+            yield Claim(text, "–", None, {}, missing)
+        return
+    if not means:
+        yield Claim(text, "–", None, {}, undecided="no member in common")
+        return
     before, after = means.values()
-    if before is None or after is None:
-        return Claim(text, "–", None, {}, undecided="no member in common")
-    ours: Values = {"members": len(shared), **means, "difference": before - after}
-    against = done.against_published(row, beam)
-    if against is None:
-        return Claim(text, "–", None, ours, undecided=NOT_TESTED)
-    low, high = (0.0 - against["mean"][limit] for limit in ("high", "low"))
-    harmed = above(low, high, SUFFERS)
-    unharmed = None if harmed is None else not harmed
-    holds = unharmed if row.kind == SPACE else above(low, high, 0)
-    return Claim(text, "–", holds, {**ours, "low": low, "high": high}, undecided=NO_CLEAR_DIFFERENCE)
+    ours: Values = {"members": len(done.shared(row)), **means, "difference": before - after}
+    holds = None
+    if against:
+        low, high = (0.0 - against["mean"][limit] for limit in ("high", "low"))
+        ours |= {"low": low, "high": high}
+        harmed = above(low, high, SUFFERS)
+        unharmed = None if harmed is None else not harmed
+        holds = unharmed if row.kind == SPACE else above(low, high, 0)
+    yield Claim(text, "–", holds, ours)
 
 
 def _pretrained(done: Done) -> Iterator[Claim]:
     """A family from a trained teacher needs few updates."""
-    if done.study.pretrained is None:
-        return
     curves = done.learning_curves()
     text = "All students of a trained teacher are usable after fewer updates than from nothing"
     if missing := [name for name in (PRETRAINED, FROM_SCRATCH) if name not in curves]:
@@ -336,33 +302,37 @@ def _pretrained(done: Done) -> Iterator[Claim]:
 
 # --- tables -----------------------------------------------------------------------------------------------------------
 
+_ABOUT_FAMILIES = (
+    "Δ is of the mean over the members that a family has in common with the one as published of the same seed; behind "
+    "it, where that lies at 95 % (bootstrap of the sentences). The cost of `pretrained` is without its teacher's."
+)
 
-def _to_markdown(done: Done, content: Values, claims: Sequence[Claim], plots: str) -> str:
+
+def _tables(done: Done, content: Values, plots: str) -> Iterator[str]:
     """`content` is that of results.json, `plots` the part that shows them."""
-    about = f"{done.conditions()}." if done.models else "Nothing is measured yet."
-    parts = [f"# AIO-KD: {done.study.name}", about]
+    yield from (f"# AIO-KD: {done.study.name}", done.conditions())
     if done.students:
-        parts += ["## Against one by one", _one_by_one_table(done), "## Cost", _cost_table(content["cost_of_ways"])]
-    parts += ["## Families", _ABOUT_FAMILIES, _family_table(done, content["families"])]
+        yield from ("## Against one by one", _one_by_one_table(done))
+        yield from ("## Cost", _cost_table(content["cost_of_ways"]))
+    yield from ("## Families", _ABOUT_FAMILIES, _family_table(done, content["families"]))
     if done.study.spaces:
-        parts += ["## Wider spaces", _space_table(done)]
-    about = "Share of a student's draws whose gradient was kept from the teacher."
-    parts += ["## Detaching", about, _detaching_table(content["interaction"])]
-    parts += ["## Plots", plots] if plots else []
-    return "\n\n".join([*parts, "## Claims", claims_table(claims)]) + "\n"
+        yield from ("## Wider spaces", _space_table(done))
+    yield from ("## Detaching", "Share of a student's draws whose gradient was kept from the teacher.")
+    yield _detaching_table(content["interaction"])
+    if plots:
+        yield from ("## Plots", plots)
 
 
 def _one_by_one_table(done: Done) -> str:
     lines = []
     for seed in done.study.seeds:
         for student in done.students:
-            singles = [done.one_by_one(kind, student, seed)[0] for kind in WAYS]
-            models = [*singles, done.member(done.family(seed), student)]
+            alone, taught = (done.one_by_one(kind, student, seed).values() for kind in WAYS)
+            models = [next(iter(alone)), *taught]
             if any(models) or seed == done.study.seed:
-                figures = [m and getattr(m.by_beam.get(beam), key, None) for key, beam in _FIGURES for m in models]
-                lines.append([student, str(seed), *(shown(figure) for figure in figures)])
-    ways = ("alone", "Word-KD", "family")
-    titles = [f"{name} {way}" for name in ("greedy", "beam 5", "chrF") for way in ways]
+                figures = [m and getattr(m.by_beam[beam], key) for key, beam in _FIGURES for m in models]
+                lines.append([student, str(seed), *map(shown, figures)])
+    titles = [f"{name} {way}" for name in ("greedy", "beam 5", "chrF") for way in ("alone", "Word-KD", "family")]
     return markdown(["student", "seed", *titles], lines)
 
 
@@ -381,45 +351,38 @@ def _cost_table(ways: dict[str, Values]) -> str:
     return markdown(["way", "runs", "hours", "CPU hours", "target tokens", "FLOPs", "peak MB", "weights MB"], lines)
 
 
-_ABOUT_FAMILIES = (
-    "Δ is of the mean over the members that a family has in common with the one as published of the same seed; behind "
-    "it, where that lies at 95 % (bootstrap of the sentences). The cost of `pretrained` is without its teacher's."
-)
 _SCORES = ("mean", "worst", "teacher")
 
 
-def _family_table(done: Done, families: Sequence[Values]) -> str:
+def _family_table(done: Done, families: Iterable[Values]) -> str:
     lines = []
     for family in families:
         cells = [family["row"], str(family["seed"]), str(len(family["members"]))]
         for beam in BEAMS:
             scores = family.get(f"beam {beam}", {})
-            row = done.rows[family["row"]]
-            cells += [*(shown(scores.get(key)) for key in _SCORES), *_difference(done, row, beam)]
-        cost = family["cost"]
-        lines.append([*cells, f"{cost['cpu_seconds'] / 3600:.2f}", f"{cost['flops']:.3g}"])
+            cells += [*(shown(scores.get(key)) for key in _SCORES), *_difference(done, done.rows[family["row"]], beam)]
+        lines.append([*cells, f"{family['cost']['cpu_seconds'] / 3600:.2f}", f"{family['cost']['flops']:.3g}"])
     titles = [title for beam in BEAMS for title in (*(f"{search(beam)} {key}" for key in _SCORES), "Δ", "95 %")]
     return markdown(["family", "seed", "members", *titles, "CPU hours", "FLOPs"], lines)
 
 
 def _difference(done: Done, row: Row, beam: int) -> tuple[str, str]:
     """Δ to the family as published, and its limits."""
-    before, after = (done.mean(name, beam, done.shared(row)) for name in (done.family(row.seed), row.name))
-    if row.kind == FAMILY or before is None or after is None:
+    means, against = [*done.means(row, beam).values()], done.against_published(row, beam)
+    if row.kind == FAMILY or not means:
         return "", ""
-    against = done.against_published(row, beam)
-    limits = "" if against is None else f"{signed(against['mean']['low'])} to {signed(against['mean']['high'])}"
-    return signed(after - before), limits
+    limits = f"{signed(against['mean']['low'])} to {signed(against['mean']['high'])}" if against else ""
+    return signed(means[1] - means[0]), limits
 
 
 def _space_table(done: Done) -> str:
     """What the others lose, and the member with the deepest encoder and the shallowest decoder."""
     lines = []
     for row in (row for row in done.families if row.kind == SPACE and done.members(row.name)):
-        shared, slim = done.shared(row), max(done.members(row.name), key=_slimness)
-        cells = [row.name, str(row.seed), str(len(shared))]
+        slim = max(done.members(row.name), key=_slimness)
+        cells = [row.name, str(row.seed), str(len(done.shared(row)))]
         for beam in BEAMS:
-            means = [shown(done.mean(name, beam, shared)) for name in (done.family(row.seed), row.name)]
+            means = [shown(mean) for mean in done.means(row, beam).values()] or ["", ""]
             cells += [*means, *_difference(done, row, beam)]
         lines.append([*cells, slim.model, *(shown(slim.bleu(beam)) for beam in BEAMS)])
     means = [f"{search(beam)}{what}" for beam in BEAMS for what in (", as published", ", here", " Δ", " 95 %")]
@@ -435,21 +398,16 @@ def _slimness(member: Measured) -> tuple[int, int]:
 
 def _detaching_table(interactions: dict[str, Values]) -> str:
     lines = []
-    for name, stages in interactions.items():
-        for stage, values in stages.items():
-            threshold = values.get("threshold")
-            limit = "out of reach" if threshold is not None and threshold >= OUT_OF_REACH else shown(threshold)
-            draws = values.get("draws", {})
-            cells = [str(sum(draws.values())) if draws else "", shown_shares(values.get("detached", {}))]
-            lines.append([f"{name}, {stage}", limit, *cells])
+    for name, stage, values in ((name, *item) for name, stages in interactions.items() for item in stages.items()):
+        threshold, draws = values.get("threshold", 0), values.get("draws", {})
+        limit = "out of reach" if threshold >= OUT_OF_REACH else shown(values.get("threshold"))
+        cells = [str(sum(draws.values())) if draws else "", shown_shares(values.get("detached", {}))]
+        lines.append([f"{name}, {stage}", limit, *cells])
     return markdown(["family, stage", "threshold", "draws", "detached"], lines)
 
 
 def shown_shares(detached: dict[str, float]) -> str:
     """By student, unless it is the same for all."""
     shares = set(detached.values())
-    if shares == {0}:
-        return "none"
-    if shares == {1}:
-        return "all"
-    return ", ".join(f"{student} {share:.0%}" for student, share in detached.items())
+    each = ", ".join(f"{student} {share:.0%}" for student, share in detached.items())
+    return "none" if shares == {0} else "all" if shares == {1} else each

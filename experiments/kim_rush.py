@@ -6,7 +6,7 @@ teacher ─┬─ beam (Seq-KD) ──────────────┬─
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,13 +24,14 @@ from experiments.study import (
     check_method,
     check_names,
     check_rows,
+    layers_of,
     merged,
+    started,
 )
-from polystill.config import BESIDE_START, GOLD
+from polystill.config import GOLD
 from polystill.decoding.translator import LARGEST_BEAM
 from polystill.errors import UserError
 from polystill.schema import Strict
-from polystill.students import Student
 
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 
@@ -146,17 +147,18 @@ def rows_of(study: KimRush) -> list[Row]:
     Raises:
         UserError: a row, a part of a recipe or a member of a family is not known or does not work.
     """
-    _check_names(study)
-    _check_methods(study)
+    _check(study)
     rows = [_network(study, TEACHER, study.seed), *_targets(study)]
     rows += [_network(study, name, study.seed) for name in study.rows or METHODS if name != TEACHER]
     rows += [_in_depth(study, depth) for depth in study.depths]
     rows += [_family(study, name, study.seed) for name in study.families]
-    rows += _pruned(study)
+    rows += _pruned(study, study.pruning) if study.pruning else []
     for seed, names in study.more_seeds.items():
         rows += [(_family if name in study.families else _network)(study, name, seed) for name in names]
-    rows += _missing(study, {row.name for row in rows})
-    rows += _speed(study)
+    present = {row.name for row in rows}
+    needed = dict.fromkeys(_needed(study))
+    rows += [_network(study, name, seed) for name, seed in needed if study.named(name, seed) not in present]
+    rows += [_speed(study, study.speed)] if study.speed else []
     check_rows(study, rows)
     return _with_comparisons(study, rows)
 
@@ -166,58 +168,49 @@ def seedable(study: KimRush) -> list[str]:
     return [*STUDENTS, *study.families]
 
 
-def _check_names(study: KimRush) -> None:
-    further = [name for names in study.more_seeds.values() for name in names]
-    lists = [("rows", study.rows or [], list(METHODS)), ("more_seeds", further, seedable(study))]
-    if study.pruning:
-        lists.append(("pruning.row", [study.pruning.row], STUDENTS))
-    if study.speed:
-        lists.append(("speed.rows", study.speed.rows, STUDENTS))
-    for key, names, known in lists:
-        check_names(study, key, names, known)
-
-
-def _check_methods(study: KimRush) -> None:
-    """Parts of the recipe must not train a row by, or on, something else than its name says."""
-    check_left_out(study, "word_kd", study.word_kd, ("kind", "teacher"))
+def _check(study: KimRush) -> None:
+    """Names of rows are known, and no part of the recipe trains a row by, or on, something else than its name says."""
+    check_names(study, "rows", study.rows or [], list(METHODS))
+    for names in study.more_seeds.values():
+        check_names(study, "more_seeds", names, seedable(study))
+    check_names(study, "pruning.row", [study.pruning.row] if study.pruning else [], STUDENTS)
+    check_names(study, "speed.rows", study.speed.rows if study.speed else [], STUDENTS)
+    check_left_out(study, "word_kd", study.word_kd, "kind", "teacher")
     for key, part, row in (("teacher", study.teacher, TEACHER), ("student", study.student, BASELINE)):
-        check_left_out(study, key, part, ("targets",))
+        check_left_out(study, key, part, "targets")
         check_method(study, _network(study, row, study.seed), f"{key}.", "nll")
         for i, stage in enumerate(part.get("stages") or ()):
-            check_left_out(study, f"{key}.stages.{i}", stage, ("targets",))
+            check_left_out(study, f"{key}.stages.{i}", stage, "targets")
     for name in study.families:
         check_method(study, _family(study, name, study.seed), f"families.{name}.", "aio_kd")
 
 
-def _missing(study: KimRush, present: set[str]) -> list[Row]:
-    """Rows that others start from or measure, where the recipe does not list them itself."""
-
-    def bases(names: Iterable[str]) -> list[str]:
-        return [name for name in names if name in METHODS for name in (name, METHODS[name].tunes or name)]
-
-    listed = [*(study.rows or ()), *([study.pruning.row] if study.pruning else ())]
-    wanted = [(name, study.seed) for name in bases([*listed, *(study.speed.rows if study.speed else ())])]
-    wanted += [(name, seed) for seed, names in study.more_seeds.items() for name in bases(names)]
-    missing = [(name, seed) for name, seed in dict.fromkeys(wanted) if study.named(name, seed) not in present]
-    return [_network(study, name, seed) for name, seed in missing]
+def _needed(study: KimRush) -> Iterator[tuple[str, int]]:
+    """Rows that others start from or measure, whether the recipe lists them itself or not, with their seeds."""
+    measured = [*([study.pruning.row] if study.pruning else []), *(study.speed.rows if study.speed else [])]
+    seeds = [(study.seed, [*(study.rows or []), *measured]), *study.more_seeds.items()]
+    for seed, name in ((seed, name) for seed, names in seeds for name in names if name in METHODS):
+        yield from ((name, seed), (METHODS[name].tunes or name, seed))
 
 
 # --- teacher and targets ----------------------------------------------------------------------------------------------
 
 
 def _targets(study: KimRush) -> list[Row]:
-    g, run, folder = study.generate, Path("runs") / TEACHER, Path("targets")
+    g, run = study.generate, Path("runs") / TEACHER
     options = ("--workers", str(g.workers), "--batch-tokens", str(g.batch_tokens))
+
+    def targets(name: str, *command: str | Path, options: tuple[str, ...] = ()) -> Row:
+        out = Path("targets") / name
+        return Row(name, (*command, "--out", out), out, TARGETS, options=options)
 
     def generated(name: str, beam: int, n_best: int) -> Row:
         sizes = ("--beam", str(beam), "--n-best", str(n_best))
-        command = ("generate", run, "--run", run, *sizes, "--out", folder / name)
-        return Row(name, command, folder / name, TARGETS, options=options)
+        return targets(name, "generate", run, "--run", run, *sizes, options=options)
 
-    how = ("--by", g.by, "--share", f"{g.share:g}")
-    command = ("select", folder / "n-best", *how, "--out", folder / "interpolated")
-    select = Row("interpolated", command, folder / "interpolated", TARGETS)
-    return [generated("beam", g.beam, 1), generated("n-best", g.n_best, g.n_best), select]
+    chosen = ("select", Path("targets/n-best"), "--by", g.by, "--share", f"{g.share:g}")
+    rows = [generated("beam", g.beam, 1), generated("n-best", g.n_best, g.n_best)]
+    return [*rows, targets("interpolated", *chosen)]
 
 
 def _with_targets(part: Part) -> Part:
@@ -248,8 +241,7 @@ def _recipe(study: KimRush, name: str, seed: int) -> Part:
 def _tuned(study: KimRush, base: str, seed: int) -> Part:
     """Seq-Inter: the model of row `base` fine-tuned on the interpolated targets, by the objective that it has."""
     row = _network(study, base, seed)
-    stages = row.parsed.stages
-    peak = max(stage.learning_rate or row.parsed.training.learning_rate for stage in stages)
+    peak = max(stage.learning_rate or row.parsed.training.learning_rate for stage in row.parsed.stages)
     stage = {"name": "tuning", "updates": study.tuning.updates, "schedule": "constant", "warmup": 0}
     stage |= {"learning_rate": study.tuning.rate * peak, "select_by": "bleu"}
     part = merged(_started(row), {"training": study.tuning.training})
@@ -257,23 +249,19 @@ def _tuned(study: KimRush, base: str, seed: int) -> Part:
 
 
 def _started(row: Row) -> Part:
-    """A recipe that goes on from the model of a row, from where shape and vocabulary come."""
+    """The recipe of a row, going on from its model."""
     assert row.recipe is not None
-    recipe = {key: value for key, value in row.recipe.items() if key != "name"}
-    model = {key: value for key, value in recipe["model"].items() if key in {"architecture", *BESIDE_START}}
-    data = {key: value for key, value in recipe["data"].items() if key not in ("tokenizer", "targets")}
-    return {**recipe, "data": data, "model": {**model, "start": row.out / "family"}}
+    data = {key: value for key, value in row.recipe["data"].items() if key != "targets"}
+    return started({**row.recipe, "data": data}, row.out / "family")
 
 
 def _in_depth(study: KimRush, depth: str) -> Row:
     """Row seq-kd with a student of other depth."""
     try:
-        student = Student.parse(depth)
+        layers = layers_of(depth)
     except UserError as error:
-        raise UserError(f"{study.origin}: depths: {error}") from None
-    layers = {"encoder_layers": student.encoder_layers, "decoder_layers": student.decoder_layers}
-    recipe = merged(_recipe(study, SEQ_KD, study.seed), {"model": layers})
-    return study.run(f"{SEQ_KD}-{depth}", NETWORK, recipe)
+        raise study.mistake(f"depths: {error}") from None
+    return study.run(f"{SEQ_KD}-{depth}", NETWORK, merged(_recipe(study, SEQ_KD, study.seed), {"model": layers}))
 
 
 # --- families, pruning, speed -----------------------------------------------------------------------------------------
@@ -281,11 +269,8 @@ def _in_depth(study: KimRush, depth: str) -> Row:
 
 def _family(study: KimRush, name: str, seed: int) -> Row:
     part = merged(study.common(seed), {"objective": {"kind": "aio_kd"}}, study.family)
-    if study.members:
-        part = merged(part, {"evaluation": {"students": study.members}})
-    part = merged(part, _settings(study, name))
-    if "targets" in study.families[name]:
-        part["targets"] = study.families[name]["targets"]
+    part = merged(part, {"evaluation": {"students": study.members}} if study.members else {}, _settings(study, name))
+    part |= {key: value for key, value in study.families[name].items() if key == "targets"}
     return study.run(name, FAMILY, _with_targets({"stages": [], **part}), seed)
 
 
@@ -294,19 +279,16 @@ def _settings(study: KimRush, family: str) -> Part:
     return {key: value for key, value in study.families[family].items() if key != "targets"}
 
 
-def _pruned(study: KimRush) -> list[Row]:
-    settings = study.pruning
-    if settings is None:
-        return []
+def _pruned(study: KimRush, settings: Pruned) -> list[Row]:
     base = METHODS[settings.row].tunes or settings.row
     training = merged(_recipe(study, base, study.seed)["training"], settings.training)  # not that of the fine-tuning
-    started = merged(_started(_network(study, settings.row, study.seed)), {"model": settings.model})
+    whole = merged(_started(_network(study, settings.row, study.seed)), {"model": settings.model})
     rows = []
     for sparsity in settings.sparsities:
         first = merged({"pruning": {"sparsity": sparsity, "scope": settings.scope}}, settings.stages[0])
         if not sparsity:
             del first["pruning"]
-        recipe = _with_targets({**started, "training": training, "stages": [first, *settings.stages[1:]]})
+        recipe = _with_targets({**whole, "training": training, "stages": [first, *settings.stages[1:]]})
         label = f"{PRUNED}-{100 * sparsity:g}"
         row = study.run(label, PRUNED, recipe, sparsity=sparsity, against=(TEACHER,))
         rows += [row, *(_sparse(row, values) for values in SPARSE_VALUES if sparsity)]
@@ -325,21 +307,15 @@ def _sparse(row: Row, values: str) -> Row:
     return Row(name, command, out, SPARSE)
 
 
-def _speed(study: KimRush) -> list[Row]:
-    settings = study.speed
-    if settings is None:
-        return []
-    student = _network(study, BASELINE, study.seed).parsed.model.teacher
-    command: list[str | Path] = ["bench", "decode", Path("runs") / TEACHER]
-    for row in settings.rows:
-        command += ["--student", Path("runs") / row / str(student)]
-    for beam in BEAMS:
-        command += ["--beam", str(beam)]
+def _speed(study: KimRush, settings: Speed) -> Row:
+    student = str(_network(study, BASELINE, study.seed).parsed.model.teacher)
+    timed = [argument for row in settings.rows for argument in ("--student", Path("runs") / row / student)]
+    beams = [argument for beam in BEAMS for argument in ("--beam", str(beam))]
     sizes = ",".join(map(str, settings.batch_sizes))
-    command += ["--threads", "1", "--batch-sizes", sizes, "--sentences", str(settings.sentences)]
-    out = Path("speed.json")
-    command += ["--rounds", str(settings.rounds), "--json", out]
-    return [Row(SPEED, tuple(command), out, SPEED, alone=True)]
+    how = ("--threads", "1", "--batch-sizes", sizes, "--sentences", str(settings.sentences))
+    out = ("--rounds", str(settings.rounds), "--json", Path("speed.json"))
+    command = ("bench", "decode", Path("runs") / TEACHER, *timed, *beams, *how, *out)
+    return Row(SPEED, command, Path("speed.json"), SPEED, alone=True)
 
 
 # --- what is compared with what ---------------------------------------------------------------------------------------

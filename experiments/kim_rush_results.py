@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -22,28 +23,20 @@ from experiments.kim_rush import (
     KimRush,
     sparse_name,
 )
-from experiments.measured import Finished, Measured, Values, change, claims_table, markdown, shown
-from experiments.significance import (
-    NO_CLEAR_DIFFERENCE,
-    NOT_MEASURED,
-    NOT_TESTED,
-    Bootstrap,
-    Claim,
-    as_good,
-    better,
-)
+from experiments.measured import Finished, Measured, change, markdown, shown
+from experiments.significance import Bootstrap, Claim, Values, Verdict, as_good, better
 from experiments.study import BEAM, BEAMS, GREEDY, Row
 from polystill.errors import UserError
 from polystill.models.folder import weights_path
-from polystill.storage import write_atomic
 
 NEAR = 0.3
 """BLEU by which greedy search may stay behind beam search and still count as good as it."""
 BEST = "seq-kd+seq-inter"
 
 PAPER: Values = yaml.safe_load(Path(__file__).with_name("kim_rush_paper.yaml").read_text(encoding="utf-8"))
-TABLES: dict[str, dict[str, Values]] = PAPER["tables"]
-UNQUOTED = "–"
+Figures = dict[str, Values]
+"""The rows of the paper's table for one language pair."""
+TABLES: dict[str, Figures] = PAPER["tables"]
 
 
 def write(study: KimRush, folder: Path, rows: Sequence[Row], *, final: bool) -> list[Claim]:
@@ -54,11 +47,10 @@ def write(study: KimRush, folder: Path, rows: Sequence[Row], *, final: bool) -> 
     """
     done = Done(study, folder, rows, Bootstrap(folder, final))
     claims = claims_of(done)
-    content: Values = {"claims": [claim.record() for claim in claims], "significance": _significance(done)}
+    content: Values = {"significance": _significance(done)}
     content |= {"speed": done.speed} if done.speed else {}
     content |= {"pruning": done.bytes_on_disk} if done.bytes_on_disk else {}
-    done.write("kim-rush", content)
-    write_atomic(folder / "results.md", _to_markdown(done, claims))
+    done.write("kim-rush", content, claims, list(_tables(done)))
     return claims
 
 
@@ -70,48 +62,37 @@ class Done(Finished[KimRush]):
         self.speed = _timings(folder / "speed.json")
         self.bytes_on_disk = list(self._bytes_on_disk())
 
-    def network(self, label: str, seed: int | None = None) -> Measured | None:
-        return self.only(self.study.named(label, self.study.seed if seed is None else seed))
-
     def of_kind(self, kind: str) -> list[Row]:
-        """In the order of the paper's table, seed by seed."""
-        order = {name: i for i, name in enumerate(METHODS)}
-        seeds = self.study.seeds
-        rows = [row for row in self.rows.values() if row.kind == kind]
-        return sorted(rows, key=lambda row: (seeds.index(row.seed), order.get(row.label, len(order))))
+        return [row for row in self.rows.values() if row.kind == kind]
 
     def family_members(self) -> list[tuple[Row, Measured]]:
         """All members, with the rows of their families."""
-        return [(row, member) for row in self.rows.values() if row.kind == FAMILY for member in self.members(row.name)]
+        return [(row, member) for row in self.of_kind(FAMILY) for member in self.members(row.name)]
 
     def pruned_and_whole(self) -> list[Row]:
         """The row that is pruned as it was, and the pruned ones."""
-        assert self.study.pruning is not None
-        before = [self.rows[self.study.pruning.row]] if self.study.pruning.row in self.rows else []
-        return [*before, *(row for row in self.rows.values() if row.kind == PRUNED)]
+        before = self.rows.get(self.study.pruning.row) if self.study.pruning else None
+        return [*([before] if before else []), *self.of_kind(PRUNED)]
 
     def whole(self) -> Measured | None:
         """What pruned models are compared with: the whole one trained on likewise, or else the one that was pruned."""
         models = [self.only(row.name) for row in self.pruned_and_whole() if not row.sparsity]
         return next((model for model in reversed(models) if model is not None), None)
 
-    def compared(self, row: Row) -> list[Measured]:
-        """The models that those of a row are to be better than, or as good as."""
-        models = [model for name in row.against for model in self.members(name)]
-        whole = self.whole() if row.kind == PRUNED and row.sparsity else None
-        return models if whole is None else [*models, whole]
-
     def _bytes_on_disk(self) -> Iterator[Values]:
         """Bytes of the weights: `dense` is the run's own file in float32, `float32` and `int8` the sparse forms."""
-        for row in self.pruned_and_whole() if self.study.pruning else ():
+        for row in self.pruned_and_whole():
             forms = {"dense": row.name, **{values: sparse_name(row.name, values) for values in SPARSE_VALUES}}
             sizes = {form: self._size(name) for form, name in forms.items() if name in self.written}
             if sizes:
                 yield {"row": row.name, "sparsity": row.sparsity, "bytes": sizes}
 
     def _size(self, name: str) -> int:
-        folder = self.folder / self.rows[name].out
-        return weights_path(folder / "family" if (folder / "family").is_dir() else folder).stat().st_size
+        return (
+            weights_path(self.runs[name].family if name in self.runs else self.folder / self.rows[name].out)
+            .stat()
+            .st_size
+        )
 
 
 def _timings(path: Path) -> Values:
@@ -134,133 +115,119 @@ def _timed_row(timing: Values) -> str:
 
 def _significance(done: Done) -> list[Values]:
     """Paired bootstraps of each model against those that it is compared with; of members the same networks."""
-    rows: list[Values] = []
-    for kind in (NETWORK, PRUNED, FAMILY):
-        for row in (row for row in done.rows.values() if row.kind == kind):
-            for model in done.members(row.name):
-                for first in done.compared(row):
-                    if kind != FAMILY or first.network == model.network:
-                        rows += done.bootstrap.against(first, [model], BEAMS)
+    whole, rows = done.whole(), []
+    for row in (row for kind in (NETWORK, PRUNED, FAMILY) for row in done.of_kind(kind)):
+        firsts = [first for name in row.against for first in done.members(name)]
+        firsts += [whole] if whole is not None and row.sparsity else []
+        for model in done.members(row.name):
+            for first in firsts:
+                if row.kind != FAMILY or first.network == model.network:
+                    rows += [values for beam in BEAMS for values in done.bootstrap.pair(first, model, beam)]
     return rows
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
 
-Judged = tuple[bool | None, Values]
-
 
 def claims_of(done: Done) -> list[Claim]:
     """All claims that the study's recipe is about, measured or not."""
-    students = [claim for seed in done.study.seeds for claim in _student_claims(done, seed)]
-    return [*students, *_speed_claims(done), *_pruning_claims(done), *_family_claims(done)]
+    claims = [claim for seed in done.study.seeds for claim in _student_claims(done, seed)]
+    claims += _speed_claims(done) if done.study.speed else ()
+    claims += _pruning_claims(done) if done.study.pruning else ()
+    return [*claims, *_family_claims(done)]
 
 
 def _student_claims(done: Done, seed: int) -> Iterator[Claim]:
-    """What a student gains, for one seed."""
-    for text, paper, labels, judge in _statements(done):
-        models = [done.network(label, seed) for label in labels]
-        missing = [done.study.named(label, seed) for label, model in zip(labels, models, strict=True) if model is None]
-        if not missing:
-            suffix = "" if seed == done.study.seed else f" (seed {seed})"
-            holds, ours = judge(*models)
-            yield Claim(text + suffix, paper, holds, ours, undecided=_undecided(ours))
-        elif seed == done.study.seed:  # a further seed has the rows that were asked for
-            yield Claim(text, paper, None, {}, missing)
+    for text, written, labels, judge in _STATEMENTS:
+        try:
+            paper = written(TABLES[done.study.paper])
+        except KeyError:
+            paper = "–"  # not quoted
+        names = [done.study.named(label, seed) for label in labels]
+        yield from done.claim(text, paper, {name: done.only(name) for name in names}, partial(judge, done), seed)
 
 
-def _statements(done: Done) -> list[tuple[str, str, tuple[str, ...], Callable[..., Judged]]]:
-    """Each claim's text, the paper's figures, the rows that decide it, and how they do."""
-
-    def gain(beam: int) -> Callable[[Measured, Measured], Judged]:
-        return lambda before, after: _gain(done, before, after, beam)
-
-    def near(model: Measured) -> Judged:
-        return _near_beam(done, model)
-
-    table, taught, best = TABLES[done.study.paper], (BASELINE, SEQ_KD), (BASELINE, BEST)
-    greedy, beam = (_paper_gain(table, SEQ_KD, key) for key in ("greedy", "beam"))
-    both = UNQUOTED if UNQUOTED in (greedy, beam) else f"{greedy} / {beam}"
-    alike = f"{table[SEQ_KD]['greedy']} / {table[SEQ_KD]['beam']}" if SEQ_KD in table else UNQUOTED
-    tenfold = _paper_change(table, *taught, "p_mode", lambda share: f"{100 * share:.1f} %")
-    worse = _paper_change(table, *taught, "perplexity")
-    tuned = _paper_change(table, TEACHER, TUNED_TEACHER, "greedy")
-    best_greedy, best_beam = (_paper_gain(table, BEST, key) for key in ("greedy", "beam"))
-    word = _paper_gain(table, "word-kd", "greedy")
-    return [
-        ("Seq-KD raises the student's greedy BLEU", greedy, taught, gain(GREEDY)),
-        ("Seq-KD raises the student's BLEU with beam 5", beam, taught, gain(BEAM)),
-        ("Seq-KD + Seq-Inter raises greedy BLEU", best_greedy, best, gain(GREEDY)),
-        ("Seq-KD + Seq-Inter raises BLEU with beam 5", best_beam, best, gain(BEAM)),
-        ("Word-KD raises greedy BLEU", word, (BASELINE, "word-kd"), gain(GREEDY)),
-        ("The gain from Seq-KD is larger greedily", both, taught, _larger_greedily),
-        (f"After Seq-KD greedy is within {NEAR} of beam 5", alike, (SEQ_KD,), near),
-        ("Seq-KD raises p(mode) at least tenfold", tenfold, taught, _tenfold),
-        ("Perplexity is worse while BLEU is better", worse, taught, _worse_perplexity),
-        ("Seq-Inter raises the teacher's own greedy BLEU", tuned, (TEACHER, TUNED_TEACHER), gain(GREEDY)),
-    ]
+def _raises(beam: int, done: Done, before: Measured, after: Measured) -> Verdict:
+    first, second = before.bleu(beam), after.bleu(beam)
+    p = done.bootstrap.p_value(before, after, beam)
+    return better(second - first, p.get("p")), {"from": first, "to": second, "gain": second - first, **p}
 
 
-def _paper_gain(table: dict[str, Values], row: str, key: str) -> str:
-    """Over the baseline."""
-    before, after = (table.get(name, {}).get(key) for name in (BASELINE, row))
-    return UNQUOTED if before is None or after is None else f"{after - before:+.1f}"
-
-
-def _paper_change(
-    table: dict[str, Values], first: str, second: str, key: str, written: Callable[[float], str] = str
-) -> str:
-    before, after = (table.get(name, {}).get(key) for name in (first, second))
-    return UNQUOTED if before is None or after is None else f"{written(before)} → {written(after)}"
-
-
-def _gain(done: Done, before: Measured, after: Measured, beam: int) -> Judged:
-    first, second = before.by_beam[beam].bleu, after.by_beam[beam].bleu
-    p_value = done.bootstrap.p_value(before, after, beam)
-    ours = {"from": first, "to": second, "gain": second - first} | ({} if p_value is None else {"p": p_value})
-    return better(second - first, p_value), ours
-
-
-def _larger_greedily(baseline: Measured, model: Measured) -> Judged:
-    greedy, beam = model.greedy - baseline.greedy, model.beam - baseline.beam
+def _larger_greedily(done: Done, baseline: Measured, model: Measured) -> Verdict:
+    greedy, beam = (model.bleu(size) - baseline.bleu(size) for size in BEAMS)
     return greedy > max(beam, 0), {"greedy": greedy, "beam 5": beam}
 
 
-def _near_beam(done: Done, model: Measured) -> Judged:
+def _near_beam(done: Done, model: Measured) -> Verdict:
     """Whether greedy search is as good as beam search: not where it is significantly more than `NEAR` behind."""
-    behind = model.beam - model.greedy
-    ours = {"greedy": model.greedy, "beam 5": model.beam, "behind": behind}
-    gap = done.bootstrap.of_searches(model, GREEDY, BEAM)
-    ours |= {} if gap is None else {"low": gap["low"], "high": gap["high"]}
-    if behind <= NEAR:
-        return True, ours
-    return (False if gap is not None and gap["low"] > NEAR else None), ours
+    greedy, beam = (model.bleu(size) for size in BEAMS)
+    outputs = ({model.model: model.translations(size)} for size in BEAMS)
+    gap = done.bootstrap.families(model, *outputs).get(model.model, {})
+    ours = {"greedy": greedy, "beam 5": beam, "behind": beam - greedy}
+    ours |= {key: gap[key] for key in ("low", "high") if gap}
+    return True if beam - greedy <= NEAR else False if gap and gap["low"] > NEAR else None, ours
 
 
-def _undecided(ours: Values) -> str:
-    """Why figures do not decide a claim."""
-    return NO_CLEAR_DIFFERENCE if {"p", "low"} & ours.keys() else NOT_TESTED if ours else NOT_MEASURED
-
-
-def _tenfold(baseline: Measured, model: Measured) -> Judged:
+def _tenfold(done: Done, baseline: Measured, model: Measured) -> Verdict:
     before, after = baseline.p_mode, model.p_mode
     if before is None or after is None:
         return None, {}
-    ours = {"from": before, "to": after} | ({"times": after / before} if before > 0 else {})
-    return after >= 10 * before and after > before, ours
+    times = {"times": after / before} if before > 0 else {}
+    return after >= 10 * before and after > before, {"from": before, "to": after, **times}
 
 
-def _worse_perplexity(baseline: Measured, model: Measured) -> Judged:
+def _worse_perplexity(done: Done, baseline: Measured, model: Measured) -> Verdict:
     before, after = baseline.any.perplexity, model.any.perplexity
     if before is None or after is None:
         return None, {}
-    ours = {"PPL from": before, "to": after, "BLEU from": baseline.beam, "to BLEU": model.beam}
-    return after > before and model.beam > baseline.beam, ours
+    first, second = baseline.bleu(BEAM), model.bleu(BEAM)
+    ours = {"PPL from": before, "to": after, "BLEU from": first, "to BLEU": second}
+    return after > before and second > first, ours
+
+
+def _gain(table: Figures, row: str, key: str) -> str:
+    """Of the paper's student over its baseline."""
+    return f"{table[row][key] - table[BASELINE][key]:+.1f}"
+
+
+def _from_to(table: Figures, rows: tuple[str, str], key: str, written: Callable[[float], str] = str) -> str:
+    return " → ".join(written(table[row][key]) for row in rows)
+
+
+_TAUGHT, _BEST, _TUNED = (BASELINE, SEQ_KD), (BASELINE, BEST), (TEACHER, TUNED_TEACHER)
+_GREEDILY, _WITH_BEAM = partial(_raises, GREEDY), partial(_raises, BEAM)
+_STATEMENTS: list[tuple[str, Callable[[Figures], str], tuple[str, ...], Callable[..., Verdict]]] = [
+    ("Seq-KD raises the student's greedy BLEU", lambda t: _gain(t, SEQ_KD, "greedy"), _TAUGHT, _GREEDILY),
+    ("Seq-KD raises the student's BLEU with beam 5", lambda t: _gain(t, SEQ_KD, "beam"), _TAUGHT, _WITH_BEAM),
+    ("Seq-KD + Seq-Inter raises greedy BLEU", lambda t: _gain(t, BEST, "greedy"), _BEST, _GREEDILY),
+    ("Seq-KD + Seq-Inter raises BLEU with beam 5", lambda t: _gain(t, BEST, "beam"), _BEST, _WITH_BEAM),
+    ("Word-KD raises greedy BLEU", lambda t: _gain(t, "word-kd", "greedy"), (BASELINE, "word-kd"), _GREEDILY),
+    (
+        "The gain from Seq-KD is larger greedily",
+        lambda t: f"{_gain(t, SEQ_KD, 'greedy')} / {_gain(t, SEQ_KD, 'beam')}",
+        _TAUGHT,
+        _larger_greedily,
+    ),
+    (
+        f"After Seq-KD greedy is within {NEAR} of beam 5",
+        lambda t: f"{t[SEQ_KD]['greedy']} / {t[SEQ_KD]['beam']}",
+        (SEQ_KD,),
+        _near_beam,
+    ),
+    ("Seq-KD raises p(mode) at least tenfold", lambda t: _from_to(t, _TAUGHT, "p_mode", _percent), _TAUGHT, _tenfold),
+    (
+        "Perplexity is worse while BLEU is better",
+        lambda t: _from_to(t, _TAUGHT, "perplexity"),
+        _TAUGHT,
+        _worse_perplexity,
+    ),
+    ("Seq-Inter raises the teacher's own greedy BLEU", lambda t: _from_to(t, _TUNED, "greedy"), _TUNED, _GREEDILY),
+]
+"""Each claim's text, the paper's figures by its table, the rows that decide it, and how they do."""
 
 
 def _speed_claims(done: Done) -> Iterator[Claim]:
     """Of each student, engine and batch size: its greedy search and the teacher's beam search, timed in turn."""
-    if done.study.speed is None:
-        return
     text = "The greedy student is 10 times as fast as the teacher with beam 5"
     student, teacher = PAPER["speed"]["student"], PAPER["speed"]["teacher"]
     gpu, cpu = (f"{student[device][0] / teacher[device][1]:.1f}" for device in ("gpu", "cpu"))
@@ -276,98 +243,103 @@ def _speed_claims(done: Done) -> Iterator[Claim]:
 
 
 def _pruning_claims(done: Done) -> Iterator[Claim]:
-    if done.study.pruning is None:
-        return
+    assert done.study.pruning is not None
     text = "80 % pruned: at most 0.4 BLEU below the teacher's beam 5, with 25 times fewer parameters"
     before = TABLES["english-german"][TEACHER]["beam"]
     paper = f"English→German: {before} → {PAPER['pruned'][0.8]}, {PAPER['times_fewer'][0.8]} times fewer"
-    row = next((row.name for row in done.rows.values() if row.kind == PRUNED and row.sparsity == 0.8), f"{PRUNED}-80")
-    teacher, whole, pruned = done.network(TEACHER), done.whole(), done.only(row)
-    if teacher is None or whole is None or pruned is None:
-        models = {TEACHER: teacher, done.study.pruning.row: whole, row: pruned}
-        yield Claim(text, paper, None, {}, [name for name, model in models.items() if model is None])
-        return
-    loss, times = teacher.beam - pruned.beam, teacher.weights / pruned.weights
-    ours = {"teacher": teacher.beam, "unpruned": whole.beam, "pruned": pruned.beam, "below the teacher": loss}
-    ours |= {"below the unpruned": whole.beam - pruned.beam, "times fewer": times}
-    yield Claim(text, paper, loss <= 0.4 and times >= 25, ours)
+    row = next((row.name for row in done.of_kind(PRUNED) if row.sparsity == 0.8), f"{PRUNED}-80")
+
+    def judge(teacher: Measured, whole: Measured, pruned: Measured) -> Verdict:
+        first, second, third = (model.bleu(BEAM) for model in (teacher, whole, pruned))
+        loss, times = first - third, teacher.weights / pruned.weights
+        ours = {"teacher": first, "unpruned": second, "pruned": third, "below the teacher": loss}
+        ours |= {"below the unpruned": second - third, "times fewer": times}
+        return loss <= 0.4 and times >= 25, ours
+
+    models = {TEACHER: done.only(TEACHER), done.study.pruning.row: done.whole(), row: done.only(row)}
+    yield from done.claim(text, paper, models, judge)
 
 
 def _family_claims(done: Done) -> Iterator[Claim]:
     """What the two systems do together; no paper has figures of it."""
+
+    def as_good_as_alone(member: Measured, alone: Measured) -> Verdict:
+        p = done.bootstrap.p_value(alone, member, GREEDY)
+        first, second = alone.bleu(GREEDY), member.bleu(GREEDY)
+        return as_good(second - first, p.get("p")), {"member": second, alone.row: first, **p}
+
     for row, member in done.family_members():
         if "beam" not in member.any.targets:
             continue
-        holds, ours = _near_beam(done, member)
         name = f"{row.name} {member.model}"
-        text = f"{name}: greedy is within {NEAR} of its own beam 5"
-        yield Claim(text, "–", holds, ours, undecided=_undecided(ours))
-        for alone in row.trained_alone:
-            network = done.rows[alone].parsed.model
-            if (network.architecture, str(network.teacher)) == (member.any.architecture, member.model):
-                yield from _as_good_as_alone(done, member, f"{name}: greedy as good as the same student alone", alone)
-
-
-def _as_good_as_alone(done: Done, member: Measured, text: str, name: str) -> Iterator[Claim]:
-    """Nothing where the row turns out to train another network, or is of a further seed and missing."""
-    alone = done.only(name)
-    if alone is None:
-        if member.seed == done.study.seed:
-            yield Claim(text, "–", None, {}, [name])
-    elif alone.network == member.network:
-        p_value = done.bootstrap.p_value(alone, member, GREEDY)
-        ours = {"member": member.greedy, alone.row: alone.greedy} | ({} if p_value is None else {"p": p_value})
-        yield as_good(text, "–", member.greedy - alone.greedy, p_value, ours)
+        yield Claim(f"{name}: greedy is within {NEAR} of its own beam 5", "–", *_near_beam(done, member))
+        for label in row.trained_alone:
+            network, alone = done.rows[label].parsed.model, done.only(label)
+            same = (network.architecture, str(network.teacher)) == (member.any.architecture, member.model)
+            expected = member.seed == done.study.seed if alone is None else alone.network == member.network
+            if same and expected:
+                text = f"{name}: greedy as good as the same student alone"
+                yield from done.claim(text, "–", {label: alone}, partial(as_good_as_alone, member))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _to_markdown(done: Done, claims: Sequence[Claim]) -> str:
+def _tables(done: Done) -> Iterator[str]:
     study = done.study
-    about = f"{done.conditions()}. The paper's columns: Kim & Rush (2016), table 1, {PAPER['languages'][study.paper]}."
-    parts = [f"# Kim & Rush: {study.name}", about, _main_table(done)]
+    yield f"# Kim & Rush: {study.name}"
+    yield f"{done.conditions()} The paper's columns: Kim & Rush (2016), table 1, {PAPER['languages'][study.paper]}."
+    yield _main_table(done)
     if study.families:
-        parts += ["## Families", _family_table(done)]
+        yield "## Families"
+        yield _family_table(done)
     if study.speed:
-        parts += ["## Words per second", _speed_table(done), _paper_speed()]
+        yield "## Words per second"
+        yield _speed_table(done)
+        yield _paper_speed()
     if study.pruning:
-        parts += ["## Pruning", _pruning_table(done)]
-    return "\n\n".join([*parts, "## Claims", claims_table(claims)]) + "\n"
+        yield "## Pruning"
+        yield _pruning_table(done)
 
 
 _TITLES = ("greedy", "Δ", "beam 5", "Δ", "PPL", "p(mode)")
 
 
 def _main_table(done: Done) -> str:
-    """A row that the recipe asks for has its line before it is measured, too."""
-    table = TABLES[done.study.paper]
+    """In the order of the paper's table. A row that the recipe asks for has its line before it is measured, too."""
+    study, paper, labels = done.study, TABLES[done.study.paper], [*METHODS]
+    rows = sorted(
+        done.of_kind(NETWORK), key=lambda row: labels.index(row.label) if row.label in METHODS else len(labels)
+    )
     lines = []
-    for row in done.of_kind(NETWORK):
+    for row in (row for seed in study.seeds for row in rows if row.seed == seed):
         model = done.only(row.name)
-        if model is None and (row.seed != done.study.seed or row.label not in (done.study.rows or METHODS)):
+        if model is None and (row.seed != study.seed or row.label not in (study.rows or METHODS)):
             continue
-        base = TEACHER if row.label in (TEACHER, TUNED_TEACHER) else BASELINE
-        size = "" if model is None else f"{model.weights / 1e6:.2f} M"
-        own = [""] * len(_TITLES) if model is None else _cells(model, done.network(base, row.seed))
-        lines.append([row.name, size, *own, *_paper_cells(table.get(row.label, {}), table.get(base, {}))])
+        base = METHODS[row.label].against if row.label in METHODS else BASELINE
+        before = done.only(study.named(base, row.seed)) if base else None
+        ours = _cells(_figures(model), _figures(before), 2)
+        theirs = _cells(paper.get(row.label, {}), paper.get(base or "", {}), 1)
+        lines.append([row.name, _millions(model), *ours, *theirs])
     return markdown(["row", "parameters", *_TITLES, *(f"paper: {title}" for title in _TITLES)], lines)
 
 
-def _cells(model: Measured, base: Measured | None) -> list[str]:
-    cells = []
-    for beam in BEAMS:
-        before = None if base is None or base is model else base.bleu(beam)
-        cells += [shown(model.bleu(beam)), change(before, model.bleu(beam))]
-    return [*cells, shown(model.any.perplexity), _percent(model.p_mode)]
+def _figures(model: Measured | None) -> Values:
+    """With the keys that the paper's have."""
+    if model is None:
+        return {}
+    bleu = {"greedy": model.bleu(GREEDY), "beam": model.bleu(BEAM)}
+    return {**bleu, "perplexity": model.any.perplexity, "p_mode": model.p_mode}
 
 
-def _paper_cells(row: Values, base: Values) -> list[str]:
-    cells = []
-    for key in ("greedy", "beam"):
-        before = None if base is row else base.get(key)
-        cells += [shown(row.get(key), 1), change(before, row.get(key), 1)]
-    return [*cells, shown(row.get("perplexity"), 1), _percent(row.get("p_mode"))]
+def _cells(figures: Values, base: Values, digits: int) -> list[str]:
+    bleu = [(figures.get(key), change(base.get(key), figures.get(key), digits)) for key in ("greedy", "beam")]
+    cells = [cell for score, difference in bleu for cell in (shown(score, digits), difference)]
+    return [*cells, shown(figures.get("perplexity"), digits), _percent(figures.get("p_mode"))]
+
+
+def _millions(model: Measured | None, digits: int = 2) -> str:
+    return "" if model is None else f"{model.weights / 1e6:.{digits}f} M"
 
 
 def _percent(share: float | None) -> str:
@@ -380,7 +352,7 @@ def _family_table(done: Done) -> str:
     for row, model in done.family_members():
         greedy, beam = model.bleu(GREEDY), model.bleu(BEAM)
         figures = [shown(greedy), shown(beam), change(beam, greedy), shown(model.any.perplexity)]
-        lines.append([f"{row.name} {model.model}", f"{model.weights / 1e6:.2f} M", *figures, _percent(model.p_mode)])
+        lines.append([f"{row.name} {model.model}", _millions(model), *figures, _percent(model.p_mode)])
     return markdown(["member", "parameters", "greedy", "beam 5", "greedy − beam", "PPL", "p(mode)"], lines)
 
 
@@ -408,19 +380,18 @@ def _paper_speed() -> str:
 
 def _pruning_table(done: Done) -> str:
     on_disk = {row["row"]: row["bytes"] for row in done.bytes_on_disk}
-    teacher, whole = done.network(TEACHER), done.whole()
+    teacher, whole = done.only(TEACHER), done.whole()
     lines = []
     for row in done.pruned_and_whole():
         model = done.only(row.name)
-        title = f"{100 * row.sparsity:g} %" if row.kind == PRUNED else "as it was"
         cells = [""] * 6
         if model is not None:
-            fewer = "" if teacher is None else f"{teacher.weights / model.weights:.1f}"
+            fewer = f"{teacher.weights / model.weights:.1f}" if teacher else ""
             below = [change(each.bleu(BEAM) if each else None, model.bleu(BEAM)) for each in (teacher, whole)]
-            bleu = [shown(model.bleu(beam)) for beam in BEAMS]
-            cells = [f"{model.weights / 1e6:.3f} M", fewer, *bleu, *below]
+            cells = [_millions(model, 3), fewer, *(shown(model.bleu(beam)) for beam in BEAMS), *below]
         sizes = [on_disk.get(row.name, {}).get(form) for form in ("dense", *SPARSE_VALUES)]
         megabytes = ["" if size is None else f"{size / 1e6:.2f}" for size in sizes]
+        title = f"{100 * row.sparsity:g} %" if row.kind == PRUNED else "as it was"
         lines.append([title, *cells, *megabytes, shown(PAPER["pruned"].get(row.sparsity), 1)])
     titles = ["pruned", "not zero", "times fewer than the teacher", "greedy", "beam 5", "Δ teacher", "Δ unpruned"]
     titles += ["MB dense", *(f"MB sparse {values}" for values in SPARSE_VALUES)]

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
-from experiments.significance import Bootstrap, Claim
-from experiments.study import BEAM, GREEDY, Row, S
+from experiments.significance import Bootstrap, Claim, Values, Verdict
+from experiments.study import BEAM, BEAMS, GREEDY, Row, S
 from polystill.runs import Run
 from polystill.runs.provenance import provenance
 from polystill.runs.results import QualityRow, Results
 from polystill.storage import text_lines, write_atomic
-
-Values = dict[str, Any]
-"""Of results.json."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +25,12 @@ class Measured:
     seed: int
     run: Run
     by_beam: dict[int, QualityRow]
+    """Has at least BEAMS."""
 
     @property
     def any(self) -> QualityRow:
         """For figures that no search changes."""
-        return next(iter(self.by_beam.values()))
+        return self.by_beam[GREEDY]
 
     @property
     def network(self) -> tuple[str, str, int | None]:
@@ -44,26 +42,15 @@ class Measured:
         return self.any.nonzero_parameters or self.any.parameters or 0
 
     @property
-    def greedy(self) -> float:
-        """BLEU."""
-        return self.by_beam[GREEDY].bleu
-
-    @property
-    def beam(self) -> float:
-        """BLEU with beam 5."""
-        return self.by_beam[BEAM].bleu
-
-    @property
     def p_mode(self) -> float | None:
-        return self.by_beam[BEAM].p_mode if BEAM in self.by_beam else None
+        return self.by_beam[BEAM].p_mode
 
     @property
     def language(self) -> str:
         return self.run.recipe.data.target_language
 
-    def bleu(self, beam: int) -> float | None:
-        """None where this search was not measured."""
-        return self.by_beam[beam].bleu if beam in self.by_beam else None
+    def bleu(self, beam: int) -> float:
+        return self.by_beam[beam].bleu
 
     def translations(self, beam: int) -> list[str]:
         return text_lines(self.run.folder / self.by_beam[beam].hypotheses)
@@ -92,32 +79,48 @@ class Finished(Generic[S]):
         """The model of a row that trains one network."""
         return next(iter(self.members(row)), None)
 
-    def first(self) -> Measured | None:
-        """Any model, for what all of them have in common."""
-        return next((model for row in self.models for model in self.members(row)), None)
-
     def conditions(self) -> str:
         """The test set, engine, precision and BLEU signature of the tables."""
-        model = self.first()
-        if model is None:
-            return "nothing is measured yet"
-        row = model.any
-        return f"{row.test_set}; {row.engine}, {row.precision}; BLEU {row.bleu_signature}"
+        for row in (model.any for name in self.models for model in self.members(name)):
+            return f"{row.test_set}; {row.engine}, {row.precision}; BLEU {row.bleu_signature}."
+        return "Nothing is measured yet."
 
-    def write(self, study: str, content: Values) -> None:
-        """STUDY/results.json: the runs' rows and costs, what the study makes of them, and the commands."""
+    def claim(
+        self,
+        text: str,
+        paper: str,
+        models: dict[str, Measured | None],
+        judge: Callable[..., Verdict],
+        seed: int | None = None,
+    ) -> Iterator[Claim]:
+        """A claim about these models; where some are missing, of the study's own seed only."""
+        missing = [name for name, model in models.items() if model is None]
+        suffix = "" if seed in (None, self.study.seed) else f" (seed {seed})"
+        if not missing:
+            yield Claim(text + suffix, paper, *judge(*models.values()))
+        elif not suffix:
+            yield Claim(text, paper, None, {}, missing)
+
+    def write(self, study: str, content: Values, claims: Sequence[Claim], parts: Sequence[str]) -> None:
+        """STUDY/results.json: claims, what else the study makes of the runs, their rows and costs, and the commands.
+
+        STUDY/results.md: the `parts`, and the claims.
+        """
         rows = [
             {"row": name, **row.to_json(), "hypotheses": str(self.rows[name].out / row.hypotheses)}
             for name, results in self.results.items()
             for row in results.rows
         ]
-        costs = {name: results.to_json()["cost"] for name, results in self.results.items()}
         result = {
-            **{"format": 1, "study": study, "name": self.study.name, **content, "rows": rows, "cost": costs},
+            **{"format": 1, "study": study, "name": self.study.name, "claims": [claim.record() for claim in claims]},
+            **{**content, "rows": rows},
+            "cost": {name: results.to_json()["cost"] for name, results in self.results.items()},
             "commands": {name: row.shown_command() for name, row in self.rows.items()},
             "provenance": provenance().to_json(),
         }
         write_atomic(self.folder / "results.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        text = "\n\n".join([*parts, "## Claims", _claims_table(claims)]) + "\n"
+        write_atomic(self.folder / "results.md", text)
 
 
 def _models(name: str, run: Run, results: Results) -> dict[str, Measured]:
@@ -126,7 +129,8 @@ def _models(name: str, run: Run, results: Results) -> dict[str, Measured]:
     for row in results.rows:
         if row.measured_as(run.recipe) and row.test_set == test_set:
             by_model.setdefault(row.model, {})[row.beam] = row
-    return {model: Measured(name, model, run.recipe.seed, run, rows) for model, rows in by_model.items()}
+    complete = {model: rows for model, rows in by_model.items() if rows.keys() >= set(BEAMS)}
+    return {model: Measured(name, model, run.recipe.seed, run, rows) for model, rows in complete.items()}
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
@@ -138,23 +142,20 @@ def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
 
 
-def claims_table(claims: Sequence[Claim]) -> str:
+def _claims_table(claims: Sequence[Claim]) -> str:
     lines = ["| claim | paper | holds here | ours |", "|---|---|---|---|"]
     for claim in claims:
         ours = "; ".join(f"{name} {shown(value)}" for name, value in claim.ours.items())
-        if claim.missing:
-            ours = f"rows missing: {', '.join(claim.missing)}"
+        ours = f"rows missing: {', '.join(claim.missing)}" if claim.missing else ours
         lines.append(f"| {claim.text} | {claim.paper} | {claim.verdict} | {ours} |")
     return "\n".join(lines)
 
 
 def shown(value: Any, digits: int = 2) -> str:
     """A figure in a table; empty where there is none."""
-    if value is None:
-        return ""
     if isinstance(value, float):
         return f"{value + 0.0:.{digits}f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def signed(difference: float, digits: int = 2) -> str:

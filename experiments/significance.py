@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.family_bootstrap import compare_families
-from polystill.evaluation.significance import SIGNIFICANT, Comparison, compare
+from polystill.evaluation.significance import SIGNIFICANT, compare
 from polystill.storage import write_atomic
 
 if TYPE_CHECKING:
     from experiments.measured import Measured
 
 Values = dict[str, Any]
-NOT_MEASURED, NOT_TESTED, NO_CLEAR_DIFFERENCE = "not measured", "not tested yet", "no clear difference"
-"""Why figures do not decide a claim: rows are missing, no bootstrap of them is there, or it leaves both open."""
+NO_CLEAR_DIFFERENCE = "no clear difference"
+Verdict = tuple[bool | None, Values]
+"""Whether a claim holds, None where our figures do not decide it, and our figures."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,21 @@ class Claim:
 
     text: str
     paper: str
-    """Its figures, as text."""
+    """The paper's figures, as text."""
     holds: bool | None
-    """None where our figures do not decide it."""
     ours: Values
     missing: Sequence[str] = ()
-    """Rows that would have to be there."""
-    undecided: str = NOT_MEASURED
-    """Why our figures do not decide it."""
+    """Rows without which nothing can be said."""
+    undecided: str = ""
+    """Why our figures do not decide it, where `ours` does not tell."""
 
     @property
     def verdict(self) -> str:
-        return {True: "yes", False: "no", None: self.undecided}[self.holds]
+        if self.holds is not None:
+            return "yes" if self.holds else "no"
+        tested = bool({"p", "low"} & self.ours.keys())
+        why = NO_CLEAR_DIFFERENCE if tested else "not tested yet" if self.ours else "not measured"
+        return self.undecided or why
 
     def record(self) -> Values:
         """For JSON; what is not known is absent."""
@@ -53,13 +57,9 @@ def better(difference: float, p_value: float | None) -> bool | None:
     return difference > 0 if p_value is not None and p_value < SIGNIFICANT else None
 
 
-def as_good(text: str, paper: str, difference: float, p_value: float | None, ours: Values) -> Claim:
+def as_good(difference: float, p_value: float | None) -> bool | None:
     """Whether a system is as good as another one: yes where it is not behind, no where it is so significantly."""
-    if difference >= 0:
-        return Claim(text, paper, True, ours)
-    if p_value is None:
-        return Claim(text, paper, None, ours, undecided=NOT_TESTED)
-    return Claim(text, paper, False if p_value < SIGNIFICANT else None, ours, undecided=NO_CLEAR_DIFFERENCE)
+    return True if difference >= 0 else better(difference, p_value)
 
 
 def above(low: float, high: float, limit: float) -> bool | None:
@@ -78,52 +78,38 @@ class Bootstrap:
             known = json.loads(self._path.read_text(encoding="utf-8"))
             self._known = known if isinstance(known, dict) else {}
 
-    def against(self, first: Measured, others: Iterable[Measured], beams: Iterable[int]) -> list[Values]:
-        """Rows of `compare` of the first model and each other one, with what was compared."""
-        pairs = [(other, beam) for other in others for beam in beams]
-        pairs = [(other, beam) for other, beam in pairs if beam in first.by_beam and beam in other.by_beam]
-        return [row for other, beam in pairs for row in self._pair(first, other, beam)]
-
-    def p_value(self, first: Measured, other: Measured, beam: int) -> float | None:
-        """Of the difference in BLEU; None where it was not computed."""
-        return next((row["p_value"] for row in self._pair(first, other, beam) if row["metric"] == "bleu"), None)
-
-    def of_families(self, first: Sequence[Measured], other: Sequence[Measured], beam: int) -> dict[str, Values] | None:
-        """`compare_families` of the members that both have; None where it was not computed."""
-        both = ({model.model for model in models if beam in model.by_beam} for models in (first, other))
-        names = set.intersection(*both)
-        if not names:
-            return None
-        a = {model.model: model.translations(beam) for model in first if model.model in names}
-        b = {model.model: model.translations(beam) for model in other if model.model in names}
-        return self._gains(a, b, first[0]) or None
-
-    def of_searches(self, model: Measured, first: int, other: int) -> Values | None:
-        """The same of one model and two beam sizes: what the other has over the first."""
-        a, b = ({model.model: model.translations(beam)} for beam in (first, other))
-        return self._gains(a, b, model).get(model.model)
-
-    def _gains(self, a: dict[str, list[str]], b: dict[str, list[str]], model: Measured) -> dict[str, Values]:
-        """By member; on the test set and in the language of this model. Empty where it was not computed."""
-        references = model.references()
-
-        def compute() -> list[Values]:
-            gains = compare_families(a, b, references, target_language=model.language)
-            return [{"member": name, **row} for name, row in gains.items()]
-
-        rows = self._cached(["families", a, b, references], compute)
-        return {row["member"]: {key: row[key] for key in ("difference", "low", "high")} for row in rows}
-
-    def _pair(self, first: Measured, other: Measured, beam: int) -> list[Values]:
+    def pair(self, first: Measured, other: Measured, beam: int) -> list[Values]:
+        """The other model's row of `compare` in each metric, with what was compared; empty where not computed."""
         systems = {"first": first.translations(beam), "other": other.translations(beam)}
         references = first.references()
 
         def compute() -> list[Values]:
-            compared = compare(systems, references, target_language=first.language)
-            return [_plain(row) for row in compared if row["system"] == "other"]
+            others: list[Values] = [
+                {key: value for key, value in row.items() if key != "system"}
+                for row in compare(systems, references, target_language=first.language)
+                if row["system"] == "other"
+            ]
+            # JSON does not take NumPy's numbers.
+            return [{k: v if isinstance(v, str) else float(v) for k, v in row.items()} for row in others]
 
         about = {"first": first.row, "row": other.row, "model": other.model, "beam": beam}
         return [{**about, **row} for row in self._cached([*systems.values(), references], compute)]
+
+    def p_value(self, first: Measured, other: Measured, beam: int) -> Values:
+        """`p` of the difference in BLEU; empty where it was not computed."""
+        rows = [row for row in self.pair(first, other, beam) if row["metric"] == "bleu"]
+        return {"p": rows[0]["p_value"]} if rows else {}
+
+    def families(self, like: Measured, first: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, Values]:
+        """`compare_families`, on the test set and in the language of the model `like`; empty where not computed."""
+        references = like.references()
+
+        def compute() -> list[Values]:
+            gains = compare_families(first, other, references, target_language=like.language)
+            return [{"member": name, **row} for name, row in gains.items()]
+
+        rows = self._cached(["families", first, other, references], compute)
+        return {row["member"]: {key: row[key] for key in ("difference", "low", "high")} for row in rows}
 
     def _cached(self, texts: list[Any], compute: Callable[[], list[Values]]) -> list[Values]:
         """What is known of these texts, computed where it is not; empty where it may not be computed."""
@@ -134,9 +120,3 @@ class Bootstrap:
             self._known[key] = compute()
             write_atomic(self._path, json.dumps(self._known, indent=1) + "\n")
         return self._known[key]
-
-
-def _plain(row: Comparison) -> Values:
-    """Without NumPy's numbers, which JSON does not take."""
-    values: Values = {key: value for key, value in row.items() if key != "system"}
-    return {key: value if isinstance(value, str) else float(value) for key, value in values.items()}

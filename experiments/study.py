@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +16,12 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
-from polystill.config import Recipe, parse_recipe
+from polystill.config import BESIDE_START, Recipe, parse_recipe
 from polystill.config.reading import explained, read_values
 from polystill.errors import UserError, nearest
 from polystill.runs import Run
 from polystill.schema import Seed, Strict
+from polystill.students import Student
 from polystill.targets.store import MANIFEST, read_manifest
 
 BEAMS = (1, 5)
@@ -60,13 +61,11 @@ class Row:
     """Of a family: rows that train one of its members alone on the same translations."""
     claim: str = ""
     """What the comparison is to show."""
-    student: str = ""
-    """Of a row that trains a member of the family alone: that member."""
     sparsity: float = 0.0
 
     def reads(self) -> set[Path]:
         """All paths that it names, and the folders above them, without the one that it writes."""
-        named = {path for path in _paths([self.command, self.recipe]) if path != self.out}
+        named = _paths([self.command, self.recipe]) - {self.out}
         return named | {parent for path in named for parent in path.parents}
 
     def shown_command(self) -> str:
@@ -115,10 +114,9 @@ class Study(Strict):
     evaluation: Part = Field(default_factory=dict)
     _origin: str = PrivateAttr("the study")
 
-    @property
-    def origin(self) -> str:
-        """Its file, for errors."""
-        return self._origin
+    def mistake(self, what: str) -> UserError:
+        """What is wrong with the study's file."""
+        return UserError(f"{self._origin}: {what}")
 
     @property
     def seeds(self) -> list[int]:
@@ -138,8 +136,8 @@ class Study(Strict):
         seed = self.seed if seed is None else seed
         name = self.named(label, seed)
         command, out = ("run", Path("recipes") / f"{name}.yaml", "--out", Path("runs") / name), Path("runs") / name
-        recipe = {"name": name.replace("+", "."), **recipe}
-        return Row(name, command, out, kind, label, seed, recipe, self.origin, **more)
+        recipe = {"name": name.replace("+", "."), **{key: recipe[key] for key in recipe if key != "name"}}
+        return Row(name, command, out, kind, label, seed, recipe, self._origin, **more)
 
 
 S = TypeVar("S", bound=Study)
@@ -184,6 +182,19 @@ def merged(*parts: Part) -> Part:
     return result
 
 
+def started(recipe: Part, start: Path) -> Part:
+    """A recipe that goes on from a model, from where shape and vocabulary come."""
+    model = {key: value for key, value in recipe["model"].items() if key in {"architecture", *BESIDE_START}}
+    data = {key: value for key, value in recipe["data"].items() if key != "tokenizer"}
+    return {**recipe, "data": data, "model": {**model, "start": start}}
+
+
+def layers_of(student: str) -> Part:
+    """The keys of `model` that make a network of this name, such as e4d2; UserError where it is none."""
+    shape = Student.parse(student)
+    return {"encoder_layers": shape.encoder_layers, "decoder_layers": shape.decoder_layers}
+
+
 # --- further seeds ----------------------------------------------------------------------------------------------------
 
 
@@ -198,12 +209,8 @@ def with_seed(study: S, seed: int, labels: list[str] | None, seedable: Sequence[
     if seed == study.seed:
         raise UserError(f"--seed {seed}: is the study's own; the recipe's `seed` changes that")
     for label in labels:
-        if label not in seedable:
-            hint = nearest(label, list(seedable))
-            raise UserError(f"--rows {label}: no row for a further seed{hint}; there are: {' '.join(seedable)}")
-    known = study.more_seeds.get(seed, [])
-    seeds = {**study.more_seeds, seed: list(dict.fromkeys([*known, *labels]))}
-    return study.model_copy(update={"more_seeds": seeds})
+        need_known(f"--rows {label}: no row for a further seed", label, seedable)
+    return _with_rows(study, [(seed, label) for label in labels])
 
 
 def with_begun_seeds(study: S, folder: Path, seedable: Sequence[str]) -> S:
@@ -211,14 +218,17 @@ def with_begun_seeds(study: S, folder: Path, seedable: Sequence[str]) -> S:
 
     `seedable` are the rows that the recipe can have with a further seed; others are left where they lie.
     """
+    paths = sorted((folder / "steps").glob("*.json"))
+    notes = [read_note(path) for path in paths if (folder / "logs" / f"{path.stem}.log").exists()]
+    begun = [(note["seed"], note["label"]) for note in notes if note["label"] in seedable]
+    return _with_rows(study, [(seed, label) for seed, label in begun if seed != study.seed])
+
+
+def _with_rows(study: S, rows: Iterable[tuple[int, str]]) -> S:
     seeds = {seed: list(labels) for seed, labels in study.more_seeds.items()}
-    for path in sorted((folder / "steps").glob("*.json")):
-        note = read_note(path)
-        label, seed = note["label"], note["seed"]
-        begun = (folder / "logs" / f"{path.stem}.log").exists()
-        if begun and label in seedable and seed != study.seed and label not in seeds.setdefault(seed, []):
-            seeds[seed].append(label)
-    return study.model_copy(update={"more_seeds": {seed: labels for seed, labels in seeds.items() if labels}})
+    for seed, label in rows:
+        seeds[seed] = list(dict.fromkeys([*seeds.get(seed, []), label]))
+    return study.model_copy(update={"more_seeds": seeds})
 
 
 def read_note(path: Path) -> dict[str, Any]:
@@ -249,14 +259,11 @@ def chosen_rows(rows: Sequence[Row], names: Sequence[str] | None) -> list[Row]:
     Raises:
         UserError: there is no such row.
     """
-    if names is None:
-        return list(rows)
     known = {row.name: row for row in rows}
-    for name in names:
-        if name not in known:
-            raise UserError(f"--rows {name}: no such row{nearest(name, list(known))}; there are: {' '.join(known)}")
+    for name in names or ():
+        need_known(f"--rows {name}: no such row", name, list(known))
     wanted: set[str] = set()
-    waiting = [known[name] for name in names]
+    waiting = [known[name] for name in (known if names is None else names)]
     while waiting:
         row = waiting.pop()
         if row.name not in wanted:
@@ -268,48 +275,50 @@ def chosen_rows(rows: Sequence[Row], names: Sequence[str] | None) -> list[Row]:
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
+def need_known(message: str, name: str, known: Sequence[str]) -> None:
+    """Raises UserError with the nearest name where this one is not known."""
+    if name not in known:
+        raise UserError(f"{message}{nearest(name, list(known))}; there are: {' '.join(known)}")
+
+
 def check_names(study: Study, key: str, names: Iterable[str], known: Sequence[str]) -> None:
     """Raises UserError where a list of the recipe names a row that there is not."""
     for name in names:
-        if name not in known:
-            hint = nearest(name, list(known))
-            raise UserError(f"{study.origin}: {key}: {name!r} is no row{hint}; there are: {' '.join(known)}")
+        need_known(f"{study._origin}: {key}: {name!r} is no row", name, known)
 
 
-def check_left_out(study: Study, key: str, part: Part, names: Iterable[str]) -> None:
+def check_left_out(study: Study, key: str, part: Part, *names: str) -> None:
     """Raises UserError where a part of the recipe has what the study itself decides, row by row."""
-    for name in names:
-        if name in part:
-            raise UserError(f"{study.origin}: {key}.{name}: is given by the study; leave it out")
+    if given := [name for name in names if name in part]:
+        raise study.mistake(f"{key}.{given[0]}: is given by the study; leave it out")
 
 
 def check_method(study: Study, row: Row, key: str, method: str) -> None:
     """Raises UserError where a part of the recipe would have a run trained by another method than its row says."""
     if row.parsed.method != method:
-        raise UserError(f"{study.origin}: {key}objective.kind: {row.parsed.method}; it is {method} here, leave it out")
+        raise study.mistake(f"{key}objective.kind: {row.parsed.method}; it is {method} here, leave it out")
 
 
 def check_rows(study: Study, rows: Sequence[Row]) -> None:
     """Raises UserError where two rows have one name, or a run's recipe does not work or measures too little."""
     names = [row.name for row in rows]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{study.origin}: {twice[0]} is there twice; every row and family needs a name of its own")
+        raise study.mistake(f"{twice[0]} is there twice; every row and family needs a name of its own")
     for recipe in (row.parsed for row in rows if row.recipe is not None):
         if not recipe.data.test:
-            raise UserError(f"{study.origin}: data.test: missing; the tables are of its first test set")
+            raise study.mistake("data.test: missing; the tables are of its first test set")
         if not set(BEAMS) <= set(recipe.evaluation.beams):
-            raise UserError(f"{study.origin}: evaluation.beams: {recipe.evaluation.beams}; the tables need 1 and 5")
+            raise study.mistake(f"evaluation.beams: {recipe.evaluation.beams}; the tables need 1 and 5")
 
 
 # --- paths ------------------------------------------------------------------------------------------------------------
 
 
-def _paths(value: Any) -> Iterator[Path]:
+def _paths(value: Any) -> set[Path]:
     if isinstance(value, Path):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for child in value.values() if isinstance(value, dict) else value:
-            yield from _paths(child)
+        return {value}
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return {path for child in children for path in _paths(child)}
 
 
 def located(value: Any, folder: Path | None) -> Any:

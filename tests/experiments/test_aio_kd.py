@@ -12,7 +12,7 @@ import yaml
 from experiments import aio_kd_results
 from experiments.aio_kd import STRATEGIES, AioKd, rows_of
 from experiments.measured import shown, signed
-from experiments.significance import Bootstrap, as_good
+from experiments.significance import Bootstrap, Claim, as_good
 from experiments.study import Row, load_study, merged, needs
 from polystill.errors import UserError
 from polystill.runs import Run
@@ -325,7 +325,8 @@ def test_a_family_without_its_results_or_cost_is_not_cheap(values: dict[str, Any
     [(0.0, None, "yes"), (-1.0, None, "not tested yet"), (-1.0, 0.2, "no clear difference"), (-1.0, 0.01, "no")],
 )
 def test_as_good_as_needs_evidence(score: float, p_value: float | None, verdict: str) -> None:
-    assert as_good("as good", "-", score, p_value, {}).verdict == verdict
+    ours = {"member": score} | ({} if p_value is None else {"p": p_value})
+    assert Claim("as good", "-", as_good(score, p_value), ours).verdict == verdict
 
 
 def test_damaged_bootstraps_are_computed_again(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polystill.decoding.ctranslate2 import MODEL, check_files, own_search, read_info
+from polystill.decoding.ctranslate2 import MODEL, CTranslate2, check_files, own_search, read_info
 from polystill.decoding.stream import read_lines
 from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
@@ -181,7 +181,7 @@ def measure_folders(
     rows = [
         DeviceRow(
             folder=str(subject.folder),
-            engine="ctranslate2",
+            engine=CTranslate2.name,
             beam=subject.options.beam_size,
             threads=threads,
             **described[subject.folder],

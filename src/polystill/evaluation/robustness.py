@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from polystill.data.cleaning import Repetition
-from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
+from polystill.decoding import ENGINES
+from polystill.decoding.ctranslate2 import available_cores
+from polystill.decoding.engine import ModelTranslator
 from polystill.decoding.stream import read_lines
-from polystill.decoding.translator import Cuts, DecodingOptions, Translator
+from polystill.decoding.translator import Cuts, DecodingOptions
 from polystill.errors import UserError
 from polystill.evaluation.quality import choose_students, file_name, model_id
 from polystill.runs import Run
@@ -209,7 +211,7 @@ def probe_run(
         UserError: the folder is no run, or its training is not finished; an unknown student, engine or precision, or a
             family or shortlist that the engine does not support; or no test source to make probes from.
     """
-    from polystill.export.students import exported, extracted
+    from polystill.export.students import folder_for
 
     with Run.open(folder, lock=True) as run:
         run.need_family()
@@ -220,8 +222,7 @@ def probe_run(
         rows = []
         with Apart(_translate) as apart:
             for student in members:
-                on_torch = variant.engine == "torch"
-                model = extracted(run, student) if on_torch else exported(run, student, *variant[1:])
+                model = folder_for(run, student, variant)
                 how = (str(model), variant.engine, variant.precision, options, available_cores())
                 outputs = apart.translate([probe.source for probe in probes], *how)
                 kinds = count(probes, outputs, (data.source_language, data.target_language))
@@ -325,9 +326,5 @@ def _translate(
 
 
 @lru_cache(maxsize=1)
-def _translator(folder: str, engine: str, precision: str, threads: int) -> Translator:
-    if engine == "ctranslate2":
-        return CTranslate2Translator(Path(folder), precision, threads)
-    from polystill.export.students import load_torch
-
-    return load_torch(Path(folder), precision, threads)
+def _translator(folder: str, engine: str, precision: str, threads: int) -> ModelTranslator:
+    return ENGINES[engine].open(Path(folder), precision, threads)

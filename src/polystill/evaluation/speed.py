@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polystill.decoding.ctranslate2 import CTranslate2Translator
-from polystill.decoding.translator import Cuts, DecodingOptions
+from polystill.decoding import ENGINES
+from polystill.decoding.ctranslate2 import CTranslate2
+from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.environment import child
 from polystill.environment.child import peak_memory
 from polystill.errors import UserError
@@ -35,6 +36,7 @@ class Subject:
     options: DecodingOptions
     precision: str = "default"
     threads: int = 1
+    engine: str = CTranslate2.name
 
 
 def measure_in_turn(
@@ -81,6 +83,7 @@ def measure_once(subject: Subject, *, speed: bool = False) -> dict[str, Any]:
         precision=subject.precision,
         threads=subject.threads,
         speed=speed,
+        engine=subject.engine,
     )
     if "error" in figures:
         raise UserError(figures["error"])
@@ -95,12 +98,13 @@ def measure_here(
     precision: str,
     threads: int,
     speed: bool,
+    engine: str = CTranslate2.name,
 ) -> dict[str, Any]:
     """The measuring itself, for `child.call`: what `measure_once` returns, or `error`."""
     options = DecodingOptions(beam_size=beam_size, length_penalty=length_penalty)
     try:
         with peak_memory() as peak:
-            translator = CTranslate2Translator(Path(folder), precision, threads)
+            translator = ENGINES[engine].open(Path(folder), precision, threads)
             for line in lines[:WARM_UP_LINES]:
                 translator.translate([line], options, Cuts())
             latencies = [_seconds(translator, [line], options) for line in lines]
@@ -119,7 +123,7 @@ def measure_here(
     return figures
 
 
-def _seconds(translator: CTranslate2Translator, lines: Sequence[str], options: DecodingOptions) -> float:
+def _seconds(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> float:
     start = time.perf_counter()
     translator.translate(lines, options, Cuts())
     return time.perf_counter() - start

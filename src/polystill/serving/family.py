@@ -6,22 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Protocol, cast
 
-from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
-from polystill.decoding.translator import Cuts, DecodingOptions, Translator
+from polystill.decoding.ctranslate2 import available_cores
+from polystill.decoding.engine import ModelTranslator
+from polystill.decoding.translator import Cuts, DecodingOptions
 from polystill.errors import UserError, nearest
 from polystill.evaluation.measure import folder_bytes
 from polystill.runs.places import Kind, open_place
 from polystill.runs.results import QualityRow
 from polystill.translation import open_translator, search_of
-
-
-class Engine(Translator, Protocol):
-    """A translator with its tokenizer, as all of polystill's are."""
-
-    tokenizer: Tokenizer
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Student:
     """A loaded model."""
 
     name: str
-    engine: Engine
+    engine: ModelTranslator
     measured: Measured = field(default_factory=Measured)
     length_penalty: float = 1.0
 
@@ -142,7 +135,7 @@ def open_family(
         loaded = []
         for wanted in names:
             opened = open_translator(model, wanted, engine=engine, precision=precision, threads=threads)
-            translator = cast(Engine, stack.enter_context(opened))
+            translator = stack.enter_context(opened)
             loaded.append(_student(wanted, translator, rows, precision, search))
             translator.translate(["."], search, Cuts())  # warm up: the first translation takes longer
         tokenizer = loaded[0].engine.tokenizer
@@ -174,18 +167,15 @@ def _open_run(run: Path, wanted: Sequence[str] | None) -> tuple[list[str | None]
 
 
 def _student(
-    name: str | None, translator: Engine, rows: Sequence[QualityRow], precision: str, search: DecodingOptions
+    name: str | None, translator: ModelTranslator, rows: Sequence[QualityRow], precision: str, search: DecodingOptions
 ) -> Student:
     """Join a translator with its figures."""
-    if not isinstance(translator, CTranslate2Translator):
-        engine, used = "torch", "float32" if precision == "default" else precision
-        figures = measured(rows, (str(name), engine, used, False, search.beam_size), search.length_penalty)
-        return Student(name or "model", translator, figures, search.length_penalty)
     info = translator.info
     name = name or str(info.get("name", "model"))
     used = str(info.get("quantization", translator.compute_type)) if precision == "default" else precision
-    system = (name, "ctranslate2", used, "shortlist" in info, search.beam_size)
+    system = (name, translator.engine, used, "shortlist" in info, search.beam_size)
     figures = measured(rows, system, search.length_penalty)
-    parameters = figures.parameters or info.get("parameters")
-    figures = replace(figures, size_bytes=folder_bytes(translator.folder), parameters=parameters)
+    if translator.folder is not None:
+        parameters = figures.parameters or info.get("parameters")
+        figures = replace(figures, size_bytes=folder_bytes(translator.folder), parameters=parameters)
     return Student(name, translator, figures, search.length_penalty)

@@ -30,7 +30,7 @@ from polystill.targets.pool import LocalPool, Pool, RayPool, Task, ThisProcess
 from polystill.targets.select import REASONS, FilterReport, HypothesisFilter, left_out
 from polystill.targets.sources import Source, Sources, Text, open_sources
 from polystill.targets.store import FORMAT, MANIFEST, SHARDS, Candidate, Entry
-from polystill.targets.teachers import Engine, Translate, TranslationsFile
+from polystill.targets.teachers import Translate, TranslationsFile
 
 SHARD_SIZE = 2_000
 SCRATCH = ".scratch"
@@ -40,7 +40,7 @@ SCRATCH = ".scratch"
 class Compute:
     """The engine that translates, and the processes that it runs in."""
 
-    engine: Engine | None = None
+    engine: str | None = None
     """None is CTranslate2 where the model can run in it, else torch."""
     precision: str = "default"
     workers: int = 1
