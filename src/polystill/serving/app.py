@@ -57,8 +57,6 @@ class Settings:
     limits: Limits
     keys: ApiKeys | None = None
     browser: BrowserModels = field(default_factory=BrowserModels)
-    chart: str = ""
-    """The quality chart, as SVG."""
     hosts: Collection[str] | None = LOCAL
     """The host names that a server for this machine alone answers to; None is any name."""
     log_text: bool = False
@@ -205,7 +203,7 @@ def _add_information(app: FastAPI, family: Family, settings: Settings, metrics: 
 
 
 def _add_page(app: FastAPI, family: Family, settings: Settings) -> None:
-    page = render_page(family, settings.browser, settings.chart, needs_key=settings.keys is not None)
+    page = render_page(family, settings.browser, needs_key=settings.keys is not None)
     docs = ""
 
     @app.get("/", include_in_schema=False)

@@ -38,7 +38,7 @@ CHOSEN = 4
 """The number of students that are ticked when the page opens: the largest, the smallest and some between."""
 
 
-def render_page(family: Family, browser: BrowserModels, chart: str, *, needs_key: bool) -> str:
+def render_page(family: Family, browser: BrowserModels, *, needs_key: bool) -> str:
     """Return the page to try the students on a text."""
     source, target = family.source_language, family.target_language
     return Template((_FOLDER / "page.html").read_text(encoding="utf-8")).substitute(
@@ -49,7 +49,7 @@ def render_page(family: Family, browser: BrowserModels, chart: str, *, needs_key
         target_name=escape(language_name(target)),
         students="\n".join(_choices(family, browser)),
         key=_KEY if needs_key else "",
-        chart=_figure(family, chart) if chart else "",
+        chart=_figure(family),
     )
 
 
@@ -78,11 +78,16 @@ def _choice(student: Student, checked: bool, metadata: dict[str, Any] | None = N
     )
 
 
-def _figure(family: Family, chart: str) -> str:
-    beside = next((s.measured.test_set for s in family.students if s.measured.test_set), "")
+def _figure(family: Family) -> str:
+    """Return the quality chart with its words, or "" where fewer than two students have a size and a BLEU."""
+    figures = [(student.name, student.measured) for student in family.students]
+    points = [Point(name, m.size_bytes / 1e6, m.bleu) for name, m in figures if m.size_bytes and m.bleu is not None]
+    if len(points) < 2:
+        return ""
+    test_set = next((m.test_set for _, m in figures if m.test_set), "")
     return (
-        f'<section class="quality" aria-labelledby="quality"><h2 id="quality">Quality and size</h2>{chart}'
-        f"<p>Measured on {escape(str(beside))}. Filled: chosen on this page. "
+        '<section class="quality" aria-labelledby="quality"><h2 id="quality">Quality and size</h2>'
+        f"{quality_chart(points, test_set)}<p>Measured on {escape(test_set)}. Filled: chosen on this page. "
         "The line joins the students that no smaller one equals.</p></section>"
     )
 
@@ -151,14 +156,6 @@ class Point(NamedTuple):
     name: str
     size: float
     bleu: float
-
-
-def family_chart(family: Family) -> str:
-    """Return the chart of a family, or "" where fewer than two students have a size and a BLEU."""
-    figures = [(student.name, student.measured) for student in family.students]
-    points = [Point(name, m.size_bytes / 1e6, m.bleu) for name, m in figures if m.size_bytes and m.bleu is not None]
-    test_set = next((m.test_set for _, m in figures if m.test_set), "")
-    return quality_chart(points, test_set) if len(points) > 1 else ""
 
 
 class Box(NamedTuple):

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from polystill.errors import UserError
 from polystill.serving.app import LOCAL, Settings, create_app
 from polystill.serving.family import Family, open_family
-from polystill.serving.page import browser_models, family_chart
+from polystill.serving.page import browser_models
 from polystill.serving.requests import ApiKeys, Limits
 
 _log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def settings_of(
     runtime: Path | None,
     log_text: bool,
 ) -> Settings:
-    """Collect a server's settings: read the keys and the browser's models, and draw the chart.
+    """Collect a server's settings: read the keys and the browser's models.
 
     Raises:
         UserError: the keys or the runtime cannot be read, or there is no student that the runtime can run.
@@ -87,7 +87,6 @@ def settings_of(
         limits,
         keys=None if api_keys is None else ApiKeys.read(api_keys),
         browser=browser_models(family, model, runtime),
-        chart=family_chart(family),
         hosts=(*LOCAL, host, f"[{host}]") if local else None,
         log_text=log_text,
     )
