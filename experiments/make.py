@@ -30,7 +30,7 @@ import yaml
 
 from experiments.study import Row, located, needs, read_note
 from polystill.config import parse_recipe
-from polystill.decoding.ctranslate2 import available_cores
+from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.runs.changes import FREE, recipe_differences, shown_value
 from polystill.sources.text import TextSource

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from polystill.decoding.translator import (
     counted_cuts,
     longest_of_each,
 )
+from polystill.environment.process import available_cores
 from polystill.errors import UserError, nearest
 from polystill.storage import sha256, storage_errors
 
@@ -213,13 +213,6 @@ def side_by_side(
         for number, one in zip(group, coming, strict=True):
             results[number] = read(one.result(), limit)
     return results
-
-
-def available_cores() -> int:
-    """Return the number of CPU cores that this process may use, at most OMP_NUM_THREADS if that is set."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
 
 
 def own_search(folder: Path) -> DecodingOptions:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polystill.decoding.ctranslate2 import available_cores
 from polystill.decoding.engine import Engine
+from polystill.environment.process import available_cores
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""Set up a process as it starts: its allocator and how long its threads wait.
+"""Set up a process as it starts: its allocator, how long its threads wait; and the cores that it has.
 
 Allocator. Every batch has lengths of its own, so every update asks for tensors of other sizes. The C library's malloc
 then spends about a fifth of a training looking for room; tcmalloc does not (docs/performance.md). A process takes
@@ -85,3 +85,13 @@ def let_threads_sleep() -> None:
     """Let OpenMP's threads spin briefly only, unless the user has set how long; call it before torch is imported."""
     if _OTHER_SPINS_SETTING not in os.environ:
         os.environ.setdefault(SPINS_SETTING, str(SPINS))
+
+
+# --- cores ------------------------------------------------------------------------------------------------------------
+
+
+def available_cores() -> int:
+    """Return the number of CPU cores that this process may use, at most OMP_NUM_THREADS if that is set."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polystill.decoding import ENGINES, find_engine
-from polystill.decoding.ctranslate2 import available_cores
 from polystill.decoding.engine import ModelTranslator
 from polystill.decoding.metrics import corpus_scores
 from polystill.decoding.torch import Torch
@@ -26,6 +25,7 @@ from polystill.decoding.translator import (
     longest_of_any,
     longest_of_each,
 )
+from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.evaluation.measure import folder_bytes
 from polystill.evaluation.speed import Subject, measure_in_turn, sample

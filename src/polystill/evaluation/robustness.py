@@ -21,10 +21,10 @@ from typing import Any, Self
 
 from polystill.data.cleaning import Repetition
 from polystill.decoding import ENGINES
-from polystill.decoding.ctranslate2 import available_cores
 from polystill.decoding.engine import ModelTranslator
 from polystill.decoding.stream import read_lines
 from polystill.decoding.translator import Cuts, DecodingOptions
+from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.evaluation.quality import choose_students, file_name, model_id
 from polystill.runs import Run

@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from polystill.decoding.ctranslate2 import available_cores
 from polystill.decoding.engine import ModelTranslator
 from polystill.decoding.translator import Cuts, DecodingOptions
+from polystill.environment.process import available_cores
 from polystill.errors import UserError, nearest
 from polystill.evaluation.measure import folder_bytes
 from polystill.runs.places import Kind, open_place

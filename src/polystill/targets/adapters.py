@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polystill.decoding.ctranslate2 import DEFAULT_POSITIONS, available_cores, begin_batch, side_by_side
+from polystill.decoding.ctranslate2 import DEFAULT_POSITIONS, begin_batch, side_by_side
 from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, counted_cuts, longest_of_each
+from polystill.environment.process import available_cores
 from polystill.errors import UserError, nearest
 
 Languages = tuple[str | None, str | None]

@@ -17,8 +17,8 @@ from typing import Any
 
 from polystill.config import Cleaning, Recipe
 from polystill.data.training_text import lines_sha256
-from polystill.decoding.ctranslate2 import available_cores
 from polystill.decoding.translator import DecodingOptions
+from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.progress import Progress
 from polystill.runs.places import Kind, find_folder, open_place

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from polystill.decoding import ENGINES, find_engine
-from polystill.decoding.ctranslate2 import available_cores
 from polystill.decoding.torch import Torch
 from polystill.decoding.translator import Cuts, DecodingOptions, Translator
+from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.runs.places import Kind as PlaceKind
 from polystill.runs.places import find_model
