@@ -200,7 +200,7 @@ def _quality(info: Info, record: Record) -> Iterator[str]:
         return
     yield "## Measured quality"
     measured = [row for row in record.rows if _is_of_package(row, info, record)]
-    others, notes = [row for row in record.rows if row not in measured], list[str]()
+    others = [row for row in record.rows if row not in measured]
     if measured:
         yield _table(measured, _COLUMNS)
     else:
@@ -209,10 +209,11 @@ def _quality(info: Info, record: Record) -> Iterator[str]:
         yield f"This package itself ({form}) was not measured; what was measured is the same student otherwise."
     meanings = {f"{name}_signature": f"{title}: `{{}}`" for name, title in _METRICS.items()}
     meanings["hardware"] = "speed: whole test sets in batches, latency: one sentence after another, on {}"
-    for key, meaning in meanings.items():
-        values = sorted({getattr(row, key) for row in record.rows if _is_there(row, key)})
-        notes += [f"- {meaning.format(value)}" for value in values]
-    yield "\n".join(notes)
+    yield "\n".join(
+        f"- {meaning.format(value)}"
+        for key, meaning in meanings.items()
+        for value in sorted({getattr(row, key) for row in record.rows if _is_there(row, key)})
+    )
     if others:
         yield "### Other forms of the same student"
         yield _table(others, _COLUMNS)
@@ -227,14 +228,14 @@ def _devices(info: Info, record: Record) -> Iterator[str]:
 
 def _table(rows: Sequence[QualityRow | DeviceRow], columns: Sequence[tuple[str, str, str]]) -> str:
     """A Markdown table without the columns that no row has; a length penalty of 1 is none."""
-    shown = [column for column in columns if any(_is_there(row, column[1]) for row in rows)]
-    if all(_length_penalty(row) == 1.0 for row in rows):
-        shown = [column for column in shown if column[1] != "length_penalty"]
-    lines = [" | ".join(title for title, _, _ in shown), " | ".join("---" for _ in shown)]
-    for row in rows:
-        cells = (form.format(getattr(row, key)) if _is_there(row, key) else "" for _, key, form in shown)
-        lines.append(" | ".join(cells))
-    return "\n".join(f"| {line} |" for line in lines)
+    no_penalty = all(_length_penalty(row) == 1.0 for row in rows)
+    shown = {}
+    for title, key, form in columns:
+        cells = [form.format(getattr(row, key)) if _is_there(row, key) else "" for row in rows]
+        if any(cells) and not (key == "length_penalty" and no_penalty):
+            shown[title] = cells
+    lines = [list(shown), ["---"] * len(shown), *zip(*shown.values(), strict=True)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _is_there(row: QualityRow | DeviceRow, key: str) -> bool:

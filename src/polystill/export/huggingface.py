@@ -6,17 +6,17 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from polystill.errors import UserError
 from polystill.export.format import Export, Format, Verified
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 GENERATION = "generation_config.json"
 LARGEST_DIFFERENCE = 1e-3
 """The most that a logit of MarianMTModel may differ from ours."""
+_GREEDILY = {
+    **{"num_beams": 1, "do_sample": False, "length_penalty": 1.0, "early_stopping": False},
+    **{"max_length": None, "forced_eos_token_id": None},
+}
 
 
 class HuggingFace(Format):
@@ -75,18 +75,10 @@ print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
                 of_logits.append(math.inf)
             scores = log_probs(logits[0], target, model.pad_id)
             differences += score_differences(forced_log_probs(model, ids, target), scores)
-            translations.append(_generate(their_model, source, len(target)))
+            translations.append(their_model.generate(source, max_new_tokens=len(target), **_GREEDILY)[0].tolist()[1:])
         if not (difference := largest(of_logits)) <= LARGEST_DIFFERENCE:
             raise UserError(
                 f"{export.out}: not written: transformers computes other logits than polystill (by up to "
                 f"{difference:.3g})"
             )
         return Verified(translations, differences, {"largest_logit_difference": difference})
-
-
-def _generate(model: Any, source: Tensor, most: int) -> list[int]:
-    """MarianMTModel's greedy translation of at most `most` tokens, with the end mark if it was reached."""
-    greedily = {"num_beams": 1, "do_sample": False, "length_penalty": 1.0, "early_stopping": False}
-    no_limits = {"max_length": None, "forced_eos_token_id": None}
-    tokens: list[int] = model.generate(source, max_new_tokens=most, **greedily, **no_limits)[0].tolist()
-    return tokens[1:]

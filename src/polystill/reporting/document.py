@@ -68,10 +68,6 @@ class Version:
     students: Sequence[str]
     stretches: Sequence[tuple[str, bool]]
 
-    @property
-    def text(self) -> str:
-        return "".join(text for text, _ in self.stretches)
-
 
 @dataclass(frozen=True)
 class Sample:

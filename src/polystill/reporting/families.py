@@ -196,10 +196,8 @@ class Noise:
     def tested(self, one: Point, others: Sequence[Point]) -> dict[int, bool]:
         """Whether differences from `one` are noise, by index in `others`, without those that lack translations."""
         keys = [(id(one.row), id(other.row)) for other in others]
-        lines = {
-            i: others[i].family.translations(others[i].row) for i in range(len(others)) if keys[i] not in self._noise
-        }
-        systems = {str(i): texts for i, texts in lines.items() if texts is not None}
+        new = {str(i): other for i, other in enumerate(others) if keys[i] not in self._noise}
+        systems = {i: lines for i, p in new.items() if (lines := p.family.translations(p.row)) is not None}
         baseline = one.family.translations(one.row)
         if self._references is not None and baseline is not None and systems:
             systems = {"one": baseline, **systems}

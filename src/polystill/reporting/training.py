@@ -288,11 +288,10 @@ def _detached_table(stages: Mapping[str, Interaction], students: Sequence[str]) 
     columns = ["student", *(f"{stage}: {what}" for stage in stages for what in ("draws", "detached"))]
     lines: list[Line] = []
     for student in students:
-        line: Line = [student]
+        lines.append([student])
         for stage in stages.values():
             drawn, kept = (sum(counts.get(student, ())) for counts in (stage.draws, stage.detached))
-            line += [f"{drawn:,}", f"{kept / drawn:.1%}"] if drawn else ["", ""]
-        lines.append(line)
+            lines[-1] += [f"{drawn:,}", f"{kept / drawn:.1%}"] if drawn else ["", ""]
     return Table("Draws, and the share that was kept from the teacher", columns, lines, folded=True)
 
 
@@ -330,11 +329,10 @@ def ratio_chart(stages: Mapping[str, Interaction], name: str, title: str) -> Cha
     threshold = min(thresholds, default=None)
     tooltip = [tip("ratio", "of the teacher's", ".3f")]
     spec = _student_lines(values, "ratio", "cross-entropy / the teacher's", tooltip, _ends(stages), threshold)
-    last = {student: ratios[-1] for student, ratios in lines.items()}
-    most = max(last, key=last.__getitem__)
+    most = max(lines, key=lambda student: lines[student][-1])
     summary = (
         "Validation cross-entropy of every network over the teacher's. At the end it is highest for "
-        f"{most} ({last[most]:.3f})." + (" Dotted: the threshold of detaching." if threshold is not None else "")
+        f"{most} ({lines[most][-1]:.3f})." + (" Dotted: the threshold of detaching." if threshold is not None else "")
     )
     table = _line_table("Validation cross-entropy over the teacher's, by update", updates, lines, ".3f")
     return Chart(name, title, summary, spec, table)
