@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polystill.evaluation.significance import SIGNIFICANT, compare, compare_families
+from experiments.family_bootstrap import compare_families
+from polystill.evaluation.significance import SIGNIFICANT, compare
 from polystill.storage import write_atomic
 
 if TYPE_CHECKING:

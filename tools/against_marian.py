@@ -17,8 +17,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +25,10 @@ from typing import Any
 
 import torch
 
-from polystill.bench.rounds import quotients, spread
+from polystill.bench.rounds import interleaved, quotients, shown_spread, spread
 from polystill.bench.train import Trial, Variant, Workload, load_workload
-from polystill.cli.bench import prepared_data, write_benchmark
-from polystill.cli.common import check_new_file
+from polystill.cli.bench import prepared_data, tool_parser, write_benchmark
+from polystill.cli.common import check_new_file, say, user_errors
 from polystill.config import Recipe
 from polystill.data.packing import PackedDataset
 from polystill.errors import UserError
@@ -167,25 +165,21 @@ def measure(marian: Marian, trials: dict[str, Trial], words: int, rounds: int, u
 
     Marian's first update of each slice, in which it allocates, is left out.
     """
-    names = ["marian", *trials]
-    speeds: dict[str, list[float]] = {name: [] for name in names}
-    sizes = []
+    speeds: dict[str, list[float]] = {"marian": []}
+    sizes: list[int] = []
+
+    def train_marian() -> None:
+        seed = len(speeds["marian"]) + 1
+        counted = marian.train("train", words, seed, "--after-batches", str(updates + 1))[1:]
+        sizes.extend(update.tokens for update in counted)
+        speeds["marian"].append(sum(u.tokens for u in counted) / sum(u.seconds for u in counted))
+
     for trial in trials.values():
         trial.run()  # warms up
-    for number in range(rounds):
-        shift = number % len(names)
-        for name in names[shift:] + names[:shift]:
-            if name == "marian":
-                counted = marian.train("train", words, number + 1, "--after-batches", str(updates + 1))[1:]
-                sizes += [update.tokens for update in counted]
-                speeds[name].append(sum(u.tokens for u in counted) / sum(u.seconds for u in counted))
-            else:
-                start = time.perf_counter()
-                trials[name].run()
-                speeds[name].append(trials[name].workload.target_tokens / (time.perf_counter() - start))
-        shown = ", ".join(f"{name} {values[-1]:.0f}" for name, values in speeds.items())
-        print(f"slice {number + 1} of {rounds}: {shown} target tokens/s", file=sys.stderr, flush=True)
+    ours = {name: trial.run for name, trial in trials.items()}
+    seconds = interleaved({"marian": train_marian, **ours}, rounds, log=say, warm_up=False)
     workload = next(iter(trials.values())).workload
+    speeds |= {name: [workload.target_tokens / s for s in seconds[name]] for name in trials}
     return {
         "target_tokens_per_second": {name: spread(values) for name, values in speeds.items()},
         "speed_to_marian": {name: quotients(speeds[name], speeds["marian"]) for name in trials},
@@ -234,36 +228,27 @@ def find_marian(wanted: str | None) -> str:
 def report(result: dict[str, Any]) -> None:
     for name, values in result["target_tokens_per_second"].items():
         ratio = result["speed_to_marian"].get(name)
-        beside = f"  {ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}) times Marian" if ratio else ""
-        print(
-            f"{name:20} {values['median']:8.0f} ({values['min']:.0f}–{values['max']:.0f}) target tokens/s{beside}"
-            f"{'' if ratio else '  (the teacher alone)'}"
-        )
+        beside = f"{shown_spread(ratio, 2)} times Marian" if ratio else "(the teacher alone)"
+        print(f"{name:20} {shown_spread(values, 0):>20} target tokens/s  {beside}")
     sizes = result["target_tokens_an_update"]
     print(f"target tokens an update: Marian {sizes['marian']:.0f}, polystill {sizes['polystill']:.0f}")
     print(f"counted alike: {result['counting']}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
+    parser = tool_parser(__doc__, rounds=5)
     parser.add_argument("--marian", metavar="PROGRAM", help="pymarian, if it is not on the PATH")
     parser.add_argument("--students", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5, help="slices of each")
     parser.add_argument("--updates", type=int, default=8, help="updates of a slice")
     parser.add_argument("--json", type=Path, help="also write all figures here")
     given = parser.parse_args(arguments)
-    try:
+    with user_errors():
         program = find_marian(given.marian)
         check_new_file("--json", given.json)
         with prepared_data(given.recipe, given.set, None) as (recipe, data):
             result = compare(recipe, data, given, program)
         report(result)
         write_benchmark(given.json, "marian", result)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

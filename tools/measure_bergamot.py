@@ -14,7 +14,6 @@ import argparse
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,9 +22,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from polystill.bench.rounds import interleaved, quotients, spread
+from polystill.bench.rounds import interleaved, quotients, shown_spread, spread
 from polystill.cli.bench import write_benchmark
-from polystill.cli.common import check_new_file
+from polystill.cli.common import check_new_file, say, user_errors
 from polystill.decoding.ctranslate2 import read_info
 from polystill.decoding.metrics import corpus_scores
 from polystill.errors import UserError
@@ -94,9 +93,6 @@ class System:
 
 
 def measure(text: Text, exports: Sequence[Path], package: Path, batch: int, rounds: int) -> dict[str, Any]:
-    def log(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     with bergamot(package) as ask:
         systems = {
             (out, size, shortlist): System(read_info(out)["name"], out, size, shortlist, ask)
@@ -106,13 +102,15 @@ def measure(text: Text, exports: Sequence[Path], package: Path, batch: int, roun
         }
         for system in systems.values():
             system.translate(text)
-        log("translated; now the rounds")
+        say("translated; now the rounds")
         subjects = {str(key): partial(system.time, text) for key, system in systems.items()}
-        seconds = interleaved(subjects, rounds, log=log, warm_up=False)
+        seconds = interleaved(subjects, rounds, log=say, warm_up=False)
     rows = []
     for (out, size, shortlist), system in systems.items():
-        own, without = (seconds[str((out, size, which))] for which in (shortlist, False))
-        rows.append(_row(system, text, own) | _compared(system, own, systems[out, size, False], without))
+        taken, taken_without = (seconds[str((out, size, which))] for which in (shortlist, False))
+        same = zip(system.translations, systems[out, size, False].translations, strict=True)
+        row = _row(system, text, taken) | {"speed": quotients(taken_without, taken)}
+        rows.append(row | {"same_translations": sum(a == b for a, b in same)})
     return {"sentences": len(text.sources), "timed": text.timed, "rounds": rounds, "rows": rows}
 
 
@@ -125,11 +123,6 @@ def _row(system: System, text: Text, seconds: list[float]) -> dict[str, Any]:
     if system.batch == 1:
         row["latency_ms"] = {f"p{p}": percentile(system.milliseconds, p) for p in (50, 95)}
     return row
-
-
-def _compared(system: System, seconds: list[float], without: System, seconds_without: list[float]) -> dict[str, Any]:
-    same = sum(a == b for a, b in zip(system.translations, without.translations, strict=True))
-    return {"speed": quotients(seconds_without, seconds), "same_translations": same}
 
 
 def _sizes(export: Path) -> dict[str, dict[str, int]]:
@@ -145,10 +138,9 @@ def report(result: dict[str, Any]) -> None:
     print("| student | lines at a time | shortlist | words/s | times as fast | p50 ms | p95 ms | BLEU | the same |")
     print("|---|---|---|---|---|---|---|---|---|")
     for row in result["rows"]:
-        speed, quotient, waits = row["words_per_second"], row["speed"], row.get("latency_ms", {})
+        waits = row.get("latency_ms", {})
         cells = [row["student"], row["lines_at_a_time"], "yes" if row["shortlist"] else "no"]
-        cells.append(f"{speed['median']:,.0f} ({speed['min']:,.0f}–{speed['max']:,.0f})")
-        cells.append(f"{quotient['median']:.2f} ({quotient['min']:.2f}–{quotient['max']:.2f})")
+        cells += [shown_spread(row["words_per_second"], 0), shown_spread(row["speed"], 2)]
         cells += [f"{waits[p]:.1f}" if waits else "" for p in ("p50", "p95")]
         cells += [f"{row['bleu']:.2f}", f"{row['same_translations']} of {result['sentences']}"]
         print("|", " | ".join(map(str, cells)), "|")
@@ -166,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="also write all figures here")
     given = parser.parse_args(arguments)
-    try:
+    with user_errors():
         check_new_file("--json", given.json)
         run = Run.open(given.run)
         test_set = next(iter(run.recipe.data.test))
@@ -179,9 +171,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result |= {"test_set": test_set, "bytes": {read_info(out)["name"]: _sizes(out) for out in given.exports}}
         report(result)
         write_benchmark(given.json, "bergamot", result)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

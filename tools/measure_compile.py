@@ -9,19 +9,16 @@ itself; all train the same family on the same batches, in turn. Needs a C++ comp
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
 import polystill.models.layers
-from polystill.bench.rounds import interleaved, quotients, spread
+from polystill.bench.rounds import interleaved, shown_speed
 from polystill.bench.train import Trial, Variant, Workload, load_workload
-from polystill.cli.bench import prepared_data
-from polystill.errors import UserError
+from polystill.cli.bench import prepared_data, tool_parser
+from polystill.cli.common import user_errors
 from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention, random_bytes
 from polystill.models.transformer import DecoderLayer, EncoderLayer
 
@@ -45,18 +42,11 @@ def compiled(workload: Workload, kernels: str) -> Trial:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = tool_parser(__doc__, rounds=5)
     parser.add_argument("--batches", type=int, default=2)
     given = parser.parse_args(arguments)
-    try:
-        with prepared_data(given.recipe, given.set, None) as (recipe, data):
-            workload = load_workload(recipe, data, students=2, batches=given.batches)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    with user_errors(), prepared_data(given.recipe, given.set, None) as (recipe, data):
+        workload = load_workload(recipe, data, students=2, batches=given.batches)
     subjects: dict[str, Callable[[], object]] = {"as it is": Trial(SHARED, workload).run}
     for kernels in KERNELS:
         subjects[f"compiled, {kernels} kernels"] = compiled(workload, kernels).run
@@ -65,12 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run()
         print(f"{name}: first round {time.perf_counter() - start:.0f} s")
     seconds = interleaved(subjects, given.rounds)
-    for name, taken in seconds.items():
-        speed, ratio = spread([workload.target_tokens / s for s in taken]), quotients(seconds["as it is"], taken)
-        print(
-            f"{name:24} {speed['median']:6.0f} ({speed['min']:.0f}–{speed['max']:.0f}) target tokens/s, "
-            f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}) times as fast"
-        )
+    speeds = {name: [workload.target_tokens / s for s in taken] for name, taken in seconds.items()}
+    for name, values in speeds.items():
+        print(shown_speed(name, values, speeds["as it is"]))
 
 
 if __name__ == "__main__":

@@ -61,18 +61,9 @@ def prepare(folder: Path) -> None:
     def files(name: str) -> dict[str, str]:
         return {"kind": "text", "source": f"{name}.source", "target": f"{name}.target"}
 
-    recipe = parse_recipe(
-        {
-            "data": {
-                "folder": str(folder),
-                "train": [files("train")],
-                "validation": files("held"),
-                "tokenizer": {"vocabulary_size": VOCABULARY},
-            },
-            "stages": [{"name": "only", "updates": 1}],
-        },
-        "measurement",
-    )
+    data = {"folder": str(folder), "train": [files("train")], "validation": files("held")}
+    data["tokenizer"] = {"vocabulary_size": VOCABULARY}
+    recipe = parse_recipe({"data": data, "stages": [{"name": "only", "updates": 1}]}, "measurement")
     record = prepare_data(recipe, folder / "data", log=lambda line: print(line, file=sys.stderr, flush=True))
     print(json.dumps(record))
 
@@ -92,11 +83,10 @@ def memory(root: int) -> tuple[int, int]:
         parents[process] = int(values["PPid"])
         sizes = [int(values.get(key, "0 kB").split()[0]) * 1024 for key in ("RssAnon", "RssShmem", "RssFile")]
         usage[process] = (sizes[0] + sizes[1], sizes[2])
-    below = {root}
-    found = below
-    while found:
-        found = {process for process, parent in parents.items() if parent in below} - below
-        below |= found
+    below, newest = {root}, {root}
+    while newest:
+        newest = {process for process, parent in parents.items() if parent in newest}
+        below |= newest
     totals = [usage[process] for process in below if process in usage]
     return sum(anonymous for anonymous, _ in totals), sum(mapped for _, mapped in totals)
 

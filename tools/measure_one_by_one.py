@@ -10,20 +10,17 @@ What is reported is the quotient at equal updates; how good the students are aft
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from polystill.bench.rounds import interleaved, quotients, spread
+from polystill.bench.rounds import interleaved, quotients, shown_spread, spread
 from polystill.bench.train import Trial, Variant, Workload, load_workload
-from polystill.cli.bench import prepared_data, write_benchmark
-from polystill.cli.common import check_new_file
+from polystill.cli.bench import prepared_data, tool_parser, write_benchmark
+from polystill.cli.common import check_new_file, say, user_errors
 from polystill.config import Students
-from polystill.errors import UserError
 from polystill.objectives.word_kd import WordKd
 from polystill.students import Student
 from polystill.training.frozen import FrozenTeacher
@@ -58,7 +55,7 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
     """Seconds an update by subject, and how many times as much the students cost one by one."""
     stages, batches = workload.recipe.stages, len(workload.batches)
     runs: dict[str, Callable[[], object]] = {name: trial.run for name, trial in subjects(workload).items()}
-    seconds = interleaved(runs, rounds, log=lambda line: print(line, file=sys.stderr, flush=True))
+    seconds = interleaved(runs, rounds, log=say)
     updates = sum(stage.updates for stage in stages)
     families = [f"family, {stage.name}" for stage in stages]
     apart = [sum(seconds[name][i] for name in seconds if name not in families) * updates for i in range(rounds)]
@@ -82,33 +79,27 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> None:
     for name, taken in result["seconds_an_update"].items():
-        low, median, high = (1000 * taken[key] for key in ("min", "median", "max"))
-        print(f"{name:24} {median:7.0f} ({low:.0f}–{high:.0f}) ms an update")
-    ratio, hours = result["one_by_one_to_family"], result["hours"]
+        milliseconds = {key: 1000 * seconds for key, seconds in taken.items()}
+        print(f"{name:24} {shown_spread(milliseconds, 0):>16} ms an update")
+    hours = result["hours"]
     print(
-        f"one by one {ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}) times the family: at "
+        f"one by one {shown_spread(result['one_by_one_to_family'], 2)} times the family: at "
         f"{sum(result['updates'].values()):,} updates each {hours['apart']:.1f} hours against {hours['together']:.1f}"
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = tool_parser(__doc__, rounds=3)
     parser.add_argument("--batches", type=int, default=12, help="each with students of its own")
     parser.add_argument("--json", type=Path, help="also write all figures here")
     given = parser.parse_args(arguments)
-    try:
+    with user_errors():
         check_new_file("--json", given.json)
         with prepared_data(given.recipe, given.set, None) as (recipe, data):
             students = getattr(recipe.stage_objective(recipe.stages[0]), "students_per_step", 0)
             result = measure(load_workload(recipe, data, students, given.batches), given.rounds)
         report(result)
         write_benchmark(given.json, "one-by-one", result)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

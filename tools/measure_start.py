@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from ctypes.util import find_library
 from pathlib import Path
 
-from polystill.bench.rounds import quotients, spread
-from polystill.cli.bench import prepared_data
+from polystill.bench.rounds import shown_speed
+from polystill.cli.bench import prepared_data, tool_parser
+from polystill.cli.common import user_errors
 from polystill.environment import process
-from polystill.errors import UserError
 
 LIBRARIES = (*process.MALLOC_LIBRARIES, "jemalloc", "mimalloc")
 
@@ -45,8 +45,7 @@ def trained(changes: Mapping[str, str], arguments: Sequence[str]) -> dict[str, f
     clean = {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", process.SPINS_SETTING)}
     command = [sys.executable, __file__, *arguments, "--in-this-process"]
     done = subprocess.run(command, env={**clean, **changes}, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    return dict(json.loads(done.stdout))
 
 
 def train(run: Path, settings: list[str], mode: str, precision: str, batches: int) -> dict[str, float]:
@@ -82,10 +81,7 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = tool_parser(__doc__, rounds=3)
     parser.add_argument("--batches", type=int, default=120)
     parser.add_argument("--mode", default="shared")
     parser.add_argument("--precision", default="fp32")
@@ -98,26 +94,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     variants = waits(given.spins) if given.spins else mallocs()
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
-    try:
-        with prepared_data(given.recipe, given.set, None) as (_, data), busy(given.beside):
-            how = ["--mode", given.mode, "--precision", given.precision, "--batches", str(given.batches)]
-            if given.recipe.is_dir():  # a recipe's settings are in what was prepared from it
-                how += [part for setting in given.set for part in ("--set", setting)]
-            for number in range(given.rounds):
-                for name, changes in variants.items():
-                    measured[name].append(trained(changes, [str(data.parent), *how]))
-                print(f"round {number + 1} of {given.rounds}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    with user_errors(), prepared_data(given.recipe, given.set, None) as (_, data), busy(given.beside):
+        options = ["--mode", given.mode, "--precision", given.precision, "--batches", str(given.batches)]
+        if given.recipe.is_dir():  # a recipe's settings are in what was prepared from it
+            options += [part for setting in given.set for part in ("--set", setting)]
+        for number in range(given.rounds):
+            for name, changes in variants.items():
+                measured[name].append(trained(changes, [str(data.parent), *options]))
+            print(f"round {number + 1} of {given.rounds}")
     speeds = {name: [row["target_tokens_per_second"] for row in rows] for name, rows in measured.items()}
     for name, rows in measured.items():
-        speed, ratio = spread(speeds[name]), quotients(speeds[name], speeds[next(iter(variants))])
-        print(
-            f"{name:16} {speed['median']:6.0f} ({speed['min']:.0f}–{speed['max']:.0f}) target tokens/s, "
-            f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}) times as fast, "
-            f"{max(row['peak_bytes'] for row in rows) / 2**20:.0f} MiB"
-        )
+        memory = max(row["peak_bytes"] for row in rows) / 2**20
+        print(f"{shown_speed(name, speeds[name], speeds[next(iter(variants))])}, {memory:.0f} MiB")
 
 
 if __name__ == "__main__":

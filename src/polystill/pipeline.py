@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polystill.config import Recipe, load_recipe
-from polystill.decoding.translator import need_precision
+from polystill.decoding import ENGINES
 from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.runs.places import Kind, find_start, open_place
@@ -38,7 +38,7 @@ def run_recipe(recipe: Recipe, folder: Path) -> Run | None:
     """
     recipe = recipe.with_absolute_paths()
     if int(os.environ.get("RANK", "0")) > 0:
-        run = Run.follow(folder, recipe)
+        run = Run(folder, recipe)
         _wait_for_data(run)
         _train(run)
         return None
@@ -130,7 +130,7 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
     space = recipe.student_space(teacher)
     for name in recipe.evaluation.students or []:
         space.get(name)
-    need_precision(recipe.evaluation.engine, recipe.evaluation.precision)
+    ENGINES[recipe.evaluation.engine].check_precision(recipe.evaluation.precision)
     return space
 
 

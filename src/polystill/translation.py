@@ -13,14 +13,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
-from polystill.decoding.ctranslate2 import CTranslate2Translator
-from polystill.decoding.translator import DecodingOptions, need_precision
+from polystill.decoding import default_engine, find_engine
+from polystill.decoding.ctranslate2 import CTranslate2
+from polystill.decoding.translator import DecodingOptions
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 from polystill.runs.places import Kind, Place, find_model
 from polystill.storage import storage_errors
 
 if TYPE_CHECKING:
+    from polystill.decoding.engine import Engine, ModelTranslator
     from polystill.decoding.stream import LiveStream
     from polystill.decoding.translator import Translator
 
@@ -28,70 +30,70 @@ if TYPE_CHECKING:
 @contextmanager
 def open_translator(
     model: Path, student: str | None, *, engine: str | None = None, precision: str = "default", threads: int = 0
-) -> Iterator[Translator]:
+) -> Iterator[ModelTranslator]:
     """Open a run, a family, RUN/STUDENT, a CTranslate2 folder or a model's folder; of a family, the student named.
 
     Runs in CTranslate2 by default, and in torch if CTranslate2 lacks the architecture. A run's students are opened as
-    its evaluation opened them. Any other model that CTranslate2 cannot run as it is gets converted in a temporary
+    its evaluation opened them. Any other model that the engine cannot run as it is gets converted in a temporary
     folder.
 
     Raises:
-        UserError: there is no model, `student` is given for a single model, or the engine cannot run the model.
+        UserError: there is no model, `student` is given for a single model, or the engine is unknown or cannot run the
+            model.
     """
     place = find_model(model)
     if student is not None and place.kind not in (Kind.RUN, Kind.FAMILY):
         raise UserError(f"--student {student}: {model} is a single model; only a run has students to choose from")
     student = place.student or student or "teacher"
     if place.kind is Kind.CTRANSLATE2:
-        if engine == "torch":
-            raise UserError(f"{model}: a CTranslate2 folder does not run with --engine torch")
-        need_precision("ctranslate2", precision)
-        yield CTranslate2Translator(place.folder, precision, threads)
+        chosen = find_engine(engine or CTranslate2.name)
+        if chosen.export_format != CTranslate2.export_format:
+            raise UserError(f"{model}: a CTranslate2 folder does not run with --engine {engine}")
+        chosen.check_precision(precision)
+        yield chosen.open(place.folder, precision, threads)
         return
     need_packages(f"{model}: translating with this kind of folder")
-    engine = _engine(place.folder, engine)
-    if engine == "ctranslate2":
-        need_precision("ctranslate2", precision)
+    chosen = _engine(place.folder, engine)
+    chosen.check_precision(precision)
     if place.run is not None:
-        yield _from_run(place.run, student, engine, precision, threads)
+        yield _from_run(place.run, student, chosen, precision, threads)
         return
     with TemporaryDirectory(prefix="polystill-") as temporary:
         folder = _single_model(place, student, Path(temporary))
-        if engine == "ctranslate2":
+        if chosen.export_format is not None:
             from polystill.export.driver import export_folder
 
-            converted = Path(temporary) / "ctranslate2"
-            export_folder(folder, converted, "ctranslate2", None if precision == "default" else precision)
-            yield CTranslate2Translator(converted, threads=threads)
-        else:
-            yield _torch(folder, precision, threads)
+            converted = Path(temporary) / chosen.export_format
+            export_folder(folder, converted, chosen.export_format, None if precision == "default" else precision)
+            folder, precision = converted, "default"
+        yield chosen.open(folder, precision, threads)
 
 
-def _engine(folder: Path, wanted: str | None) -> str:
+def _engine(folder: Path, wanted: str | None) -> Engine:
     """Return the engine that was asked for, or the model's usual one."""
-    from polystill.models.folder import architecture_in, need_transformer
+    from polystill.models.folder import architecture_in
 
     if wanted is None:
-        return "ctranslate2" if architecture_in(folder) == "transformer" else "torch"
-    if wanted == "ctranslate2":
-        need_transformer(folder, "CTranslate2")
-    return wanted
+        return default_engine(architecture_in(folder))
+    engine = find_engine(wanted)
+    engine.check_model(folder)
+    return engine
 
 
-def _from_run(run_folder: Path, student: str, engine: str, precision: str, threads: int) -> Translator:
-    """Open the export in RUN/students that the evaluation measures; write it there if it is missing."""
+def _from_run(run_folder: Path, student: str, engine: Engine, precision: str, threads: int) -> ModelTranslator:
+    """Open the folder in RUN/students that the evaluation measures; write it there if it is missing."""
     from polystill.export.students import exported, extracted
     from polystill.models.folder import family_space
     from polystill.runs import Run
 
     run = Run.open(run_folder)
-    chosen = family_space(run.family).get(student)
-    if engine == "torch":
-        return _torch(extracted(run, chosen), precision, threads)
+    member = family_space(run.family).get(student)
+    if engine.export_format is None:
+        return engine.open(extracted(run, member), precision, threads)
     if precision == "default":
         settings = run.recipe.evaluation
-        precision = settings.precision if settings.engine == "ctranslate2" else "float32"
-    return CTranslate2Translator(exported(run, chosen, precision), threads=threads)
+        precision = settings.precision if settings.engine == engine.name else "float32"
+    return engine.open(exported(run, member, precision, to=engine.export_format), threads=threads)
 
 
 def _single_model(place: Place, student: str, temporary: Path) -> Path:
@@ -102,12 +104,6 @@ def _single_model(place: Place, student: str, temporary: Path) -> Path:
         return place.folder
     save_student(place.folder, family_space(place.folder).get(student), temporary / "student")
     return temporary / "student"
-
-
-def _torch(folder: Path, precision: str, threads: int) -> Translator:
-    from polystill.export.students import load_torch
-
-    return load_torch(folder, "float32" if precision == "default" else precision, threads)
 
 
 def search_of(model: Path) -> DecodingOptions:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from polystill.decoding import ENGINES
+from polystill.decoding.engine import Engine, ModelTranslator
 from polystill.decoding.stream import translate_lines
 from polystill.decoding.translator import EMPTY, DecodingOptions, Translator
+from polystill.errors import UserError
 
 LINES = ["one two three", "", "nine eight seven six five", " \t ", "zero", "four four", "qqq ☃ </s> <pad>", "a\u2028b"]
 
@@ -58,7 +61,24 @@ def torch_translator_of_an_lstm(student: Path, folder: Path) -> Translator:
     return torch_translator(student, folder)
 
 
-ENGINES = [
+def opened_by(engine: Engine) -> Callable[[Path, Path], ModelTranslator]:
+    """How the registry's engine opens a student: its folder, or its export in the engine's format."""
+
+    def make(student: Path, folder: Path) -> ModelTranslator:
+        from polystill.export.driver import export_folder
+
+        engine.check_model(student)
+        if engine.export_format is not None:
+            export_folder(student, folder / engine.name, engine.export_format, "float32")
+            student = folder / engine.name
+        return engine.open(student, "float32", threads=1)
+
+    make.__name__ = f"engine_{engine.name}"
+    return make
+
+
+TRANSLATORS = [
+    *map(opened_by, ENGINES.values()),
     torch_translator_of_an_lstm,
     torch_translator,
     torch_translator_of_a_family,
@@ -68,7 +88,7 @@ ENGINES = [
 ]
 
 
-@pytest.fixture(scope="module", params=ENGINES, ids=lambda make: make.__name__)
+@pytest.fixture(scope="module", params=TRANSLATORS, ids=lambda make: make.__name__)
 def translator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Translator:
     make: Callable[[Path, Path], Translator] = request.param
     student = "counting_lstm" if make is torch_translator_of_an_lstm else "counting_student"
@@ -183,3 +203,25 @@ def test_streams_keep_the_number_of_lines(translator: Translator) -> None:
     assert len(out) == len(LINES) * 3
     assert all(len(line.splitlines()) <= 1 for line in out)
     assert [bool(line) for line in out[:5]] == [True, False, True, False, True]
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: engine.name)
+def test_an_engine_tells_what_it_opened(engine: Engine, counting_student: Path, tmp_path: Path) -> None:
+    translator = opened_by(engine)(counting_student, tmp_path)
+    assert (translator.engine, translator.compute_type) == (engine.name, "float32")
+    assert translator.tokenizer.source_pieces(["one two"])[0][-1] == "</s>"
+    assert translator.folder == (None if engine.export_format is None else tmp_path / engine.name)
+    assert translator.info.get("format") == engine.export_format
+    with pytest.raises(UserError, match=r"precision 'float3'.*did you mean 'float32'"):
+        engine.open(translator.folder or counting_student, "float3")
+    with pytest.raises(UserError, match="nowhere"):
+        engine.open(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda engine: engine.name)
+def test_an_engine_refuses_an_architecture_that_it_lacks(engine: Engine, counting_lstm: Path) -> None:
+    if "lstm" in engine.architectures:
+        engine.check_model(counting_lstm)
+    else:
+        with pytest.raises(UserError, match=f"{engine.title} has no LSTM; this model runs with --engine torch"):
+            engine.check_model(counting_lstm)

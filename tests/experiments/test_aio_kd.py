@@ -144,7 +144,11 @@ def test_from_scratch_goes_as_far_as_the_familys_first_stage(values: dict[str, A
         ),
         ({"alone": {"stages": []}}, r"alone.stages: "),
         ({"alone": {"word_kd": {"teacher": "x"}}}, r"alone.word_kd.teacher: is given by the study"),
-        ({"objective": {"kind": "nll"}}, r"yaml: objective.kind: nll; it is aio_kd here, leave it out"),
+        ({"objective": {"kind": "nll"}}, r"row family: .*stages.1.objective.mutual: nll has no such key; aio_kd has"),
+        (
+            {"objective": {"kind": "nll"}, "stages": [{"name": "all", "updates": 4}]},
+            r"yaml: objective.kind: nll; it is aio_kd here, leave it out",
+        ),
         ({"more_seeds": {2: ["pretrained"]}}, r"more_seeds: 'pretrained' is no row"),
         ({"spaces": {"deep": {"encoder": [1, 7]}}}, r"row space-deep: students.encoder: \[1, 7\] does not fit"),
         ({"students_per_step": [1, 2]}, r"students_per_step: 2 is what the family has itself"),

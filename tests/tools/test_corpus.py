@@ -12,6 +12,7 @@ import pytest
 from polystill.sources import built_in
 from tools.corpus import __main__ as program
 from tools.corpus import lexicon as lex
+from tools.corpus import tables
 from tools.corpus.generate import SPLITS, generate, split_of
 
 PAIRS = 40_000
@@ -128,12 +129,12 @@ def lemma_forms() -> dict[tuple[str, str], set[str]]:
         endings = ("", "e", "en", "em", "er", "es")
         forms["adjective", adjective.german].update(adjective.german, *([s + e for e in endings] for s in stems))
     for name, pairs in {
-        "city": lex.CITY_NAMES.items,
-        "manner": lex.MANNER_ADVERBS.items,
-        "frequency": lex.FREQUENCY_ADVERBS.items,
-        "sentence": lex.SENTENCE_ADVERBS.items,
-        "month": lex.MONTH_NAMES,
-        "weekday": lex.WEEKDAY_NAMES,
+        "city": lex.weighted("cities").items,
+        "manner": lex.weighted("manner").items,
+        "frequency": lex.weighted("frequency").items,
+        "sentence": lex.weighted("sentence").items,
+        "month": tables.pairs("months"),
+        "weekday": tables.pairs("weekdays"),
     }.items():
         for _, german in pairs:
             forms[name, german].add(german)

@@ -9,8 +9,8 @@ from tools.corpus import lexicon as lex
 from tools.corpus.choice import Dice
 from tools.corpus.clauses import Clause, Slot
 from tools.corpus.inflection import NOMINATIVE
+from tools.corpus.lexicon import Verb
 from tools.corpus.phrases import HE, SHE, THE, WE, YOU, YOU_FORMAL, YOU_PLURAL, A, I, Phrase, build
-from tools.corpus.words import Verb
 
 
 def verb(english: str, infinitive: str) -> Verb:
@@ -237,10 +237,10 @@ def test_the_address_decides_how_you_and_your_are_said() -> None:
 
 def test_clock_and_dates() -> None:
     dice = Dice("times")
-    clock = {times.clock(dice) for _ in range(5000)}
+    clock = {times.fill(dice, "clock") for _ in range(5000)}
     assert {("at half past seven", "um halb acht"), ("at a quarter to nine", "um Viertel vor neun")} <= clock
     assert {("at 7:30 pm", "um 19.30 Uhr"), ("at 7:30 am", "um 7.30 Uhr")} <= clock
-    dates = {times.date(dice) for _ in range(60_000)}
+    dates = {times.fill(dice, "date") for _ in range(60_000)}
     assert ("on 3 May 2019", "am 3. Mai 2019") in dates and ("on 3 May", "am 3. Mai") in dates
     for english, german in clock | dates:
         assert english.startswith(("at ", "on ")) and german.startswith(("um ", "am "))

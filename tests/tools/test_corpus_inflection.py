@@ -4,7 +4,7 @@ import pytest
 
 from tools.corpus import english, inflection, phrases
 from tools.corpus import lexicon as lex
-from tools.corpus.words import Verb
+from tools.corpus.lexicon import Verb
 
 CASES = range(4)
 

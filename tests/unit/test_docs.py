@@ -108,7 +108,10 @@ def all_commands(group: click.Command, path: str = "polystill") -> Iterator[tupl
         yield from all_commands(command, f"{path} {name}")
 
 
-@pytest.mark.parametrize(("path", "command"), all_commands(COMMANDS), ids=lambda value: str(value).replace(" ", "-"))
+EXAMPLES = list(all_commands(COMMANDS))
+
+
+@pytest.mark.parametrize(("path", "command"), EXAMPLES, ids=lambda value: str(value).replace(" ", "-"))
 def test_examples_in_help_are_polystills(path: str, command: click.Command) -> None:
     lines = [line.strip() for line in (command.help or "").splitlines()]
     wrong = {line: problem for line in lines if (problem := problem_with(line.split("|")[-1]))}

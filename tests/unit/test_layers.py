@@ -33,7 +33,7 @@ CORE = [
     *("__main__", "cli/*", "errors", "progress", "students", "storage", "translation"),
     *("environment/*", "runs/*", "evaluation/__init__", "evaluation/measure", "evaluation/speed"),
     *("data/__init__", "data/languages", "data/tokenizer", "sources/__init__", "sources/built_in"),
-    *("decoding/__init__", "decoding/translator", "decoding/ctranslate2", "decoding/stream"),
+    *(f"decoding/{name}" for name in ("__init__", "engine", "translator", "ctranslate2", "torch", "stream")),
     *(f"export/{name}" for name in ("__init__", "format", "huggingface", "ctranslate2", "argos", "onnx", "marian")),
     *("export/pymarian", "export/bergamot", "export/sparse"),
 ]

@@ -92,6 +92,6 @@ def test_batches_change_nothing(make_model: Any, monkeypatch: pytest.MonkeyPatch
     sources, targets = sentences(17), sentences(17)
     together = log_probabilities(model, sources, targets)
     assert [len(row) for row in together] == [len(target) for target in targets]
-    monkeypatch.setattr(mode, "BATCH_TOKENS", 1)
+    monkeypatch.setattr(mode, "SCORED_BATCH_TOKENS", 1)
     for row, alone in zip(together, log_probabilities(model, sources, targets), strict=True):
         assert row == pytest.approx(alone, abs=1e-5)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import sacrebleu
 
+from polystill.decoding import ENGINES
 from polystill.decoding.metrics import corpus_scores
 from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
@@ -159,7 +160,7 @@ def test_p_mode_is_that_of_what_the_engine_wrote(
     target_file.write_text("zwei eins\n\nvier drei neun\n")
     (row,) = evaluate_students(run, students=["e2d1"], beams=[2], engine=engine)
     model, tokenizer = load_model_with_tokenizer(artefacts.extracted(run, E2D1))
-    translator = artefacts.load_torch(artefacts.extracted(run, E2D1), "float32")
+    translator = ENGINES["torch"].open(artefacts.extracted(run, E2D1), "float32")
     total = 0.0
     for line in ("one two", "nine three four"):
         tokens = translator.translate([line], DecodingOptions(beam_size=2))[0][0].tokens

@@ -24,7 +24,7 @@ TEACHER, SMALL, MIDDLE = Student(3, 3), Student(1, 1), Student(2, 1)
 
 def _loss(*ratios: float) -> Loss:
     ce = 2 * torch.tensor([1.0, *ratios], dtype=torch.float64)
-    return Loss(*[ce.sum()] * 4, ce_each=ce, ce_decided=ce)
+    return Loss(ce.sum(), ce.sum(), ce.sum(), ce.sum(), ce, ce)
 
 
 def test_draws_are_counted_in_tenths_of_the_stage() -> None:

@@ -67,7 +67,7 @@ def test_a_mistake_of_the_server_is_logged_without_the_text(
     counting_ctranslate2: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     family = Family("test", [Student("e2d2", Broken(counting_ctranslate2, threads=1))], "en", "de")
-    app = create_app(family, Settings(Limits(), beam=1, threads=1))
+    app = create_app(family, Settings(Limits()))
     fields = {"source": "en", "target": "de"}
 
     async def ask() -> list[tuple[int, Any]]:
@@ -87,7 +87,7 @@ def test_a_browser_keeps_the_models_files_only_as_long_as_they_are_the_same(coun
 
     def app_with(content: bytes) -> Any:
         browser = BrowserModels({"translator.js": b"code"}, {("e2d2", "m.bin"): content}, {"e2d2": {}})
-        return create_app(family, Settings(Limits(), beam=1, threads=1, browser=browser))
+        return create_app(family, Settings(Limits(), browser=browser))
 
     def get(app: Any, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         return asyncio.run(call(app, "GET", path, {name.replace("_", "-"): value for name, value in headers.items()}))
@@ -102,12 +102,12 @@ def test_a_browser_keeps_the_models_files_only_as_long_as_they_are_the_same(coun
 
 
 def test_a_local_server_answers_to_the_address_that_it_was_given(counting_ctranslate2: Path) -> None:
-    with open_family(counting_ctranslate2, None, engine=None, precision="default", beam=1, threads=1) as loaded:
+    with open_family(counting_ctranslate2, None, engine=None, precision="default", beam=1, threads=1) as family:
         for host, foreign in (("127.0.0.2", 421), ("0.0.0.0", 200)):
             settings = settings_of(
-                loaded, counting_ctranslate2, Limits(), host=host, api_keys=None, runtime=None, log_text=False
+                family, counting_ctranslate2, Limits(), host=host, api_keys=None, runtime=None, log_text=False
             )
-            app = create_app(loaded.family, settings)
+            app = create_app(family, settings)
             asked = {
                 name: asyncio.run(call(app, "GET", "/health", {"host": f"{name}:5000"}))[0]
                 for name in ("127.0.0.2", "localhost", "evil.example")
@@ -147,8 +147,8 @@ def test_a_run_is_served_as_it_was_evaluated(
         asked.append(options)
         return translate(self, lines, options, cuts)
 
-    with open_family(run.folder, ["e1d1"], engine=None, precision="default", beam=2, threads=1) as loaded:
-        (student,) = loaded.family.students
+    with open_family(run.folder, ["e1d1"], engine=None, precision="default", beam=2, threads=1) as family:
+        (student,) = family.students
         assert student.measured.bleu == 25.0
         monkeypatch.setattr(CTranslate2Translator, "translate", keep)
         _translate(student, 2, ["one two"], 1)

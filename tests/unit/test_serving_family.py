@@ -52,7 +52,7 @@ def test_measured_takes_the_rows_of_the_engine_that_serves() -> None:
         row,
         replace(row, test_set="b", bleu=4.0, latency_p50_ms=3.0, latency_p95_ms=4.0),
     ]
-    figures = measured(rows, "e1d1", **how)
+    figures = measured(rows, ("e1d1", "ctranslate2", "int8", False, 1), 0.5)
     assert figures == Measured(bleu=30.0, test_set="a", latency_p50_ms=3.0, latency_p95_ms=4.0)
     assert figures.latency_ms == 4.0
-    assert measured(rows, "e2d2", **how) == Measured()
+    assert measured(rows, ("e2d2", "ctranslate2", "int8", False, 1), 0.5) == Measured()

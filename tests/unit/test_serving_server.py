@@ -415,9 +415,9 @@ def test_a_folder_is_served_without_torch(counting_ctranslate2: Path) -> None:
         "from polystill.serving.app import create_app\nfrom polystill.serving.requests import Limits\n"
         "from polystill.serving.server import settings_of\n"
         "from pathlib import Path\nfolder = Path(sys.argv[1])\n"
-        "with open_family(folder, None, engine=None, precision='default', beam=1, threads=1) as loaded:\n"
+        "with open_family(folder, None, engine=None, precision='default', beam=1, threads=1) as family:\n"
         "    rest = {'host': '127.0.0.1', 'api_keys': None, 'runtime': None, 'log_text': False}\n"
-        "    create_app(loaded.family, settings_of(loaded, folder, Limits(), **rest))\n"
+        "    create_app(family, settings_of(family, folder, Limits(), **rest))\n"
         "print(sorted({'torch', 'transformers', 'datasets', 'sacrebleu'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -12,7 +12,6 @@ import yaml
 
 from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
-from polystill.targets import generate as generate_module
 from polystill.targets import store
 from polystill.targets.generate import Compute, generate_targets
 from polystill.targets.sources import Text
@@ -88,7 +87,7 @@ def test_what_is_done_is_not_done_again(generate: Any, tmp_path: Path, monkeypat
         if number == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(generate_module, "write_shard", stop)
+    monkeypatch.setattr(store, "write_shard", stop)
     with pytest.raises(KeyboardInterrupt):
         generate()
     monkeypatch.undo()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from operator import itemgetter
 
 from tools.corpus import english, inflection
-from tools.corpus.inflection import DATIVE, DU, ER, ICH, IHR, IRREGULAR, MOECHTE, NOMINATIVE, WIR, WUERDE
+from tools.corpus.inflection import DATIVE, DU, ER, FINITE, ICH, IHR, NOMINATIVE, WIR
+from tools.corpus.lexicon import Verb
 from tools.corpus.phrases import REFLEXIVES, Phrase
-from tools.corpus.words import Forms, Verb
+from tools.corpus.tables import Pair, rows
 
-Pair = tuple[str, str]
 Sentence = tuple[str, str, str]  # English, German, final mark
 
 
@@ -59,51 +60,35 @@ class Clause:
     heavy: bool = False
     front: Pair | None = None
 
+    def add(self, text: str, slot: Slot, german: str) -> None:
+        """Say something more: at the end in English, in its slot in German."""
+        self.english_tail.append(text)
+        self.slots.append((slot, german))
+
+    def negate(self) -> None:
+        self.negated = self.english_not = True
+
 
 # --- tenses -------------------------------------------------------------------------------------------------------
 
 
-def _irregular(infinitive: str, past: bool = False) -> Forms:
-    return tuple(IRREGULAR[infinitive][past].split())
-
-
-SEIN, WAR = _irregular("sein"), _irregular("sein", True)
-HABEN, HATTE = _irregular("haben"), _irregular("haben", True)
-WERDEN, WURDE = _irregular("werden"), _irregular("werden", True)
-DARF = _irregular("dürfen")
-
-# English auxiliaries before the subject in questions, by person, and what follows before the infinitive;
-# the German finite verb of the infinitive.
-_DO = ("do", "do", "does", "do", "do", "do")
-_DID = ("did",) * 6
-
-
 @dataclass(frozen=True, slots=True)
-class Modal:
-    """A modal verb: "kind" says how English asks and negates (aux: itself, do: with do, be: with be)."""
+class Tense:
+    """A row of the table of tenses in grammar.txt."""
 
-    kind: str
+    frequency: int
+    time: str
+    auxiliary: str
     english: str
-    german: Forms
-    past: bool = False
+    finite: str
+    bracket: str
+
+    @property
+    def modal(self) -> bool:
+        return self.bracket == "INFINITIVE"
 
 
-MODALS = {
-    "can": Modal("aux", "can", _irregular("können")),
-    "must": Modal("aux", "must", _irregular("müssen")),
-    "should": Modal("aux", "should", _irregular("sollen", True)),
-    "would like to": Modal("aux", "would", MOECHTE),
-    "will": Modal("aux", "will", WERDEN),
-    "would": Modal("aux", "would", WUERDE),
-    "could": Modal("aux", "could", _irregular("können", True), past=True),
-    "want to": Modal("do", "want", _irregular("wollen")),
-    "have to": Modal("do", "have", _irregular("müssen")),
-    "wanted to": Modal("do", "want", _irregular("wollen", True), past=True),
-    "had to": Modal("do", "have", _irregular("müssen", True), past=True),
-    "be going to": Modal("be", "going to", WERDEN),
-    "be allowed to": Modal("be", "allowed to", DARF),
-    "was allowed to": Modal("be", "allowed to", _irregular("dürfen", True), past=True),
-}
+TENSES = {name: Tense(int(frequency), *others) for name, frequency, *others in rows("tenses")}
 
 SPOKEN_PERSONS = (ICH, DU, WIR, IHR)
 # Verbs whose past is the Präteritum in speech too.
@@ -118,64 +103,40 @@ def says_perfekt(verb: Verb, subject: Phrase) -> bool:
     return (subject.person in SPOKEN_PERSONS or subject.formal) and verb.infinitive not in ALWAYS_PRETERITE
 
 
+def join(*words: str) -> str:
+    """The words that are not empty, with spaces between them."""
+    return " ".join(word for word in words if word)
+
+
 # --- English ------------------------------------------------------------------------------------------------------
 
 
-def english_verb(clause: Clause, negated: bool) -> tuple[str, str]:
-    """(auxiliary, rest) of the verb. Without auxiliary (simple present and past) the first is empty."""
-    verb, person, tense = clause.verb, clause.subject.person, clause.tense
-    if tense in MODALS:
-        return _english_modal(verb.english, MODALS[tense], tense, person, negated)
-    have = "has" if person == ER else "have"
-    if tense in ("present", "gern", "past"):
-        if verb.english == "be" or verb.english.startswith("be "):
-            forms = english.BE_PAST if tense == "past" else english.BE_PRESENT
-            return forms[person] + (" not" if negated else ""), verb.english[3:]
-        if tense == "gern":
-            base, third = f"like to {verb.english}", f"likes to {verb.english}"
-        else:
-            base, third = verb.english, verb.english_third
-        if negated:
-            return (_DID if tense == "past" else _DO)[person] + " not", base
-        if tense == "past":
-            return "", verb.english_past
-        return "", third if person == ER else base
-    not_ = " not" if negated else ""
-    if tense == "progressive":
-        return english.BE_PRESENT[person] + not_, verb.english_ing
-    if tense == "since":
-        return have + not_, verb.english_participle if "s" in verb.marks else f"been {verb.english_ing}"
-    if tense == "perfect":
-        return have + not_, verb.english_participle
-    if tense == "pluperfect":
-        return "had" + not_, verb.english_participle
-    return _english_passive(verb.english_participle, tense, person, not_)
+def english_verb(clause: Clause, *, with_do: bool) -> tuple[str, str]:
+    """(auxiliary, rest) of the verb; without `with_do`, the first is empty in simple present and past."""
+    verb, tense, person = clause.verb, TENSES[clause.tense], clause.subject.person
+    if tense.english == "VERB" and tense.auxiliary in _DO and (verb.english + " ").startswith("be "):
+        return english.AUXILIARIES[_DO[tense.auxiliary]][person], verb.english[3:]
+    text = "PARTICIPLE" if clause.tense == "since" and "s" in verb.marks else tense.english
+    first, space, others = text.partition(" ")
+    auxiliary = english.AUXILIARIES.get(tense.auxiliary, [tense.auxiliary] * 6)[person]
+    if tense.auxiliary in _DO and not with_do:
+        auxiliary, first = "", _inflected(first, verb, tense.auxiliary == "did", person)
+    rest = first + space + others
+    forms = {"VERB": verb.english, "ING": verb.english_ing, "PARTICIPLE": verb.english_participle}
+    return auxiliary, " ".join(forms.get(word, word) for word in rest.split(" "))
 
 
-def _english_passive(participle: str, tense: str, person: int, not_: str) -> tuple[str, str]:
-    if tense == "passive present":
-        return english.BE_PRESENT[person] + not_, f"being {participle}"
-    if tense == "passive past":
-        return english.BE_PAST[person] + not_, participle
-    if tense == "passive perfect":
-        return ("has" if person == ER else "have") + not_, f"been {participle}"
-    assert tense == "passive must", tense
-    return "must" + not_, f"be {participle}"
+_DO = {"do": "be", "did": "was"}
+"""The auxiliaries of simple tenses, and what be has in their place."""
 
 
-def _english_modal(base: str, modal: Modal, tense: str, person: int, negated: bool) -> tuple[str, str]:
-    not_ = " not" if negated else ""
-    if modal.kind == "aux":
-        auxiliary = "cannot" if negated and modal.english == "can" else modal.english + not_
-        return auxiliary, f"like to {base}" if tense == "would like to" else base
-    if modal.kind == "be":
-        return (english.BE_PAST if modal.past else english.BE_PRESENT)[person] + not_, f"{modal.english} {base}"
-    if negated:
-        return (_DID if modal.past else _DO)[person] + not_, f"{modal.english} to {base}"
-    if modal.past:
-        return "", ("had" if modal.english == "have" else modal.english + "ed") + f" to {base}"
-    third = english.third_person(modal.english)
-    return "", f"{third if person == ER else modal.english} to {base}"
+def _inflected(word: str, verb: Verb, past: bool, person: int) -> str:
+    """The verb itself, or want, have or like before it, in the simple present or past."""
+    if past:
+        return verb.english_past if word == "VERB" else "had" if word == "have" else english.regular_past(word)
+    if person != ER:
+        return word
+    return verb.english_third if word == "VERB" else english.third_person(word)
 
 
 def _english_rest(clause: Clause) -> str:
@@ -187,13 +148,11 @@ def _english_rest(clause: Clause) -> str:
 
 def english_main(clause: Clause) -> str:
     """Subject, auxiliary, adverb, verb, the rest; what is fronted first, with a comma."""
-    auxiliary, rest = english_verb(clause, clause.english_not)
+    auxiliary, rest = english_verb(clause, with_do=clause.english_not)
+    if clause.english_not:
+        auxiliary = "cannot" if auxiliary == "can" else f"{auxiliary} not"
     adverb = clause.adverb[0] if clause.adverb else ""
-    if adverb and clause.tense in MODALS and not auxiliary:
-        words = [clause.subject.english, adverb, rest]
-    else:
-        words = [clause.subject.english, auxiliary, adverb, rest]
-    text = " ".join(word for word in (*words, _english_rest(clause)) if word)
+    text = join(clause.subject.english, auxiliary, adverb, rest, _english_rest(clause))
     if clause.front:
         return f"{clause.front[0]} {text}" if clause.front[0] in _NO_COMMA else f"{clause.front[0]}, {text}"
     return text
@@ -204,29 +163,18 @@ _NO_COMMA = ("perhaps", "probably")
 
 def english_question(clause: Clause) -> str:
     """Auxiliary (do, if there is none), subject, not, verb; for a wh-word to go before."""
-    auxiliary, rest = english_verb(clause, False)
-    if not auxiliary:
-        person = clause.subject.person
-        past = clause.tense == "past" or (clause.tense in MODALS and MODALS[clause.tense].past)
-        auxiliary = (_DID if past else _DO)[person]
-        if clause.tense == "gern":
-            rest = f"like to {clause.verb.english}"
-        elif clause.tense in MODALS:
-            rest = f"{MODALS[clause.tense].english} to {clause.verb.english}"
-        else:
-            rest = clause.verb.english
+    auxiliary, rest = english_verb(clause, with_do=True)
     negation = "not" if clause.english_not else ""
-    words = (auxiliary, clause.subject.english, negation, rest, _english_rest(clause))
-    return " ".join(word for word in words if word)
+    return join(auxiliary, clause.subject.english, negation, rest, _english_rest(clause))
 
 
 def english_infinitive(clause: Clause) -> str:
     """The verb's base with what follows, for to, please or a gerund to be put before."""
-    return " ".join(word for word in (clause.verb.english, _english_rest(clause)) if word)
+    return join(clause.verb.english, _english_rest(clause))
 
 
 def english_gerund(clause: Clause) -> str:
-    return " ".join(word for word in (clause.verb.english_ing, _english_rest(clause)) if word)
+    return join(clause.verb.english_ing, _english_rest(clause))
 
 
 # --- German -------------------------------------------------------------------------------------------------------
@@ -234,33 +182,19 @@ def english_gerund(clause: Clause) -> str:
 
 def german_verb(clause: Clause) -> tuple[str, str, str]:
     """(finite verb, right bracket, the whole verb at the end of a subordinate clause)."""
-    verb, tense, person = clause.verb, clause.tense, clause.german_subject.person
-    if tense in MODALS:
-        forms = MODALS[tense].german
-        if tense == "must" and clause.english_not:
-            forms = DARF
-        return _split(forms[person], verb.prefix + verb.infinitive)
-    if tense == "past" and says_perfekt(verb, clause.german_subject):
-        tense = "perfect"
-    if tense in ("present", "progressive", "since", "gern"):
-        return verb.present[person], verb.prefix, verb.prefix + verb.present[person]
-    if tense == "past":
-        return verb.past[person], verb.prefix, verb.prefix + verb.past[person]
-    if tense == "perfect":
-        return _split((SEIN if verb.uses_sein else HABEN)[person], verb.participle)
-    if tense == "pluperfect":
-        return _split((WAR if verb.uses_sein else HATTE)[person], verb.participle)
-    if tense == "passive present":
-        return _split(WERDEN[person], verb.participle)
-    if tense == "passive past":
-        return _split(WURDE[person], verb.participle)
-    if tense == "passive perfect":
-        return _split(SEIN[person], f"{verb.participle} worden")
-    forms = DARF if clause.english_not else MODALS["must"].german
-    return _split(forms[person], f"{verb.participle} werden")
-
-
-def _split(finite: str, rest: str) -> tuple[str, str, str]:
+    verb, person = clause.verb, clause.german_subject.person
+    spoken = clause.tense == "past" and says_perfekt(verb, clause.german_subject)
+    tense = TENSES["perfect" if spoken else clause.tense]
+    if tense.finite in ("PRESENT", "PAST"):
+        finite = (verb.present if tense.finite == "PRESENT" else verb.past)[person]
+        return finite, verb.prefix, verb.prefix + finite
+    auxiliary = tense.finite
+    if verb.uses_sein:
+        auxiliary = {"hat": "ist", "hatte": "war"}.get(auxiliary, auxiliary)
+    if tense.auxiliary == "must" and clause.english_not:
+        auxiliary = "darf"
+    finite = FINITE[auxiliary][person]
+    rest = tense.bracket.replace("INFINITIVE", verb.prefix + verb.infinitive).replace("PARTICIPLE", verb.participle)
     return finite, rest, f"{rest} {finite}"
 
 
@@ -277,16 +211,12 @@ def _middle(clause: Clause, without: Pair | None = None) -> list[str]:
         slots.append((Slot.MANNER, "gern"))
     if clause.verb.idiom:
         slots.append((Slot.IDIOM, clause.verb.idiom))
-    slots.sort(key=_slot_of)
+    slots.sort(key=itemgetter(0))
     return [text for _, text in slots]
 
 
 # These go before a definite object, other adverbs after it.
 _EARLY_ADVERBS = frozenset(("manchmal", "meistens", "immer noch", "gerade", "endlich"))
-
-
-def _slot_of(entry: tuple[Slot, str]) -> Slot:
-    return entry[0]
 
 
 def _clitic(clause: Clause) -> str:
@@ -298,22 +228,18 @@ def _clitic(clause: Clause) -> str:
     return ""
 
 
-def _join(*words: str) -> str:
-    return " ".join(word for word in words if word)
-
-
 def _bracket(middle: list[str], right: str) -> str:
     """The middle field and the right bracket; a relative clause at the end of the field moves behind the bracket."""
     if right and middle and middle[-1].endswith(","):
         head, comma, tail = middle[-1].partition(",")
-        return _join(*middle[:-1], head, right) + comma + tail
-    return _join(*middle, right)
+        return join(*middle[:-1], head, right) + comma + tail
+    return join(*middle, right)
 
 
 def _subject_and_clitic(clause: Clause) -> str:
     """After a verb or conjunction the weak pronoun goes before a noun and after a pronoun."""
     subject, clitic = clause.german_subject.german(NOMINATIVE), _clitic(clause)
-    return _join(subject, clitic) if clause.german_subject.pronoun else _join(clitic, subject)
+    return join(subject, clitic) if clause.german_subject.pronoun else join(clitic, subject)
 
 
 def german_main(clause: Clause) -> str:
@@ -322,40 +248,37 @@ def german_main(clause: Clause) -> str:
         return f"{clause.front[1]} {german_verb_first(clause)}"
     finite, right, _ = german_verb(clause)
     subject = clause.german_subject.german(NOMINATIVE)
-    return _join(subject, finite, _clitic(clause), _bracket(_middle(clause), right))
+    return join(subject, finite, _clitic(clause), _bracket(_middle(clause), right))
 
 
 def german_verb_first(clause: Clause) -> str:
     """The finite verb first: questions, and main clauses after something fronted."""
     finite, right, _ = german_verb(clause)
-    return _join(finite, _subject_and_clitic(clause), _bracket(_middle(clause, clause.front), right))
+    return join(finite, _subject_and_clitic(clause), _bracket(_middle(clause, clause.front), right))
 
 
 def german_final(clause: Clause) -> str:
     """The finite verb last, after a conjunction."""
-    return _join(_subject_and_clitic(clause), _bracket(_middle(clause), german_verb(clause)[2]))
+    return join(_subject_and_clitic(clause), _bracket(_middle(clause), german_verb(clause)[2]))
 
 
 def german_after_relative(clause: Clause) -> str:
     """The finite verb last, after a relative pronoun that is the subject."""
     subject = clause.german_subject.german(NOMINATIVE)
-    return _join(subject, _clitic(clause), _bracket(_middle(clause), german_verb(clause)[2]))
+    return join(subject, _clitic(clause), _bracket(_middle(clause), german_verb(clause)[2]))
 
 
 def german_zu(clause: Clause) -> str:
     """The infinitive with zu at the end, without subject; the reflexive agrees with the subject."""
     infinitive = inflection.zu_infinitive(clause.verb.infinitive, clause.verb.prefix)
-    return _join(_clitic(clause), _bracket(_middle(clause), infinitive))
+    return join(_clitic(clause), _bracket(_middle(clause), infinitive))
 
 
 def german_imperative(clause: Clause) -> str:
     """To du, ihr or Sie (the subject), with bitte where a time would stand."""
     verb, person = clause.verb, clause.german_subject.person
-    if person == DU:
-        finite = verb.imperative
-    elif person == IHR:
-        finite = verb.present[IHR]
-    else:
-        finite = f"{verb.present[person]} Sie"
+    finite = verb.imperative if person == DU else verb.present[person]
+    if person not in (DU, IHR):
+        finite += " Sie"
     polite = replace(clause, time=("please", "bitte"))
-    return _join(finite, _clitic(clause), _bracket(_middle(polite), verb.prefix))
+    return join(finite, _clitic(clause), _bracket(_middle(polite), verb.prefix))

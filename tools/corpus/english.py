@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from tools.corpus.tables import SECTIONS, rows, word_list
+
 VOWELS = "aeiou"
-BE_PRESENT = ("am", "are", "is", "are", "are", "are")
-BE_PAST = ("was", "were", "was", "were", "were", "were")
-AN_ANYWAY = ("hour", "honest")
-A_ANYWAY = ("uni", "use", "euro", "one")
-DOUBLING_ANYWAY = ("begin", "forget", "prefer", "travel", "cancel")
+AUXILIARIES = {name: forms.split() for name, forms in rows("english auxiliaries")}
+"""Forms by person of the auxiliaries that change."""
+THIRD_PERSON = dict(line.split() for line in SECTIONS["third person"])
+AN_ANYWAY, A_ANYWAY = tuple(word_list("an")), tuple(word_list("a"))
 
 
 def plural(noun: str) -> str:
@@ -22,23 +23,23 @@ def indefinite_article(following: str) -> str:
     """The article before this word: a house, an hour, a university."""
     word = following.lower()
     vowel = word.startswith(AN_ANYWAY) or (word[0] in VOWELS and not word.startswith(A_ANYWAY))
-    if word.startswith("unusual"):
-        vowel = True
     return "an" if vowel else "a"
 
 
 def third_person(verb: str) -> str:
-    if verb in ("be", "have", "do", "go"):
-        return {"be": "is", "have": "has", "do": "does", "go": "goes"}[verb]
-    return plural(verb)
+    return THIRD_PERSON.get(verb) or plural(verb)
 
 
-def _doubles(verb: str) -> bool:
-    if verb in DOUBLING_ANYWAY:
-        return True
-    groups = sum(1 for i, c in enumerate(verb) if c in VOWELS and (i == 0 or verb[i - 1] not in VOWELS))
-    closed = len(verb) > 2 and verb[-1] not in VOWELS + "wxy" and verb[-2] in VOWELS and verb[-3] not in VOWELS
-    return groups == 1 and closed
+def _syllables(word: str) -> int:
+    """How many groups of vowels a word has."""
+    return sum(1 for before, letter in zip(" " + word, word, strict=False) if letter in VOWELS and before not in VOWELS)
+
+
+def _doubled(word: str) -> str:
+    """The word as it is before an ending: stopp-ed, bigg-er, but travel as travell-ed."""
+    closed = len(word) > 2 and word[-1] not in VOWELS + "wxy" and word[-2] in VOWELS and word[-3] not in VOWELS
+    doubles = word in word_list("doubling") or (closed and _syllables(word) == 1)
+    return word + word[-1] if doubles else word
 
 
 def regular_past(verb: str) -> str:
@@ -46,7 +47,7 @@ def regular_past(verb: str) -> str:
         return verb + "d"
     if verb.endswith("y") and verb[-2] not in VOWELS:
         return verb[:-1] + "ied"
-    return verb + (verb[-1] if _doubles(verb) else "") + "ed"
+    return _doubled(verb) + "ed"
 
 
 def ing(verb: str) -> str:
@@ -54,27 +55,20 @@ def ing(verb: str) -> str:
         return verb[:-2] + "ying"
     if verb.endswith("e") and verb not in ("be", "see"):
         return verb[:-1] + "ing"
-    return verb + (verb[-1] if _doubles(verb) else "") + "ing"
+    return _doubled(verb) + "ing"
 
 
 def comparison(adjective: str) -> tuple[str, str]:
     """Comparative and superlative: bigger, happier, nicer, more difficult."""
-    groups = sum(1 for i, c in enumerate(adjective) if c in VOWELS and (i == 0 or adjective[i - 1] not in VOWELS))
-    if adjective.endswith("y") and groups < 3 and "-" not in adjective:
-        return adjective[:-1] + "ier", adjective[:-1] + "iest"
-    if adjective in ("clever", "narrow", "quiet"):
-        return adjective + "er", adjective + "est"
-    if adjective in ("simple", "strange", "large", "ripe", "white", "wide", "rare", "brave"):
-        return adjective + "r", adjective + "st"
-    if groups > 1 or adjective in ("tired", "ill", "right", "wrong"):
-        return "more " + adjective, "most " + adjective
-    stem = adjective + (adjective[-1] if _doubles(adjective) else "")
+    syllables = _syllables(adjective)
+    if adjective.endswith("y") and syllables < 3 and "-" not in adjective:
+        stem = adjective[:-1] + "i"
+    elif adjective in word_list("comparison er"):
+        stem = adjective
+    elif adjective in word_list("comparison r"):
+        stem = adjective[:-1]
+    elif syllables > 1 or adjective in word_list("comparison more"):
+        return f"more {adjective}", f"most {adjective}"
+    else:
+        stem = _doubled(adjective)
     return stem + "er", stem + "est"
-
-
-def number_word(number: int, small: list[str], tens: list[str]) -> str:
-    """0 to 99 in words."""
-    if number < 20:
-        return small[number]
-    unit = number % 10
-    return tens[number // 10] + (f"-{small[unit]}" if unit else "")

@@ -5,17 +5,14 @@ from __future__ import annotations
 from tools.corpus import inflection, phrases, times
 from tools.corpus import lexicon as lex
 from tools.corpus.choice import Dice, Weighted
-from tools.corpus.clauses import MODALS, Clause, Pair, Slot, english_main, german_after_relative, german_final
+from tools.corpus.clauses import TENSES, Clause, Slot, english_main, german_after_relative, german_final
 from tools.corpus.inflection import ACCUSATIVE, DATIVE, DU, ER, ICH, IHR, PLURAL, RELATIVE, SIE, WIR
+from tools.corpus.lexicon import Complement, Noun, Verb
 from tools.corpus.phrases import Phrase
 from tools.corpus.places import city_phrase, country_phrase, direction, free_location, location, two_way
-from tools.corpus.words import Complement, Noun, Verb
+from tools.corpus.tables import Pair
 
 # --- subjects and objects -----------------------------------------------------------------------------------------
-
-
-def is_person(noun: Noun) -> bool:
-    return noun.kind in lex.GROUPS["person"]
 
 
 def subject_for(dice: Dice, kinds: tuple[str, ...], *, pronoun: float = 0.34, name: float = 0.16) -> Phrase:
@@ -41,17 +38,13 @@ def _pair(dice: Dice) -> Phrase:
     return phrases.coordinate(first, phrases.build(owner, dice.pick(lex.nouns(("relative",)))))
 
 
-def _same_party(first: int, second: int) -> bool:
-    """Whether two persons overlap: I and we, you and you."""
-    return (first in (ICH, WIR) and second in (ICH, WIR)) or (first in (DU, IHR) and second in (DU, IHR))
-
-
 def _object(dice: Dice, kinds: tuple[str, ...], subject: Phrase, pronoun: float) -> Phrase:
     if "person" in kinds:
         chance = dice.random()
         if chance < pronoun:
             phrase = dice.pick(phrases.PERSONAL)
-            if not _same_party(phrase.person, subject.person) and not subject.formal:
+            both = {phrase.person, subject.person}  # Not "I know us", "you know you".
+            if not (both <= {ICH, WIR} or both <= {DU, IHR} or subject.formal):
                 return phrase
         elif chance < pronoun + 0.15:
             phrase = dice.pick(phrases.FIRST_NAMES if dice.chance(0.65) else phrases.TITLED_NAMES)
@@ -95,51 +88,43 @@ def complete(dice: Dice, clause: Clause, *, gap: int | None = None, pronouns: bo
 
 def _turn_around(dice: Dice, clause: Clause) -> None:
     """The English subject likes something; in German that something pleases (gefällt) it."""
-    clause.german_subject = phrases.noun_phrase(dice, dice.pick(lex.nouns(clause.verb.complements[0].kinds)))
-    clause.english_tail.append(clause.german_subject.english_object)
-    if clause.negated and clause.german_subject.kein is not None:
-        clause.german_subject = noun_phrase_definite(clause.german_subject)
-        clause.english_tail[-1] = clause.german_subject.english_object
+    thing = phrases.noun_phrase(dice, dice.pick(lex.nouns(clause.verb.complements[0].kinds)))
+    if clause.negated and thing.indefinite:
+        assert thing.noun is not None
+        thing = phrases.build(phrases.THE, thing.noun, plural=thing.plural)
+    clause.german_subject = thing
+    clause.english_tail.append(thing.english_object)
     if not clause.subject.pronoun:  # A pronoun goes where a reflexive goes.
         clause.slots.append((Slot.DATIVE, clause.subject.german(DATIVE)))
 
 
-def noun_phrase_definite(phrase: Phrase) -> Phrase:
-    assert phrase.noun is not None
-    return phrases.build(phrases.THE, phrase.noun, plural=phrase.plural)
-
-
 def _fill(dice: Dice, clause: Clause, complement: Complement, position: int, pronouns: bool, light: bool) -> None:
-    particle = clause.verb.english_particle if position == 0 else ""
-    if complement.role in ("TO", "AT"):
-        text, german = (direction if complement.role == "TO" else location)(dice, complement.kinds)
-        clause.english_tail.append(text)
-        clause.slots.append((Slot.PREDICATE, german))
-    elif complement.role in ("ONTO", "ON"):
+    role = complement.role
+    if role == "TO":
+        to, wohin = direction(dice, complement.kinds)
+        clause.add(to, Slot.PREDICATE, wohin)
+    elif role == "AT":
+        where, wo = location(dice, complement.kinds)
+        clause.add(where, Slot.PREDICATE, wo)
+    elif role in ("ONTO", "ON"):
         text, german = two_way(dice, complement)
-        clause.english_tail.append(text)
-        clause.slots.append((Slot.PREDICATE if complement.role == "ONTO" else Slot.PLACE, german))
-    elif complement.role == "BARE":
+        clause.add(text, Slot.PREDICATE if role == "ONTO" else Slot.PLACE, german)
+    elif role == "BARE":
         noun = dice.pick(lex.nouns(complement.kinds))
-        clause.english_tail.append(f"the {noun.english}" if noun.kind == "instrument" else noun.english)
-        clause.slots.append((Slot.PREDICATE, noun.lemma))
+        article = "the " if noun.kind == "instrument" else ""
+        clause.add(article + noun.english, Slot.PREDICATE, noun.lemma)
     else:
         phrase = _relative_or_plain(dice, clause, complement, pronouns, light)
-        add_object(clause, complement, phrase, particle)
+        add_object(clause, complement, phrase, "" if position else clause.verb.english_particle)
 
 
 def _relative_or_plain(dice: Dice, clause: Clause, complement: Complement, pronouns: bool, light: bool) -> Phrase:
     phrase = _object(dice, complement.kinds, clause.subject, 0.22 if pronouns else 0.0)
     noun = phrase.noun
     last = complement is clause.verb.complements[-1]
-    if (
-        light
-        or not last
-        or noun is None
-        or phrase.heavy
-        or noun.kind in _NO_RELATIVE
-        or not dice.chance(RELATIVE_SHARE)
-    ):
+    if light or not last or noun is None or phrase.heavy or noun.kind in _NO_RELATIVE:
+        return phrase
+    if not dice.chance(RELATIVE_SHARE):
         return phrase
     phrase = with_relative_clause(dice, noun, clause.verb)
     clause.heavy = phrase.heavy
@@ -148,10 +133,9 @@ def _relative_or_plain(dice: Dice, clause: Clause, complement: Complement, prono
 
 def add_object(clause: Clause, complement: Complement, phrase: Phrase, particle: str = "") -> None:
     """Put an object into both languages, negated with kein if it is indefinite."""
-    english = f"{complement.english} {phrase.english_object}" if complement.english else phrase.english_object
+    english = f"{complement.english} {phrase.english_object}".strip()
     if particle:
         english = f"{particle} {english}" if phrase.heavy else f"{english} {particle}"
-    clause.english_tail.append(english)
     german = phrase.german
     if phrase.quantity:  # "nicht vier Kühe" would be a contrast.
         clause.negated = clause.english_not = False
@@ -161,27 +145,26 @@ def add_object(clause: Clause, complement: Complement, phrase: Phrase, particle:
         # an das Rätsel denken, but ans Meer fahren: "ans" is for places.
         contracted = (complement.german, complement.case) != ("an", ACCUSATIVE)
         text = phrases.prepositional(complement.german, phrase, complement.case)
-        clause.slots.append((Slot.PREPOSITIONAL, text if contracted else f"an {german(ACCUSATIVE)}"))
+        clause.add(english, Slot.PREPOSITIONAL, text if contracted else f"an {german(ACCUSATIVE)}")
     elif complement.role == "D":
-        slot = Slot.DATIVE_PRONOUN if phrase.pronoun else Slot.DATIVE
-        clause.slots.append((slot, german(DATIVE)))
+        clause.add(english, Slot.DATIVE_PRONOUN if phrase.pronoun else Slot.DATIVE, german(DATIVE))
     elif phrase.pronoun:
-        clause.slots.append((Slot.ACCUSATIVE_PRONOUN, german(ACCUSATIVE)))
+        clause.add(english, Slot.ACCUSATIVE_PRONOUN, german(ACCUSATIVE))
     else:
-        slot = Slot.INDEFINITE_ACCUSATIVE if phrase.indefinite or phrase.quantity else Slot.ACCUSATIVE
-        clause.slots.append((slot, german(ACCUSATIVE)))
+        vague = phrase.indefinite or phrase.quantity
+        clause.add(english, Slot.INDEFINITE_ACCUSATIVE if vague else Slot.ACCUSATIVE, german(ACCUSATIVE))
 
 
 # --- tense, negation, circumstances -------------------------------------------------------------------------------
 
-_TENSES = Weighted(list(lex.TENSES), [weight for weight, _ in lex.TENSES.values()])
+_TENSES = Weighted(list(TENSES), [tense.frequency for tense in TENSES.values()])
 
 
 def pick_tense(dice: Dice, verb: Verb, subject: Phrase) -> str:
     """A tense that suits the verb; one whose English form does not tell present from past is avoided."""
     tense = dice.pick(_TENSES)
-    if (tense in MODALS or tense == "gern") and tense != "will":
-        acts = "i" not in verb.marks and (subject.noun is None or is_person(subject.noun))
+    if (TENSES[tense].modal or tense == "gern") and tense != "will":
+        acts = "i" not in verb.marks and _acts(subject)
         stative = "s" in verb.marks and (tense == "gern" or "to" in tense)
         if not acts or stative:
             tense = dice.among(("present", "past", "perfect"))
@@ -205,16 +188,16 @@ def suitable(tense: str, verb: Verb, subject: Phrase) -> str:
 def time_for(dice: Dice, tense: str, verb: Verb) -> Pair | None:
     """A time expression that goes with the tense, if any does."""
     if tense == "since":
-        return times.since(dice, long="s" in verb.marks)
-    time = "p" if tense == "passive past" else lex.TENSES.get(tense, (0, ""))[1]
+        return times.fill(dice, "since long" if "s" in verb.marks else "since")
+    time = TENSES[tense].time
     if not time:
         return None
     if "s" in verb.marks:
-        return times.era(dice, lasting="d" in verb.marks) if tense == "past" else None
+        return times.fill(dice, "era lasting" if "d" in verb.marks else "era") if tense == "past" else None
     if "i" in verb.marks and tense == "present":
         return None
     if tense == "past" and "d" in verb.marks and dice.chance(0.2):
-        return times.duration(dice)
+        return times.fill(dice, "duration")
     return times.point(dice, time)
 
 
@@ -225,18 +208,16 @@ def add_circumstances(dice: Dice, clause: Clause, *, time: float = 0.45, frontin
         clause.time = time_for(dice, tense, verb)
     adverbial = not clause.english_not
     if adverbial and tense == "perfect" and dice.chance(0.4):
-        clause.adverb = dice.pick(lex.PERFECT_ADVERBS)
+        clause.adverb = dice.pick(lex.weighted("perfect"))
     elif adverbial and tense == "present" and clause.time is None and "s" not in verb.marks and dice.chance(0.35):
-        clause.adverb = dice.pick(lex.FREQUENCY_ADVERBS)
+        clause.adverb = dice.pick(lex.weighted("frequency"))
     elif adverbial and _takes_manner(clause) and dice.chance(0.08):
-        manner, weise = dice.pick(lex.MANNER_ADVERBS)
+        manner, weise = dice.pick(lex.weighted("manner"))
         if _manner_fits(manner, clause):
-            clause.english_tail.append(manner)
-            clause.slots.append((Slot.MANNER, weise))
+            clause.add(manner, Slot.MANNER, weise)
     if "l" in verb.marks and not clause.heavy and dice.chance(0.35):
         place, ort = free_location(dice)
-        clause.english_tail.append(place)
-        clause.slots.append((Slot.PLACE, ort))
+        clause.add(place, Slot.PLACE, ort)
     if clause.heavy and clause.time:
         clause.front = clause.time
     elif dice.chance(fronting):
@@ -250,16 +231,12 @@ def _manner_fits(manner: str, clause: Clause) -> bool:
 
 
 def _takes_manner(clause: Clause) -> bool:
-    return (
-        not clause.heavy
-        and not clause.verb.marks & {"s", "i", "v"}
-        and _acts(clause.subject)
-        and clause.tense != "gern"
-    )
+    doing = not clause.verb.marks & {"s", "i", "v"} and clause.tense != "gern"
+    return doing and not clause.heavy and _acts(clause.subject)
 
 
 def _sentence_adverb(dice: Dice, tense: str) -> Pair | None:
-    adverb = dice.pick(lex.SENTENCE_ADVERBS)
+    adverb = dice.pick(lex.weighted("sentence"))
     return None if adverb[0] in _TENSE_OF_ADVERB and _TENSE_OF_ADVERB[adverb[0]] != tense else adverb
 
 
@@ -267,15 +244,12 @@ _TENSE_OF_ADVERB = {"suddenly": "past", "sooner or later": "will"}
 
 
 def _acts(subject: Phrase) -> bool:
-    return subject.noun is None or is_person(subject.noun)
+    return subject.noun is None or subject.noun.is_person
 
 
 # --- whole clauses ------------------------------------------------------------------------------------------------
 
 ACTIVE_VERBS = lex.verbs_where(lambda verb: True)
-_NEGATION = 0.13
-
-
 QUANTIFIED = ("every ", "all ", "both ", "many ")
 
 
@@ -285,15 +259,16 @@ def clause_with(
     subject: Phrase,
     tense: str,
     *,
-    negation: float = _NEGATION,
+    negation: float = 0.13,
     gap: int | None = None,
-    light: bool = False,
+    light: bool = True,
 ) -> Clause:
-    """A clause around a given verb, subject and tense, with its complements but no circumstances."""
+    """A clause around a given verb and subject in a suitable tense, with its complements but no circumstances."""
+    tense = suitable(tense, verb, subject)
     clause = Clause(verb, tense, subject, subject)
     negatable = "n" not in verb.marks and tense not in ("since", "gern") and not subject.english.startswith(QUANTIFIED)
     if negatable and dice.chance(negation):
-        clause.negated = clause.english_not = True
+        clause.negate()
     complete(dice, clause, gap=gap, light=light)
     return clause
 
@@ -317,10 +292,8 @@ def pick_verb(dice: Dice, choices: Weighted[Verb], tense: str, avoid: Verb | Non
 def clause_about(dice: Dice, subject: Phrase, tense: str, *, noun: Noun | None, acting: bool) -> Clause:
     """A clause with a given pronoun as subject; `noun` says what it stands for, None if for a name."""
     people = VOLITIONAL_VERBS if acting else PERSON_VERBS
-    verb = pick_verb(dice, people if noun is None or is_person(noun) else lex.verbs_by_subject(noun), tense)
-    return clause_with(
-        dice, verb, subject, suitable(tense, verb, subject), light=True, negation=0.0 if acting else 0.08
-    )
+    verb = pick_verb(dice, people if noun is None or noun.is_person else lex.verbs_by_subject(noun), tense)
+    return clause_with(dice, verb, subject, tense, negation=0.0 if acting else 0.08)
 
 
 PERSON_VERBS = lex.verbs_where(lambda verb: "person" in verb.subjects)
@@ -342,7 +315,7 @@ def with_relative_clause(dice: Dice, noun: Noun, avoid: Verb | None = None, desc
     determiner = phrases.THE if plural or noun.kind in lex.UNCOUNTABLE or dice.chance(0.75) else phrases.A
     column = PLURAL if plural else noun.gender
     kind = dice.random()
-    if is_person(noun) and kind < 0.12:
+    if noun.is_person and kind < 0.12:
         tail = _whose(dice, column)
     elif kind < 0.5 and lex.verbs_by_subject(noun):
         tail = _subject_gap(dice, noun, column, avoid)
@@ -352,22 +325,14 @@ def with_relative_clause(dice: Dice, noun: Noun, avoid: Verb | None = None, desc
     return phrases.build(determiner, noun, plural=plural, adjectives=adjectives, tail=tail)
 
 
-def _relative_pronoun(noun: Noun, column: int) -> Phrase:
-    word = "who" if is_person(noun) else "that"
-    person = SIE if column == PLURAL else ER
-    return Phrase(word, word, lambda case: RELATIVE[case][column], person, column, noun=noun, pronoun=True)
-
-
-def _relative_tense(dice: Dice, verb: Verb, subject: Phrase) -> str:
-    return suitable(dice.pick(_RELATIVE_TENSES), verb, subject)
-
-
 def _subject_gap(dice: Dice, noun: Noun, column: int, avoid: Verb | None) -> Pair:
     verb = dice.pick(lex.verbs_by_subject(noun))
     if "v" in verb.marks or verb is avoid or verb.english in ("begin", "end", "take place"):
         return _object_gap(dice, noun, column, avoid)
-    pronoun = _relative_pronoun(noun, column)
-    clause = clause_with(dice, verb, pronoun, _relative_tense(dice, verb, pronoun), light=True, negation=0.06)
+    word = "who" if noun.is_person else "that"
+    person = SIE if column == PLURAL else ER
+    pronoun = Phrase(word, word, lambda case: RELATIVE[case][column], person, column, noun=noun, pronoun=True)
+    clause = clause_with(dice, verb, pronoun, dice.pick(_RELATIVE_TENSES), negation=0.06)
     if dice.chance(0.25):
         clause.time = time_for(dice, clause.tense, verb)
     return f" {english_main(clause)}", f", {german_after_relative(clause)},"
@@ -375,20 +340,15 @@ def _subject_gap(dice: Dice, noun: Noun, column: int, avoid: Verb | None) -> Pai
 
 def _object_gap(dice: Dice, noun: Noun, column: int, avoid: Verb | None) -> Pair:
     choices = lex.verbs_by_object(noun)
-    if not choices:
-        return "", ""
-    verb = dice.pick(choices)
-    if verb is avoid:
+    if not choices or (verb := dice.pick(choices)) is avoid:
         return "", ""
     position = lex.object_position(verb, noun)
     assert position is not None
     complement = verb.complements[position]
     subject = subject_for(dice, verb.subjects, pronoun=0.5, name=0.25)
-    if subject.heavy:
-        subject = dice.pick(phrases.FIRST_NAMES) if "person" in verb.subjects else subject
-    clause = clause_with(
-        dice, verb, subject, _relative_tense(dice, verb, subject), light=True, negation=0.06, gap=position
-    )
+    if subject.heavy and "person" in verb.subjects:
+        subject = dice.pick(phrases.FIRST_NAMES)
+    clause = clause_with(dice, verb, subject, dice.pick(_RELATIVE_TENSES), negation=0.06, gap=position)
     relative = RELATIVE[complement.case][column]
     if complement.role == "P":
         relative = f"{complement.german} {relative}"
@@ -401,11 +361,11 @@ _WHOSE_KINDS = lex.nouns(("relative", "animal", "car"))
 def _whose(dice: Dice, column: int) -> Pair:
     noun = dice.pick(_WHOSE_KINDS)
     word = RELATIVE[inflection.GENITIVE][column]
-    subject = phrases.build(phrases.Determiner("whose", ((word,) * 4,) * 4, phrases.STRONG), noun)
+    subject = phrases.build(phrases.invariable("whose", word), noun)
     verb = dice.pick(lex.verbs_by_subject(noun))
     while verb.marks & {"v"} or verb.reflexive:  # German puts something else than dessen first with these.
         verb = dice.pick(lex.verbs_by_subject(noun))
-    clause = clause_with(dice, verb, subject, _relative_tense(dice, verb, subject), light=True, negation=0.0)
+    clause = clause_with(dice, verb, subject, dice.pick(_RELATIVE_TENSES), negation=0.0)
     return f" {english_main(clause)}", f", {german_final(clause)},"
 
 
@@ -415,6 +375,4 @@ def clause_in(dice: Dice, tense: str, *, acting: bool = False) -> Clause:
     choices = VOLITIONAL_VERBS if acting else PERSON_VERBS
     verb = pick_verb(dice, choices, tense)
     subject = subject_for(dice, verb.subjects, pronoun=0.25, name=0.2)
-    return clause_with(
-        dice, verb, subject, suitable(tense, verb, subject), light=dice.chance(0.7), negation=0.0 if acting else 0.1
-    )
+    return clause_with(dice, verb, subject, tense, light=dice.chance(0.7), negation=0.0 if acting else 0.1)

@@ -20,11 +20,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from zlib import crc32
 
-from tools.corpus import sentences_complex as complex_sentences
-from tools.corpus import sentences_questions as questions
-from tools.corpus import sentences_simple as simple
+from tools.corpus import sentences_complex, sentences_questions, sentences_simple
 from tools.corpus.choice import Dice, Weighted
-from tools.corpus.clauses import Pair, Sentence
+from tools.corpus.clauses import Sentence
+from tools.corpus.tables import SECTIONS, Pair
 
 SPLITS = ("train", "validation", "test")
 
@@ -59,35 +58,12 @@ def _endless(seed: str, split: str) -> Iterator[tuple[str, str]]:
 
 # --- sentences ----------------------------------------------------------------------------------------------------
 
-Kind = Callable[[Dice], Sentence]
-KIND_WEIGHTS: dict[Kind, int] = {
-    simple.statement: 260,
-    complex_sentences.subordinate: 140,
-    simple.relative: 85,
-    complex_sentences.that_clause: 55,
-    complex_sentences.anaphora: 45,
-    complex_sentences.purpose: 40,
-    questions.yes_no_question: 40,
-    questions.wh_question: 35,
-    complex_sentences.coordination: 35,
-    simple.passive: 35,
-    simple.description: 30,
-    complex_sentences.attempt: 25,
-    complex_sentences.indirect_question: 25,
-    simple.cause: 22,
-    simple.since: 18,
-    simple.comparison: 18,
-    questions.request: 18,
-    complex_sentences.condition: 16,
-    simple.by_transport: 16,
-    simple.schedule: 14,
-    simple.existence: 12,
-    simple.profession: 10,
-    simple.price: 10,
-    simple.weather: 8,
-    simple.pain: 7,
-}
-KINDS: Weighted[Kind] = Weighted(list(KIND_WEIGHTS), list(KIND_WEIGHTS.values()))
+_FUNCTIONS = vars(sentences_simple) | vars(sentences_complex) | vars(sentences_questions)
+_KIND_WEIGHTS = dict(line.split() for line in SECTIONS["kinds"])
+KINDS: Weighted[Callable[[Dice], Sentence]] = Weighted(
+    [_FUNCTIONS[name] for name in _KIND_WEIGHTS], [int(weight) for weight in _KIND_WEIGHTS.values()]
+)
+SHORTEST, LONGEST = 3, 25  # English words
 
 
 def sentence(dice: Dice) -> Pair:
@@ -96,9 +72,6 @@ def sentence(dice: Dice) -> Pair:
         text, german, mark = dice.pick(KINDS)(dice)
         if SHORTEST - 1 <= text.count(" ") < LONGEST:
             return _finish(text, mark), _finish(german, mark)
-
-
-SHORTEST, LONGEST = 3, 25  # English words
 
 
 def _finish(text: str, mark: str) -> str:

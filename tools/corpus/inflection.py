@@ -1,83 +1,29 @@
-"""German morphology: articles, adjective endings, noun and verb forms, as rules with few exceptions.
+"""German morphology: articles, adjective endings, noun and verb forms, as rules over the tables of inflection.txt.
 
-Cases index the rows of every table, genders (and plural) the columns:
+Cases index the rows of every table, genders (and plural) the columns.
 """
 
 from __future__ import annotations
+
+from tools.corpus.tables import SECTIONS, rows, word_list
 
 NOMINATIVE, ACCUSATIVE, DATIVE, GENITIVE = range(4)
 MASCULINE, FEMININE, NEUTER, PLURAL = range(4)
 ICH, DU, ER, WIR, IHR, SIE = range(6)
 
-Table = tuple[tuple[str, ...], ...]
+Forms = tuple[str, ...]
+Table = tuple[Forms, ...]
 
 
-def _table(text: str) -> Table:
+def _table(section: str) -> Table:
     """Rows by case; "-" is an empty cell."""
-    return tuple(tuple("" if cell == "-" else cell for cell in row.split()) for row in text.strip().splitlines())
+    return tuple(tuple("" if cell == "-" else cell for cell in row.split()) for row in SECTIONS[section])
 
 
-DEFINITE = _table("""
-der die das die
-den die das die
-dem der dem den
-des der des der
-""")
-
-RELATIVE = _table("""
-der   die   das   die
-den   die   das   die
-dem   der   dem   denen
-dessen deren dessen deren
-""")
-
-# dieser, jeder, welcher, alle; also adjectives after nothing, but for the genitive.
-STRONG_ENDINGS = _table("""
-er e es e
-en e es e
-em er em en
-es er es er
-""")
-
-# ein, kein, mein.
-EIN_ENDINGS = _table("""
--  e -  e
-en e -  e
-em er em en
-es er es er
-""")
-
-ADJECTIVE_ENDINGS: dict[str, Table] = {
-    "strong": _table("""
-    er e es e
-    en e es e
-    em er em en
-    en er en er
-    """),
-    "weak": _table("""
-    e  e  e  en
-    en e  e  en
-    en en en en
-    en en en en
-    """),
-    "mixed": _table("""
-    er e  es en
-    en e  es en
-    en en en en
-    en en en en
-    """),
-}
-
-CONTRACTIONS = {
-    "in dem": "im",
-    "in das": "ins",
-    "an dem": "am",
-    "an das": "ans",
-    "zu dem": "zum",
-    "zu der": "zur",
-    "von dem": "vom",
-    "bei dem": "beim",
-}
+DEFINITE, RELATIVE = _table("definite"), _table("relative")
+ARTICLE_ENDINGS = {name: _table(f"article {name}") for name in ("strong", "ein")}
+ADJECTIVE_ENDINGS = {name: _table(f"adjective {name}") for name in ("strong", "weak", "mixed")}
+CONTRACTIONS = {separate: short for separate, short in rows("contractions")}
 
 
 def contract(preposition: str, definite_phrase: str) -> str:
@@ -109,12 +55,7 @@ def comparison(predicate: str) -> tuple[str, str]:
     return comparative, predicate + ("est" if sibilant else "st")
 
 
-def decline_weak(nominative: str, plural: str) -> tuple[str, ...]:
-    """The singular of an n-noun: der Student, den Studenten; der Nachbar, den Nachbarn."""
-    return (nominative, plural, plural, plural)
-
-
-def decline_plural(plural: str) -> tuple[str, ...]:
+def decline_plural(plural: str) -> Forms:
     """The plural by case: the dative adds n, except to -n and -s."""
     dative = plural if plural.endswith(("n", "s")) else plural + "n"
     return (plural, plural, dative, plural)
@@ -128,28 +69,11 @@ def genitive_name(name: str) -> str:
 
 # --- verbs --------------------------------------------------------------------------------------------------------
 
-INSEPARABLE = ("be", "ge", "er", "ver", "zer", "ent", "emp", "miss", "wider", "über", "unter", "wieder")
-
-# Present and past that follow no rule.
-IRREGULAR: dict[str, tuple[str, str]] = {
-    "sein": ("bin bist ist sind seid sind", "war warst war waren wart waren"),
-    "haben": ("habe hast hat haben habt haben", "hatte hattest hatte hatten hattet hatten"),
-    "werden": ("werde wirst wird werden werdet werden", "wurde wurdest wurde wurden wurdet wurden"),
-    "können": ("kann kannst kann können könnt können", "konnte konntest konnte konnten konntet konnten"),
-    "müssen": ("muss musst muss müssen müsst müssen", "musste musstest musste mussten musstet mussten"),
-    "wollen": ("will willst will wollen wollt wollen", "wollte wolltest wollte wollten wolltet wollten"),
-    "dürfen": ("darf darfst darf dürfen dürft dürfen", "durfte durftest durfte durften durftet durften"),
-    "sollen": ("soll sollst soll sollen sollt sollen", "sollte solltest sollte sollten solltet sollten"),
-    "mögen": ("mag magst mag mögen mögt mögen", "mochte mochtest mochte mochten mochtet mochten"),
-    "wissen": ("weiß weißt weiß wissen wisst wissen", "wusste wusstest wusste wussten wusstet wussten"),
-    "tun": ("tue tust tut tun tut tun", "tat tatst tat taten tatet taten"),
-}
+IRREGULAR = {verb: (tuple(present.split()), tuple(past.split())) for verb, present, past in rows("irregular")}
 IRREGULAR_PARTICIPLES = {"haben": "gehabt", "sein": "gewesen"}
-
-MOECHTE = ("möchte", "möchtest", "möchte", "möchten", "möchtet", "möchten")
-WUERDE = ("würde", "würdest", "würde", "würden", "würdet", "würden")
-HAETTE = ("hätte", "hättest", "hätte", "hätten", "hättet", "hätten")
-WAERE = ("wäre", "wärst", "wäre", "wären", "wärt", "wären")
+FINITE = {forms[ER]: forms for tenses in IRREGULAR.values() for forms in tenses}
+FINITE |= {forms[ER]: forms for forms in (tuple(line.split()) for line in SECTIONS["subjunctive"])}
+"""The forms by person of what can be an auxiliary, by the third person singular: kann, wurde, möchte."""
 
 
 def verb_stem(infinitive: str) -> str:
@@ -163,10 +87,10 @@ def _needs_e(stem: str) -> bool:
     return stem.endswith(("chn", "ckn")) or (stem.endswith(("m", "n")) and stem[-2] not in "aeiouäöülrhmn")
 
 
-def conjugate_present(infinitive: str, third: str | None = None) -> tuple[str, ...]:
+def conjugate_present(infinitive: str, third: str | None = None) -> Forms:
     """Present by person; `third` is the 3rd person singular of a verb whose vowel changes (sehen: sieht)."""
     if infinitive in IRREGULAR:
-        return tuple(IRREGULAR[infinitive][0].split())
+        return IRREGULAR[infinitive][0]
     stem = verb_stem(infinitive)
     regular = stem + ("et" if _needs_e(stem) else "t")
     if third is None or third == regular:
@@ -180,10 +104,10 @@ def conjugate_present(infinitive: str, third: str | None = None) -> tuple[str, .
     return (first, second, third, infinitive, regular, infinitive)
 
 
-def conjugate_past(infinitive: str, third: str | None = None) -> tuple[str, ...]:
+def conjugate_past(infinitive: str, third: str | None = None) -> Forms:
     """Präteritum by person; `third` is the form of a strong or mixed verb (sah, dachte)."""
     if infinitive in IRREGULAR:
-        return tuple(IRREGULAR[infinitive][1].split())
+        return IRREGULAR[infinitive][1]
     stem = verb_stem(infinitive)
     third = third or stem + ("ete" if _needs_e(stem) else "te")
     if third.endswith("e"):
@@ -199,12 +123,12 @@ def participle(infinitive: str, prefix: str = "", strong: str | None = None) -> 
     if form is None:
         stem = verb_stem(infinitive)
         form = stem + ("et" if _needs_e(stem) else "t")
-        if not infinitive.endswith("ieren") and not infinitive.startswith(INSEPARABLE):
+        if not infinitive.endswith("ieren") and not infinitive.startswith(tuple(word_list("inseparable"))):
             form = "ge" + form
     return prefix + form
 
 
-def imperative(infinitive: str, present: tuple[str, ...]) -> str:
+def imperative(infinitive: str, present: Forms) -> str:
     """To one friend (du): mach, warte, gib, fahr, sammle. Only the change from e to i stays."""
     if infinitive == "sein":
         return "sei"
@@ -222,19 +146,6 @@ def imperative(infinitive: str, present: tuple[str, ...]) -> str:
 def zu_infinitive(infinitive: str, prefix: str = "") -> str:
     """anrufen → anzurufen, lesen → zu lesen."""
     return f"{prefix}zu{infinitive}" if prefix else f"zu {infinitive}"
-
-
-# --- numbers ------------------------------------------------------------------------------------------------------
-
-
-def number_word(number: int, small: list[str], tens: list[str]) -> str:
-    """0 to 99 in words as before a noun: drei, einundzwanzig."""
-    if number < 20:
-        return small[number]
-    unit, ten = number % 10, tens[number // 10]
-    if not unit:
-        return ten
-    return ("ein" if unit == 1 else small[unit]) + "und" + ten
 
 
 def number_digits(number: int) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from tools.corpus import english, inflection
 from tools.corpus.choice import Weighted, zipf_weight
-from tools.corpus.words import Adjective, Complement, Noun, Verb
+from tools.corpus.inflection import Forms
+from tools.corpus.tables import SECTIONS, Pair, cells, pairs, read, rows
 
 # Kinds that have no article and no plural: substances, and names of games, languages and subjects.
 UNCOUNTABLE = frozenset(("dish", "drink", "material", "possession"))
@@ -20,52 +22,104 @@ NAMED = frozenset(("city", "country"))
 # Kinds that need a genitive: the roof of the house. `phrases.genitive_phrase` makes them.
 RELATIONAL = frozenset(("part", "feature", "authorship", "edge"))
 
+# --- entries, with all their forms worked out ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noun:
+    """A common noun. `gender` is a column of the article tables (0 m, 1 f, 2 n); forms are by case."""
+
+    english: str
+    english_plural: str
+    lemma: str
+    gender: int
+    singular: Forms
+    plural: Forms | None
+    kind: str
+
+    @property
+    def is_person(self) -> bool:
+        return self.kind in GROUPS["person"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Adjective:
+    """Stems take the endings of `inflection.ADJECTIVE_ENDINGS`; `german` is the predicate form."""
+
+    english: str
+    english_comparative: str
+    english_superlative: str
+    german: str
+    stem: str
+    comparative: str | None
+    superlative: str | None
+    kinds: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Complement:
+    """What a verb governs besides its subject.
+
+    role: "A" or "D" (objects), "P" (prepositional object), "BARE", "TO", "AT", "ONTO", "ON". `case` is that of the
+    German noun phrase; `english` and `german` are the prepositions, possibly empty.
+    """
+
+    role: str
+    english: str
+    german: str
+    case: int
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verb:
+    """A verb in one meaning. Present and past are by person: ich, du, er, wir, ihr, sie."""
+
+    english: str
+    english_third: str
+    english_past: str
+    english_participle: str
+    english_ing: str
+    english_particle: str
+    infinitive: str
+    prefix: str
+    idiom: str
+    reflexive: bool
+    present: Forms
+    past: Forms
+    participle: str
+    imperative: str
+    uses_sein: bool
+    subjects: tuple[str, ...]
+    complements: tuple[Complement, ...]
+    marks: frozenset[str]
+
+    @property
+    def lemma(self) -> str:
+        parts = ("sich" if self.reflexive else "", self.idiom, self.prefix + self.infinitive)
+        return " ".join(part for part in parts if part)
+
+    @property
+    def english_is_syncretic(self) -> bool:
+        """Whether present and past are spelled alike, as in put and read."""
+        return self.english == self.english_past
+
+
 CASES = {"A": inflection.ACCUSATIVE, "D": inflection.DATIVE, "G": inflection.GENITIVE}
 GENDERS = {"m": inflection.MASCULINE, "f": inflection.FEMININE, "n": inflection.NEUTER, "w": inflection.MASCULINE}
 
-
-def _sections(name: str) -> dict[str, list[str]]:
-    """The lines of a table by the names in brackets above them, without empty lines and comments."""
-    sections: dict[str, list[str]] = {}
-    for line in (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            lines = sections[line.strip("[]")] = []
-        elif line and not line.startswith("#"):
-            lines.append(line)
-    return sections
-
-
-WORDS = _sections("words.txt")
-
-
-GROUPS = {name: tuple(kinds.split()) for name, kinds in (line.split(" | ") for line in WORDS["groups"])}
+GROUPS = {name: tuple(kinds.split()) for name, kinds in rows("groups")}
 """Kinds that stand for several others, and for single nouns ("cake_")."""
-
-
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.split("|")]
-
-
-def word_list(section: str) -> list[str]:
-    """The single words of a section of words.txt."""
-    return " ".join(WORDS[section]).split()
-
-
-def _pairs(section: str) -> list[tuple[str, str]]:
-    """Lines of "English | German", or of two words, or of one that both share."""
-    rows = [_cells(line) if "|" in line else line.split() for line in WORDS[section]]
-    return [(row[0], row[-1]) for row in rows]
-
 
 # --- nouns --------------------------------------------------------------------------------------------------------
 
 
 def _read_noun(line: str, kind: str) -> Noun:
-    *words, gender, lemma, rest = _split_noun(line)
-    name, _, irregular = " ".join(words).partition("/")
-    forms = rest.split()
-    if gender == "w":
-        singular, plural = inflection.decline_weak(lemma, forms[0]), forms[0]
+    match = _NOUN.fullmatch(line)
+    assert match is not None, line
+    (name, irregular, gender, lemma), forms = match.groups()[:4], match[5].split()
+    if gender == "w":  # der Student, den Studenten
+        singular, plural = (lemma, *forms * 3), forms[0]
     else:
         genitive = lemma if gender == "f" else forms.pop(0)
         singular, plural = (lemma, lemma, lemma, genitive), forms[0] if forms else ""
@@ -80,14 +134,9 @@ def _read_noun(line: str, kind: str) -> Noun:
     )
 
 
-def _split_noun(line: str) -> list[str]:
-    """[English words…, gender, lemma, other forms]."""
-    words = line.split()
-    place = next(i for i, word in enumerate(words) if word in GENDERS)
-    return [*words[:place], words[place], words[place + 1], " ".join(words[place + 2 :])]
-
-
-NOUNS_BY_KIND = {kind: [_read_noun(line, kind) for line in lines] for kind, lines in _sections("nouns.txt").items()}
+_NOUN = re.compile(r"([^/]+?)(?:/(.+?))?\s+([mfnw])\s+(\S+)(.*)")
+"""English, irregular plural, gender, lemma, other forms."""
+NOUNS_BY_KIND = {kind: [_read_noun(line, kind) for line in lines] for kind, lines in read("nouns.txt").items()}
 ALL_NOUNS = [noun for nouns in NOUNS_BY_KIND.values() for noun in nouns]
 _NOUN_WEIGHTS = {noun: zipf_weight(rank) for nouns in NOUNS_BY_KIND.values() for rank, noun in enumerate(nouns)}
 NOUN_BY_ENGLISH: dict[str, Noun] = {}
@@ -118,7 +167,7 @@ def nouns(kinds: tuple[str, ...]) -> Weighted[Noun]:
 
 
 def _read_adjective(line: str) -> Adjective:
-    names, forms, kinds = _cells(line)
+    names, forms, kinds = cells(line)
     name, *irregular = (word.strip() for word in names.split(","))
     predicate, comparative, superlative = forms.split()
     if comparative == "-":
@@ -136,7 +185,7 @@ def _read_adjective(line: str) -> Adjective:
     )
 
 
-ALL_ADJECTIVES = [_read_adjective(line) for line in _sections("adjectives.txt")["adjectives"]]
+ALL_ADJECTIVES = [_read_adjective(line) for line in read("adjectives.txt")["adjectives"]]
 _DESCRIBED = [frozenset(noun for kind in adj.kinds for noun in members(kind)) for adj in ALL_ADJECTIVES]
 
 
@@ -154,7 +203,7 @@ def adjectives(noun: Noun) -> Weighted[Adjective]:
 
 
 def _read_verb(line: str) -> Verb:
-    names, forms, subjects, complements, marks = _cells(line)
+    names, forms, subjects, complements, marks = cells(line)
     first, *irregular = (name.strip() for name in names.split(","))
     base, _, particle = (part.strip() for part in first.partition("+"))
     head, _, phrase = base.partition(" ")
@@ -197,7 +246,7 @@ def _read_complement(text: str) -> Complement:
     return Complement(frame, "", "", CASES.get(frame, inflection.NOMINATIVE), tuple(kinds))
 
 
-_VERBS = {section: [_read_verb(line) for line in lines] for section, lines in _sections("verbs.txt").items()}
+_VERBS = {section: [_read_verb(line) for line in lines] for section, lines in read("verbs.txt").items()}
 ALL_VERBS = _VERBS["verbs"]
 BE, BECOME, COST, LAST, HURT, KNOW = _VERBS["auxiliary"]
 SAYING, ASKING, TRYING = (Weighted(_VERBS[section]) for section in ("saying", "asking", "trying"))
@@ -234,30 +283,17 @@ def object_position(verb: Verb, noun: Noun) -> int | None:
 
 # --- words that do not inflect ------------------------------------------------------------------------------------
 
-Pair = tuple[str, str]
 
-CITY_NAMES: Weighted[Pair] = Weighted(_pairs("cities"))
-COUNTRY_NAMES: Weighted[tuple[str, str, str]] = Weighted(
-    [(row[0].strip(), row[1].strip(), row[2].strip()) for row in (line.split("|") for line in WORDS["countries"])]
-)
-MONTH_NAMES = _pairs("months")
-WEEKDAY_NAMES = _pairs("weekdays")
-SEASON_NAMES = _pairs("seasons")
-MANNER_ADVERBS: Weighted[Pair] = Weighted(_pairs("manner"))
-FREQUENCY_ADVERBS: Weighted[Pair] = Weighted(_pairs("frequency"))
-PERFECT_ADVERBS: Weighted[Pair] = Weighted(_pairs("perfect"))
-SENTENCE_ADVERBS: Weighted[Pair] = Weighted(_pairs("sentence"))
-DEGREE_ADVERBS: Weighted[Pair] = Weighted(_pairs("degree"))
-FREE_PLACES: Weighted[Pair] = Weighted(_pairs("places"))
-ORDINAL_WORDS: Weighted[Pair] = Weighted(_pairs("ordinals"))
+@cache
+def weighted(section: str) -> Weighted[Pair]:
+    """The pairs of a section by their weights, or by their rank where it gives none."""
+    weights = [int(row[2]) for row in map(cells, SECTIONS[section]) if len(row) == 3]
+    return Weighted([(row[0], row[1]) for row in rows(section)] if weights else pairs(section), weights)
 
 
 def _times(tense: str) -> Weighted[Pair]:
-    rows = [_cells(line) for line in WORDS["times"]]
-    chosen = [(rank, (row[0], row[1])) for rank, row in enumerate(rows) if tense in row[2]]
-    return Weighted([pair for _, pair in chosen], [zipf_weight(rank) for rank, _ in chosen])
+    chosen = [(rank, row) for rank, row in enumerate(rows("times")) if tense in row[2]]
+    return Weighted([(row[0], row[1]) for _, row in chosen], [zipf_weight(rank) for rank, _ in chosen])
 
 
 TIME_ADVERBS = {tense: _times(tense) for tense in "pnfh"}
-TENSES = {name: (int(weight), time) for name, weight, time in map(_cells, WORDS["tenses"])}
-"""Of each tense how often it comes, and which time expressions go with it."""

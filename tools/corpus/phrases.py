@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from tools.corpus import english, inflection
 from tools.corpus import lexicon as lex
 from tools.corpus.choice import Dice, Weighted
-from tools.corpus.inflection import ER, FEMININE, GENITIVE, MASCULINE, PLURAL, SIE, Table, with_endings
-from tools.corpus.words import Adjective, Forms, Noun
-
-EMPTY: Table = (("",) * 4,) * 4
+from tools.corpus.inflection import ER, FEMININE, GENITIVE, MASCULINE, PLURAL, SIE, Forms, Table, with_endings
+from tools.corpus.lexicon import Adjective, Noun
+from tools.corpus.tables import SECTIONS, Pair, pairs, rows, word_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +28,30 @@ class Determiner:
     quantity: bool = False
 
 
-STRONG, WEAK, MIXED = (inflection.ADJECTIVE_ENDINGS[name] for name in ("strong", "weak", "mixed"))
-
-THE = Determiner("the", inflection.DEFINITE, WEAK, definite_article=True)
-A = Determiner("a", with_endings("ein", inflection.EIN_ENDINGS), MIXED, indefinite=True)
-NO = Determiner("no", with_endings("kein", inflection.EIN_ENDINGS), MIXED)
-THIS = Determiner("this", with_endings("dies", inflection.STRONG_ENDINGS), WEAK)
-THESE = Determiner("these", THIS.forms, WEAK)
-EVERY = Determiner("every", with_endings("jed", inflection.STRONG_ENDINGS), WEAK)
-ALL = Determiner("all", with_endings("all", inflection.STRONG_ENDINGS), WEAK)
-MANY = Determiner("many", with_endings("viel", inflection.STRONG_ENDINGS), STRONG, quantity=True)
-SOME = Determiner("some", with_endings("einig", inflection.STRONG_ENDINGS), STRONG, quantity=True)
-BOTH = Determiner("both", with_endings("beid", inflection.STRONG_ENDINGS), WEAK)
-WHICH = Determiner("which", with_endings("welch", inflection.STRONG_ENDINGS), WEAK)
-NONE = Determiner("", EMPTY, STRONG, indefinite=True)
-
-POSSESSIVES = {
-    name: Determiner(name, with_endings(stem, inflection.EIN_ENDINGS), MIXED)
-    for name, stem in zip(
-        ("my", "your", "his", "her", "our", "their"), ("mein", "dein", "sein", "ihr", "unser", "ihr"), strict=True
+def invariable(english_word: str, german_word: str, *, indefinite: bool = False, quantity: bool = False) -> Determiner:
+    """A determiner without endings, or no word at all; adjectives after it have the strong ones."""
+    forms = ((german_word,) * 4,) * 4
+    return Determiner(
+        english_word, forms, inflection.ADJECTIVE_ENDINGS["strong"], indefinite=indefinite, quantity=quantity
     )
+
+
+THE = Determiner("the", inflection.DEFINITE, inflection.ADJECTIVE_ENDINGS["weak"], definite_article=True)
+NONE = invariable("", "", indefinite=True)
+DETERMINERS = {"the": THE, "-": NONE} | {
+    name: Determiner(
+        name,
+        with_endings(stem, inflection.ARTICLE_ENDINGS[endings]),
+        inflection.ADJECTIVE_ENDINGS[after],
+        indefinite="a" in marks,
+        quantity="q" in marks,
+    )
+    for name, stem, endings, after, marks in rows("determiners")
+}
+A, NO, EVERY, WHICH = (DETERMINERS[name] for name in ("a", "no", "every", "which"))
+POSSESSIVES = {
+    name: Determiner(name, with_endings(stem, inflection.ARTICLE_ENDINGS["ein"]), inflection.ADJECTIVE_ENDINGS["mixed"])
+    for name, stem, _ in rows("possessives")
 }
 
 
@@ -86,26 +89,16 @@ class Phrase:
 # --- pronouns and names -------------------------------------------------------------------------------------------
 
 
-def _pronoun(subject: str, object_: str, forms: str, person: int, column: int, formal: bool = False) -> Phrase:
-    cases = forms.split()
-    return Phrase(subject, object_, lambda case: cases[case], person, column, pronoun=True, formal=formal)
+def _pronoun(name: str, subject: str, object_: str, german: str, person: str, column: str, _: str) -> Phrase:
+    cases, formal = german.split(), name == "you formal"
+    return Phrase(subject, object_, lambda case: cases[case], int(person), int(column), pronoun=True, formal=formal)
 
 
-I = _pronoun("I", "me", "ich mich mir", inflection.ICH, MASCULINE)  # noqa: E741
-YOU = _pronoun("you", "you", "du dich dir", inflection.DU, MASCULINE)
-YOU_PLURAL = _pronoun("you", "you", "ihr euch euch", inflection.IHR, PLURAL)
-YOU_FORMAL = _pronoun("you", "you", "Sie Sie Ihnen", SIE, PLURAL, formal=True)
-HE = _pronoun("he", "him", "er ihn ihm", ER, MASCULINE)
-SHE = _pronoun("she", "her", "sie sie ihr", ER, FEMININE)
-WE = _pronoun("we", "us", "wir uns uns", inflection.WIR, PLURAL)
-THEY = _pronoun("they", "them", "sie sie ihnen", SIE, PLURAL)
-# English "it" for a German noun of each gender.
-IT = (
-    _pronoun("it", "it", "er ihn ihm", ER, MASCULINE),
-    _pronoun("it", "it", "sie sie ihr", ER, FEMININE),
-    _pronoun("it", "it", "es es ihm", ER, inflection.NEUTER),
-)
-PERSONAL = Weighted([I, HE, SHE, WE, THEY, YOU], [10, 7, 7, 6, 4, 3])
+PRONOUNS = {row[0]: _pronoun(*row) for row in rows("pronouns")}
+I, HE, SHE, WE, THEY, YOU, YOU_PLURAL, YOU_FORMAL, *IT = PRONOUNS.values()  # noqa: E741
+"""IT is the English "it" for a German noun of each gender."""
+_FREQUENT = {PRONOUNS[row[0]]: int(row[-1]) for row in rows("pronouns") if row[-1] != "0"}
+PERSONAL = Weighted(list(_FREQUENT), list(_FREQUENT.values()))
 
 REFLEXIVES = ("mich", "dich", "sich", "uns", "euch", "sich")
 
@@ -116,12 +109,10 @@ def pronoun_for(phrase: Phrase) -> Phrase:
         return phrase
     if phrase.plural:
         return THEY
-    human = phrase.noun is None or phrase.noun.kind in lex.GROUPS["person"]
-    if not human or (phrase.noun is not None and phrase.noun.english in ("child", "baby")):
+    noun = phrase.noun
+    if noun is not None and (not noun.is_person or noun.english in ("child", "baby")):
         return IT[phrase.column]
-    if phrase.noun is not None and phrase.noun.english == "girl":
-        return SHE
-    return SHE if phrase.column == FEMININE else HE
+    return SHE if phrase.column == FEMININE or (noun is not None and noun.english == "girl") else HE
 
 
 def _name(english_name: str, nominative: str, other: str, column: int) -> Phrase:
@@ -133,14 +124,14 @@ def _name(english_name: str, nominative: str, other: str, column: int) -> Phrase
 FIRST_NAMES = Weighted(
     [
         _name(name, name, name, column)
-        for pair in zip(lex.word_list("women"), lex.word_list("men"), strict=True)
+        for pair in zip(word_list("women"), word_list("men"), strict=True)
         for name, column in zip(pair, (FEMININE, MASCULINE), strict=True)
     ]
 )
 TITLED_NAMES = Weighted(
     [
         phrase
-        for name in lex.word_list("surnames")
+        for name in word_list("surnames")
         for phrase in (
             _name(f"Mr {name}", f"Herr {name}", f"Herrn {name}", MASCULINE),
             _name(f"Mrs {name}", f"Frau {name}", f"Frau {name}", FEMININE),
@@ -149,37 +140,29 @@ TITLED_NAMES = Weighted(
 )
 
 
-def _possessor(phrase: Phrase) -> Determiner:
-    name = inflection.genitive_name(phrase.english)
-    return Determiner(f"{phrase.english}'s", ((name,) * 4,) * 4, STRONG)
-
-
-NAME_POSSESSIVES = Weighted([_possessor(phrase) for phrase in FIRST_NAMES.items])
+NAME_POSSESSIVES = Weighted(
+    [invariable(f"{name.english}'s", inflection.genitive_name(name.english)) for name in FIRST_NAMES.items]
+)
 
 # --- numerals -----------------------------------------------------------------------------------------------------
 
-_NUMERALS = lex.word_list("numbers"), lex.word_list("tens")
-_ENGLISH_NUMERALS = lex.word_list("english_numbers"), lex.word_list("english_tens")
+
+def number_words(number: int) -> Pair:
+    """2 to 99 in English and German words: twenty-one, einundzwanzig."""
+    if number < 20:
+        return pairs("numbers")[number]
+    (ten, zehn), (unit, einheit) = pairs("tens")[number // 10], pairs("numbers")[number % 10]
+    if not number % 10:
+        return ten, zehn
+    return f"{ten}-{unit}", f"{'ein' if unit == 'one' else einheit}und{zehn}"
 
 
-def number_words(number: int) -> tuple[str, str]:
-    """2 to 99 in English and German words."""
-    return english.number_word(number, *_ENGLISH_NUMERALS), inflection.number_word(number, *_NUMERALS)
-
-
-def _numeral(english_word: str, german_word: str) -> Determiner:
-    return Determiner(english_word, ((german_word,) * 4,) * 4, STRONG, quantity=True)
-
-
-NUMERALS = Weighted(
-    [_numeral(*number_words(number)) for number in (*range(2, 13), 15, 20, 21, 25, 34, 40, 57, 68, 79, 80, 93)]
-)
-DIGITS = [_numeral(str(number), str(number)) for number in range(13, 100)]
+_IN_WORDS = (*range(2, 13), 15, 20, 21, 25, 34, 40, 57, 68, 79, 80, 93)
+NUMERALS = Weighted([invariable(*number_words(number), quantity=True) for number in _IN_WORDS])
+DIGITS = [invariable(str(number), str(number), quantity=True) for number in range(13, 100)]
 
 
 # --- phrases around a noun ----------------------------------------------------------------------------------------
-
-Tail = tuple[str, str]
 
 
 def build(
@@ -188,7 +171,7 @@ def build(
     *,
     plural: bool = False,
     adjectives: tuple[tuple[str, str], ...] = (),
-    tail: Tail = ("", ""),
+    tail: Pair = ("", ""),
 ) -> Phrase:
     """A noun phrase from its parts. `adjectives` are pairs of an English form and a German stem; `tail` follows."""
     column = PLURAL if plural else noun.gender
@@ -227,22 +210,22 @@ def _declension(determiner: Determiner, stems: list[str], forms: Forms, column: 
     return german
 
 
-_SINGULAR = Weighted([THE, A, THIS, EVERY], [54, 22, 6, 2])
-_PLURALS = Weighted([THE, NONE, THESE, MANY, ALL, SOME, BOTH], [40, 24, 7, 7, 5, 6, 3])
-_SUBSTANCE = Weighted([NONE, THE], [60, 40])
-_OWNERS = Weighted(list(POSSESSIVES.values()), [10, 4, 8, 8, 5, 4])
-_OWNED = frozenset(("relative", "clothing", "small", "text", "toy", "car", "device", "room", "idea", "body"))
-# Of these a person has one.
-_ONE_EACH = frozenset(("mother", "father", "husband", "wife", "boss", "grandmother", "grandfather"))
+def _weighted(section: str) -> Weighted[Determiner]:
+    names, weights = zip(*(line.split() for line in SECTIONS[section]), strict=True)
+    return Weighted([DETERMINERS[name] for name in names], [int(weight) for weight in weights])
+
+
+_SINGULAR, _PLURAL, _SUBSTANCE = _weighted("singular"), _weighted("plural"), _weighted("substance")
+_RELATIVE_PLURAL = _weighted("plural relatives")
+_OWNERS = Weighted(list(POSSESSIVES.values()), [int(row[-1]) for row in rows("possessives")])
 _SPOUSES = {
-    "husband": [POSSESSIVES[name] for name in ("my", "your", "her")],
-    "wife": [POSSESSIVES[name] for name in ("my", "your", "his")],
+    spouse: [POSSESSIVES[name] for name in ("my", "your", third)]
+    for spouse, third in (("husband", "her"), ("wife", "his"))
 }
-_RELATIVE_PLURALS = Weighted([THE, THESE, ALL, SOME], [60, 12, 12, 8])
 
 
 def may_be_plural(noun: Noun) -> bool:
-    return noun.plural is not None and noun.kind not in lex.UNCOUNTABLE and noun.english not in _ONE_EACH
+    return noun.plural is not None and noun.kind not in lex.UNCOUNTABLE and noun.english not in word_list("one each")
 
 
 def determiner_for(dice: Dice, noun: Noun) -> tuple[Determiner, bool]:
@@ -254,7 +237,7 @@ def determiner_for(dice: Dice, noun: Noun) -> tuple[Determiner, bool]:
     if noun.kind == "instrument" or (noun.plural is None and noun.kind != "animal"):
         return THE, False
     related = noun.kind == "relative"
-    owned = 0.8 if related else 0.2 if noun.kind in _OWNED else 0.0
+    owned = 0.8 if related else 0.2 if noun.kind in word_list("owned") else 0.0
     plural = may_be_plural(noun) and dice.chance(0.22)
     if owned and dice.chance(owned):
         if noun.english in _SPOUSES:
@@ -263,8 +246,8 @@ def determiner_for(dice: Dice, noun: Noun) -> tuple[Determiner, bool]:
     if plural and dice.chance(0.17):
         return dice.pick(NUMERALS) if dice.chance(0.8) else dice.among(DIGITS), True
     if plural and related:
-        return dice.pick(_RELATIVE_PLURALS), True
-    return dice.pick(_PLURALS if plural else _SINGULAR), plural
+        return dice.pick(_RELATIVE_PLURAL), True
+    return dice.pick(_PLURAL if plural else _SINGULAR), plural
 
 
 def attributes(dice: Dice, noun: Noun, determiner: Determiner) -> tuple[tuple[str, str], ...]:
@@ -277,7 +260,7 @@ def attributes(dice: Dice, noun: Noun, determiner: Determiner) -> tuple[tuple[st
         if adjective.superlative and dice.chance(0.12):
             return ((adjective.english_superlative, adjective.superlative),)
         if dice.chance(0.08):
-            return (dice.pick(lex.ORDINAL_WORDS),)
+            return (dice.pick(lex.weighted("ordinals")),)
     if dice.chance(0.1):
         second = dice.pick(choices)
         if _combine(adjective, second):
@@ -285,12 +268,11 @@ def attributes(dice: Dice, noun: Noun, determiner: Determiner) -> tuple[tuple[st
     return ((adjective.english, adjective.stem),)
 
 
-_SIZE = ("klein", "groß", "alt", "neu", "jung", "schön", "teuer", "billig", "gut")
-
-
 def _combine(first: Adjective, second: Adjective) -> bool:
     """Whether two adjectives sound natural in this order: size or age, then colour or nationality."""
-    return first.german in _SIZE and second.superlative is None and first.german != second.german
+    return (
+        first.german in word_list("first adjectives") and second.superlative is None and first.german != second.german
+    )
 
 
 def noun_phrase(dice: Dice, noun: Noun, *, plain: bool = False, described: bool = True) -> Phrase:
@@ -301,48 +283,36 @@ def noun_phrase(dice: Dice, noun: Noun, *, plain: bool = False, described: bool 
     return build(determiner, noun, plural=plural, adjectives=adjectives, tail=tail)
 
 
-_MATERIAL_KINDS = frozenset(("surface", "container", "toy", "upright"))
-
-
-def _noun_tail(dice: Dice, noun: Noun) -> Tail:
+def _noun_tail(dice: Dice, noun: Noun) -> Pair:
     """What follows a noun of a fitting kind: (the man) from Berlin, (a table) made of wood, (the book) of the man."""
     if noun.kind in ("people", "professional"):
-        city, stadt = dice.pick(lex.CITY_NAMES)
+        city, stadt = dice.pick(lex.weighted("cities"))
         return f" from {city}", f" aus {stadt}"
-    if noun.kind in _MATERIAL_KINDS:
+    if noun.kind in word_list("made"):
         material = dice.pick(lex.nouns(("material",)))
         return f" made of {material.english}", f" aus {material.lemma}"
-    if noun.kind in ("text", "car", "building", "room", "story", "idea", "relative"):
-        owner_kinds = ("professional", "people", "relative")
-        owner = noun_phrase(dice, dice.pick(lex.nouns(owner_kinds)), plain=True)
-        if not owner.indefinite and "'s " not in owner.english:
-            return f" of {owner.english}", " " + owner.german(GENITIVE)
+    if noun.kind in word_list("has an owner"):
+        return _genitive(dice, ("professional", "people", "relative")) or ("", "")
     return "", ""
 
 
-# Kinds of things that belong to others, and to what.
-_HEADS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("part", ("house_", "church_", "castle_", "tower_", "hut_")),
-    ("feature", ("car", "clothing", "surface")),
-    ("authorship", ("story", "book_", "article_")),
-    ("edge", ("river_", "lake_")),
-)
+def _genitive(dice: Dice, kinds: tuple[str, ...]) -> Pair | None:
+    """An owner or whole of these kinds (of the man, of the house), if one comes up that has a definite determiner."""
+    owner = noun_phrase(dice, dice.pick(lex.nouns(kinds)), plain=True)
+    if owner.indefinite or "'s " in owner.english:
+        return None
+    return f" of {owner.english}", " " + owner.german(GENITIVE)
 
 
 def genitive_phrase(dice: Dice, kinds: tuple[str, ...]) -> Phrase | None:
     """A thing with its owner or whole in the genitive (the roof of the house), if such things are of these kinds."""
-    choices = [(head, whole) for head, whole in _HEADS if head in kinds]
+    choices = [(head, tuple(wholes.split())) for head, wholes in rows("wholes") if head in kinds]
     if not choices:
         return None
-    head, whole = dice.among(choices)
-    noun = dice.among(_HEAD_NOUNS[head])
-    owner = noun_phrase(dice, dice.pick(lex.nouns(whole)), plain=True)
-    if owner.indefinite or "'s " in owner.english:
-        return None
-    return build(THE, noun, tail=(f" of {owner.english}", " " + owner.german(GENITIVE)))
-
-
-_HEAD_NOUNS = {kind: lex.NOUNS_BY_KIND[kind] for kind in lex.RELATIONAL}
+    head, wholes = dice.among(choices)
+    noun = dice.among(lex.NOUNS_BY_KIND[head])
+    tail = _genitive(dice, wholes)
+    return build(THE, noun, tail=tail) if tail else None
 
 
 def coordinate(first: Phrase, second: Phrase) -> Phrase:

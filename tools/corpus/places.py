@@ -5,22 +5,24 @@ from __future__ import annotations
 from tools.corpus import inflection, phrases
 from tools.corpus import lexicon as lex
 from tools.corpus.choice import Dice, Weighted
-from tools.corpus.clauses import Pair
-from tools.corpus.inflection import ACCUSATIVE, DATIVE, ER, PLURAL, SIE
+from tools.corpus.inflection import ACCUSATIVE, DATIVE, ER, FEMININE, NEUTER, PLURAL, SIE
+from tools.corpus.lexicon import Complement
 from tools.corpus.phrases import Phrase, build
-from tools.corpus.words import Complement
+from tools.corpus.tables import Pair, rows
+
+_COUNTRIES = Weighted(rows("countries"))
 
 
 def city_phrase(dice: Dice) -> Phrase:
-    city, stadt = dice.pick(lex.CITY_NAMES)
-    return Phrase(city, city, lambda case: stadt, ER, inflection.NEUTER)
+    city, stadt = dice.pick(lex.weighted("cities"))
+    return Phrase(city, city, lambda case: stadt, ER, NEUTER)
 
 
 def country_phrase(dice: Dice) -> Phrase:
-    country, land, article = dice.pick(lex.COUNTRY_NAMES)
+    country, land, article = dice.pick(_COUNTRIES)
     if article == "n":
-        return Phrase(country, country, lambda case: land, ER, inflection.NEUTER)
-    column = inflection.FEMININE if article == "f" else PLURAL
+        return Phrase(country, country, lambda case: land, ER, NEUTER)
+    column = FEMININE if article == "f" else PLURAL
     noun_forms = inflection.decline_plural(land) if article == "p" and not land.isupper() else (land,) * 4
     return Phrase(
         country,
@@ -32,18 +34,7 @@ def country_phrase(dice: Dice) -> Phrase:
     )
 
 
-# Kind of place: English location, German location (dative), German direction and its case. English goes "to" all.
-_PLACES = {
-    "room": ("in", "in", "in", ACCUSATIVE),
-    "venue": ("at", "in", "in", ACCUSATIVE),
-    "shop": ("at", "in", "zu", DATIVE),
-    "stop": ("at", "an", "zu", DATIVE),
-    "area": ("in", "in", "in", ACCUSATIVE),
-    "shore": ("by", "an", "an", ACCUSATIVE),
-    "ground": ("at", "auf", "auf", ACCUSATIVE),
-    "open": ("on", "auf", "auf", ACCUSATIVE),
-    "professional": ("at", "bei", "zu", DATIVE),
-}
+_PLACES = {kind: (where, wo, wohin, int(case)) for kind, where, wo, wohin, case in rows("places of a kind")}
 _PLACE_DETERMINERS = Weighted(
     [phrases.THE, phrases.A, phrases.POSSESSIVES["my"], phrases.POSSESSIVES["his"], phrases.POSSESSIVES["our"]],
     [70, 8, 3, 3, 3],
@@ -53,11 +44,8 @@ _PLACE_DETERMINERS = Weighted(
 def _place(dice: Dice, kinds: tuple[str, ...]) -> Phrase:
     noun = dice.pick(lex.nouns(kinds))
     determiner = dice.pick(_PLACE_DETERMINERS) if noun.kind == "room" else phrases.THE
-    return build(
-        determiner,
-        noun,
-        adjectives=phrases.attributes(dice, noun, phrases.A if determiner is phrases.THE else determiner),
-    )
+    described = phrases.A if determiner is phrases.THE else determiner
+    return build(determiner, noun, adjectives=phrases.attributes(dice, noun, described))
 
 
 def location(dice: Dice, kinds: tuple[str, ...]) -> Pair:
@@ -90,18 +78,12 @@ def _named_place(dice: Dice, kinds: tuple[str, ...]) -> Phrase | None:
     return city_phrase(dice) if dice.among(names) == "city" else country_phrase(dice)
 
 
-_AROUND = Weighted(
-    [("on", "auf"), ("under", "unter"), ("next to", "neben"), ("behind", "hinter"), ("in front of", "vor")],
-    [50, 15, 15, 10, 10],
-)
-
-
 def two_way(dice: Dice, complement: Complement) -> Pair:
     """On, under, into…: with the accusative for ONTO, the dative for ON."""
     moves = complement.role == "ONTO"
     noun = dice.pick(lex.nouns(complement.kinds))
     if noun.kind == "surface":
-        preposition, german = dice.pick(_AROUND)
+        preposition, german = dice.pick(lex.weighted("around"))
         if noun.english == "carpet" and preposition in ("behind", "in front of"):
             preposition, german = "on", "auf"
     else:
@@ -117,4 +99,4 @@ _HERE = ("room", "area", "venue", "shore", "ground", "open", "city")
 
 
 def free_location(dice: Dice) -> Pair:
-    return dice.pick(lex.FREE_PLACES) if dice.chance(0.3) else location(dice, _HERE)
+    return dice.pick(lex.weighted("places")) if dice.chance(0.3) else location(dice, _HERE)

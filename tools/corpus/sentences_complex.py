@@ -7,12 +7,13 @@ from functools import cache
 from tools.corpus import clauses, filling
 from tools.corpus import lexicon as lex
 from tools.corpus.choice import Dice, Weighted
-from tools.corpus.clauses import Clause, Pair, Sentence, english_main, german_main
+from tools.corpus.clauses import Clause, Sentence, english_main, german_main
 from tools.corpus.filling import clause_about, clause_in, clause_with, subject_for
-from tools.corpus.inflection import ER, HAETTE, NOMINATIVE, PLURAL, SIE, WAERE
+from tools.corpus.inflection import ER, FINITE, NOMINATIVE, PLURAL, SIE
+from tools.corpus.lexicon import Noun
 from tools.corpus.phrases import FIRST_NAMES, PERSONAL, THE, A, build, pronoun_for
 from tools.corpus.sentences_simple import being
-from tools.corpus.words import Noun
+from tools.corpus.tables import Pair, pairs, rows, word_list
 
 
 def _second(dice: Dice, first: Clause, tense: str, *, states: bool = True) -> Clause:
@@ -22,13 +23,15 @@ def _second(dice: Dice, first: Clause, tense: str, *, states: bool = True) -> Cl
     """
     subject = first.subject
     noun = subject.noun
+    person = noun is None or noun.is_person
     if dice.chance(0.72) and not (noun is None and subject.column == PLURAL and not subject.pronoun):
         again = pronoun_for(subject)
-        if noun is not None and not filling.is_person(noun) and lex.adjectives(noun) and states and dice.chance(0.5):
-            return being(dice, again, noun, _state_tense(tense))
-        if noun is None or filling.is_person(noun) or lex.verbs_by_subject(noun):
-            if states and (noun is None or filling.is_person(noun)) and dice.chance(0.3):
-                return being(dice, again, noun or _SOMEONE, _state_tense(tense))
+        state_tense = "will" if tense == "will" else "past" if tense in _BEFORE else "present"
+        if noun is not None and not person and lex.adjectives(noun) and states and dice.chance(0.5):
+            return being(dice, again, noun, state_tense)
+        if noun is None or person or lex.verbs_by_subject(noun):
+            if states and person and dice.chance(0.3):
+                return being(dice, again, noun or _SOMEONE, state_tense)
             clause = clause_about(dice, again, tense, noun=noun, acting=not states)
             if clause.verb.english != first.verb.english:
                 return clause
@@ -37,27 +40,20 @@ def _second(dice: Dice, first: Clause, tense: str, *, states: bool = True) -> Cl
     other = subject_for(dice, ("person",))
     if other.pronoun and other.person == ER:
         other = dice.pick(FIRST_NAMES)
-    return clause_with(
-        dice, verb, other, filling.suitable(tense, verb, other), light=True, negation=0.1 if states else 0.0
-    )
+    return clause_with(dice, verb, other, tense, negation=0.1 if states else 0.0)
 
 
-def _state_tense(tense: str) -> str:
-    if tense == "will":
-        return "will"
-    return "past" if tense in ("past", "perfect", "pluperfect", "could", "had to", "wanted to") else "present"
-
-
+_BEFORE = ("past", "perfect", "pluperfect", "could", "had to", "wanted to")
 _SOMEONE = lex.NOUN_BY_ENGLISH["woman"]
 
 
 def subordinate(dice: Dice) -> Sentence:
     """Main and subordinate clause, the subordinate one first now and then: verb last, then verb first."""
-    conjunction, german, tenses = dice.pick(_CONJUNCTIONS)
-    main_tense, sub_tense = dice.among(tenses)
-    main_first = conjunction not in _ANYWHERE or dice.chance(0.62)
-    first = clause_in(dice, main_tense if main_first else sub_tense, acting=conjunction in _ACTING)
-    second = _second(dice, first, sub_tense if main_first else main_tense, states=conjunction in _STATES_AFTER)
+    conjunction, german, _, marks, tenses = dice.pick(_CONJUNCTIONS)
+    main_tense, sub_tense = dice.among(tenses.split()).replace("_", " ").split("+")
+    main_first = "o" not in marks or dice.chance(0.62)
+    first = clause_in(dice, main_tense if main_first else sub_tense, acting="a" in marks)
+    second = _second(dice, first, sub_tense if main_first else main_tense, states="s" in marks)
     if main_first:
         if dice.chance(0.25):
             filling.add_circumstances(dice, first, time=0.6)
@@ -67,40 +63,12 @@ def subordinate(dice: Dice) -> Sentence:
     return english_text, f"{german} {clauses.german_final(first)}, {clauses.german_verb_first(second)}", "."
 
 
-# Conjunction: English, German, pairs of tenses (main clause, subordinate clause).
-_SAME = (("past", "past"), ("past", "past"), ("present", "present"), ("progressive", "present"), ("perfect", "past"))
-_CONJUNCTIONS: Weighted[tuple[str, str, tuple[tuple[str, str], ...]]] = Weighted(
-    [
-        (
-            "because",
-            "weil",
-            (*_SAME, ("will", "present"), ("past", "had to"), ("present", "want to"), ("could", "past")),
-        ),
-        ("although", "obwohl", (*_SAME, ("will", "present"), ("past", "wanted to"), ("want to", "present"))),
-        ("when", "als", (("past", "past"),)),
-        ("when", "wenn", (("present", "present"), ("will", "present"))),
-        ("if", "wenn", (("will", "present"), ("can", "present"), ("will", "have to"), ("must", "want to"))),
-        ("while", "während", (("past", "past"), ("progressive", "progressive"))),
-        ("before", "bevor", (("past", "past"), ("will", "present"))),
-        ("after", "nachdem", (("past", "pluperfect"),)),
-        ("until", "bis", (("past", "past"), ("will", "present"))),
-        ("so that", "damit", (("present", "can"), ("past", "could"), ("will", "can"))),
-        ("as soon as", "sobald", (("will", "present"), ("past", "past"))),
-    ],
-    [30, 16, 16, 9, 14, 9, 9, 9, 6, 9, 6],
-)
-# These can open a sentence; then the clause about the named subject is the subordinate one.
-_ANYWHERE = frozenset(("because", "although", "when", "if", "while", "before", "as soon as"))
-
-
-_STATES_AFTER = frozenset(("because", "although", "when"))
-_ACTING = frozenset(("so that", "while", "before", "until", "after"))
+_CONJUNCTIONS = Weighted(rows("conjunctions"), [int(row[2]) for row in rows("conjunctions")])
 
 
 def anaphora(dice: Dice) -> Sentence:
     """The woman bought the table because it was cheap: weil er billig war. Gender follows the German noun."""
-    choices = _BUYING_VERBS
-    verb = dice.pick(choices)
+    verb = dice.pick(_BUYING_VERBS)
     complement = verb.complements[0]
     noun = dice.pick(_described_nouns(complement.kinds))
     plural = noun.plural is not None and dice.chance(0.2)
@@ -111,27 +79,20 @@ def anaphora(dice: Dice) -> Sentence:
     tense = dice.among(("past", "past", "perfect", "want to", "would like to", "present"))
     tense = filling.suitable(tense, verb, subject)
     clause = Clause(verb, tense, subject, subject)
-    conjunction, german, contrast = dice.among(_ANAPHORA)
-    if contrast and dice.chance(0.5) and tense != "present":
-        clause.negated = clause.english_not = True
+    conjunction, german, negatable = dice.among(rows("reasons"))
+    if negatable == "yes" and dice.chance(0.5) and tense != "present":
+        clause.negate()
     filling.add_object(clause, complement, phrase, verb.english_particle)
-    second = being(dice, pronoun_for(phrase), noun, "past" if tense in ("past",) else "present")
-    ending = german_main(second) if german == "aber" else clauses.german_final(second)
-    comma = "," if german == "aber" else ""
-    return (
-        f"{english_main(clause)}{comma} {conjunction} {english_main(second)}",
-        f"{german_main(clause)}, {german} {ending}",
-        ".",
-    )
-
-
-_ANAPHORA = (("because", "weil", True), ("but", "aber", False), ("although", "obwohl", True), ("because", "weil", True))
+    second = being(dice, pronoun_for(phrase), noun, "past" if tense == "past" else "present")
+    text, satz = f"{english_main(clause)} {conjunction} {english_main(second)}", clauses.german_final(second)
+    if conjunction == "but":
+        text, satz = f"{english_main(clause)}, but {english_main(second)}", german_main(second)
+    return text, f"{german_main(clause)}, {german} {satz}", "."
 
 
 @cache
 def _described_nouns(kinds: tuple[str, ...]) -> Weighted[Noun]:
-    chosen = [noun for noun in lex.nouns(kinds).items if lex.adjectives(noun) and not filling.is_person(noun)]
-    return Weighted(chosen)
+    return Weighted([noun for noun in lex.nouns(kinds).items if lex.adjectives(noun) and not noun.is_person])
 
 
 _BUYING_VERBS = lex.verbs_where(
@@ -141,7 +102,6 @@ _BUYING_VERBS = lex.verbs_where(
         and "person" in verb.subjects
         and not verb.marks & {"v", "s", "n"}
         and "person" not in verb.complements[0].kinds
-        and lex.nouns(verb.complements[0].kinds)
         and _described_nouns(verb.complements[0].kinds)
     )
 )
@@ -150,36 +110,36 @@ _BUYING_VERBS = lex.verbs_where(
 def coordination(dice: Dice) -> Sentence:
     """Two main clauses with and or but; both verbs second."""
     tense = dice.among(("past", "past", "present", "perfect", "will"))
-    first, second = clause_in(dice, tense), None
+    first = clause_in(dice, tense)
     second = _second(dice, first, tense)
-    word, german = dice.among((("and", "und"), ("but", "aber")))
+    word, german = dice.among(pairs("and"))
     if dice.chance(0.3):
         filling.add_circumstances(dice, first, time=0.8)
-    comma = "," if german == "aber" else ""
-    text = f"{english_main(first)}{',' if word == 'but' else ''} {word} {english_main(second)}"
+    comma = "," if word == "but" else ""
+    text = f"{english_main(first)}{comma} {word} {english_main(second)}"
     return text, f"{german_main(first)}{comma} {german} {german_main(second)}", "."
 
 
-_TENSE_AFTER = {
-    "present": ("present", "past", "perfect", "will", "can"),
-    "past": ("past", "pluperfect", "could", "had to"),
-}
+def _tenses_after(tense: str) -> list[str]:
+    """The tenses that a clause may have after one in the present or past."""
+    return [name.replace("_", " ") for name in word_list(f"after {tense}")]
 
 
 def that_clause(dice: Dice) -> Sentence:
     """The boy says that he has lost the key: dass er den Schlüssel verloren hat."""
     verb = dice.pick(lex.SAYING)
     subject = subject_for(dice, ("person",), pronoun=0.4)
-    tense = dice.among(("present", "past"))
-    clause = Clause(verb, tense, subject, subject)
-    if tense == "present" and verb.infinitive in ("wissen", "glauben") and dice.chance(0.25):
-        clause.negated = clause.english_not = True
-    inner = _second(dice, clause, dice.among(_TENSE_AFTER[tense]))
-    return (
-        f"{english_main(clause)} that {english_main(inner)}",
-        f"{german_main(clause)}, dass {clauses.german_final(inner)}",
-        ".",
-    )
+    clause = Clause(verb, dice.among(("present", "past")), subject, subject)
+    if clause.tense == "present" and verb.infinitive in ("wissen", "glauben") and dice.chance(0.25):
+        clause.negate()
+    inner = _second(dice, clause, dice.among(_tenses_after(clause.tense)))
+    return _with_object(clause, ("that", "dass"), inner)
+
+
+def _with_object(clause: Clause, conjunction: Pair, inner: Clause) -> Sentence:
+    """A main clause whose object is a clause."""
+    english = f"{english_main(clause)} {conjunction[0]} {english_main(inner)}"
+    return english, f"{german_main(clause)}, {conjunction[1]} {clauses.german_final(inner)}", "."
 
 
 def indirect_question(dice: Dice) -> Sentence:
@@ -188,48 +148,32 @@ def indirect_question(dice: Dice) -> Sentence:
     tense = dice.among(("present", "past"))
     clause = Clause(dice.pick(lex.ASKING), tense, subject, subject)
     if clause.verb.infinitive == "wissen" and dice.chance(0.6):
-        clause.negated = clause.english_not = True
-    word, german = dice.pick(_INDIRECT)
+        clause.negate()
+    word = dice.pick(lex.weighted("indirect questions"))
     inner = filling.any_clause(dice, light=True, pronoun=0.3)
-    inner.tense = filling.suitable(dice.among(_TENSE_AFTER[tense][:3]), inner.verb, inner.subject)
+    inner.tense = filling.suitable(dice.among(_tenses_after(tense)[:3]), inner.verb, inner.subject)
     if inner.english_not:
-        inner = clause_with(dice, inner.verb, inner.subject, inner.tense, negation=0.0, light=True)
-    return (
-        f"{english_main(clause)} {word} {english_main(inner)}",
-        f"{german_main(clause)}, {german} {clauses.german_final(inner)}",
-        ".",
-    )
-
-
-_INDIRECT: Weighted[Pair] = Weighted(
-    [("whether", "ob"), ("why", "warum"), ("when", "wann"), ("if", "ob"), ("how often", "wie oft")], [9, 8, 6, 4, 2]
-)
+        inner = clause_with(dice, inner.verb, inner.subject, inner.tense, negation=0.0)
+    return _with_object(clause, word, inner)
 
 
 def purpose(dice: Dice) -> Sentence:
     """… to learn German: um Deutsch zu lernen; without saying …: ohne … zu."""
-    word, german, gerund = dice.pick(_INFINITIVES)
+    word, german = dice.pick(lex.weighted("infinitives"))
     main = clause_in(dice, dice.among(("past", "present", "perfect", "will", "want to", "past")))
     if main.verb.marks & {"s", "i"}:
-        main = replace_verb(dice, main)
-    inner_verb = dice.pick(filling.VOLITIONAL_VERBS)
-    subject = pronoun_for(main.subject)
-    inner = clause_with(dice, inner_verb, subject, "present", negation=0.0, light=True)
+        main = clause_with(dice, dice.pick(filling.VOLITIONAL_VERBS), main.subject, main.tense)
+    inner = _infinitive(dice, main)
     if main.english_not:
-        main = clause_with(dice, main.verb, main.subject, main.tense, negation=0.0, light=True)
-    text = clauses.english_gerund(inner) if gerund else clauses.english_infinitive(inner)
+        main = clause_with(dice, main.verb, main.subject, main.tense, negation=0.0)
+    text = clauses.english_infinitive(inner) if german == "um" else clauses.english_gerund(inner)
     return f"{english_main(main)} {word} {text}", f"{german_main(main)}, {german} {clauses.german_zu(inner)}", "."
 
 
-_INFINITIVES: Weighted[tuple[str, str, bool]] = Weighted(
-    [("in order to", "um", False), ("without", "ohne", True), ("instead of", "statt", True)], [70, 16, 14]
-)
-
-
-def replace_verb(dice: Dice, clause: Clause) -> Clause:
-    """The same subject and tense with a verb of doing."""
+def _infinitive(dice: Dice, main: Clause) -> Clause:
+    """What the subject of the main clause does, for an infinitive."""
     verb = dice.pick(filling.VOLITIONAL_VERBS)
-    return clause_with(dice, verb, clause.subject, filling.suitable(clause.tense, verb, clause.subject), light=True)
+    return clause_with(dice, verb, pronoun_for(main.subject), "present", negation=0.0)
 
 
 def attempt(dice: Dice) -> Sentence:
@@ -237,48 +181,20 @@ def attempt(dice: Dice) -> Sentence:
     verb = dice.pick(lex.TRYING)
     subject = subject_for(dice, ("person",))
     outer = Clause(verb, dice.among(("present", "past", "perfect", "past")), subject, subject)
-    inner_verb = dice.pick(filling.VOLITIONAL_VERBS)
-    inner = clause_with(dice, inner_verb, pronoun_for(subject), "present", negation=0.0, light=True)
+    inner = _infinitive(dice, outer)
     joined = f"{english_main(outer)} to {clauses.english_infinitive(inner)}"
     return joined, f"{german_main(outer)}, {clauses.german_zu(inner)}", "."
 
 
 def condition(dice: Dice) -> Sentence:
     """If I had more money, I would buy a house: Wenn ich mehr Geld hätte, würde ich ein Haus kaufen."""
-    subject = dice.pick(PERSONAL) if dice.chance(0.6) else dice.pick(FIRST_NAMES)
-    again = pronoun_for(subject)
-    has = dice.chance(0.65)
-    if has:
-        english_part, german_part = dice.among(_WEALTH)
-        verb, forms = "had", HAETTE
-    else:
-        english_part, german_part = dice.among(_STATES)
-        verb, forms = "were", WAERE
-    would = clause_with(dice, dice.pick(_WISHES), again, "would", negation=0.1, light=True)
-    if_clause = f"if {subject.english} {verb} {english_part}"
-    wenn = f"wenn {subject.german(NOMINATIVE)} {german_part} {forms[subject.person]}"
-    return f"{if_clause}, {english_main(would)}", f"{wenn}, {clauses.german_verb_first(would)}", "."
+    subject = dice.pick(PERSONAL if dice.chance(0.6) else FIRST_NAMES)
+    section, verb, german = ("wealth", "had", "hätte") if dice.chance(0.65) else ("states", "were", "wäre")
+    what, was = dice.among(pairs(section))
+    would = clause_with(dice, dice.pick(_WISHES), pronoun_for(subject), "would", negation=0.1)
+    wenn = f"wenn {subject.german(NOMINATIVE)} {was} {FINITE[german][subject.person]}"
+    text = f"if {subject.english} {verb} {what}, {english_main(would)}"
+    return text, f"{wenn}, {clauses.german_verb_first(would)}", "."
 
 
-_WISH_NAMES = frozenset(lex.word_list("wishes"))
-_WISHES = lex.verbs_where(lambda verb: verb.english in _WISH_NAMES and "person" in verb.subjects)
-_WEALTH = (
-    ("more money", "mehr Geld"),
-    ("more time", "mehr Zeit"),
-    ("enough time", "genug Zeit"),
-    ("enough money", "genug Geld"),
-    ("a car", "ein Auto"),
-    ("a garden", "einen Garten"),
-    ("no work", "keine Arbeit"),
-    ("a big house", "ein großes Haus"),
-)
-_STATES = (
-    ("rich", "reich"),
-    ("younger", "jünger"),
-    ("not so tired", "nicht so müde"),
-    ("at home", "zu Hause"),
-    ("in Berlin", "in Berlin"),
-    ("in Italy", "in Italien"),
-    ("stronger", "stärker"),
-    ("not ill", "nicht krank"),
-)
+_WISHES = lex.verbs_where(lambda verb: verb.english in word_list("wishes") and "person" in verb.subjects)

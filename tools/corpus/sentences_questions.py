@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from tools.corpus import clauses, filling
 from tools.corpus import lexicon as lex
-from tools.corpus.choice import Dice, Weighted
-from tools.corpus.clauses import Clause, Pair, Sentence, Slot, english_main, german_main
+from tools.corpus.choice import Dice
+from tools.corpus.clauses import Clause, Sentence, Slot, english_main, german_main
 from tools.corpus.filling import clause_with, subject_for
-from tools.corpus.inflection import EIN_ENDINGS, ER, NOMINATIVE, with_endings
+from tools.corpus.inflection import ARTICLE_ENDINGS, ER, NOMINATIVE, with_endings
+from tools.corpus.lexicon import Verb
 from tools.corpus.phrases import FIRST_NAMES, TITLED_NAMES, WHICH, YOU, YOU_FORMAL, YOU_PLURAL, I, Phrase, build
-from tools.corpus.words import Verb
+from tools.corpus.tables import Pair, pairs
 
 
 def yes_no_question(dice: Dice) -> Sentence:
@@ -29,7 +30,7 @@ def _question_to(dice: Dice, subject: Phrase) -> Sentence:
 
 
 def _question(dice: Dice, verb: Verb, subject: Phrase) -> Sentence:
-    clause = clause_with(dice, verb, subject, _question_tense(dice, verb, subject), negation=0.08)
+    clause = clause_with(dice, verb, subject, _question_tense(dice, verb, subject), negation=0.08, light=False)
     if dice.chance(0.35):
         clause.time = filling.time_for(dice, clause.tense, verb)
     return clauses.english_question(clause), clauses.german_verb_first(clause), "?"
@@ -56,7 +57,7 @@ def _address(dice: Dice) -> tuple[Pair, Phrase]:
     if kind < 0.8:
         phrase = dice.pick(TITLED_NAMES)
         return (phrase.english, phrase.german(NOMINATIVE)), YOU_FORMAL
-    return dice.among((("children", "Kinder"), ("boys", "Jungs"), ("friends", "Freunde"))), YOU_PLURAL
+    return dice.among(pairs("several addressed")), YOU_PLURAL
 
 
 def wh_question(dice: Dice) -> Sentence:
@@ -65,9 +66,9 @@ def wh_question(dice: Dice) -> Sentence:
         return _which_question(dice)
     verb = dice.pick(filling.PERSON_VERBS)
     subject = _asked_about(dice, verb)
-    clause = clause_with(dice, verb, subject, _question_tense(dice, verb, subject), negation=0.06)
-    choices = _WH_PLACE if "l" in verb.marks and dice.chance(0.5) else _WH
-    word, german = dice.pick(choices)
+    clause = clause_with(dice, verb, subject, _question_tense(dice, verb, subject), negation=0.06, light=False)
+    where = "l" in verb.marks and dice.chance(0.5)
+    word, german = dice.pick(lex.weighted("questions of place" if where else "questions"))
     if word in ("how often", "when") and clause.tense == "perfect":
         clause.tense = "past"
     if word == "how often" and clause.tense == "progressive":
@@ -75,26 +76,20 @@ def wh_question(dice: Dice) -> Sentence:
     return f"{word} {clauses.english_question(clause)}", f"{german} {clauses.german_verb_first(clause)}", "?"
 
 
-_WH: Weighted[Pair] = Weighted([("why", "warum"), ("when", "wann"), ("how often", "wie oft")], [50, 35, 8])
-_WH_PLACE: Weighted[Pair] = Weighted([("where", "wo")])
-
-
 def _which_question(dice: Dice) -> Sentence:
     """Which bus is she waiting for?: Auf welchen Bus wartet sie? Who …?: Wer …?"""
     if dice.chance(0.35):
         verb = dice.pick(filling.PERSON_VERBS)
         who = Phrase("who", "whom", lambda case: ("wer", "wen", "wem", "wessen")[case], ER, 0, pronoun=True)
-        clause = clause_with(dice, verb, who, _question_tense(dice, verb, who), negation=0.05)
-        if "v" in verb.marks:
-            return english_main(clause), _turned(clause), "?"
-        return english_main(clause), german_main(clause), "?"
+        clause = clause_with(dice, verb, who, _question_tense(dice, verb, who), negation=0.05, light=False)
+        return english_main(clause), _turned(clause) if "v" in verb.marks else german_main(clause), "?"
     verb = dice.pick(_OBJECT_VERBS)
     complement = verb.complements[0]
     noun = dice.pick(lex.nouns(complement.kinds))
     subject = _asked_about(dice, verb)
     plural = noun.plural is not None and dice.chance(0.25)
     which = build(WHICH, noun, plural=plural)
-    clause = clause_with(dice, verb, subject, _question_tense(dice, verb, subject), negation=0.0, gap=0, light=True)
+    clause = clause_with(dice, verb, subject, _question_tense(dice, verb, subject), negation=0.0, gap=0)
     german = which.german(complement.case)
     if complement.role == "P":
         german = f"{complement.german} {german}"
@@ -107,18 +102,16 @@ def _turned(clause: Clause) -> str:
     return f"wem {clauses.german_verb_first(replace(clause, subject=clause.german_subject, slots=slots))}"
 
 
-_OBJECT_VERBS = lex.verbs_where(
-    lambda verb: (
-        verb.complements
-        and verb.complements[0].role in ("A", "P", "D")
-        and "person" in verb.subjects
-        and "v" not in verb.marks
-        and lex.nouns(verb.complements[0].kinds)
-        and all(
-            noun.kind not in lex.ARTICLELESS | lex.UNCOUNTABLE for noun in lex.nouns(verb.complements[0].kinds).items
-        )
-    )
-)
+def _has_countable_object(verb: Verb) -> bool:
+    """Whether one may ask a person which one they do it to."""
+    if "person" not in verb.subjects or "v" in verb.marks or not verb.complements:
+        return False
+    things = lex.nouns(verb.complements[0].kinds).items
+    countable = all(noun.kind not in lex.ARTICLELESS | lex.UNCOUNTABLE for noun in things)
+    return verb.complements[0].role in ("A", "P", "D") and bool(things) and countable
+
+
+_OBJECT_VERBS = lex.verbs_where(_has_countable_object)
 
 
 def request(dice: Dice) -> Sentence:
@@ -127,7 +120,7 @@ def request(dice: Dice) -> Sentence:
 
 
 def _request_to(dice: Dice, subject: Phrase) -> Sentence:
-    clause = clause_with(dice, dice.pick(filling.VOLITIONAL_VERBS), subject, "present", negation=0.0, light=True)
+    clause = clause_with(dice, dice.pick(filling.VOLITIONAL_VERBS), subject, "present", negation=0.0)
     return f"please {clauses.english_infinitive(clause)}", clauses.german_imperative(clause), "."
 
 
@@ -143,7 +136,7 @@ def _addressed(dice: Dice, say: Callable[[Dice, Phrase], Sentence]) -> Sentence:
 
 
 def _instead_of_dein(stem: str) -> dict[str, str]:
-    forms = zip(with_endings("dein", EIN_ENDINGS), with_endings(stem, EIN_ENDINGS), strict=True)
+    forms = zip(*(with_endings(word, ARTICLE_ENDINGS["ein"]) for word in ("dein", stem)), strict=True)
     return {dein: other for row in forms for dein, other in zip(*row, strict=True)}
 
 

@@ -230,9 +230,9 @@ def find_members(folder: Path, names: list[str] | None) -> dict[str, tuple[Path,
     return members
 
 
-def runs_in_all_engines(folder: Path) -> bool:
-    """Whether a run's models run in other engines than torch, as LSTMs do not."""
-    return Run.open(folder).recipe.model.architecture == "transformer"
+def architecture_of(folder: Path) -> str:
+    """The architecture of a run's models."""
+    return Run.open(folder).recipe.model.architecture
 
 
 # --- against `generate` -----------------------------------------------------------------------------------------------

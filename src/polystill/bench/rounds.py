@@ -60,6 +60,12 @@ def shown_spread(values: Spread, digits: int) -> str:
     return f"{values['median']:.{digits}f} ({values['min']:.{digits}f}–{values['max']:.{digits}f})"
 
 
+def shown_speed(name: str, speeds: Sequence[float], baseline: Sequence[float]) -> str:
+    """A line on target tokens a second in each round, and on their quotients to those of a baseline."""
+    times = shown_spread(quotients(speeds, baseline), 2)
+    return f"{name:24} {shown_spread(spread(speeds), 0):>20} target tokens/s, {times} times as fast"
+
+
 # --- the device -------------------------------------------------------------------------------------------------------
 
 _GEMM_SIZE = {"cpu": 1536, "cuda": 8192}

@@ -40,6 +40,7 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.environment import child
 from polystill.environment.child import peak_memory
 from polystill.errors import UserError
+from polystill.models.elastic import ElasticConfig
 from polystill.models.transformer import Transformer
 from polystill.objectives.base import Objective
 from polystill.students import Student
@@ -65,6 +66,8 @@ class Workload:
     batches: list[UpdateBatch]
     networks: list[list[Student]]
     """The networks that the objective draws for each batch, the teacher first."""
+    sizes: ElasticConfig
+    """The teacher's."""
 
     @property
     def target_tokens(self) -> int:
@@ -94,9 +97,10 @@ def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Wo
     schedule = BatchSchedule(train_set.source_lengths, train_set.target_lengths, recipe.training.batch_tokens, seed)
     feed = BatchFeed(train_set, schedule, pad_id=tokenizer.pad_id, accumulate=recipe.training.accumulate)
     made = list(islice(feed.updates(Position()), batches))
-    space = recipe.students.space(build_model(recipe, tokenizer).teacher)
+    sizes = build_model(recipe, tokenizer).config
+    space = recipe.students.space(sizes.teacher)
     networks = [objective.networks(space, seed, update) for update in range(1, batches + 1)]
-    return Workload(recipe, objective, tokenizer, device, made, networks)
+    return Workload(recipe, objective, tokenizer, device, made, networks, sizes)
 
 
 # --- variants ---------------------------------------------------------------------------------------------------------
@@ -307,13 +311,11 @@ def peak_of(recipe: dict[str, Any], data: str, students: int, batches: int, vari
 
 
 def _settings(workload: Workload, rounds: int) -> dict[str, Any]:
-    recipe = workload.recipe
+    recipe, sizes = workload.recipe, workload.sizes
     return {
         "name": recipe.name,
         "teacher": str(workload.networks[0][0]),
-        "d_model": recipe.model.d_model,
-        "ffn_dim": recipe.model.ffn_dim,
-        "heads": recipe.model.heads,
+        **{key: getattr(sizes, key) for key in ("d_model", "ffn_dim", "heads") if hasattr(sizes, key)},
         "vocabulary_size": workload.tokenizer.vocabulary_size,
         "batch_tokens": recipe.training.batch_tokens,
         "students_per_step": len(workload.networks[0]) - 1,

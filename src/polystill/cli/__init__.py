@@ -20,17 +20,15 @@ import typer
 from polystill import __version__
 from polystill.cli import (
     bench,
-    compression,
     devices,
     evaluation,
     export,
-    reporting,
     run,
     serve,
     targets,
     translate,
 )
-from polystill.errors import UserError
+from polystill.cli.common import user_errors
 
 UsageError: Any = typer.BadParameter.__base__
 """The exception that typer raises for wrong options and arguments; it gives it no public name."""
@@ -43,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, translate, evaluation, reporting, devices, export, serve, targets, compression, bench):
+for module in (run, translate, evaluation, devices, export, serve, targets, bench):
     module.register(app)
 
 
@@ -66,11 +64,8 @@ def main(arguments: list[str] | None = None, command: typer.Typer = app, name: s
     """Run a command and exit: 0 done, 2 a user's mistake (one line on stderr), 130 or 143 stopped by a signal."""
     warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")  # Marian does not need it
     try:
-        with _clean_up_on_sigterm():
+        with user_errors(), _clean_up_on_sigterm():
             status = command(arguments, prog_name=name, standalone_mode=False)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     except UsageError as error:
         if message := error.format_message():  # empty if a command without arguments has shown its help
             path = error.ctx.command_path if error.ctx else name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -23,12 +24,14 @@ from polystill.cli.common import (
     words,
     write_json,
 )
+from polystill.decoding import ENGINES
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 
 if TYPE_CHECKING:
     from polystill.bench.decode import DecodeRow, GenerateRow
     from polystill.config import Recipe
+    from polystill.decoding.engine import Engine
 
 bench = typer.Typer(
     name="bench",
@@ -152,7 +155,7 @@ def decode(
         polystill bench decode runs/teacher --student runs/student/e2d2 --beam 1,5
     """
     need_packages("bench decode")
-    from polystill.bench.decode import decode_table, find_members, runs_in_all_engines, test_lines
+    from polystill.bench.decode import architecture_of, decode_table, find_members, test_lines
 
     sizes = numbers("--batch-sizes", batch_sizes)
     check_new_file("--json", json_file)
@@ -161,11 +164,17 @@ def decode(
     wanted = [1] if beam is None else numbers("--beam", ",".join(beam))
     beams = {"teacher": (BEAM, 1), **dict.fromkeys(members, tuple(wanted))}
     members = {"teacher": (folder, "teacher"), **members}
-    in_all_engines = all(runs_in_all_engines(run) for run, _ in members.values())
-    decoders = [d for d in DECODERS if d[0] == "torch" or in_all_engines]
+    architectures = {architecture_of(run) for run, _ in members.values()}
+    decoders = [
+        (engine, precision)
+        for engine in ENGINES.values()
+        if architectures <= set(engine.architectures)
+        for precision in engine.compared
+    ]
     shortened = list(members)[1:] if shortlist else []
     rows = _decode_systems(members, beams, decoders, shortened, lines, sizes, rounds, threads)
-    generated = _against_generate(folder, lines, sizes, rounds, threads) if runs_in_all_engines(folder) else []
+    has_generate = architecture_of(folder) == "transformer"
+    generated = _against_generate(folder, lines, sizes, rounds, threads) if has_generate else []
     out = console()
     out.print(decode_table(rows))
     for row in generated:
@@ -176,13 +185,12 @@ def decode(
 
 
 BEAM = 5
-DECODERS = (("ctranslate2", "float32"), ("ctranslate2", "int8"), ("torch", "float32"))
 
 
 def _decode_systems(
     members: dict[str, tuple[Path, str]],
     beams: dict[str, tuple[int, ...]],
-    decoders: list[tuple[str, str]],
+    decoders: list[tuple[Engine, str]],
     shortened: list[str],
     lines: list[str],
     sizes: list[int],
@@ -199,18 +207,21 @@ def _decode_systems(
         temporary = Path(stack.enter_context(TemporaryDirectory(prefix="polystill-")))
         for engine, precision in decoders:
             for name, (folder, student) in members.items():
-                opened = open_translator(folder, student, engine=engine, precision=precision, threads=threads)
+                opened = open_translator(folder, student, engine=engine.name, precision=precision, threads=threads)
                 translator = stack.enter_context(opened)
                 device = translator.device.type if isinstance(translator, TorchTranslator) else "cpu"
                 for beam in beams[name]:
-                    systems.append(System(name, engine, precision, beam, translator, engine == "torch", device))
-            for name in shortened if engine == "ctranslate2" else []:
+                    system = System(name, engine.name, precision, beam, translator, engine.inner_threads, device)
+                    systems.append(system)
+            for name in shortened if engine.shortlist else []:
+                assert engine.export_format is not None  # the export brings the shortlist
                 folder, student = members[name]
-                out = temporary / precision / name.replace("/", "-")
-                export_student(folder, student, engine, out, precision, shortlist=True)
-                translator = stack.enter_context(open_translator(out, None, threads=threads))
+                out = temporary / f"{engine.name}-{precision}" / name.replace("/", "-")
+                export_student(folder, student, engine.export_format, out, precision, shortlist=True)
+                translator = engine.open(out, threads=threads)
                 systems += [
-                    System(name, engine, precision, beam, translator, False, shortlist=True) for beam in beams[name]
+                    System(name, engine.name, precision, beam, translator, engine.inner_threads, shortlist=True)
+                    for beam in beams[name]
                 ]
         say(f"{len(systems)} systems, {len(lines)} sentences")
         return measure(systems, lines, batch_sizes=sizes, rounds=rounds, threads=threads, log=say)
@@ -256,6 +267,15 @@ def prepared_data(what: Path, settings: list[str] | None, out: Path | None) -> I
         prepare_data(recipe, folder)
         run = Run.open(folder)
         yield run.recipe, run.data
+
+
+def tool_parser(description: str | None, rounds: int) -> ArgumentParser:
+    """The arguments that the scripts of tools/ share: a recipe with --set, and --rounds."""
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
+    parser.add_argument("--rounds", type=int, default=rounds, help="times that each is measured, all of them in turn")
+    return parser
 
 
 def write_benchmark(path: Path | None, benchmark: str, result: dict[str, Any]) -> None:

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from polystill.decoding import EngineName
 from polystill.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,11 +31,21 @@ NewFolder = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)
 ]
 ModelEngine = Annotated[
-    Literal["ctranslate2", "torch"] | None,
+    EngineName | None,
     typer.Option(help="Run the model in this engine. By default ctranslate2, and torch for an LSTM."),
 ]
 Threads = Annotated[int, typer.Option(min=0, max=1024, help="Use this many CPU threads; 0 is all cores.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.", show_default=False)]
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """End the process at a user's mistake: one line on stderr, and exit status 2."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def words(option: str, values: list[str] | None) -> list[str] | None:

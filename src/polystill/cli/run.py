@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from polystill.cli.common import Out, RunFolder, Settings, console, saying_how_to_continue, show_log
 from polystill.environment.extras import need_packages
+
+if TYPE_CHECKING:
+    from polystill.runs import Run
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (YAML).", show_default=False)]
 
@@ -35,7 +38,6 @@ def run(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
     """
     need_packages("run")
     show_log()
-    from polystill.cli.summary import print_summary
     from polystill.config import load_recipe
     from polystill.pipeline import run_recipe
 
@@ -43,7 +45,7 @@ def run(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
     with saying_how_to_continue():
         finished = run_recipe(loaded, out)
     if finished is not None:
-        print_summary(finished, console())
+        _print_summary(finished)
 
 
 def prepare(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
@@ -69,7 +71,48 @@ def status(folder: RunFolder) -> None:
         polystill status runs/quickstart
     """
     need_packages("status", ("pydantic",))
-    from polystill.cli.summary import print_summary
     from polystill.runs import Run
 
-    print_summary(Run.open(folder), console())
+    _print_summary(Run.open(folder))
+
+
+def _print_summary(run: Run) -> None:
+    """Print what the run has so far: stages, results, sample translations, and the next commands."""
+    from rich.text import Text
+
+    from polystill.evaluation.figures import recipe_rows, results_table, sample_translations, stages_table
+
+    out = console()
+    out.print(stages_table(run))
+    rows = recipe_rows(run)
+    if rows:
+        out.print()
+        out.print(results_table(rows))
+        out.print(f"{rows[0].engine}, {rows[0].precision}", style="dim")
+    for sample in sample_translations(run, rows):
+        out.print(Text(f"\n  {'source':<10} {sample.source}", style="bold"), soft_wrap=True)
+        out.print(Text(f"  {'reference':<10} {sample.reference}", style="dim"), soft_wrap=True)
+        for student, translation in sample.translations.items():
+            out.print(Text(f"  {student:<10} {translation}"), soft_wrap=True)
+    out.print()
+    out.print(Text("\n".join(_next_steps(run, rows[-1].model if rows else "smallest"))), soft_wrap=True)
+
+
+def _next_steps(run: Run, student: str) -> list[str]:
+    from polystill.export import FORMATS
+
+    folder, architecture = run.folder, run.recipe.model.architecture
+    if not run.finished("family") or not run.finished("evaluation"):
+        return [f"Continue with: polystill run {folder / 'recipe.yaml'} --out {folder}"]
+    kind = ", an ordinary Hugging Face folder," if architecture in FORMATS["hf"].architectures else ""
+    exports = architecture in FORMATS["ctranslate2"].architectures
+    ship = "export {} {} --to ctranslate2 --quantization int8" if exports else "extract {} {}"
+    return [
+        f"Everything lies in {folder}: family/ (the teacher{kind} and its students in it),",
+        "results.json (all figures), hypotheses/ (all translations), data/ (cleaning.json says what was dropped),",
+        f"logs/ (tensorboard --logdir {folder / 'logs'}).",
+        "Next:",
+        f"  echo 'A dog runs.' | polystill translate {folder} --student {student}",
+        f"  polystill {ship.format(folder, student)} --out my-model",
+        f"  polystill status {folder}",
+    ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from polystill.cli.common import Out, say, saying_how_to_continue, show_log
+from polystill.decoding import ENGINES
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 
@@ -18,12 +19,10 @@ def register(app: typer.Typer) -> None:
     app.command()(select)
 
 
-class Engine(StrEnum):
-    """An enum, because Typer does not accept a list of literals as an option."""
-
-    ctranslate2 = "ctranslate2"
-    torch = "torch"
-    ray = "ray"
+if TYPE_CHECKING:
+    TeacherEngine: TypeAlias = str
+else:  # an enum, because Typer does not accept a list of literals as an option
+    TeacherEngine = StrEnum("TeacherEngine", {name: name for name in (*ENGINES, "ray")})
 
 
 Teachers = Annotated[
@@ -54,7 +53,7 @@ def generate(
     ] = 1,
     length_penalty: Annotated[float, typer.Option(min=0.0, help="Rank translations by log p / length ** this.")] = 1.0,
     engine: Annotated[
-        list[Engine] | None,
+        list[TeacherEngine] | None,
         typer.Option(
             help="Run the model in this engine. By default ctranslate2 if it has the architecture, else torch. Give "
             "*ray*, alone or in addition, to spread the work over a Ray cluster."
@@ -103,18 +102,17 @@ def generate(
     from polystill.targets.select import left_out
     from polystill.targets.sources import Text
 
-    ray = Engine.ray in (engine or [])
-    if {Engine.ctranslate2, Engine.torch} <= set(engine or []):
-        raise UserError("--engine ctranslate2 --engine torch: one engine runs the model")
-    names: tuple[Literal["ctranslate2", "torch"], ...] = ("ctranslate2", "torch")
-    runs_model = next((name for name in names if name in (engine or [])), None)
+    engines = [name for name in ENGINES if name in (engine or [])]
+    if len(engines) > 1:
+        given = " ".join(f"--engine {name}" for name in engines)
+        raise UserError(f"{given}: one engine runs the model")
     with saying_how_to_continue("the first shard that is missing"):
         manifest = generate_targets(
             teachers,
             Text(run, source, (source_language, target_language)),
             out,
             options=DecodingOptions(beam or default_beam(n_best), n_best, length_penalty, batch_tokens=batch_tokens),
-            compute=Compute(runs_model, precision, workers, threads, ray),
+            compute=Compute(next(iter(engines), None), precision, workers, threads, "ray" in (engine or [])),
             shard_size=shard_size,
             say=say,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,10 +18,30 @@ from polystill.schema import Seed, Strict, changed
 from polystill.students import Student, StudentSpace
 
 
+class EngineFacts(NamedTuple):
+    """What a recipe has to know of an engine."""
+
+    title: str
+    architectures: tuple[str, ...]
+
+
+ENGINES = {
+    "ctranslate2": EngineFacts("CTranslate2", ("transformer",)),
+    "torch": EngineFacts("torch", ("transformer", "lstm")),
+}
+"""The same engines as in `polystill.decoding.ENGINES`, which is in a layer above. The first one that has the model's
+architecture is the default."""
+
+if TYPE_CHECKING:
+    EngineName: TypeAlias = str
+else:
+    EngineName = Literal[tuple(ENGINES)]
+
+
 class Evaluation(Strict):
     beams: list[Annotated[int, Field(ge=1, le=1000)]] = Field(default_factory=lambda: [1, 5], min_length=1)
     length_penalty: float = Field(1.0, ge=0)
-    engine: Literal["ctranslate2", "torch"] = "ctranslate2"
+    engine: EngineName = next(iter(ENGINES))
     precision: str = "float32"
     students: list[str] | None = None
     """Which students to evaluate; all of them by default."""
@@ -51,18 +71,23 @@ class Recipe(Strict):
     @model_validator(mode="before")
     @classmethod
     def _choose_engine(cls, values: Any) -> Any:
-        """CTranslate2 has no LSTM, so torch is the engine of LSTMs unless the recipe says something else."""
+        """Unless the recipe names an engine, take the first one that has the architecture."""
         if not isinstance(values, dict) or not isinstance(values.get("model"), dict):
             return values
-        evaluation = values.get("evaluation", {})
-        if values["model"].get("architecture") != "lstm" or not isinstance(evaluation, dict):
+        evaluation, architecture = values.get("evaluation", {}), values["model"].get("architecture", "transformer")
+        usable = [name for name, engine in ENGINES.items() if architecture in engine.architectures]
+        if not usable or not isinstance(evaluation, dict):
             return values
-        return {**values, "evaluation": {"engine": "torch", **evaluation}}
+        return {**values, "evaluation": {"engine": usable[0], **evaluation}}
 
     @model_validator(mode="after")
     def _check_engine(self) -> Recipe:
-        if self.model.architecture == "lstm" and self.evaluation.engine == "ctranslate2":
-            raise ValueError("evaluation.engine: CTranslate2 has no LSTM; leave it out, or say torch")
+        engine, architecture = ENGINES[self.evaluation.engine], self.model.architecture
+        if architecture not in engine.architectures:
+            usable = " or ".join(name for name, other in ENGINES.items() if architecture in other.architectures)
+            raise ValueError(
+                f"evaluation.engine: {engine.title} has no {architecture.upper()}; leave it out, or say {usable}"
+            )
         return self
 
     @model_validator(mode="after")

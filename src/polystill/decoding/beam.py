@@ -16,12 +16,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from polystill.data.tokenizer import Tokenizer
+from polystill.decoding.torch import Torch
 from polystill.decoding.translator import (
     EMPTY,
     UNLIMITED,
@@ -241,12 +242,17 @@ def _not_numbers() -> UserError:
 class TorchTranslator:
     """A `Translator` over a torch model and its tokenizer. `student` is passed to the model's `start`."""
 
+    engine: ClassVar[str] = Torch.name
+    folder: ClassVar[None] = None
+
     def __init__(self, model: Any, tokenizer: Tokenizer, student: Any = None) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.pieces = tokenizer.pieces
         self.student = student
-        self.device = next(model.parameters()).device
+        weight = next(model.parameters())
+        self.device, self.compute_type = weight.device, str(weight.dtype).removeprefix("torch.")
+        self.info: dict[str, Any] = {}
         self.max_source_tokens = max_positions(model) or UNLIMITED
 
     def translate(

@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from polystill.data.tokenizer import Tokenizer
+from polystill.decoding.engine import Engine
 from polystill.decoding.translator import (
     EMPTY,
     Cuts,
@@ -19,9 +19,8 @@ from polystill.decoding.translator import (
     by_limit,
     counted_cuts,
     longest_of_each,
-    need_precision,
 )
-from polystill.errors import UserError
+from polystill.errors import UserError, nearest
 from polystill.storage import sha256, storage_errors
 
 _log = logging.getLogger(__name__)
@@ -39,6 +38,27 @@ SCORED_TOKENS = 2048
 """Tokens in one batch of forced decoding."""
 
 
+class CTranslate2(Engine):
+    name = "ctranslate2"
+    title = "CTranslate2"
+    export_format = "ctranslate2"
+    shortlist = True
+    measured_apart = True
+    compared = ("float32", "int8")
+
+    def check_precision(self, precision: str) -> None:
+        """See `Engine`. CTranslate2 has some precisions on some processors only."""
+        from ctranslate2 import get_supported_compute_types
+
+        known = ["default", *sorted(get_supported_compute_types("cpu"))]
+        if precision not in known:
+            hint = nearest(precision, known)
+            raise UserError(f"precision {precision!r} is not available on this device{hint}; it has: {' '.join(known)}")
+
+    def open(self, folder: Path, precision: str = "default", threads: int = 0) -> CTranslate2Translator:
+        return CTranslate2Translator(folder, precision, threads)
+
+
 class CTranslate2Translator:
     """A folder made by `polystill.export` as a `Translator`.
 
@@ -48,6 +68,8 @@ class CTranslate2Translator:
     is searched with it; `score` uses the whole vocabulary.
     """
 
+    engine: ClassVar[str] = CTranslate2.name
+
     def __init__(self, folder: Path, precision: str = "default", threads: int = 0) -> None:
         """Load the model.
 
@@ -56,6 +78,8 @@ class CTranslate2Translator:
                 export, the device lacks the precision, or `threads` is more than MOST_THREADS.
         """
         import ctranslate2
+
+        from polystill.data.tokenizer import Tokenizer
 
         folder = Path(folder)
         if not (folder / MODEL).is_file():
@@ -71,7 +95,7 @@ class CTranslate2Translator:
         if threads > MOST_THREADS:
             raise UserError(f"threads {threads}: expected at most {MOST_THREADS}; 0 takes all cores")
         self.threads = threads or available_cores()
-        need_precision("ctranslate2", precision)
+        CTranslate2().check_precision(precision)
         try:
             self._translator = ctranslate2.Translator(
                 str(folder), compute_type=precision, inter_threads=self.threads, intra_threads=1

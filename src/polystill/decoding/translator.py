@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from polystill.errors import UserError, nearest
+from polystill.errors import UserError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 _log = logging.getLogger(__name__)
@@ -226,40 +225,3 @@ class Decodable(Protocol):
     def step(self, state: Any, tokens: Tensor) -> Tensor:
         """Feed one token a row (R,), pad_id the first time; returns float32 logits (R, V), a fresh tensor."""
         ...
-
-
-# --- precisions ---------------------------------------------------------------------------------------------------
-
-TORCH_PRECISIONS = ("float32", "bfloat16", "float16")
-"""As torch calls them."""
-
-
-def need_precision(engine: str, precision: str) -> None:
-    """Check a precision before anything is loaded. "default" is a precision of both engines.
-
-    Raises:
-        UserError: the engine does not have the precision, or not on this device; the message lists those it has.
-    """
-    if engine == "ctranslate2":
-        from ctranslate2 import get_supported_compute_types
-
-        known = ["default", *sorted(get_supported_compute_types("cpu"))]
-        if precision not in known:
-            hint = nearest(precision, known)
-            raise UserError(f"precision {precision!r} is not available on this device{hint}; it has: {' '.join(known)}")
-    elif precision not in ("default", *TORCH_PRECISIONS):
-        hint = nearest(precision, list(TORCH_PRECISIONS))
-        raise UserError(f"precision {precision!r}: torch has {' '.join(TORCH_PRECISIONS)}{hint}")
-
-
-def torch_dtype(precision: str) -> torch.dtype:
-    """Return torch's type of that name; "default" is float32.
-
-    Raises:
-        UserError: torch has no such precision.
-    """
-    import torch
-
-    need_precision("torch", precision)
-    dtype: torch.dtype = getattr(torch, "float32" if precision == "default" else precision)
-    return dtype

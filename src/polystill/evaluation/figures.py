@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from polystill.evaluation.significance import SIGNIFICANT, Comparison
-from polystill.runs.results import DeviceRow, ProbeCounts, QualityRow, RobustnessRow
+from polystill.progress import format_seconds
+from polystill.runs.results import Cost, DeviceRow, ProbeCounts, QualityRow, RobustnessRow
+from polystill.storage import text_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from polystill.runs import Run
 
 TITLES = {
     "parameters": "parameters",
@@ -71,11 +75,65 @@ def sort_rows(rows: Iterable[QualityRow]) -> list[QualityRow]:
     return sorted(rows, key=lambda row: (row.test_set, -(row.parameters or 0), *row.key))
 
 
+# --- of one run -----------------------------------------------------------------------------------------------------
+
+SAMPLES = 3
+
+
+def recipe_rows(run: Run) -> list[QualityRow]:
+    """The rows with the recipe's engine, precision and length penalty, the largest student first."""
+    return sort_rows(row for row in run.results().rows if row.measured_as(run.recipe))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sentence of a test set with translations of some students, by their names."""
+
+    source: str
+    reference: str
+    translations: dict[str, str]
+
+
+def sample_translations(run: Run, rows: Sequence[QualityRow]) -> list[Sample]:
+    """Three sentences of the first test set with translations by the largest, a middle and the smallest student.
+
+    Empty if the run was copied without its texts. `rows` are those of `recipe_rows`.
+    """
+    rows = [row for row in rows if (run.folder / row.hypotheses).is_file()]
+    if not rows or not (run.data / "test" / f"{rows[0].test_set}.target.txt").is_file():
+        return []
+    test_set, beam = rows[0].test_set, max(row.beam for row in rows)
+    models = [row for row in rows if (row.test_set, row.beam) == (test_set, beam)]
+    shown = {models[i].model: text_lines(run.folder / models[i].hypotheses) for i in (0, len(models) // 2, -1)}
+    sources, references = run.test_lines(test_set, "source"), run.test_lines(test_set, "target")
+    return [
+        Sample(sources[number], references[number], {model: lines[number] for model, lines in shown.items()})
+        for number in sorted({len(sources) * i // SAMPLES for i in range(SAMPLES)})
+    ]
+
+
 # --- tables for the terminal ----------------------------------------------------------------------------------------
 
 _SCORES = ("bleu", "bleu_lc", "chrf", "comet")
 _SPEED = ("words_per_second", "latency_p50_ms", "peak_memory_bytes")
 _TITLES = TITLES | {"latency_p50_ms": "latency ms\np50 | p95", "peak_memory_bytes": "memory"}
+
+
+def stages_table(run: Run) -> Table:
+    """A line each stage of the run: whether it is finished, and the time that it took."""
+    from rich.table import Table
+
+    finished, cost = run.stages(), run.results().cost
+    expected = ["data", *(f"training.{stage.name}" for stage in run.recipe.stages), "family", "evaluation"]
+    table = Table("stage", "state", title=run.run_id, title_justify="left", box=None)
+    table.add_column("wall", justify="right")
+    table.add_column("CPU", justify="right")
+    for stage in expected:
+        state = f"finished {finished[stage]['finished_at']}" if run.finished(stage) else "not finished"
+        spent = cost.get(stage, Cost())
+        times = ("" if time is None else format_seconds(time) for time in (spent.seconds, spent.cpu_seconds))
+        table.add_row(stage, state, *times)
+    return table
 
 
 def results_table(rows: Sequence[QualityRow]) -> Table:

@@ -9,12 +9,12 @@ import json
 import math
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polystill.decoding.ctranslate2 import MODEL, check_files, own_search, read_info
+from polystill.decoding.ctranslate2 import MODEL, CTranslate2, check_files, own_search, read_info
 from polystill.decoding.stream import read_lines
 from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
@@ -181,11 +181,11 @@ def measure_folders(
     rows = [
         DeviceRow(
             folder=str(subject.folder),
-            engine="ctranslate2",
+            engine=CTranslate2.name,
             beam=subject.options.beam_size,
             threads=threads,
             **described[subject.folder],
-            **asdict(speed),
+            **speed,
         )
         for subject, speed in zip(subjects, measure_in_turn(subjects, rounds=rounds, log=log, speed=True), strict=True)
     ]

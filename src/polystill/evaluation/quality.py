@@ -13,22 +13,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
+from polystill.decoding import ENGINES, find_engine
+from polystill.decoding.ctranslate2 import available_cores
+from polystill.decoding.engine import ModelTranslator
 from polystill.decoding.metrics import corpus_scores
+from polystill.decoding.torch import Torch
 from polystill.decoding.translator import (
     LENGTH_FACTOR,
     Cuts,
     DecodingOptions,
     Hypothesis,
-    Translator,
     longest_of_any,
     longest_of_each,
-    need_precision,
 )
-from polystill.errors import UserError, nearest
+from polystill.errors import UserError
 from polystill.evaluation.measure import folder_bytes
 from polystill.evaluation.speed import Subject, measure_in_turn, sample
-from polystill.export.students import exported, extracted, load_torch
+from polystill.export.students import extracted, folder_for
 from polystill.runs import Run
 from polystill.runs.provenance import provenance
 from polystill.runs.results import QualityRow, Variant
@@ -37,7 +38,6 @@ from polystill.students import Student
 
 _log = logging.getLogger(__name__)
 
-ENGINES = ("ctranslate2", "torch")
 WARM_UP_LINES = 8
 ROUNDS = 3
 LATENCY_LINES = 100
@@ -67,7 +67,7 @@ def evaluate_run(
         run.need_family()
         wanted = list(dict.fromkeys(precisions or [run.recipe.evaluation.precision]))
         for precision in wanted:  # A wrong one is refused before the others have taken hours.
-            need_precision(engine or run.recipe.evaluation.engine, precision)
+            find_engine(engine or run.recipe.evaluation.engine).check_precision(precision)
         with run.spending("evaluation"):
             rows = [
                 row
@@ -138,23 +138,21 @@ def choose_students(
         UserError: an unknown student, engine or precision; no family, or one that the engine does not support; or a
             shortlist for an engine without.
     """
-    from polystill.models.folder import family_space, need_transformer
+    from polystill.models.folder import family_space
 
     settings = run.recipe.evaluation
     space = family_space(run.family)
     names = students if students is not None else settings.students
     members = [space.get(name) for name in names] if names is not None else list(space.candidates)
-    engine = engine or settings.engine
-    if engine not in ENGINES:
-        raise UserError(f"engine {engine!r}: unknown{nearest(engine, list(ENGINES))}; there are: {' '.join(ENGINES)}")
+    chosen = find_engine(engine or settings.engine)
     precision = precision or settings.precision
     precision = "float32" if precision == "default" else precision
-    need_precision(engine, precision)
-    if shortlist and engine != "ctranslate2":
-        raise UserError(f"--shortlist: the engine {engine} has none; use --engine ctranslate2")
-    if engine == "ctranslate2":
-        need_transformer(run.family, "CTranslate2")
-    return members, Variant(engine, precision, shortlist)
+    chosen.check_precision(precision)
+    if shortlist and not chosen.shortlist:
+        others = " or ".join(other.name for other in ENGINES.values() if other.shortlist)
+        raise UserError(f"--shortlist: the engine {chosen.name} has none; use --engine {others}")
+    chosen.check_model(run.family)
+    return members, Variant(chosen.name, precision, shortlist)
 
 
 def model_id(run: Run, student: Student) -> str:
@@ -206,7 +204,7 @@ class _Measurement:
         """Whether a row needs no new translations. All speeds and latencies of a row are of one machine and setting."""
         if not (self.run.folder / row.hypotheses).is_file() or row.max_length_factor != LENGTH_FACTOR:
             return False
-        if not measured_here or self.variant.engine != "ctranslate2" or row.has_latency:
+        if not measured_here or not ENGINES[self.variant.engine].measured_apart or row.has_latency:
             return True
         return (row.hardware, row.threads) == (provenance().hardware.summary, self.threads)
 
@@ -214,7 +212,7 @@ class _Measurement:
         """Translate and score; writes the translations into RUN/hypotheses."""
         source, references = self._read(test_set)
         self._load(student)
-        translator: Translator = self._translator
+        translator: ModelTranslator = self._translator
         recipe = self.run.recipe
         options = DecodingOptions(beam_size=beam, length_penalty=recipe.evaluation.length_penalty)
         translator.translate(source[:WARM_UP_LINES], options, Cuts())
@@ -291,17 +289,13 @@ class _Measurement:
             return
         self._translator = self._model = None  # frees the memory of the student before
         self._perplexities = {}
-        folder = shipped = extracted(self.run, student)
-        in_float32 = load_torch(folder, "float32", self.threads)
+        folder = extracted(self.run, student)
+        in_float32 = Torch().open(folder, "float32", self.threads)
         self._model = in_float32.model
-        engine, precision, shortlist = self.variant
-        if (engine, precision) == ("torch", "float32"):
-            self._translator = in_float32
-        elif engine == "torch":
-            self._translator = load_torch(folder, precision, self.threads)
-        else:
-            shipped = exported(self.run, student, precision, shortlist)
-            self._translator = CTranslate2Translator(shipped, precision, self.threads)
+        shipped, self._translator = folder, in_float32
+        if self.variant != (Torch.name, "float32", False):
+            shipped = folder_for(self.run, student, self.variant)
+            self._translator = ENGINES[self.variant.engine].open(shipped, self.variant.precision, self.threads)
         self._sizes = {"parameters": parameter_count(folder), "size_bytes": folder_bytes(shipped)}
         if self.run.recipe.prunes:
             self._sizes["nonzero_parameters"] = nonzero_parameters(self._model)
@@ -347,21 +341,21 @@ class _Measurement:
 
 
 def add_latency(run: Run, rows: Sequence[QualityRow]) -> list[QualityRow]:
-    """The rows, with latency and memory for those of CTranslate2 that lack them.
+    """The rows, with latency and memory for those that lack them, if their engine is measured in a fresh process.
 
     All are measured in turn, in processes of their own. The figures go to RUN/results.json after the last round.
 
     Raises:
         UserError: a folder does not load, or a test set has no words.
     """
-    lacking = [i for i, row in enumerate(rows) if row.engine == "ctranslate2" and not row.has_latency]
+    lacking = [i for i, row in enumerate(rows) if ENGINES[row.engine].measured_apart and not row.has_latency]
     if not lacking:
         return list(rows)
     _log.info("latency and memory, %d times in each of %d rounds", len(lacking), ROUNDS)
     speeds = measure_in_turn(_subjects(run, [rows[i] for i in lacking]), rounds=ROUNDS, log=_log.info)
     completed = list(rows)
     for i, speed in zip(lacking, speeds, strict=True):
-        completed[i] = replace(rows[i], **speed.to_json(), latency_rounds=ROUNDS)
+        completed[i] = replace(rows[i], **speed, latency_rounds=ROUNDS)
     run.add([completed[i] for i in lacking])
     return completed
 
@@ -372,8 +366,8 @@ def _subjects(run: Run, rows: Sequence[QualityRow]) -> list[Subject]:
     space = family_space(run.family)
 
     @cache  # Many rows share a folder, and finding it hashes the weights.
-    def folder(student: str, precision: str, shortlist: bool) -> Path:
-        return exported(run, space.get(student), precision, shortlist)
+    def folder(student: str, variant: Variant) -> Path:
+        return folder_for(run, space.get(student), variant)
 
     @cache
     def lines(test_set: str) -> list[str]:
@@ -381,9 +375,10 @@ def _subjects(run: Run, rows: Sequence[QualityRow]) -> list[Subject]:
 
     return [
         Subject(
-            folder=folder(row.model, row.precision, row.shortlist),
+            folder=folder(row.model, row.variant),
             lines=lines(row.test_set),
             options=DecodingOptions(beam_size=row.beam, length_penalty=row.length_penalty),
+            engine=row.engine,
             precision=row.precision,
             threads=row.threads or 1,
         )

@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import cycle
+from functools import lru_cache, partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Self
 
 from polystill.data.cleaning import Repetition
-from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
+from polystill.decoding import ENGINES
+from polystill.decoding.ctranslate2 import available_cores
+from polystill.decoding.engine import ModelTranslator
 from polystill.decoding.stream import read_lines
-from polystill.decoding.translator import Cuts, DecodingOptions, Translator
+from polystill.decoding.translator import Cuts, DecodingOptions
 from polystill.errors import UserError
 from polystill.evaluation.quality import choose_students, file_name, model_id
 from polystill.runs import Run
@@ -96,19 +98,18 @@ def make_probes(test_source: Sequence[str]) -> list[Probe]:
 
 def _words(sentences: Sequence[str]) -> list[str]:
     """The longest word of each sentence that no sentence before has given."""
-    words: dict[str, None] = {}
+    words: list[str] = []
     for sentence in sentences:
         new = [word for word in re.findall(r"[^\W\d_]+", sentence) if word not in words]
-        if new:
-            words[max(new, key=len)] = None
-    return list(words)
+        words += sorted(new, key=len, reverse=True)[:1]
+    return words
 
 
 def _joined(sentences: Sequence[str], lines: int, each: int) -> Iterator[str]:
     """`lines` lines of `each` sentences, which start again from the first where they run out."""
     endless = cycle(sentences)
     for _ in range(lines):
-        yield " ".join(next(endless) for _ in range(each))
+        yield " ".join(islice(endless, each))
 
 
 def _plain(line: str) -> str:
@@ -120,9 +121,7 @@ _END = re.compile(r"[\s.!?。！？…]*$")
 
 def _with(kind: str, sentences: Sequence[str], things: Sequence[str]) -> Iterator[Probe]:
     """Each thing twice, before the end of a sentence."""
-    endless = cycle(sentences)
-    for thing in (*things, *things):
-        sentence = next(endless)
+    for thing, sentence in zip((*things, *things), cycle(sentences), strict=False):
         end = _END.search(sentence)
         assert end is not None  # it matches nothing at the very end
         mark = end[0].strip()
@@ -212,7 +211,7 @@ def probe_run(
         UserError: the folder is no run, or its training is not finished; an unknown student, engine or precision, or a
             family or shortlist that the engine does not support; or no test source to make probes from.
     """
-    from polystill.export.students import exported, extracted
+    from polystill.export.students import folder_for
 
     with Run.open(folder, lock=True) as run:
         run.need_family()
@@ -223,8 +222,7 @@ def probe_run(
         rows = []
         with Apart(_translate) as apart:
             for student in members:
-                on_torch = variant.engine == "torch"
-                model = extracted(run, student) if on_torch else exported(run, student, *variant[1:])
+                model = folder_for(run, student, variant)
                 how = (str(model), variant.engine, variant.precision, options, available_cores())
                 outputs = apart.translate([probe.source for probe in probes], *how)
                 kinds = count(probes, outputs, (data.source_language, data.target_language))
@@ -238,8 +236,8 @@ def probe_run(
 def in_words(row: RobustnessRow) -> str:
     """Such as "147 lines: 2 loops, 31 of 70 copied"."""
     totals = row.totals
-    failures = {name: getattr(totals, name) for name in ("crashed", "empty", "invented", "loops")}
-    parts = [f"{number} {name}" for name, number in failures.items() if number]
+    failures = ("crashed", "empty", "invented", "loops")
+    parts = [f"{number} {name}" for name in failures if (number := getattr(totals, name))]
     return f"{totals.lines} lines: {', '.join([*parts, f'{totals.copied} of {totals.to_copy} copied'])}"
 
 
@@ -249,9 +247,7 @@ def _row(
     return RobustnessRow(
         model_id=model_id(run, student),
         model=str(student),
-        engine=variant.engine,
-        precision=variant.precision,
-        shortlist=variant.shortlist,
+        **variant._asdict(),
         beam=options.beam_size,
         length_penalty=options.length_penalty,
         kinds=kinds,
@@ -291,11 +287,8 @@ class Apart:
 
     def __init__(self, work: Callable[..., list[Output]]) -> None:
         self._work = work
+        self._new_pool = partial(ProcessPoolExecutor, 1, multiprocessing.get_context("spawn"))
         self._pool = self._new_pool()
-
-    @staticmethod
-    def _new_pool() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
     def translate(self, lines: Sequence[str], *how: Any) -> list[Output]:
         """Translate all lines at once; where that fails, one by one, so that only the lines which fail are lost."""
@@ -327,20 +320,11 @@ class Apart:
 def _translate(
     lines: list[str], folder: str, engine: str, precision: str, options: DecodingOptions, threads: int
 ) -> list[Output]:
-    translator = _translator(folder, engine, precision, threads)
-    outputs = []
-    limit = translator.max_source_tokens
-    for line, n_best in zip(lines, translator.translate(lines, options, Cuts()), strict=True):
-        cuts = Cuts()
-        cuts.fit_sources([line], translator.tokenizer.source_pieces, limit)  # type: ignore[attr-defined]
-        outputs.append(Output(n_best[0].text if n_best else "", bool(cuts.sources)))
-    return outputs
+    cuts = Cuts()
+    lists = _translator(folder, engine, precision, threads).translate(lines, options, cuts)
+    return [Output(n_best[0].text if n_best else "", i in cuts.sources) for i, n_best in enumerate(lists)]
 
 
 @lru_cache(maxsize=1)
-def _translator(folder: str, engine: str, precision: str, threads: int) -> Translator:
-    if engine == "ctranslate2":
-        return CTranslate2Translator(Path(folder), precision, threads)
-    from polystill.export.students import load_torch
-
-    return load_torch(Path(folder), precision, threads)
+def _translator(folder: str, engine: str, precision: str, threads: int) -> ModelTranslator:
+    return ENGINES[engine].open(Path(folder), precision, threads)

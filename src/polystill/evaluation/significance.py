@@ -1,4 +1,4 @@
-"""Paired bootstrap resampling: the difference of systems, or of families of them, against the luck of the sentences."""
+"""Paired bootstrap resampling: the difference of systems against the luck of the sentences."""
 
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ from polystill.runs.results import WITH_SHORTLIST
 from polystill.storage import text_lines
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from polystill.config import Recipe
 
 SIGNIFICANT = 0.05
 """A difference is significant where its p-value is below this, and otherwise noise."""
-SEED = 12345
-"""sacreBLEU's own."""
 
 
 class Comparison(TypedDict):
@@ -63,23 +59,18 @@ def compare(
             raise UserError(f"{name} has {len(lines)} translations, but there are {len(references)} references")
     named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
     rows: list[Comparison] = []
-    for metric, scorer in _scorers(
-        references, target_language, lowercase, metrics
-    ).items():  # One by one: sacreBLEU has one name for both kinds of BLEU.
+    scorers = _scorers([list(references)], target_language, lowercase, metrics)
+    for metric, scorer in scorers.items():  # One by one: sacreBLEU has one name for both kinds of BLEU.
         test = PairedTest(named, {metric: scorer}, references=None, test_type="bs", n_samples=samples)
         signatures, results = test()
         (title,) = (title for title in results if title != "System")
         scores = [result for result in results[title] if not isinstance(result, str)]
         for name, result in zip(systems, scores, strict=True):
             assert result.mean is not None and result.ci is not None
-            row: Comparison = {
-                "system": name,
-                "metric": metric,
-                "score": result.score,
-                "mean": result.mean,
-                "ci": result.ci,
-                "signature": signatures[title].format(),
-            }
+            signature = signatures[title].format()
+            row = Comparison(
+                system=name, metric=metric, score=result.score, mean=result.mean, ci=result.ci, signature=signature
+            )
             if result.p_value is not None:
                 # sacreBLEU counts resamples whose difference is *larger* than the observed one: none, if all are 0.
                 row["p_value"] = 1.0 if result.score == scores[0].score else result.p_value
@@ -87,59 +78,18 @@ def compare(
     return rows
 
 
-def _scorers(
-    references: Sequence[str], target_language: str, lowercase: bool, metrics: Sequence[str]
-) -> dict[str, Any]:
+def _scorers(references: list[list[str]], language: str, lowercase: bool, metrics: Sequence[str]) -> dict[str, Any]:
     """sacreBLEU's metrics, with the references, so that their n-grams are counted once."""
     from sacrebleu import CHRF
 
     scorers: dict[str, Any] = {}
     if "bleu" in metrics:
-        scorers["bleu"] = bleu_metric(target_language, references=[list(references)])
+        scorers["bleu"] = bleu_metric(language, references=references)
         if lowercase:
-            scorers["bleu_lc"] = bleu_metric(target_language, lowercase=True, references=[list(references)])
+            scorers["bleu_lc"] = bleu_metric(language, lowercase=True, references=references)
     if "chrf" in metrics:
-        scorers["chrf"] = CHRF(references=[list(references)])
+        scorers["chrf"] = CHRF(references=references)
     return scorers
-
-
-def compare_families(
-    first: Mapping[str, Sequence[str]],
-    second: Mapping[str, Sequence[str]],
-    references: Sequence[str],
-    *,
-    target_language: str = "",
-    samples: int = 1000,
-) -> dict[str, dict[str, float]]:
-    """The second family's BLEU minus the first's, member by member and as `mean` over all members.
-
-    Each resample of the sentences (Koehn 2004) is scored as a corpus for every member of both families, so all members
-    are compared on the same sentences. `first` and `second` are translations by member, with the same members.
-
-    Returns `difference` for each member and for `mean`, with `low` and `high`: 95 % of the resamples' differences lie
-    between them. The resampling is seeded.
-    """
-    import numpy as np
-
-    assert first and first.keys() == second.keys() and "mean" not in first
-    metric = bleu_metric(target_language, references=[list(references)])
-    generator = np.random.default_rng(SEED)
-    draws = generator.integers(len(references), size=(samples, len(references)))
-    counts = np.stack([np.bincount(draw, minlength=len(references)) for draw in draws])
-    weights = np.concatenate([np.ones((1, len(references))), counts])  # The first row is the sentences as they are.
-
-    def scores(lines: Sequence[str]) -> NDArray[Any]:
-        assert len(lines) == len(references), (len(lines), len(references))
-        statistics = weights @ np.array(metric._extract_corpus_statistics(list(lines), None), dtype=np.float64)
-        return np.array([metric._compute_score_from_stats(list(row)).score for row in statistics])
-
-    gains = {name: scores(second[name]) - scores(first[name]) for name in first}
-    gains["mean"] = np.mean(list(gains.values()), axis=0)
-    limits = {name: np.quantile(gain[1:], (0.025, 0.975)) for name, gain in gains.items()}
-    return {
-        name: {"difference": float(gain[0]), "low": float(limits[name][0]), "high": float(limits[name][1])}
-        for name, gain in gains.items()
-    }
 
 
 # --- a run's students -----------------------------------------------------------------------------------------------

@@ -14,16 +14,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from polystill.decoding.ctranslate2 import CTranslate2Translator
-from polystill.decoding.translator import Cuts, DecodingOptions
+from polystill.decoding import ENGINES
+from polystill.decoding.ctranslate2 import CTranslate2
+from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.environment import child
 from polystill.environment.child import peak_memory
 from polystill.errors import UserError
-
-if TYPE_CHECKING:
-    from polystill.runs.results import Speed
 
 WARM_UP_LINES = 8
 _TIMED = ("words_per_second", "latency_p50_ms", "latency_p95_ms")
@@ -38,26 +36,26 @@ class Subject:
     options: DecodingOptions
     precision: str = "default"
     threads: int = 1
+    engine: str = CTranslate2.name
 
 
 def measure_in_turn(
     subjects: Sequence[Subject], *, rounds: int, log: Callable[[str], object], speed: bool = False
-) -> list[Speed]:
+) -> list[dict[str, Any]]:
     """Measure all subjects in every round, one after another, so that a machine whose speed varies treats them alike.
 
-    Times are medians over the rounds, with the least and the most as `…_min` and `…_max`; peak memory is the largest.
+    Returns what `measure_once` does, as fields of `QualityRow` and `DeviceRow`. Times are medians over the rounds, with
+    the least and the most as `…_min` and `…_max`; peak memory is the largest.
 
     Raises:
         UserError: as `measure_once`.
     """
-    from polystill.runs.results import Speed
-
     figures: list[list[dict[str, Any]]] = [[] for _ in subjects]
     for number in range(rounds):
         for subject, rows in zip(subjects, figures, strict=True):
             rows.append(measure_once(subject, speed=speed))
         log(f"round {number + 1} of {rounds}")
-    return [Speed(**_summary(rows)) for rows in figures]
+    return [_summary(rows) for rows in figures]
 
 
 def _summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -85,6 +83,7 @@ def measure_once(subject: Subject, *, speed: bool = False) -> dict[str, Any]:
         precision=subject.precision,
         threads=subject.threads,
         speed=speed,
+        engine=subject.engine,
     )
     if "error" in figures:
         raise UserError(figures["error"])
@@ -99,12 +98,13 @@ def measure_here(
     precision: str,
     threads: int,
     speed: bool,
+    engine: str = CTranslate2.name,
 ) -> dict[str, Any]:
     """The measuring itself, for `child.call`: what `measure_once` returns, or `error`."""
     options = DecodingOptions(beam_size=beam_size, length_penalty=length_penalty)
     try:
         with peak_memory() as peak:
-            translator = CTranslate2Translator(Path(folder), precision, threads)
+            translator = ENGINES[engine].open(Path(folder), precision, threads)
             for line in lines[:WARM_UP_LINES]:
                 translator.translate([line], options, Cuts())
             latencies = [_seconds(translator, [line], options) for line in lines]
@@ -123,7 +123,7 @@ def measure_here(
     return figures
 
 
-def _seconds(translator: CTranslate2Translator, lines: Sequence[str], options: DecodingOptions) -> float:
+def _seconds(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> float:
     start = time.perf_counter()
     translator.translate(lines, options, Cuts())
     return time.perf_counter() - start

@@ -44,12 +44,6 @@ class Agreement(NamedTuple):
     all translations are the same."""
 
 
-def compare(export: Export, verified: Verified) -> Agreement:
-    """Compare what an export does with what its source model does."""
-    rows = zip(export.sources, export.targets, verified.translations, strict=True)
-    return agreement([preference(export.model, *row) for row in rows], verified.differences)
-
-
 def agreement(preferences: Sequence[float | None], differences: Sequence[float]) -> Agreement:
     """Sum up one `preference` for each sentence and one difference for each token. NaN counts as infinite."""
     parted = [value for value in preferences if value is not None]
@@ -66,6 +60,18 @@ def agreement(preferences: Sequence[float | None], differences: Sequence[float])
 def largest(values: Iterable[float]) -> float:
     """The largest value, at least 0; infinite if one is NaN, which max() would pass over."""
     return max([0.0, *(value if math.isfinite(value) else math.inf for value in values)])
+
+
+def compare(export: Export, verified: Verified) -> Agreement:
+    """Compare what an export does with what its source model does, and refuse it if that is something else.
+
+    Raises:
+        UserError: as `judge`.
+    """
+    rows = zip(export.sources, export.targets, verified.translations, strict=True)
+    result = agreement([preference(export.model, *row) for row in rows], verified.differences)
+    judge(result, export.precision, export.out)
+    return result
 
 
 def judge(result: Agreement, precision: str, out: Path) -> None:
@@ -90,9 +96,6 @@ def judge(result: Agreement, precision: str, out: Path) -> None:
         )
 
 
-# --- greedy translations --------------------------------------------------------------------------------------------
-
-
 def greedy(translator: Translator, lines: Sequence[str]) -> list[Hypothesis]:
     """Greedy translations of at most VERIFIED_TOKENS tokens, with token scores."""
     options = DecodingOptions(beam_size=1, max_length=VERIFIED_TOKENS, token_scores=True)
@@ -102,9 +105,11 @@ def greedy(translator: Translator, lines: Sequence[str]) -> list[Hypothesis]:
 
 def ids_of(hypotheses: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[list[int]]:
     """Hypotheses with token scores as ids, with the end mark if it was reached."""
-    ended = [len(hypothesis.token_scores or []) > len(hypothesis.tokens) for hypothesis in hypotheses]
     rows = piece_ids([hypothesis.tokens for hypothesis in hypotheses], tokenizer)
-    return [[*row, tokenizer.eos_id] if has_ended else row for row, has_ended in zip(rows, ended, strict=True)]
+    for row, hypothesis in zip(rows, hypotheses, strict=True):
+        if len(hypothesis.token_scores or []) > len(hypothesis.tokens):
+            row.append(tokenizer.eos_id)
+    return rows
 
 
 def piece_ids(rows: Sequence[Sequence[str]], tokenizer: Tokenizer) -> list[list[int]]:
@@ -113,20 +118,15 @@ def piece_ids(rows: Sequence[Sequence[str]], tokenizer: Tokenizer) -> list[list[
     return [[ids.get(piece, tokenizer.unk_id) for piece in row] for row in rows]
 
 
-# --- scores ---------------------------------------------------------------------------------------------------------
-
-
 def preference(model: ElasticModel, source: Sequence[int], ours: Sequence[int], theirs: Sequence[int]) -> float | None:
     """By how much the source model prefers its own token to the export's, in nats, at the first token that differs.
 
     After that token the two may rightly write different sentences. None if no token differs; a translation that was cut
     may be the beginning of the other.
     """
-    for i, (our_token, their_token) in enumerate(zip(ours, theirs, strict=False)):
-        if our_token != their_token:
-            our_score, their_score = (
-                forced_log_probs(model, source, [*ours[:i], token])[i] for token in (our_token, their_token)
-            )
+    for i, tokens in enumerate(zip(ours, theirs, strict=False)):
+        if tokens[0] != tokens[1]:
+            our_score, their_score = (forced_log_probs(model, source, [*ours[:i], token])[i] for token in tokens)
             return our_score - their_score
     return None
 

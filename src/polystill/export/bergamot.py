@@ -117,11 +117,10 @@ def _unpacked(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
         (packed,) = folder.glob("model.*.gz")
         arrays: dict[str, Any] = read_binary(gzip.decompress(packed.read_bytes()))
         np.savez(path, **arrays)
-        vocabularies = []
-        for packed in sorted(folder.glob("*vocab.*.gz")):  # vocab, or srcvocab and trgvocab
-            vocabularies.append(path.with_name(packed.stem))
-            vocabularies[-1].write_bytes(gzip.decompress(packed.read_bytes()))
-        yield path, [vocabularies[0], vocabularies[-1]]
+        vocabularies = sorted(folder.glob("*vocab.*.gz"))  # vocab, or srcvocab and trgvocab
+        for packed in vocabularies:
+            path.with_name(packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
+        yield path, [path.with_name(packed.stem) for packed in (vocabularies[0], vocabularies[-1])]
 
 
 def _metadata(folder: Path, info: Info) -> str:

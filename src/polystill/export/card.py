@@ -63,6 +63,8 @@ def record_of(run: Run, student: Student, search: DecodingOptions, note: str = "
 def model_card(info: Info, record: Record, size: int) -> str:
     """The card's text, from polystill.json, the run's record and the size of the export in bytes."""
     languages = [info[key] for key in ("source_language", "target_language") if key in info]
+    forms = [form for form in FORMATS.values() if info["architecture"] in form.architectures]
+    others = [f"`{form.name}`" for form in forms if form.name != info["format"]]
     parts = [
         f"---\n{_front(info, languages, record)}---",
         f"# {info['name']}: {' → '.join(languages) or 'translation'}",
@@ -73,7 +75,7 @@ def model_card(info: Info, record: Record, size: int) -> str:
         *_devices(info, record),
         "## How to use it",
         how_to_use({**search_of(record.search), **info}, languages),
-        f"For other engines: `polystill export RUN {info['name']} --to FORMAT` with {_other_formats(info)}.",
+        f"For other engines: `polystill export RUN {info['name']} --to FORMAT` with {', '.join(others)}.",
         _verification(info),
     ]
     return "\n\n".join(parts) + "\n"
@@ -127,32 +129,22 @@ def how_to_use(info: Info, languages: Sequence[str]) -> str:
     return FORMATS[info["format"]].usage_for(info["architecture"]).strip().format(**values)
 
 
-def _other_formats(info: Info) -> str:
-    """The other formats of its architecture."""
-    forms = (form for form in FORMATS.values() if info["architecture"] in form.architectures)
-    return ", ".join(f"`{form.name}`" for form in forms if form.name != info["format"])
-
-
 def _verification(info: Info) -> str:
     result = info.get("verification", {})
     if "identical" not in result:
         return "`polystill.json` says what it was made of and how it was verified."
-    return (
+    text = (
         f"Verified when it was written: of {result['sentences']} sentences {result['identical']:.0%} are translated "
         f"with the same tokens as by the source model, log-probabilities of tokens differ by "
-        f"{result['mean_difference']:.2g} on average. {_shortlist(info)}`polystill.json` says what it was made of."
+        f"{result['mean_difference']:.2g} on average. "
     )
-
-
-def _shortlist(info: Info) -> str:
-    if "shortlist" not in info:
-        return ""
-    facts = info["shortlist"]
-    return (
-        f"That is with its whole vocabulary; with the shortlist ({FORMATS[info['format']].shortlist_usage}), learnt "
-        f"from {facts['sentences']:,} sentences, {facts['same_translations']} of {facts['lines']} translations stay as "
-        "they are. "
-    )
+    if facts := info.get("shortlist"):
+        text += (
+            f"That is with its whole vocabulary; with the shortlist ({FORMATS[info['format']].shortlist_usage}), "
+            f"learnt from {facts['sentences']:,} sentences, {facts['same_translations']} of {facts['lines']} "
+            "translations stay as they are. "
+        )
+    return f"{text}`polystill.json` says what it was made of."
 
 
 # --- figures --------------------------------------------------------------------------------------------------------
@@ -208,36 +200,29 @@ def _quality(info: Info, record: Record) -> Iterator[str]:
         return
     yield "## Measured quality"
     measured = [row for row in record.rows if _is_of_package(row, info, record)]
-    others = [row for row in record.rows if row not in measured]
+    others, notes = [row for row in record.rows if row not in measured], list[str]()
     if measured:
         yield _table(measured, _COLUMNS)
     else:
-        yield f"This package itself ({_form(info)}) was not measured; what was measured is the same student otherwise."
-    notes = [f"BLEU: `{s}`" for s in _distinct(record, "bleu_signature")]
-    notes += [f"chrF: `{s}`" for s in _distinct(record, "chrf_signature")]
-    notes += [f"COMET: `{s}`" for s in _distinct(record, "comet_signature")]
-    notes += [
-        f"speed: whole test sets in batches, latency: one sentence after another, on {hardware}"
-        for hardware in _distinct(record, "hardware")
-    ]
-    yield "\n".join(f"- {note}" for note in notes)
+        parts = [info["format"], info.get("quantization"), "shortlist" if "shortlist" in info else None]
+        form = ", ".join([*filter(None, parts), *([f"beam {info['beam_size']}"] if "beam_size" in info else [])])
+        yield f"This package itself ({form}) was not measured; what was measured is the same student otherwise."
+    meanings = {f"{name}_signature": f"{title}: `{{}}`" for name, title in _METRICS.items()}
+    meanings["hardware"] = "speed: whole test sets in batches, latency: one sentence after another, on {}"
+    for key, meaning in meanings.items():
+        values = sorted({getattr(row, key) for row in record.rows if _is_there(row, key)})
+        notes += [f"- {meaning.format(value)}" for value in values]
+    yield "\n".join(notes)
     if others:
         yield "### Other forms of the same student"
         yield _table(others, _COLUMNS)
-
-
-def _form(info: Info) -> str:
-    """The package's format, precision, shortlist and beam, in words."""
-    parts = [info["format"], info.get("quantization"), "shortlist" if "shortlist" in info else None]
-    return ", ".join([*filter(None, parts), *([f"beam {info['beam_size']}"] if "beam_size" in info else [])])
 
 
 def _devices(info: Info, record: Record) -> Iterator[str]:
     if record.devices:
         yield "## Measured on devices"
         yield _table(sorted(record.devices, key=lambda row: not _is_of_package(row, info, record)), _DEVICE_COLUMNS)
-        hardware = dict.fromkeys(f"- {row.device}: {row.hardware}" for row in record.devices)
-        yield "\n".join(hardware)
+        yield "\n".join(dict.fromkeys(f"- {row.device}: {row.hardware}" for row in record.devices))
 
 
 def _table(rows: Sequence[QualityRow | DeviceRow], columns: Sequence[tuple[str, str, str]]) -> str:
@@ -257,24 +242,16 @@ def _is_there(row: QualityRow | DeviceRow, key: str) -> bool:
     return value is not None and value is not False and value != ""
 
 
-def _distinct(record: Record, key: str) -> list[str]:
-    return sorted({getattr(row, key) for row in record.rows if _is_there(row, key)})
-
-
 # --- training -------------------------------------------------------------------------------------------------------
-
-_METHODS = {
-    "aio_kd": "AIO-KD (Miao et al., EMNLP 2023): teacher and sampled students trained jointly in one run",
-    "word_kd": "word-level distillation (Kim & Rush, EMNLP 2016)",
-    "nll": "maximum likelihood",
-}
 
 
 def _training(record: Record) -> Iterator[str]:
+    from polystill.objectives import title_of
+
     lines = []
     facts = {**record.family, **(record.rows[0].to_json() if record.rows else {})}
     if "method" in facts:
-        lines.append(f"- method: {_METHODS.get(facts['method'], facts['method'])}")
+        lines.append(f"- method: {title_of(facts['method'])}")
     if (members := len(facts.get("candidates", []))) > 1:
         lines.append(f"- one of a family of {members} students that one run trained together")
     keys = (("targets", "targets"), ("seed", "seed"), ("run", "run_id"))
@@ -296,7 +273,10 @@ def data_lines(settings: Data, folder: Path) -> list[str]:
     """
     sources = (source.model_dump(exclude_defaults=True) for source in settings.train)
     lines = [f"data: {', '.join(f'{key} {value}' for key, value in source.items())}" for source in sources]
-    return [*lines, *_pairs(folder / "cleaning.json"), *_vocabulary(folder / "tokenizer"), *_held_out(settings, folder)]
+    files = {"validation": folder / "validation.source.txt"}
+    files |= {f"test set {name}": folder / "test" / f"{name}.source.txt" for name in settings.test}
+    sizes = "; ".join(f"{name}: {len(text_lines(path)):,} sentences" for name, path in files.items() if path.is_file())
+    return [*lines, *_pairs(folder / "cleaning.json"), *_vocabulary(folder / "tokenizer"), *([sizes] if sizes else [])]
 
 
 def _pairs(path: Path) -> Iterator[str]:
@@ -305,10 +285,8 @@ def _pairs(path: Path) -> Iterator[str]:
         kept, total = f"{report['kept']:,}", f"{report['total']:,}"
     except (OSError, ValueError, KeyError, TypeError):
         return
-    if kept == total:
-        yield f"training pairs: {total}, of which cleaning dropped none"
-    else:
-        yield f"training pairs: {kept} of {total}, the others dropped by cleaning"
+    all_kept = f"training pairs: {total}, of which cleaning dropped none"
+    yield all_kept if kept == total else f"training pairs: {kept} of {total}, the others dropped by cleaning"
 
 
 def _vocabulary(folder: Path) -> Iterator[str]:
@@ -321,11 +299,3 @@ def _vocabulary(folder: Path) -> Iterator[str]:
     kind = pb.TrainerSpec.ModelType.Name(pb.ModelProto.FromString(source).trainer_spec.model_type).lower()
     models = "one model" if source == target else "a model each"
     yield f"vocabulary: {tokenizer.vocabulary_size:,} pieces (SentencePiece, {kind}), {models} for both languages"
-
-
-def _held_out(settings: Data, folder: Path) -> Iterator[str]:
-    files = {"validation": folder / "validation.source.txt"}
-    files |= {f"test set {name}": folder / "test" / f"{name}.source.txt" for name in settings.test}
-    sizes = [f"{name}: {len(text_lines(path)):,} sentences" for name, path in files.items() if path.is_file()]
-    if sizes:
-        yield "; ".join(sizes)

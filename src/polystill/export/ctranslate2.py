@@ -7,7 +7,6 @@ bits. With seven bits nothing is clipped (2 * 255 * 63 < 2**15).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +46,6 @@ echo "A sentence." | polystill translate path/of/this/folder
 ```
 """
 
-    def evaluated_in(self, precision: str) -> str:
-        return self.name
-
     def write(self, export: Export, folder: Path) -> None:
         _convert(export.student, folder, export.precision)
         export.tokenizer.save_with_engine(folder)
@@ -73,15 +69,13 @@ echo "A sentence." | polystill translate path/of/this/folder
         """Write the shortlist as CTranslate2's vocabulary map."""
         from polystill.decoding.ctranslate2 import SHORTLIST, read_info
 
-        compute_type = _compute_type(export.precision)
-        before = _texts(folder, export.lines, compute_type)
+        before = _texts(folder, export)
         pieces = export.tokenizer.pieces
         rules = {"": shortlist.frequent, **{pieces[source]: targets for source, targets in shortlist.likely.items()}}
         rows = (f"{source}\t{' '.join(pieces[target] for target in targets)}\n" for source, targets in rules.items())
         (folder / SHORTLIST).write_text("".join(rows), encoding="utf-8")
         write_info(folder, {**read_info(folder), "shortlist": {}})  # polystill's engine uses what is named there
-        after = _texts(folder, export.lines, compute_type)
-        return sum(a == b for a, b in zip(before, after, strict=True))
+        return sum(a == b for a, b in zip(before, _texts(folder, export), strict=True))
 
     def finish(self, folder: Path, info: Info, card: MakeCard) -> None:
         from polystill.decoding.ctranslate2 import INFO
@@ -120,12 +114,12 @@ def _limit_to_seven_bits(spec: Any) -> None:
             scale.array = scale.numpy() * np.float32(63 / 127)
 
 
-def _texts(folder: Path, lines: Sequence[str], compute_type: str) -> list[str]:
+def _texts(folder: Path, export: Export) -> list[str]:
     from polystill.decoding.ctranslate2 import CTranslate2Translator
     from polystill.decoding.translator import DecodingOptions
 
-    rows = CTranslate2Translator(folder, compute_type).translate(lines, DecodingOptions(beam_size=1))
-    return [hypotheses[0].text for hypotheses in rows]
+    engine = CTranslate2Translator(folder, _compute_type(export.precision))
+    return [hypotheses[0].text for hypotheses in engine.translate(export.lines, DecodingOptions(beam_size=1))]
 
 
 def _compute_type(precision: str) -> str:

@@ -16,7 +16,7 @@ from polystill.decoding.ctranslate2 import INFO, read_info
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError, nearest
 from polystill.export import FORMATS
-from polystill.export.agreement import compare, greedy, ids_of, judge
+from polystill.export.agreement import compare, greedy, ids_of
 from polystill.export.card import Record, model_card, search_of
 from polystill.export.format import Export, Format, Info, write_info
 from polystill.models.elastic import ElasticModel
@@ -91,18 +91,13 @@ def _write(form: Format, export: Export, folder: Path, record: Record, shortlist
         info |= search_of(export.search)
     write_info(folder, info)
     verified = form.verify(export, folder)
-    result = compare(export, verified)
-    judge(result, export.precision, export.out)
-    info |= {**verified.facts, "verification": {**result._asdict(), **verified.figures}}
+    info |= {**verified.facts, "verification": {**compare(export, verified)._asdict(), **verified.figures}}
     if shortlist is not None:
         same = form.add_shortlist(export, folder, shortlist)
         learnt = {"frequent": len(shortlist.frequent), "sentences": shortlist.sentences}
         info["shortlist"] = {**learnt, "same_translations": same, "lines": len(export.lines)}
     form.finish(folder, info, lambda info, size: model_card(info, record, size))
     return info
-
-
-# --- what is refused ------------------------------------------------------------------------------------------------
 
 
 def check_choices(to: str, quantization: str | None, shortlist: bool) -> None:
@@ -130,11 +125,9 @@ def check_replaceable(out: Path) -> None:
     Raises:
         UserError: `out` is a file, or a folder with other content.
     """
-    if not out.exists():
-        return
-    if not out.is_dir():
+    if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give a folder to export to")
-    if any(out.iterdir()) and not (out / INFO).is_file():
+    if out.is_dir() and any(out.iterdir()) and not (out / INFO).is_file():
         raise UserError(f"{out}: not empty and no earlier export ({INFO} is missing); give a new folder")
 
 
@@ -146,9 +139,6 @@ def _check_architecture(folder: Path, form: Format) -> None:
             f"{folder}: {form.engine} has no {name.upper()}; this model runs with --engine torch, and is exported with "
             f"{others}"
         )
-
-
-# --- what all exports share -----------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -198,15 +188,14 @@ def lines_to_verify(model: ElasticModel, tokenizer: Tokenizer, given: Sequence[s
 
     If there is none, lines are made up from pieces of the vocabulary, the same ones at every call.
     """
-    if given and (fitting := _fitting(given, model, tokenizer)):
-        return fitting
     generator = random.Random("verify")
     pieces = [p for p in tokenizer.pieces if not p.startswith(("<", ">>"))]
     rows = [generator.choices(pieces, k=generator.randint(3, 12)) for _ in range(2 * VERIFIED_LINES)]
-    return _fitting(tokenizer.decode_pieces(rows), model, tokenizer)
-
-
-def _fitting(lines: Sequence[str], model: ElasticModel, tokenizer: Tokenizer) -> list[str]:
-    rows = tokenizer.encode_source(lines)
-    fitting = [line for line, ids in zip(lines, rows, strict=True) if 1 < len(ids) <= model.max_positions]
-    return [line for line in fitting if line.strip()][:VERIFIED_LINES]
+    for lines in (given or (), tokenizer.decode_pieces(rows)):
+        ids = tokenizer.encode_source(lines)
+        fitting = [
+            line for line, row in zip(lines, ids, strict=True) if line.strip() and 1 < len(row) <= model.max_positions
+        ]
+        if fitting:
+            break
+    return fitting[:VERIFIED_LINES]

@@ -117,31 +117,21 @@ class Format(ABC):
 
     def evaluated_in(self, precision: str) -> str | None:
         """The engine in whose rows `polystill evaluate` measures this very package; None if it measures no such one."""
-        return None
+        from polystill.decoding import ENGINES
+
+        return next((engine.name for engine in ENGINES.values() if engine.export_format == self.name), None)
 
     def check(self, model: ElasticModel, tokenizer: Tokenizer, origin: Path) -> None:
-        """Refuse a model that the engine cannot run; `origin` is its folder, for the message.
-
-        Raises:
-            UserError: the engine lacks something of the model, or a program that verifying needs is missing.
-        """
+        """Refuse, with a UserError, a model that the engine cannot run; `origin` is its folder, for the message."""
         return
 
     @abstractmethod
     def write(self, export: Export, folder: Path) -> None:
-        """Write all files but polystill.json and the card into an empty folder.
-
-        Raises:
-            UserError: the tokenizer does not fit the format.
-        """
+        """Write all files but polystill.json and the card into an empty folder, or refuse the tokenizer."""
 
     @abstractmethod
     def verify(self, export: Export, folder: Path) -> Verified:
-        """Run the written export on `export.lines`: let it translate, and compare scores with the student's.
-
-        Raises:
-            UserError: something else than translations is wrong.
-        """
+        """Run the written export on `export.lines`: let it translate, and compare scores with the student's."""
 
     def add_shortlist(self, export: Export, folder: Path, shortlist: Shortlist) -> int:
         """Add a shortlist to a verified export; returns how many translations of `export.lines` stay as they were."""

@@ -14,8 +14,6 @@ from polystill.export.format import Export, Format, Verified
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from polystill.decoding.translator import DecodingOptions
-
 GENERATION = "generation_config.json"
 LARGEST_DIFFERENCE = 1e-3
 """The most that a logit of MarianMTModel may differ from ours."""
@@ -43,8 +41,13 @@ print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
         for name in ("config.json", GENERATION, WEIGHTS):
             if (export.student / name).is_file():
                 shutil.copyfile(export.student / name, folder / name)
-        if export.search is not None and (folder / GENERATION).is_file():
-            _set_search(folder / GENERATION, export.search)
+        path, search = folder / GENERATION, export.search
+        if search is not None and path.is_file():
+            beam = search.beam_size > 1
+            penalty = search.length_penalty if beam else 1.0  # without a beam transformers would warn of another one
+            values = json.loads(path.read_text(encoding="utf-8"))
+            values |= {"num_beams": search.beam_size, "length_penalty": penalty, "early_stopping": beam}
+            path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         export.tokenizer.save(folder)
 
     def verify(self, export: Export, folder: Path) -> Verified:
@@ -79,14 +82,6 @@ print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
                 f"{difference:.3g})"
             )
         return Verified(translations, differences, {"largest_logit_difference": difference})
-
-
-def _set_search(path: Path, search: DecodingOptions) -> None:
-    values = json.loads(path.read_text(encoding="utf-8"))
-    beam = search.beam_size > 1
-    penalty = search.length_penalty if beam else 1.0  # without a beam transformers would warn of another one
-    values |= {"num_beams": search.beam_size, "length_penalty": penalty, "early_stopping": beam}
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _generate(model: Any, source: Tensor, most: int) -> list[int]:

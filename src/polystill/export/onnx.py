@@ -19,7 +19,6 @@ from polystill.export.format import Export, Format, Verified
 
 if TYPE_CHECKING:
     from polystill.data.tokenizer import Tokenizer
-    from polystill.models.elastic import ElasticModel
 
 UNKNOWN_SCORE = 100.0
 """How far the score of a piece that the source's SentencePiece model lacks lies below all others."""
@@ -86,11 +85,15 @@ For beam search the decoder takes several rows for each sentence of the encoder'
         return self.lstm_usage if architecture == "lstm" else self.usage
 
     def write(self, export: Export, folder: Path) -> None:
-        from polystill.export.onnx_graphs import write_graphs
+        from polystill.export.onnx_graphs import GRAPHS
 
         (folder / "onnx").mkdir()
-        write_graphs(export.model, folder)
-        _write_configuration(export.model, folder)
+        architecture = export.model.architecture
+        GRAPHS[architecture.name].write(export.model, folder)
+        for name, values in architecture.config_files(export.model.config).items():
+            if "num_beams" in values:
+                values |= {"num_beams": 1, "early_stopping": False}  # transformers.js searches greedily
+            (folder / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         export.tokenizer.save(folder)
         _write_tokenizer_json(export.tokenizer, folder, export.lines)
 
@@ -99,9 +102,10 @@ For beam search the decoder takes several rows for each sentence of the encoder'
         import torch
 
         from polystill.export.agreement import forced_log_probs, log_probs, score_differences
-        from polystill.export.onnx_graphs import open_sessions
+        from polystill.export.onnx_graphs import GRAPHS
 
-        model, sessions, translations, differences = export.model, open_sessions(export.model, folder), [], []
+        model, translations, differences = export.model, [], []
+        sessions = GRAPHS[model.architecture.name].sessions(folder)
         for source, target in zip(export.sources, export.targets, strict=True):
             logits = torch.from_numpy(sessions.logits(source, [model.pad_id, *target[:-1]]))
             scores = log_probs(logits, target, model.pad_id)
@@ -109,16 +113,6 @@ For beam search the decoder takes several rows for each sentence of the encoder'
             logits[0, model.eos_id] = -torch.inf  # an empty translation is ruled out
             translations.append(logits.argmax(-1).tolist())
         return Verified(translations, differences)
-
-
-def _write_configuration(model: ElasticModel, folder: Path) -> None:
-    for name, values in model.architecture.config_files(model.config).items():
-        if "num_beams" in values:
-            values |= {"num_beams": 1, "early_stopping": False}  # transformers.js searches greedily
-        (folder / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-# --- tokenizer.json -------------------------------------------------------------------------------------------------
 
 
 def _write_tokenizer_json(tokenizer: Tokenizer, folder: Path, lines: Sequence[str]) -> None:

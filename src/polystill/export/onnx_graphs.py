@@ -33,7 +33,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -41,7 +41,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from polystill.models.elastic import ElasticModel
 from polystill.models.layers import attend, split_heads
 from polystill.models.lstm import Lstm
 from polystill.models.transformer import DecoderLayer, Transformer, sinusoidal_positions
@@ -54,9 +53,6 @@ PIPELINE_TOKENS = 256
 STATE = ("hidden", "cells", "attentional")
 MEMORY = ("keys", "values")
 SOURCE = {0: "batch_size", 1: "encoder_sequence_length"}
-
-
-# --- one graph ------------------------------------------------------------------------------------------------------
 
 
 def write_graph(
@@ -192,25 +188,20 @@ def write_transformer(model: Transformer, folder: Path) -> None:
     write_graph(folder / ENCODER, TransformerEncoder(model), (ids, mask), inputs, outputs, axes)
     names, presents = (_past_names(config.decoder_layers, prefix) for prefix in ("past_key_values", "present"))
     pasts = [torch.zeros(2, config.heads, 3, config.d_model // config.heads) for _ in names]
+    target = {0: "batch_size", 1: "decoder_sequence_length"}
+    axes = {"input_ids": target, "logits": target, "encoder_attention_mask": SOURCE, "encoder_hidden_states": SOURCE}
+    for name in names:
+        axes[name] = {0: "batch_size", 2: f"past_{name.split('.')[2]}_sequence_length"}
+    for name in presents:
+        axes[name] = {0: "batch_size", 2: f"present{name.split('.', 1)[1]}_length"}
     write_graph(
         folder / TRANSFORMER_DECODER,
         TransformerDecoder(model),
         (ids[:, :2], mask, torch.zeros(2, 5, config.d_model), *pasts),
         ["input_ids", "encoder_attention_mask", "encoder_hidden_states", *names],
         ["logits", *presents],
-        _decoder_axes(names, presents),
+        axes,
     )
-
-
-def _decoder_axes(pasts: Sequence[str], presents: Sequence[str]) -> dict[str, dict[int, str]]:
-    target = {0: "batch_size", 1: "decoder_sequence_length"}
-    axes = {"input_ids": target, "logits": target, "encoder_attention_mask": SOURCE, "encoder_hidden_states": SOURCE}
-    for name in pasts:
-        side = "encoder" if ".encoder." in name else "decoder"
-        axes[name] = {0: "batch_size", 2: f"past_{side}_sequence_length"}
-    for name in presents:
-        axes[name] = {0: "batch_size", 2: f"present{name.split('.', 1)[1]}_length"}
-    return axes
 
 
 class TransformerSessions:
@@ -239,22 +230,15 @@ class TransformerSessions:
 # --- LSTM -----------------------------------------------------------------------------------------------------------
 
 
-class LstmEncoder(nn.Module):
-    def __init__(self, model: Lstm) -> None:
+class LstmStep(nn.Module):
+    """One of an LSTM's methods, `start_tensors` or `step_tensors`, as a module to trace."""
+
+    def __init__(self, model: Lstm, method: Literal["start_tensors", "step_tensors"]) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.method = model, method
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        return self.model.start_tensors(input_ids, attention_mask)
-
-
-class LstmDecoder(nn.Module):
-    def __init__(self, model: Lstm) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: Tensor, encoder_attention_mask: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        return self.model.step_tensors(input_ids, encoder_attention_mask, *state)
+    def forward(self, *tensors: Tensor) -> Any:
+        return getattr(self.model, self.method)(*tensors)
 
 
 def write_lstm(model: Lstm, folder: Path) -> None:
@@ -263,19 +247,17 @@ def write_lstm(model: Lstm, folder: Path) -> None:
     ids, mask = torch.zeros(2, 5, dtype=torch.long), torch.ones(2, 5, dtype=torch.long)
     inputs, outputs = ["input_ids", "attention_mask"], [*STATE, *MEMORY]
     axes = {name: SOURCE for name in (*inputs, *MEMORY)} | _state_axes("", "batch_size")
-    write_graph(folder / ENCODER, LstmEncoder(model), (ids, mask), inputs, outputs, axes)
+    write_graph(folder / ENCODER, LstmStep(model, "start_tensors"), (ids, mask), inputs, outputs, axes)
 
     states = torch.zeros(layers, 4, width), torch.zeros(layers, 4, width), torch.zeros(4, width)
     memory = torch.zeros(2, 5, width), torch.zeros(2, 5, width)
     example = (torch.zeros(4, dtype=torch.long), mask, *states, *memory)
-    inputs, outputs = (
-        ["input_ids", "encoder_attention_mask", *STATE, *MEMORY],
-        ["logits", *(f"next_{n}" for n in STATE)],
-    )
-    rows = "rows"
+    inputs = ["input_ids", "encoder_attention_mask", *STATE, *MEMORY]
+    outputs = ["logits", *(f"next_{name}" for name in STATE)]
     axes = {name: SOURCE for name in ("encoder_attention_mask", *MEMORY)}
-    axes |= {"input_ids": {0: rows}, "logits": {0: rows}, **_state_axes("", rows), **_state_axes("next_", rows)}
-    write_graph(folder / LSTM_DECODER, LstmDecoder(model), example, inputs, outputs, axes)
+    axes |= _state_axes("", "rows") | _state_axes("next_", "rows")
+    axes |= {"input_ids": {0: "rows"}, "logits": {0: "rows"}}
+    write_graph(folder / LSTM_DECODER, LstmStep(model, "step_tensors"), example, inputs, outputs, axes)
 
 
 def _state_axes(prefix: str, rows: str) -> dict[str, dict[int, str]]:
@@ -301,21 +283,15 @@ class LstmSessions:
         return np.stack(rows)
 
 
-# --- by architecture ------------------------------------------------------------------------------------------------
+class Graphs(NamedTuple):
+    """How a model's two graphs are written into a folder that has onnx/, and run from there."""
+
+    write: Callable[[Any, Path], None]
+    sessions: Callable[[Path], Any]
 
 
-GRAPHS: dict[str, tuple[Callable[[Any, Path], None], Callable[[Path], Any]]] = {
-    "transformer": (write_transformer, TransformerSessions),
-    "lstm": (write_lstm, LstmSessions),
+GRAPHS = {
+    "transformer": Graphs(write_transformer, TransformerSessions),
+    "lstm": Graphs(write_lstm, LstmSessions),
 }
-"""What writes a model's two graphs, and what runs them, by the architecture's name."""
-
-
-def write_graphs(model: ElasticModel, folder: Path) -> None:
-    """Write a model's two graphs into a folder that has onnx/."""
-    GRAPHS[model.architecture.name][0](model, folder)
-
-
-def open_sessions(model: ElasticModel, folder: Path) -> Any:
-    """The sessions of a model's two graphs."""
-    return GRAPHS[model.architecture.name][1](folder)
+"""By the architecture's name."""

@@ -19,11 +19,16 @@ def joint_pieces(tokenizer: Tokenizer, lines: Sequence[str]) -> list[bytes]:
     Raises:
         UserError: `<pad>` is not the last entry, or a line of `lines` is not cut into the same ids.
     """
+    from sentencepiece import SentencePieceProcessor
+
     if tokenizer.pad_id != tokenizer.vocabulary_size - 1:
         raise UserError(f"this format has no {PAD} and needs it last in the vocabulary, not at {tokenizer.pad_id}")
     vocabulary = tokenizer.pieces[:-1]
     models = [_in_order(model, vocabulary) for model in tokenizer.sentencepiece_models]
-    _check_ids(models[0], tokenizer, lines)
+    processor = SentencePieceProcessor(model_proto=models[0])
+    for line, expected in zip(lines, tokenizer.encode_source(lines), strict=True):
+        if [*processor.encode(line), tokenizer.eos_id] != expected:
+            raise UserError(f"this format needs one SentencePiece vocabulary, which would cut {line!r} into other ids")
     return models[:1] if models[0] == models[1] else models
 
 
@@ -64,12 +69,3 @@ def filled(model: bytes, size: int) -> bytes:
         proto.pieces.add(piece=f"<unused{i}>", score=0.0, type=pb.ModelProto.SentencePiece.UNUSED)
     proto.trainer_spec.vocab_size = len(proto.pieces)
     return proto.SerializeToString()
-
-
-def _check_ids(model: bytes, tokenizer: Tokenizer, lines: Sequence[str]) -> None:
-    from sentencepiece import SentencePieceProcessor
-
-    processor = SentencePieceProcessor(model_proto=model)
-    for line, expected in zip(lines, tokenizer.encode_source(lines), strict=True):
-        if [*processor.encode(line), tokenizer.eos_id] != expected:
-            raise UserError(f"this format needs one SentencePiece vocabulary, which would cut {line!r} into other ids")

@@ -59,9 +59,8 @@ def run_pymarian(*arguments: str | Path, stdin: str = "") -> str:
     except subprocess.TimeoutExpired:
         raise UserError(f"pymarian {arguments[0]}: not done after {LONGEST_RUN} seconds; given up") from None
     if done.returncode != 0:
-        errors = [line.split("] ", 1)[-1] for line in done.stderr.splitlines() if "Error:" in line]
-        reason = errors[0] if errors else f"status {done.returncode}"
-        raise UserError(f"pymarian {arguments[0]}: {reason}")
+        errors = (line.split("] ", 1)[-1] for line in done.stderr.splitlines() if "Error:" in line)
+        raise UserError(f"pymarian {arguments[0]}: {next(errors, f'status {done.returncode}')}")
     return done.stdout
 
 
@@ -77,11 +76,7 @@ def decode_with_scores(
     ]
     if shortlist is not None:
         options += ["--shortlist", str(shortlist), "1"]  # 1: checked
-    rows = run_pymarian("decode", *files, *options, stdin="".join(f"{line}\n" for line in lines)).splitlines()
+    output = run_pymarian("decode", *files, *options, stdin="".join(f"{line}\n" for line in lines))
+    rows = [row.rsplit(" ||| WordScores=", 1) for row in output.splitlines()]
     assert len(rows) == len(lines), "Marian gives a line for a line"
-    return [_parse(row) for row in rows]
-
-
-def _parse(row: str) -> Scored:
-    text, scores = row.rsplit(" ||| WordScores=", 1)
-    return Scored(text.split(), [float(score) for score in scores.split()])
+    return [Scored(text.split(), [float(score) for score in scores.split()]) for text, scores in rows]

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from polystill.errors import UserError
 from polystill.export.format import Export, Format, Verified
-
-if TYPE_CHECKING:
-    from polystill.models.elastic import ElasticModel
 
 
 class Sparse(Format):
@@ -31,7 +27,9 @@ echo "A sentence." | polystill translate path/of/this/folder --engine torch
 """
 
     def evaluated_in(self, precision: str) -> str | None:
-        return "torch" if precision == "float32" else None
+        from polystill.decoding.torch import Torch
+
+        return Torch.name if precision == "float32" else None
 
     def write(self, export: Export, folder: Path) -> None:
         from polystill.models.folder import write_sparse_model
@@ -45,12 +43,13 @@ echo "A sentence." | polystill translate path/of/this/folder --engine torch
             UserError: float32 weights are not exactly the student's.
         """
         from polystill.decoding.beam import TorchTranslator
-        from polystill.export.agreement import forced_log_probs, greedy, ids_of, score_differences
+        from polystill.export.agreement import forced_log_probs, greedy, ids_of, largest, score_differences
         from polystill.models.folder import load_model, weights_path
         from polystill.models.pruning import nonzero_parameters
 
         written = load_model(folder)
-        difference = _largest_difference(export.model, written)
+        weights = zip(export.model.parameters(), written.parameters(), strict=True)
+        difference = largest(float((ours - theirs).abs().max().detach()) for ours, theirs in weights)
         if export.precision == "float32" and difference:
             raise UserError(
                 f"{export.out}: not written: weights read back differ by up to {difference:.3g}; float32 is exact"
@@ -63,11 +62,3 @@ echo "A sentence." | polystill translate path/of/this/folder --engine torch
         size = weights_path(folder).stat().st_size
         facts = {"nonzero_parameters": nonzero_parameters(written), "weights_bytes": size}
         return Verified(translations, differences, {"largest_weight_difference": difference}, facts)
-
-
-def _largest_difference(model: ElasticModel, written: ElasticModel) -> float:
-    """The largest difference between a weight and its written value."""
-    from polystill.export.agreement import largest
-
-    pairs = zip(model.parameters(), written.parameters(), strict=True)
-    return largest(float((ours - theirs).abs().max().detach()) for ours, theirs in pairs)

@@ -10,8 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from polystill.data.shortlist import shortlist_of
-from polystill.decoding.ctranslate2 import INFO, available_cores, read_info
+from polystill.data.shortlist import Shortlist, shortlist_of
+from polystill.decoding import ENGINES
+from polystill.decoding.ctranslate2 import INFO, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.export import FORMATS
@@ -23,32 +24,26 @@ from polystill.storage import is_no_permission, locked_folder, need_new_folder, 
 from polystill.students import Student
 
 if TYPE_CHECKING:
-    from polystill.decoding.beam import TorchTranslator
     from polystill.decoding.translator import DecodingOptions
-
-
-# --- into a folder of the user's ------------------------------------------------------------------------------------
 
 
 def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
     """Write a run's student as a folder (a Transformer as Hugging Face's): to `out`, or by default to RUN/students.
 
-    `folder` may also be a family's own, such as a pruned one. Returns where the student is.
-
-    Raises:
-        UserError: as `export_student`.
+    `folder` may also be a family's own. Returns where the student is. Raises what `export_student` raises.
     """
     from polystill.models.folder import architecture_in, family_space
 
-    run = None if _is_model(folder) else Run.open(folder)
-    if run is not None:
+    family = folder
+    if not _is_model(folder):
+        run = Run.open(folder)
         run.need_family()
-    family = folder if run is None else run.family
-    if run is not None and out is None:
-        student = extracted(run, family_space(family).get(name))
-        if not student.is_relative_to(run.students):
-            raise UserError(f"{run.students}: no permission; give a folder to write with --out")
-        return student
+        family = run.family
+        if out is None:
+            student = extracted(run, family_space(family).get(name))
+            if not student.is_relative_to(run.students):
+                raise UserError(f"{run.students}: no permission; give a folder to write with --out")
+            return student
     if architecture_in(family) == "transformer":
         return export_student(folder, name, "hf", out)
     out = _new(out)
@@ -97,10 +92,15 @@ def export_student(
     need_new_folder(out, "give a new folder with --out, or remove this one")
     search = search or DecodingOptions(length_penalty=run.recipe.evaluation.length_penalty)
     record = record_of(run, student, search, note)
-    translations = FORMATS[to].shortlist
-    learnt = shortlist_of(run, translations) if shortlist and translations is not None else None
+    learnt = _learnt_shortlist(run, to) if shortlist else None
     export_folder(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
     return out
+
+
+def _learnt_shortlist(run: Run, to: str) -> Shortlist | None:
+    """The shortlist of the run's data as a format holds it; None if the format has none."""
+    translations = FORMATS[to].shortlist
+    return None if translations is None else shortlist_of(run, translations)
 
 
 def _is_model(folder: Path) -> bool:
@@ -111,12 +111,20 @@ def _is_model(folder: Path) -> bool:
 def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quantization: str | None) -> Path:
     from polystill.export.card import Record
     from polystill.export.driver import export_folder
-    from polystill.models.folder import read_family
+    from polystill.models.folder import family_space, load_model, read_family
+    from polystill.students import StudentSpace
 
     out = _new(out)
-    record = Record(family=read_family(folder) if open_place(folder).kind is Kind.FAMILY else {})
-    with _member(folder, name) as member:
-        export_folder(member, out, to, quantization, record=record)
+    if open_place(folder).kind is not Kind.FAMILY:
+        only = load_model(folder).teacher
+        StudentSpace.from_list(only, [only]).get(name)
+        export_folder(folder, out, to, quantization, record=Record())
+        return out
+    record = Record(family=read_family(folder))
+    with TemporaryDirectory(prefix="polystill-") as temporary:
+        student = Path(temporary) / "student"
+        write_extracted(folder, family_space(folder).get(name), student)
+        export_folder(student, out, to, quantization, record=record)
     return out
 
 
@@ -127,58 +135,46 @@ def _new(out: Path | None) -> Path:
     return out
 
 
-@contextmanager
-def _member(folder: Path, name: str) -> Iterator[Path]:
-    """A family's student as a folder of its own, which lasts as long as the block; a student's folder as it is."""
-    from polystill.models.folder import family_space, load_model
-    from polystill.students import StudentSpace
-
-    if open_place(folder).kind is not Kind.FAMILY:
-        only = load_model(folder).teacher
-        StudentSpace.from_list(only, [only]).get(name)
-        yield folder
-        return
-    with TemporaryDirectory(prefix="polystill-") as temporary:
-        write_extracted(folder, family_space(folder).get(name), Path(temporary) / "student")
-        yield Path(temporary) / "student"
-
-
-# --- in the run's own folder ----------------------------------------------------------------------------------------
-
-
 def extracted(run: Run, student: Student) -> Path:
     """RUN/students/<student>: made if it is missing or from an earlier state of the family.
 
     If the run may not be written, it is made in a temporary folder that lasts as long as this process.
     """
-    if _is_extracted(run, run.students / str(student)):
-        return run.students / str(student)
-    with _students_to_write(run) as students:
-        return _extract(run, student, students)
-
-
-def exported(run: Run, student: Student, precision: str, shortlist: bool = False) -> Path:
-    """RUN/students/<student>/ctranslate2-<precision>[-shortlist]: made as `extracted`'s folder is."""
-    name = Variant("ctranslate2", precision, shortlist).file_name
-    student_folder = run.students / str(student)
-    folder = student_folder / name
-    if _is_extracted(run, student_folder) and _is_exported(student_folder, folder):
+    folder = run.students / str(student)
+    if _is_extracted(run, folder):
         return folder
-    with _students_to_write(run) as students:
-        student_folder = _extract(run, student, students)
+    with _to_write(run, student) as folder:
+        return folder
+
+
+def folder_for(run: Run, student: Student, variant: Variant) -> Path:
+    """The folder that an engine opens to run a student: the student's own, or its export in the engine's format."""
+    to = ENGINES[variant.engine].export_format
+    return extracted(run, student) if to is None else exported(run, student, variant.precision, variant.shortlist, to)
+
+
+def exported(run: Run, student: Student, precision: str, shortlist: bool = False, to: str = "ctranslate2") -> Path:
+    """RUN/students/<student>/<format>-<precision>[-shortlist]: made as `extracted`'s folder is."""
+    name = Variant(to, precision, shortlist).file_name
+    folder = run.students / str(student) / name
+    if _is_extracted(run, folder.parent) and _is_exported(folder):
+        return folder
+    with _to_write(run, student) as student_folder:
         folder = student_folder / name
-        if not _is_exported(student_folder, folder):
+        if not _is_exported(folder):
             from polystill.export.driver import export_folder
 
-            learnt = shortlist_of(run) if shortlist else None
-            lines = lines_to_verify(run)
-            export_folder(student_folder, folder, "ctranslate2", precision, lines, shortlist=learnt)
+            learnt = _learnt_shortlist(run, to) if shortlist else None
+            export_folder(student_folder, folder, to, precision, lines_to_verify(run), shortlist=learnt)
     return folder
 
 
 @contextmanager
-def _students_to_write(run: Run) -> Iterator[Path]:
-    """RUN/students for this process alone: `translate`, `export` and `evaluate` of one run may go on side by side."""
+def _to_write(run: Run, student: Student) -> Iterator[Path]:
+    """The extracted student, in RUN/students, which the block has for itself.
+
+    `translate`, `export` and `evaluate` of one run may go on side by side.
+    """
     with ExitStack() as stack:
         students = run.students
         try:
@@ -187,20 +183,16 @@ def _students_to_write(run: Run) -> Iterator[Path]:
             if not is_no_permission(error.__cause__):
                 raise
             students = Path(_temporary_students(run.family).name)
-        yield students
+        folder = students / str(student)
+        if not _is_extracted(run, folder):
+            write_extracted(run.family, student, folder)
+        yield folder
 
 
 @cache
 def _temporary_students(family: Path) -> TemporaryDirectory[str]:
-    """Removed when the process ends."""
+    """A folder for each family, removed when the process ends."""
     return TemporaryDirectory(prefix="polystill-")
-
-
-def _extract(run: Run, student: Student, students: Path) -> Path:
-    folder = students / str(student)
-    if not _is_extracted(run, folder):
-        write_extracted(run.family, student, folder)
-    return folder
 
 
 def write_extracted(family: Path, student: Student, folder: Path) -> None:
@@ -209,8 +201,7 @@ def write_extracted(family: Path, student: Student, folder: Path) -> None:
 
     save_student(family, student, folder)
     trained: dict[str, Any] = {key: value for key, value in read_family(family).items() if key in ("method", "targets")}
-    info = {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights_path(family))}
-    write_info(folder, info)
+    write_info(folder, {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights_path(family))})
 
 
 def _is_extracted(run: Run, folder: Path) -> bool:
@@ -220,29 +211,10 @@ def _is_extracted(run: Run, folder: Path) -> bool:
     return (folder / INFO).is_file() and read_info(folder).get("family_sha256") == sha256(run.family / WEIGHTS)
 
 
-def _is_exported(student_folder: Path, folder: Path) -> bool:
+def _is_exported(folder: Path) -> bool:
     from polystill.models.folder import WEIGHTS
 
-    return bool(read_info(folder).get("source_sha256") == sha256(student_folder / WEIGHTS))
-
-
-def load_torch(folder: Path, precision: str, threads: int = 0) -> TorchTranslator:
-    """Load a model's folder, of any architecture, in torch; on the GPU if there is one.
-
-    Raises:
-        UserError: the folder does not load, or torch does not have the precision.
-    """
-    import torch
-
-    from polystill.decoding.beam import TorchTranslator
-    from polystill.decoding.translator import torch_dtype
-    from polystill.models.folder import load_model_with_tokenizer
-
-    dtype = torch_dtype(precision)
-    torch.set_num_threads(threads or available_cores())
-    model, tokenizer = load_model_with_tokenizer(folder)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchTranslator(model.to(device, dtype), tokenizer)
+    return bool(read_info(folder).get("source_sha256") == sha256(folder.parent / WEIGHTS))
 
 
 def lines_to_verify(run: Run) -> list[str] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from polystill.models.folder import family_space, need_transformer, save_student
+from polystill.models.folder import family_space, need_architecture, save_student
 from polystill.runs.places import Kind, open_place
 from polystill.storage import need_new_folder
 from polystill.students import Student, StudentSpace
@@ -55,7 +55,7 @@ class Family:
         """
         from transformers import AutoTokenizer, MarianMTModel
 
-        need_transformer(self.folder, "Hugging Face's transformers")
+        need_architecture(self.folder, "Hugging Face's transformers")
 
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "student"

@@ -9,6 +9,7 @@ file of another name; everything that reads folders here reads both.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,9 @@ def architecture_in(folder: Path) -> str:
     return read_config(folder).architecture.name
 
 
-def need_transformer(folder: Path, engine: str) -> None:
-    """Raises UserError where a folder holds another architecture, which this engine or format does not have."""
-    if (name := architecture_in(folder)) != "transformer":
+def need_architecture(folder: Path, engine: str, architectures: Sequence[str] = ("transformer",)) -> None:
+    """Raise UserError if a folder's architecture is none of those that an engine or format has."""
+    if (name := architecture_in(folder)) not in architectures:
         raise UserError(
             f"{folder}: {engine} has no {name.upper()}; this model runs with --engine torch, and is exported with "
             "--to onnx or --to sparse"
@@ -168,7 +169,7 @@ def load_transformer_with_tokenizer(folder: Path, engine: str) -> tuple[Transfor
     Raises:
         UserError: as `load_model_with_tokenizer`; or it is another architecture, which `engine` does not have.
     """
-    need_transformer(folder, engine)
+    need_architecture(folder, engine)
     model, tokenizer = load_model_with_tokenizer(folder)
     assert isinstance(model, Transformer)
     return model, tokenizer

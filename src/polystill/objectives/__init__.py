@@ -89,3 +89,8 @@ def first_kind(objectives: Iterable[Objective]) -> str:
     """The kind that a run with these objectives goes by."""
     kinds = {objective.kind for objective in objectives}
     return next(kind for kind in OBJECTIVES if kind in kinds)
+
+
+def title_of(kind: str) -> str:
+    """What cards call an objective, with its paper; the kind itself if no objective has it."""
+    return OBJECTIVES[kind].title if kind in OBJECTIVES else kind

@@ -80,18 +80,16 @@ def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str = "
         UserError: there is no candidate, or their BLEU was computed in different ways.
     """
     where = device.measured_on or name
-    suitable = []
-    for run in runs:
-        results = run.results()
-        suitable += [
-            _on_device(Candidate(run.folder, row, device.format), results.devices, where)
-            for row in results.rows
-            if (row.test_set, row.engine) == (test_set, CTRANSLATE2)
-            and row.length_penalty == run.recipe.evaluation.length_penalty
-            and device.wanted_precision in (None, row.precision)
-            and device.wanted_beam in (None, row.beam)
-            and (device.takes_shortlists or not row.shortlist)
-        ]
+    suitable = [
+        _on_device(Candidate(run.folder, row, device.format), results.devices, where)
+        for run, results in ((run, run.results()) for run in runs)
+        for row in results.rows
+        if (row.test_set, row.engine) == (test_set, CTRANSLATE2)
+        and row.length_penalty == run.recipe.evaluation.length_penalty
+        and device.wanted_precision in (None, row.precision)
+        and device.wanted_beam in (None, row.beam)
+        and (device.takes_shortlists or not row.shortlist)
+    ]
     if not suitable:
         how = f" --precision {device.wanted_precision}" if device.wanted_precision else ""
         how += f" --beam {device.wanted_beam}" if device.wanted_beam else ""
@@ -111,13 +109,8 @@ def _on_device(candidate: Candidate, measured: Sequence[DeviceRow], where: str) 
         return candidate
     known = [row for row in measured if row.device == where and row.system == candidate.row.system]
     figures = known[0] if known else DeviceRow(engine=CTRANSLATE2, beam=candidate.row.beam)
-    row = replace(
-        candidate.row,
-        words_per_second=figures.words_per_second,
-        latency_p50_ms=figures.latency_p50_ms,
-        latency_p95_ms=figures.latency_p95_ms,
-        peak_memory_bytes=figures.peak_memory_bytes,
-        threads=figures.threads,
-        hardware=figures.hardware,
-    )
+    row = replace(candidate.row, **{key: getattr(figures, key) for key in _SPEED})
     return replace(candidate, row=row, device=figures.device)
+
+
+_SPEED = ("words_per_second", "latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "threads", "hardware")

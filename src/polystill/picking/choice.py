@@ -155,9 +155,6 @@ def how_to_measure(candidates: Sequence[Candidate], device: Device, name: str = 
     return f"measure: {'; '.join(commands)}"
 
 
-# --- in words -------------------------------------------------------------------------------------------------------
-
-
 def explain(choice: Choice, test_set: str, name: str = "") -> Iterator[str]:
     """Lines for a terminal. The first line names the chosen student; `name` is the device's."""
     who = f"{name}: " if name else ""

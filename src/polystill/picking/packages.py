@@ -141,15 +141,12 @@ def _sizes(folder: Path, students: Sequence[str], to: str, log: Log) -> dict[str
         with _remembering(folder, log) as remember:
             for number, student in enumerate(missing, 1):
                 log(f"{folder / student}: exporting as {to}, to know its size ({number} of {len(missing)})")
-                size = sizes[student] = _weigh(folder, student, to)
+                with TemporaryDirectory(prefix="polystill-") as temporary:
+                    size = tree_bytes(export_student(folder, student, to, Path(temporary) / student))
+                sizes[student] = size
                 row = PackageRow(model=student, format=to, precision=precision, family_sha256=weights, size_bytes=size)
                 remember([row])
     return sizes
-
-
-def _weigh(folder: Path, student: str, to: str) -> int:
-    with TemporaryDirectory(prefix="polystill-") as temporary:
-        return tree_bytes(export_student(folder, student, to, Path(temporary) / student))
 
 
 @contextmanager
@@ -211,14 +208,8 @@ def _best_package(fitting: Sequence[Candidate], picks: Picks, name: str, folder:
 
 
 def _package(best: Candidate, device: Device, name: str, test_set: str, folder: Path) -> None:
-    limits = ", ".join(map(str, limits_of(device))) or "no limits"
-    export_student(
-        best.run,
-        best.row.model,
-        device.format,
-        folder,
-        best.row.precision if device.format == CTRANSLATE2 else None,
-        note=f"Picked for the device {name} ({limits}), beam {best.row.beam}: {figures(best, test_set)}.",
-        search=DecodingOptions(beam_size=best.row.beam, length_penalty=best.row.length_penalty),
-        shortlist=best.row.shortlist,
-    )
+    limits, row = ", ".join(map(str, limits_of(device))) or "no limits", best.row
+    precision = row.precision if device.format == CTRANSLATE2 else None
+    note = f"Picked for the device {name} ({limits}), beam {row.beam}: {figures(best, test_set)}."
+    search = DecodingOptions(beam_size=row.beam, length_penalty=row.length_penalty)
+    export_student(best.run, row.model, device.format, folder, precision, note, search, row.shortlist)

@@ -31,15 +31,13 @@ def build_report(folders: Sequence[Path]) -> Report:
         UserError: a folder is no run or a file of it is damaged, or the runs have no test set in common.
     """
     families = open_families(folders)
-    first = families[0]
+    names, test_set = [family.name for family in families], families[0].test_set
     recipes = [family.run.recipe.data for family in families]
     pairs = dict.fromkeys(f"{data.source_language} → {data.target_language}" for data in recipes)
-    test_set = f", test set {first.test_set}" if first.test_set else ""
     sections = [Section(name, title, list(parts)) for name, title, parts in _sections(families)]
-    names = [family.name for family in families]
     return Report(
         title=" and ".join(filter(None, (", ".join(names[:-1]), names[-1]))),
-        subtitle=f"{', '.join(pairs)}{test_set}",
+        subtitle=", ".join(pairs) + (f", test set {test_set}" if test_set else ""),
         sections=[section for section in sections if section.parts],
     )
 
@@ -84,7 +82,14 @@ def write_report(
         UserError: as `build_report`; or a file or folder exists already, or cannot be written.
     """
     out = out or folders[0] / "report.html"
-    _check_page(out)
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder; give a file such as {out / 'report.html'}")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{out}: the page is HTML; give a name that ends in .html")
+    if out.exists():
+        with out.open("rb") as file:
+            if _GENERATOR not in file.read(_HEAD_BYTES):
+                raise UserError(f"{out}: exists already and is no page of polystill's; give a new file")
     if static is not None:
         need_new_folder(static)
     if markdown is not None and markdown.exists():
@@ -96,14 +101,3 @@ def write_report(
     if markdown is not None:
         write_atomic(markdown, to_markdown(report))
     return [path for path in (out, static, markdown) if path is not None]
-
-
-def _check_page(path: Path) -> None:
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; give a file such as {path / 'report.html'}")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"{path}: the page is HTML; give a name that ends in .html")
-    if path.exists():
-        with path.open("rb") as file:
-            if _GENERATOR not in file.read(_HEAD_BYTES):
-                raise UserError(f"{path}: exists already and is no page of polystill's; give a new file")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from polystill.evaluation.figures import megabytes
-from polystill.models.elastic import ElasticModel
 from polystill.models.folder import family_space, load_model
 from polystill.models.passes import exact_plan
 from polystill.reporting.document import Cell, Chart, Gap, Line, Part, Spec, Table, category, quantity, tip
@@ -26,9 +25,6 @@ SENTENCES = 32
 """Sentences of a batch. FLOPs are in proportion to them."""
 DRAWS = 500
 """Updates whose drawn students give the mean cost of an update."""
-
-
-# --- numbers in words -----------------------------------------------------------------------------------------------
 
 
 def duration(seconds: float) -> str:
@@ -57,9 +53,6 @@ def _power_of_ten(exponent: int) -> str:
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
-# --- the section -----------------------------------------------------------------------------------------------------
-
-
 def cost_parts(families: Sequence[Family]) -> Iterator[Part]:
     spent = [family for family in families if family.results.cost]
     if not spent:
@@ -85,8 +78,6 @@ _METHOD = (
     "same FLOPs a second. To compare with measured runs of single students, report those runs together with this one."
 )
 
-# --- what was spent -------------------------------------------------------------------------------------------------
-
 _FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "seconds": ("time", duration),
     "cpu_seconds": ("CPU time", duration),
@@ -104,24 +95,25 @@ _SUMMED = ("seconds", "cpu_seconds", "target_tokens", "flops", "energy_kwh")
 def _spent_table(families: Sequence[Family]) -> Table:
     costs = [cost for family in families for cost in family.results.cost.values()]
     shown = [name for name in _FIGURES if any(_figure(cost, name) for cost in costs)]
-    several = len(families) > 1
-    lines: list[Line] = []
-    for family in families:
-        for stage, cost in family.results.cost.items():
-            name = stage.removeprefix("training.")
-            lines.append([*([family.name] if several else []), name, *(_figure(cost, figure) for figure in shown)])
+    lines: list[Line] = [
+        [family.name, stage.removeprefix("training."), *(_figure(cost, name) for name in shown)]
+        for family in families
+        for stage, cost in family.results.cost.items()
+    ]
     for family in families:
         stages = family.results.cost.values()
-        sums = {name: sum(getattr(cost, name) or 0 for cost in stages) for name in _SUMMED}
-        total = [_FIGURES[name][1](sums[name]) if sums.get(name) else "" for name in shown]
-        lines.append([Cell(text, "best") for text in [*([family.name] if several else []), "all stages", *total]])
-    columns = [*(["run"] if several else []), "stage", *(_FIGURES[name][0] for name in shown)]
+        sums: dict[str, Any] = {name: sum(getattr(cost, name) or 0 for cost in stages) or None for name in _SUMMED}
+        totals = [_figure(Cost(**sums), name) for name in shown]
+        lines.append([Cell(text, "best") for text in (family.name, "all stages", *totals)])
+    columns = ["run", "stage", *(_FIGURES[name][0] for name in shown)]
+    if len(families) == 1:
+        columns, lines = columns[1:], [line[1:] for line in lines]
     note = "FLOPs are those of matrix products, counted in training."
     ways = dict.fromkeys(cost.energy_by for cost in costs if cost.energy_by)
     note += f" Energy of training by {' or '.join(ways)}." if ways else ""
     if "energy_kwh" not in shown:
         note += " Energy was not recorded."
-    return Table("What each stage took", columns, lines, words=1 + several, note=note)
+    return Table("What each stage took", columns, lines, words=1 + (len(families) > 1), note=note)
 
 
 def _figure(cost: Cost, name: str) -> str:
@@ -171,17 +163,14 @@ def alone(family: Family) -> Alone | None:
         draws = [objective.networks(space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
         plan = model.shared_plan if recipe.training.mode == "shared" else exact_plan
         mean = sum(model.update_flops(plan(networks), *shape) for networks in draws) / len(draws)
+        teaching = model.forward_flops(model.shared_plan([space.teacher]), *shape)
         for student in space.candidates:
-            flops[student] += (cost.flops or 0) * _update_alone(model, student, space.teacher, shape) / mean
+            update = model.update_flops(model.shared_plan([student]), *shape)
+            update += 0 if student == space.teacher else teaching
+            flops[student] += (cost.flops or 0) * update / mean
     total = sum(cost.flops or 0 for cost in costs)
     seconds = sum(cost.seconds or 0 for cost in costs)
     return Alone({student: value / total for student, value in flops.items()}, total, seconds)
-
-
-def _update_alone(model: ElasticModel, student: Student, teacher: Student, shape: tuple[int, int, int]) -> int:
-    update = model.update_flops(model.shared_plan([student]), *shape)
-    frozen = 0 if student == teacher else model.forward_flops(model.shared_plan([teacher]), *shape)
-    return update + frozen
 
 
 def _alone_chart(estimates: dict[str, Alone], several: bool) -> Chart:

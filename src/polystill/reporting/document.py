@@ -5,7 +5,7 @@ A chart is one Vega-Lite specification. The functions at the end make the parts 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,11 @@ class Table:
     note: str = ""
     folded: bool = False
     """Whether the page shows the table only after a click."""
+
+    @classmethod
+    def of_columns(cls, caption: str, columns: Mapping[str, Iterable[Cell | str]], **options: Any) -> Table:
+        """A table from the cells of each column, by its title."""
+        return cls(caption, list(columns), [list(row) for row in zip(*columns.values(), strict=True)], **options)
 
 
 @dataclass(frozen=True)

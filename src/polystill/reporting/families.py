@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
-from polystill.evaluation.figures import search
+from polystill.evaluation.figures import TITLES, figure, measured, search
 from polystill.evaluation.significance import SIGNIFICANT, compare
 from polystill.runs import Run
-from polystill.runs.results import QualityRow, Results
+from polystill.runs.results import DeviceRow, QualityRow, Results
 from polystill.students import Student
 
 
@@ -70,9 +72,6 @@ def _lines(path: Path) -> list[str] | None:
         return list(read_lines(file, str(path)))
 
 
-# --- opening runs ---------------------------------------------------------------------------------------------------
-
-
 def open_families(folders: Sequence[Path]) -> list[Family]:
     """Open the runs, in the given order. The report's test set is the first one that all of them have.
 
@@ -81,45 +80,37 @@ def open_families(folders: Sequence[Path]) -> list[Family]:
     """
     runs = [Run.open(folder) for folder in folders]
     resolved = [run.folder.resolve() for run in runs]
-    for folder in resolved:
-        if resolved.count(folder) > 1:
-            raise UserError(f"{folder}: given twice")
+    if twice := [folder for folder in resolved if resolved.count(folder) > 1]:
+        raise UserError(f"{twice[0]}: given twice")
     test_set = _common_test_set(runs)
-    families = []
-    for run, name in zip(runs, _names(runs), strict=True):
-        rows = [row for row in run.results().rows if row.test_set == test_set]
-        families.append(Family(run, name, test_set, rows))
+    # The names of the recipes, or of the folders where two recipes share a name, or else whole paths.
+    choices = [[run.recipe.name for run in runs], [folder.name for folder in resolved]]
+    names = next((names for names in choices if len(set(names)) == len(names)), [str(run.folder) for run in runs])
+    families = [
+        Family(run, name, test_set, [row for row in run.results().rows if row.test_set == test_set])
+        for run, name in zip(runs, names, strict=True)
+    ]
     _check_same_sentences(families)
     return families
 
 
 def _common_test_set(runs: Sequence[Run]) -> str | None:
-    test_sets = [list(run.recipe.data.test) for run in runs]
-    common = [name for name in test_sets[0] if all(name in others for others in test_sets)]
-    if common:
-        return common[0]
-    if len(runs) == 1:
-        return None
-    has = "; ".join(f"{run.folder}: {' '.join(names) or 'none'}" for run, names in zip(runs, test_sets, strict=True))
+    common = [name for name in runs[0].recipe.data.test if all(name in run.recipe.data.test for run in runs)]
+    if common or len(runs) == 1:
+        return common[0] if common else None
+    has = "; ".join(f"{run.folder}: {' '.join(run.recipe.data.test) or 'none'}" for run in runs)
     raise UserError(f"the runs have no test set in common ({has}); report them one by one")
 
 
 def _check_same_sentences(families: Sequence[Family]) -> None:
     first = families[0]
-    for other in families[1:]:
-        for side in ("source", "target"):
-            expected, lines = first.text(side), other.text(side)
-            if expected is not None and lines is not None and expected != lines:
-                raise UserError(
-                    f"{other.run.folder}: has not the same test set {first.test_set} as {first.run.folder}; "
-                    "report them one by one"
-                )
-
-
-def _names(runs: Sequence[Run]) -> list[str]:
-    """The names of the recipes, or of the folders where two recipes share a name, or else whole paths."""
-    choices = [[run.recipe.name for run in runs], [run.folder.resolve().name for run in runs]]
-    return next((names for names in choices if len(set(names)) == len(names)), [str(run.folder) for run in runs])
+    for other, side in product(families[1:], ("source", "target")):
+        expected, lines = first.text(side), other.text(side)
+        if expected is not None and lines is not None and expected != lines:
+            raise UserError(
+                f"{other.run.folder}: has not the same test set {first.test_set} as {first.run.folder}; report them "
+                "one by one"
+            )
 
 
 def shown_beam(families: Sequence[Family]) -> int | None:
@@ -132,7 +123,9 @@ def shown_beam(families: Sequence[Family]) -> int | None:
     return max(as_recipe or beams, key=lambda beam: (beams.count(beam), beam), default=None)
 
 
-# --- points of charts -----------------------------------------------------------------------------------------------
+def figure_columns(names: Sequence[str], rows: Sequence[QualityRow | DeviceRow]) -> dict[str, list[str]]:
+    """The columns of a table, by title, for those figures that at least one row has."""
+    return {TITLES[name]: [figure(name, row) for row in rows] for name in measured(names, rows)}
 
 
 @dataclass(frozen=True)
@@ -145,11 +138,6 @@ class Point:
     @property
     def bleu(self) -> float:
         return self.row.bleu
-
-    @property
-    def student(self) -> str:
-        """The name that charts show, with a mark for a shortlist."""
-        return self.row.label
 
     def cost(self, name: str) -> float:
         """A figure that was measured, such as `size_bytes`."""
@@ -174,24 +162,20 @@ class Labels:
     """Names of points that are as short as possible: they leave out what all points have in common."""
 
     def __init__(self, points: Sequence[Point]) -> None:
-        rows = [self._parts(point) for point in points]
-        self._differing = [i for i, values in enumerate(zip(*rows, strict=True)) if len(set(values)) > 1]
+        columns = zip(*map(self._parts, points), strict=True)
+        self._differing = [i for i, values in enumerate(columns) if len(set(values)) > 1]
 
     @staticmethod
     def _parts(point: Point) -> tuple[str, ...]:
-        row = point.row
-        return point.family.name, row.engine, row.precision, search(row.beam)
+        return point.family.name, point.row.engine, point.row.precision, search(point.row.beam)
 
     def series(self, point: Point) -> str:
         """The meaning of the point's colour. Empty if all points belong to one series."""
-        parts = self._parts(point)
-        return ", ".join(parts[i] for i in self._differing)
+        return ", ".join(self._parts(point)[i] for i in self._differing)
 
     def full(self, point: Point) -> str:
-        return ", ".join(filter(None, (point.student, self.series(point))))
+        return ", ".join(filter(None, (point.row.label, self.series(point))))
 
-
-# --- noise ----------------------------------------------------------------------------------------------------------
 
 SAMPLES = 1000
 NOISE = f"noise (paired bootstrap of {SAMPLES} samples, p ≥ {SIGNIFICANT:g})"
@@ -202,36 +186,25 @@ class Noise:
 
     def __init__(self, references: Sequence[str] | None, target_language: str) -> None:
         self._references, self._language = references, target_language
-        self._p_values: dict[tuple[int, int], float] = {}
+        self._noise: dict[tuple[int, int], bool] = {}
+        """By the identities of the two rows."""
 
     def is_noise(self, one: Point, other: Point) -> bool:
         """Whether the difference may be luck. False if translations are missing."""
-        return self.is_noise_at(self.p_values(one, [other]).get(0, 0.0))
+        return self.tested(one, [other]).get(0, False)
 
-    @staticmethod
-    def is_noise_at(p_value: float) -> bool:
-        return p_value >= SIGNIFICANT
-
-    def p_values(self, one: Point, others: Sequence[Point]) -> dict[int, float]:
-        """p-values of the differences from `one` by index in `others`, without those whose translations are missing."""
-        new = {i: other for i, other in enumerate(others) if self._key(one, other) not in self._p_values}
-        lines = {i: other.family.translations(other.row) for i, other in new.items()}
+    def tested(self, one: Point, others: Sequence[Point]) -> dict[int, bool]:
+        """Whether differences from `one` are noise, by index in `others`, without those that lack translations."""
+        keys = [(id(one.row), id(other.row)) for other in others]
+        lines = {
+            i: others[i].family.translations(others[i].row) for i in range(len(others)) if keys[i] not in self._noise
+        }
         systems = {str(i): texts for i, texts in lines.items() if texts is not None}
         baseline = one.family.translations(one.row)
         if self._references is not None and baseline is not None and systems:
-            rows = compare(
-                {"one": baseline, **systems},
-                self._references,
-                target_language=self._language,
-                samples=SAMPLES,
-                metrics=("bleu",),
-            )
-            for row in rows:
+            systems = {"one": baseline, **systems}
+            how: dict[str, Any] = {"target_language": self._language, "samples": SAMPLES}
+            for row in compare(systems, self._references, metrics=("bleu",), **how):
                 if "p_value" in row:
-                    self._p_values[self._key(one, new[int(row["system"])])] = row["p_value"]
-        keys = {i: self._key(one, other) for i, other in enumerate(others)}
-        return {i: self._p_values[key] for i, key in keys.items() if key in self._p_values}
-
-    @staticmethod
-    def _key(one: Point, other: Point) -> tuple[int, int]:
-        return id(one.row), id(other.row)
+                    self._noise[keys[int(row["system"])]] = row["p_value"] >= SIGNIFICANT
+        return {i: self._noise[key] for i, key in enumerate(keys) if key in self._noise}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
-from polystill.evaluation.figures import TITLES, figure, measured, search
+from polystill.evaluation.figures import TITLES, figure, search
 from polystill.reporting.document import (
     NO_GRID,
     Cell,
     Chart,
     Gap,
-    Line,
     Part,
     Spec,
     Table,
@@ -23,7 +24,7 @@ from polystill.reporting.document import (
     steps,
     tip,
 )
-from polystill.reporting.families import NOISE, Family, Labels, Noise, Point, pareto, title_end
+from polystill.reporting.families import NOISE, Family, Labels, Noise, Point, figure_columns, pareto, title_end
 from polystill.runs.results import WITH_SHORTLIST, QualityRow
 from polystill.students import Student
 
@@ -57,10 +58,8 @@ def latency_parts(families: Sequence[Family], noise: Noise) -> Iterator[Part]:
 _AXES = {"size_bytes": ("size on disk", "size on disk (MB)", 1e-6), "latency_p50_ms": ("latency", "p50 (ms)", 1.0)}
 _PHONE = (240, 260)
 """Width and height in pixels from the first to the last point on a phone, where labels must not cover each other."""
-_CHARACTER = 7
-"""Pixels of a label's character."""
-_PADDING = 16
-"""Pixels between points and the edge of a chart."""
+_CHARACTER, _PADDING = 7, 16
+"""Pixels of a label's character, and between points and the edge of a chart."""
 
 
 def front_chart(points: Sequence[Point], cost: str, name: str, title: str, noise: Noise) -> Chart:
@@ -129,13 +128,13 @@ def _front_value(point: Point, front: Sequence[Point], labelled: Sequence[Point]
     return {
         "cost": point.cost(cost) * unit,
         "bleu": point.bleu,
-        "student": point.student,
+        "student": row.label,
         "series": labels.series(point),
         "what": figure(cost, row),
         "chrf": row.chrf,
         "front": any(point is other for other in front),
         **{end: value * unit for end, value in spread.items() if value is not None},
-        "label": point.student if any(point is other for other in labelled) else "",
+        "label": row.label if any(point is other for other in labelled) else "",
     }
 
 
@@ -158,57 +157,43 @@ def _labelled(
     """
     positions, heights = [position(point) for point in points], [point.bleu for point in points]
     across, along = (max(positions) - min(positions)) or 1.0, (max(heights) - min(heights)) or 1.0
-    kept: list[tuple[Point, float, float]] = []
+    kept: list[tuple[Point, float, float, float]] = []
     for point in [front[-1], front[0], *reversed(front[1:-1])]:
         right, y = _PHONE[0] * position(point) / across, _PHONE[1] * point.bleu / along
-        if all(
-            right < other_right - _width(other) or other_right < right - _width(point) or abs(y - other_y) > 16
-            for other, other_right, other_y in kept
-        ):
-            kept.append((point, right, y))
+        left = right - _CHARACTER * (len(point.row.label) + 1)
+        if all(right < its_left or its_right < left or abs(y - its_y) > 16 for _, its_left, its_right, its_y in kept):
+            kept.append((point, left, right, y))
     first = _PHONE[0] * min(positions) / across
-    return [point for point, _, _ in kept], max(_width(point) - (right - first) for point, right, _ in kept)
-
-
-def _width(point: Point) -> int:
-    return _CHARACTER * (len(point.student) + 1)
+    return [point for point, *_ in kept], max(first - left for _, left, _, _ in kept)
 
 
 _COLUMNS = ("chrf", "latency_p50_ms", "latency_p95_ms", "peak_memory_bytes", "words_per_second", "size_bytes")
 
 
 def _front_table(points: Sequence[Point], front: Sequence[Point], labels: Labels, cost: str, noise: Noise) -> Table:
-    has_series = any(labels.series(point) for point in points)
-    first = [cost, "bleu"]
-    rest = [name for name in measured(_COLUMNS, [point.row for point in points]) if name != cost]
-    lines: list[Line] = []
-    for point in sorted(points, key=lambda p: p.cost(cost)):
-        index = next((i for i, other in enumerate(front) if other is point), None)
-        lines.append(
-            [
-                Cell(point.student, "best" if index is not None else ""),
-                *([labels.series(point)] if has_series else []),
-                *(figure(name, point.row) for name in first),
-                _step(front, index, noise) if index is not None else "",
-                *(figure(name, point.row) for name in rest),
-            ]
-        )
-    titles = [*(TITLES[name] for name in first), "step", *(TITLES[name] for name in rest)]
-    columns = ["student", *(["run"] if has_series else []), *titles]
+    points = sorted(points, key=lambda p: p.cost(cost))
+    rows, series = [point.row for point in points], [labels.series(point) for point in points]
+    steps: dict[int, Cell] = {id(front[0]): Cell("first")}
+    for before, point in pairwise(front):
+        steps[id(point)] = _difference(f"+{point.bleu - before.bleu:.2f}", noise.is_noise(point, before))
+    columns: dict[str, Sequence[Cell | str]] = {
+        "student": [Cell(point.row.label, "best" if id(point) in steps else "") for point in points],
+        **({"run": series} if any(series) else {}),
+        **figure_columns([cost, "bleu"], rows),
+        "step": [steps.get(id(point), "") for point in points],
+        **figure_columns([name for name in _COLUMNS if name != cost], rows),
+    }
     note = f"Bold: on the Pareto front. Step: BLEU above the next cheaper point of the front; ≈ means {NOISE}."
-    if any(getattr(point.row, f"{cost}_min", None) is not None for point in points):
+    if any(getattr(row, f"{cost}_min", None) is not None for row in rows):
         note += " Lines through points: from the fastest to the slowest round of measuring."
-    if any(point.row.shortlist for point in points):
+    if any(row.shortlist for row in rows):
         note += f" {WITH_SHORTLIST}: exported with a shortlist of output pieces."
-    return Table("Figures of the chart", columns, lines, words=1 + has_series, note=note, folded=len(lines) > 20)
+    more: dict[str, Any] = {"words": 1 + any(series), "note": note, "folded": len(rows) > 20}
+    return Table.of_columns("Figures of the chart", columns, **more)
 
 
-def _step(front: Sequence[Point], index: int, noise: Noise) -> Cell:
-    if index == 0:
-        return Cell("first")
-    point, before = front[index], front[index - 1]
-    text = f"+{point.bleu - before.bleu:.2f}"
-    return Cell(f"≈ {text}", "noise") if noise.is_noise(point, before) else Cell(text)
+def _difference(text: str, is_noise: bool) -> Cell:
+    return Cell(f"≈ {text}", "noise") if is_noise else Cell(text)
 
 
 # --- by depth -------------------------------------------------------------------------------------------------------
@@ -229,29 +214,24 @@ def _depth_chart(points: Sequence[Point], name: str, title: str, noise: Noise) -
     """A heat map of one family's students, all measured in one way."""
     best, worst = (choose(points, key=lambda point: point.bleu) for choose in (max, min))
     others = [point for point in points if point is not best]
-    p_values = noise.p_values(best, others)
-    equals = {others[i].row.model for i, p_value in p_values.items() if noise.is_noise_at(p_value)}
+    tested = noise.tested(best, others)
+    equals = {others[i].row.model for i, is_noise in tested.items() if is_noise}
     summary = (
         f"BLEU of {len(points)} students by encoder and decoder layers, from {worst.bleu:.2f} ({worst.row.model}) "
         f"to {best.bleu:.2f} ({best.row.model})."
     )
-    if p_values:
+    if tested:
         summary += f" From the best one, {len(equals)} of the {len(others)} others differ by noise only."
     rows = [point.row for point in points]
-    return Chart(name, title, summary, _depth_spec(rows, equals), _depth_table(rows, best.row, equals, bool(p_values)))
+    return Chart(name, title, summary, _depth_spec(rows, equals), _depth_table(rows, best.row, equals, bool(tested)))
 
 
 def _depth_spec(rows: Sequence[QualityRow], equals: set[str]) -> Spec:
-    values = [
-        {
-            "encoder": Student.parse(row.model).encoder_layers,
-            "decoder": Student.parse(row.model).decoder_layers,
-            "bleu": row.bleu,
-            "text": f"{'≈ ' if row.model in equals else ''}{row.bleu:.1f}",
-            "student": row.model,
-        }
-        for row in rows
-    ]
+    values: list[Spec] = []
+    for row in rows:
+        student, text = Student.parse(row.model), f"{'≈ ' if row.model in equals else ''}{row.bleu:.1f}"
+        depths = {"encoder": student.encoder_layers, "decoder": student.decoder_layers}
+        values.append({**depths, "bleu": row.bleu, "text": text, "student": row.model})
     scores = [row.bleu for row in rows]
     middle = min(scores) + 0.6 * (max(scores) - min(scores))
     return {
@@ -267,22 +247,14 @@ def _depth_spec(rows: Sequence[QualityRow], equals: set[str]) -> Spec:
 
 
 def _depth_table(rows: Sequence[QualityRow], best: QualityRow, equals: set[str], tested: bool) -> Table:
-    students = {Student.parse(row.model): row for row in rows}
-    decoders = sorted({student.decoder_layers for student in students})
-    lines: list[Line] = []
-    for encoder in sorted({student.encoder_layers for student in students}, reverse=True):
-        depth_rows = [students.get(Student(encoder, decoder)) for decoder in decoders]
-        lines.append(
-            [f"{encoder} enc.", *("" if row is None else _depth_cell(row, best, equals) for row in depth_rows)]
-        )
+    cells = {Student.parse(row.model): _difference(f"{row.bleu:.2f}", row.model in equals) for row in rows}
+    cells[Student.parse(best.model)] = Cell(f"{best.bleu:.2f}", "best")
+    encoders = sorted({student.encoder_layers for student in cells}, reverse=True)
+    columns: dict[str, Sequence[Cell | str]] = {"": [f"{encoder} enc." for encoder in encoders]}
+    for decoder in sorted({student.decoder_layers for student in cells}):
+        columns[f"{decoder} dec."] = [cells.get(Student(encoder, decoder), "") for encoder in encoders]
     note = f"Bold: the best. ≈: its difference from the best is {NOISE}." if tested else "Bold: the best."
-    return Table("BLEU by depth", ["", *(f"{decoder} dec." for decoder in decoders)], lines, note=note)
-
-
-def _depth_cell(row: QualityRow, best: QualityRow, equals: set[str]) -> Cell:
-    if row.model in equals:
-        return Cell(f"≈ {row.bleu:.2f}", "noise")
-    return Cell(f"{row.bleu:.2f}", "best" if row is best else "")
+    return Table.of_columns("BLEU by depth", columns, note=note)
 
 
 # --- greedy and beam search -----------------------------------------------------------------------------------------
@@ -295,11 +267,6 @@ class _Pair:
     family: Family
     greedy: QualityRow
     beam: QualityRow
-
-    @property
-    def p_mode(self) -> float:
-        """p(mode) with the beam; 0 if not measured."""
-        return self.beam.p_mode or 0.0
 
     @property
     def gain(self) -> float:
@@ -350,9 +317,9 @@ def _gain_spec(pairs: Sequence[_Pair], beam: str) -> Spec:
         for pair in pairs
     ]
     ends = [
-        {"student": value["student"], "bleu": value[key], "search": name}
-        for value in values
-        for key, name in (("low", "greedy"), ("high", beam))
+        {"student": row.model, "bleu": row.bleu, "search": name}
+        for pair in pairs
+        for row, name in ((pair.greedy, "greedy"), (pair.beam, beam))
     ]
     series = category("search", scale={"domain": ["greedy", beam]}, legend={"orient": "top"})
     y = category("student", sort=[value["student"] for value in reversed(values)], title=None)
@@ -368,26 +335,25 @@ def _gain_spec(pairs: Sequence[_Pair], beam: str) -> Spec:
 
 
 def _gain_table(pairs: Sequence[_Pair], beam: str, noise: Noise) -> Table:
-    with_mode = any(pair.greedy.p_mode is not None for pair in pairs)
-    lines: list[Line] = []
-    for pair in pairs:
-        is_noise = noise.is_noise(Point(pair.family, pair.greedy), Point(pair.family, pair.beam))
-        gain = Cell(f"{'≈ ' if is_noise else ''}{pair.gain:+.2f}", "noise" if is_noise else "")
-        modes = [figure("p_mode", row) for row in (pair.greedy, pair.beam)] if with_mode else []
-        lines.append([pair.greedy.model, f"{pair.greedy.bleu:.2f}", f"{pair.beam.bleu:.2f}", gain, *modes])
-    columns = ["student", "greedy", beam, "gain", *(["p(mode) greedy", f"p(mode) {beam}"] if with_mode else [])]
-    return Table("BLEU by search", columns, lines, note=f"≈: the gain is {NOISE}.", folded=len(lines) > 20)
+    is_noise = [noise.is_noise(Point(pair.family, pair.greedy), Point(pair.family, pair.beam)) for pair in pairs]
+    searches = {"greedy": [pair.greedy for pair in pairs], beam: [pair.beam for pair in pairs]}
+    columns: dict[str, Sequence[Cell | str]] = {"student": [pair.greedy.model for pair in pairs]}
+    columns |= {name: [figure("bleu", row) for row in rows] for name, rows in searches.items()}
+    columns["gain"] = [_difference(f"{pair.gain:+.2f}", luck) for pair, luck in zip(pairs, is_noise, strict=True)]
+    if any(pair.greedy.p_mode is not None for pair in pairs):
+        columns |= {f"p(mode) {name}": [figure("p_mode", row) for row in rows] for name, rows in searches.items()}
+    return Table.of_columns("BLEU by search", columns, note=f"≈: the gain is {NOISE}.", folded=len(pairs) > 20)
 
 
 def _mode_chart(pairs: Sequence[_Pair]) -> Chart:
     """What the beam adds against p(mode), all families in one chart."""
-    highest = max(pairs, key=lambda pair: pair.p_mode)
+    highest = max(pairs, key=lambda pair: pair.beam.p_mode or 0)
     summary = (
         f"What beam search adds in BLEU against p(mode) for {len(pairs)} students. p(mode) is highest for "
         f"{highest.beam.model} ({figure('p_mode', highest.beam)}), where the beam adds {highest.gain:+.2f}."
     )
     values: list[Spec] = [
-        {"p": 100 * pair.p_mode, "gain": pair.gain, "student": pair.beam.model, "run": pair.family.name}
+        {"p": 100 * (pair.beam.p_mode or 0), "gain": pair.gain, "student": pair.beam.model, "run": pair.family.name}
         for pair in pairs
     ]
     scale = {"zero": False, "padding": 14}

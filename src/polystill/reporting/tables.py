@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from itertools import groupby
 from typing import Any
 
 from polystill.data.cleaning import Repetition
 from polystill.data.languages import is_unspaced
 from polystill.errors import UserError
-from polystill.evaluation.figures import TITLES, figure, measured, search, sort_rows
+from polystill.evaluation.figures import TITLES, figure, search, sort_rows
 from polystill.evaluation.robustness import KINDS, has_words
 from polystill.evaluation.significance import SIGNIFICANT
 from polystill.reporting.document import Gap, Line, Part, Sample, Samples, Table, Verbatim, Version
-from polystill.reporting.families import SAMPLES, Family, Labels, Noise, Point
+from polystill.reporting.families import SAMPLES, Family, Labels, Noise, Point, figure_columns
 from polystill.runs.results import DeviceRow, ProbeCounts, QualityRow, RobustnessRow
 from polystill.students import Student
 
@@ -28,31 +29,31 @@ def overview_parts(families: Sequence[Family], points: Sequence[Point], noise: N
         yield Gap("Nothing is measured yet.", f"polystill run {run / 'recipe.yaml'} --out {run}")
         return
     best = max(points, key=lambda point: point.bleu)
-    smallest = min(points, key=lambda point: point.cost("size_bytes"))
+    by_size = sorted(points, key=lambda point: point.cost("size_bytes"))
     labels = Labels(points)
     forms = len({labels.series(point) for point in points})
     how = f"{search(best.row.beam)}, test set {best.row.test_set}"
     count = f"{len(points)} {'students' if forms == 1 else 'measured forms of students'}"
     lines = [f"Best of {count}: {_described(best, labels)} ({how})."]
-    if smallest is not best:
-        lines.append(f"Smallest: {_described(smallest, labels)}.")
-    smaller = [point for point in points if point.cost("size_bytes") < best.cost("size_bytes")]
-    lines += _as_good(best, sorted(smaller, key=lambda point: point.cost("size_bytes")), labels, noise)
+    if by_size[0] is not best:
+        lines.append(f"Smallest: {_described(by_size[0], labels)}.")
+    smaller = [point for point in by_size if point.cost("size_bytes") < best.cost("size_bytes")]
+    lines += _as_good(best, smaller, labels, noise)
     yield " ".join(lines)
     yield from _untested(families)
 
 
 def _as_good(best: Point, smaller: Sequence[Point], labels: Labels, noise: Noise) -> list[str]:
     """The smallest student whose difference from the best is noise. Empty if no translations are stored."""
-    tested = False
+    was_tested = False
     about = f"Noise is judged by sacreBLEU's paired bootstrap ({SAMPLES:,} samples) of BLEU."
     for point in smaller:
-        for p_value in noise.p_values(best, [point]).values():
-            tested = True
-            if noise.is_noise_at(p_value):
+        for is_noise in noise.tested(best, [point]).values():
+            was_tested = True
+            if is_noise:
                 what = "Smallest that is as good as the best, as far as this test set can tell"
                 return [f"{what}: {_described(point, labels)}.", about]
-    return [f"Everything smaller is worse than the best by more than noise (p < {SIGNIFICANT:g}).", about] * tested
+    return [f"Everything smaller is worse than the best by more than noise (p < {SIGNIFICANT:g}).", about] * was_tested
 
 
 def _described(point: Point, labels: Labels) -> str:
@@ -80,27 +81,23 @@ _FIGURES = (
 
 def figure_parts(family: Family) -> Iterator[Part]:
     """A table for each test set, with a line for each row of results."""
-    rows = sort_rows(family.results.rows)
-    for test_set in dict.fromkeys(row.test_set for row in rows):
-        yield _figure_table(family, test_set, [row for row in rows if row.test_set == test_set])
+    for test_set, rows in groupby(sort_rows(family.results.rows), key=lambda row: row.test_set):
+        yield _figure_table(family, test_set, list(rows))
 
 
 def _figure_table(family: Family, test_set: str, rows: Sequence[QualityRow]) -> Table:
-    several_engines = len({_engine(row) for row in rows}) > 1
-    names = measured(_FIGURES, rows)
-    lines: list[Line] = []
-    for row in rows:
-        words = [row.label, *([_engine(row)] if several_engines else []), search(row.beam)]
-        lines.append([*words, *(figure(name, row) for name in names)])
-    columns = ["student", *(["engine"] if several_engines else []), "search", *(TITLES[name] for name in names)]
-    caption = f"{family.name} on {test_set}" + ("" if several_engines else f", {_engine(rows[0])}")
+    engines = [f"{row.engine} {row.precision}" for row in rows]
+    several_engines = len(set(engines)) > 1
+    columns = {
+        "student": [row.label for row in rows],
+        **({"engine": engines} if several_engines else {}),
+        "search": [search(row.beam) for row in rows],
+        **figure_columns(_FIGURES, rows),
+    }
+    caption = f"{family.name} on {test_set}" + ("" if several_engines else f", {engines[0]}")
     threads = sorted({row.threads for row in rows if row.threads is not None})
     note = f"Speed with {' or '.join(map(str, threads))} threads." if threads else ""
-    return Table(caption, columns, lines, words=2 + several_engines, note=note, folded=True)
-
-
-def _engine(row: QualityRow) -> str:
-    return f"{row.engine} {row.precision}"
+    return Table.of_columns(caption, columns, words=2 + several_engines, note=note, folded=True)
 
 
 # --- devices --------------------------------------------------------------------------------------------------------
@@ -119,29 +116,27 @@ def _device_table(family: Family, device: str, rows: Sequence[DeviceRow]) -> Tab
     # BLEU does not depend on the device: it comes from the run's own row of the same student and search.
     quality = {row.system: row for row in reversed(family.rows)}
     parameters = {system: row.parameters or 0 for system, row in quality.items()}
-    bleu = {system: figure("bleu", row) for system, row in quality.items()}
     rows = sorted(rows, key=lambda row: (parameters.get(row.system, 0), Student.parse(row.model)))
-    has_bleu = any(row.system in bleu for row in rows)
-    names = measured(_DEVICE_FIGURES, rows)
-    lines: list[Line] = [
-        [
-            *(row.label, row.precision, search(row.beam), figure("size_bytes", row)),
-            *([bleu.get(row.system, "")] if has_bleu else []),
-            *(figure(name, row) for name in names),
-        ]
-        for row in rows
-    ]
+    bleu = [figure("bleu", quality[row.system]) if row.system in quality else "" for row in rows]
+    columns = {
+        "student": [row.label for row in rows],
+        "precision": [row.precision for row in rows],
+        "search": [search(row.beam) for row in rows],
+        TITLES["size_bytes"]: [figure("size_bytes", row) for row in rows],
+        **({TITLES["bleu"]: bleu} if any(bleu) else {}),
+        **figure_columns(_DEVICE_FIGURES, rows),
+    }
     hardware = " or ".join(dict.fromkeys(row.hardware for row in rows))
-    note = f"Measured on {device}: {hardware}." + (" BLEU as evaluated." if has_bleu else "")
-    titles = [TITLES[name] for name in ("size_bytes", *(["bleu"] if has_bleu else []), *names)]
-    return Table(f"{family.name} on {device}", ["student", "precision", "search", *titles], lines, words=3, note=note)
+    note = f"Measured on {device}: {hardware}." + (" BLEU as evaluated." if any(bleu) else "")
+    return Table.of_columns(f"{family.name} on {device}", columns, words=3, note=note)
 
 
 # --- robustness -----------------------------------------------------------------------------------------------------
 
 _COUNTS = ("lines", "crashed", "empty", "invented", "loops", "cut")
 _EXAMPLES = 6
-_EXAMPLE_CHARACTERS = 160
+_LONGEST = 160
+"""Characters of a line in an example."""
 
 
 def robustness_parts(family: Family) -> Iterator[Part]:
@@ -160,33 +155,25 @@ def robustness_parts(family: Family) -> Iterator[Part]:
 
 
 def _robustness_table(family: Family, rows: Sequence[RobustnessRow]) -> Table:
-    kinds = [kind for kind, counts in rows[0].kinds.items() if counts.to_copy]
-    lines: list[Line] = [
-        [row.label, *_counts(row.totals), *(_copied(row.kinds.get(kind)) for kind in kinds)] for row in rows
-    ]
+    columns: dict[str, list[str]] = {"student": [row.label for row in rows]}
+    columns |= {name: [str(getattr(row.totals, name)) for row in rows] for name in _COUNTS}
+    for kind in (kind for kind, counts in rows[0].kinds.items() if counts.to_copy):
+        of_kind = [row.kinds.get(kind) for row in rows]
+        columns[f"{kind} copied"] = [f"{counts.copied} of {counts.to_copy}" if counts else "" for counts in of_kind]
     note = (
         "Empty: a line with words whose translation is empty. Invented: a translation of a line without any character. "
         "Loops: a repeated phrase that the source does not repeat. Cut: a line longer than the model takes."
     )
     caption = f"{family.name}, {rows[0].engine}, {rows[0].precision}, {search(rows[0].beam)}"
-    return Table(caption, ["student", *_COUNTS, *(f"{kind} copied" for kind in kinds)], lines, note=note)
-
-
-def _counts(counts: ProbeCounts) -> list[str]:
-    return [str(getattr(counts, name)) for name in _COUNTS]
-
-
-def _copied(counts: ProbeCounts | None) -> str:
-    return f"{counts.copied} of {counts.to_copy}" if counts else ""
+    return Table.of_columns(caption, columns, note=note)
 
 
 def _kind_table(rows: Sequence[RobustnessRow]) -> Table:
-    lines: list[Line] = []
-    for kind in dict.fromkeys(kind for row in rows for kind in row.kinds):
-        counts = sum((row.kinds[kind] for row in rows if kind in row.kinds), ProbeCounts())
-        lines.append([kind, KINDS.get(kind, ""), *_counts(counts)])
-    columns = ["kind", "lines that are", *_COUNTS]
-    return Table("By kind of line, all students together", columns, lines, words=2, folded=True)
+    kinds = list(dict.fromkeys(kind for row in rows for kind in row.kinds))
+    totals = [sum((row.kinds[kind] for row in rows if kind in row.kinds), ProbeCounts()) for kind in kinds]
+    columns = {"kind": kinds, "lines that are": [KINDS.get(kind, "") for kind in kinds]}
+    columns |= {name: [str(getattr(counts, name)) for counts in totals] for name in _COUNTS}
+    return Table.of_columns("By kind of line, all students together", columns, words=2, folded=True)
 
 
 def _examples(family: Family, rows: Sequence[RobustnessRow]) -> list[Line]:
@@ -200,7 +187,9 @@ def _examples(family: Family, rows: Sequence[RobustnessRow]) -> list[Line]:
             failure = _failure(probe["source"], probe["output"], repetition)
             if failure and (failure, probe["kind"]) not in sorts and len(lines) < _EXAMPLES:
                 sorts.add((failure, probe["kind"]))
-                lines.append([f"{row.label}: {failure}", _clipped(probe["source"]), _clipped(probe["output"] or "")])
+                texts = probe["source"], probe["output"] or ""
+                clipped = (f"{text[:_LONGEST]} …" if len(text) > _LONGEST else text for text in texts)
+                lines.append([f"{row.label}: {failure}", *clipped])
     return lines
 
 
@@ -221,10 +210,6 @@ def _read_probes(family: Family, row: RobustnessRow) -> list[dict[str, Any]]:
             return [json.loads(line) for line in file]
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({error}); make it again with polystill robustness") from None
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= _EXAMPLE_CHARACTERS else f"{text[:_EXAMPLE_CHARACTERS]} …"
 
 
 # --- sample translations --------------------------------------------------------------------------------------------
@@ -253,18 +238,17 @@ def sample_parts(families: Sequence[Family], beam: int | None) -> Iterator[Part]
     others = [i for i in short if i not in even]
     different = sorted(others, key=lambda i: -len({lines[i] for lines in translations.values()}))[:_MOST_DIFFERENT]
     unspaced = is_unspaced(families[0].run.recipe.data.target_language)
-
-    def samples(title: str, indices: Sequence[int]) -> Samples:
-        texts = {i: {name: lines[i] for name, lines in translations.items()} for i in indices}
-        return Samples(title, [_sample(sources[i], references[i], texts[i], unspaced) for i in indices])
-
+    samples = {
+        i: _sample(sources[i], references[i], {name: lines[i] for name, lines in translations.items()}, unspaced)
+        for i in [*even, *different]
+    }
     yield (
         f"Marked: words that differ from the first translation, by {next(iter(translations))}. {MISSING} stands where "
         "words of the first translation are missing. Students with the same translation share a line."
     )
-    yield samples("Sentences evenly spread over the test set", even)
+    yield Samples("Sentences evenly spread over the test set", [samples[i] for i in even])
     if len(translations) > 1 and different:
-        yield samples("Sentences that the students disagree on most", sorted(different))
+        yield Samples("Sentences that the students disagree on most", [samples[i] for i in sorted(different)])
 
 
 def _translations(families: Sequence[Family], beam: int) -> dict[str, list[str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from polystill.evaluation.figures import search
 from polystill.reporting.document import (
@@ -102,70 +103,34 @@ def _line_table(
 # --- validation loss ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Curves:
-    """The validations of all finished stages. Updates count on from stage to stage."""
-
-    updates: Sequence[int]
-    nll: Mapping[str, Sequence[float]]
-    """By student: nats a target token at each of the updates, without label smoothing."""
-    stages: Sequence[tuple[str, int]]
-    """Names and last updates."""
-
-
 def training_parts(families: Sequence[Family]) -> Iterator[Part]:
     for number, family in enumerate(families, 1):
-        curves = _read_curves(family)
-        if curves is None:
+        stages = interaction(family.run)
+        if not any(stage.updates for stage in stages.values()):
             yield Gap(f"{family.name}: no training stage is finished; `tensorboard --logdir` shows it as it goes on.")
         else:
-            yield from _curve_charts(curves, f"training-{number}", title_end(family, families))
+            yield from _loss_charts(stages, f"training-{number}", title_end(family, families))
 
 
-def _read_curves(family: Family) -> _Curves | None:
-    """Read RUN/state.json. None if no stage is finished."""
-    updates: list[int] = []
-    nll: dict[str, list[float]] = {}
-    stages: list[tuple[str, int]] = []
-    end = 0
-    for stage in family.run.recipe.stages:
-        record = family.run.record(f"training.{stage.name}")
-        if record is None or not record.get("history"):
-            break
-        for point in record["history"]:
-            updates.append(end + point["update"])
-            for student, value in point["nll"].items():
-                nll.setdefault(student, []).append(value)
-        end += record["updates"]
-        stages.append((stage.name, end))
-    return _Curves(updates, nll, stages) if updates else None
-
-
-def _curve_charts(curves: _Curves, prefix: str, suffix: str) -> Iterator[Chart]:
+def _loss_charts(stages: Mapping[str, Interaction], prefix: str, suffix: str) -> Iterator[Chart]:
     """The loss of each student and, if there are several, its distance to the largest one."""
-    largest = max(curves.nll, key=Student.parse)
-    gaps = {name: [a - b for a, b in zip(line, curves.nll[largest], strict=True)] for name, line in curves.nll.items()}
-    last = {student: line[-1] for student, line in curves.nll.items()}
+    updates, nll = _over_stages(stages, "nll")
+    largest = max(nll, key=Student.parse)
+    gaps = {name: [a - b for a, b in zip(line, nll[largest], strict=True)] for name, line in nll.items()}
+    last = {student: line[-1] for student, line in nll.items()}
     best, worst = (choose(last, key=last.__getitem__) for choose in (min, max))
-    ends = curves.stages[:-1]
     values = [
-        {
-            "update": update,
-            "student": student,
-            "nll": round(curves.nll[student][i], 5),
-            "gap": round(gaps[student][i], 5),
-        }
-        for student in _by_depth(curves.nll)
-        for i, update in enumerate(curves.updates)
+        {"update": update, "student": name, "nll": round(nll[name][i], 5), "gap": round(gaps[name][i], 5)}
+        for name in _by_depth(nll)
+        for i, update in enumerate(updates)
     ]
     tooltip = [tip("nll", "nats a token", ".3f"), tip("gap", f"distance to {largest}", "+.3f")]
-    span = f"over {curves.updates[-1]:,} updates ({', '.join(name for name, _ in curves.stages)})"
     summary = (
-        f"Validation loss of {len(last)} students {span}. At the end it is lowest for {best} ({last[best]:.3f} nats a "
-        f"token) and highest for {worst} ({last[worst]:.3f})."
+        f"Validation loss of {len(last)} students over {updates[-1]:,} updates ({', '.join(stages)}). At the end it is "
+        f"lowest for {best} ({last[best]:.3f} nats a token) and highest for {worst} ({last[worst]:.3f})."
     )
-    table = _line_table("Validation loss by update (nats a token)", curves.updates, curves.nll, ".3f", lowest=True)
-    spec = _student_lines(values, "nll", "nats a token", tooltip, ends)
+    table = _line_table("Validation loss by update (nats a token)", updates, nll, ".3f", lowest=True)
+    spec = _student_lines(values, "nll", "nats a token", tooltip, _ends(stages))
     yield Chart(f"{prefix}-loss", f"Validation loss{suffix}", summary, spec, table)
     if len(last) > 1:
         far = max(gaps, key=lambda student: gaps[student][-1])
@@ -174,8 +139,8 @@ def _curve_charts(curves: _Curves, prefix: str, suffix: str) -> Iterator[Chart]:
             f"is farthest behind, by {gaps[far][-1]:.3f} nats a token."
         )
         others = {student: line for student, line in gaps.items() if student != largest}
-        table = _line_table(f"Distance to {largest} by update (nats a token)", curves.updates, others, "+.3f")
-        spec = _student_lines(values, "gap", "nats a token", tooltip, ends)
+        table = _line_table(f"Distance to {largest} by update (nats a token)", updates, others, "+.3f")
+        spec = _student_lines(values, "gap", "nats a token", tooltip, _ends(stages))
         yield Chart(f"{prefix}-distance", f"Distance to {largest}{suffix}", summary, spec, table)
 
 
@@ -202,6 +167,8 @@ class Interaction:
     """Updates with a validation."""
     ce_ratio: Mapping[str, Sequence[float]]
     """By candidate: its label-smoothed cross-entropy over the teacher's at each validation."""
+    nll: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """By candidate: nats a target token at each validation, without label smoothing."""
 
 
 def interaction(run: Run) -> dict[str, Interaction]:
@@ -211,24 +178,34 @@ def interaction(run: Run) -> dict[str, Interaction]:
         record = run.record(f"training.{stage.name}")
         if record is None:
             continue
-        counts = record.get("interaction", {})
+        counts, history = record.get("interaction", {}), record["history"]
+        students = list(history[0]["nll"]) if history else []
+        teacher = max(students, key=Student.parse, default="")  # the deepest network; every family contains it
+        entropies = [point["cross_entropy"] for point in history]
         stages[stage.name] = Interaction(
             threshold=counts.get("threshold"),
             length=record["updates"],
             until=counts.get("until", []),
             draws=counts.get("draws", {}),
             detached=counts.get("detached", {}),
-            updates=[point["update"] for point in record["history"]],
-            ce_ratio=_ratios([point["cross_entropy"] for point in record["history"]]),
+            updates=[point["update"] for point in history],
+            ce_ratio={name: [round(point[name] / point[teacher], 5) for point in entropies] for name in students},
+            nll={name: [point["nll"][name] for point in history] for name in students},
         )
     return stages
 
 
-def _ratios(entropies: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
-    if not entropies:
-        return {}
-    teacher = max(entropies[0], key=Student.parse)  # every family contains its teacher, the deepest network
-    return {name: [round(values[name] / values[teacher], 5) for values in entropies] for name in entropies[0]}
+def _over_stages(
+    stages: Mapping[str, Interaction], lines: Literal["nll", "ce_ratio"]
+) -> tuple[list[int], dict[str, list[float]]]:
+    """The updates with a validation, counted over all stages, and the values of each student at these."""
+    updates: list[int] = []
+    values: dict[str, list[float]] = {}
+    for start, stage in zip(_starts(stages), stages.values(), strict=True):
+        updates += [start + update for update in stage.updates]
+        for student, line in getattr(stage, lines).items():
+            values.setdefault(student, []).extend(line)
+    return updates, values
 
 
 def share_equal(one: Sequence[str], other: Sequence[str]) -> float:
@@ -340,12 +317,7 @@ def _totals(stages: Mapping[str, Interaction]) -> tuple[int, int]:
 
 def ratio_chart(stages: Mapping[str, Interaction], name: str, title: str) -> Chart | None:
     """Cross-entropy of every candidate over the teacher's at every validation. None if there was no validation."""
-    updates: list[int] = []
-    lines: dict[str, list[float]] = {}
-    for start, stage in zip(_starts(stages), stages.values(), strict=True):
-        updates += [start + update for update in stage.updates]
-        for student, ratios in stage.ce_ratio.items():
-            lines.setdefault(student, []).extend(ratios)
+    updates, lines = _over_stages(stages, "ce_ratio")
     if not updates:
         return None
     values: list[Spec] = [

@@ -90,10 +90,9 @@ def _has_model(folder: Path) -> bool:
 def _format_for_others(folder: Path) -> str | None:
     """The format of an export for another program, as its polystill.json states it."""
     try:
-        info = json.loads((folder / "polystill.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        format = str(json.loads((folder / "polystill.json").read_text(encoding="utf-8"))["format"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    format = str(info.get("format")) if isinstance(info, dict) else ""
     return format if format in OTHER_PROGRAMS else None
 
 
@@ -126,11 +125,7 @@ def find_folder(path: str | Path) -> Path:
 
 
 def find_start(path: str) -> Path:
-    """Accept what a recipe's `model.start` may name.
-
-    Raises:
-        UserError: as `find_folder`.
-    """
+    """Accept what a recipe's `model.start` may name, as `find_folder`; errors name the key."""
     try:
         return find_folder(path)
     except UserError as error:

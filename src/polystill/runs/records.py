@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from types import NoneType, UnionType
+from functools import cache
+from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
 
@@ -14,33 +15,31 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The fields in their order, without those that are None, "" or False."""
-        values = {name: getattr(self, name) for name in json_types(type(self))}
-        return {name: _encode(value) for name, value in values.items() if not _is_absent(value)}
+        values = [(name, getattr(self, name)) for name in json_types(type(self))]  # type: ignore[arg-type]
+        absent = (None, "")
+        return {name: _encode(value) for name, value in values if value not in absent and value is not False}
 
     @classmethod
-    def from_json(cls, values: Any) -> Self:
-        """The record that a JSON object stands for.
+    def from_json(cls, values: Any, path: tuple[str, ...] = ()) -> Self:
+        """The record that a JSON object stands for, which stands at `path` of its file.
 
         Raises:
             ValueError: a key is missing or unknown, or its value has another type; the message names it.
         """
-        record: Self = _decode(cls, values, ())
-        return record
+        types = json_types(cls)  # type: ignore[arg-type]
+        if unknown := [name for name in _checked(dict, values, path) if name not in types]:
+            raise ValueError(_at(path, f"unknown key {unknown[0]!r}"))
+        for entry in fields(cls):  # type: ignore[arg-type]
+            if entry.name not in values and entry.default is entry.default_factory is MISSING:
+                raise ValueError(_at(path, f"no key {entry.name!r}"))
+        return cls(**{name: _decode(types[name], value, (*path, name)) for name, value in values.items()})
 
 
-_TYPES: dict[type[Record], dict[str, Any]] = {}
-
-
+@cache
 def json_types(kind: type[Record]) -> dict[str, Any]:
     """The fields of a class of records, in their order, and their types."""
-    if kind not in _TYPES:
-        types = get_type_hints(kind)
-        _TYPES[kind] = {entry.name: types[entry.name] for entry in fields(kind)}  # type: ignore[arg-type]
-    return _TYPES[kind]
-
-
-def _is_absent(value: Any) -> bool:
-    return value is None or value is False or value == ""
+    types = get_type_hints(kind)
+    return {entry.name: types[entry.name] for entry in fields(kind)}  # type: ignore[arg-type]
 
 
 def _encode(value: Any) -> Any:
@@ -63,15 +62,15 @@ _JSON_TYPES: dict[Any, tuple[str, tuple[type, ...]]] = {
 
 def _decode(kind: Any, value: Any, path: tuple[str, ...]) -> Any:
     """The value of type `kind` that stands at `path` of a JSON file."""
-    options = [one for one in get_args(kind) if one is not NoneType] if get_origin(kind) is UnionType else [kind]
-    if value is None and len(get_args(kind)) > len(options):
-        return None
-    (kind,) = options
+    if get_origin(kind) is UnionType:  # X | None
+        if value is None:
+            return None
+        kind = get_args(kind)[0]
     arguments = get_args(kind)
     if kind is Any:
         return value
     if isinstance(kind, type) and issubclass(kind, Record):
-        return _decode_record(kind, _checked(dict, value, path), path)
+        return kind.from_json(value, path)
     if get_origin(kind) is list:
         return [_decode(arguments[0], one, (*path, str(i))) for i, one in enumerate(_checked(list, value, path))]
     if arguments:
@@ -84,17 +83,6 @@ def _checked(kind: Any, value: Any, path: tuple[str, ...]) -> Any:
     if not isinstance(value, types) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(_at(path, f"expected {what}, not {json.dumps(value)[:40]}"))
     return value
-
-
-def _decode_record(kind: type[Record], values: dict[str, Any], path: tuple[str, ...]) -> Record:
-    types = json_types(kind)
-    for name in values:
-        if name not in types:
-            raise ValueError(_at(path, f"unknown key {name!r}"))
-    for entry in fields(kind):  # type: ignore[arg-type]
-        if entry.name not in values and entry.default is entry.default_factory is MISSING:
-            raise ValueError(_at(path, f"no key {entry.name!r}"))
-    return kind(**{name: _decode(types[name], value, (*path, name)) for name, value in values.items()})
 
 
 def _at(path: tuple[str, ...], message: str) -> str:

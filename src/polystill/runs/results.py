@@ -190,26 +190,6 @@ class RobustnessRow(_StudentRow):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed(Record):
-    """Speed, latency and memory of one folder on one machine; `…_min` and `…_max` are over rounds of measuring."""
-
-    words_per_second: float | None = None
-    """Source words, in batches."""
-    latency_p50_ms: float
-    """One sentence at a time."""
-    latency_p95_ms: float
-    peak_memory_bytes: int
-    latency_sentences: int | None = None
-    compute_type: str = ""
-    words_per_second_min: float | None = None
-    words_per_second_max: float | None = None
-    latency_p50_ms_min: float | None = None
-    latency_p50_ms_max: float | None = None
-    latency_p95_ms_min: float | None = None
-    latency_p95_ms_max: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class DeviceRow(_StudentRow):
     """Figures of one exported folder with one beam size on a device, from `polystill measure`.
 
@@ -293,10 +273,6 @@ class Cost(Record):
     energy_kwh: float | None = None
     energy_by: str = ""
 
-    def updated(self, newer: Cost) -> Cost:
-        """With the figures that `newer` has in place of these."""
-        return replace(self, **newer.to_json())
-
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware(Record):
@@ -326,6 +302,7 @@ class Provenance(Record):
 
 
 _SECTIONS = ("rows", "robustness", "devices", "packages")
+_ALWAYS = ("rows", "cost", "provenance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,7 +328,7 @@ class Results(Record):
 
     def add_cost(self, stage: str, cost: Cost) -> Results:
         """With the figures of a stage's cost that are given, and its others as before."""
-        return replace(self, cost={**self.cost, stage: self.cost.get(stage, Cost()).updated(cost)})
+        return replace(self, cost={**self.cost, stage: replace(self.cost.get(stage, Cost()), **cost.to_json())})
 
     def to_json(self) -> dict[str, Any]:
         """`rows`, `cost` and `provenance` are always there, the other sections where they have rows."""
@@ -359,12 +336,12 @@ class Results(Record):
         return {name: parts.get(name, {}) for name in json_types(Results) if name in _ALWAYS or parts.get(name)}
 
     @classmethod
-    def from_json(cls, values: Any) -> Self:
+    def from_json(cls, values: Any, path: tuple[str, ...] = ()) -> Self:
         if isinstance(values, dict):
             if missing := [name for name in _ALWAYS if name not in values]:
                 raise ValueError(f"no key {missing[0]!r}")
             values = {**values, "provenance": values["provenance"] or None}
-        return super().from_json(values)
+        return super().from_json(values, path)
 
     @classmethod
     def read(cls, path: Path, remedy: str) -> Results:
@@ -381,12 +358,5 @@ class Results(Record):
             raise UserError(f"{path}: damaged ({error}); {remedy}") from None
 
     def write(self, path: Path) -> None:
-        """Replace the file in one step.
-
-        Raises:
-            UserError: no space left, or no permission.
-        """
+        """Replace the file in one step; UserError where that is not possible."""
         write_atomic(path, json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
-
-
-_ALWAYS = ("rows", "cost", "provenance")

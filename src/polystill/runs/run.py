@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 from polystill.errors import UserError
 from polystill.runs.changes import FREE, can_be_added, recipe_differences, shown_value
@@ -34,32 +34,18 @@ _log = logging.getLogger(__name__)
 
 
 class Run:
-    """One run's folder. `start` creates or continues it as its only writer; `open` reads it."""
+    """One run's folder. `start` creates or continues it as its only writer; `open` reads it.
+
+    Further ranks of a training, beside the one that holds the lock, make their own `Run`.
+    """
 
     def __init__(self, folder: Path, recipe: Recipe, lock: IO[str] | None = None) -> None:
-        self.folder = folder
+        self.folder = folder = Path(folder)
         self.recipe = recipe
         self._lock = lock
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
-
-    @property
-    def family(self) -> Path:
-        return self.folder / "family"
-
-    @property
-    def students(self) -> Path:
-        return self.folder / "students"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
-
-    @property
-    def logs(self) -> Path:
-        return self.folder / "logs"
+        self.data, self.family, self.students = folder / "data", folder / "family", folder / "students"
+        self.checkpoints, self.logs = folder / "checkpoints", folder / "logs"
+        self._results_path = folder / "results.json"
 
     @classmethod
     def start(cls, folder: Path, recipe: Recipe) -> Run:
@@ -81,7 +67,6 @@ class Run:
                 folder holds other things than a run, another process works on it, a file of the run is damaged,
                 or the folder cannot be written.
         """
-        folder = Path(folder)
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             _refuse_other_things(folder)  # before anything in it is touched
@@ -106,7 +91,6 @@ class Run:
         """
         from polystill.config import load_recipe
 
-        folder = Path(folder)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such run")
         if not (folder / "recipe.yaml").is_file():
@@ -116,11 +100,6 @@ class Run:
             return cls(folder, recipe)
         with storage_errors(folder):
             return cls(folder, recipe, lock_folder(folder))
-
-    @classmethod
-    def follow(cls, folder: Path, recipe: Recipe) -> Run:
-        """The run for another rank of the same training, a process beside the one that holds the lock."""
-        return cls(Path(folder), recipe)
 
     @classmethod
     def _create(cls, folder: Path, recipe: Recipe, lock: IO[str]) -> Run:
@@ -174,7 +153,7 @@ class Run:
             stages |= {f"training.{self.recipe.stages[-1].name}", "family"}
             results = self.results()
             _log.info("%s: %d rows of results are of the family before; removed", self.folder, len(results.rows))
-            self._write_results(replace(results, rows=[], robustness=[], devices=[]))
+            replace(results, rows=[], robustness=[], devices=[]).write(self._results_path)
         state = self._state()
         state["stages"] = {name: record for name, record in state["stages"].items() if name not in stages}
         self._write_state(state)
@@ -213,8 +192,7 @@ class Run:
 
     def record(self, stage: str) -> dict[str, Any] | None:
         """The record of a finished stage, or None."""
-        record: dict[str, Any] | None = self._state()["stages"].get(stage)
-        return record
+        return self.stages().get(stage)
 
     def stages(self) -> dict[str, dict[str, Any]]:
         """The records of all finished stages, in the order in which they finished."""
@@ -258,7 +236,7 @@ class Run:
         results = self.results().merge(stamped)
         if any(isinstance(row, QualityRow | RobustnessRow) for row in rows):
             results = replace(results, provenance=now)
-        self._write_results(results)
+        results.write(self._results_path)
 
     def _stamped(self, row: QualityRow, now: Provenance) -> QualityRow:
         return replace(
@@ -273,7 +251,7 @@ class Run:
         """Add what a stage cost; each figure that is given replaces the one before."""
         results = self.results().add_cost(stage, cost)
         # Existing figures keep their provenance: time is also spent by commands that fail.
-        self._write_results(replace(results, provenance=results.provenance or provenance()))
+        replace(results, provenance=results.provenance or provenance()).write(self._results_path)
 
     @contextmanager
     def spending(self, stage: str) -> Iterator[None]:
@@ -291,17 +269,21 @@ class Run:
     # Files
 
     def _state(self) -> dict[str, Any]:
-        return _read_state(self.folder / "state.json")
+        path = self.folder / "state.json"
+        remedy = "restore it from a copy, or start a new run"
+        try:
+            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path}: missing; without it nothing is known about this run's finished stages") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: damaged ({error}); {remedy}") from None
+        for key, kind in (("run_id", str), ("stages", dict)):
+            if not isinstance(state, dict) or not isinstance(state.get(key), kind):
+                raise UserError(f"{path}: damaged (no valid {key!r} in it); {remedy}")
+        return state
 
     def _write_state(self, state: dict[str, Any]) -> None:
         write_atomic(self.folder / "state.json", json.dumps(state, indent=1) + "\n")
-
-    @property
-    def _results_path(self) -> Path:
-        return self.folder / "results.json"
-
-    def _write_results(self, results: Results) -> None:
-        results.write(self._results_path)
 
     def _write_recipe(self) -> None:
         import yaml
@@ -327,20 +309,3 @@ def _refuse_other_things(folder: Path) -> None:
             f"{folder}: this folder is not empty and is no run (it has {others[0]} but no recipe.yaml); "
             "give a new or empty folder"
         )
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    """Raises:
-    UserError: the file is missing, or its content is something else.
-    """
-    remedy = "restore it from a copy, or start a new run"
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; without it nothing is known about this run's finished stages") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error}); {remedy}") from None
-    for key, kind in (("run_id", str), ("stages", dict)):
-        if not isinstance(state, dict) or not isinstance(state.get(key), kind):
-            raise UserError(f"{path}: damaged (no valid {key!r} in it); {remedy}")
-    return cast(dict[str, Any], state)

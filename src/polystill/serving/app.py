@@ -13,7 +13,7 @@ import hashlib
 import logging
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
@@ -48,7 +48,6 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     429: {"description": "Too many requests at a time."},
     503: {"description": "The translation took too long."},
 }
-_REFUSED = "files and suggestions are not served here"
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,6 @@ class Settings:
     """A server's settings, beside the family that it serves."""
 
     limits: Limits
-    beam: int
-    threads: int
     keys: ApiKeys | None = None
     browser: BrowserModels = field(default_factory=BrowserModels)
     chart: str = ""
@@ -79,7 +76,7 @@ class Translation(BaseModel):
 def create_app(family: Family, settings: Settings) -> ASGIApp:
     """Return the whole server without its sockets."""
     metrics = Metrics()
-    service = Service(family, settings.limits, metrics, beam=settings.beam, threads=settings.threads)
+    service = Service(family, settings.limits, metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -114,12 +111,11 @@ def _add_translation(app: FastAPI, service: Service, settings: Settings) -> None
     async def translate(request: Request) -> Response:
         """Translate a text, or each text of a list."""
         body = await read(request, TranslateBody)
-        answer = await _unless_client_leaves(request, service.translate(body))
-        request.state.model = answer.model
+        answer, seconds = await _unless_client_leaves(request, service.translate(body))
+        request.state.model = answer["model"]
         if settings.log_text:
-            _log.info("%s: %r -> %r", answer.model, body.q, answer.content["translatedText"])
-        timing = {"server-timing": f"translate;dur={1000 * answer.seconds:.1f}"}
-        return JSONResponse(answer.content, headers=timing)
+            _log.info("%s: %r -> %r", answer["model"], body.q, answer["translatedText"])
+        return JSONResponse(answer, headers={"server-timing": f"translate;dur={1000 * seconds:.1f}"})
 
     @app.post("/detect", responses=_ERRORS, openapi_extra=_body(DetectBody), tags=["api"])
     async def detect(request: Request) -> list[dict[str, Any]]:
@@ -135,7 +131,7 @@ def _add_translation(app: FastAPI, service: Service, settings: Settings) -> None
     @app.post("/translate_file", include_in_schema=False)
     @app.post("/suggest", include_in_schema=False)
     async def refused() -> Response:
-        return error(403, _REFUSED)
+        return error(403, "files and suggestions are not served here")
 
 
 async def _unless_client_leaves(request: Request, work: Awaitable[T]) -> T:
@@ -262,20 +258,20 @@ def _add_browser_models(app: FastAPI, models: BrowserModels) -> None:
 def _add_errors(app: FastAPI) -> None:
     """Answer every error as {"error": …}, which LibreTranslate's clients show."""
 
-    def handler(status: Callable[[Any], tuple[int, str]]) -> Callable[[Request, Any], Awaitable[Response]]:
-        async def handle(_: Request, exception: Any) -> Response:
-            return error(*status(exception))
-
-        return handle
-
-    def http_error(exception: HTTPException) -> tuple[int, str]:
-        allowed = (exception.headers or {}).get("allow", "")
-        return exception.status_code, f"{exception.detail.lower()}{f'; allowed: {allowed}' if allowed else ''}"
-
-    app.add_exception_handler(Refused, handler(lambda e: (e.status, e.message)))
-    app.add_exception_handler(HTTPException, handler(http_error))
-    app.add_exception_handler(Exception, handler(lambda _: (500, MISTAKE)))
-    app.add_exception_handler(ClientDisconnect, handler(lambda _: (LEFT, "the client is gone")))
+    @app.exception_handler(Refused)
+    @app.exception_handler(HTTPException)
+    @app.exception_handler(ClientDisconnect)
+    @app.exception_handler(Exception)
+    async def answer(_: Request, exception: Exception) -> Response:
+        match exception:
+            case Refused():
+                return error(exception.status, exception.message)
+            case HTTPException():
+                allowed = (exception.headers or {}).get("allow", "")
+                return error(exception.status_code, exception.detail.lower() + f"; allowed: {allowed}" * bool(allowed))
+            case ClientDisconnect():
+                return error(LEFT, "the client is gone")
+        return error(500, MISTAKE)
 
 
 def _body(kind: type[BaseModel]) -> dict[str, Any]:
@@ -293,8 +289,6 @@ def error(status: int, message: str) -> JSONResponse:
 
 # --- headers, counts and log ----------------------------------------------------------------------------------------
 
-_WASM = " 'wasm-unsafe-eval'"
-
 HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -308,7 +302,8 @@ HEADERS = {
 
 def content_security_policy(*, wasm: bool) -> str:
     """Allow nothing from other servers, and WebAssembly and workers only where models run in the browser."""
-    rules = ["default-src 'none'", f"script-src 'self'{_WASM if wasm else ''}", "style-src 'self'"]
+    scripts = "script-src 'self'" + " 'wasm-unsafe-eval'" * wasm
+    rules = ["default-src 'none'", scripts, "style-src 'self'"]
     rules += ["img-src 'self'", "connect-src 'self'"] + (["worker-src 'self'"] if wasm else [])
     return "; ".join([*rules, "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])
 

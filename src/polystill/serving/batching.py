@@ -27,6 +27,11 @@ class _Job:
     taken: int = 0
     translations: dict[int, list[str]] = field(default_factory=dict)
 
+    @property
+    def left(self) -> int:
+        """The number of sentences that no worker has taken yet."""
+        return len(self.sentences) - self.taken
+
 
 class Batcher:
     """One model's queue."""
@@ -42,7 +47,7 @@ class Batcher:
     @property
     def waiting(self) -> int:
         """The number of sentences that no worker has taken yet."""
-        return sum(len(job.sentences) - job.taken for job in self._waiting)
+        return sum(job.left for job in self._waiting)
 
     async def translate(self, sentences: Sequence[str], n_best: int = 1) -> list[list[str]]:
         """Return each sentence's n-best translations, in order. A cancelled call leaves the queue.
@@ -79,11 +84,10 @@ class Batcher:
             job = turns.popleft()
             batch.append((job, job.taken))
             job.taken += 1
-            if job.taken < len(job.sentences):
+            if job.left:
                 turns.append(job)
-        # Jobs that have had a turn go behind those that have not.
-        left = [job for job in self._waiting if job.taken < len(job.sentences)]
-        had_a_turn = {id(job) for job, _ in batch}
+        had_a_turn = {id(job) for job, _ in batch}  # these go behind those that have not
+        left = (job for job in self._waiting if job.left)
         self._waiting = deque(sorted(left, key=lambda job: id(job) in had_a_turn))
         return batch
 

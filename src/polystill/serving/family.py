@@ -6,22 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
 
-from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
-from polystill.decoding.translator import Cuts, DecodingOptions, Translator
+from polystill.decoding.ctranslate2 import available_cores
+from polystill.decoding.engine import ModelTranslator
+from polystill.decoding.translator import Cuts, DecodingOptions
 from polystill.errors import UserError, nearest
 from polystill.evaluation.measure import folder_bytes
 from polystill.runs.places import Kind, open_place
 from polystill.runs.results import QualityRow
 from polystill.translation import open_translator, search_of
-
-
-class Engine(Translator, Protocol):
-    """A translator with its tokenizer, as all of polystill's are."""
-
-    tokenizer: Tokenizer
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Student:
     """A loaded model."""
 
     name: str
-    engine: Engine
+    engine: ModelTranslator
     measured: Measured = field(default_factory=Measured)
     length_penalty: float = 1.0
 
@@ -62,19 +55,9 @@ class Student:
         return len(self.engine.tokenizer.source_pieces([sentence])[0]) <= self.engine.max_source_tokens
 
 
-def measured(
-    rows: Sequence[QualityRow],
-    student: str,
-    *,
-    engine: str,
-    precision: str,
-    shortlist: bool = False,
-    beam: int,
-    length_penalty: float,
-) -> Measured:
-    """Find a student's figures in one engine and search; each figure is of the first test set that has it."""
-    wanted = (student, engine, precision, shortlist, beam)
-    matching = [row for row in rows if row.system == wanted and row.length_penalty == length_penalty]
+def measured(rows: Sequence[QualityRow], system: tuple[str, str, str, bool, int], length_penalty: float) -> Measured:
+    """Find the figures of a system (`QualityRow.system`); each figure is of the first test set that has it."""
+    matching = [row for row in rows if row.system == system and row.length_penalty == length_penalty]
     names = [field.name for field in fields(Measured)]
     figures = {name: [getattr(row, name) for row in matching] for name in names}
     return Measured(**{name: next((v for v in values if v is not None), None) for name, values in figures.items()})
@@ -89,6 +72,9 @@ class Family:
     """The first one answers requests that do not choose."""
     source_language: str
     target_language: str
+    beam: int = 1
+    threads: int = 1
+    """The number of batches that are translated at a time."""
 
     def choose(self, name: str | None, budget_ms: float | None) -> Student:
         """Return the student of that name, the best one within a latency budget, or the first if neither is given.
@@ -128,19 +114,10 @@ class Family:
 # --- opening --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """Students in memory, with the beam size and threads that they were opened with."""
-
-    family: Family
-    beam: int
-    threads: int
-
-
 @contextmanager
 def open_family(
     model: Path, students: Sequence[str] | None, *, engine: str | None, precision: str, beam: int | None, threads: int
-) -> Iterator[Loaded]:
+) -> Iterator[Family]:
     """Load a run's students (the named ones, or all with the teacher first), or the one model of a folder.
 
     Raises:
@@ -148,22 +125,31 @@ def open_family(
     """
     threads = threads or available_cores()
     is_run = open_place(model).kind is Kind.RUN
-    names = _names(model, students) if is_run else list(students or [None])  # type: ignore[list-item]
-    rows, name = _results(model) if is_run else ([], model.resolve().name)
+    names: list[str | None] = [*students] if students else [None]
+    rows, name = list[QualityRow](), model.resolve().name
+    if is_run:
+        names, rows, name = _open_run(model, students)
     search = search_of(model)
     search = replace(search, beam_size=beam or search.beam_size)
     with ExitStack() as stack:
         loaded = []
         for wanted in names:
             opened = open_translator(model, wanted, engine=engine, precision=precision, threads=threads)
-            translator = cast(Engine, stack.enter_context(opened))
+            translator = stack.enter_context(opened)
             loaded.append(_student(wanted, translator, rows, precision, search))
             translator.translate(["."], search, Cuts())  # warm up: the first translation takes longer
-        yield Loaded(_family(name, loaded, model), search.beam_size, threads)
+        tokenizer = loaded[0].engine.tokenizer
+        source, target = tokenizer.source_language, tokenizer.target_language
+        if source is None or target is None:
+            raise UserError(f"{model}: its tokenizer_config.json lacks source_lang or target_lang, which requests name")
+        yield Family(name, loaded, source, target, search.beam_size, threads)
 
 
-def _names(run: Path, wanted: Sequence[str] | None) -> list[str]:
-    """Return the students' names as the family has them: a user may also write "teacher" or "smallest"."""
+def _open_run(run: Path, wanted: Sequence[str] | None) -> tuple[list[str | None], list[QualityRow], str]:
+    """Return the students' names as the family has them, the run's figures, and its name.
+
+    A user may also write "teacher" or "smallest".
+    """
     from polystill.environment.extras import need_packages
 
     need_packages(f"{run}: serving a run (a CTranslate2 folder needs less)")
@@ -173,42 +159,23 @@ def _names(run: Path, wanted: Sequence[str] | None) -> list[str]:
     opened = Run.open(run)
     opened.need_family()
     space = family_space(opened.family)
-    if not wanted:
-        return [str(student) for student in sorted(space.candidates, key=lambda s: s != space.teacher)]
-    names = [str(space.get(name)) for name in wanted]
-    if len(set(names)) < len(names):
+    chosen = [space.get(name) for name in wanted or []]
+    if wanted and len(set(chosen)) < len(chosen):
         raise UserError(f"--student: {' '.join(wanted)} names a student twice")
-    return names
-
-
-def _results(run: Path) -> tuple[list[QualityRow], str]:
-    from polystill.runs import Run
-
-    opened = Run.open(run)
-    return list(opened.results().rows), opened.recipe.name
+    students = chosen or sorted(space.candidates, key=lambda s: s != space.teacher)
+    return [str(student) for student in students], opened.results().rows, opened.recipe.name
 
 
 def _student(
-    name: str | None, translator: Engine, rows: Sequence[QualityRow], precision: str, search: DecodingOptions
+    name: str | None, translator: ModelTranslator, rows: Sequence[QualityRow], precision: str, search: DecodingOptions
 ) -> Student:
     """Join a translator with its figures."""
-    how: dict[str, Any] = {"beam": search.beam_size, "length_penalty": search.length_penalty}
-    if not isinstance(translator, CTranslate2Translator):
-        engine, used = "torch", "float32" if precision == "default" else precision
-        figures = measured(rows, str(name), engine=engine, precision=used, **how)
-        return Student(name or "model", translator, figures, search.length_penalty)
     info = translator.info
     name = name or str(info.get("name", "model"))
     used = str(info.get("quantization", translator.compute_type)) if precision == "default" else precision
-    figures = measured(rows, name, engine="ctranslate2", precision=used, shortlist="shortlist" in info, **how)
-    parameters = figures.parameters or info.get("parameters")
-    figures = replace(figures, size_bytes=folder_bytes(translator.folder), parameters=parameters)
+    system = (name, translator.engine, used, "shortlist" in info, search.beam_size)
+    figures = measured(rows, system, search.length_penalty)
+    if translator.folder is not None:
+        parameters = figures.parameters or info.get("parameters")
+        figures = replace(figures, size_bytes=folder_bytes(translator.folder), parameters=parameters)
     return Student(name, translator, figures, search.length_penalty)
-
-
-def _family(name: str, students: Sequence[Student], model: Path) -> Family:
-    tokenizer = students[0].engine.tokenizer
-    source, target = tokenizer.source_language, tokenizer.target_language
-    if source is None or target is None:
-        raise UserError(f"{model}: its tokenizer_config.json lacks source_lang or target_lang, which requests name")
-    return Family(name, students, source, target)

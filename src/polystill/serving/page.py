@@ -58,14 +58,13 @@ def _choices(family: Family, browser: BrowserModels) -> list[str]:
     students = sorted(family.students, key=lambda s: (s.measured.parameters or 0, s.name))
     last = len(students) - 1
     chosen = {round(i * last / (CHOSEN - 1)) for i in range(CHOSEN)}
-    rows = [_choice(student.name, student, i in chosen) for i, student in enumerate(students)]
-    for student in students:
-        if student.name in browser.students:
-            rows.append(_choice(student.name, student, True, browser.students[student.name]))
-    return rows
+    rows = [_choice(student, i in chosen) for i, student in enumerate(students)]
+    in_browser = [student for student in students if student.name in browser.students]
+    return [*rows, *(_choice(student, True, browser.students[student.name]) for student in in_browser)]
 
 
-def _choice(name: str, student: Student, checked: bool, metadata: dict[str, Any] | None = None) -> str:
+def _choice(student: Student, checked: bool, metadata: dict[str, Any] | None = None) -> str:
+    name = student.name
     size = student.measured.size_bytes if metadata is None else metadata.get("byteSize")
     facts = [f"{size / 1e6:.1f} MB"] if size else []
     if metadata is None and student.measured.bleu is not None:
@@ -96,14 +95,11 @@ _KEY = (
 
 def render_docs(schema: dict[str, Any]) -> str:
     """Return the page that describes the API, made from its OpenAPI description."""
-    parts = []
-    for path, methods in schema["paths"].items():
-        for method, operation in methods.items():
-            parts.append(_operation(path, method, operation))
+    paths = schema["paths"].items()
     return Template((_FOLDER / "docs.html").read_text(encoding="utf-8")).substitute(
         title=escape(schema["info"]["title"]),
         description=escape(schema["info"]["description"]),
-        operations="\n".join(parts),
+        operations="\n".join(_operation(path, *method) for path, methods in paths for method in methods.items()),
     )
 
 

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from polystill.errors import UserError
 from polystill.serving.app import LOCAL, Settings, create_app
-from polystill.serving.family import Loaded, open_family
+from polystill.serving.family import Family, open_family
 from polystill.serving.page import browser_models, family_chart
 from polystill.serving.requests import ApiKeys, Limits
 
@@ -48,17 +48,12 @@ def serve(
     log_text: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Serve a run's students, or a folder's one model, until SIGINT or SIGTERM.
-
-    Raises:
-        UserError: as `listen`, `open_family` and `settings_of`.
-    """
+    """Serve a run's students, or a folder's one model, until SIGINT or SIGTERM. Raises UserError as what it calls."""
     with (
         listen(host, port) as sock,
-        open_family(model, students, engine=engine, precision=precision, beam=beam, threads=threads) as loaded,
+        open_family(model, students, engine=engine, precision=precision, beam=beam, threads=threads) as family,
     ):
-        settings = settings_of(loaded, model, limits, host=host, api_keys=api_keys, runtime=runtime, log_text=log_text)
-        family = loaded.family
+        settings = settings_of(family, model, limits, host=host, api_keys=api_keys, runtime=runtime, log_text=log_text)
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{sock.getsockname()[1]}"
         count = f"{len(family.students)} student{'s' if len(family.students) > 1 else ''}"
@@ -71,7 +66,7 @@ def serve(
 
 
 def settings_of(
-    loaded: Loaded,
+    family: Family,
     model: Path,
     limits: Limits,
     *,
@@ -90,11 +85,9 @@ def settings_of(
         _log.warning("--host %s: whoever reaches this machine can use the server; --api-keys asks for a key", host)
     return Settings(
         limits,
-        loaded.beam,
-        loaded.threads,
         keys=None if api_keys is None else ApiKeys.read(api_keys),
-        browser=browser_models(loaded.family, model, runtime),
-        chart=family_chart(loaded.family),
+        browser=browser_models(family, model, runtime),
+        chart=family_chart(family),
         hosts=(*LOCAL, host, f"[{host}]") if local else None,
         log_text=log_text,
     )

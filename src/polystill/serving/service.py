@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -26,37 +25,27 @@ from polystill.serving.text import Markup, PlainText, gap_between
 AUTO = "auto"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The answer to /translate, the student that gave it, and the seconds it took."""
-
-    content: dict[str, Any]
-    model: str
-    seconds: float
-
-
 class Service:
     """Translates all requests of a server."""
 
-    def __init__(self, family: Family, limits: Limits, metrics: Metrics, *, beam: int, threads: int) -> None:
-        """Translate up to `threads` batches at a time."""
+    def __init__(self, family: Family, limits: Limits, metrics: Metrics) -> None:
         self.family, self.limits, self.metrics = family, limits, metrics
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="translate")
+        self._executor = ThreadPoolExecutor(family.threads, thread_name_prefix="translate")
         self._source_script = ScriptShare(family.source_language)
         self._active = 0
         self._batchers: dict[str, Batcher] = {}
         for student in family.students:
             observe = metrics.batches.labels(student.name).observe
-            batcher = Batcher(partial(_translate, student, beam), self._executor, threads, observe)
-            metrics.watch_queue(student.name, partial(attrgetter("waiting"), batcher))
+            batcher = Batcher(partial(_translate, student, family.beam), self._executor, family.threads, observe)
+            metrics.waiting.labels(student.name).set_function(partial(attrgetter("waiting"), batcher))
             self._batchers[student.name] = batcher
         metrics.active.set_function(lambda: self._active)
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    async def translate(self, body: TranslateBody) -> Answer:
-        """Answer POST /translate.
+    async def translate(self, body: TranslateBody) -> tuple[dict[str, Any], float]:
+        """Return the answer to POST /translate, and the seconds it took.
 
         Raises:
             Refused: 400 the languages or the student are not served; 413 too much text; 429 too many requests at a
@@ -76,7 +65,7 @@ class Service:
             self._active -= 1
         seconds = time.perf_counter() - start
         self.metrics.characters.labels(student.name).inc(sum(map(len, body.texts)))
-        return Answer(self._content(student, body, texts), student.name, seconds)
+        return self._content(student, body, texts), seconds
 
     async def _translate_texts(self, student: Student, body: TranslateBody) -> list[list[str]]:
         """Return each text's translations, best first."""
@@ -162,11 +151,7 @@ class Metrics:
         self.batches = Histogram(
             "polystill_batch_sentences", "Sentences of a batch.", ["model"], buckets=_SENTENCES, registry=registry
         )
-        self._waiting = Gauge("polystill_waiting_sentences", "Not taken yet.", ["model"], registry=registry)
-
-    def watch_queue(self, model: str, waiting: Callable[[], float]) -> None:
-        """Show the number of sentences in a model's queue."""
-        self._waiting.labels(model).set_function(waiting)
+        self.waiting = Gauge("polystill_waiting_sentences", "Not taken yet.", ["model"], registry=registry)
 
     def text(self) -> bytes:
         """Return all counters in Prometheus' text format."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape, unescape
 from html.parser import HTMLParser
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from typing import NamedTuple
 
 from sentencex import segment
@@ -118,8 +118,9 @@ class Markup:
         self._gap = gap
         self.sentences: list[str] = []
         self._parts: list[str | _Sentence] = []
-        for run in _runs(_tokens(html)):
-            if run[0].is_fixed or not any(token.is_text and unescape(token.raw).strip() for token in run):
+        for is_fixed, group in groupby(_tokens(html), lambda token: token.is_fixed):
+            run = list(group)
+            if is_fixed or not any(token.is_text and unescape(token.raw).strip() for token in run):
                 self._parts += [token.raw for token in run]
             else:
                 self._add(run, language, fits)
@@ -269,12 +270,11 @@ class _Tokens(HTMLParser):
         self._lines += [match.end() for match in re.finditer("\n", html)]
         self.feed(html)
         self.close()
-        ends = [*(start for start, _, _ in self.starts[1:]), len(html)][: len(self.starts)]
-        head = html[: self.starts[0][0]] if self.starts else html
-        tokens = [_Token(head, is_fixed=True)] if head else []
-        for (start, is_text, is_fixed), end in zip(self.starts, ends, strict=True):
-            tokens.append(_Token(html[start:end], is_text, is_fixed))
-        return tokens
+        starts = self.starts
+        if html and (not starts or starts[0][0] > 0):
+            starts = [(0, False, True), *starts]
+        ends = [*(start for start, _, _ in starts[1:]), len(html)]
+        return [_Token(html[start:end], *kind) for (start, *kind), end in zip(starts, ends, strict=False)]
 
     def _take(self, *, is_text: bool = False, is_fixed: bool = False) -> None:
         line, column = self.getpos()
@@ -305,11 +305,7 @@ class _Tokens(HTMLParser):
     def handle_data(self, data: str) -> None:
         self._take(is_text=True)
 
-    def handle_entityref(self, name: str) -> None:
-        self._take(is_text=True)
-
-    def handle_charref(self, name: str) -> None:
-        self._take(is_text=True)
+    handle_entityref = handle_charref = handle_data  # type: ignore[assignment]
 
     def handle_comment(self, data: str) -> None:
         self._take()
@@ -317,8 +313,7 @@ class _Tokens(HTMLParser):
     def handle_decl(self, decl: str) -> None:
         self._take(is_fixed=True)
 
-    def handle_pi(self, data: str) -> None:
-        self._take(is_fixed=True)
+    handle_pi = unknown_decl = handle_decl  # type: ignore[assignment]
 
     def parse_html_declaration(self, i: int) -> int:
         """Python 3.11's parser raises an AssertionError at a marked section with an unknown name."""
@@ -326,31 +321,15 @@ class _Tokens(HTMLParser):
             return self.parse_bogus_comment(i)  # as HTML defines it
         return super().parse_html_declaration(i)
 
-    def unknown_decl(self, data: str) -> None:
-        self._take(is_fixed=True)
 
-
-def _tokens(html: str) -> list[_Token]:
-    """Return all tokens in order. In preformatted text a line break is a token that ends a run."""
-    tokens: list[_Token] = []
+def _tokens(html: str) -> Iterator[_Token]:
+    """Yield all tokens in order. In preformatted text a line break is a token that ends a run."""
     preformatted = 0
     for token in _Tokens().read(html):
         if match := re.match(r"<(/?)pre\b", token.raw, re.IGNORECASE):
             preformatted = max(0, preformatted + (-1 if match[1] else 1))
         if token.is_text and preformatted:
             lines = re.split(r"(\r?\n)", token.raw)
-            tokens += [replace(token, raw=raw, is_fixed=i % 2 == 1) for i, raw in enumerate(lines) if raw]
+            yield from (replace(token, raw=raw, is_fixed=i % 2 == 1) for i, raw in enumerate(lines) if raw)
         else:
-            tokens.append(token)
-    return tokens
-
-
-def _runs(tokens: list[_Token]) -> list[list[_Token]]:
-    """Group text and inline tags that follow each other. A token that ends a run is a group of its own."""
-    runs: list[list[_Token]] = []
-    for token in tokens:
-        if token.is_fixed or not runs or runs[-1][0].is_fixed:
-            runs.append([token])
-        else:
-            runs[-1].append(token)
-    return runs
+            yield token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -23,17 +24,12 @@ class TextSource(PairSource):
 
     def stream(self, folder: Path, languages: tuple[str, str]) -> Iterator[RawPair]:
         sources, targets = read_lines(folder / self.source), read_lines(folder / self.target)
-        count = 0
-        while True:
-            source, target = next(sources, None), next(targets, None)
+        for count, (source, target) in enumerate(zip_longest(sources, targets)):
             if source is None or target is None:
-                break
+                source_count = count + (source is not None) + sum(1 for _ in sources)
+                target_count = count + (target is not None) + sum(1 for _ in targets)
+                raise UserError(
+                    f"{folder / self.source}: {source_count} lines, but {folder / self.target} has {target_count}; "
+                    "line n of one must translate line n of the other"
+                )
             yield decoded(source), decoded(target)
-            count += 1
-        if source is not None or target is not None:
-            source_count = count + (source is not None) + sum(1 for _ in sources)
-            target_count = count + (target is not None) + sum(1 for _ in targets)
-            raise UserError(
-                f"{folder / self.source}: {source_count} lines, but {folder / self.target} has {target_count}; "
-                "line n of one must translate line n of the other"
-            )

@@ -220,7 +220,8 @@ class ConvertedTranslator:
         )
         language = tokenizer.target_language_id
         self._prefix = [] if language is None else [tokenizer.pieces[language]]
-        self.max_source_tokens = _positions(original) - len(self._prefix)
+        config = json.loads((original / "config.json").read_text(encoding="utf-8"))
+        self.max_source_tokens = int(config.get("max_position_embeddings") or DEFAULT_POSITIONS) - len(self._prefix)
 
     def translate(
         self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
@@ -267,11 +268,6 @@ class ConvertedTranslator:
         """CTranslate2 counts the prefix in a hypothesis' length and we do not: return its length divided by ours."""
         length = tokens + (tokens < max_length)  # with the end mark
         return (length + len(self._prefix)) / length
-
-
-def _positions(folder: Path) -> int:
-    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return int(values.get("max_position_embeddings") or DEFAULT_POSITIONS)
 
 
 # --- ensembles ------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.config import Cleaning, Recipe
+from polystill.data.training_text import lines_sha256
 from polystill.decoding.ctranslate2 import available_cores
 from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
@@ -23,34 +24,13 @@ from polystill.progress import Progress
 from polystill.runs.places import Kind, find_folder, open_place
 from polystill.runs.provenance import provenance
 from polystill.storage import clear_left_overs, lock_folder, storage_errors
+from polystill.targets import store
+from polystill.targets import teachers as models
 from polystill.targets.pool import LocalPool, Pool, RayPool, Task, ThisProcess
 from polystill.targets.select import REASONS, FilterReport, HypothesisFilter, left_out
 from polystill.targets.sources import Source, Sources, Text, open_sources
-from polystill.targets.store import (
-    FORMAT,
-    MANIFEST,
-    SHARDS,
-    Candidate,
-    Entry,
-    check_shard,
-    plan_sha256,
-    read_manifest,
-    read_note,
-    shard_path,
-    shard_summary,
-    write_manifest,
-    write_shard,
-)
-from polystill.targets.teachers import (
-    Engine,
-    Translate,
-    TranslationsFile,
-    check_teacher,
-    convert_teacher,
-    fingerprint,
-    languages_of,
-    open_teacher,
-)
+from polystill.targets.store import FORMAT, MANIFEST, SHARDS, Candidate, Entry
+from polystill.targets.teachers import Translate, TranslationsFile
 
 SHARD_SIZE = 2_000
 SCRATCH = ".scratch"
@@ -60,7 +40,7 @@ SCRATCH = ".scratch"
 class Compute:
     """The engine that translates, and the processes that it runs in."""
 
-    engine: Engine | None = None
+    engine: str | None = None
     """None is CTranslate2 where the model can run in it, else torch."""
     precision: str = "default"
     workers: int = 1
@@ -120,7 +100,7 @@ def generate_targets(
             )
         cleaning = Cleaning() if recipe is None else recipe.data.cleaning
         plan = {
-            "teachers": [fingerprint(folder) for folder in folders],
+            "teachers": [models.fingerprint(folder) for folder in folders],
             **job.plan,
             "languages": list(languages),
             "filter": cleaning.model_dump(),
@@ -146,7 +126,7 @@ def _languages(text: Text, recipe: Recipe | None, teacher: Path) -> tuple[str, s
     """Return the filter's languages: the recipe's, else those given, else the teacher's; "" is unknown."""
     if recipe is not None:
         return recipe.data.source_language, recipe.data.target_language
-    known = languages_of(teacher)
+    known = models.languages_of(teacher)
     return text.languages[0] or known[0] or "", text.languages[1] or known[1] or ""
 
 
@@ -179,7 +159,7 @@ def _model_job(
     """Translate with a model, or with several as an ensemble."""
     known = (None, None) if recipe is None else (recipe.data.source_language, recipe.data.target_language)
     threads = compute.threads or max(1, available_cores() // compute.workers)
-    teacher = check_teacher(
+    teacher = models.check_teacher(
         folders,
         engine=compute.engine,
         precision=compute.precision,
@@ -199,7 +179,11 @@ def _model_job(
     pool: Pool = ThisProcess() if compute.workers == 1 else LocalPool(compute.workers, say)
     if compute.ray:
         pool = RayPool(compute.workers, say, threads)
-    return Job(plan, lambda scratch: partial(open_teacher, convert_teacher(teacher, scratch.resolve())), pool)
+
+    def ready(scratch: Path) -> Callable[[], Translate]:
+        return partial(models.open_teacher, models.convert_teacher(teacher, scratch.resolve()))
+
+    return Job(plan, ready, pool)
 
 
 # --- the folder ---------------------------------------------------------------------------------------------------
@@ -238,9 +222,9 @@ def _continue_or_start(folder: Path, plan: dict[str, Any], teachers: list[str]) 
     if not (folder / MANIFEST).is_file() or not any((folder / SHARDS).glob("*")):  # the last attempt failed at once
         manifest = dict[str, Any](format=FORMAT, finished=False, plan=plan, teachers=teachers, cost={"seconds": 0.0})
         with storage_errors(folder):
-            write_manifest(folder, manifest)
+            store.write_manifest(folder, manifest)
         return manifest
-    manifest = read_manifest(folder)
+    manifest = store.read_manifest(folder)
     before = manifest["plan"]
     differing = [key for key in {**before, **plan} if before.get(key) != plan.get(key)]
     if differing:
@@ -274,7 +258,7 @@ class _Generation:
     filter: HypothesisFilter
 
     def __post_init__(self) -> None:
-        self.plan = plan_sha256(self.manifest["plan"])
+        self.plan = store.plan_sha256(self.manifest["plan"])
         self.shard_size: int = self.manifest["plan"]["shard_size"]
         self.shards = range(-(-len(self.sources) // self.shard_size))
 
@@ -292,7 +276,7 @@ class _Generation:
                 finally:  # count the time of a process that was stopped, too
                     cost = self.manifest["cost"]
                     cost["seconds"] = round(cost["seconds"] + time.perf_counter() - start, 3)
-                    write_manifest(self.folder, self.manifest)
+                    store.write_manifest(self.folder, self.manifest)
                 self._add_up()
         report = self.manifest["filter"]
         if not report["kept"]:
@@ -305,9 +289,11 @@ class _Generation:
 
     def _is_done(self, number: int) -> bool:
         """Whether this shard is there; checks that it is of this plan and source."""
-        if not shard_path(self.folder, number).is_file():
+        path = store.shard_path(self.folder, number)
+        if not path.is_file():
             return False
-        check_shard(self.folder, number, self.plan, [source.text for source in self._block(number)])
+        if store.read_note(path, self.plan)["source_sha256"] != lines_sha256(s.text for s in self._block(number)):
+            raise UserError(f"{path}: this shard is of another source")
         return True
 
     def _translate(self, job: Job, scratch: Path, numbers: list[int]) -> None:
@@ -328,7 +314,7 @@ class _Generation:
                 block, report = blocks.pop(number), FilterReport()
                 pairs = zip(block, translations, strict=True)
                 entries = [self._entry(source, candidates, report) for source, candidates in pairs]
-                write_shard(self.folder, number, self.plan, entries, report.as_dict())
+                store.write_shard(self.folder, number, self.plan, entries, report.as_dict())
                 progress.add(len(block))
         finally:
             progress.close()
@@ -343,9 +329,9 @@ class _Generation:
         """Add up the shards' notes, check that no sentence is missing or doubled, and write the finished manifest."""
         report, shards = FilterReport(), []
         for number in self.shards:
-            note = read_note(shard_path(self.folder, number))
+            note = store.read_note(store.shard_path(self.folder, number))
             report.add(note["report"])
-            shards.append(shard_summary(note))
+            shards.append(store.shard_summary(note))
         assert sum(shard["sources"] for shard in shards) == len(self.sources)
         assert sum(shard["sentences"] for shard in shards) == self.sources.sentences
         self.manifest |= {
@@ -356,4 +342,4 @@ class _Generation:
             "shards": shards,
             "provenance": provenance().to_json(),
         }
-        write_manifest(self.folder, self.manifest)
+        store.write_manifest(self.folder, self.manifest)

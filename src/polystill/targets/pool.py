@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -36,20 +36,28 @@ class Pool(Protocol):
         ...
 
 
-class _Attempts:
-    """Counts the workers that have died at each task."""
+class _Tasks:
+    """Hands out tasks, first those that are to be done again, and counts the workers that have died at each."""
 
-    def __init__(self) -> None:
-        self._lost: dict[int, int] = {}
+    def __init__(self, tasks: Iterable[Task], say: Callable[[str], None]) -> None:
+        self._waiting, self._say = iter(tasks), say
+        self._deaths = Counter[int]()
+        self.again = deque[Task]()
 
-    def lost(self, number: int, how: str, say: Callable[[str], None]) -> None:
-        self._lost[number] = self._lost.get(number, 0) + 1
-        if self._lost[number] == MOST_ATTEMPTS:
+    def next(self) -> Task | None:
+        return self.again.popleft() if self.again else next(self._waiting, None)
+
+    def lost(self, task: Task, how: str) -> None:
+        """Do a task again whose worker died, unless too many have."""
+        number = task[0]
+        self._deaths[number] += 1
+        if self._deaths[number] == MOST_ATTEMPTS:
             raise UserError(
                 f"shard {number}: {MOST_ATTEMPTS} workers died at it ({how}); if memory ran out, use fewer --workers, "
                 "a smaller --batch-tokens or a smaller --beam"
             )
-        say(f"shard {number}: its worker died ({how}); it is done again")
+        self._say(f"shard {number}: its worker died ({how}); it is done again")
+        self.again.append(task)
 
 
 # --- this process -------------------------------------------------------------------------------------------------
@@ -72,7 +80,16 @@ class ThisProcess:
 class _Worker:
     process: Any
     connection: Connection
-    task: Task | None = None
+    task: Task
+
+    def give(self, task: Task) -> bool:
+        """Whether the worker, which may have died, could be given the task."""
+        self.task = task
+        try:
+            self.connection.send(task)
+        except OSError:
+            return False
+        return True
 
 
 class LocalPool:
@@ -83,33 +100,30 @@ class LocalPool:
         self._context = multiprocessing.get_context("spawn")
 
     def run(self, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
-        waiting, again, attempts = iter(tasks), deque[Task](), _Attempts()
-        workers: list[_Worker] = []
+        left, workers = _Tasks(tasks, self._say), list[_Worker]()
         try:
             while True:
-                while len(workers) < self._count and (task := _next(again, waiting)):
+                while len(workers) < self._count and (task := left.next()):
                     workers.append(self._start(open_work, task))
                 if not workers:
                     return
                 for ready in wait([worker.connection for worker in workers]):
                     worker = next(w for w in workers if w.connection is ready)
-                    assert worker.task is not None
-                    number = worker.task[0]
+                    task = worker.task
                     try:
                         result = worker.connection.recv()
                     except (EOFError, OSError):
                         workers.remove(worker)
-                        attempts.lost(number, _how(worker), self._say)
-                        again.append(worker.task)
+                        left.lost(task, _how(worker))
                         continue
                     if isinstance(result, Exception):
                         raise result
-                    worker.task = _next(again, waiting)  # before this result is used, so the worker need not wait
-                    if worker.task is None or not _give(worker):
-                        again.extend([worker.task] if worker.task else [])
+                    following = left.next()  # before this result is used, so the worker need not wait
+                    if following is None or not worker.give(following):
+                        left.again.extend([following] if following else [])
                         workers.remove(worker)
                         _stop(worker)
-                    yield number, result
+                    yield task[0], result
         finally:
             for worker in workers:
                 _stop(worker)
@@ -120,20 +134,8 @@ class LocalPool:
         process.start()
         of_worker.close()  # or the end of the worker would go unnoticed here
         worker = _Worker(process, connection, task)
-        _give(worker)  # if the process is dead already, waiting for its answer will show that
+        worker.give(task)  # if the process is dead already, waiting for its answer will show that
         return worker
-
-
-def _next(again: deque[Task], waiting: Iterator[Task]) -> Task | None:
-    return again.popleft() if again else next(waiting, None)
-
-
-def _give(worker: _Worker) -> bool:
-    try:
-        worker.connection.send(worker.task)
-    except OSError:
-        return False
-    return True
 
 
 def _how(worker: _Worker) -> str:
@@ -178,7 +180,10 @@ class RayPool:
         self._count, self._say, self._threads = workers, say, threads
 
     def run(self, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
-        ray = _ray()
+        try:
+            import ray
+        except ImportError:
+            raise UserError(f"--engine ray needs Ray: {installing('ray')}") from None
         started = not ray.is_initialized()
         if started:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
@@ -199,11 +204,11 @@ class RayPool:
             )
 
     def _run(self, ray: Any, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
-        waiting, again, attempts = iter(tasks), deque[Task](), _Attempts()
+        left = _Tasks(tasks, self._say)
         actor_class = ray.remote(num_cpus=self._threads)(_Actor)
         running: dict[Any, tuple[Any, Task]] = {}  # pending answer -> actor, task
         while True:
-            while len(running) < self._count and (task := _next(again, waiting)):
+            while len(running) < self._count and (task := left.next()):
                 actor = actor_class.remote(open_work)
                 running[actor.work.remote(task[1])] = actor, task
             if not running:
@@ -213,12 +218,11 @@ class RayPool:
                 try:
                     result = ray.get(answer)
                 except ray.exceptions.RayActorError as error:
-                    attempts.lost(task[0], type(error).__name__, self._say)
-                    again.append(task)
+                    left.lost(task, type(error).__name__)
                     continue
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause if isinstance(error.cause, UserError) else error from None
-                if following := _next(again, waiting):
+                if following := left.next():
                     running[actor.work.remote(following[1])] = actor, following
                 yield task[0], result
 
@@ -232,11 +236,3 @@ class _Actor:
         if self._work is None:  # in __init__ a user's mistake would count as the actor's death
             self._work = self._open()
         return self._work(lines)
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise UserError(f"--engine ray needs Ray: {installing('ray')}") from None
-    return ray

@@ -29,19 +29,8 @@ from polystill.errors import UserError
 from polystill.progress import Progress
 from polystill.runs.provenance import provenance
 from polystill.storage import atomic_folder, need_new_folder
-from polystill.targets.store import (
-    FORMAT,
-    SHARDS,
-    Candidate,
-    Entry,
-    TargetSet,
-    plan_sha256,
-    read_note,
-    shard_path,
-    shard_summary,
-    write_manifest,
-    write_shard,
-)
+from polystill.targets import store
+from polystill.targets.store import Candidate, Entry, TargetSet
 
 # --- filter -------------------------------------------------------------------------------------------------------
 
@@ -87,13 +76,7 @@ class FilterReport:
             known += examples[: EXAMPLES - len(known)]
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "hypotheses": self.hypotheses,
-            "kept": self.kept,
-            "dropped": self.dropped,
-            "sources_without": self.sources_without,
-            "examples": self.examples,
-        }
+        return {"hypotheses": self.hypotheses, "kept": self.kept, **vars(self)}
 
 
 def left_out(dropped: dict[str, int]) -> str:
@@ -171,21 +154,24 @@ def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) 
     targets = TargetSet.open(folder)
     if targets.source["kind"] != "corpus":
         raise UserError(f"{folder}: was generated from text without references, so there is nothing to be near to")
+    no_choice = UserError(
+        f"{folder}: holds one candidate a sentence, so there is nothing to choose; generate with --n-best 35"
+    )
     if targets.plan["n_best"] == 1:
-        raise UserError(_nothing_to_choose(folder))
+        raise no_choice
     similar, signature = similarity(by, targets.plan["languages"][1])
     selection = {"by": by, "signature": signature, "share": share}
-    plan = {**targets.plan, "selected_from": plan_sha256(targets.plan), "selection": selection, "n_best": 1}
+    plan = {**targets.plan, "selected_from": store.plan_sha256(targets.plan), "selection": selection, "n_best": 1}
     chosen = _Selection(targets, similar, share)
     with atomic_folder(out) as temporary:
-        (temporary / SHARDS).mkdir()
+        (temporary / store.SHARDS).mkdir()
         shards = _write(temporary, chosen, plan)
         if chosen.longest_list == 1:
-            raise UserError(_nothing_to_choose(folder))
+            raise no_choice
         if not shards:
             raise UserError(f"{folder}: no sentence has a candidate left, or --share {share:g} leaves none")
         manifest = {
-            "format": FORMAT,
+            "format": store.FORMAT,
             "finished": True,
             "plan": plan,
             "teachers": targets.manifest["teachers"],
@@ -195,12 +181,8 @@ def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) 
             "shards": shards,
             "provenance": provenance().to_json(),
         }
-        write_manifest(temporary, manifest)
+        store.write_manifest(temporary, manifest)
     return manifest
-
-
-def _nothing_to_choose(folder: Path) -> str:
-    return f"{folder}: holds one candidate a sentence, so there is nothing to choose; generate with --n-best 35"
 
 
 class _Selection:
@@ -222,13 +204,11 @@ class _Selection:
         for entry in self._targets.entries():
             self.longest_list = max(self.longest_list, len(entry.hypotheses) + entry.filtered)
             for i, reference in zip(entry.ids, entry.references, strict=True):
-                if not self._is_drawn[i]:
-                    continue
-                progress.add()
-                if not entry.hypotheses:
-                    self._without += 1
-                    continue
-                yield Entry([i], entry.source, [reference], [self._choose(entry, reference)])
+                if self._is_drawn[i]:
+                    progress.add()
+                    self._without += not entry.hypotheses
+                    if entry.hypotheses:
+                        yield Entry([i], entry.source, [reference], [self._choose(entry, reference)])
         progress.close()
 
     def _choose(self, entry: Entry, reference: str) -> Candidate:
@@ -253,9 +233,9 @@ class _Selection:
 
 def _write(folder: Path, chosen: _Selection, plan: dict[str, Any]) -> list[dict[str, Any]]:
     entries = chosen.entries()
-    checksum = plan_sha256(plan)
+    checksum = store.plan_sha256(plan)
     shards: list[dict[str, Any]] = []
     while block := list(islice(entries, plan["shard_size"])):
-        write_shard(folder, len(shards), checksum, block, FilterReport().as_dict())
-        shards.append(shard_summary(read_note(shard_path(folder, len(shards)))))
+        store.write_shard(folder, len(shards), checksum, block, FilterReport().as_dict())
+        shards.append(store.shard_summary(store.read_note(store.shard_path(folder, len(shards)))))
     return shards

@@ -118,11 +118,7 @@ def open_sources(recipe: Recipe | None, text: Text, scratch: Path, log: Callable
 
 @contextmanager
 def corpus_sources(recipe: Recipe, scratch: Path, log: Callable[[str], None]) -> Iterator[Sources]:
-    """Open a recipe's cleaned training text with its references; the ids are those of `TrainingText`.
-
-    Raises:
-        UserError: as `clean_training`.
-    """
+    """Open a recipe's cleaned training text with its references, as `clean_training`; ids are `TrainingText`'s."""
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".text-") as folder:
         report = CleaningReport()
         text = clean_training(recipe, Path(folder) / "kept.arrow", report, log)

@@ -101,11 +101,11 @@ def shard_summary(note: dict[str, Any]) -> dict[str, Any]:
     return {key: note[key] for key in ("sources", "sentences", "source_sha256")}
 
 
-def read_note(path: Path) -> dict[str, Any]:
+def read_note(path: Path, plan: str | None = None) -> dict[str, Any]:
     """Return a shard's metadata: plan, sources, sentences, source_sha256, report.
 
     Raises:
-        UserError: the file is missing, damaged, or no shard.
+        UserError: the file is missing, damaged, or no shard, or its plan's checksum is not `plan`.
     """
     import pyarrow.parquet as pq
 
@@ -116,8 +116,14 @@ def read_note(path: Path) -> dict[str, Any]:
     except KeyError:
         raise UserError(f"{path}: no shard of generated targets") from None
     except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds too
-        raise UserError(f"{path}: damaged ({' '.join(str(error).split())}); delete it and generate it again") from None
+        raise _damaged(path, error) from None
+    if plan not in (None, note["plan"]):
+        raise UserError(f"{path}: this shard was made of another source, by another teacher or with another search")
     return note
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: damaged ({' '.join(str(error).split())}); delete it and generate it again")
 
 
 def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
@@ -128,12 +134,11 @@ def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
     """
     import pyarrow.parquet as pq
 
-    note = read_note(path)
-    _check_plan(path, note, expected["plan"])
+    read_note(path, expected["plan"])
     try:
         rows = pq.read_table(path).to_pylist()
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({' '.join(str(error).split())}); delete it and generate it again") from None
+        raise _damaged(path, error) from None
     entries = [
         Entry(
             row["ids"],
@@ -154,24 +159,6 @@ def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
         if not entry.hypotheses and not entry.filtered:
             raise UserError(f"{path}: no translation of sentence {entry.ids[0]} ({shortened(entry.source)})")
     return entries
-
-
-def _check_plan(path: Path, note: dict[str, Any], plan: str) -> None:
-    if note["plan"] != plan:
-        raise UserError(f"{path}: this shard was made of another source, by another teacher or with another search")
-
-
-def check_shard(folder: Path, number: int, plan: str, sources: Sequence[str]) -> None:
-    """Check a finished shard before it is kept.
-
-    Raises:
-        UserError: it is missing, damaged, or of another source or plan.
-    """
-    path = shard_path(folder, number)
-    note = read_note(path)
-    _check_plan(path, note, plan)
-    if note["source_sha256"] != lines_sha256(sources):
-        raise UserError(f"{path}: this shard is of another source")
 
 
 def shortened(text: str) -> str:
@@ -265,6 +252,4 @@ class TargetSet:
     def pairs(self) -> Iterator[Pair]:
         """Yield a training pair (source, hypothesis) for every hypothesis of every sentence."""
         for entry in self.entries():
-            for _ in entry.ids:
-                for hypothesis in entry.hypotheses:
-                    yield entry.source, hypothesis.text
+            yield from [(entry.source, hypothesis.text) for hypothesis in entry.hypotheses] * len(entry.ids)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from polystill.decoding.ctranslate2 import CTranslate2Translator, available_cores
-from polystill.decoding.translator import Cuts, DecodingOptions, Translator, need_precision, torch_dtype
+from polystill.decoding import ENGINES, find_engine
+from polystill.decoding.ctranslate2 import available_cores
+from polystill.decoding.torch import Torch
+from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.errors import UserError
 from polystill.runs.places import Kind as PlaceKind
 from polystill.runs.places import find_model
@@ -24,7 +26,6 @@ from polystill.targets.store import Candidate, shortened
 if TYPE_CHECKING:
     from polystill.targets.adapters import Languages
 
-Engine = Literal["ctranslate2", "torch"]
 Kind = Literal["ctranslate2", "polystill", "huggingface"]
 Translate = Callable[[Sequence[str]], list[list[Candidate]]]
 
@@ -40,7 +41,7 @@ class Teacher:
     tokenizers: tuple[Path, ...]
     """The folder of each model's tokenizer, which stays where it is when the model is converted."""
     kinds: tuple[Kind, ...]
-    engine: Engine
+    engine: str
     precision: str
     threads: int
     languages: Languages
@@ -80,8 +81,10 @@ def _is_ours(folder: Path) -> bool:
     return True
 
 
-def choose_engine(folders: Sequence[Path], kinds: Sequence[Kind], wanted: Engine | None) -> Engine:
+def choose_engine(folders: Sequence[Path], kinds: Sequence[Kind], wanted: str | None) -> str:
     """Return the engine that was asked for, or CTranslate2 if this is a single model that can run in it.
+
+    torch runs every teacher. Other engines run single models of polystill's, and CTranslate2 also those in CONVERTED.
 
     Raises:
         UserError: the models cannot run in the engine.
@@ -92,18 +95,27 @@ def choose_engine(folders: Sequence[Path], kinds: Sequence[Kind], wanted: Engine
                 f"{folders[kinds.index('ctranslate2')]}: a CTranslate2 folder cannot be part of an ensemble, which "
                 "torch averages step by step; give its Hugging Face folder"
             )
-        if wanted == "torch":
-            raise UserError(f"{folders[0]}: a CTranslate2 folder does not run with --engine torch")
+        if wanted not in (None, "ctranslate2"):
+            raise UserError(f"{folders[0]}: a CTranslate2 folder does not run with --engine {wanted}")
         return "ctranslate2"
-    can = len(kinds) == 1 and _converts(folders[0], kinds[0])
-    if wanted == "ctranslate2" and not can:
+    if wanted is None:
+        return "ctranslate2" if _runs(folders, kinds, "ctranslate2") else "torch"
+    if not _runs(folders, kinds, wanted):
         reason = "an ensemble" if len(kinds) > 1 else f"a model of type {model_type(folders[0])}"
-        raise UserError(f"--engine ctranslate2: {reason} runs with --engine torch only")
-    return wanted or ("ctranslate2" if can else "torch")
+        raise UserError(f"--engine {wanted}: {reason} runs with --engine torch only")
+    return wanted
 
 
-def _converts(folder: Path, kind: Kind) -> bool:
-    return model_type(folder) in (("marian",) if kind == "polystill" else CONVERTED)
+def _runs(folders: Sequence[Path], kinds: Sequence[Kind], engine: str) -> bool:
+    if engine == "torch":
+        return True
+    if len(kinds) > 1:
+        return False
+    if kinds[0] == "huggingface":
+        return engine == "ctranslate2" and model_type(folders[0]) in CONVERTED
+    from polystill.models.folder import architecture_in
+
+    return architecture_in(folders[0]) in find_engine(engine).architectures
 
 
 def check_safetensors(folder: Path) -> None:
@@ -160,7 +172,7 @@ def fingerprint(teacher: Path) -> str:
 def check_teacher(
     folders: Sequence[Path],
     *,
-    engine: Engine | None,
+    engine: str | None,
     precision: str,
     threads: int,
     languages: Languages,
@@ -176,7 +188,7 @@ def check_teacher(
 
     kinds = tuple(kind_of(folder) for folder in folders)
     engine = choose_engine(folders, kinds, engine)
-    need_precision(engine, precision)
+    ENGINES[engine].check_precision(precision)
     teacher = Teacher(tuple(folders), tuple(folders), kinds, engine, precision, threads, languages, options)
     vocabularies = [_tokenizer(teacher, i).pieces for i in range(len(folders))]
     check_one_vocabulary([str(folder) for folder in folders], vocabularies)
@@ -189,14 +201,15 @@ def convert_teacher(teacher: Teacher, scratch: Path) -> Teacher:
     Raises:
         UserError: the conversion does not translate like its model.
     """
-    if teacher.engine == "torch" or teacher.kinds[0] == "ctranslate2":
+    to = ENGINES[teacher.engine].export_format
+    if to is None or teacher.kinds[0] == "ctranslate2":
         return teacher
     folder, out = teacher.folders[0], scratch / "model"
     precision = "float32" if teacher.precision == "default" else teacher.precision
     if teacher.kinds[0] == "polystill":
         from polystill.export.driver import export_folder
 
-        export_folder(folder, out, "ctranslate2", precision)
+        export_folder(folder, out, to, precision)
     else:
         from polystill.targets.adapters import HuggingFaceTokenizer, convert
 
@@ -214,14 +227,14 @@ def open_teacher(teacher: Teacher) -> Translate:
         UserError: a model cannot be loaded.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    translator = _open_ctranslate2(teacher) if teacher.engine == "ctranslate2" else _open_torch(teacher)
+    translator = _open(teacher)
 
     def translate(lines: Sequence[str]) -> list[list[Candidate]]:
         cuts = Cuts()
         translations = translator.translate(lines, teacher.options, cuts)
         too_long = set(cuts.sources)
         return [
-            [Candidate(_one_line(each.text), each.score, each.cut or number in too_long) for each in hypotheses]
+            [Candidate(" ".join(h.text.splitlines()).strip(), h.score, h.cut or number in too_long) for h in hypotheses]
             for number, hypotheses in enumerate(translations)
         ]
 
@@ -232,23 +245,26 @@ def _one_line(text: str) -> str:
     return " ".join(text.splitlines()).strip()
 
 
-def _open_ctranslate2(teacher: Teacher) -> Translator:
-    if teacher.kinds[0] != "huggingface":
-        return CTranslate2Translator(teacher.folders[0], teacher.precision, teacher.threads)
+def _open(teacher: Teacher) -> Translator:
+    if len(teacher.kinds) == 1 and teacher.kinds[0] != "huggingface":
+        return ENGINES[teacher.engine].open(teacher.folders[0], teacher.precision, teacher.threads)
+    if teacher.engine == Torch.name:
+        return _open_in_torch(teacher)
     from polystill.targets.adapters import ConvertedTranslator
 
     original, tokenizer = teacher.tokenizers[0], _tokenizer(teacher, 0)
     return ConvertedTranslator(teacher.folders[0], original, tokenizer, teacher.precision, teacher.threads)
 
 
-def _open_torch(teacher: Teacher) -> Translator:
+def _open_in_torch(teacher: Teacher) -> Translator:
+    """Open an ensemble, or a model that polystill's own network cannot hold."""
     import torch
 
     from polystill.decoding.beam import TorchTranslator
     from polystill.targets.adapters import Ensemble
 
     torch.set_num_threads(teacher.threads or available_cores())
-    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", torch_dtype(teacher.precision)
+    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", Torch().dtype(teacher.precision)
     loaded = [_load(teacher, i) for i in range(len(teacher.folders))]
     models = [model.to(device, dtype) for model, _ in loaded]
     return TorchTranslator(models[0] if len(models) == 1 else Ensemble(models), loaded[0][1])
@@ -286,7 +302,7 @@ class TranslationsFile:
 
     def __init__(self, path: Path, n_best: int) -> None:
         self._path, self._n_best = path, n_best
-        self._lines = self._read()
+        self._lines = enumerate(read_lines(path), start=1)
         self._number = 0
 
     def translate(self, sources: Sequence[str]) -> list[list[Candidate]]:
@@ -299,22 +315,18 @@ class TranslationsFile:
 
     def _find(self, source: str) -> list[Candidate]:
         first = self._number + 1
-        for line_source, translations in self._lines:
-            if line_source == source:
-                candidates = [Candidate(text) for text in translations if text]
+        for number, line in self._lines:
+            self._number = number
+            try:
+                columns = [column.strip() for column in line.decode("utf-8").split("\t")]
+            except UnicodeDecodeError as error:
+                raise UserError(f"{self._path}: line {number} is not UTF-8 ({error.reason})") from None
+            if columns[0] == source:
+                candidates = [Candidate(text) for text in columns[1:] if text]
                 if not candidates:
-                    raise UserError(f"{self._path}: line {self._number}: no translation of {shortened(source)}")
+                    raise UserError(f"{self._path}: line {number}: no translation of {shortened(source)}")
                 return candidates[: self._n_best]
         raise UserError(
             f"{self._path}: no translation of {shortened(source)} from line {first} on; expected a line for every "
             "sentence, in their order: source, tab, translation"
         )
-
-    def _read(self) -> Iterator[tuple[str, list[str]]]:
-        for line in read_lines(self._path):
-            self._number += 1
-            try:
-                columns = [column.strip() for column in line.decode("utf-8").split("\t")]
-            except UnicodeDecodeError as error:
-                raise UserError(f"{self._path}: line {self._number} is not UTF-8 ({error.reason})") from None
-            yield columns[0], columns[1:]
