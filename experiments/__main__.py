@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
+from rich.table import Table
 
 from experiments import aio_kd, aio_kd_results, kim_rush, kim_rush_results
 from experiments.make import run_rows
@@ -19,12 +19,6 @@ STUDIES: dict[str, type[Study]] = {"kim-rush": kim_rush.KimRush, "aio-kd": aio_k
 MODULES: dict[str, tuple[Any, Any]] = {"kim-rush": (kim_rush, kim_rush_results), "aio-kd": (aio_kd, aio_kd_results)}
 """What lists the rows of a study, and what makes tables and claims of them."""
 
-
-class Name(StrEnum):
-    kim_rush = "kim-rush"
-    aio_kd = "aio-kd"
-
-
 app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -34,7 +28,10 @@ app = typer.Typer(
 
 @app.command(no_args_is_help=True)
 def experiments(
-    study: Annotated[Name, typer.Argument(metavar="STUDY", help="*kim-rush* or *aio-kd*.", show_default=False)],
+    study: Annotated[
+        Literal["kim-rush", "aio-kd"],
+        typer.Argument(metavar="STUDY", help="*kim-rush* or *aio-kd*.", show_default=False),
+    ],
     recipe: Annotated[Path, typer.Option(metavar="RECIPE", help="The recipe of the study (YAML).", show_default=False)],
     out: Out,
     rows: Annotated[
@@ -84,18 +81,12 @@ def experiments(
         claims[:] = results.write(loaded, out, all_rows, final=final)
 
     with saying_how_to_continue("the rows that are not finished"):
-        run_rows(chosen_rows(all_rows, names), all_rows, out, str(study), parallel=parallel, say=say, write=write)
-    _print_claims(claims)
-    say(f"wrote {out / 'results.md'} and {out / 'results.json'}")
-
-
-def _print_claims(claims: list[Claim]) -> None:
-    from rich.table import Table
-
+        run_rows(chosen_rows(all_rows, names), all_rows, out, study, parallel=parallel, say=say, write=write)
     table = Table("claim", "holds", box=None)
     for claim in claims:
         table.add_row(claim.text, claim.verdict)
     console().print(table)
+    say(f"wrote {out / 'results.md'} and {out / 'results.json'}")
 
 
 if __name__ == "__main__":

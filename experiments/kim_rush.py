@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -324,24 +324,26 @@ def _speed(study: KimRush, settings: Speed) -> Row:
 def _with_comparisons(study: KimRush, rows: list[Row]) -> list[Row]:
     known = {row.name: row for row in rows}
 
-    def names(labels: Iterable[str], seed: int) -> tuple[str, ...]:
+    def present(labels: Iterable[str], seed: int) -> tuple[str, ...]:
         return tuple(name for name in (study.named(label, seed) for label in labels) if name in known)
 
-    def compared(row: Row) -> dict[str, Any]:
+    def compared(row: Row) -> Row:
         if row.kind == NETWORK:
             against = METHODS[row.label].against if row.label in METHODS else BASELINE
-            return {"against": names([against] if against else [], row.seed)}
-        # A family: with the same networks alone, and with the family that differs by its targets only.
-        in_depth = [f"{SEQ_KD}-{depth}" for depth in study.depths]
-        alone = names([SEQ_KD, *in_depth], row.seed)
+            return replace(row, against=present([against] if against else [], row.seed))
+        if row.kind != FAMILY:
+            return row
+        # With the same networks alone, and with the family that differs by its targets only.
+        alone = present([SEQ_KD, *(f"{SEQ_KD}-{depth}" for depth in study.depths)], row.seed)
         if _learns_gold(row):
-            return {"against": (*alone, *names([BASELINE, "word-kd"], row.seed)), "trained_alone": alone}
-        own = _settings(study, row.label)
-        twins = [name for name in study.families if _settings(study, name) == own and name != row.label]
-        on_gold = [name for name in names(twins, row.seed) if _learns_gold(known[name])][:1]
-        return {"against": (*alone, *on_gold), "trained_alone": alone}
+            others = present([BASELINE, "word-kd"], row.seed)
+        else:
+            settings = _settings(study, row.label)
+            twins = [name for name in study.families if _settings(study, name) == settings]
+            others = tuple(name for name in present(twins, row.seed) if _learns_gold(known[name]))[:1]
+        return replace(row, against=(*alone, *others), trained_alone=alone)
 
-    return [replace(row, **compared(row)) if row.kind in (NETWORK, FAMILY) else row for row in rows]
+    return [compared(row) for row in rows]
 
 
 def _learns_gold(row: Row) -> bool:

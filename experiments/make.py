@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import yaml
 
@@ -194,10 +194,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _log(row: Row, folder: Path) -> Path:
-    return folder / "logs" / f"{row.name}.log"
-
-
 def _reason(row: Row, failed: Sequence[Row], folder: Path, start: int) -> str:
     """Why a row was not done: another row, the error message of its command, or where to look.
 
@@ -214,8 +210,16 @@ def _reason(row: Row, failed: Sequence[Row], folder: Path, start: int) -> str:
 # --- what is done -----------------------------------------------------------------------------------------------------
 
 
+def _log(row: Row, folder: Path) -> Path:
+    return folder / "logs" / f"{row.name}.log"
+
+
 def _stamp(row: Row, folder: Path) -> Path:
     return folder / "steps" / f"{row.name}.done"
+
+
+def _note(row: Row, folder: Path) -> Path:
+    return folder / "steps" / f"{row.name}.json"
 
 
 def _is_finished(row: Row, folder: Path) -> bool:
@@ -223,14 +227,10 @@ def _is_finished(row: Row, folder: Path) -> bool:
     return row.is_written(folder) and (row.recipe is None or _stamp(row, folder).exists())
 
 
-def _note(row: Row, folder: Path) -> Path:
-    return folder / "steps" / f"{row.name}.json"
-
-
 def _write_note(row: Row, folder: Path) -> None:
     """Write the note and the recipe of a row; `_has_changed` has seen that they may be replaced."""
     content = {"label": row.label or row.name, "seed": row.seed, "command": row.shown_command()}
-    content["recipe"] = None if row.recipe is None else located(row.recipe, None)
+    content["recipe"] = located(row.recipe, None)
     write_atomic(_note(row, folder), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     if row.recipe is not None:
         text = yaml.safe_dump(located(row.recipe, folder.resolve()), sort_keys=False, allow_unicode=True)
@@ -250,22 +250,18 @@ def _has_changed(row: Row, folder: Path) -> bool:
     if not (_log(row, folder).exists() or _stamp(row, folder).exists()):
         return False  # it was to run, and never began
     if note["command"] != row.shown_command():
-        raise _refused(row, folder, [("the command", note["command"], row.shown_command())])
-    if row.recipe is None:
+        changes = refused = [("the command", note["command"], row.shown_command())]
+    elif row.recipe is None:
         return False
-    changes = recipe_differences(parse_recipe(note["recipe"], str(path)), row.parsed)
-    if refused := [change for change in changes if not _may_change(change[0])]:
-        raise _refused(row, folder, refused)
+    else:
+        changes = recipe_differences(parse_recipe(note["recipe"], str(path)), row.parsed)
+        refused = [change for change in changes if not change[0].startswith(_REPLACEABLE)]
+    if refused:
+        lines = (f"  {key}: was {shown_value(old)}, now {shown_value(new)}" for key, old, new in refused)
+        what = "\n".join([f"{folder}: {row.name} was begun with other settings:", *lines])
+        raise UserError(f"{what}\nuse the old ones, or another folder")
     return bool(changes)
 
 
-def _may_change(key: str) -> bool:
-    """What a run itself takes up, and on which no other row depends."""
-    return key.startswith(("evaluation.", "data.test.")) or key in {*FREE, "data.folder"}
-
-
-def _refused(row: Row, folder: Path, changes: Sequence[tuple[str, Any, Any]]) -> UserError:
-    lines = "\n".join(f"  {key}: was {shown_value(old)}, now {shown_value(new)}" for key, old, new in changes)
-    return UserError(
-        f"{folder}: {row.name} was begun with other settings:\n{lines}\nuse the old ones, or another folder"
-    )
+_REPLACEABLE = ("evaluation.", "data.test.", "data.folder", *FREE)
+"""Keys that a run itself takes up, and on which no other row depends."""

@@ -202,10 +202,8 @@ def finish(folder: Path, step: Row, scores: dict[str, float], bleu_history: list
         run.add([QualityRow(**row) for row in rows])
         run.finish("evaluation", {"rows": len(rows)})
         for stage in recipe.stages:
-            history = [
-                {"update": 5 * (i + 1), "cross_entropy": {"e1d1": 2.4, "e2d2": 2.0}}
-                for i in range(len(bleu_history or [0]))
-            ]
+            scores_of = {key: {"e1d1": 2.4, "e2d2": 2.0} for key in ("nll", "cross_entropy")}
+            history = [{"update": 5 * (i + 1), **scores_of} for i in range(len(bleu_history or [0]))]
             for point, score in zip(history, bleu_history or [], strict=False):
                 point["bleu"] = {"e1d1": score, "e2d2": 20.0}
             draws = {"until": [6, 12], "draws": {"e1d1": [0, 2]}, "detached": {"e1d1": [0, 1]}}
