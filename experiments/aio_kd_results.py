@@ -21,7 +21,8 @@ from experiments.aio_kd import (
     teacher_of,
 )
 from experiments.aio_kd_plots import plots_of, shown_plots, write_plots
-from experiments.measured import Finished, Measured, markdown, shown, signed
+from experiments.finished import Finished, markdown, shown, signed
+from experiments.measured import Measured
 from experiments.significance import NO_CLEAR_DIFFERENCE, Bootstrap, Claim, Values, Verdict, above, as_good
 from experiments.study import BEAM, BEAMS, GREEDY, Row
 from polystill.decoding.metrics import bleu_metric

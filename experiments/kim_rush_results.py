@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from experiments.finished import Finished, change, markdown, shown
 from experiments.kim_rush import (
     BASELINE,
     FAMILY,
@@ -23,7 +24,7 @@ from experiments.kim_rush import (
     KimRush,
     sparse_name,
 )
-from experiments.measured import Finished, Measured, change, markdown, shown
+from experiments.measured import Measured
 from experiments.significance import Bootstrap, Claim, Values, Verdict, as_good, better
 from experiments.study import BEAM, BEAMS, GREEDY, Row
 from polystill.errors import UserError

@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.family_bootstrap import compare_families
+from experiments.measured import Measured
 from polystill.evaluation.significance import SIGNIFICANT, compare
 from polystill.storage import write_atomic
-
-if TYPE_CHECKING:
-    from experiments.measured import Measured
 
 Values = dict[str, Any]
 NO_CLEAR_DIFFERENCE = "no clear difference"

@@ -11,7 +11,7 @@ import yaml
 
 from experiments import aio_kd_results
 from experiments.aio_kd import STRATEGIES, AioKd, rows_of
-from experiments.measured import shown, signed
+from experiments.finished import shown, signed
 from experiments.significance import Bootstrap, Claim, as_good
 from experiments.study import Row, load_study, merged, needs
 from polystill.errors import UserError

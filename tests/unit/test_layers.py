@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "polystill"
 # docs/architecture.md shows the same list. Names of one line do not import each other.
 LAYERS = [
     {"cli"},
-    {"pipeline", "picking", "bench"},
-    {"reporting", "serving"},
+    {"pipeline", "picking", "bench", "reporting", "serving"},
     {"evaluation", "targets", "translation"},
     {"training", "export"},
     {"decoding"},
@@ -80,6 +80,27 @@ def test_a_wrong_import_is_found() -> None:
     assert violations("from polystill.training import loop", "decoding") == ["polystill.training.loop"]
     assert violations("from polystill.objectives import nll", "sources") == ["polystill.objectives.nll"]  # one line
     assert violations("from polystill.data.tokenizer import Tokenizer\nimport torch", "models") == []
+
+
+ROOT = PACKAGE.parents[1]
+ROOTS = {"src": ROOT / "src", "experiments": ROOT, "tools": ROOT}
+"""Where module names of each folder begin."""
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for folder, root in ROOTS.items()
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    graph = {
+        name: {full if full in names else full.rpartition(".")[0] for full in imported(ast.parse(path.read_text()))}
+        for name, path in names.items()
+    }
+    assert any(name.startswith("experiments.") and imports for name, imports in graph.items())
+    list(TopologicalSorter(graph).static_order())
+    with pytest.raises(CycleError, match="cycle"):
+        list(TopologicalSorter({**graph, "polystill.errors": {"polystill.storage"}}).static_order())
 
 
 def at_import(path: Path) -> set[str]:

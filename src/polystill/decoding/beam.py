@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.torch import Torch
 from polystill.decoding.translator import (
     EMPTY,
     UNLIMITED,
@@ -242,7 +241,7 @@ def _not_numbers() -> UserError:
 class TorchTranslator:
     """A `Translator` over a torch model and its tokenizer. `student` is passed to the model's `start`."""
 
-    engine: ClassVar[str] = Torch.name
+    engine: ClassVar[str] = "torch"
     folder: ClassVar[None] = None
 
     def __init__(self, model: Any, tokenizer: Tokenizer, student: Any = None) -> None:
