@@ -213,7 +213,7 @@ def _students_alone(study: AioKd, alone: Alone, teacher: Student) -> list[str]:
 
 
 def _smoothing(objective: Part | None) -> Part:
-    """What a network that learns alone takes from the family's objective."""
+    """The part of the family's objective that a network takes that learns alone."""
     return {key: value for key, value in (objective or {}).items() if key == "label_smoothing"}
 
 

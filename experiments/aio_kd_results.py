@@ -63,7 +63,7 @@ def write(study: AioKd, folder: Path, rows: Sequence[Row], *, final: bool) -> li
 
 
 class Done(Finished[AioKd]):
-    """What is finished, family by family."""
+    """The finished rows, family by family."""
 
     def __init__(self, study: AioKd, folder: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
         super().__init__(study, folder, rows, bootstrap)
@@ -93,7 +93,7 @@ class Done(Finished[AioKd]):
         return {family: fmean(self.models[family][name].bleu(beam) for name in names) for family in families}
 
     def against_published(self, row: Row, beam: int) -> dict[str, Values]:
-        """What a family has over the one as published, by shared member and as `mean` (`compare_families`)."""
+        """A family's gain over the one as published, by shared member and as `mean` (`compare_families`)."""
         names, published = self.shared(row), self.published(row.seed)
         if not names or row.kind == FAMILY:
             return {}
@@ -135,7 +135,7 @@ class Done(Finished[AioKd]):
         }
 
     def cost_of_ways(self) -> dict[str, Values]:
-        """What the students of `alone` cost: as a family, each alone, or the teacher alone and the others by Word-KD.
+        """The cost of the students of `alone`: as a family, each alone, or the teacher alone and the others by Word-KD.
 
         Ways whose training left no cost on record are left out.
         """
@@ -188,7 +188,7 @@ def _interaction(stage: Interaction) -> Values:
 
 
 def _likeness(done: Done, row: Row) -> Values:
-    """How alike the members' translations (beam 5) are.
+    """The likeness of the members' translations (beam 5).
 
     `same`: mean share of equal translations over all pairs; `same_as_teacher`; `bleu_to_teacher`: each against the
     teacher's as if they were references.
@@ -377,7 +377,7 @@ def _difference(done: Done, row: Row, beam: int) -> tuple[str, str]:
 
 
 def _space_table(done: Done) -> str:
-    """What the others lose, and the member with the deepest encoder and the shallowest decoder."""
+    """The losses of the other families, and the member with the deepest encoder and the shallowest decoder."""
     lines = []
     for row in (row for row in done.families if row.kind == SPACE and done.members(row.name)):
         slim = max(done.members(row.name), key=_slimness)

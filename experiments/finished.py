@@ -1,4 +1,4 @@
-"""What is finished of a study, and the files and tables that it makes of that."""
+"""The finished rows of a study, and the files and tables that it makes of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from polystill.storage import write_atomic
 
 
 class Finished(Generic[S]):
-    """What is finished of a study's rows."""
+    """The finished rows of a study."""
 
     def __init__(self, study: S, folder: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
         self.study, self.folder, self.bootstrap = study, folder, bootstrap
@@ -110,5 +110,5 @@ def signed(difference: float, digits: int = 2) -> str:
 
 
 def change(before: float | None, after: float | None, digits: int = 2) -> str:
-    """What `after` has over `before`; empty where one of them is missing."""
+    """The gain of `after` over `before`; empty where one of them is missing."""
     return "" if before is None or after is None else signed(after - before, digits)

@@ -108,7 +108,7 @@ class KimRush(Study):
 
 @dataclass(frozen=True)
 class Method:
-    """How the network of a row is trained: from new weights, or on from those of the row that it `tunes`."""
+    """A way to train the network of a row: from new weights, or on from those of the row that it `tunes`."""
 
     of: Literal["teacher", "student"] = "student"
     word_kd: bool = False
@@ -275,7 +275,7 @@ def _family(study: KimRush, name: str, seed: int) -> Row:
 
 
 def _settings(study: KimRush, family: str) -> Part:
-    """What is its own, without what it learns from."""
+    """The settings of the row itself, without those of its teacher."""
     return {key: value for key, value in study.families[family].items() if key != "targets"}
 
 

@@ -56,7 +56,7 @@ def write(study: KimRush, folder: Path, rows: Sequence[Row], *, final: bool) -> 
 
 
 class Done(Finished[KimRush]):
-    """What is finished, with the timings and the sizes on disk."""
+    """The finished rows, with the timings and the sizes on disk."""
 
     def __init__(self, study: KimRush, folder: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
         super().__init__(study, folder, rows, bootstrap)
@@ -76,7 +76,7 @@ class Done(Finished[KimRush]):
         return [*([before] if before else []), *self.of_kind(PRUNED)]
 
     def whole(self) -> Measured | None:
-        """What pruned models are compared with: the whole one trained on likewise, or else the one that was pruned."""
+        """The model that pruned ones are compared with: the whole one trained on likewise, or else their origin."""
         models = [self.only(row.name) for row in self.pruned_and_whole() if not row.sparsity]
         return next((model for model in reversed(models) if model is not None), None)
 
@@ -262,7 +262,7 @@ def _pruning_claims(done: Done) -> Iterator[Claim]:
 
 
 def _family_claims(done: Done) -> Iterator[Claim]:
-    """What the two systems do together; no paper has figures of it."""
+    """Claims about the two systems together; no paper has figures of it."""
 
     def as_good_as_alone(member: Measured, alone: Measured) -> Verdict:
         p = done.bootstrap.p_value(alone, member, GREEDY)

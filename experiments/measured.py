@@ -1,4 +1,4 @@
-"""What a run of a study has measured, read from its own folder."""
+"""The measured models of a study's runs, read from their folders."""
 
 from __future__ import annotations
 

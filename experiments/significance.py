@@ -110,7 +110,7 @@ class Bootstrap:
         return {row["member"]: {key: row[key] for key in ("difference", "low", "high")} for row in rows}
 
     def _cached(self, texts: list[Any], compute: Callable[[], list[Values]]) -> list[Values]:
-        """What is known of these texts, computed where it is not; empty where it may not be computed."""
+        """The bootstrap of these texts, computed where it is not; empty where it may not be computed."""
         key = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
         if key not in self._known:
             if not self._compute:

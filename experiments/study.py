@@ -103,7 +103,7 @@ class Row:
 
 
 class Study(Strict):
-    """What the recipes of all studies have: `data`, `training` and `evaluation` are keys of an ordinary recipe."""
+    """The keys of every study's recipe: `data`, `training` and `evaluation` are those of an ordinary recipe."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     seed: Seed = 1
@@ -115,7 +115,7 @@ class Study(Strict):
     _origin: str = PrivateAttr("the study")
 
     def mistake(self, what: str) -> UserError:
-        """What is wrong with the study's file."""
+        """The error message for the study's file."""
         return UserError(f"{self._origin}: {what}")
 
     @property
@@ -232,7 +232,7 @@ def _with_rows(study: S, rows: Iterable[tuple[int, str]]) -> S:
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """What steps/<row>.json says of a row: its label, seed, command and recipe.
+    """Read steps/<row>.json: its label, seed, command and recipe.
 
     Raises:
         UserError: it is damaged.

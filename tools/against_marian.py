@@ -115,7 +115,7 @@ class Marian:
 
 
 def read_log(log: str) -> list[Update]:
-    """What Marian logs of its updates under --disp-freq 1u."""
+    """Read Marian's log of its updates under --disp-freq 1u."""
     return [Update(int(match[1].replace(",", "")), float(match[2])) for match in UPDATE.finditer(log)]
 
 

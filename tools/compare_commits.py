@@ -65,7 +65,7 @@ Path(out).write_text(json.dumps(result))
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the comparison came to; `largest` is the largest relative difference of two losses."""
+    """The outcome of a comparison; `largest` is the largest relative difference of two losses."""
 
     same_data: bool
     same_validation: bool

@@ -1,4 +1,4 @@
-"""What a shortlist gains and costs in Bergamot's runtime (WebAssembly under node, one thread).
+"""Measure gain and cost of a shortlist in Bergamot's runtime (WebAssembly under node, one thread).
 
     npm install @browsermt/bergamot-translator@0.4.9
     polystill export RUN e2d2 --to bergamot --shortlist --out e2d2

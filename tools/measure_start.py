@@ -1,4 +1,4 @@
-"""How fast a family trains by what its process starts with: each malloc that is installed, or how long threads spin.
+"""Measure how fast a family trains with each installed malloc, or with each number of spins of waiting threads.
 
     python tools/measure_start.py recipes/multi30k.yaml --set data.folder=multi30k --rounds 3
     python tools/measure_start.py recipes/multi30k.yaml --set data.folder=multi30k --spins 1000,2000 --beside 2
@@ -29,13 +29,13 @@ LIBRARIES = (*process.MALLOC_LIBRARIES, "jemalloc", "mimalloc")
 
 
 def mallocs() -> dict[str, dict[str, str]]:
-    """What to start with for each malloc."""
+    """The settings to start with for each malloc."""
     found = {name: path for name in LIBRARIES if (path := find_library(name))}
     return {process.SYSTEM_MALLOC: {}} | {name: {"LD_PRELOAD": path} for name, path in found.items()}
 
 
 def waits(spins: str) -> dict[str, dict[str, str]]:
-    """What to start with for each number of spins, "1000,2000"; OpenMP's own number first."""
+    """The settings to start with for each number of spins, "1000,2000"; OpenMP's own number first."""
     same = {"LD_PRELOAD": library} if (library := process.installed_malloc()) else {}
     return {"OpenMP's": same} | {f"{count} spins": {**same, process.SPINS_SETTING: count} for count in spins.split(",")}
 

@@ -41,7 +41,7 @@ class Slot(IntEnum):
 
 @dataclass(slots=True)
 class Clause:
-    """What a clause says. `tense` is a key of TENSES; `english_tail` is all after the English verb, but the time.
+    """A clause. `tense` is a key of TENSES; `english_tail` is all after the English verb, but the time.
 
     `negated` is what remains to be said with nicht, `english_not` whether the sense is negative. `heavy` means that the
     last object has a relative clause: then nothing can follow it in English without being read as part of that.

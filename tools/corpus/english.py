@@ -31,7 +31,7 @@ def third_person(verb: str) -> str:
 
 
 def _syllables(word: str) -> int:
-    """How many groups of vowels a word has."""
+    """The number of groups of vowels in a word."""
     return sum(1 for before, letter in zip(" " + word, word, strict=False) if letter in VOWELS and before not in VOWELS)
 
 

@@ -58,7 +58,7 @@ class Adjective:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Complement:
-    """What a verb governs besides its subject.
+    """A complement that a verb governs besides its subject.
 
     role: "A" or "D" (objects), "P" (prepositional object), "BARE", "TO", "AT", "ONTO", "ON". `case` is that of the
     German noun phrase; `english` and `german` are the prepositions, possibly empty.

@@ -47,7 +47,7 @@ class LossRow:
 
 @dataclass(frozen=True)
 class LossResult:
-    """What docs/benchmark.md describes."""
+    """The figures of `polystill bench loss` (docs/benchmark.md)."""
 
     settings: dict[str, int]
     rows: list[LossRow]
@@ -77,7 +77,7 @@ def measure(
 
 
 def _growth(rows: Sequence[LossRow]) -> float | None:
-    """How many times the memory of the fewest students a loss needs with the most; None where some do not fit."""
+    """The memory with the most students over that with the fewest; None where some do not fit."""
     sizes = [row.extra_bytes for row in rows if row.extra_bytes is not None]
     return sizes[-1] / max(1, sizes[0]) if len(sizes) == len(rows) else None
 

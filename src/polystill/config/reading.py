@@ -86,7 +86,7 @@ def parse_recipe(values: dict[str, Any], origin: str) -> Recipe:
 
 
 def explained(error: ValidationError, origin: str, sections: dict[str, type[BaseModel]] | None = None) -> UserError:
-    """What is wrong with a recipe, one mistake a line; `sections` are those whose keys hints are taken from."""
+    """The mistakes of a recipe, one a line; `sections` are those whose keys hints are taken from."""
     known = _SECTIONS if sections is None else sections
     return UserError("\n".join(_explain(detail, origin, known) for detail in error.errors()))
 
@@ -169,7 +169,7 @@ def _without_kind(loc: tuple[str | int, ...]) -> tuple[list[str | int], str | No
 
 
 def _hint(place: list[str | int], kind: str | None, sections: dict[str, type[BaseModel]]) -> str:
-    """What an unknown key may have been meant to be: a key of the same section, or the same key of another one."""
+    """The known key that an unknown one resembles: a key of the same section, or the same key of another one."""
     wrong = str(place[-1])
     if kind in SOURCES:
         return nearest(wrong, list(SOURCES[kind].model_fields))

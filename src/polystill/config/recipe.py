@@ -19,7 +19,7 @@ from polystill.students import Student, StudentSpace
 
 
 class EngineFacts(NamedTuple):
-    """What a recipe has to know of an engine."""
+    """The facts about an engine that a recipe is checked by."""
 
     title: str
     architectures: tuple[str, ...]
@@ -126,7 +126,7 @@ class Recipe(Strict):
 
     @property
     def targets_label(self) -> str:
-        """What the run as a whole was trained on, such as "gold", "gold+0.5xbeam" or "beam,interpolated" (stages)."""
+        """The targets of the whole run, such as "gold", "gold+0.5xbeam" or "beam,interpolated" (stages)."""
         labels = [_targets_label(self.stage_targets(stage)) for stage in self.stages]
         return ",".join(dict.fromkeys(labels))
 

@@ -129,7 +129,7 @@ class BatchSchedule:
         return np.argsort(bucket, kind="stable").astype(np.int32)
 
     def _cut(self, order: np.ndarray) -> np.ndarray:
-        """Where batches begin in `order`, and its length; each batch takes as many rows as the budgets allow."""
+        """Positions in `order` where batches begin, and its length; a batch takes as many rows as the budgets allow."""
         source, target = self.source_lengths[order], self.target_lengths[order]
         bounds = [0]
         while bounds[-1] < len(order):

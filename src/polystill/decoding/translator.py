@@ -195,7 +195,7 @@ class Translator(Protocol):
 
 
 class State(Protocol):
-    """What a model carries from step to step, for R = B * beam_size rows; row = sentence * beam_size + beam."""
+    """A model's state between decoding steps, for R = B * beam_size rows; row = sentence * beam_size + beam."""
 
     def reorder(self, rows: Tensor) -> None:
         """Continue row i from the old row rows[i] (R,); rows stay within their sentence."""

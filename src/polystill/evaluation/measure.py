@@ -37,7 +37,7 @@ _IDENTITY = ("name", "source_sha256", "quantization")
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredFile(Record):
-    """What `polystill measure --out` writes. Its rows lack the device, hardware, time and settings of the file."""
+    """The file of `polystill measure --out`. Its rows lack the device, hardware, time and settings of the file."""
 
     format: int
     device: str

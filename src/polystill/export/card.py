@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Record:
-    """What a run knows about a student, beyond its weights."""
+    """A run's knowledge of a student, beyond its weights."""
 
     rows: Sequence[QualityRow] = ()
     """This student's rows of RUN/results.json."""
@@ -82,7 +82,7 @@ def model_card(info: Info, record: Record, size: int) -> str:
 
 
 def search_of(search: DecodingOptions) -> Info:
-    """What polystill.json says of the search that an export is meant for."""
+    """The search that an export is meant for, as polystill.json has it."""
     return {"beam_size": search.beam_size, "length_penalty": search.length_penalty}
 
 

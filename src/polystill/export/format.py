@@ -53,7 +53,7 @@ class Export:
 
 
 class Verified(NamedTuple):
-    """What an export does with `Export.lines`."""
+    """The results of running an export on `Export.lines`."""
 
     translations: list[list[int]]
     """Its greedy translations, as ids."""

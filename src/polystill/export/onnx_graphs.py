@@ -284,7 +284,7 @@ class LstmSessions:
 
 
 class Graphs(NamedTuple):
-    """How a model's two graphs are written into a folder that has onnx/, and run from there."""
+    """Writes a model's two graphs into a folder that has onnx/, and runs them from there."""
 
     write: Callable[[Any, Path], None]
     sessions: Callable[[Path], Any]

@@ -42,7 +42,7 @@ def split_heads(x_RTD: Tensor, heads: int) -> Tensor:
 
 
 def score_mask(is_hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to attention scores: the lowest float where they are hidden, else 0."""
+    """Return the mask to add to attention scores: the lowest float where they are hidden, else 0."""
     return torch.zeros((), dtype=dtype, device=is_hidden.device).masked_fill(is_hidden, torch.finfo(dtype).min)
 
 
@@ -140,7 +140,7 @@ class _AddDropped(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Kernels:
-    """What a network computes attention and dropout with in training."""
+    """The operations for attention and dropout in training."""
 
     attend: Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
     dropout: Callable[[Tensor, float], Tensor]

@@ -87,7 +87,7 @@ class StepWeights:
 
 @dataclass
 class DecoderState:
-    """What a decoding step passes on to the next.
+    """The state that a decoding step passes on to the next.
 
     hidden, cells: (rows, D) of each layer; a deeper layer has the first rows of the layer below.
     fed: (R, D), h~ of the previous step. keys, values: (M, S, D), the memory through W_a and the first half of W_c.

@@ -163,7 +163,7 @@ class SparseFile:
         return torch.from_numpy(dense if values.dtype != np.int8 else dense * self._scale(name, entry))
 
     def _places(self, name: str, layout: str, parts: Arrays, size: int) -> np.ndarray:
-        """Which elements are stored: a mask (n,) or their numbers (k,)."""
+        """The stored elements: a mask (n,) or their numbers (k,)."""
         count = len(parts["values"])
         if layout == "bitmask":
             mask = parts["mask"]

@@ -96,7 +96,7 @@ class LayerCache:
 
 @dataclass
 class DecoderState:
-    """What a decoding step passes on to the next; row r is beam r % beam_size of sentence r // beam_size."""
+    """The state that a decoding step passes on to the next; row r is beam r % beam_size of sentence r // beam_size."""
 
     layers: list[LayerCache]
     memory_mask: Tensor

@@ -45,7 +45,7 @@ def with_key(key: str) -> list[str]:
 
 
 def no_such_key(kind: str, key: str) -> str:
-    """What is wrong with a key that other objectives have, such as "aio_kd has no such key; word_kd has"."""
+    """The error message for a key that only other objectives have, such as "aio_kd has no such key; word_kd has"."""
     *others, last = with_key(key)
     return f"{kind} has no such key; " + (f"{', '.join(others)} and {last} have" if others else f"{last} has")
 
@@ -92,5 +92,5 @@ def first_kind(objectives: Iterable[Objective]) -> str:
 
 
 def title_of(kind: str) -> str:
-    """What cards call an objective, with its paper; the kind itself if no objective has it."""
+    """The title of an objective, with its paper; the kind itself if no objective has it."""
     return OBJECTIVES[kind].title if kind in OBJECTIVES else kind

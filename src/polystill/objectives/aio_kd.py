@@ -135,7 +135,7 @@ def device_terms(ce: Tensor, *, mutual: str, detach_threshold: float) -> list[Te
 
 @lru_cache(maxsize=64)
 def _pairs_on(device: torch.device, students: int, mutual: bool) -> tuple[list[tuple[int, int]], Tensor, Tensor]:
-    """Who teaches whom: the teacher every student, and with `mutual` then each student each other; as indices too.
+    """Pairs (who teaches, who learns): the teacher and each student; with `mutual` then two students; as indices too.
 
     They are kept, since a copy to a GPU would make it wait.
     """

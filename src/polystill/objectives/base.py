@@ -98,7 +98,7 @@ class Objective(Strict):
 
     @property
     def frozen_teacher(self) -> str | None:
-        """Where the frozen teacher lies, for an objective with the key `teacher`."""
+        """The path of the frozen teacher, for an objective with the key `teacher`."""
         return None
 
     @property
@@ -126,7 +126,7 @@ class Objective(Strict):
         return Weights()
 
     def reads(self, networks: int) -> Reads:
-        """What `terms` needs to know of a batch."""
+        """The cross-entropies that `terms` needs."""
         return "nothing"
 
     def terms(self, networks: int, ce: Tensor | None) -> Sequence[Term]:

@@ -273,7 +273,7 @@ _FORWARD, _FORWARD_AND_BACKWARD = 1, 3
 
 @lru_cache(maxsize=4096)
 def _counts_on(device: torch.device, counts: tuple[int, ...]) -> Tensor:
-    """How often each distinct network is drawn (K,) in float64; kept, since a copy to a GPU would make it wait."""
+    """The number of draws of each distinct network (K,) in float64; kept, since a copy to a GPU would make it wait."""
     return torch.tensor(counts).to(device, torch.float64)
 
 

@@ -104,7 +104,7 @@ class Projection:
 
 
 class Normaliser:
-    """What turns a batch's logits into log-probabilities, and the cross-entropies that follow from it.
+    """The normalisers that turn a batch's logits into log-probabilities, and the cross-entropies that follow from it.
 
     It is filled chunk by chunk: `add_targets` of each chunk, then the log denominators of each of its blocks.
     """

@@ -346,7 +346,7 @@ def _gain_table(pairs: Sequence[_Pair], beam: str, noise: Noise) -> Table:
 
 
 def _mode_chart(pairs: Sequence[_Pair]) -> Chart:
-    """What the beam adds against p(mode), all families in one chart."""
+    """The gain by beam search against p(mode), all families in one chart."""
     highest = max(pairs, key=lambda pair: pair.beam.p_mode or 0)
     summary = (
         f"What beam search adds in BLEU against p(mode) for {len(pairs)} students. p(mode) is highest for "

@@ -22,7 +22,7 @@ OTHER_PROGRAMS = {
 
 
 class Kind(Enum):
-    """What a path can name."""
+    """The things that a path can name."""
 
     RUN = auto()
     """A folder with recipe.yaml; once its training is finished also with family/."""

@@ -140,7 +140,7 @@ class QualityRow(_StudentRow):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeCounts(Record):
-    """What became of the probes of one kind; a line is one probe."""
+    """Outcomes of the probes of one kind; a line is one probe."""
 
     lines: int = 0
     crashed: int = 0
@@ -164,7 +164,7 @@ class ProbeCounts(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class RobustnessRow(_StudentRow):
-    """What one student makes of lines that are unlike its data, by kind of line (`evaluation.robustness.KINDS`)."""
+    """One student's failures on lines that are unlike its data, by kind of line (`evaluation.robustness.KINDS`)."""
 
     section: ClassVar[str] = "robustness"
 
@@ -257,7 +257,7 @@ Row = QualityRow | RobustnessRow | DeviceRow | PackageRow
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(Record):
-    """What a stage took so far; a stage of training has all figures, another its seconds only."""
+    """The cost of a stage so far; a stage of training has all figures, another its seconds only."""
 
     seconds: float | None = None
     cpu_seconds: float | None = None
@@ -288,7 +288,7 @@ class Hardware(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance(Record):
-    """How figures were obtained; `runs.provenance.provenance` makes it."""
+    """Where figures come from; `runs.provenance.provenance` makes it."""
 
     versions: Mapping[str, str] = field(default_factory=dict)
     hardware: Hardware

@@ -35,7 +35,7 @@ CONVERTED = ("m2m_100",)
 
 @dataclass(frozen=True)
 class Teacher:
-    """What every worker opens: folders that the engine can read, and how to search."""
+    """The teacher that every worker opens: folders that the engine can read, and how to search."""
 
     folders: tuple[Path, ...]
     tokenizers: tuple[Path, ...]

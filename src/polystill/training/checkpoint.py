@@ -111,7 +111,7 @@ class Checkpoints:
         return _load(self._best(update))
 
     def save_final(self, weights: dict[str, Tensor]) -> None:
-        """What the stage ends with: its best weights, or an average."""
+        """Save the weights that the stage ends with: its best ones, or an average."""
         write_atomic(self.folder / "final.safetensors", _serialise(weights))
 
     def load_final(self) -> dict[str, Tensor]:

@@ -84,7 +84,7 @@ def make_micro_batch(dataset: PackedDataset, rows: np.ndarray, pad_id: int) -> M
 
 
 class Schedule(Protocol):
-    """Which rows of a data set make the batches of an epoch: `BatchSchedule`, or a `Mixture`."""
+    """The batches of an epoch, as rows of a data set: `BatchSchedule`, or a `Mixture`."""
 
     def epoch(self, number: int) -> Batches: ...
 

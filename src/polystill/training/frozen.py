@@ -39,7 +39,7 @@ class FrozenTeacher:
 
 
 def find_teacher(place: str) -> tuple[Path, Student | None]:
-    """What a recipe's `objective.teacher` means (see `find_model`): a folder, and a student in it or None.
+    """Find the model of a recipe's `objective.teacher` (see `find_model`): a folder, and a student in it or None.
 
     Raises:
         UserError: nothing of the kind is there.

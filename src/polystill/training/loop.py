@@ -293,7 +293,7 @@ def _first_few(rows: np.ndarray) -> str:
 
 
 class StageProgress(Progress):
-    """How far a stage has come, with its loss and speed; silent on all ranks but the first."""
+    """Shows how far a stage has come, with its loss and speed; silent on all ranks but the first."""
 
     def __init__(self, stage: Stage, done: int, silent: bool) -> None:
         super().__init__(stage.name, "update", stage.updates, done, silent)

@@ -67,7 +67,7 @@ class Pruner:
         return self._settings is None or self._settings.schedule != "gradual" or update >= self._settings.updates
 
     def record(self) -> dict[str, float]:
-        """What the stage's record says of it."""
+        """The entries of the stage's record."""
         return {} if self._settings is None else {"sparsity": round(sparsity_of(self._model), 6)}
 
 

@@ -28,7 +28,7 @@ from polystill.training.update import BatchLoss
 
 @dataclass
 class StageState:
-    """What the continuation of a stage depends on, beside weights and optimizer: counts after the last update."""
+    """The state that a stage continues from, beside weights and optimizer: counts after the last update."""
 
     update: int = 0
     position: Position = field(default_factory=Position)
@@ -224,7 +224,7 @@ class EnergyMeter:
 
     @property
     def how(self) -> str:
-        """How the processor's part is known, where anything is."""
+        """The source of the processor's part, if it is known."""
         from codecarbon.core.cpu import is_rapl_available
 
         if is_rapl_available():

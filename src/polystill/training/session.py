@@ -73,7 +73,7 @@ class Session:
         self.space = recipe.student_space(self.model.teacher)
 
     def mixture(self, stage: Stage, seed: int) -> Mixture:
-        """What a stage trains on: gold and generated pairs by their weights."""
+        """The training data of a stage: gold and generated pairs by their weights."""
         weights = self.recipe.stage_targets(stage)
         parts = [(self._targets(name), weight) for name, weight in weights.items()]
         return Mixture(parts, self.recipe.training.batch_tokens, seed)
@@ -99,7 +99,7 @@ class Session:
 
 
 def _precision(run: Run) -> str:
-    """What the run trains in: decided once, so that a run goes on as it began, on whatever machine."""
+    """The precision of the run: decided once, so that a run goes on as it began, on whatever machine."""
     note = run.checkpoints / "precision"
     if note.is_file():
         return note.read_text(encoding="utf-8").strip()

@@ -77,7 +77,7 @@ def learning_rate(update: int, *, peak: float, warmup: int, schedule: str, updat
 
 @dataclass(frozen=True)
 class Updated:
-    """What an update came to.
+    """The outcome of an update.
 
     loss: per target token, over all ranks. norm: of the gradient, before it was clipped. applied: whether the optimizer
     took its step; it does not where the loss or the gradient is not finite. losses: one for each micro-batch of this

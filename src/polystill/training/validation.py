@@ -43,7 +43,7 @@ class Validation:
 
     @property
     def score(self) -> float:
-        """What "best" means: the lowest of these.
+        """The score by which a point is the best: the lower the better.
 
         The cross-entropy summed over all candidates, as published; or their summed BLEU, with a minus sign.
         """
