@@ -125,7 +125,8 @@ class _Afresh(torch.autograd.Function):
 
 
 def _check(loss: Callable[..., Tensor], *inputs: Tensor) -> None:
-    assert torch.autograd.gradcheck(lambda *x: _Afresh.apply(loss, *x), inputs)
+    # The fast mode compares a random projection of the Jacobian: an error anywhere in it shows.
+    assert torch.autograd.gradcheck(lambda *x: _Afresh.apply(loss, *x), inputs, fast_mode=True)
 
 
 @pytest.mark.parametrize("mutual", MUTUAL)

@@ -41,6 +41,7 @@ def _changed(tmp_path: Path, file: str, old: str, new: str) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_tree_equals_itself_and_not_one_that_trains_otherwise(tiny_recipe: Path, tmp_path: Path) -> None:
     same = _compare(ROOT, ROOT, tiny_recipe)
     assert same.returncode == 0, same.stderr

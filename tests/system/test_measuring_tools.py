@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long  # they time steps in processes of their own
+
 TOOLS = Path(__file__).parents[2] / "tools"
 Tool = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -55,7 +57,6 @@ def test_waiting_is_timed_beside_other_processes(tool: Tool) -> None:
     assert re.findall(r"^(\d+) spins ", done.stdout, re.M) == ["10", "2000"]
 
 
-@pytest.mark.long
 def test_compile_is_timed_beside_the_step_as_it_is(tool: Tool) -> None:
     done = tool("measure_compile.py")
     assert done.returncode == 0, done.stderr

@@ -21,6 +21,7 @@ from polystill.targets.store import Candidate, Entry
 # Trains, and kills itself at a chosen call of os.fsync (every checkpoint write makes some) or after a chosen update.
 _TRAIN = """
 import os, signal, sys
+from pathlib import Path
 kind, moment = sys.argv[3], int(sys.argv[4])
 calls = 0
 def die():
@@ -48,7 +49,7 @@ if kind == "update":
 from polystill.config import load_recipe
 from polystill.pipeline import _prepare, _train
 from polystill.runs import Run
-with Run.start(sys.argv[1], load_recipe(sys.argv[2])) as run:
+with Run.start(Path(sys.argv[1]), load_recipe(sys.argv[2])) as run:
     _prepare(run)
     _train(run)
 """
