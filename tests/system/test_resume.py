@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import signal
@@ -15,56 +16,59 @@ import pytest
 import torch
 import yaml
 
+from polystill import pipeline
+from polystill.config import load_recipe
 from polystill.runs import Run
 from polystill.targets.store import Candidate, Entry
+from polystill.training.update import Update, Updated
 
-# Trains, and kills itself at a chosen call of os.fsync (every checkpoint write makes some) or after a chosen update.
-_TRAIN = """
-import os, signal, sys
-from pathlib import Path
-kind, moment = sys.argv[3], int(sys.argv[4])
-calls = 0
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-if kind == "fsync":
-    real = os.fsync
-    def fsync(descriptor):
-        global calls
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["polystill.pipeline", "polystill.training.loop"])  # importing torch takes seconds
+
+
+def _train(folder: Path, recipe: Path, kind: str, moment: int, log: Path) -> None:
+    """Train in this process, and kill it at a call of os.fsync (every checkpoint makes some) or after an update."""
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    calls = 0
+
+    def count() -> None:
+        nonlocal calls
         calls += 1
         if calls == moment:
-            die()
-        real(descriptor)
-    os.fsync = fsync
-from polystill.training.update import Update
-if kind == "update":
-    update = Update.__call__
-    def updated(self, *arguments):
-        global calls
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    fsync, update = os.fsync, Update.__call__
+
+    def counted_fsync(descriptor: int) -> None:
+        count()
+        fsync(descriptor)
+
+    def counted_update(self: Update, *arguments: Any) -> Updated:
         result = update(self, *arguments)
-        calls += 1
-        if calls == moment:
-            die()
+        count()
         return result
-    Update.__call__ = updated
-from polystill.config import load_recipe
-from polystill.pipeline import _prepare, _train
-from polystill.runs import Run
-with Run.start(Path(sys.argv[1]), load_recipe(sys.argv[2])) as run:
-    _prepare(run)
-    _train(run)
-"""
+
+    if kind == "fsync":
+        os.fsync = counted_fsync
+    elif kind == "update":
+        Update.__call__ = counted_update  # type: ignore[method-assign, assignment]
+    with Run.start(folder, load_recipe(recipe)) as run:
+        pipeline._prepare(run)
+        pipeline._train(run)
+    os.fsync, Update.__call__ = fsync, update  # type: ignore[method-assign]
 
 
 @pytest.fixture
 def train(tmp_path: Path) -> Callable[..., int]:
     def run(folder: str, recipe: dict[str, Any], kind: str = "never", moment: int = 0, says: str = "") -> int:
-        path = tmp_path / "recipe.yaml"
+        path, log = tmp_path / "recipe.yaml", tmp_path / "log"
         path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
-        command = [sys.executable, "-c", _TRAIN, str(tmp_path / folder), str(path), kind, str(moment)]
-        done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        assert says in done.stderr
-        return done.returncode
+        process = _PROCESSES.Process(target=_train, args=(tmp_path / folder, path, kind, moment, log))
+        process.start()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL), log.read_text()
+        assert says in log.read_text()
+        return process.exitcode
 
     return run
 
