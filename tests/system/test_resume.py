@@ -39,7 +39,7 @@ def _train(folder: Path, recipe: Path, kind: str, moment: int, log: Path) -> Non
 
     fsync, update = os.fsync, Update.__call__
 
-    def counted_fsync(descriptor: int) -> None:
+    def counted_fsync(descriptor: Any) -> None:
         count()
         fsync(descriptor)
 
