@@ -39,9 +39,9 @@ def _train(folder: Path, recipe: Path, kind: str, moment: int, log: Path) -> Non
 
     fsync, update = os.fsync, Update.__call__
 
-    def counted_fsync(descriptor: Any) -> None:
+    def counted_fsync(fd: Any) -> None:
         count()
-        fsync(descriptor)
+        fsync(fd)
 
     def counted_update(self: Update, *arguments: Any) -> Updated:
         result = update(self, *arguments)
