@@ -18,7 +18,7 @@ RUN ?= runs/quickstart
 setup: $(READY)
 
 $(READY_TO_TRAIN): pyproject.toml constraints.txt tools/set_up.py
-	$(PYTHON) tools/set_up.py $(VENV) train
+	$(PYTHON) tools/set_up.py $(VENV) train,report
 	touch $@
 
 $(READY): pyproject.toml constraints.txt tools/set_up.py
