@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import logging
 import os
 import re
@@ -16,7 +17,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from polystill.errors import UserError
 
@@ -95,6 +96,11 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: dict[str, Any], indent: int = 2) -> None:
+    """Write a JSON file into a folder that is still being made. Files of a finished folder need `write_atomic`."""
+    path.write_text(json.dumps(values, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextmanager

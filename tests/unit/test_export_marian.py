@@ -13,7 +13,8 @@ from polystill.errors import UserError
 from polystill.export import FORMATS, pymarian
 from polystill.export.driver import export_folder
 from polystill.export.marian import decoder_settings, parameters
-from polystill.models.folder import load_model_with_tokenizer, load_transformer_with_tokenizer
+from polystill.models.folder import load_model_with_tokenizer
+from polystill.models.transformer import Transformer
 
 
 @pytest.mark.parametrize("to", ["marian", "bergamot"])
@@ -53,14 +54,16 @@ def test_gelu_is_refused(marian_student: Path) -> None:
 
 
 def test_the_search_is_the_one_that_was_picked(marian_student: Path) -> None:
-    model = load_transformer_with_tokenizer(marian_student, "Marian")[0]
+    model, _ = load_model_with_tokenizer(marian_student)
+    assert isinstance(model, Transformer)
     search = DecodingOptions(beam_size=2, length_penalty=0.5)
     settings = yaml.safe_load(decoder_settings(model, ["vocab.spm"] * 2, search))
     assert (settings["beam-size"], settings["normalize"]) == (2, 0.5)
 
 
 def test_names_shapes_and_settings(marian_student: Path) -> None:
-    model, _ = load_transformer_with_tokenizer(marian_student, "Marian")
+    model, _ = load_model_with_tokenizer(marian_student)
+    assert isinstance(model, Transformer)
     arrays = dict(parameters(model))
     settings = yaml.safe_load(arrays.pop("special:model.yml").tobytes().rstrip(b"\0"))
     assert {"type": "transformer", "enc-depth": 2, "dec-depth": 2, "dim-vocabs": [44, 44]}.items() <= settings.items()

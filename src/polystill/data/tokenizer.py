@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polystill.errors import UserError
+from polystill.storage import write_json
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -89,8 +90,8 @@ class Tokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SOURCE_MODEL).write_bytes(self._models[0])
         (folder / TARGET_MODEL).write_bytes(self._models[1])
-        _write_json(folder / VOCABULARY, {piece: i for i, piece in enumerate(self._pieces)})
-        _write_json(folder / "tokenizer_config.json", self._config)
+        write_json(folder / VOCABULARY, {piece: i for i, piece in enumerate(self._pieces)}, indent=1)
+        write_json(folder / "tokenizer_config.json", self._config, indent=1)
 
     def save_with_engine(self, folder: Path) -> None:
         """Write the files that `load` needs beside those of a CTranslate2 model, and nothing twice."""
@@ -314,7 +315,3 @@ def _read_bytes(path: Path) -> bytes:
         raise UserError(f"{path}: missing; a tokenizer's folder has source.spm, target.spm and vocab.json") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from polystill.errors import UserError
 from polystill.export.ctranslate2 import CTranslate2
 from polystill.export.format import CARD, Export, Format, Info, MakeCard, Verified, write_info
-from polystill.storage import sha256
+from polystill.storage import sha256, write_json
 
 if TYPE_CHECKING:
     from polystill.data.tokenizer import Tokenizer
@@ -127,6 +127,5 @@ def _change_to_argos(package: Path, pieces: bytes, source: str, target: str) -> 
         "to_code": target,
         "to_name": language_name(target),
     }
-    text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
-    (package / "metadata.json").write_text(text, encoding="utf-8")
+    write_json(package / "metadata.json", metadata)
     (package / PIECES).write_bytes(pieces)

@@ -7,14 +7,13 @@ inside its methods only.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from polystill.storage import tree_bytes
+from polystill.storage import tree_bytes, write_json
 
 if TYPE_CHECKING:
     from polystill.data.shortlist import Shortlist
@@ -147,4 +146,4 @@ def write_info(folder: Path, info: Info) -> None:
     """Write polystill.json."""
     from polystill.decoding.ctranslate2 import INFO
 
-    (folder / INFO).write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / INFO, info)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from polystill.errors import UserError
 from polystill.export.format import Export, Format, Verified
+from polystill.storage import write_json
 
 GENERATION = "generation_config.json"
 LARGEST_DIFFERENCE = 1e-3
@@ -47,7 +48,7 @@ print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
             penalty = search.length_penalty if beam else 1.0  # without a beam transformers would warn of another one
             values = json.loads(path.read_text(encoding="utf-8"))
             values |= {"num_beams": search.beam_size, "length_penalty": penalty, "early_stopping": beam}
-            path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_json(path, values)
         export.tokenizer.save(folder)
 
     def verify(self, export: Export, folder: Path) -> Verified:

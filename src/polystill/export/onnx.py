@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from polystill.errors import UserError
 from polystill.export.format import Export, Format, Verified
+from polystill.storage import write_json
 
 if TYPE_CHECKING:
     from polystill.data.tokenizer import Tokenizer
@@ -93,7 +94,7 @@ For beam search the decoder takes several rows for each sentence of the encoder'
         for name, values in architecture.config_files(export.model.config).items():
             if "num_beams" in values:
                 values |= {"num_beams": 1, "early_stopping": False}  # transformers.js searches greedily
-            (folder / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_json(folder / name, values)
         export.tokenizer.save(folder)
         _write_tokenizer_json(export.tokenizer, folder, export.lines)
 
@@ -131,7 +132,7 @@ def _write_tokenizer_json(tokenizer: Tokenizer, folder: Path, lines: Sequence[st
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config |= {"eos_token": EOS, "unk_token": UNK, "pad_token": PAD, "tokenizer_class": "MarianTokenizer"}
-    path.write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_json(path, config, indent=1)
 
 
 def fast_tokenizer(tokenizer: Tokenizer) -> Any:

@@ -6,7 +6,6 @@ folder like any other: to translate with, to export, and to start training from.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from polystill.export.format import write_info
 from polystill.models.folder import FAMILY, load_model_with_tokenizer, read_family, weights_path, write_sparse_model
 from polystill.models.pruning import MatrixCount, Scope, check_sparsity, counts, nonzero_parameters, prune
 from polystill.runs.places import Kind, find_folder, open_place
-from polystill.storage import atomic_folder, need_new_folder
+from polystill.storage import atomic_folder, need_new_folder, write_json
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def prune_folder(folder: Path, out: Path, sparsity: float, scope: Scope) -> Prun
         write_sparse_model(temporary, model, tokenizer)
         if open_place(folder).kind is Kind.FAMILY:
             family = {**read_family(folder), "sparsity": reached}
-            (temporary / FAMILY).write_text(json.dumps(family, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_json(temporary / FAMILY, family)
         info = {
             **describe_export(folder, model, tokenizer, "sparse"),
             "quantization": "float32",

@@ -22,8 +22,7 @@ from polystill.errors import UserError
 from polystill.models import ARCHITECTURES
 from polystill.models.elastic import ElasticConfig, ElasticModel, Network
 from polystill.models.sparse import SparseFile, sparse_bytes
-from polystill.models.transformer import Transformer
-from polystill.storage import atomic_folder
+from polystill.storage import atomic_folder, write_json
 from polystill.students import Student, StudentSpace
 
 WEIGHTS = "model.safetensors"
@@ -41,7 +40,7 @@ def save_family(
     family = {"format": 1, "teacher": str(space.teacher), "candidates": [str(s) for s in space.candidates], **info}
     with atomic_folder(folder) as temporary:
         write_dense_model(temporary, model, tokenizer)
-        _write_json(temporary / FAMILY, family)
+        write_json(temporary / FAMILY, family)
 
 
 def read_family(folder: Path) -> dict[str, Any]:
@@ -163,18 +162,6 @@ def load_model_with_tokenizer(folder: Path) -> tuple[ElasticModel, Tokenizer]:
     return load_model(folder), tokenizer
 
 
-def load_transformer_with_tokenizer(folder: Path, engine: str) -> tuple[Transformer, Tokenizer]:
-    """As `load_model_with_tokenizer`, for engines and formats that have only Transformers.
-
-    Raises:
-        UserError: as `load_model_with_tokenizer`; or it is another architecture, which `engine` does not have.
-    """
-    need_architecture(folder, engine)
-    model, tokenizer = load_model_with_tokenizer(folder)
-    assert isinstance(model, Transformer)
-    return model, tokenizer
-
-
 def parameter_count(folder: Path) -> int:
     """The parameters of a folder's model, zeros included, from config.json alone."""
     config = read_config(folder)
@@ -246,12 +233,8 @@ def _tensors(network: Network) -> dict[str, Tensor]:
 
 def _write_rest(folder: Path, config: ElasticConfig, tokenizer: Tokenizer) -> None:
     for name, values in config.architecture.config_files(config).items():
-        _write_json(folder / name, values)
+        write_json(folder / name, values)
     tokenizer.save(folder)
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

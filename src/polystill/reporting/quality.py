@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from polystill.decoding import ENGINES
 from polystill.evaluation.figures import TITLES, figure, search
 from polystill.reporting.document import (
     NO_GRID,
@@ -48,8 +49,9 @@ def latency_parts(families: Sequence[Family], noise: Noise) -> Iterator[Part]:
         if any(point.family is family for point in points):
             continue
         no = f"{family.name}: no" if len(families) > 1 else "No"
-        if family.run.recipe.model.architecture == "lstm":
-            yield Gap(f"{no} latency: it is measured with CTranslate2, which has no LSTM.")
+        architecture, engine = family.run.recipe.model.architecture, ENGINES["ctranslate2"]
+        if architecture not in engine.architectures:
+            yield Gap(f"{no} latency: it is measured with {engine.title}, which has no {architecture.upper()}.")
         else:
             command = f"polystill evaluate {family.run.folder} --engine ctranslate2 --precision int8 --beam 1"
             yield Gap(f"{no} latency was measured.", command)
