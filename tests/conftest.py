@@ -227,6 +227,7 @@ def train_counting_student(
     from polystill.data.tokenizer import train_tokenizer
     from polystill.models import ARCHITECTURES
     from polystill.models.folder import save_family, save_student
+    from polystill.models.supernets import Supernets
     from polystill.students import StudentSpace
 
     pairs = counting_pairs(2000, seed=4)
@@ -251,8 +252,8 @@ def train_counting_student(
         loss.backward()
         model.mask_pad_gradient()
         optimizer.step()
-    space = StudentSpace.from_list(model.teacher, [])
-    save_family(folder / "family", model, tokenizer, space, {})
+    space = StudentSpace.from_list([model.teacher], [])
+    save_family(folder / "family", Supernets(model), tokenizer, space, {})
     save_student(folder / "family", space.teacher, folder / "e2d2")
     return folder / "e2d2"
 

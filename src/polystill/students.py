@@ -1,29 +1,34 @@
 """Students, the space that they are drawn from, and their names.
 
-A student is the first layers of a supernet: e{E}d{D} has its first E encoder layers and its first D decoder layers, and
-its embeddings and output projection (AIO-KD, Miao et al. 2023, section 3.1). A student has no weights of its own.
+A family is one or more supernets. A student is the first layers of a supernet: e{E}d{D} has its first E encoder layers
+and its first D decoder layers, and its embeddings and output projection (AIO-KD, Miao et al. 2023, section 3.1). A
+student has no weights of its own.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from polystill.errors import UserError
 
 RULES = ("decoder<=encoder", "any")
+WORDS = ("teacher", "largest", "smallest")
+"""Names that `StudentSpace.get` takes beside those of students."""
 
-_NAME = re.compile(r"(?:(?P<supernet>[a-z][a-z0-9_]*)-)?e(?P<encoder>[1-9]\d*)d(?P<decoder>[1-9]\d*)")
+_DEPTHS = r"e(?P<encoder>[1-9]\d*)d(?P<decoder>[1-9]\d*)"
+_SUPERNET = r"[a-z][a-z0-9_]*"
+_NAME = re.compile(rf"(?:(?P<supernet>{_SUPERNET})-)?{_DEPTHS}")
 
 
 @dataclass(frozen=True, order=True)
 class Student:
     """One network of a family: a supernet and how many of its encoder and decoder layers run.
 
-    The first supernet's name is empty and left out of the student's name: `e4d2`. A student of another supernet would
-    be called `tiny-e6d2`. Students sort by depth, the smallest first.
+    The first supernet's name is empty and left out of the student's name: `e4d2`. A student of another supernet is
+    called `tiny-e6d2`. Students sort by depth, the smallest first.
     """
 
     encoder_layers: int
@@ -40,64 +45,116 @@ class Student:
 
     @classmethod
     def parse(cls, name: str) -> Student:
-        """Read a name such as "e4d2"; the inverse of `str`.
+        """Read a name such as "e4d2" or "tiny-e6d2"; the inverse of `str`.
 
         Raises:
-            UserError: the name has another form, a layer count is 0, or it names a supernet: families have only one.
+            UserError: the name has another form, or a layer count is 0.
         """
         match = _NAME.fullmatch(name.strip())
         if match is None:
-            raise UserError(f"{name!r} is no student's name: expected e<encoder layers>d<decoder layers>, such as e4d2")
-        student = cls(int(match["encoder"]), int(match["decoder"]), match["supernet"] or "")
-        if student.supernet:
-            depths = cls(student.encoder_layers, student.decoder_layers)
             raise UserError(
-                f"{student}: a family has one supernet, so its students' names have no prefix such as "
-                f"{student.supernet!r}; expected {depths}"
+                f"{name!r} is no student's name: expected e<encoder layers>d<decoder layers>, such as e4d2, or with "
+                "its supernet tiny-e4d2"
             )
-        return student
+        return cls(int(match["encoder"]), int(match["decoder"]), match["supernet"] or "")
+
+
+def check_supernet(name: str) -> str:
+    """Return the name of a supernet after the first.
+
+    Raises:
+        ValueError: it has another form, or reads like a student's name or one of `WORDS`.
+    """
+    if not re.fullmatch(_SUPERNET, name):
+        raise ValueError(f"{name!r} is no supernet's name: expected a-z, 0-9 and _, a letter first, such as tiny")
+    if re.fullmatch(_DEPTHS, name) or name in WORDS:
+        raise ValueError(f"{name!r} reads like a student's name; call the supernet otherwise, such as tiny")
+    return name
+
+
+def in_ranges(
+    largest: Student, encoder: tuple[int, int], decoder: tuple[int, int], rule: str = "decoder<=encoder"
+) -> list[Student]:
+    """All e{E}d{D} of a supernet with E and D in the inclusive ranges, as far as the rule admits them."""
+    assert rule in RULES
+    return [
+        Student(e, d, largest.supernet)
+        for e in range(encoder[0], encoder[1] + 1)
+        for d in range(decoder[0], decoder[1] + 1)
+        if rule == "any" or d <= e
+    ]
 
 
 @dataclass(frozen=True)
-class StudentSpace:
-    """A family's candidates, the smallest first. The teacher, which is the deepest network, is one of them."""
+class Members:
+    """The candidates of one supernet, the smallest first. Its largest network is one of them."""
 
-    teacher: Student
+    largest: Student
     candidates: tuple[Student, ...]
 
     def __post_init__(self) -> None:
         assert self.candidates == tuple(sorted(set(self.candidates)))
-        assert self.teacher in self.candidates
+        assert self.largest in self.candidates
+        assert all(student.supernet == self.largest.supernet for student in self.candidates)
+
+    def sample(self, count: int, *, seed: int, draw: int, sandwich: bool = False) -> list[Student]:
+        """Draw `count` members uniformly, with replacement, as published; none where the largest is the only one.
+
+        The result depends only on `seed` and `draw`, the number of the draw, so all ranks and resumed runs draw the
+        same students. With `sandwich` the smallest student replaces the first one (Yu & Huang 2019, section 3.1).
+        """
+        if len(self.candidates) == 1:
+            return []
+        name = self.largest.supernet
+        generator = random.Random(f"students-{seed}-{draw}" + f"-{name}" * bool(name))
+        drawn = [generator.choice(self.candidates) for _ in range(count)]
+        return [self.candidates[0], *drawn[1:]] if sandwich and drawn else drawn
+
+
+@dataclass(frozen=True)
+class StudentSpace:
+    """A family's candidates by supernet: the first supernet, whose largest network is the teacher, then the others."""
+
+    supernets: tuple[Members, ...]
+
+    @property
+    def teacher(self) -> Student:
+        return self.supernets[0].largest
+
+    @property
+    def candidates(self) -> tuple[Student, ...]:
+        """All of them: of each supernet the smallest first, the last supernet first, and so the teacher at the end."""
+        return tuple(student for members in reversed(self.supernets) for student in members.candidates)
 
     @classmethod
     def from_ranges(
         cls, teacher: Student, encoder: tuple[int, int], decoder: tuple[int, int], rule: str = "decoder<=encoder"
     ) -> StudentSpace:
-        """All e{E}d{D} with E and D in the inclusive ranges, as far as the rule admits them; always with the teacher.
+        """All e{E}d{D} of one supernet in the inclusive ranges, as far as the rule admits them, and the teacher.
 
         The published space is encoder (2, 6), decoder (2, 6), "decoder<=encoder": 15 networks.
         """
-        assert rule in RULES
-        chosen = {
-            Student(e, d)
-            for e in range(encoder[0], encoder[1] + 1)
-            for d in range(decoder[0], decoder[1] + 1)
-            if rule == "any" or d <= e
-        }
-        return cls.from_list(teacher, chosen)
+        return cls.from_list([teacher], in_ranges(teacher, encoder, decoder, rule))
 
     @classmethod
-    def from_list(cls, teacher: Student, students: Iterable[Student]) -> StudentSpace:
-        """These students and the teacher.
+    def from_list(cls, largest: Sequence[Student], students: Iterable[Student]) -> StudentSpace:
+        """These students, and the largest network of each supernet, the teacher first.
 
         Raises:
-            UserError: a student is deeper than the teacher.
+            UserError: a student is of another supernet, or deeper than the largest of its own.
         """
-        chosen = set(students)
-        for student in sorted(chosen):
-            if student.encoder_layers > teacher.encoder_layers or student.decoder_layers > teacher.decoder_layers:
-                raise UserError(f"student {student} is deeper than its teacher {teacher}")
-        return cls(teacher, tuple(sorted(chosen | {teacher})))
+        chosen = {student.supernet: {student} for student in largest}
+        deepest = {student.supernet: student for student in largest}
+        for student in sorted(students):
+            if student.supernet not in chosen:
+                names = " ".join(name for name in chosen if name) or "only the first, whose students have no prefix"
+                raise UserError(f"student {student}: there is no supernet {student.supernet}; there are: {names}")
+            limit = deepest[student.supernet]
+            if student.encoder_layers > limit.encoder_layers or student.decoder_layers > limit.decoder_layers:
+                which = "the largest network of its supernet," if student.supernet else "its teacher"
+                raise UserError(f"student {student} is deeper than {which} {limit}")
+            chosen[student.supernet].add(student)
+        return cls(tuple(Members(deepest[name], tuple(sorted(chosen[name]))) for name in chosen))
 
     def check(self, student: Student) -> Student:
         """Return the student if it is a candidate.
@@ -120,13 +177,3 @@ class StudentSpace:
         if name == "smallest":
             return self.candidates[0]
         return self.check(Student.parse(name))
-
-    def sample(self, count: int, *, seed: int, draw: int, sandwich: bool = False) -> list[Student]:
-        """Draw `count` students uniformly, with replacement, as published.
-
-        The result depends only on `seed` and `draw`, the number of the draw, so all ranks and resumed runs draw the
-        same students. With `sandwich` the smallest student replaces the first one (Yu & Huang 2019, section 3.1).
-        """
-        generator = random.Random(f"students-{seed}-{draw}")
-        drawn = [generator.choice(self.candidates) for _ in range(count)]
-        return [self.candidates[0], *drawn[1:]] if sandwich and drawn else drawn

@@ -53,7 +53,7 @@ def open_translator(
         yield chosen.open(place.folder, precision, threads)
         return
     need_packages(f"{model}: translating with this kind of folder")
-    chosen = _engine(place.folder, engine)
+    chosen = _engine(_supernet(place, student), engine)
     chosen.check_precision(precision)
     if place.run is not None:
         yield _from_run(place.run, student, chosen, precision, threads)
@@ -67,6 +67,15 @@ def open_translator(
             export_folder(folder, converted, chosen.export_format, None if precision == "default" else precision)
             folder, precision = converted, "default"
         yield chosen.open(folder, precision, threads)
+
+
+def _supernet(place: Place, student: str) -> Path:
+    """Return the folder of a model, or in a family that of the student's supernet."""
+    from polystill.models.folder import family_space, supernet_folder
+
+    if place.kind not in (Kind.RUN, Kind.STUDENT, Kind.FAMILY):
+        return place.folder
+    return supernet_folder(place.folder, family_space(place.folder).get(student).supernet)
 
 
 def _engine(folder: Path, wanted: str | None) -> Engine:

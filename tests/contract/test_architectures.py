@@ -15,6 +15,7 @@ from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.models import ARCHITECTURES
 from polystill.models.folder import load_model_with_tokenizer, parameter_count, save_family, save_student
 from polystill.models.passes import exact_plan
+from polystill.models.supernets import Supernets
 from polystill.objectives.nll import Nll
 from polystill.students import Student, StudentSpace
 from polystill.training.update import BatchLoss
@@ -122,7 +123,7 @@ def test_every_parameter_of_a_student_gets_a_gradient_and_no_other(make_model, m
 
 def test_the_teacher_alone_trains_all_its_parameters_and_never_pad(make_model, make_batch) -> None:
     model, batch = make_model(), make_batch()
-    BatchLoss(model, Nll(), "shared")(batch, [model.teacher]).loss.backward()
+    BatchLoss(Supernets(model), Nll(), "shared")(batch, [model.teacher]).loss.backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
     assert model.embedding.grad[model.pad_id].any()
     model.mask_pad_gradient()
@@ -141,7 +142,7 @@ def test_a_family_and_its_students_come_back_from_their_folders(
 ) -> None:
     model, batch, student = make_model(), make_batch(), Student(2, 1)
     space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3))
-    save_family(tmp_path / "family", model, _tokenizer(counting_data), space, {})
+    save_family(tmp_path / "family", Supernets(model), _tokenizer(counting_data), space, {})
     loaded, _ = load_model_with_tokenizer(tmp_path / "family")
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name

@@ -30,11 +30,11 @@ class Everything(Objective):
     def weights(self, update: int) -> Weights:
         return Weights(0.7, 1.5 * update, 0.4)
 
-    def reads(self, networks: int) -> Reads:
+    def reads(self, supernets: Sequence[int]) -> Reads:
         return "tokens"
 
-    def terms(self, networks: int, ce: Tensor | None) -> Sequence[Term]:
-        assert ce is not None and ce.shape == (networks, TOKENS)
+    def terms(self, supernets: Sequence[int], ce: Tensor | None) -> Sequence[Term]:
+        assert ce is not None and ce.shape == (len(supernets), TOKENS)
         hard = (ce[1] > ce[1].median()).to(ce.dtype)
         return [
             Term(0, 1, 0.5),

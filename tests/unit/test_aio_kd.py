@@ -99,20 +99,35 @@ def test_a_perfect_teacher_is_detached_from_all() -> None:
     assert [float(t.open) for t in device_terms(zeros, mutual="none", detach_threshold=1.1)] == [0, 0]
 
 
+def test_shares_add_up_to_one_in_each_supernet_that_learns() -> None:
+    supernets = [0, 0, 0, 1, 1, 1, 2]
+    terms = published_terms([1, 2, 3, 4, 5, 6, 0.5], supernets, mutual="no_weight", detach_threshold=1.1)
+    for role in ("kd", "mutual"):
+        sums = {
+            supernet: sum(t.share for t in terms if t.role == role and supernets[t.b] == supernet)
+            for supernet in (0, 1, 2)
+        }
+        expected = {0: 1, 1: 1, 2: 1 if role == "kd" else 0}  # nobody is better than the last
+        assert sums == pytest.approx(expected)
+
+
 # --- decided on the device --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mutual", MUTUAL)
 @pytest.mark.parametrize("students", [0, 1, 2, 3, 5])
-def test_terms_decided_on_the_device_equal_the_published_ones(mutual: str, students: int) -> None:
+@pytest.mark.parametrize("of_others", [0, 1, 3])
+def test_terms_decided_on_the_device_equal_the_published_ones(mutual: str, students: int, of_others: int) -> None:
+    supernets = [0] * (1 + students) + [1] * of_others + [2] * (of_others > 1)
+    students = len(supernets) - 1
     generator = torch.Generator().manual_seed(students)
     opened = set()
     for _ in range(20):
         ce = 1 + torch.rand(1 + students, generator=generator, dtype=torch.float64)
         if students > 1:
             ce[2] = ce[1]  # a tie goes to the student drawn first
-        expected = published_terms(ce.tolist(), mutual=mutual, detach_threshold=1.2)
-        terms = device_terms(ce, mutual=mutual, detach_threshold=1.2)
+        expected = published_terms(ce.tolist(), supernets, mutual=mutual, detach_threshold=1.2)
+        terms = device_terms(ce, supernets, mutual=mutual, detach_threshold=1.2)
         acting = [t for t in terms if float(t.share)]
         assert {(t.a, t.b, t.role, bool(t.open)) for t in acting} == {(t.a, t.b, t.role, t.open) for t in expected}
         assert {(t.a, t.b): float(t.share) for t in acting} == pytest.approx({(t.a, t.b): t.share for t in expected})

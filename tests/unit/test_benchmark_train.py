@@ -7,6 +7,7 @@ from polystill.bench.parts import PARTS, Timeline, marked_parts
 from polystill.bench.train import Trial, Variant, load_workload, variants
 from polystill.config import parse_recipe
 from polystill.errors import UserError
+from polystill.models.supernets import Supernets
 from polystill.models.transformer import Transformer
 from polystill.objectives.aio_kd import AioKd
 from polystill.students import Student
@@ -61,7 +62,7 @@ def test_all_variants_do_the_same_work(workload) -> None:
         trial = Trial(variant, workload)
         trial.run()
         losses[variant.name] = trial.loss
-        assert trial.model.config.kernels == ("plain" if variant.mode == "plain" else "fast")
+        assert trial.model.first.config.kernels == ("plain" if variant.mode == "plain" else "fast")
         assert len(trial.networks(0)) == (3 if variant.who == "family" else 1)
     assert losses["teacher"] == pytest.approx(losses["teacher-plain"], rel=1e-4)
     assert losses["family-exact"] == pytest.approx(losses["family-plain"], rel=1e-4)
@@ -76,7 +77,7 @@ def test_shared_passes_take_fewer_flops_than_exact_ones(workload) -> None:
 
 
 def _shares_of(model: Transformer, mode: str, batch: MicroBatch, networks: list[Student]) -> dict[str, float]:
-    batch_loss, optimizer = BatchLoss(model.train(), AioKd(), mode), torch.optim.AdamW(model.parameters())
+    batch_loss, optimizer = BatchLoss(Supernets(model.train()), AioKd(), mode), torch.optim.AdamW(model.parameters())
     timeline = Timeline(torch.device("cpu"))
     with marked_parts(model, timeline):
         for _ in range(4):
@@ -125,7 +126,7 @@ def test_marks_change_nothing(make_model, make_batch) -> None:
 
     def loss(of: Transformer) -> torch.Tensor:
         of.zero_grad()
-        loss = BatchLoss(of, AioKd(), "plain")(batch, [of.teacher]).loss
+        loss = BatchLoss(Supernets(of), AioKd(), "plain")(batch, [of.teacher]).loss
         loss.backward()
         return torch.cat([p.grad.flatten() for p in of.parameters() if p.grad is not None])
 
@@ -137,8 +138,8 @@ def test_marks_change_nothing(make_model, make_batch) -> None:
 def test_bf16_variants_run_under_autocast(workload) -> None:
     trial = Trial(Variant("family", "shared", "bf16"), workload)
     seen: list[torch.dtype | None] = []
-    assert isinstance(trial.model, Transformer)
-    trial.model.encoder_layers(1)[0].self_attention.register_forward_pre_hook(lambda *_: seen.append(_autocast()))
+    assert isinstance(trial.model.first, Transformer)
+    trial.model.first.encoder_layers(1)[0].self_attention.register_forward_pre_hook(lambda *_: seen.append(_autocast()))
     trial.run()
     assert seen == [torch.bfloat16] * 2
     assert trial.loss == trial.loss

@@ -187,11 +187,12 @@ def run(counting_recipe: dict[str, Any], prepared_run: Callable[..., Run], make_
     """A run with its data and a random family of two layers."""
     from polystill.data.tokenizer import Tokenizer
     from polystill.models.folder import save_family
+    from polystill.models.supernets import Supernets
 
     made = prepared_run({**counting_recipe, "evaluation": {"beams": [1]}})
     tokenizer = Tokenizer.load(made.data / "tokenizer")
     model = make_model(2, tokenizer.vocabulary_size, seed=1)
     model.output_bias.data[model.eos_id] += 2  # or few of its translations would end
-    save_family(made.family, model, tokenizer, made.recipe.students.space(model.teacher), {})
+    save_family(made.family, Supernets(model), tokenizer, made.recipe.students.space(model.teacher), {})
     made.finish("family", {})
     return made

@@ -20,6 +20,7 @@ from polystill.export.onnx_graphs import MEMORY, STATE
 from polystill.export.onnx_graphs import LstmSessions as Sessions
 from polystill.models.folder import load_model_with_tokenizer, save_family, save_student
 from polystill.models.lstm import Lstm
+from polystill.models.supernets import Supernets
 from polystill.students import Student, StudentSpace
 
 LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
@@ -93,7 +94,7 @@ def test_depths_that_differ(
 ) -> None:
     model, tokenizer = load_model_with_tokenizer(counting_lstm)
     members = [Student.parse(name) for name in ("e1d2", "e2d1", "e2d2")]
-    save_family(tmp_path / "family", model, tokenizer, StudentSpace.from_list(model.teacher, members), {})
+    save_family(tmp_path / "family", Supernets(model), tokenizer, StudentSpace.from_list([model.teacher], members), {})
     save_student(tmp_path / "family", Student.parse(student), tmp_path / "student")
     info = export_folder(tmp_path / "student", tmp_path / "out", "onnx", lines=LINES)
     assert info["verification"]["identical"] == 1

@@ -22,6 +22,7 @@ from polystill.models.folder import (
     save_family,
     save_student,
 )
+from polystill.models.supernets import Supernets
 from polystill.models.transformer import Transformer
 from polystill.students import Student, StudentSpace
 
@@ -36,7 +37,7 @@ def tokenizer(counting_data: Path) -> Tokenizer:
 def family(make_model: Any, tokenizer: Tokenizer, tmp_path: Path) -> tuple[Path, Transformer]:
     model = make_model(layers=3)
     space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3))
-    save_family(tmp_path / "family", model, tokenizer, space, {"seed": 1})
+    save_family(tmp_path / "family", Supernets(model), tokenizer, space, {"seed": 1})
     return tmp_path / "family", model
 
 

@@ -158,13 +158,14 @@ def trained(
     """A run with its data and a (random) family."""
     from polystill.data.tokenizer import Tokenizer
     from polystill.models.folder import save_family
+    from polystill.models.supernets import Supernets
 
     def train(name: str, seed: int) -> Run:
         run = prepared_run(counting_recipe, name)
         tokenizer = Tokenizer.load(run.data / "tokenizer")
         model = make_model(2, tokenizer.vocabulary_size, seed=seed)
         about = {"method": "aio_kd", "targets": "gold"}
-        save_family(run.family, model, tokenizer, run.recipe.students.space(model.teacher), about)
+        save_family(run.family, Supernets(model), tokenizer, run.recipe.students.space(model.teacher), about)
         return run
 
     return train

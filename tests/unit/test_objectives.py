@@ -47,8 +47,27 @@ def test_the_sandwich_has_the_smallest_student_in_every_update() -> None:
 
 
 @pytest.mark.parametrize("objective", [Nll(), WordKd(), SelectiveKd()])
-def test_others_train_the_teacher_alone(objective: Any) -> None:
-    assert objective.networks(SPACE, 7, 1) == objective.drawing(3).networks(SPACE, 7, 1) == [SPACE.teacher]
+def test_others_train_the_teacher_alone_unless_they_are_to_draw(objective: Any) -> None:
+    assert objective.networks(SPACE, 7, 1) == [SPACE.teacher]
+    assert not objective.trains_family
+    assert objective.drawing(2).networks(SPACE, 7, 1) == AioKd().networks(SPACE, 7, 1)
+    assert objective.drawing(2).trains_family
+
+
+def test_every_supernet_has_its_largest_network_and_drawn_members_in_every_update() -> None:
+    space = StudentSpace.from_list(
+        [Student(6, 6), Student(4, 2, "small"), Student(2, 2, "tiny")],
+        [*SPACE.candidates, *(Student(e, d, "small") for e in (2, 3, 4) for d in (1, 2))],
+    )
+    drawn = set()
+    for update in range(1, 40):
+        teacher, *students, small, one, other, tiny = AioKd().networks(space, 7, update)
+        assert [teacher, *students] == AioKd().networks(SPACE, 7, update)
+        assert (small, tiny) == (Student(4, 2, "small"), Student(2, 2, "tiny"))  # tiny has no other members
+        drawn |= {one, other}
+    assert drawn == set(space.supernets[1].candidates)
+    sandwich = AioKd(sampling="sandwich", students_per_step=1).networks(space, 7, 1)
+    assert sandwich == [Student(6, 6), Student(2, 2), small, Student(2, 1, "small"), tiny]
 
 
 def test_kd_sets_in_over_its_warmup() -> None:

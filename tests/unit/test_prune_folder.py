@@ -27,6 +27,7 @@ from polystill.models.folder import (
 )
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import matrices, nonzero_parameters, prune, sparsity_of
+from polystill.models.supernets import Supernets
 from polystill.students import Student, StudentSpace
 
 
@@ -41,7 +42,7 @@ def family(counting_student: Path, make_model: Callable[..., Any], tmp_path: Pat
     tokenizer = Tokenizer.load(counting_student)
     model = make_model(layers=3, vocabulary_size=tokenizer.vocabulary_size, d_model=32)
     space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3))
-    save_family(tmp_path / "family", model, tokenizer, space, {"seed": 7})
+    save_family(tmp_path / "family", Supernets(model), tokenizer, space, {"seed": 7})
     return tmp_path / "family"
 
 
@@ -81,7 +82,7 @@ def test_an_lstm(counting_student: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     config = LstmConfig(tokenizer.vocabulary_size, tokenizer.pad_id, tokenizer.eos_id, 16, 2, 1)
     model = Lstm(config)
-    save_family(tmp_path / "family", model, tokenizer, StudentSpace.from_list(model.teacher, []), {})
+    save_family(tmp_path / "family", Supernets(model), tokenizer, StudentSpace.from_list([model.teacher], []), {})
     prune_folder(tmp_path / "family", tmp_path / "out", 0.9, "layer")
     loaded = load_model(tmp_path / "out")
     assert isinstance(loaded, Lstm)

@@ -71,13 +71,14 @@ def trained(
     """A run with its data and a (random) family, as it is when evaluation starts."""
     from polystill.data.tokenizer import Tokenizer
     from polystill.models.folder import save_family
+    from polystill.models.supernets import Supernets
 
     def train(seed: int = 1, **evaluation: Any) -> Run:
         run = prepared_run({**counting_recipe, "evaluation": {"beams": [1, 2], **evaluation}})
         tokenizer = Tokenizer.load(run.data / "tokenizer")
         model = make_model(2, tokenizer.vocabulary_size, seed=seed)
         model.output_bias.data[model.eos_id] += 2  # or few of its translations would end
-        save_family(run.family, model, tokenizer, run.recipe.students.space(model.teacher), {})
+        save_family(run.family, Supernets(model), tokenizer, run.recipe.students.space(model.teacher), {})
         return run
 
     return train

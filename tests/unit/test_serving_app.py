@@ -123,12 +123,13 @@ def test_a_run_is_served_as_it_was_evaluated(
 ) -> None:
     from polystill.data.tokenizer import Tokenizer
     from polystill.models.folder import save_family
+    from polystill.models.supernets import Supernets
     from polystill.runs.results import QualityRow
 
     run = prepared_run({**counting_recipe, "evaluation": {"length_penalty": 0.25}})
     tokenizer = Tokenizer.load(run.data / "tokenizer")
     model = make_model(2, tokenizer.vocabulary_size)
-    save_family(run.family, model, tokenizer, run.recipe.students.space(model.teacher), {})
+    save_family(run.family, Supernets(model), tokenizer, run.recipe.students.space(model.teacher), {})
     run.finish("family", {})
     row: dict[str, Any] = {
         "model": "e1d1",

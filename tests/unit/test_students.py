@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from polystill.errors import UserError
-from polystill.students import Student, StudentSpace
+from polystill.students import Student, StudentSpace, check_supernet
 
 TEACHER = Student(6, 6)
 PUBLISHED = StudentSpace.from_ranges(TEACHER, (2, 6), (2, 6))
@@ -51,18 +51,18 @@ def test_words_for_the_ends_of_the_space() -> None:
 
 def test_student_deeper_than_its_teacher_is_refused() -> None:
     with pytest.raises(UserError, match="e7d2 is deeper than its teacher e6d6"):
-        StudentSpace.from_list(TEACHER, [Student(7, 2)])
+        StudentSpace.from_list([TEACHER], [Student(7, 2)])
 
 
 def test_draws_depend_on_seed_and_number_alone() -> None:
-    first = [PUBLISHED.sample(2, seed=1, draw=draw) for draw in range(20)]
-    assert first == [PUBLISHED.sample(2, seed=1, draw=draw) for draw in range(20)]
-    assert first != [PUBLISHED.sample(2, seed=2, draw=draw) for draw in range(20)]
+    first = [PUBLISHED.supernets[0].sample(2, seed=1, draw=draw) for draw in range(20)]
+    assert first == [PUBLISHED.supernets[0].sample(2, seed=1, draw=draw) for draw in range(20)]
+    assert first != [PUBLISHED.supernets[0].sample(2, seed=2, draw=draw) for draw in range(20)]
     assert len({tuple(draw) for draw in first}) > 10
 
 
 def test_draws_are_uniform_with_replacement() -> None:
-    draws = [PUBLISHED.sample(2, seed=1, draw=draw) for draw in range(3000)]
+    draws = [PUBLISHED.supernets[0].sample(2, seed=1, draw=draw) for draw in range(3000)]
     counts = Counter(student for draw in draws for student in draw)
     assert len(counts) == 15
     assert max(abs(count - 400) for count in counts.values()) < 100  # five standard deviations
@@ -70,14 +70,31 @@ def test_draws_are_uniform_with_replacement() -> None:
     assert 140 < pairs_alike < 260  # 3000 / 15, four standard deviations
 
 
-def test_names_leave_room_for_supernets_which_are_not_read_yet() -> None:
-    assert str(Student(6, 2, "tiny")) == "tiny-e6d2"
-    with pytest.raises(UserError, match=r"tiny-e6d2: a family has one supernet.* prefix such as 'tiny'; expected e6d2"):
-        Student.parse("tiny-e6d2")
-    assert sorted([Student(6, 6), Student(6, 2, "tiny"), Student(2, 2)])[0] == Student(2, 2)
+def test_students_of_further_supernets() -> None:
+    tiny = Student(6, 2, "tiny")
+    assert str(tiny) == "tiny-e6d2"
+    assert Student.parse("tiny-e6d2") == tiny
+    space = StudentSpace.from_list([Student(6, 6), tiny], [Student(2, 2), Student(2, 1, "tiny")])
+    assert list(map(str, space.candidates)) == ["tiny-e2d1", "tiny-e6d2", "e2d2", "e6d6"]
+    assert space.get("smallest") == Student(2, 1, "tiny")
+    assert space.get("teacher") == Student(6, 6)
+    with pytest.raises(UserError, match="tiny-e7d2 is deeper than the largest network of its supernet, tiny-e6d2"):
+        StudentSpace.from_list([Student(6, 6), tiny], [Student(7, 2, "tiny")])
+    with pytest.raises(UserError, match="huge-e2d2: there is no supernet huge; there are: tiny"):
+        StudentSpace.from_list([Student(6, 6), tiny], [Student(2, 2, "huge")])
+    with pytest.raises(UserError, match="there is no supernet tiny; there are: only the first"):
+        StudentSpace.from_list([Student(6, 6)], [tiny])
+    with pytest.raises(UserError, match="tiny-e3d1 is not in this family; it has: tiny-e2d1 tiny-e6d2 e2d2 e6d6"):
+        space.get("tiny-e3d1")
+
+
+@pytest.mark.parametrize("name", ["e2d2", "teacher", "smallest", "Tiny", "a-b", "2x", ""])
+def test_names_that_no_supernet_can_have(name: str) -> None:
+    with pytest.raises(ValueError, match="supernet"):
+        check_supernet(name)
 
 
 def test_draws_are_the_same_in_every_version() -> None:
     """A run continues with the students that its first version would have drawn."""
-    drawn = [" ".join(map(str, PUBLISHED.sample(2, seed=1, draw=draw))) for draw in range(4)]
+    drawn = [" ".join(map(str, PUBLISHED.supernets[0].sample(2, seed=1, draw=draw))) for draw in range(4)]
     assert drawn == ["e6d4 e6d5", "e6d4 e6d6", "e6d3 e5d5", "e5d5 e4d4"]

@@ -13,6 +13,7 @@ from polystill.errors import UserError
 from polystill.models.folder import load_model, read_family
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import matrices, prune, sparsity_of
+from polystill.models.supernets import Supernets
 from polystill.training.loop import train_family
 from polystill.training.pruning import Pruner, sparsity_at
 
@@ -74,7 +75,7 @@ def test_zeros_stay_zero_through_many_steps(make_model: Any, make_batch: Any, ar
     model = make_lstm() if architecture == "lstm" else make_model(2)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
-    pruner = Pruner(model, Pruning(schedule="gradual", sparsity=0.8, updates=20, every=5))
+    pruner = Pruner(Supernets(model), Pruning(schedule="gradual", sparsity=0.8, updates=20, every=5))
     seen: dict[str, torch.Tensor] = {}
     for update in range(1, 41):
         batch = make_batch(seed=update)

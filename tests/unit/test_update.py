@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 import torch
 
+from polystill.models.supernets import Supernets
 from polystill.models.transformer import Transformer
 from polystill.objectives import base
 from polystill.objectives.aio_kd import AioKd
@@ -32,9 +33,9 @@ def _gradients(batch_loss: BatchLoss, batch, networks):
 @pytest.mark.parametrize("mode", ["shared", "exact"])
 def test_losses_and_gradients_of_every_pair_equal_the_plain_twin(make_model, make_batch, mode, mutual) -> None:
     model, batch = make_model().double(), make_batch()
-    ratios = sorted(BatchLoss(model, AioKd(), "plain")(batch, [model.teacher, *SPACE]).ce_ratio)
+    ratios = sorted(BatchLoss(Supernets(model), AioKd(), "plain")(batch, [model.teacher, *SPACE]).ce_ratio)
     objective = AioKd(mutual=mutual, detach_threshold=(ratios[3] + ratios[4]) / 2)
-    plain, fast = (BatchLoss(model, objective, m) for m in ("plain", mode))
+    plain, fast = (BatchLoss(Supernets(model), objective, m) for m in ("plain", mode))
     decisions = set()
     # The LSTM's loops are slow, and it batches every pair alike.
     pairs = list(product(SPACE, SPACE))
@@ -53,7 +54,7 @@ def test_losses_and_gradients_of_every_pair_equal_the_plain_twin(make_model, mak
 @pytest.mark.parametrize("mode", ["shared", "exact", "plain"])
 def test_teacher_alone_is_the_smoothed_nll(make_model, make_batch, mode) -> None:
     model, batch = make_model(), make_batch()
-    result = BatchLoss(model, Nll(label_smoothing=0.1), mode)(batch, [model.teacher])
+    result = BatchLoss(Supernets(model), Nll(label_smoothing=0.1), mode)(batch, [model.teacher])
     logits = model(batch.source, batch.target_in)
     log_p, real = logits.log_softmax(-1), batch.target != model.pad_id
     others = 0.1 / (log_p.shape[-1] - 1)
@@ -68,7 +69,7 @@ def test_exact_mode_draws_masks_of_its_own_for_equal_networks(make_model, make_b
 
     def ratios(mode: str) -> list[float]:
         torch.manual_seed(1)
-        return BatchLoss(model, AioKd(), mode)(batch, twice).ce_ratio
+        return BatchLoss(Supernets(model), AioKd(), mode)(batch, twice).ce_ratio
 
     shared, exact = ratios("shared"), ratios("exact")
     assert shared[0] == shared[1]
@@ -80,7 +81,7 @@ def test_plain_kernels_give_the_values_and_gradients_of_the_fast_ones(make_model
     plain = fast.with_settings(kernels="plain").double()
     plain.load_state_dict(fast.state_dict())  # float64 as it is
     networks = [fast.teacher, Student(3, 1), Student(2, 2)]
-    losses = [BatchLoss(model.train(), AioKd(), "plain") for model in (fast, plain)]
+    losses = [BatchLoss(Supernets(model.train()), AioKd(), "plain") for model in (fast, plain)]
     (expected, expected_gradients), (result, gradients) = (_gradients(each, batch, networks) for each in losses)
     torch.testing.assert_close(result.loss, expected.loss, rtol=1e-9, atol=1e-9)
     for name, gradient in gradients.items():
@@ -104,8 +105,8 @@ def test_guesses_of_decisions_are_given_up_where_they_do_not_pay(make_model, mak
     """Two batches that decide otherwise take turns, so that what was decided last is always wrong; then one stays."""
     model, batches = make_model(), [make_batch(seed=seed) for seed in (1, 2)]
     networks = [model.teacher, Student(1, 1)]
-    ratios = [BatchLoss(model, AioKd(), "plain")(batch, networks).ce_ratio[0] for batch in batches]
-    fused = BatchLoss(model, AioKd(detach_threshold=sum(ratios) / 2), "shared")
+    ratios = [BatchLoss(Supernets(model), AioKd(), "plain")(batch, networks).ce_ratio[0] for batch in batches]
+    fused = BatchLoss(Supernets(model), AioKd(detach_threshold=sum(ratios) / 2), "shared")
     again = [fused(batches[i % 2], networks).projections_again for i in range(15)]
     assert again == [1] + [3] * 8 + [1] * 6
     again = [fused(batches[0], networks).projections_again for _ in range(15)]
@@ -115,9 +116,9 @@ def test_guesses_of_decisions_are_given_up_where_they_do_not_pay(make_model, mak
 def test_a_device_makes_no_guesses_and_no_projection_again(make_model, make_batch, monkeypatch) -> None:
     model, batches = make_model(), [make_batch(seed=seed) for seed in (1, 2)]
     networks, objective = [model.teacher, Student(1, 1), Student(2, 1)], AioKd(mutual="no_weight")
-    expected = [BatchLoss(model, objective, "shared")(batch, networks).loss for batch in batches]
+    expected = [BatchLoss(Supernets(model), objective, "shared")(batch, networks).loss for batch in batches]
     monkeypatch.setattr(base, "on_host", lambda x: False)
-    batch_loss = BatchLoss(model, objective, "shared")
+    batch_loss = BatchLoss(Supernets(model), objective, "shared")
     for _ in range(2):
         results = [batch_loss(batch, networks) for batch in batches]
         assert [result.projections_again for result in results] == [0, 0]

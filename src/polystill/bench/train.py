@@ -15,6 +15,7 @@ variant runs `training.update.Update`, as the trainer does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -46,7 +47,7 @@ from polystill.objectives.base import Objective
 from polystill.students import Student
 from polystill.training.feed import BatchFeed, Position, UpdateBatch
 from polystill.training.frozen import FrozenTeacher
-from polystill.training.session import best_precision, build_model, make_accelerator
+from polystill.training.session import best_precision, build_model, build_supernets, make_accelerator
 from polystill.training.update import Update, learning_rate, make_optimizer, stage_seed
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Wo
     feed = BatchFeed(train_set, schedule, pad_id=tokenizer.pad_id, accumulate=recipe.training.accumulate)
     made = list(islice(feed.updates(Position()), batches))
     sizes = build_model(recipe, tokenizer).config
-    space = recipe.students.space(sizes.teacher)
+    space = recipe.students.space(sizes.teacher, recipe.supernets)
     networks = [objective.networks(space, seed, update) for update in range(1, batches + 1)]
     return Workload(recipe, objective, tokenizer, device, made, networks, sizes)
 
@@ -148,7 +149,9 @@ class Trial:
         recipe = workload.recipe
         training = recipe.training.model_copy(update={"mode": variant.mode})
         as_variant = recipe.model_copy(update={"training": training})
-        self.model = build_model(as_variant, workload.tokenizer).to(workload.device)
+        if variant.who == "teacher":
+            as_variant = as_variant.model_copy(update={"supernets": {}})
+        self.model = build_supernets(as_variant, workload.tokenizer).to(workload.device)
         objective = objective or workload.objective
         if variant.who == "teacher":
             objective = objective.drawing(0)
@@ -160,7 +163,7 @@ class Trial:
         self.run_update = Update(
             self.model,
             objective,
-            recipe.students.space(self.model.teacher),
+            as_variant.students.space(self.model.first.teacher, as_variant.supernets),
             training,
             make_accelerator(variant.precision),
             optimizer=optimizer,
@@ -187,10 +190,13 @@ class Trial:
 
     def shares(self) -> dict[str, float]:
         """Of the update's parts in its time; empty for an LSTM, whose decoder layers take turns at every position."""
-        if not isinstance(self.model, Transformer):
+        transformers = [supernet for supernet in self.model.each() if isinstance(supernet, Transformer)]
+        if len(transformers) < len(self.model.each()):
             return {}
         timeline = Timeline(self.workload.device)
-        with marked_parts(self.model, timeline):
+        with ExitStack() as marks:
+            for supernet in transformers:
+                marks.enter_context(marked_parts(supernet, timeline))
             self.run(timeline.enter)
         return timeline.shares()
 
@@ -203,7 +209,7 @@ class Trial:
             for micro_batch in batch.micro_batches:
                 sentences, source_length = micro_batch.source.shape
                 sizes = sentences, source_length, micro_batch.target.shape[1]
-                total += sum(self.model.update_flops(self.run_update.batch_loss.plan(each), *sizes) for each in passes)
+                total += sum(self.model.update_flops(self.run_update.batch_loss.plans(each), *sizes) for each in passes)
         return total
 
 

@@ -10,7 +10,7 @@ from polystill.config.data import (
     Data,
     TokenizerSettings,
 )
-from polystill.config.model import BESIDE_START, PRESETS, TRANSFORMER_ONLY, Model, Students
+from polystill.config.model import BESIDE_START, PRESETS, TRANSFORMER_ONLY, Model, Students, Supernet
 from polystill.config.reading import load_recipe, parse_recipe
 from polystill.config.recipe import Evaluation, Recipe
 from polystill.config.training import Pruning, Stage, Training
@@ -28,6 +28,7 @@ __all__ = [
     "Recipe",
     "Stage",
     "Students",
+    "Supernet",
     "TokenizerSettings",
     "Training",
     "load_recipe",

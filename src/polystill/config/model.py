@@ -1,14 +1,15 @@
-"""A recipe's `model` and `students`: the teacher's shape, and who is in its family."""
+"""A recipe's `model`, `supernets` and `students`: the networks' shapes, and who is in the family."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from polystill.errors import UserError
 from polystill.schema import Strict, changed
-from polystill.students import Student, StudentSpace
+from polystill.students import Student, StudentSpace, check_supernet, in_ranges
 
 PRESETS: dict[str, dict[str, int]] = {
     # The sizes that Bergamot ships, by the names their users know.
@@ -29,20 +30,15 @@ TRANSFORMER_ONLY = {
     "activation_dropout",
     "positions",
 }
-"""Keys of `model` that an LSTM has no use for."""
+"""Keys of a shape that an LSTM has no use for."""
 
 
-class Model(Strict):
-    """The teacher's shape. `preset` fills in sizes; single values beside it win.
-
-    With `start` (a Marian or OPUS-MT folder, a run for its family, a family or student) shape, vocabulary and weights
-    are its own.
-    """
+class Shape(Strict):
+    """The shape of a supernet's largest network. `preset` fills in sizes; single values beside it win."""
 
     architecture: Literal["transformer", "lstm"] = "transformer"
     """`lstm`: with attention and input feeding; it has encoder_layers, decoder_layers, d_model and dropout."""
     preset: Literal["tiny", "base-memory", "base"] | None = None
-    start: str | None = None
     encoder_layers: int = Field(6, ge=1)
     decoder_layers: int = Field(6, ge=1)
     d_model: int = Field(256, ge=2)
@@ -52,11 +48,6 @@ class Model(Strict):
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(0.0, ge=0, lt=1)
     activation_dropout: float = Field(0.0, ge=0, lt=1)
-    max_positions: int = Field(512, ge=8)
-    """The longest sentences that the model takes, in tokens."""
-    positions: Literal["huggingface", "marian"] | None = None
-    """Which sinusoids: Marian and Bergamot need `marian`, which all other engines take as well. By default those of
-    `start`, or else huggingface."""
 
     @model_validator(mode="before")
     @classmethod
@@ -66,55 +57,132 @@ class Model(Strict):
         return values
 
     @model_validator(mode="after")
-    def _check_keys_apply(self) -> Model:
+    def _check_keys_apply(self) -> Shape:
         if self.architecture == "lstm" and (ignored := [key for key in changed(self) if key in TRANSFORMER_ONLY]):
             raise ValueError(f"{', '.join(ignored)}: an lstm has none; leave out")
         return self
 
     @model_validator(mode="after")
-    def _check_heads(self) -> Model:
+    def _check_heads(self) -> Shape:
         if self.architecture == "lstm":
             return self
         if self.d_model % self.heads or self.d_model % 2:
             raise ValueError(f"d_model {self.d_model} must be even and divisible by heads {self.heads}")
         return self
 
+    def sizes(self) -> dict[str, Any]:
+        """The keys that say what a new network of this architecture looks like."""
+        left_out = {"architecture", "preset"} | (TRANSFORMER_ONLY if self.architecture == "lstm" else set())
+        return self.model_dump(include=set(Shape.model_fields) - left_out)
+
+
+class Model(Shape):
+    """The shape of the first supernet, whose largest network is the teacher.
+
+    With `start` (a Marian or OPUS-MT folder, a run for its family, a family or student) shape, vocabulary and weights
+    are its own.
+    """
+
+    start: str | None = None
+    max_positions: int = Field(512, ge=8)
+    """The longest sentences that the networks take, in tokens."""
+    positions: Literal["huggingface", "marian"] | None = None
+    """Which sinusoids: Marian and Bergamot need `marian`, which all other engines take as well. By default those of
+    `start`, or else huggingface."""
+
     @property
     def teacher(self) -> Student:
         return Student(self.encoder_layers, self.decoder_layers)
 
     def sizes(self) -> dict[str, Any]:
-        """The keys that say what a new model of this architecture looks like."""
-        left_out = {"architecture", "preset", "start"} | (TRANSFORMER_ONLY if self.architecture == "lstm" else set())
-        return self.model_dump(exclude=left_out, exclude_none=True)
+        return {**super().sizes(), **self.in_common(self.architecture)}
+
+    def in_common(self, architecture: str) -> dict[str, Any]:
+        """The sizes that all supernets have alike, as far as an architecture has them."""
+        common = {"max_positions": self.max_positions, "positions": self.positions}
+        return {
+            key: value
+            for key, value in common.items()
+            if value is not None and not (architecture == "lstm" and key in TRANSFORMER_ONLY)
+        }
 
 
-class Students(Strict):
-    """The student space: inclusive ranges with a rule, or an explicit list. The teacher is always in it."""
+Range = tuple[int, int]
+SupernetName = Annotated[str, AfterValidator(check_supernet)]
 
-    encoder: tuple[int, int] | None = None
-    decoder: tuple[int, int] | None = None
+
+class Depths(Strict):
+    """Inclusive ranges of depths."""
+
+    encoder: Range | None = None
+    decoder: Range | None = None
+
+    def ranges(self, largest: Student, *, clipped: bool = False) -> tuple[Range, Range]:
+        """Encoder and decoder depths under a largest network; by default (2, deepest), the published choice.
+
+        clipped: ranges are taken as far as the network goes.
+
+        Raises:
+            UserError: a range does not fit the network.
+        """
+        encoder = _fitting("encoder", self.encoder, largest, largest.encoder_layers, clipped)
+        return encoder, _fitting("decoder", self.decoder, largest, largest.decoder_layers, clipped)
+
+
+def _fitting(side: str, given: Range | None, largest: Student, deepest: int, clipped: bool) -> Range:
+    low, high = given if given is not None else (min(2, deepest), deepest)
+    if clipped:
+        low, high = min(low, deepest), min(high, deepest)
+    if not 1 <= low <= high <= deepest:
+        key, who = "students", "a teacher"
+        if largest.supernet:
+            key, who = key if clipped else f"supernets.{largest.supernet}.students", "a supernet"
+        raise UserError(
+            f"{key}.{side}: [{low}, {high}] does not fit {who} with {deepest} {side} layers; "
+            f"expected 1 <= first <= last <= {deepest}"
+        )
+    return low, high
+
+
+class Supernet(Shape):
+    """A further supernet: a network of its own width or architecture that is elastic in depth, too."""
+
+    learning_rate_factor: float = Field(1.0, gt=0)
+    """Of the stage's learning rate: narrow networks want larger ones than wide ones."""
+    students: Depths | None = None
+    """Its depths; by default those of the recipe's `students`, as far as the supernet goes."""
+
+
+NO_SUPERNETS: Mapping[str, Supernet] = {}
+
+
+class Students(Depths):
+    """The student space: inclusive ranges with a rule, for every supernet, or an explicit list.
+
+    The largest network of each supernet is always in it, and so is the teacher.
+    """
+
     rule: Literal["decoder<=encoder", "any"] = "decoder<=encoder"
     only: list[str] | None = None
 
-    def space(self, teacher: Student) -> StudentSpace:
-        """The space under that teacher; ranges default to (2, deepest), the published choice.
+    def space(self, teacher: Student, supernets: Mapping[str, Supernet] = NO_SUPERNETS) -> StudentSpace:
+        """The space under that teacher, with further supernets.
 
         Raises:
-            UserError: a range or a listed student does not fit the teacher.
+            UserError: a range or a listed student does not fit its supernet.
         """
+        largest = largest_of(teacher, supernets)
         if self.only is not None:
-            return StudentSpace.from_list(teacher, [Student.parse(name) for name in self.only])
-        ranges = []
-        for side, given, deepest in (
-            ("encoder", self.encoder, teacher.encoder_layers),
-            ("decoder", self.decoder, teacher.decoder_layers),
-        ):
-            low, high = given if given is not None else (min(2, deepest), deepest)
-            if not 1 <= low <= high <= deepest:
-                raise UserError(
-                    f"students.{side}: [{low}, {high}] does not fit a teacher with {deepest} {side} layers; "
-                    f"expected 1 <= first <= last <= {deepest}"
-                )
-            ranges.append((low, high))
-        return StudentSpace.from_ranges(teacher, ranges[0], ranges[1], self.rule)
+            return StudentSpace.from_list(largest, [Student.parse(name) for name in self.only])
+        members: list[Student] = []
+        for network in largest:
+            own = supernets[network.supernet].students if network.supernet else None
+            ranges = own.ranges(network) if own else self.ranges(network, clipped=bool(network.supernet))
+            members += in_ranges(network, *ranges, self.rule)
+        return StudentSpace.from_list(largest, members)
+
+
+def largest_of(teacher: Student, supernets: Mapping[str, Supernet]) -> list[Student]:
+    """The teacher, and the largest network of each further supernet, the widest first."""
+    widest_first = sorted(supernets.items(), key=lambda item: -item[1].d_model)
+    return [teacher, *(Student(shape.encoder_layers, shape.decoder_layers, name) for name, shape in widest_first)]

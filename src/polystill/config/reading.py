@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from polystill.config.data import Cleaning, Data, TokenizerSettings
-from polystill.config.model import Model, Students
+from polystill.config.model import Depths, Model, Students, Supernet
 from polystill.config.recipe import Evaluation, Recipe
 from polystill.config.training import Pruning, Stage, Training
 from polystill.errors import UserError, nearest
@@ -129,6 +129,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "data.cleaning": Cleaning,
     "data.tokenizer": TokenizerSettings,
     "model": Model,
+    "supernets": Supernet,
+    "supernets.students": Depths,
     "students": Students,
     "training": Training,
     "stages": Stage,
@@ -157,7 +159,7 @@ def _explain(detail: Any, origin: str, sections: dict[str, type[BaseModel]]) -> 
 
 def _without_kind(loc: tuple[str | int, ...]) -> tuple[list[str | int], str | None]:
     """A place as people write it, and the kind of the source or objective there, which pydantic puts into the place."""
-    place = list(loc)
+    place = [part for part in loc if part != "[key]"]
     at: int | None = None
     if place[:1] == ["objective"]:
         at = 1
@@ -173,7 +175,8 @@ def _hint(place: list[str | int], kind: str | None, sections: dict[str, type[Bas
     wrong = str(place[-1])
     if kind in SOURCES:
         return nearest(wrong, list(SOURCES[kind].model_fields))
-    section = ".".join(part for part in place[:-1] if isinstance(part, str))
+    parts = [part for part in place[:-1] if isinstance(part, str)]
+    section = ".".join([*parts[:1], *parts[2:]] if parts[:1] == ["supernets"] else parts)
     for other, model in sections.items():
         if wrong in model.model_fields:
             return f" (it belongs under {other!r})" if other else " (it belongs at the top, under no other key)"

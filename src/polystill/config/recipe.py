@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 from pydantic import Field, field_validator, model_validator
 
 from polystill.config.data import GOLD, Data, Weights
-from polystill.config.model import BESIDE_START, Model, Students
+from polystill.config.model import BESIDE_START, Model, Students, Supernet, SupernetName, largest_of
 from polystill.config.training import Pruning, Schedule, Stage, Training
 from polystill.errors import UserError, nearest
 from polystill.objectives import OBJECTIVES, AnyObjective, combined, first_kind, no_such_key
@@ -60,6 +60,8 @@ class Recipe(Strict):
     seed: Seed = 1
     data: Data
     model: Model = Model()
+    supernets: dict[SupernetName, Supernet] = Field(default_factory=dict)
+    """Further supernets by name, beside the first, which is `model`."""
     students: Students = Students()
     objective: AnyObjective = AioKd()
     targets: Weights = Field(default_factory=lambda: {GOLD: 1.0})
@@ -75,20 +77,42 @@ class Recipe(Strict):
         if not isinstance(values, dict) or not isinstance(values.get("model"), dict):
             return values
         evaluation, architecture = values.get("evaluation", {}), values["model"].get("architecture", "transformer")
-        usable = [name for name, engine in ENGINES.items() if architecture in engine.architectures]
+        supernets = values.get("supernets")
+        shapes = supernets.values() if isinstance(supernets, dict) else []
+        wanted = {
+            architecture,
+            *(shape.get("architecture", "transformer") for shape in shapes if isinstance(shape, dict)),
+        }
+        usable = [name for name, engine in ENGINES.items() if wanted <= {*engine.architectures}]
         if not usable or not isinstance(evaluation, dict):
             return values
         return {**values, "evaluation": {"engine": usable[0], **evaluation}}
 
     @model_validator(mode="after")
     def _check_engine(self) -> Recipe:
-        engine, architecture = ENGINES[self.evaluation.engine], self.model.architecture
-        if architecture not in engine.architectures:
-            usable = " or ".join(name for name, other in ENGINES.items() if architecture in other.architectures)
-            raise ValueError(
-                f"evaluation.engine: {engine.title} has no {architecture.upper()}; leave it out, or say {usable}"
-            )
+        engine = ENGINES[self.evaluation.engine]
+        for architecture in self.architectures:
+            if architecture not in engine.architectures:
+                usable = " or ".join(name for name, other in ENGINES.items() if architecture in other.architectures)
+                raise ValueError(
+                    f"evaluation.engine: {engine.title} has no {architecture.upper()}; leave it out, or say {usable}"
+                )
         return self
+
+    @model_validator(mode="after")
+    def _check_widths(self) -> Recipe:
+        for name, supernet in self.supernets.items():
+            if self.model.start is None and supernet.d_model > self.model.d_model:
+                raise ValueError(
+                    f"supernets.{name}: d_model {supernet.d_model} is larger than the model's ({self.model.d_model}), "
+                    "whose largest network teaches the others; make this one the model"
+                )
+        return self
+
+    @property
+    def architectures(self) -> list[str]:
+        """Of all supernets, the first one's first."""
+        return list(dict.fromkeys([self.model.architecture, *(s.architecture for s in self.supernets.values())]))
 
     @model_validator(mode="after")
     def _check_stages(self) -> Recipe:
@@ -155,7 +179,7 @@ class Recipe(Strict):
 
     @property
     def trains_family(self) -> bool:
-        """Whether students learn beside their teacher; otherwise the run trains one network alone."""
+        """Whether students learn beside their teacher; otherwise only the largest network of each supernet does."""
         return any(objective.trains_family for objective in self.stage_objectives)
 
     @property
@@ -164,12 +188,14 @@ class Recipe(Strict):
         return list(dict.fromkeys(o.frozen_teacher for o in self.stage_objectives if o.frozen_teacher))
 
     def student_space(self, teacher: Student) -> StudentSpace:
-        """The networks that this recipe trains: the teacher alone, or its family.
+        """The networks that this recipe trains: the largest of each supernet, or the whole family.
 
         Raises:
             UserError: the space does not fit the teacher.
         """
-        return self.students.space(teacher) if self.trains_family else StudentSpace.from_list(teacher, [])
+        if self.trains_family:
+            return self.students.space(teacher, self.supernets)
+        return StudentSpace.from_list(largest_of(teacher, self.supernets), [])
 
     def with_absolute_paths(self) -> Recipe:
         """The same recipe, for any current folder.

@@ -138,7 +138,7 @@ def choose_students(
         UserError: an unknown student, engine or precision; no family, or one that the engine does not support; or a
             shortlist for an engine without.
     """
-    from polystill.models.folder import family_space
+    from polystill.models.folder import family_space, supernet_folder
 
     settings = run.recipe.evaluation
     space = family_space(run.family)
@@ -151,7 +151,8 @@ def choose_students(
     if shortlist and not chosen.shortlist:
         others = " or ".join(other.name for other in ENGINES.values() if other.shortlist)
         raise UserError(f"--shortlist: the engine {chosen.name} has none; use --engine {others}")
-    chosen.check_model(run.family)
+    for name in dict.fromkeys(member.supernet for member in members):
+        chosen.check_model(supernet_folder(run.family, name))
     return members, Variant(chosen.name, precision, shortlist)
 
 
@@ -223,7 +224,6 @@ class _Measurement:
         path = f"hypotheses/{test_set}/{file_name(self.run, student, self.variant, options)}.txt"
         return QualityRow(
             model_id=model_id(self.run, student),
-            architecture=recipe.model.architecture,
             model=str(student),
             method=recipe.method,
             targets=recipe.targets_label,
@@ -282,7 +282,7 @@ class _Measurement:
 
     def _load(self, student: Student) -> None:
         """Load this student in place of the one before."""
-        from polystill.models.folder import parameter_count
+        from polystill.models.folder import read_config
         from polystill.models.pruning import nonzero_parameters
 
         if self._student == student:
@@ -296,7 +296,17 @@ class _Measurement:
         if self.variant != (Torch.name, "float32", False):
             shipped = folder_for(self.run, student, self.variant)
             self._translator = ENGINES[self.variant.engine].open(shipped, self.variant.precision, self.threads)
-        self._sizes = {"parameters": parameter_count(folder), "size_bytes": folder_bytes(shipped)}
+        config = read_config(folder)
+        self._sizes = {
+            "architecture": config.architecture.name,
+            "supernet": student.supernet,
+            "encoder_layers": config.encoder_layers,
+            "decoder_layers": config.decoder_layers,
+            "d_model": config.d_model,
+            "ffn_dim": getattr(config, "ffn_dim", None),
+            "parameters": config.architecture.parameter_count(config),
+            "size_bytes": folder_bytes(shipped),
+        }
         if self.run.recipe.prunes:
             self._sizes["nonzero_parameters"] = nonzero_parameters(self._model)
         self._student = student

@@ -6,14 +6,23 @@ folder like any other: to translate with, to export, and to start training from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polystill.decoding.ctranslate2 import read_info
 from polystill.errors import UserError
 from polystill.export.driver import describe_export
 from polystill.export.format import write_info
-from polystill.models.folder import FAMILY, load_model_with_tokenizer, read_family, weights_path, write_sparse_model
+from polystill.models.folder import (
+    FAMILY,
+    family_space,
+    load_model_with_tokenizer,
+    read_family,
+    supernet_folder,
+    weights_path,
+    write_sparse_model,
+)
 from polystill.models.pruning import MatrixCount, Scope, check_sparsity, counts, nonzero_parameters, prune
 from polystill.runs.places import Kind, find_folder, open_place
 from polystill.storage import atomic_folder, need_new_folder, write_json
@@ -40,23 +49,41 @@ def prune_folder(folder: Path, out: Path, sparsity: float, scope: Scope) -> Prun
     need_new_folder(out)
     folder = find_folder(folder)
     _check_exact(folder)
+    is_family = open_place(folder).kind is Kind.FAMILY
+    names = [members.largest.supernet for members in family_space(folder).supernets] if is_family else [""]
+    with atomic_folder(out) as temporary:
+        pruned = [_prune(supernet_folder(folder, name), temporary / name, sparsity, scope) for name in names]
+        whole = PrunedFolder(
+            matrices=[
+                replace(row, name=f"{name}-{row.name}" if name else row.name)
+                for name, one in zip(names, pruned, strict=True)
+                for row in one.matrices
+            ],
+            parameters=sum(one.parameters for one in pruned),
+            nonzero_parameters=sum(one.nonzero_parameters for one in pruned),
+            bytes_before=sum(one.bytes_before for one in pruned),
+            bytes_after=sum(one.bytes_after for one in pruned),
+        )
+        if is_family:
+            write_json(temporary / FAMILY, {**read_family(folder), "sparsity": _sparsity(whole.matrices)})
+    return whole
+
+
+def _prune(folder: Path, out: Path, sparsity: float, scope: Scope) -> PrunedFolder:
+    """Prune one model's folder into `out`, which is made if it is missing."""
     model, tokenizer = load_model_with_tokenizer(folder)
     prune(model, sparsity, scope)
     rows = counts(model)
-    reached = round(1 - sum(row.nonzero for row in rows) / sum(row.weights for row in rows), 6)
-    with atomic_folder(out) as temporary:
-        write_sparse_model(temporary, model, tokenizer)
-        if open_place(folder).kind is Kind.FAMILY:
-            family = {**read_family(folder), "sparsity": reached}
-            write_json(temporary / FAMILY, family)
-        info = {
-            **describe_export(folder, model, tokenizer, "sparse"),
-            "quantization": "float32",
-            "nonzero_parameters": nonzero_parameters(model),
-            "weights_bytes": weights_path(temporary).stat().st_size,
-            "pruning": {"sparsity": reached, "scope": scope},
-        }
-        write_info(temporary, info)
+    out.mkdir(exist_ok=True)
+    write_sparse_model(out, model, tokenizer)
+    info = {
+        **describe_export(folder, model, tokenizer, "sparse"),
+        "quantization": "float32",
+        "nonzero_parameters": nonzero_parameters(model),
+        "weights_bytes": weights_path(out).stat().st_size,
+        "pruning": {"sparsity": _sparsity(rows), "scope": scope},
+    }
+    write_info(out, info)
     return PrunedFolder(
         matrices=rows,
         parameters=info["parameters"],
@@ -64,6 +91,10 @@ def prune_folder(folder: Path, out: Path, sparsity: float, scope: Scope) -> Prun
         bytes_before=weights_path(folder).stat().st_size,
         bytes_after=info["weights_bytes"],
     )
+
+
+def _sparsity(rows: Sequence[MatrixCount]) -> float:
+    return round(1 - sum(row.nonzero for row in rows) / sum(row.weights for row in rows), 6)
 
 
 def _check_exact(folder: Path) -> None:

@@ -32,7 +32,7 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
 
     `folder` may also be a family's own. Returns where the student is. Raises what `export_student` raises.
     """
-    from polystill.models.folder import architecture_in, family_space
+    from polystill.models.folder import architecture_in, family_space, supernet_folder
 
     family = folder
     if not _is_model(folder):
@@ -44,10 +44,11 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
             if not student.is_relative_to(run.students):
                 raise UserError(f"{run.students}: no permission; give a folder to write with --out")
             return student
-    if architecture_in(family) == "transformer":
+    member = family_space(family).get(name)
+    if architecture_in(supernet_folder(family, member.supernet)) == "transformer":
         return export_student(folder, name, "hf", out)
     out = _new(out)
-    write_extracted(family, family_space(family).get(name), out)
+    write_extracted(family, member, out)
     return out
 
 
@@ -117,7 +118,7 @@ def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quant
     out = _new(out)
     if open_place(folder).kind is not Kind.FAMILY:
         only = load_model(folder).teacher
-        StudentSpace.from_list(only, [only]).get(name)
+        StudentSpace.from_list([only], []).get(name)
         export_folder(folder, out, to, quantization, record=Record())
         return out
     record = Record(family=read_family(folder))
@@ -141,7 +142,7 @@ def extracted(run: Run, student: Student) -> Path:
     If the run may not be written, it is made in a temporary folder that lasts as long as this process.
     """
     folder = run.students / str(student)
-    if _is_extracted(run, folder):
+    if _is_extracted(run, student, folder):
         return folder
     with _to_write(run, student) as folder:
         return folder
@@ -157,7 +158,7 @@ def exported(run: Run, student: Student, precision: str, shortlist: bool = False
     """RUN/students/<student>/<format>-<precision>[-shortlist]: made as `extracted`'s folder is."""
     name = Variant(to, precision, shortlist).file_name
     folder = run.students / str(student) / name
-    if _is_extracted(run, folder.parent) and _is_exported(folder):
+    if _is_extracted(run, student, folder.parent) and _is_exported(folder):
         return folder
     with _to_write(run, student) as student_folder:
         folder = student_folder / name
@@ -184,7 +185,7 @@ def _to_write(run: Run, student: Student) -> Iterator[Path]:
                 raise
             students = Path(_temporary_students(run.family).name)
         folder = students / str(student)
-        if not _is_extracted(run, folder):
+        if not _is_extracted(run, student, folder):
             write_extracted(run.family, student, folder)
         yield folder
 
@@ -197,18 +198,20 @@ def _temporary_students(family: Path) -> TemporaryDirectory[str]:
 
 def write_extracted(family: Path, student: Student, folder: Path) -> None:
     """Write the layers of a family's student, and a note of what they were taken from."""
-    from polystill.models.folder import read_family, save_student, weights_path
+    from polystill.models.folder import read_family, save_student, supernet_folder, weights_path
 
     save_student(family, student, folder)
     trained: dict[str, Any] = {key: value for key, value in read_family(family).items() if key in ("method", "targets")}
-    write_info(folder, {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights_path(family))})
+    weights = weights_path(supernet_folder(family, student.supernet))
+    write_info(folder, {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights)})
 
 
-def _is_extracted(run: Run, folder: Path) -> bool:
-    from polystill.models.folder import WEIGHTS, read_family
+def _is_extracted(run: Run, student: Student, folder: Path) -> bool:
+    from polystill.models.folder import WEIGHTS, read_family, supernet_folder
 
     read_family(run.family)
-    return (folder / INFO).is_file() and read_info(folder).get("family_sha256") == sha256(run.family / WEIGHTS)
+    weights = supernet_folder(run.family, student.supernet) / WEIGHTS
+    return (folder / INFO).is_file() and read_info(folder).get("family_sha256") == sha256(weights)
 
 
 def _is_exported(folder: Path) -> bool:

@@ -1,9 +1,10 @@
 """Families and students as folders (safetensors only; nothing is unpickled).
 
 A Transformer's folder is an ordinary Hugging Face Marian folder; `model_type` in config.json names the architecture.
-RUN/family holds the teacher's weights and family.json, which lists the candidates. A student's folder is that of an
-ordinary model of its size. A pruned model's folder may hold its weights in the sparse form (see `models.sparse`), in a
-file of another name; everything that reads folders here reads both.
+RUN/family holds the teacher's weights and family.json, which lists the candidates. A further supernet of the family is
+a model's folder in it, which has the supernet's name. A student's folder is that of an ordinary model of its size. A
+pruned model's folder may hold its weights in the sparse form (see `models.sparse`), in a file of another name;
+everything that reads folders here reads both.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from polystill.errors import UserError
 from polystill.models import ARCHITECTURES
 from polystill.models.elastic import ElasticConfig, ElasticModel, Network
 from polystill.models.sparse import SparseFile, sparse_bytes
+from polystill.models.supernets import Supernets
 from polystill.storage import atomic_folder, write_json
 from polystill.students import Student, StudentSpace
 
@@ -34,13 +36,25 @@ FAMILY = "family.json"
 
 
 def save_family(
-    folder: Path, model: ElasticModel, tokenizer: Tokenizer, space: StudentSpace, info: dict[str, Any]
+    folder: Path, supernets: Supernets, tokenizer: Tokenizer, space: StudentSpace, info: dict[str, Any]
 ) -> None:
     """Write the family folder, whole or not at all; `info` (languages, method, scores) goes into family.json."""
-    family = {"format": 1, "teacher": str(space.teacher), "candidates": [str(s) for s in space.candidates], **info}
+    family = {**describe_space(space), **info}
     with atomic_folder(folder) as temporary:
-        write_dense_model(temporary, model, tokenizer)
+        for name, supernet in supernets.items():
+            (temporary / name).mkdir(exist_ok=True)
+            write_dense_model(temporary / name, supernet, tokenizer)
         write_json(temporary / FAMILY, family)
+
+
+def describe_space(space: StudentSpace) -> dict[str, Any]:
+    """The part of family.json that `family_space` reads."""
+    return {
+        "format": 2,
+        "teacher": str(space.teacher),
+        "supernets": [str(members.largest) for members in space.supernets],
+        "candidates": [str(student) for student in space.candidates],
+    }
 
 
 def read_family(folder: Path) -> dict[str, Any]:
@@ -52,15 +66,21 @@ def read_family(folder: Path) -> dict[str, Any]:
     if not (folder / FAMILY).is_file():
         raise UserError(f"{folder}: no family here ({FAMILY} is missing); is the training finished?")
     family = _read_json(folder / FAMILY)
-    if family.get("format") != 1:
-        raise UserError(f"{folder / FAMILY}: format {family.get('format')!r}; this version of polystill reads format 1")
+    if family.get("format") != 2:
+        raise UserError(f"{folder / FAMILY}: format {family.get('format')!r}; this version of polystill reads format 2")
     return family
 
 
 def family_space(folder: Path) -> StudentSpace:
     """The candidates of a family folder."""
     family = read_family(folder)
-    return StudentSpace.from_list(Student.parse(family["teacher"]), map(Student.parse, family["candidates"]))
+    largest, candidates = (map(Student.parse, family[key]) for key in ("supernets", "candidates"))
+    return StudentSpace.from_list(list(largest), candidates)
+
+
+def supernet_folder(family: Path, name: str) -> Path:
+    """The model's folder of one supernet of a family; the first one's name is empty, and its folder the family's."""
+    return family / name
 
 
 def save_student(family: Path, student: Student, out: Path) -> None:
@@ -70,7 +90,8 @@ def save_student(family: Path, student: Student, out: Path) -> None:
         UserError: the folder is no family, or the student is not in it.
     """
     family_space(family).check(student)
-    network, tokenizer = load_model(family).network(student), Tokenizer.load(family)
+    folder = supernet_folder(family, student.supernet)
+    network, tokenizer = load_model(folder).network(student), Tokenizer.load(folder)
     with atomic_folder(out) as temporary:
         _write_dense(temporary, network, tokenizer)
 
@@ -150,6 +171,12 @@ def load_model(folder: Path) -> ElasticModel:
     model = config.architecture.model_class(config)
     model.load_state_dict(state, strict=True)
     return model.eval()
+
+
+def load_supernets(family: Path) -> Supernets:
+    """All supernets of a family's folder, as `load_model`."""
+    names = [members.largest.supernet for members in family_space(family).supernets[1:]]
+    return Supernets(load_model(family), {name: load_model(supernet_folder(family, name)) for name in names})
 
 
 def load_model_with_tokenizer(folder: Path) -> tuple[ElasticModel, Tokenizer]:

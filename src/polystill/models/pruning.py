@@ -77,9 +77,9 @@ def nonzero_parameters(model: ElasticModel) -> int:
     return unpruned + sum(row.nonzero for row in counts(model))
 
 
-def sparsity_of(model: ElasticModel) -> float:
+def sparsity_of(*models: ElasticModel) -> float:
     """The share of zeros among the weights of all matrices."""
-    rows = counts(model)
+    rows = [row for model in models for row in counts(model)]
     return 1 - sum(row.nonzero for row in rows) / sum(row.weights for row in rows)
 
 

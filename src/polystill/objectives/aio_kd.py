@@ -4,6 +4,9 @@ Summed over the target tokens, with students s drawn anew in each update:
 
     ce_weight * (CE(teacher) + sum_s CE(s)) + kd_weight * mean_s KL(teacher || s) + mutual_weight * mutual
 
+In a family of several supernets the largest network of each further supernet is a student in every update, too, and
+means are taken over the students of each supernet.
+
 CE is label-smoothed with the mass spread as epsilon / (V - 1) over the other tokens. The KL's gradient reaches the
 teacher only through students s with CE(s) / CE(teacher) < detach_threshold: dynamic gradient detaching.
 
@@ -12,16 +15,17 @@ Shapes: B sentences, T target positions, V vocabulary; K = 1 + students networks
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations, permutations
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from polystill.objectives import base
 from polystill.objectives.base import Loss, Objective, Reads, Term, Weights
-from polystill.students import Student, StudentSpace
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +40,7 @@ class AioKd(Objective):
 
     kind: Literal["aio_kd"] = "aio_kd"
     title: ClassVar[str] = "AIO-KD (Miao et al., EMNLP 2023): teacher and sampled students trained jointly in one run"
-    trains_family: ClassVar[bool] = True
+    students_per_step: int = Field(2, ge=0)
     ce_weight: float = Field(1.0, ge=0)
     kd_weight: float = Field(5.5, ge=0)
     kd_warmup: int = Field(0, ge=0)
@@ -46,48 +50,38 @@ class AioKd(Objective):
     """How students teach each other: `none` (the paper's stage 1), `no_weight` (the better teaches the worse, stage 2),
     `full` (both ways), `detaching` (the better teaches the worse, with the threshold)."""
     detach_threshold: float = Field(1.1, ge=0)
-    students_per_step: int = Field(2, ge=0)
-    sampling: Literal["uniform", "sandwich"] = "uniform"
-    """`uniform`: all students of an update are drawn, as published. `sandwich`: one of them is always the smallest
-    (Yu & Huang 2019), whose layers serve all others and which is rarely drawn otherwise."""
-    sample_every: int = Field(1, ge=1)
-    """Updates for which one draw of students is kept."""
 
     @property
     def detaches_at(self) -> float:
         return self.detach_threshold
 
-    def networks(self, space: StudentSpace, seed: int, update: int) -> list[Student]:
-        draw, sandwich = (update - 1) // self.sample_every, self.sampling == "sandwich"
-        return [space.teacher, *space.sample(self.students_per_step, seed=seed, draw=draw, sandwich=sandwich)]
-
-    def drawing(self, students: int) -> Self:
-        return self.model_copy(update={"students_per_step": students})
-
     def weights(self, update: int) -> Weights:
         share = min(1.0, update / self.kd_warmup) if self.kd_warmup else 1.0
         return Weights(self.ce_weight, self.kd_weight * share, self.mutual_weight)
 
-    def reads(self, networks: int) -> Reads:
+    def reads(self, supernets: Sequence[int]) -> Reads:
         """Nothing decides where there are no students, or where all are detached and no better one teaches a worse."""
-        fixed = self.detach_threshold == 0 and (self.mutual in ("none", "full") or networks == 2)
-        return "nothing" if networks == 1 or fixed else "sums"
+        fixed = self.detach_threshold == 0 and (self.mutual in ("none", "full") or len(supernets) == 2)
+        return "nothing" if len(supernets) == 1 or fixed else "sums"
 
-    def terms(self, networks: int, ce: Tensor | None) -> Sequence[Term]:
-        if ce is None:
-            return published_terms([1.0] * networks, mutual=self.mutual, detach_threshold=self.detach_threshold)
-        if base.on_host(ce):
-            return published_terms(ce.tolist(), mutual=self.mutual, detach_threshold=self.detach_threshold)
-        return device_terms(ce, mutual=self.mutual, detach_threshold=self.detach_threshold)
+    def terms(self, supernets: Sequence[int], ce: Tensor | None) -> Sequence[Term]:
+        if ce is None or base.on_host(ce):
+            values = [1.0] * len(supernets) if ce is None else ce.tolist()
+            return published_terms(values, supernets, mutual=self.mutual, detach_threshold=self.detach_threshold)
+        return device_terms(ce, supernets, mutual=self.mutual, detach_threshold=self.detach_threshold)
 
 
-def published_terms(ce: Sequence[float], *, mutual: str, detach_threshold: float) -> list[Term]:
+def published_terms(
+    ce: Sequence[float], supernets: Sequence[int] | None = None, *, mutual: str, detach_threshold: float
+) -> list[Term]:
     """Every KL term of one step, from the cross-entropies of the teacher (first) and its students on this batch.
 
     Knowledge distillation goes from the teacher to each student, open below the threshold. Mutual learning goes, for
     each pair of students, from the better to the worse and never detaches ("no_weight"), with the threshold
-    ("detaching"), or both ways ("full"). Shares are means: over students for the teacher's terms, over pairs for the
-    students' own. Of two equal students the one drawn first counts as the better one.
+    ("detaching"), or both ways ("full"). Of two equal students the one drawn first counts as the better one.
+
+    Shares are means over the terms by which the students of one supernet learn, for the teacher's terms and for the
+    students' own. By default all networks are of one supernet, as published.
     """
     assert mutual in MUTUAL, mutual
     students = range(1, len(ce))
@@ -95,17 +89,27 @@ def published_terms(ce: Sequence[float], *, mutual: str, detach_threshold: float
     def below(worse: int, better: int) -> float:
         return float(ce[better] != 0 and ce[worse] / ce[better] < detach_threshold)
 
-    terms = [Term(0, s, 1 / len(students), below(s, 0)) for s in students]
-    directed: list[tuple[int, int, float]] = []
+    taught = [Term(0, s, open=below(s, 0)) for s in students]
+    directed: list[Term] = []
     for i, j in combinations(students, 2) if mutual != "none" else ():
         better, worse = (i, j) if ce[i] <= ce[j] else (j, i)
-        directed.append((better, worse, below(worse, better) if mutual == "detaching" else 1.0))
+        is_open = below(worse, better) if mutual == "detaching" else 1.0
+        directed.append(Term(better, worse, open=is_open, role="mutual"))
         if mutual == "full":
-            directed.append((worse, better, 1.0))
-    return terms + [Term(a, b, 1 / len(directed), is_open, role="mutual") for a, b, is_open in directed]
+            directed.append(Term(worse, better, role="mutual"))
+    supernets = supernets or [0] * len(ce)
+    return [*_with_shares(taught, supernets), *_with_shares(directed, supernets)]
 
 
-def device_terms(ce: Tensor, *, mutual: str, detach_threshold: float) -> list[Term]:
+def _with_shares(terms: Sequence[Term], supernets: Sequence[int]) -> list[Term]:
+    """The terms with equal shares, which add up to 1 in each supernet that learns."""
+    learners = Counter(supernets[term.b] for term in terms)
+    return [replace(term, share=1 / learners[supernets[term.b]]) for term in terms]
+
+
+def device_terms(
+    ce: Tensor, supernets: Sequence[int] | None = None, *, mutual: str, detach_threshold: float
+) -> list[Term]:
     """`published_terms` decided on the device of the cross-entropies (networks,).
 
     Reading them on the host would make a GPU wait in the middle of a step. So every term that could act is listed, and
@@ -116,35 +120,38 @@ def device_terms(ce: Tensor, *, mutual: str, detach_threshold: float) -> list[Te
     students = len(ce) - 1
     if not students:
         return []
-    pairs, a, b = _pairs_on(ce.device, students, mutual != "none")
-    shares = [ce.new_full((students,), 1 / students)]
-    between = len(pairs) - students
-    if between:
+    pairs, a, b, same = _pairs_on(ce.device, tuple(supernets or [0] * len(ce)), mutual != "none")
+    acts = torch.ones_like(ce[b])
+    if mutual not in ("none", "full"):
         first, second = a[students:], b[students:]
-        if mutual == "full":
-            shares.append(ce.new_full((between,), 1 / between))
-        else:
-            better = (ce[first] < ce[second]) | ((ce[first] == ce[second]) & (first < second))
-            shares.append(better.to(ce.dtype) * (2 / between))
+        better = (ce[first] < ce[second]) | ((ce[first] == ce[second]) & (first < second))
+        acts[students:] = better.to(ce.dtype)
+    shares = acts / (same.to(acts.dtype) @ acts).clamp(min=1)
     is_open = ce[b] / ce[a] < detach_threshold
     if mutual != "detaching":
         is_open |= a > 0
-    decided = zip(pairs, torch.cat(shares), is_open.to(ce.dtype), strict=True)
+    decided = zip(pairs, shares, is_open.to(ce.dtype), strict=True)
     return [Term(*pair, share, opened, role="mutual" if pair[0] else "kd") for pair, share, opened in decided]
 
 
 @lru_cache(maxsize=64)
-def _pairs_on(device: torch.device, students: int, mutual: bool) -> tuple[list[tuple[int, int]], Tensor, Tensor]:
-    """Pairs (who teaches, who learns): the teacher and each student; with `mutual` then two students; as indices too.
+def _pairs_on(
+    device: torch.device, supernets: tuple[int, ...], mutual: bool
+) -> tuple[list[tuple[int, int]], Tensor, Tensor, Tensor]:
+    """Pairs (who teaches, who learns): the teacher and each student; with `mutual` then two students.
 
-    They are kept, since a copy to a GPU would make it wait.
+    Returns them, those who teach (P,), those who learn (P,), and a float64 matrix (P, P): 1 where two pairs are of one
+    kind and have learners of one supernet. They are kept, since a copy to a GPU would make it wait.
     """
     import torch
 
-    pairs = [(0, s) for s in range(1, students + 1)]
-    pairs += permutations(range(1, students + 1), 2) if mutual else []
+    students = range(1, len(supernets))
+    pairs = [(0, s) for s in students]
+    pairs += permutations(students, 2) if mutual else []
+    kinds = [(a == 0, supernets[b]) for a, b in pairs]
+    same = torch.tensor([[one == other for other in kinds] for one in kinds], dtype=torch.float64)
     a, b = torch.tensor(pairs, device=device).unbind(1)
-    return pairs, a, b
+    return pairs, a, b, same.to(device)
 
 
 def aio_kd_loss(

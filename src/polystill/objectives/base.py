@@ -3,7 +3,8 @@
 Nothing here imports torch at the top, since a recipe is read without it.
 
 Shapes: K networks of an update, N target tokens. Networks are numbered from 0, the teacher; a frozen teacher is network
-0, too. Everything is summed over the tokens of a batch:
+0, too. Where an argument says `supernets`, it is the number of each network's supernet (K,), by which networks of one
+supernet are told from others; a frozen teacher's is its own. Everything is summed over the tokens of a batch:
 
     loss = ce * (cross-entropies of all networks that learn) + kd * (terms of the role "kd") + mutual * (role "mutual")
     term = share * temperature**2 * KL(a || b),  a and b softened by the temperature
@@ -86,15 +87,25 @@ Reads = Literal["nothing", "sums", "tokens"]
 
 
 class Objective(Strict):
-    """The base of all objectives: one network, trained by its label-smoothed likelihood."""
+    """The base of all objectives: networks that are trained by their label-smoothed likelihood."""
 
     kind: str
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    students_per_step: int = Field(0, ge=0)
+    """Students that each update draws from every supernet, beside its largest network."""
+    sampling: Literal["uniform", "sandwich"] = "uniform"
+    """`uniform`: all students of an update are drawn, as published. `sandwich`: one of them is always the smallest
+    (Yu & Huang 2019), whose layers serve all others and which is rarely drawn otherwise."""
+    sample_every: int = Field(1, ge=1)
+    """Updates for which one draw of students is kept."""
 
     title: ClassVar[str]
     """What cards and reports call it, with its paper."""
-    trains_family: ClassVar[bool] = False
-    """Whether the students of the space learn beside their teacher; otherwise one network learns alone."""
+
+    @property
+    def trains_family(self) -> bool:
+        """Whether the students of a space learn, and not only the largest network of each supernet."""
+        return self.students_per_step > 0
 
     @property
     def frozen_teacher(self) -> str | None:
@@ -111,29 +122,37 @@ class Objective(Strict):
         return self
 
     def networks(self, space: StudentSpace, seed: int, update: int) -> list[Student]:
-        """The networks that learn in an update (counted from 1), the largest first.
+        """The networks that learn in an update (counted from 1): of each supernet the largest, and the drawn ones.
 
         They follow from the seed and the update's number alone, so that every rank and every resumed run draws alike.
         """
-        return [space.teacher]
+        draw, sandwich = (update - 1) // self.sample_every, self.sampling == "sandwich"
+        return [
+            network
+            for members in space.supernets
+            for network in (
+                members.largest,
+                *members.sample(self.students_per_step, seed=seed, draw=draw, sandwich=sandwich),
+            )
+        ]
 
     def drawing(self, students: int) -> Self:
-        """The same objective with another number of students drawn in each update; itself where it draws none."""
-        return self
+        """The same objective with another number of students drawn in each update."""
+        return self.model_copy(update={"students_per_step": students})
 
     def weights(self, update: int) -> Weights:
         """The weights of the loss's sums at an update (counted from 1)."""
         return Weights()
 
-    def reads(self, networks: int) -> Reads:
+    def reads(self, supernets: Sequence[int]) -> Reads:
         """The cross-entropies that `terms` needs."""
         return "nothing"
 
-    def terms(self, networks: int, ce: Tensor | None) -> Sequence[Term]:
+    def terms(self, supernets: Sequence[int], ce: Tensor | None) -> Sequence[Term]:
         """The KL terms of one batch.
 
         Args:
-            networks: K, a frozen teacher included.
+            supernets: the number of each network's supernet (K,).
             ce: what `reads` says: None; label-smoothed cross-entropies summed over the tokens of all ranks, one of each
                 network that learns; or the negative log-likelihoods of this rank's tokens, (networks that learn, N).
         """
@@ -141,7 +160,7 @@ class Objective(Strict):
 
 
 class FrozenTeacherObjective(Objective):
-    """One network that learns from a frozen teacher: network 1 and network 0."""
+    """Networks that learn from a frozen one, which is network 0."""
 
     teacher: str | None = None
     """A model's folder, a run (its teacher is meant), or RUN/student, of any architecture."""

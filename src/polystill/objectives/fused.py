@@ -55,8 +55,8 @@ def fused_loss(
     """The loss of one batch under an objective; only `.loss` is differentiable.
 
     Args:
-        outputs: the distinct networks; those with the very same weight tensor are projected in one product. Only
-            the first may be frozen.
+        outputs: the distinct networks; those with the very same weight tensor are of one supernet, and are projected
+            in one product. Only the first may be frozen.
         members: for each network of the update, the teacher first, its index in `outputs`; a network drawn twice counts
             twice.
         target: (N,) token ids. update: counted from 1, for weights that change.
@@ -146,6 +146,7 @@ class _Batch:
             if not frozen:
                 ce_weight = self.weights.ce * _counts_on(target.device, tuple(members.count(i) for i in numbers))
                 group.gradients = Gradients(group.projection, target, ce_weight, objective.label_smoothing)
+        self._supernets = [self._places[i][0] for i in members]
         self._learning = [self._places[i] for i in members if not outputs[i].frozen]
         self._no_sums = torch.zeros(0, dtype=torch.float64, device=target.device)
         self.wide = self._groups[0].projection.wide
@@ -163,7 +164,7 @@ class _Batch:
         """Compute all gradients; returns the terms, and the sum of each over the tokens, in float64."""
         if len(self._places) == 1:  # it has no terms with itself
             return [], self._add_gradients([])
-        reads = self._objective.reads(len(self._members))
+        reads = self._objective.reads(self._supernets)
         if reads == "sums" and expected is not None:
             guessed = self._terms(expected)
             sums = self._add_gradients(guessed)
@@ -202,7 +203,7 @@ class _Batch:
     @cached_property
     def decided(self) -> Tensor:
         """`cross_entropies` over all ranks, by which gradients are detached."""
-        reads: Reads = self._objective.reads(len(self._members))
+        reads: Reads = self._objective.reads(self._supernets)
         ce = self.cross_entropies
         return self._sum_over_ranks(ce) if compared(len(ce), reads) else ce
 
@@ -214,7 +215,7 @@ class _Batch:
     def _terms(self, ce: Tensor | None) -> list[_Divergence]:
         """The objective's terms between distinct networks."""
         divergences = []
-        for t in self._objective.terms(len(self._members), ce):
+        for t in self._objective.terms(self._supernets, ce):
             a, b = (self._places[self._members[i]] for i in (t.a, t.b))
             if a != b:  # KL(a || a) is 0
                 weight = t.share * (self.weights.kd if t.role == "kd" else self.weights.mutual)

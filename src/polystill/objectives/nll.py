@@ -1,4 +1,4 @@
-"""Maximum likelihood: one network alone, with label smoothing."""
+"""Maximum likelihood with label smoothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from polystill.objectives.base import Objective
 
 
 class Nll(Objective):
-    """`nll` trains one network alone."""
+    """`nll` trains one network, or a family whose networks do not teach each other."""
 
     kind: Literal["nll"] = "nll"
     title: ClassVar[str] = "maximum likelihood"

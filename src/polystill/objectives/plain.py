@@ -32,7 +32,10 @@ def plain_loss(
 ) -> Loss:
     """The twin of `fused_loss`, with the same arguments."""
     logits = [torch.nn.functional.linear(o.hidden, o.weight, o.bias) for o in (outputs[i] for i in members)]
-    return loss_of_logits(logits, target, objective, update, sum_over_ranks, frozen=outputs[members[0]].frozen)
+    projections = list(dict.fromkeys(id(outputs[i].weight) for i in members))
+    supernets = [projections.index(id(outputs[i].weight)) for i in members]
+    frozen = outputs[members[0]].frozen
+    return loss_of_logits(logits, target, objective, update, sum_over_ranks, frozen=frozen, supernets=supernets)
 
 
 def loss_of_logits(
@@ -43,12 +46,14 @@ def loss_of_logits(
     sum_over_ranks: Sum = one_rank,
     *,
     frozen: bool = False,
+    supernets: Sequence[int] | None = None,
 ) -> Loss:
     """A batch's loss under an objective from logits (N, V) of each network; target (N,).
 
-    frozen: network 0 is a frozen teacher.
+    frozen: network 0 is a frozen teacher. supernets: the number of each network's supernet; by default all are of one.
     """
-    weights, reads = objective.weights(update), objective.reads(len(logits))
+    supernets = supernets or [0] * len(logits)
+    weights, reads = objective.weights(update), objective.reads(supernets)
     logits = [widen(x.detach() if frozen and i == 0 else x) for i, x in enumerate(logits)]
     log_p = [x.log_softmax(-1) for x in logits]
     learning = log_p[int(frozen) :]
@@ -58,7 +63,7 @@ def loss_of_logits(
         decided = sum_over_ranks(decided)
     known = {"nothing": None, "sums": decided, "tokens": _nll_each(learning, target)}
     sums = {"kd": ce_each.new_zeros(()), "mutual": ce_each.new_zeros(())}
-    for term in objective.terms(len(logits), known[reads]):
+    for term in objective.terms(supernets, known[reads]):
         tau = term.temperature
         a, b = (log_p[i] if tau == 1 else (logits[i] / tau).log_softmax(-1) for i in (term.a, term.b))
         a = a if term.open else a.detach()

@@ -1,6 +1,6 @@
 """Selective knowledge distillation (Wang et al., ACL 2021), by batch: only hard words are learnt from the teacher.
 
-With a frozen teacher q and a student p, summed over the target tokens:
+With a frozen teacher q and a student p (or each of several), summed over the target tokens:
 
     CE(p) + alpha * tau**2 * (KL(q_tau || p_tau) at the selected tokens)
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class SelectiveKd(FrozenTeacherObjective):
-    """`selective_kd` trains one network by likelihood, and against a frozen teacher at the batch's hardest tokens."""
+    """`selective_kd` trains by likelihood, and against a frozen teacher at the hardest tokens."""
 
     kind: Literal["selective_kd"] = "selective_kd"
     title: ClassVar[str] = "selective word-level distillation (Wang et al., ACL 2021)"
@@ -36,12 +36,11 @@ class SelectiveKd(FrozenTeacherObjective):
     def weights(self, update: int) -> Weights:
         return Weights(kd=self.alpha)
 
-    def reads(self, networks: int) -> Reads:
+    def reads(self, supernets: Sequence[int]) -> Reads:
         return "tokens"
 
-    def terms(self, networks: int, ce: Tensor | None) -> Sequence[Term]:
+    def terms(self, supernets: Sequence[int], ce: Tensor | None) -> Sequence[Term]:
         assert ce is not None
-        hardest_first = ce[0].argsort(descending=True, stable=True)
-        selected = ce.new_zeros(ce.shape[1])
-        selected[hardest_first[: math.ceil(self.share * ce.shape[1])]] = 1
-        return [Term(0, 1, selected, temperature=self.temperature)]
+        hardest_first = ce.argsort(stable=True, dim=1, descending=True)
+        selected = ce.new_zeros(ce.shape).scatter_(1, hardest_first[:, : math.ceil(self.share * ce.shape[1])], 1)
+        return [Term(0, 1 + i, each, temperature=self.temperature) for i, each in enumerate(selected)]

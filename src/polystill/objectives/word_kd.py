@@ -1,6 +1,6 @@
 """Word-level knowledge distillation (Kim & Rush 2016, equation 6; Hinton et al. 2015 for the temperature).
 
-With a frozen teacher q and a student p, summed over the target tokens:
+With a frozen teacher q and a student p (or each of several), summed over the target tokens:
 
     (1 - alpha) * CE(p) + alpha * tau**2 * KL(q_tau || p_tau)
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class WordKd(FrozenTeacherObjective):
-    """`word_kd` trains one network against a frozen teacher, at every token."""
+    """`word_kd` trains one network or a family against a frozen teacher, at every token."""
 
     kind: Literal["word_kd"] = "word_kd"
     title: ClassVar[str] = "word-level distillation (Kim & Rush, EMNLP 2016)"
@@ -33,5 +33,5 @@ class WordKd(FrozenTeacherObjective):
     def weights(self, update: int) -> Weights:
         return Weights(ce=1 - self.alpha, kd=self.alpha)
 
-    def terms(self, networks: int, ce: Tensor | None) -> Sequence[Term]:
-        return [Term(0, 1, temperature=self.temperature)]
+    def terms(self, supernets: Sequence[int], ce: Tensor | None) -> Sequence[Term]:
+        return [Term(0, network, temperature=self.temperature) for network in range(1, len(supernets))]

@@ -25,6 +25,7 @@ from polystill.picking.devices import CTRANSLATE2, Device, limits_from_options, 
 from polystill.runs import Run
 from polystill.runs.results import PackageRow
 from polystill.storage import atomic_folder, is_no_permission, need_new_folder, sha256, tree_bytes
+from polystill.students import Student
 
 Log = Callable[[str], object]
 
@@ -129,13 +130,16 @@ def with_package_sizes(candidates: Sequence[Candidate], device: Device, name: st
 def _sizes(folder: Path, students: Sequence[str], to: str, log: Log) -> dict[str, int]:
     """Bytes of these students' packages."""
     need_packages("pick")
-    from polystill.models.folder import WEIGHTS
+    from polystill.models.folder import WEIGHTS, supernet_folder
 
     run = Run.open(folder)
-    precision, weights = FORMATS[to].default_precision, sha256(run.family / WEIGHTS)
-    wanted = (to, precision, weights)
-    rows = [row for row in run.results().packages if (row.format, row.precision, row.family_sha256) == wanted]
-    sizes = {row.model: row.size_bytes for row in rows}
+    precision = FORMATS[to].default_precision
+    weights = {name: sha256(supernet_folder(run.family, Student.parse(name).supernet) / WEIGHTS) for name in students}
+    sizes = {
+        row.model: row.size_bytes
+        for row in run.results().packages
+        if (row.format, row.precision, row.family_sha256) == (to, precision, weights.get(row.model))
+    }
     missing = [student for student in students if student not in sizes]
     if missing:
         with _remembering(folder, log) as remember:
@@ -144,7 +148,8 @@ def _sizes(folder: Path, students: Sequence[str], to: str, log: Log) -> dict[str
                 with TemporaryDirectory(prefix="polystill-") as temporary:
                     size = tree_bytes(export_student(folder, student, to, Path(temporary) / student))
                 sizes[student] = size
-                row = PackageRow(model=student, format=to, precision=precision, family_sha256=weights, size_bytes=size)
+                sha = weights[student]
+                row = PackageRow(model=student, format=to, precision=precision, family_sha256=sha, size_bytes=size)
                 remember([row])
     return sizes
 

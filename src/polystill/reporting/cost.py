@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polystill.evaluation.figures import megabytes
-from polystill.models.folder import family_space, load_model
-from polystill.models.passes import exact_plan
+from polystill.models.folder import family_space, load_supernets
 from polystill.reporting.document import Cell, Chart, Gap, Line, Part, Spec, Table, category, quantity, tip
 from polystill.reporting.families import Family
 from polystill.runs.results import Cost
@@ -156,16 +155,16 @@ def alone(family: Family) -> Alone | None:
         return None
     pairs = data["pairs"]["train"]
     shape = (SENTENCES, round(data["tokens"]["source"] / pairs), round(data["tokens"]["target"] / pairs))
-    model = load_model(run.family)
+    model = load_supernets(run.family)
     flops: dict[Student, float] = dict.fromkeys(space.candidates, 0.0)
     for index, (stage, cost) in enumerate(zip(recipe.stages, costs, strict=True)):
         objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
         draws = [objective.networks(space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
-        plan = model.shared_plan if recipe.training.mode == "shared" else exact_plan
-        mean = sum(model.update_flops(plan(networks), *shape) for networks in draws) / len(draws)
-        teaching = model.forward_flops(model.shared_plan([space.teacher]), *shape)
+        shared = recipe.training.mode == "shared"
+        mean = sum(model.update_flops(model.plans(networks, shared=shared), *shape) for networks in draws) / len(draws)
+        teaching = model.first.forward_flops(model.first.shared_plan([space.teacher]), *shape)
         for student in space.candidates:
-            update = model.update_flops(model.shared_plan([student]), *shape)
+            update = model.update_flops(model.plans([student], shared=True), *shape)
             update += 0 if student == space.teacher else teaching
             flops[student] += (cost.flops or 0) * update / mean
     total = sum(cost.flops or 0 for cost in costs)

@@ -80,6 +80,13 @@ class QualityRow(_StudentRow):
     """Such as "aio_kd-gold-e4d2"."""
     architecture: str = ""
     model: str
+    supernet: str = ""
+    """The first one's name is empty, and so not in the file."""
+    encoder_layers: int | None = None
+    decoder_layers: int | None = None
+    d_model: int | None = None
+    ffn_dim: int | None = None
+    """An LSTM has none."""
     method: str = ""
     targets: str = ""
     test_set: str

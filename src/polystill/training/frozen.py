@@ -9,7 +9,7 @@ import torch
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.models.elastic import ElasticConfig, ElasticModel
-from polystill.models.folder import family_space, load_model, read_all_but_weights
+from polystill.models.folder import family_space, load_model, read_all_but_weights, supernet_folder
 from polystill.objectives.projection import Output
 from polystill.runs.places import find_model
 from polystill.students import Student
@@ -39,14 +39,17 @@ class FrozenTeacher:
 
 
 def find_teacher(place: str) -> tuple[Path, Student | None]:
-    """Find the model of a recipe's `objective.teacher` (see `find_model`): a folder, and a student in it or None.
+    """Find the model of a recipe's `objective.teacher` (see `find_model`): a folder, and a student of it or None.
 
     Raises:
         UserError: nothing of the kind is there.
     """
     try:
         found = find_model(place)
-        return found.folder, None if found.student is None else family_space(found.folder).get(found.student)
+        if found.student is None:
+            return found.folder, None
+        student = family_space(found.folder).get(found.student)
+        return supernet_folder(found.folder, student.supernet), student
     except UserError as error:
         raise UserError(f"objective.teacher: {error}") from None
 

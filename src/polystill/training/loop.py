@@ -48,7 +48,7 @@ def train_family(run: Run) -> None:
     session = Session(run)
     stages = run.recipe.stages
     if session.is_main and not run.finished(stage_key(stages[0])):
-        warn_of_zeros(run.recipe, session.model, warn)
+        warn_of_zeros(run.recipe, session.model.first, warn)
         if session.accelerator.device.type == "cpu" and malloc_is_slow():
             warn(MALLOC_ADVICE)
     for index, stage in enumerate(stages):
@@ -101,7 +101,8 @@ class StageTraining:
         self.session, self.index, self.stage, self.training = session, index, stage, recipe.training
         objective = recipe.stage_objective(stage)
         self.checkpoints = session.checkpoints(stage)
-        self.optimizer = make_optimizer(session.model, recipe.training)
+        factors = {name: supernet.learning_rate_factor for name, supernet in recipe.supernets.items()}
+        self.optimizer = make_optimizer(session.model, recipe.training, factors)
         self.state = self._resume()
         self.pruner = Pruner(session.model, recipe.stage_pruning(stage))
         teacher = session.frozen_teacher(objective)
@@ -213,7 +214,7 @@ class StageTraining:
         return BatchFeed(
             mixture.dataset,
             mixture,
-            pad_id=t.model.pad_id,
+            pad_id=t.model.first.pad_id,
             accumulate=self.training.accumulate,
             rank=t.rank,
             ranks=t.ranks,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from polystill.config import Pruning, Recipe
 from polystill.models.elastic import ElasticModel
 from polystill.models.pruning import prune, sparsity_of, zeros
+from polystill.models.supernets import Supernets
 
 NOTICED = 0.01
 """No model has so many zeros by chance."""
@@ -35,10 +36,10 @@ def sparsity_at(update: int, settings: Pruning) -> float | None:
 
 
 class Pruner:
-    """One stage's pruning of its model; without settings it does nothing."""
+    """One stage's pruning of every supernet by itself; without settings it does nothing."""
 
-    def __init__(self, model: ElasticModel, settings: Pruning | None) -> None:
-        self._model, self._settings = model, settings
+    def __init__(self, model: Supernets, settings: Pruning | None) -> None:
+        self._supernets, self._settings = model.each(), settings
         self._zeros: list[tuple[nn.Parameter, Tensor]] = []
 
     def begin(self, update: int) -> None:
@@ -47,8 +48,9 @@ class Pruner:
             return
         sparsity = sparsity_at(update, self._settings)
         if sparsity is not None:
-            prune(self._model, sparsity, self._settings.scope)
-        self._zeros = list(zeros(self._model))
+            for supernet in self._supernets:
+                prune(supernet, sparsity, self._settings.scope)
+        self._zeros = [pair for supernet in self._supernets for pair in zeros(supernet)]
 
     def mask_gradient(self) -> None:
         """Zero the gradients of what stays zero: it has no part in the gradient's norm and moves no moments."""
@@ -68,7 +70,7 @@ class Pruner:
 
     def record(self) -> dict[str, float]:
         """The entries of the stage's record."""
-        return {} if self._settings is None else {"sparsity": round(sparsity_of(self._model), 6)}
+        return {} if self._settings is None else {"sparsity": round(sparsity_of(*self._supernets), 6)}
 
 
 def warn_of_zeros(recipe: Recipe, model: ElasticModel, warn: Callable[[str], None]) -> None:

@@ -136,9 +136,9 @@ class StageCost:
     def count(self, batch: MicroBatch, networks: Sequence[Student], projections_again: int) -> None:
         """Add the FLOPs of one batch, those of the other ranks' like it."""
         sizes = (*batch.source.shape, batch.target.shape[1])
-        model, plan = self._session.model, self._batch_loss.plan(networks)
-        flops = model.update_flops(plan, *sizes)
-        flops += projections_again * model.projection_flops(plan, batch.target.numel())
+        model, plans = self._session.model, self._batch_loss.plans(networks)
+        flops = model.update_flops(plans, *sizes)
+        flops += projections_again * model.projection_flops(plans, batch.target.numel())
         flops += self._teacher.flops(*sizes) if self._teacher else 0
         self._state.flops += self._session.ranks * flops
         self._state.projections_again += projections_again

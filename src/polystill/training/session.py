@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -15,6 +18,7 @@ from polystill.errors import UserError
 from polystill.models import ARCHITECTURES
 from polystill.models.elastic import ElasticConfig, ElasticModel
 from polystill.models.folder import load_model_with_tokenizer
+from polystill.models.supernets import Supernets
 from polystill.objectives.base import Objective
 from polystill.runs import Run
 from polystill.runs.places import find_start
@@ -69,8 +73,8 @@ class Session:
         self.tokenizer = Tokenizer.load(run.data / "tokenizer")
         self.train_set = PackedDataset.open(run.data / "train")
         self.validation_set = PackedDataset.open(run.data / "validation")
-        self.model = build_model(recipe, self.tokenizer).to(self.accelerator.device)
-        self.space = recipe.student_space(self.model.teacher)
+        self.model = build_supernets(recipe, self.tokenizer).to(self.accelerator.device)
+        self.space = recipe.student_space(self.model.first.teacher)
 
     def mixture(self, stage: Stage, seed: int) -> Mixture:
         """The training data of a stage: gold and generated pairs by their weights."""
@@ -111,31 +115,58 @@ def _precision(run: Run) -> str:
     return precision
 
 
+def build_supernets(recipe: Recipe, tokenizer: Tokenizer) -> Supernets:
+    """The supernets that training starts from: the first as `build_model` has it, the others new.
+
+    Raises:
+        UserError: as `build_model`.
+    """
+    first, common = build_model(recipe, tokenizer), recipe.model
+    further = {}
+    for name, shape in recipe.supernets.items():
+        torch.manual_seed(random_seed(recipe.seed, *name.encode()))  # whatever other supernets there are
+        sizes = {**shape.sizes(), **common.in_common(shape.architecture), "max_positions": first.max_positions}
+        further[name] = _new_model(shape.architecture, sizes, recipe, tokenizer)
+    return Supernets(first, further)
+
+
 def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
-    """The teacher that training starts from: new by the recipe's shape and seed, or from `model.start`.
+    """The first supernet that training starts from: new by the recipe's shape and seed, or from `model.start`.
 
     Raises:
         UserError: the start folder is no model of this architecture, or its vocabulary is not the data's.
     """
     shape = recipe.model
-    kernels = "plain" if recipe.training.mode == "plain" else "fast"
     if shape.start is None:
         torch.manual_seed(recipe.seed)
-        architecture = ARCHITECTURES[shape.architecture]
-        config = architecture.config_class(
-            vocabulary_size=tokenizer.vocabulary_size,
-            pad_id=tokenizer.pad_id,
-            eos_id=tokenizer.eos_id,
-            kernels=kernels,
-            **shape.sizes(),
-        )
-        return architecture.model_class(config)
+        return _new_model(shape.architecture, shape.sizes(), recipe, tokenizer)
     started, own_tokenizer = load_model_with_tokenizer(find_start(shape.start))
     if own_tokenizer.vocabulary_size != tokenizer.vocabulary_size or own_tokenizer.pieces != tokenizer.pieces:
         raise UserError(f"model.start: the vocabulary of {shape.start} is not the one that the data was tokenised with")
     check_architecture(started.config, recipe)
     changes = {key: value for key, value in shape.sizes().items() if key in BESIDE_START}
-    return started.with_settings(kernels=kernels, **changes)
+    return started.with_settings(kernels=_kernels(recipe), **changes)
+
+
+def _new_model(name: str, sizes: dict[str, Any], recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
+    architecture = ARCHITECTURES[name]
+    config = architecture.config_class(
+        vocabulary_size=tokenizer.vocabulary_size,
+        pad_id=tokenizer.pad_id,
+        eos_id=tokenizer.eos_id,
+        kernels=_kernels(recipe),
+        **sizes,
+    )
+    return architecture.model_class(config)
+
+
+def _kernels(recipe: Recipe) -> str:
+    return "plain" if recipe.training.mode == "plain" else "fast"
+
+
+def random_seed(*numbers: int) -> int:
+    """A seed of 64 bits that differs for every sequence of numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def check_architecture(started: ElasticConfig, recipe: Recipe) -> None:

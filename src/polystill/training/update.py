@@ -9,19 +9,18 @@ Shapes: B sentences, S source positions, T target positions, N real target token
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.nn.utils import clip_grad_norm_
 
 from polystill.config import Training
-from polystill.models.elastic import ElasticModel
-from polystill.models.passes import PassPlan, exact_plan
+from polystill.models.supernets import Plans, Supernets
 from polystill.objectives import base
 from polystill.objectives.base import Loss, Objective
 from polystill.objectives.fused import fused_loss
@@ -31,9 +30,10 @@ from polystill.students import Student, StudentSpace
 from polystill.training.feed import MicroBatch, UpdateBatch
 from polystill.training.frozen import FrozenTeacher
 from polystill.training.pruning import Pruner
-from polystill.training.session import sum_over_ranks
+from polystill.training.session import random_seed, sum_over_ranks
 
 MODES = ("shared", "exact", "plain")
+_NO_FACTORS: Mapping[str, float] = {}
 
 
 def stage_seed(seed: int, stage: int) -> int:
@@ -41,15 +41,15 @@ def stage_seed(seed: int, stage: int) -> int:
     return seed * 1000 + stage
 
 
-def random_seed(*numbers: int) -> int:
-    """A seed of 64 bits that differs for every (seed, stage, update, rank), for dropout."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+def make_optimizer(
+    model: Supernets, training: Training, factors: Mapping[str, float] = _NO_FACTORS
+) -> torch.optim.AdamW:
+    """Adam with decoupled weight decay, as the published settings have it.
 
-
-def make_optimizer(module: nn.Module, training: Training) -> torch.optim.AdamW:
-    """Adam with decoupled weight decay, as the published settings have it."""
+    factors: of the learning rate of further supernets, by name.
+    """
     return torch.optim.AdamW(
-        module.parameters(),
+        [{"params": [*supernet.parameters()], "factor": factors.get(name, 1.0)} for name, supernet in model.items()],
         lr=training.learning_rate,
         betas=training.betas,
         eps=1e-8,
@@ -97,7 +97,7 @@ class Update:
 
     def __init__(
         self,
-        model: ElasticModel,
+        model: Supernets,
         objective: Objective,
         space: StudentSpace,
         training: Training,
@@ -122,7 +122,7 @@ class Update:
         self._wrapped_loss, self._wrapped_optimizer = accelerator.prepare(self.batch_loss, optimizer)
 
     def networks(self, update: int) -> list[Student]:
-        """The networks of an update, the largest first."""
+        """The networks of an update, the teacher first."""
         return self._objective.networks(self._space, stage_seed(self._seed, self._stage), update)
 
     def __call__(
@@ -135,7 +135,7 @@ class Update:
         accelerator, networks = self._accelerator, self.networks(update)
         rate = self._learning_rate(update)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
         torch.manual_seed(random_seed(self._seed, self._stage, update, accelerator.process_index))
         self._pruner.begin(update)
         self._model.train()
@@ -158,10 +158,15 @@ class Update:
 
     def _apply(self, mean_loss: Tensor) -> tuple[float, float, bool]:
         """Take the optimizer's step, unless the loss or the gradient is not finite."""
-        self._model.mask_pad_gradient()
+        supernets = self._model.each()
+        for supernet in supernets:
+            supernet.mask_pad_gradient()
         self._pruner.mask_gradient()
-        clipped = self._accelerator.clip_grad_norm_(self._model.parameters(), self._clip_norm)
-        loss, norm = torch.stack([mean_loss, clipped.double()]).tolist()  # a GPU waits here, once an update
+        self._accelerator.unscale_gradients()
+        # By supernet: one norm over all would let a poor supernet slow the teacher down.
+        norms = [clip_grad_norm_(supernet.parameters(), self._clip_norm).double() for supernet in supernets]
+        total = norms[0] if len(norms) == 1 else torch.stack(norms).norm()
+        loss, norm = torch.stack([mean_loss, total]).tolist()  # a GPU waits here, once an update
         # Under fp16 the scaler itself leaves out updates whose gradient overflows, and lowers its scale.
         applied = math.isfinite(loss) and (self._scaled or math.isfinite(norm))
         if applied:
@@ -181,7 +186,7 @@ class BatchLoss(nn.Module):
 
     def __init__(
         self,
-        model: ElasticModel,
+        model: Supernets,
         objective: Objective,
         mode: str,
         sum_over_ranks: Sum = lambda values: values,
@@ -194,25 +199,55 @@ class BatchLoss(nn.Module):
         self._expectation = Expectation(objective)
 
     def forward(self, batch: MicroBatch, networks: Sequence[Student], update: int = 1) -> Loss:
-        """The loss of `networks` (the teacher first) on a batch: sums over its real target tokens."""
+        """The loss of `networks` on a batch: sums over its real target tokens.
+
+        The teacher comes first, and the networks of one supernet stand together.
+        """
         model, target = self.model, batch.real_tokens(batch.target)
         frozen = [] if self._teacher is None else [self._teacher.output(batch)]
         if self.mode == "plain":
-            logits = [linear(output.hidden, output.weight, output.bias) for output in frozen]
-            logits += [batch.real_tokens(model(batch.source, batch.target_in, network)) for network in networks]
-            return loss_of_logits(logits, target, self.objective, update, self._sum_over_ranks, frozen=bool(frozen))
-        plan = self.plan(networks)
-        hidden = model.hidden_states(batch.source, batch.target_in, plan)
-        outputs = [Output(batch.real_tokens(h), model.embedding, model.output_bias) for h in hidden]
-        members = [*range(len(frozen)), *(len(frozen) + member for member in plan.members)]
+            return self._plain(batch, frozen, target, networks, update)
+        outputs, members = [*frozen], [*range(len(frozen))]
+        for name, plan in self.plans(networks).items():
+            supernet = model[name]
+            members += [len(outputs) + member for member in plan.members]
+            hidden = supernet.hidden_states(batch.source, batch.target_in, plan)
+            outputs += [Output(batch.real_tokens(h), supernet.embedding, supernet.output_bias) for h in hidden]
         expected = self._expectation.cross_entropies(networks)
-        loss = fused_loss([*frozen, *outputs], members, target, self.objective, update, self._sum_over_ranks, expected)
+        loss = fused_loss(outputs, members, target, self.objective, update, self._sum_over_ranks, expected)
         self._expectation.learn(networks, loss)
         return loss
 
-    def plan(self, networks: Sequence[Student]) -> PassPlan:
+    def _plain(
+        self,
+        batch: MicroBatch,
+        frozen: Sequence[Output],
+        target: Tensor,
+        networks: Sequence[Student],
+        update: int,
+    ) -> Loss:
+        model = self.model
+        logits = [linear(output.hidden, output.weight, output.bias) for output in frozen]
+        logits += [batch.real_tokens(model[n.supernet](batch.source, batch.target_in, n)) for n in networks]
+        return loss_of_logits(
+            logits,
+            target,
+            self.objective,
+            update,
+            self._sum_over_ranks,
+            frozen=bool(frozen),
+            supernets=supernet_numbers(networks, frozen=bool(frozen)),
+        )
+
+    def plans(self, networks: Sequence[Student]) -> Plans:
         """The passes that this mode computes the networks with."""
-        return self.model.shared_plan(networks) if self.mode == "shared" else exact_plan(networks)
+        return self.model.plans(networks, shared=self.mode == "shared")
+
+
+def supernet_numbers(networks: Sequence[Student], *, frozen: bool = False) -> list[int]:
+    """The number of each network's supernet, as objectives take it; with a frozen teacher, which is the first."""
+    names = list(dict.fromkeys(network.supernet for network in networks))
+    return [0] * frozen + [names.index(network.supernet) + frozen for network in networks]
 
 
 class Expectation:
@@ -242,11 +277,12 @@ class Expectation:
 
     def learn(self, networks: Sequence[Student], loss: Loss) -> None:
         """Take in what a batch has decided."""
-        if self._objective.reads(len(networks)) != "sums" or not base.on_host(loss.ce_decided):
+        supernets = supernet_numbers(networks)
+        if self._objective.reads(supernets) != "sums" or not base.on_host(loss.ce_decided):
             return
         guess = self._guess(networks)
         if guess is not None:
-            decided = (self._objective.terms(len(networks), ce) for ce in (guess, loss.ce_decided))
+            decided = (self._objective.terms(supernets, ce) for ce in (guess, loss.ce_decided))
             self._right += 0.05 * ((next(decided) == next(decided)) - self._right)
         self._ratios.update(zip(networks[1:], loss.ce_ratio, strict=True))
         self._ratios[networks[0]] = 1.0

@@ -1,8 +1,8 @@
 """Validation of every candidate of a stage, and the choice of its best weights.
 
-Candidates are scored at once by their cross-entropies (one encoder pass, and one decoder pass for each encoder depth),
-and by BLEU of greedy translations where the stage selects by it: Kim & Rush (2016) choose so when they fine-tune on
-Seq-Inter targets, which lowers BLEU's distance and not perplexity.
+Candidates are scored at once by their cross-entropies (in every supernet one encoder pass, and one decoder pass for
+each encoder depth), and by BLEU of greedy translations where the stage selects by it: Kim & Rush (2016) choose so when
+they fine-tune on Seq-Inter targets, which lowers BLEU's distance and not perplexity.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -21,10 +22,10 @@ from polystill.data.packing import PackedDataset
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.metrics import bleu_metric
 from polystill.decoding.translator import Cuts, DecodingOptions
-from polystill.models.elastic import ElasticModel
+from polystill.models.supernets import Supernets
 from polystill.objectives.fused import cross_entropies
 from polystill.sources.lines import read_lines
-from polystill.students import StudentSpace
+from polystill.students import Student, StudentSpace
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.feed import make_micro_batch
 from polystill.training.pruning import Pruner
@@ -45,9 +46,11 @@ class Validation:
     def score(self) -> float:
         """The score by which a point is the best: the lower the better.
 
-        The cross-entropy summed over all candidates, as published; or their summed BLEU, with a minus sign.
+        The mean cross-entropy of a supernet's candidates, summed over supernets: one of many members counts no more
+        than another. In a family of one supernet this is the published sum over all candidates, divided by their
+        number. Or the same of their BLEU, with a minus sign.
         """
-        return sum(self.cross_entropy.values()) if self.bleu is None else -sum(self.bleu.values())
+        return _summed_means(self.cross_entropy) if self.bleu is None else -_summed_means(self.bleu)
 
     def record(self) -> dict[str, Any]:
         """Its values for JSON; what was not measured is absent."""
@@ -58,16 +61,23 @@ class Validation:
         names = list(self.nll)
         ends = dict.fromkeys([names[0], names[-1]])
         nll = " … ".join(f"{name} {self.nll[name]:.3f}" for name in ends)
-        text = f"nll {nll}, summed CE {sum(self.cross_entropy.values()):.3f}"
+        text = f"nll {nll}, mean CE {fmean(self.cross_entropy.values()):.3f}"
         if self.bleu is None:
             return text
         bleu = " … ".join(f"{name} {self.bleu[name]:.2f}" for name in ends)
-        return f"{text}, greedy BLEU {bleu}, mean {-self.score / len(names):.2f}"
+        return f"{text}, greedy BLEU {bleu}, mean {fmean(self.bleu.values()):.2f}"
+
+
+def _summed_means(values: dict[str, float]) -> float:
+    by_supernet: dict[str, list[float]] = {}
+    for name, value in values.items():
+        by_supernet.setdefault(Student.parse(name).supernet, []).append(value)
+    return sum(map(fmean, by_supernet.values()))
 
 
 @torch.no_grad()
 def validate(
-    model: ElasticModel,
+    model: Supernets,
     dataset: PackedDataset,
     space: StudentSpace,
     label_smoothing: float,
@@ -78,20 +88,21 @@ def validate(
 ) -> Validation:
     """Score all candidates on a data set; with several ranks each does its share."""
     networks = list(space.candidates)
-    plan = model.shared_plan(networks)
-    index = list(plan.members)
-    device = model.embedding.device
+    plans = model.plans(networks, shared=True)
+    columns = {name: [i for i, n in enumerate(networks) if n.supernet == name] for name in plans}
+    device = model.first.embedding.device
     sums = torch.zeros(2, len(networks), dtype=torch.float64, device=device)
     batches = BatchSchedule(dataset.source_lengths, dataset.target_lengths, SCORED_BATCH_TOKENS, seed=0).epoch(0)
     was_training = model.training
     model.eval()
     for rows in batches[rank::ranks]:
-        batch = make_micro_batch(dataset, rows, model.pad_id).to(device)
-        hidden = [batch.real_tokens(h) for h in model.hidden_states(batch.source, batch.target_in, plan)]
-        smoothed, plain = cross_entropies(
-            hidden, model.embedding, model.output_bias, batch.real_tokens(batch.target), label_smoothing
-        )
-        sums += torch.stack([smoothed, plain])[:, index]
+        batch = make_micro_batch(dataset, rows, model.first.pad_id).to(device)
+        target = batch.real_tokens(batch.target)
+        for name, plan in plans.items():
+            net = model[name]
+            hidden = [batch.real_tokens(h) for h in net.hidden_states(batch.source, batch.target_in, plan)]
+            scores = cross_entropies(hidden, net.embedding, net.output_bias, target, label_smoothing)
+            sums[:, columns[name]] += torch.stack(scores)[:, list(plan.members)]
     model.train(was_training)
     per_token = (sum_over_ranks(sums) / int(dataset.target_lengths.sum())).tolist()
     names = [network.name for network in networks]
@@ -107,7 +118,7 @@ def with_bleu(result: Validation, session: Session) -> Validation:
     bleu = {}
     with torch.no_grad():
         for student in session.space.candidates:
-            translator = TorchTranslator(session.model, session.tokenizer, student)
+            translator = TorchTranslator(session.model[student.supernet], session.tokenizer, student)
             translations = translator.translate(source, options, Cuts())
             bleu[student.name] = metric.corpus_score([h[0].text for h in translations], [references]).score
     session.model.train(was_training)

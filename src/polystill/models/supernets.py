@@ -1,0 +1,70 @@
+"""The supernets of a family: networks of several widths or architectures with one vocabulary, trained in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+from torch import nn
+
+from polystill.models.elastic import ElasticModel, Network
+from polystill.models.passes import PassPlan, exact_plan
+from polystill.students import Student
+
+Plans = dict[str, PassPlan]
+"""The passes of each supernet, by its name."""
+
+
+class Supernets(nn.Module):
+    """A family's supernets by name. The first one's name is empty, and its largest network is the teacher.
+
+    They share no weights; what they learn from each other goes through the objective's terms.
+    """
+
+    def __init__(self, first: ElasticModel, further: Mapping[str, ElasticModel] | None = None) -> None:
+        super().__init__()
+        self.first = first
+        self.further = nn.ModuleDict(further or {})
+        assert len({(s.config.vocabulary_size, s.pad_id, s.eos_id) for s in self.each()}) == 1
+
+    def __getitem__(self, name: str) -> ElasticModel:
+        supernet = self.further[name] if name else self.first
+        assert isinstance(supernet, ElasticModel)
+        return supernet
+
+    def items(self) -> Iterator[tuple[str, ElasticModel]]:
+        """Name and supernet, the first one first."""
+        for name in ("", *self.further):
+            yield name, self[name]
+
+    def each(self) -> list[ElasticModel]:
+        """The supernets, the first one first."""
+        return [supernet for _, supernet in self.items()]
+
+    @property
+    def largest(self) -> list[Student]:
+        """The largest network of each supernet: the teacher, then those of the further ones."""
+        return [
+            Student(supernet.teacher.encoder_layers, supernet.teacher.decoder_layers, name)
+            for name, supernet in self.items()
+        ]
+
+    def network(self, student: Student) -> Network:
+        """One network of the family."""
+        return self[student.supernet].network(student)
+
+    def plans(self, networks: Sequence[Student], *, shared: bool) -> Plans:
+        """By supernet, in their order, the passes that compute its networks, which stand together.
+
+        shared: with the fewest passes, or else with passes of its own for every network.
+        """
+        grouped = {name: list(group) for name, group in groupby(networks, key=lambda network: network.supernet)}
+        return {name: self[name].shared_plan(each) if shared else exact_plan(each) for name, each in grouped.items()}
+
+    def update_flops(self, plans: Plans, sentences: int, source_length: int, target_length: int) -> int:
+        """FLOPs of all plans (see `ElasticModel.update_flops`)."""
+        return sum(self[name].update_flops(p, sentences, source_length, target_length) for name, p in plans.items())
+
+    def projection_flops(self, plans: Plans, target_tokens: int) -> int:
+        """FLOPs of the forward projections of all plans."""
+        return sum(self[name].projection_flops(plan, target_tokens) for name, plan in plans.items())
