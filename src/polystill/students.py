@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import total_ordering
 
 from polystill.errors import UserError
 
@@ -23,12 +24,14 @@ _SUPERNET = r"[a-z][a-z0-9_]*"
 _NAME = re.compile(rf"(?:(?P<supernet>{_SUPERNET})-)?{_DEPTHS}")
 
 
-@dataclass(frozen=True, order=True)
+@total_ordering
+@dataclass(frozen=True)
 class Student:
     """One network of a family: a supernet and how many of its encoder and decoder layers run.
 
     The first supernet's name is empty and left out of the student's name: `e4d2`. A student of another supernet is
-    called `tiny-e6d2`. Students sort by depth, the smallest first.
+    called `tiny-e6d2`. Students sort by supernet, the first one last, and then by depth: the teacher is the
+    last.
     """
 
     encoder_layers: int
@@ -42,6 +45,13 @@ class Student:
 
     def __str__(self) -> str:
         return self.name
+
+    def __lt__(self, other: Student) -> bool:
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[bool, str, int, int]:
+        return not self.supernet, self.supernet, self.encoder_layers, self.decoder_layers
 
     @classmethod
     def parse(cls, name: str) -> Student:

@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 
 from polystill.environment.child import process_peak
 from polystill.errors import UserError
-from polystill.models.folder import family_space, load_model_with_tokenizer, read_family
+from polystill.models.folder import family_space, load_model_with_tokenizer, load_supernets, read_family, save_student
+from polystill.models.pruning import sparsity_of
+from polystill.students import Student
 from polystill.training.loop import train_family
 
 
@@ -254,3 +256,82 @@ def test_an_lstm_goes_on_from_its_folder_and_a_transformer_does_not(counting_lst
     del again["model"]["architecture"]
     with pytest.raises(UserError, match=r"needs model\.architecture: lstm"):
         train_family(prepared_run(again, "third"))
+
+
+# --- several supernets ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def supernets_recipe(counting_recipe):
+    """A narrower Transformer and an LSTM beside the first supernet."""
+    narrow = {"d_model": 8, "ffn_dim": 16, "heads": 2, "encoder_layers": 2, "decoder_layers": 1}
+    lstm = {"architecture": "lstm", "d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "learning_rate_factor": 2.0}
+    return {**counting_recipe, "supernets": {"tiny": narrow, "recurrent": lstm}}
+
+
+def _all_weights(run):
+    files = sorted(run.family.rglob("model.safetensors"))
+    return {(file.parent.name, name): tensor for file in files for name, tensor in load_file(file).items()}
+
+
+def test_supernets_train_together_and_leave_as_ordinary_models(supernets_recipe, prepared_run, tmp_path) -> None:
+    run = prepared_run(supernets_recipe)
+    train_family(run)
+    names = ["recurrent-e1d1", "tiny-e1d1", "tiny-e2d1", "e1d1", "e2d1", "e2d2"]
+    assert sorted(str(s) for s in family_space(run.family).candidates) == sorted(names)
+    record = run.record("training.mutual")
+    assert set(record["validation"]["nll"]) == set(names)
+    assert set(record["interaction"]["draws"]) >= {"recurrent-e1d1", "tiny-e2d1"}
+    family = load_supernets(run.family)
+    for name in names:
+        student = Student.parse(name)
+        save_student(run.family, student, tmp_path / name)
+        alone, tokenizer = load_model_with_tokenizer(tmp_path / name)
+        assert alone.config.d_model == (8 if student.supernet else 16)
+        assert alone.config.architecture.name == ("lstm" if student.supernet == "recurrent" else "transformer")
+        source, target = (torch.tensor([ids]) for ids in tokenizer.encode_source(["one two three", "four five six"]))
+        expected = family[student.supernet](source, target, student)
+        torch.testing.assert_close(alone(source, target), expected, atol=1e-6, rtol=0)
+
+
+def test_supernets_go_on_to_the_bit_where_they_were_stopped(supernets_recipe, prepared_run) -> None:
+    supernets_recipe["stages"][1]["pruning"] = {"sparsity": 0.5}
+    undisturbed = prepared_run(supernets_recipe, "whole")
+    train_family(undisturbed)
+    shorter = copy.deepcopy(supernets_recipe)
+    shorter["stages"][1]["updates"] = 2
+    run = prepared_run(shorter, "interrupted")
+    train_family(run)
+    run.close()
+    run = prepared_run(supernets_recipe, "interrupted")
+    train_family(run)
+    expected = _all_weights(undisturbed)
+    assert {folder for folder, _ in expected} == {"family", "tiny", "recurrent"}
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in _all_weights(run).items())
+    for supernet in load_supernets(run.family).each():
+        assert sparsity_of(supernet) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("mode", ["exact", "plain"])
+def test_all_modes_train_supernets_alike_without_dropout(supernets_recipe, prepared_run, mode) -> None:
+    for shape in (supernets_recipe["model"], *supernets_recipe["supernets"].values()):
+        shape["dropout"] = 0.0
+    shared = prepared_run(supernets_recipe, "shared")
+    train_family(shared)
+    other = prepared_run({**supernets_recipe, "training": {**supernets_recipe["training"], "mode": mode}}, mode)
+    train_family(other)
+    for stage in ("training.distillation", "training.mutual"):
+        expected, nll = (run.record(stage)["validation"]["nll"] for run in (shared, other))
+        assert nll == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_whole_family_learns_from_a_frozen_teacher(supernets_recipe, prepared_run) -> None:
+    """The teacher is one of the networks of another run; every supernet learns from it, and none from another."""
+    teacher = prepared_run({**supernets_recipe, "supernets": {}, "stages": [{"name": "one", "updates": 3}]}, "teacher")
+    train_family(teacher)
+    teacher.close()
+    supernets_recipe["objective"] = {"kind": "word_kd", "teacher": str(teacher.folder), "students_per_step": 1}
+    supernets_recipe["stages"] = [{"name": "one", "updates": 3}]
+    run = prepared_run(supernets_recipe, "family")
+    train_family(run)
+    assert len(run.record("training.one")["validation"]["nll"]) == 6

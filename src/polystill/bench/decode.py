@@ -29,7 +29,7 @@ from polystill.decoding.beam import beam_search
 from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.errors import UserError
 from polystill.evaluation.speed import percentile
-from polystill.models.folder import family_space, load_model_with_tokenizer
+from polystill.models.folder import architecture_in, family_space, load_model_with_tokenizer, supernet_folder
 from polystill.runs import Run
 from polystill.runs.results import WITH_SHORTLIST
 from polystill.storage import text_lines
@@ -230,9 +230,10 @@ def find_members(folder: Path, names: list[str] | None) -> dict[str, tuple[Path,
     return members
 
 
-def architecture_of(folder: Path) -> str:
-    """The architecture of a run's models."""
-    return Run.open(folder).recipe.model.architecture
+def architecture_of(folder: Path, student: str) -> str:
+    """The architecture of a run's student."""
+    family = Run.open(folder).family
+    return architecture_in(supernet_folder(family, family_space(family).get(student).supernet))
 
 
 # --- against `generate` -----------------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def decode(
     wanted = [1] if beam is None else numbers("--beam", ",".join(beam))
     beams = {"teacher": (BEAM, 1), **dict.fromkeys(members, tuple(wanted))}
     members = {"teacher": (folder, "teacher"), **members}
-    architectures = {architecture_of(run) for run, _ in members.values()}
+    architectures = {architecture_of(run, name) for run, name in members.values()}
     decoders = [
         (engine, precision)
         for engine in ENGINES.values()
@@ -173,7 +173,7 @@ def decode(
     ]
     shortened = list(members)[1:] if shortlist else []
     rows = _decode_systems(members, beams, decoders, shortened, lines, sizes, rounds, threads)
-    has_generate = architecture_of(folder) == "transformer"
+    has_generate = architecture_of(folder, "teacher") == "transformer"
     generated = _against_generate(folder, lines, sizes, rounds, threads) if has_generate else []
     out = console()
     out.print(decode_table(rows))

@@ -207,13 +207,18 @@ def depth_parts(families: Sequence[Family], beam: int | None, noise: Noise) -> I
         if family.rows and not points:
             what = f"{family.name}: nothing is measured in the recipe's own engine, precision and length penalty."
             yield Gap(what, f"polystill evaluate {family.run.folder}")
-        if len(points) > 1:
-            title = f"BLEU by encoder and decoder layers{title_end(family, families)}"
-            yield _depth_chart(points, f"depth-{number}", title, noise)
+        by_supernet: dict[str, list[Point]] = {}
+        for point in points:
+            by_supernet.setdefault(Student.parse(point.row.model).supernet, []).append(point)
+        for supernet, members in by_supernet.items():
+            if len(members) > 1:
+                of = f" of {supernet}" * bool(supernet)
+                title = f"BLEU by encoder and decoder layers{of}{title_end(family, families)}"
+                yield _depth_chart(members, "-".join(filter(None, (f"depth-{number}", supernet))), title, noise)
 
 
 def _depth_chart(points: Sequence[Point], name: str, title: str, noise: Noise) -> Chart:
-    """A heat map of one family's students, all measured in one way."""
+    """A heat map of one supernet's students, all measured in one way."""
     best, worst = (choose(points, key=lambda point: point.bleu) for choose in (max, min))
     others = [point for point in points if point is not best]
     tested = noise.tested(best, others)
@@ -254,7 +259,8 @@ def _depth_table(rows: Sequence[QualityRow], best: QualityRow, equals: set[str],
     encoders = sorted({student.encoder_layers for student in cells}, reverse=True)
     columns: dict[str, Sequence[Cell | str]] = {"": [f"{encoder} enc." for encoder in encoders]}
     for decoder in sorted({student.decoder_layers for student in cells}):
-        columns[f"{decoder} dec."] = [cells.get(Student(encoder, decoder), "") for encoder in encoders]
+        supernet = Student.parse(best.model).supernet
+        columns[f"{decoder} dec."] = [cells.get(Student(encoder, decoder, supernet), "") for encoder in encoders]
     note = f"Bold: the best. ≈: its difference from the best is {NOISE}." if tested else "Bold: the best."
     return Table.of_columns("BLEU by depth", columns, note=note)
 
