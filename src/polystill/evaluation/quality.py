@@ -29,6 +29,7 @@ from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.evaluation.measure import folder_bytes
 from polystill.evaluation.speed import Subject, measure_in_turn, sample
+from polystill.evaluation.spread import spread
 from polystill.export.students import extracted, folder_for
 from polystill.runs import Run
 from polystill.runs.provenance import provenance
@@ -110,6 +111,7 @@ def evaluate_students(
             a test set without lines.
     """
     members, variant = choose_students(run, students, engine=engine, precision=precision, shortlist=shortlist)
+    _log_spread(run, members, given=(students or run.recipe.evaluation.students) is not None)
     beams = beams if beams is not None else run.recipe.evaluation.beams
     beams = [DecodingOptions(beam_size=beam).beam_size for beam in beams]
     measurement = _Measurement(run, variant, threads or available_cores())
@@ -132,18 +134,23 @@ def choose_students(
 ) -> tuple[list[Student], Variant]:
     """The students to run and how, checked before anything is loaded.
 
-    Defaults are the recipe's; without `students` there either, all candidates. Precision "default" is float32.
+    Defaults are the recipe's; without `students` there either, all candidates, or of a large family a `spread`.
+    Precision "default" is float32.
 
     Raises:
         UserError: an unknown student, engine or precision; no family, or one that the engine does not support; or a
             shortlist for an engine without.
     """
-    from polystill.models.folder import family_space, supernet_folder
+    from polystill.models.folder import family_space, read_family, supernet_folder
 
     settings = run.recipe.evaluation
     space = family_space(run.family)
     names = students if students is not None else settings.students
-    members = [space.get(name) for name in names] if names is not None else list(space.candidates)
+    if names is not None:
+        members = [space.get(name) for name in names]
+    else:
+        family = read_family(run.family)
+        members = spread(space, family["parameters"], family.get("validation", {}).get("cross_entropy", {}))
     chosen = find_engine(engine or settings.engine)
     precision = precision or settings.precision
     precision = "float32" if precision == "default" else precision
@@ -154,6 +161,18 @@ def choose_students(
     for name in dict.fromkeys(member.supernet for member in members):
         chosen.check_model(supernet_folder(run.family, name))
     return members, Variant(chosen.name, precision, shortlist)
+
+
+def _log_spread(run: Run, members: Sequence[Student], *, given: bool) -> None:
+    from polystill.models.folder import family_space
+
+    every = len(family_space(run.family).candidates)
+    if not given and len(members) < every:
+        _log.info(
+            "evaluating %d of %d students, the extremes and those nearest to the front of size and validation loss; "
+            "--student NAME measures others: %s",
+            *(len(members), every, " ".join(map(str, members))),
+        )
 
 
 def model_id(run: Run, student: Student) -> str:

@@ -183,6 +183,11 @@ class Network:
         """The sizes of an ordinary model that has only this network's layers."""
         return self.supernet.config.with_depths(self.student)
 
+    @property
+    def parameter_count(self) -> int:
+        """The parameters of that ordinary model."""
+        return self.supernet.architecture.parameter_count(self.config)
+
     def state(self) -> dict[str, Tensor]:
         """The state of that ordinary model, which is how a student leaves its family: the supernet's own tensors."""
         state = self.supernet.state_dict()

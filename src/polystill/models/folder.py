@@ -39,7 +39,8 @@ def save_family(
     folder: Path, supernets: Supernets, tokenizer: Tokenizer, space: StudentSpace, info: dict[str, Any]
 ) -> None:
     """Write the family folder, whole or not at all; `info` (languages, method, scores) goes into family.json."""
-    family = {**describe_space(space), **info}
+    parameters = {student.name: supernets.network(student).parameter_count for student in space.candidates}
+    family = {**describe_space(space), "parameters": parameters, **info}
     with atomic_folder(folder) as temporary:
         for name, supernet in supernets.items():
             (temporary / name).mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,6 +102,16 @@ def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str = "
     if len(signatures) > 1:
         raise UserError(f"BLEU was computed in different ways and cannot be compared: {' and '.join(signatures)}")
     return suitable
+
+
+def not_evaluated(runs: Sequence[Run], test_set: str) -> list[tuple[Path, str, int]]:
+    """Run, name and parameters of the students that have no figures on a test set."""
+    missing = []
+    for run in runs:
+        family = json.loads((run.family / "family.json").read_text(encoding="utf-8"))
+        known = {row.model for row in run.results().rows if row.test_set == test_set}
+        missing += [(run.folder, name, size) for name, size in family["parameters"].items() if name not in known]
+    return missing
 
 
 def _on_device(candidate: Candidate, measured: Sequence[DeviceRow], where: str) -> Candidate:

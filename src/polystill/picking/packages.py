@@ -5,6 +5,7 @@ Sizes of packages in other formats than CTranslate2's are found by exporting eac
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,7 +20,7 @@ from polystill.errors import UserError, nearest
 from polystill.evaluation.figures import megabytes
 from polystill.export import FORMATS
 from polystill.export.students import export_student
-from polystill.picking.candidates import Candidate, candidates, check_test_set, open_runs
+from polystill.picking.candidates import Candidate, candidates, check_test_set, not_evaluated, open_runs
 from polystill.picking.choice import Choice, choose, explain, figures, limits_of
 from polystill.picking.devices import CTRANSLATE2, Device, limits_from_options, load_devices
 from polystill.runs import Run
@@ -28,6 +29,9 @@ from polystill.storage import atomic_folder, is_no_permission, need_new_folder, 
 from polystill.students import Student
 
 Log = Callable[[str], object]
+
+NEAREST = 3
+"""Students that were not evaluated and are named."""
 
 # --- picking --------------------------------------------------------------------------------------------------------
 
@@ -42,6 +46,8 @@ class Picks:
     """By the device's name, without the devices that have an error."""
     errors: Sequence[str]
     """Reasons why there is no choice, such as a figure that is not measured."""
+    missing: Sequence[tuple[Path, str, int]] = ()
+    """Run, name and parameters of students that were not evaluated."""
 
     @property
     def without_student(self) -> list[str]:
@@ -56,8 +62,16 @@ class Picks:
         """
         for name, choice in self.choices.items():
             yield from explain(choice, self.test_set, name)
+            if (near := choice.best or choice.nearest) is not None and near.row.parameters:
+                yield from self._ask_for_missing(near.row.parameters)
         if self.errors:
             raise UserError("\n".join(self.errors))
+
+    def _ask_for_missing(self, parameters: int) -> Iterator[str]:
+        nearest_first = sorted(self.missing, key=lambda one: abs(math.log(one[2] / parameters)))[:NEAREST]
+        for run in dict.fromkeys(run for run, _, _ in nearest_first):
+            names = " ".join(f"--student {name}" for folder, name, _ in nearest_first if folder == run)
+            yield f"  not evaluated: {len(self.missing)} students; nearest in size: polystill evaluate {run} {names}"
 
 
 def pick(folders: Sequence[Path], devices: Mapping[str, Device], test_set: str | None, log: Log) -> Picks:
@@ -75,7 +89,7 @@ def pick(folders: Sequence[Path], devices: Mapping[str, Device], test_set: str |
             choices[name] = choose(with_package_sizes(suitable, device, name, log), device, name)
         except UserError as error:
             errors.append(str(error))
-    return Picks(chosen, devices, choices, errors)
+    return Picks(chosen, devices, choices, errors, not_evaluated(runs, chosen))
 
 
 def wanted_devices(file: Path | None, names: Sequence[str] | None, limits: Mapping[str, Any]) -> dict[str, Device]:
