@@ -44,6 +44,8 @@ def _run(recipe: dict[str, Any], folder: Path, processes: int) -> dict[str, Any]
 
 def test_two_processes_equal_one(counting_recipe: dict[str, Any], tmp_path: Path) -> None:
     counting_recipe["model"]["dropout"] = 0.0
+    shape = {"encoder_layers": 2, "decoder_layers": 1, "d_model": 8, "ffn_dim": 16, "heads": 2, "dropout": 0.0}
+    counting_recipe["supernets"] = {"tiny": shape}
     counting_recipe["objective"] = {"detach_threshold": 1.002}
     counting_recipe["evaluation"] = {"beams": [1], "students": ["e1d1"]}
     one = _run(copy.deepcopy(counting_recipe), tmp_path / "one", 1)
