@@ -85,7 +85,8 @@ def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Wo
             not fit the teacher.
     """
     stage = recipe.stages[0]
-    objective = recipe.stage_objective(stage).drawing(students)
+    objective = recipe.stage_objective(stage)
+    objective = objective.drawing(students) if objective.trains_family else objective
     if objective.frozen_teacher:
         raise UserError(
             f"stage {stage.name}: {objective.kind} learns from a frozen teacher; timed are families and single "

@@ -72,8 +72,9 @@ class Shape(Strict):
 
     def sizes(self) -> dict[str, Any]:
         """The keys that say what a new network of this architecture looks like."""
-        left_out = {"architecture", "preset"} | (TRANSFORMER_ONLY if self.architecture == "lstm" else set())
-        return self.model_dump(include=set(Shape.model_fields) - left_out)
+        left_out = {"architecture", "preset", "start", "students", "learning_rate_factor"}
+        left_out |= TRANSFORMER_ONLY if self.architecture == "lstm" else set()
+        return self.model_dump(exclude=left_out, exclude_none=True)
 
 
 class Model(Shape):
@@ -93,18 +94,6 @@ class Model(Shape):
     @property
     def teacher(self) -> Student:
         return Student(self.encoder_layers, self.decoder_layers)
-
-    def sizes(self) -> dict[str, Any]:
-        return {**super().sizes(), **self.in_common(self.architecture)}
-
-    def in_common(self, architecture: str) -> dict[str, Any]:
-        """The sizes that all supernets have alike, as far as an architecture has them."""
-        common = {"max_positions": self.max_positions, "positions": self.positions}
-        return {
-            key: value
-            for key, value in common.items()
-            if value is not None and not (architecture == "lstm" and key in TRANSFORMER_ONLY)
-        }
 
 
 Range = tuple[int, int]

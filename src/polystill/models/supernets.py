@@ -41,14 +41,6 @@ class Supernets(nn.Module):
         """The supernets, the first one first."""
         return [supernet for _, supernet in self.items()]
 
-    @property
-    def largest(self) -> list[Student]:
-        """The largest network of each supernet: the teacher, then those of the further ones."""
-        return [
-            Student(supernet.teacher.encoder_layers, supernet.teacher.decoder_layers, name)
-            for name, supernet in self.items()
-        ]
-
     def network(self, student: Student) -> Network:
         """One network of the family."""
         return self[student.supernet].network(student)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -121,13 +122,17 @@ def build_supernets(recipe: Recipe, tokenizer: Tokenizer) -> Supernets:
     Raises:
         UserError: as `build_model`.
     """
-    first, common = build_model(recipe, tokenizer), recipe.model
-    further = {}
+    first, further = build_model(recipe, tokenizer), {}
     for name, shape in recipe.supernets.items():
         torch.manual_seed(random_seed(recipe.seed, *name.encode()))  # whatever other supernets there are
-        sizes = {**shape.sizes(), **common.in_common(shape.architecture), "max_positions": first.max_positions}
-        further[name] = _new_model(shape.architecture, sizes, recipe, tokenizer)
+        has = {field.name for field in fields(ARCHITECTURES[shape.architecture].config_class)}
+        common = {key: getattr(first.config, key) for key in has & _IN_COMMON if hasattr(first.config, key)}
+        further[name] = _new_model(shape.architecture, {**shape.sizes(), **common}, recipe, tokenizer)
     return Supernets(first, further)
+
+
+_IN_COMMON = {"max_positions", "positions"}
+"""The sizes that all supernets of a family have alike, as far as their architectures have them."""
 
 
 def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
