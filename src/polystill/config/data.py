@@ -11,18 +11,23 @@ from polystill.sources.registry import Source
 
 
 class Cleaning(Strict):
-    """Limits of training pairs; what exceeds them is dropped. Lengths are in whitespace-separated words."""
+    """Limits of training pairs; what exceeds them is dropped. Lengths are in words; where a script writes no spaces
+    between them, they are estimated from its letters."""
 
     enabled: bool = True
     min_words: int = Field(1, ge=1)
     max_words: int = Field(150, ge=1)
     max_ratio: float = Field(4.0, gt=1)
-    """Longer side over shorter side, applied from 5 words on."""
+    """Longer side over shorter side, applied from 10 words on."""
     max_word_characters: int = Field(100, ge=1)
     drop_duplicates: bool = True
     drop_identical: bool = True
     min_script_share: float = Field(0.5, ge=0, le=1)
-    """Least share of a side's letters that belong to its language's script; 0 turns the check off."""
+    """Least share of a side's words that are of its language's script; 0 turns the check off. Words of other scripts do
+    not count where both sides have them."""
+    max_unreadable: float = Field(0.001, ge=0, le=1)
+    """Largest share of a corpus' lines that may be unreadable, rounded up: not UTF-8, with a NUL byte, or damaged rows.
+    They are dropped; if there are more, the corpus is refused."""
 
 
 class TokenizerSettings(Strict):

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from polystill.config.data import Cleaning, Data, TokenizerSettings
+from polystill.config.loader import RecipeLoader
 from polystill.config.model import Depths, Model, Students, Supernet
 from polystill.config.recipe import Evaluation, Recipe
 from polystill.config.training import Pruning, Stage, Training
@@ -52,25 +53,12 @@ def read_yaml(path: Path, what: str, expected: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a {what}: {error}") from None
     try:
-        values = yaml.load(text, _Loader)  # a safe loader
+        values = yaml.load(text, RecipeLoader)  # a safe loader
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected {expected}")
     return values
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML would silently take the last."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-        return node
 
 
 def parse_recipe(values: dict[str, Any], origin: str) -> Recipe:
@@ -96,7 +84,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise UserError(f"--set {override}: expected key.path=value")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, RecipeLoader)
     except yaml.YAMLError:
         raise UserError(f"--set {override}: the value is not valid YAML") from None
     parts = key.split(".")

@@ -1,7 +1,7 @@
-"""Clean training pairs, count what is dropped and why, and detect translations that loop.
+"""Clean training pairs, count what is repaired, dropped and why, and detect translations that loop.
 
-Checks are made in the order of REASONS; a pair counts under the first that it fails. Lengths are in words between
-spaces; in a language without spaces two characters count as a word.
+Checks are made in the order of REASONS; a pair counts under the first that it fails. Lengths are in words as
+`languages.count_words` counts them.
 """
 
 from __future__ import annotations
@@ -9,42 +9,67 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polystill.data.languages import ScriptShare, is_unspaced
+from polystill.data.languages import ScriptShare, count_words, is_unspaced, longest_word
+from polystill.data.repair import REPAIRS
+from polystill.errors import UserError
+from polystill.sources.base import RawPair, SentencePair, Unreadable
 
 if TYPE_CHECKING:
     from polystill.config import Cleaning
-    from polystill.sources.base import RawPair, SentencePair
 
 REASONS = {
-    "invalid_utf8": "a side is not UTF-8",
+    **{unreadable.value: f"a side {unreadable.meaning}" for unreadable in Unreadable},
     "empty": "a side has no text",
     "too_short": "a side has fewer than min_words words",
     "too_long": "a side has more than max_words words",
     "ratio": "one side has more than max_ratio times the words of the other",
     "long_word": "a word has more than max_word_characters characters",
     "identical": "both sides are the same",
-    "wrong_script": "too few of a side's letters are of its language's script",
+    "wrong_script": "too few of a side's words are of its language's script",
     "duplicate": "the same pair came before",
     "too_many_tokens": "a side has more than data.max_tokens tokens",
 }
 """Why a pair is dropped. The last two are known later than the others: from `mark_duplicates`, and from packing."""
 
-RATIO_FROM_WORDS = 5
+RATIO_FROM_WORDS = 10
+"""No pair is judged by its ratio where the longer side has fewer words: a word often takes five in another language."""
 EXAMPLES = 3
 _EXAMPLE_CHARACTERS = 100
 
 
 @dataclass
+class _Lines:
+    """A number of lines, and the first of them."""
+
+    count: int = 0
+    first: list[int] = field(default_factory=list)
+
+    def add(self, line: int) -> None:
+        self.count += 1
+        if len(self.first) < EXAMPLES:
+            self.first.append(line)
+
+    def __str__(self) -> str:
+        """Such as "1 (line 7)" or "5 (lines 2, 3, 9, …)"."""
+        first = ", ".join(f"{line:,}" for line in self.first) + ", …" * (self.count > EXAMPLES)
+        return f"{self.count:,} (line{'s' * (self.count > 1)} {first})"
+
+
+@dataclass
 class CleaningReport:
-    """Counts over all training corpora, with the first few pairs that each reason dropped."""
+    """Counts over all training corpora, with the first few pairs that each reason dropped and each repair changed."""
 
     total: int = 0
     dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    repaired: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REPAIRS, 0))
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    unreadable: dict[str, _Lines] = field(default_factory=dict)
+    """The lines of the corpus that is being read that cannot be read, by their reason."""
 
     @property
     def kept(self) -> int:
@@ -56,14 +81,46 @@ class CleaningReport:
         Lines count from 1.
         """
         self.dropped[reason] += count
-        examples = self.examples.setdefault(reason, [])
+        if any(isinstance(side, Unreadable) for side in pair):
+            self.unreadable.setdefault(reason, _Lines()).add(line)
+        self._show(reason, corpus, line, pair)
+
+    def repair(self, name: str, corpus: str, line: int, pair: RawPair) -> None:
+        """Count a pair that a repair has changed to this."""
+        self.repaired[name] += 1
+        self._show(name, corpus, line, pair)
+
+    def _show(self, name: str, corpus: str, line: int, pair: RawPair) -> None:
+        examples = self.examples.setdefault(name, [])
         if len(examples) < EXAMPLES:
-            source, target = (side if side is None else side[:_EXAMPLE_CHARACTERS] for side in pair)
+            source, target = (None if isinstance(side, Unreadable) else side[:_EXAMPLE_CHARACTERS] for side in pair)
             examples.append({"corpus": corpus, "line": line, "source": source, "target": target})
+
+    def check_readable(self, corpus: str, lines: int, most: float) -> str | None:
+        """A warning that names the first unreadable lines of the corpus that was just read, which has so many in all.
+
+        Raises:
+            UserError: they are more than the share `most` of all, rounded up.
+        """
+        unreadable, self.unreadable = self.unreadable, {}
+        if not unreadable:
+            return None
+        count = sum(each.count for each in unreadable.values())
+        reasons = ", ".join(f"{reason} {each}" for reason, each in unreadable.items())
+        what = f"{corpus}: {count:,} of {lines:,} lines cannot be read: {reasons}"
+        if count > ceil(most * lines):
+            raise UserError(
+                f"{what}; mend the file, or allow more than {most:g} of them (data.cleaning.max_unreadable)"
+            )
+        return f"warning: {what}"
 
     def summary(self) -> str:
         """One line such as "empty 3, duplicate 12"."""
-        return ", ".join(f"{reason} {count:,}" for reason, count in self.dropped.items() if count) or "nothing"
+        return _counted(self.dropped)
+
+    def repairs(self) -> str:
+        """One line such as "html_entities 3"."""
+        return _counted(self.repaired)
 
     def as_dict(self) -> dict[str, Any]:
         """The content of cleaning.json."""
@@ -71,31 +128,34 @@ class CleaningReport:
             "total": self.total,
             "kept": self.kept,
             "dropped": self.dropped,
-            "meaning": REASONS,
+            "repaired": self.repaired,
+            "meaning": REASONS | {name: meaning for name, (meaning, _) in REPAIRS.items()},
             "examples": self.examples,
         }
 
 
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "nothing"
+
+
 class Cleaner:
-    """Decides about single pairs. With cleaning switched off, only empty and undecodable sides are dropped."""
+    """Decides about single pairs. With cleaning switched off, only empty and unreadable sides are dropped."""
 
     def __init__(self, settings: Cleaning, languages: tuple[str, str]):
         self.settings = settings
-        self._unspaced = tuple(map(is_unspaced, languages))
         shares = [ScriptShare(language) for language in languages]
         self._shares = shares if settings.min_script_share > 0 and any(share.known for share in shares) else []
 
-    def reason(self, source: str | None, target: str | None) -> str | None:
-        """Why the pair is dropped (a key of REASONS); None if it is kept. Sides are stripped, undecodable ones None."""
-        if source is None or target is None:
-            return "invalid_utf8"
+    def reason(self, source: str | Unreadable, target: str | Unreadable) -> str | None:
+        """Why the pair is dropped (a key of REASONS); None if it is kept. Sides are stripped."""
+        if isinstance(source, Unreadable) or isinstance(target, Unreadable):
+            return (source if isinstance(source, Unreadable) else target).value
         if not source or not target:
             return "empty"
         settings = self.settings
         if not settings.enabled:
             return None
-        source_words, target_words = source.split(), target.split()
-        lengths = self._length(source_words, 0), self._length(target_words, 1)
+        lengths = count_words(source), count_words(target)
         shorter, longer = min(lengths), max(lengths)
         if shorter < settings.min_words:
             return "too_short"
@@ -103,35 +163,45 @@ class Cleaner:
             return "too_long"
         if longer >= RATIO_FROM_WORDS and longer > settings.max_ratio * shorter:
             return "ratio"
-        most = settings.max_word_characters
-        if (len(source) > most and not self._unspaced[0] and max(map(len, source_words)) > most) or (
-            len(target) > most and not self._unspaced[1] and max(map(len, target_words)) > most
-        ):
+        if any(len(side) > (most := settings.max_word_characters) < longest_word(side) for side in (source, target)):
             return "long_word"
         if settings.drop_identical and source == target:
             return "identical"
-        if self._shares and min(self._shares[0](source), self._shares[1](target)) < settings.min_script_share:
-            return "wrong_script"
+        if self._shares:
+            shares = self._shares[0](source, target), self._shares[1](target, source)
+            if min(shares) < settings.min_script_share:
+                return "wrong_script"
         return None
-
-    def _length(self, words: list[str], side: int) -> int:
-        return max(len(words), sum(map(len, words)) // 2) if self._unspaced[side] else len(words)
 
 
 def clean(
     pairs: Iterable[RawPair], cleaner: Cleaner, report: CleaningReport, corpus: str
 ) -> Iterator[tuple[int, SentencePair]]:
-    """Stream (line, pair) of the pairs that are kept, stripped of outer space; the report counts all. Lines from 1."""
+    """Stream (line, pair) of the pairs that are kept, repaired and stripped of outer space; the report counts all.
+
+    Lines count from 1. With cleaning switched off nothing is repaired.
+    """
     for line, (source, target) in enumerate(pairs, start=1):
-        source = source if source is None else source.strip()
-        target = target if target is None else target.strip()
         report.total += 1
+        if isinstance(source, str) and isinstance(target, str):
+            if cleaner.settings.enabled:
+                source, target = _repair(source, target, report, corpus, line)
+            source, target = source.strip(), target.strip()
         reason = cleaner.reason(source, target)
         if reason is None:
-            assert source is not None and target is not None
+            assert isinstance(source, str) and isinstance(target, str)
             yield line, (source, target)
         else:
             report.drop(reason, corpus, line, (source, target))
+
+
+def _repair(source: str, target: str, report: CleaningReport, corpus: str, line: int) -> SentencePair:
+    for name, (_, repair) in REPAIRS.items():
+        pair = repair(source), repair(target)
+        if pair != (source, target):
+            report.repair(name, corpus, line, pair)
+            source, target = pair
+    return source, target
 
 
 def mark_duplicates(hashes: np.ndarray) -> np.ndarray:

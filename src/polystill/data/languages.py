@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import ceil
 
 _NAMES = {
     "ar": "Arabic", "bg": "Bulgarian", "ca": "Catalan", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
@@ -74,8 +75,9 @@ _SHORT = {
 }  # fmt: skip
 """Two-letter codes of languages by their three-letter ones (ISO 639-3)."""
 
-_UNSPACED = {"Han", "Kana", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan"}
-"""Scripts without spaces between words. A language that also has another script, as Korean does, writes spaces."""
+_LETTERS_PER_WORD = {"Han": 2, "Kana": 3, "Thai": 4, "Lao": 4, "Khmer": 4, "Myanmar": 4, "Tibetan": 4}
+"""Scripts without spaces between words, and how many of their letters, marks left out, stand for an English word. A
+language that also has another script, as Korean does, writes spaces."""
 
 
 def language_name(code: str) -> str:
@@ -96,25 +98,71 @@ def scripts_of(language: str) -> list[str]:
 def is_unspaced(language: str) -> bool:
     """Whether the language is written without spaces between words."""
     scripts = scripts_of(language)
-    return bool(scripts) and _UNSPACED.issuperset(scripts)
+    return bool(scripts) and _LETTERS_PER_WORD.keys() >= set(scripts)
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+_UNSPACED_RUNS = {
+    letters: re.compile(f"[{''.join(_RANGES[s] for s, n in _LETTERS_PER_WORD.items() if n == letters)}]+")
+    for letters in set(_LETTERS_PER_WORD.values())
+}
+_UNSPACED_RUN = re.compile(f"[{''.join(map(_RANGES.__getitem__, _LETTERS_PER_WORD))}]+")
+_WORD = re.compile(r"[^\W_]+")
+_ETHIOPIC_SPACE = "\u1361"
+"""Stands between words in older Amharic and Tigrinya."""
+
+
+def count_words(text: str) -> int:
+    """The words between spaces. In runs of scripts without spaces, letters are counted and words estimated from them."""
+    if text.isascii():
+        return len(text.split())
+    text = text.replace(_ETHIOPIC_SPACE, " ")
+    if not _UNSPACED_RUN.search(text):
+        return len(text.split())
+    words = sum(_letters("".join(run.findall(text))) / letters for letters, run in _UNSPACED_RUNS.items())
+    return max(1, ceil(words) + sum(map(_has_word, _UNSPACED_RUN.sub(" ", text).split())))
+
+
+def longest_word(text: str) -> int:
+    """The characters of the longest word between spaces; runs of scripts without spaces are none."""
+    if not text.isascii():
+        text = _UNSPACED_RUN.sub(" ", text.replace(_ETHIOPIC_SPACE, " "))
+    return max(map(len, text.split()), default=0)
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalpha, text))
+
+
+def _has_word(chunk: str) -> bool:
+    return any(map(str.isalnum, chunk))
 
 
 class ScriptShare:
-    """Measures what share of a text's letters belongs to a language's scripts."""
+    """Measures what share of a text's words is of a language's scripts."""
 
     def __init__(self, language: str):
         scripts = scripts_of(language)
         self.known = bool(scripts)
         self._latin = "Latin" in scripts
-        self._letters = re.compile(f"[{''.join(_RANGES[script] for script in scripts)}]+") if scripts else None
+        ranges = "".join(_RANGES[script] for script in scripts)
+        self._run = re.compile(f"[{ranges}\u0300-\u036f]+") if scripts else None
 
-    def __call__(self, text: str) -> float:
-        """The share, from 0 to 1; 1 for a text without letters and for an unknown language."""
-        if self._letters is None or (self._latin and text.isascii()):
+    def __call__(self, text: str, other: str = "") -> float:
+        """The share, from 0 to 1; 1 for a text without letters and for an unknown language.
+
+        Words of another script do not count where `other`, the text's translation, has them too, as names and
+        identifiers are; but a text with no word of its language's scripts has none of them: 0.
+        """
+        if self._run is None or (self._latin and text.isascii()):
             return 1.0
-        rest = self._letters.sub("", text)
+        rest = self._run.sub(" ", text)
         if self._latin and rest.isascii():
             return 1.0
-        others = sum(map(str.isalpha, rest))
-        letters = len(text) - len(rest)
-        return letters / (letters + others) if others else 1.0
+        foreign = [chunk for chunk in rest.split() if _letters(chunk)]
+        if not foreign:
+            return 1.0
+        words = count_words(" ".join(run for run in self._run.findall(text) if _letters(run)))
+        others = sum(count_words(chunk) for chunk in foreign if not all(word in other for word in _WORD.findall(chunk)))
+        return words / (words + others) if words else 0.0

@@ -23,7 +23,7 @@ from polystill.data.packing import Packed, PackedDataset, pack
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
 from polystill.errors import UserError
-from polystill.sources.base import PairSource, SentencePair
+from polystill.sources.base import PairSource, SentencePair, Unreadable
 from polystill.storage import storage_errors, write_atomic
 
 _OTHER_LINE_ENDS = re.compile("[\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
@@ -94,7 +94,10 @@ def _prepare(
     text = clean_training(recipe, scratch / "kept.arrow", report, log, _leakage_counter(held_out))
     source_sha256 = text.source_sha256()
     clock.lap("clean")
-    log(f"cleaned: {report.kept:,} of {report.total:,} pairs kept; dropped: {report.summary()}")
+    log(
+        f"cleaned: {report.kept:,} of {report.total:,} pairs kept; dropped: {report.summary()}; "
+        f"repaired: {report.repairs()}"
+    )
     for name, target in targets.items():
         _check_source(name, target, source_sha256, text)
 
@@ -121,6 +124,7 @@ def _prepare(
         "source_sha256": source_sha256,
         "targets": generated,
         "dropped": report.dropped,
+        "repaired": report.repaired,
         "tokens": {"source": packed.source_tokens, "target": packed.target_tokens},
         "vocabulary_size": tokenizer.vocabulary_size,
         "validation_shortened": len(validation.too_long),
@@ -253,13 +257,13 @@ def _read_held_out(source: PairSource, folder: str, languages: tuple[str, str]) 
     origin = source.describe(Path(folder))
     for line, sides in enumerate(source.read_pairs(Path(folder), languages), start=1):
         for side, text in zip(("source", "target"), sides, strict=True):
-            if text is None or not text.strip():
-                problem = "is not UTF-8" if text is None else "is empty"
+            if isinstance(text, Unreadable) or not text.strip():
+                problem = text.meaning if isinstance(text, Unreadable) else "is empty"
                 raise UserError(
                     f"{origin}: line {line}: the {side} side {problem}; validation and test sets are not cleaned"
                 )
         # One sentence a line for every reader, including those that end lines at U+2028 or a lone CR.
-        first, second = (_OTHER_LINE_ENDS.sub(" ", text or "") for text in sides)
+        first, second = (_OTHER_LINE_ENDS.sub(" ", text) for text in sides if isinstance(text, str))
         pairs.append((first, second))
     return pairs
 

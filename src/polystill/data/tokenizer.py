@@ -14,7 +14,7 @@ import io
 import json
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ SOURCE_MODEL, TARGET_MODEL = "source.spm", "target.spm"
 SAMPLE_CHARACTERS = 15_000_000
 """Limits SentencePiece's memory to about 400 MB: it takes 25 bytes for each character that it is trained on."""
 
+_PART_CHARACTERS = 1_000  # of at most four bytes each
 _TRAINING_THREADS = 2  # fixed, as the sums of EM steps depend on it, and so the vocabulary
 
 
@@ -192,7 +193,7 @@ def train_tokenizer(
     model = io.BytesIO()
     try:
         SentencePieceTrainer.train(
-            sentence_iterator=iter(sample),
+            sentence_iterator=(part for line in sample for part in _parts(line)),
             model_writer=model,
             model_type="unigram",
             vocab_size=settings.vocabulary_size - 1,  # `<pad>` is appended below.
@@ -240,6 +241,16 @@ def _sample(lines: Iterable[str], most_lines: int, most_characters: int, seed: i
             characters = sum(map(len, sample))
             rate /= 2
     return sample
+
+
+def _parts(line: str) -> Iterator[str]:
+    """Cut a line into parts that SentencePiece trains on: it skips those of more than 4,192 bytes without a word."""
+    while len(line) > _PART_CHARACTERS:
+        end = line.rfind(" ", 1, _PART_CHARACTERS)
+        end = _PART_CHARACTERS if end < 0 else end
+        yield line[:end]
+        line = line[end:].lstrip(" ")
+    yield line
 
 
 def _explain_training_error(message: str, settings: TokenizerSettings) -> str:

@@ -81,7 +81,8 @@ def _clean_corpora(
     logged = 0
     for number, corpus in enumerate(data.train):
         name = corpus.describe(Path(data.folder))
-        left = None if data.first_pairs is None else data.first_pairs - report.total
+        before = report.total
+        left = None if data.first_pairs is None else data.first_pairs - before
         pairs = islice(corpus.read_pairs(Path(data.folder), languages), left)
         kept = clean(pairs, cleaner, report, name)
         for block in _blocks(kept):
@@ -92,6 +93,8 @@ def _clean_corpora(
             if report.total - logged >= _PROGRESS_PAIRS:
                 logged = report.total
                 log(f"read {report.total:,} pairs, {report.kept:,} kept so far")
+        if warning := report.check_readable(name, report.total - before, data.cleaning.max_unreadable):
+            log(warning)
     store.finish()
     if not report.kept:
         raise all_cleaned_away(report)

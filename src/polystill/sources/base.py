@@ -4,14 +4,35 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
 from polystill.errors import UserError
 from polystill.schema import Strict
 
+
+class Unreadable(Enum):
+    """Why a side of a pair cannot be read. The value is the reason that cleaning counts it under."""
+
+    INVALID_UTF8 = "invalid_utf8"
+    NUL_BYTE = "nul_byte"
+    BROKEN_ROW = "broken_row"
+
+    @property
+    def meaning(self) -> str:
+        """What is wrong with the side, such as "is not UTF-8"."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Unreadable.INVALID_UTF8: "is not UTF-8",
+    Unreadable.NUL_BYTE: "has a NUL byte",
+    Unreadable.BROKEN_ROW: "is missing from its row, or the row is damaged",
+}
+
 SentencePair = tuple[str, str]
-RawPair = tuple[str | None, str | None]
-"""A pair as it is read: a side that is not UTF-8 is None."""
+RawPair = tuple[str | Unreadable, str | Unreadable]
+"""A pair as it is read."""
 
 
 class PairSource(Strict):
@@ -28,20 +49,26 @@ class PairSource(Strict):
     def stream(self, folder: Path, languages: tuple[str, str]) -> Iterator[RawPair]:
         """Stream all pairs in order. Nothing is judged here but what cannot be read.
 
+        A damaged row is no error: its sides are `Unreadable`, so that its place counts and the others are read.
+
         Raises:
-            UserError: a file is missing, unreadable, binary or damaged, the sides are of unequal length, a column or
-                language is missing, or a data set cannot be fetched.
+            UserError: a file is missing, unreadable, binary or damaged as a whole, the sides are of unequal length, a
+                column or language is missing throughout, or a data set cannot be fetched.
         """
 
     def read_pairs(self, folder: Path, languages: tuple[str, str]) -> Iterator[RawPair]:
-        """Stream all pairs in order; a corpus without any is an error.
+        """Stream all pairs in order, with sides that hold a NUL byte as `Unreadable`.
 
         Raises:
             UserError: as for `stream`, or the corpus is empty.
         """
         empty = True
-        for pair in self.stream(folder, languages):
-            yield pair
+        for source, target in self.stream(folder, languages):
+            yield _without_nul(source), _without_nul(target)
             empty = False
         if empty:
             raise UserError(f"{self.describe(folder)}: empty corpus, not one sentence pair")
+
+
+def _without_nul(side: str | Unreadable) -> str | Unreadable:
+    return Unreadable.NUL_BYTE if isinstance(side, str) and "\0" in side else side

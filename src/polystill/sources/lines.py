@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from polystill.errors import UserError
+from polystill.sources.base import Unreadable
 
 _BLOCK = 1 << 20
 _LONGEST_LINE = 16 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_CONTROL = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1b"))
+"""Bytes that text hardly has, NUL among them."""
+_BINARY_SHARE = 0.05
+"""A file with NUL bytes is binary if these are so many; the least for compressed data is 0.1."""
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
@@ -25,7 +30,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
         UserError: the file is missing, unreadable, binary, damaged or cut short, or a line is longer than 16 MiB.
     """
     rest, number, first = b"", 0, True
-    for block in _blocks(path):
+    for block in read_blocks(path):
         if first:
             _refuse_binary(path, block)
             block, first = block.removeprefix(_BYTE_ORDER_MARK), False
@@ -40,24 +45,29 @@ def read_lines(path: Path) -> Iterator[bytes]:
         yield rest.removesuffix(b"\r")
 
 
-def decoded(line: bytes) -> str | None:
-    """The line's text; None where it is not UTF-8."""
+def decoded(line: bytes) -> str | Unreadable:
+    """The line's text, if it is UTF-8."""
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError:
-        return None
+        return Unreadable.INVALID_UTF8
 
 
 def _refuse_binary(path: Path, block: bytes) -> None:
-    if b"\0" not in block:
+    """Refuse what is no text at all; text with a stray NUL byte passes."""
+    if b"\0" not in block or len(block) - len(block.translate(None, _CONTROL)) < _BINARY_SHARE * len(block):
         return
     if block.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{path}: UTF-16 text; expected UTF-8 (`iconv -f utf-16 -t utf-8` converts it)")
     raise UserError(f"{path}: a binary file; expected UTF-8 text, plain, gzip or zstd")
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    """The file's bytes, decompressed."""
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """Stream the file's bytes, decompressed.
+
+    Raises:
+        UserError: the file is missing, unreadable, damaged or cut short.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(4)

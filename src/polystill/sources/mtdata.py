@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polystill.errors import UserError, nearest
-from polystill.sources.base import PairSource, RawPair
+from polystill.sources.base import PairSource, RawPair, Unreadable
 from polystill.sources.lines import decoded
 
 
@@ -45,8 +45,8 @@ class MtdataSource(PairSource):
             assert process.stdout is not None
             try:
                 for line in process.stdout:
-                    source, target = line.rstrip(b"\n").split(b"\t")
-                    yield decoded(source), decoded(target)
+                    source, *rest = line.rstrip(b"\n").split(b"\t")
+                    yield decoded(source), decoded(rest[0]) if rest else Unreadable.BROKEN_ROW
                 status = process.wait()
             finally:
                 process.kill()  # where the reader stopped early; a finished process does not notice
@@ -61,8 +61,10 @@ class MtdataSource(PairSource):
 # --- the fetching process -----------------------------------------------------------------------------------------
 
 
-def fetch(dataset: str, source_language: str, target_language: str) -> Iterator[tuple[str, str]]:
+def fetch(dataset: str, source_language: str, target_language: str) -> Iterator[RawPair]:
     """The pairs of a data set or recipe, downloaded if they are not in the cache; a segment never holds a tab or LF.
+
+    Bytes that are not UTF-8 are lone surrogates (`surrogateescape`).
 
     Raises:
         UserError: there is no such data set, or it is of other languages.
@@ -85,12 +87,11 @@ def fetch(dataset: str, source_language: str, target_language: str) -> Iterator[
         yield from _fetch_one(did, source_language, target_language)
 
 
-def _fetch_one(did: Any, source_language: str, target_language: str) -> Iterator[tuple[str, str]]:
+def _fetch_one(did: Any, source_language: str, target_language: str) -> Iterator[RawPair]:
     from mtdata import cache_dir
     from mtdata.cache import Cache
     from mtdata.index import INDEX
     from mtdata.iso.bcp47 import bcp47
-    from mtdata.parser import Parser
 
     if did not in INDEX:
         command = f"mtdata list -id -l {source_language}-{target_language}"
@@ -101,19 +102,41 @@ def _fetch_one(did: Any, source_language: str, target_language: str) -> Iterator
         raise UserError(f"{did} has the languages {'-'.join(given)}, the recipe wants {'-'.join(wanted)}")
     swap = wanted != given
     entry = INDEX[did]
-    segments = Parser(Cache(cache_dir).get_entry(entry), ext=entry.in_ext or None, ent=entry)
+    segments = _lossless_parser()(Cache(cache_dir).get_entry(entry), ext=entry.in_ext or None, ent=entry)
     for row in segments.read_segs(show_pbar=False):
-        first, second = (" ".join(column.split()) for column in row[:2])
+        first, second = map(_segment, (*row, None, None)[:2])
         yield (second, first) if swap else (first, second)
 
 
+def _lossless_parser() -> Any:
+    """mtdata's parser, which would replace bytes that are not UTF-8 and stop at a row without all columns."""
+    from mtdata.parser import Parser
+    from mtdata.utils import IO
+
+    class LosslessParser(Parser):
+        def read_plain(self, path: Path) -> Iterator[str]:
+            with IO.reader(path, errors="surrogateescape") as lines:
+                yield from lines
+
+        def read_tsv(self, path: Path, delim: str = "\t", cols: Any = None, **_: Any) -> Iterator[list[str | None]]:
+            for line in self.read_plain(path):
+                row = line.rstrip("\r\n").split(delim)
+                yield [row[i] if i < len(row) else None for i in cols or range(len(row))]
+
+    return LosslessParser
+
+
+def _segment(column: Any) -> str | Unreadable:
+    return " ".join(column.split()) if isinstance(column, str) else Unreadable.BROKEN_ROW
+
+
 def main() -> int:
-    # What mtdata prints goes to stderr: stdout carries pairs alone.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    # What mtdata prints goes to stderr: stdout carries pairs alone, and of a broken row the sides that it has.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape", newline="\n")
     os.dup2(2, 1)
     try:
-        for source, target in fetch(*sys.argv[1:4]):
-            out.write(f"{source}\t{target}\n")
+        for pair in fetch(*sys.argv[1:4]):
+            out.write("\t".join(side for side in pair if isinstance(side, str)) + "\n")
         out.close()
     except Exception as error:  # mtdata raises whatever its downloads and parsers raise
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "

@@ -8,8 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from polystill.errors import UserError
-from polystill.sources.base import PairSource, RawPair
+from polystill.sources.base import PairSource, RawPair, Unreadable
 from polystill.sources.lines import decoded, read_lines
 
 
@@ -25,11 +24,13 @@ class TsvSource(PairSource):
         return str(folder / self.path)
 
     def stream(self, folder: Path, languages: tuple[str, str]) -> Iterator[RawPair]:
-        path = folder / self.path
-        needed = max(self.source_column, self.target_column) + 1
-        for number, line in enumerate(read_lines(path), start=1):
+        for line in read_lines(folder / self.path):
             columns = line.split(b"\t")
-            if len(columns) < needed:
-                problem = f"{len(columns)} tab-separated columns, expected at least {needed}"
-                raise UserError(f"{path}: line {number}: {problem}")
-            yield decoded(columns[self.source_column]), decoded(columns[self.target_column])
+            yield _column(columns, self.source_column), _column(columns, self.target_column)
+
+
+def _column(columns: list[bytes], number: int) -> str | Unreadable:
+    """A column's text; a blank line is empty in all of them."""
+    if number < len(columns):
+        return decoded(columns[number])
+    return "" if columns == [b""] else Unreadable.BROKEN_ROW
