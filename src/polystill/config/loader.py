@@ -1,13 +1,13 @@
 """YAML as a recipe means it: text is text, and a number is one only where it reads back as it is written.
 
-YAML 1.1 takes `no` (Norwegian) for false, `1.10` for 1.1, `010` for 8, `12:30` for 750 and `2020-01-01` for a date. Here
-such values stay text; where a key wants a number or a switch, its text is read as one later. Every key is text.
+YAML 1.1 takes `no` (Norwegian) for false, `1.10` for 1.1, `010` for 8, `12:30` for 750 and `2020-01-01` for a date.
+Here such values stay text; where a key wants a number or a switch, its text is read as one later. Every key is text.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -24,7 +24,7 @@ _SCALARS = {
 class RecipeLoader(yaml.SafeLoader):
     """A safe loader. Refuses a key that stands twice in a mapping, of which YAML would silently take the last."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)

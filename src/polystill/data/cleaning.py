@@ -109,9 +109,7 @@ class CleaningReport:
         reasons = ", ".join(f"{reason} {each}" for reason, each in unreadable.items())
         what = f"{corpus}: {count:,} of {lines:,} lines cannot be read: {reasons}"
         if count > ceil(most * lines):
-            raise UserError(
-                f"{what}; mend the file, or allow more than {most:g} of them (data.cleaning.max_unreadable)"
-            )
+            raise UserError(f"{what}; mend the file, or raise data.cleaning.max_unreadable ({most:g})")
         return f"warning: {what}"
 
     def summary(self) -> str:
@@ -148,8 +146,10 @@ class Cleaner:
 
     def reason(self, source: str | Unreadable, target: str | Unreadable) -> str | None:
         """Why the pair is dropped (a key of REASONS); None if it is kept. Sides are stripped."""
-        if isinstance(source, Unreadable) or isinstance(target, Unreadable):
-            return (source if isinstance(source, Unreadable) else target).value
+        for side in (source, target):
+            if isinstance(side, Unreadable):
+                return str(side.value)
+        assert isinstance(source, str) and isinstance(target, str)
         if not source or not target:
             return "empty"
         settings = self.settings
@@ -163,7 +163,8 @@ class Cleaner:
             return "too_long"
         if longer >= RATIO_FROM_WORDS and longer > settings.max_ratio * shorter:
             return "ratio"
-        if any(len(side) > (most := settings.max_word_characters) < longest_word(side) for side in (source, target)):
+        most = settings.max_word_characters
+        if any(len(side) > most and longest_word(side) > most for side in (source, target)):
             return "long_word"
         if settings.drop_identical and source == target:
             return "identical"

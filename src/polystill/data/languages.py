@@ -114,7 +114,7 @@ _ETHIOPIC_SPACE = "\u1361"
 
 
 def count_words(text: str) -> int:
-    """The words between spaces. In runs of scripts without spaces, letters are counted and words estimated from them."""
+    """The words between spaces; in runs of scripts without spaces, an estimate from their letters."""
     if text.isascii():
         return len(text.split())
     text = text.replace(_ETHIOPIC_SPACE, " ")

@@ -113,7 +113,7 @@ def _lossless_parser() -> Any:
     from mtdata.parser import Parser
     from mtdata.utils import IO
 
-    class LosslessParser(Parser):
+    class LosslessParser(Parser):  # type: ignore[misc]
         def read_plain(self, path: Path) -> Iterator[str]:
             with IO.reader(path, errors="surrogateescape") as lines:
                 yield from lines

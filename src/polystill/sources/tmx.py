@@ -44,8 +44,8 @@ class TmxSource(PairSource):
         empty = True
         for segments in _units(path):
             known.update((language, None) for language, _ in segments)
-            for pair in product(*(_segments_in(language, segments) for language in languages)):
-                yield pair
+            for source, target in product(*(_segments_in(language, segments) for language in languages)):
+                yield source, target
                 empty = False
         if empty and known:
             raise UserError(
