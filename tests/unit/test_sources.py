@@ -1,4 +1,6 @@
+import csv
 import gzip
+import io
 import json
 import os
 import sys
@@ -11,7 +13,7 @@ import zstandard
 from polystill.errors import UserError
 from polystill.sources import built_in
 from polystill.sources import lines as text_lines
-from polystill.sources.base import PairSource, RawPair
+from polystill.sources.base import PairSource, RawPair, Unreadable
 from polystill.sources.huggingface import HuggingFaceSource
 from polystill.sources.mtdata import MtdataSource
 from polystill.sources.registry import SOURCES
@@ -71,7 +73,16 @@ def test_a_byte_order_mark_is_dropped_at_the_start_alone(tmp_path: Path) -> None
 
 def test_invalid_utf8_marks_its_side_alone(tmp_path: Path) -> None:
     source = text(tmp_path, b"a\nb\xff\nc\n", b"\xc3\nB\nC\n")
-    assert read(source, tmp_path) == [("a", None), (None, "B"), ("c", "C")]
+    assert read(source, tmp_path) == [("a", Unreadable.INVALID_UTF8), (Unreadable.INVALID_UTF8, "B"), ("c", "C")]
+
+
+def test_a_nul_byte_marks_its_side_alone(tmp_path: Path) -> None:
+    source = text(tmp_path, b"one\nt\0wo\nthree\n", b"eins\nzwei\ndrei\0\n")
+    assert read(source, tmp_path) == [
+        ("one", "eins"),
+        (Unreadable.NUL_BYTE, "zwei"),
+        ("three", Unreadable.NUL_BYTE),
+    ]
 
 
 def test_lines_across_blocks_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,11 +191,15 @@ def test_tsv_takes_the_columns_asked_for(tmp_path: Path) -> None:
     assert read(source, tmp_path) == [("b", '"a'), ("", "c")]
 
 
-def test_a_tsv_line_with_too_few_columns(tmp_path: Path) -> None:
-    (tmp_path / "a.tsv").write_bytes(b"a\tb\nonly\nc\td\n")
-    assert error_of(TsvSource(kind="tsv", path="a.tsv"), tmp_path) == (
-        f"{tmp_path}/a.tsv: line 2: 1 tab-separated columns, expected at least 2"
-    )
+def test_broken_tsv_lines_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes(b"a\tb\nonly\n\nc\td\tmore\n\xff\te\n")
+    assert read(TsvSource(kind="tsv", path="a.tsv"), tmp_path) == [
+        ("a", "b"),
+        ("only", Unreadable.BROKEN_ROW),
+        ("", ""),
+        ("c", "d"),
+        (Unreadable.INVALID_UTF8, "e"),
+    ]
 
 
 # --- Hugging Face -------------------------------------------------------------------------------------------------
@@ -238,7 +253,7 @@ def test_hugging_face_columns(tmp_path: Path) -> None:
             "no language 'de' in column 'translation' (did you mean 'de_DE'?); it has: en, de_DE",
         ),
         ({"translation": "a"}, {}, "column 'translation' holds str; expected language -> text"),
-        ({"x": 3, "y": "b"}, {"source_column": "x", "target_column": "y"}, "column 'x' holds int; expected text"),
+        ({"x": [3], "y": "b"}, {"source_column": "x", "target_column": "y"}, "column 'x' holds list; expected text"),
     ],
 )
 def test_hugging_face_columns_that_do_not_fit(tmp_path: Path, row: dict, more: dict, message: str) -> None:
@@ -255,21 +270,103 @@ def test_hugging_face_mistakes(tmp_path: Path) -> None:
     assert error_of(huggingface("./a/b/c"), tmp_path) == (
         f"{tmp_path}/a/b/c: no such folder or file, and './a/b/c' is no name on the hub"
     )
-    (tmp_path / "bad.jsonl").write_text('{"translation": {"en": ')
-    assert error_of(huggingface("bad.jsonl"), tmp_path).startswith("bad.jsonl: cannot be loaded with `datasets`: ")
+    (tmp_path / "bad.json").write_text('{"translation": {"en": ')
+    assert error_of(huggingface("bad.json"), tmp_path).startswith("bad.json: cannot be loaded with `datasets`: ")
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "train.jsonl").write_text('{"translation": {"en": "a", "de": "b"}}\n')
     assert error_of(huggingface("set", split="dev"), tmp_path).startswith("set: cannot be loaded with `datasets`: ")
+
+
+COLUMNS = {"source_column": "en", "target_column": "de"}
+QUOTES = [('"One, he said.', "Eins."), ("two", '"zwei"'), ('say "hi"', "sag"), ('3" nail', "N'agel 3\"")]
+WORDS = [("None", "Keine"), ("NA", "k. A."), ("null", "Null"), ("nan", "Oma"), ("", "leer"), ("true", "wahr")]
+YEARS = [("1984", "1984"), ("007", "1e5"), ("1.10", "1,10"), ("2020-01-01", "2020-01-01 00:00:00")]
+
+
+def written(folder: Path, name: str, rows: list[tuple[str, str]]) -> str:
+    """A file of rows after a header, as Python's csv module and other people's programs write it."""
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    if ".csv" in name:
+        content = io.StringIO()
+        csv.writer(content).writerows([("en", "de"), *rows])
+        text = content.getvalue()
+    elif ".tsv" in name:
+        text = "".join(f"{source}\t{target}\n" for source, target in [("en", "de"), *rows])
+    else:
+        text = "".join(json.dumps({"en": source, "de": target}) + "\n" for source, target in rows)
+    data = text.encode()
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return name
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.tsv.gz", "set/train.tsv", "set/train.csv"])
+@pytest.mark.parametrize("rows", [QUOTES, WORDS, YEARS], ids=["quotes", "words", "years"])
+def test_text_in_tables_is_text(tmp_path: Path, name: str, rows: list[tuple[str, str]]) -> None:
+    path = written(tmp_path, name, rows)
+    folder = str(Path(path).parent)
+    assert read(huggingface(path if folder == "." else folder, **COLUMNS), tmp_path) == rows
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train.tsv"])
+@pytest.mark.parametrize("rows", [WORDS, YEARS], ids=["words", "years"])
+def test_text_is_text_where_pandas_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, rows: list[tuple[str, str]]
+) -> None:
+    """As for a name on the hub, whose files are not local."""
+    written(tmp_path, f"set/{name}", rows)
+    monkeypatch.setattr("polystill.sources.huggingface.reader_of", lambda name: None)
+    assert read(huggingface("set", **COLUMNS), tmp_path) == rows
+
+
+def test_tsv_has_no_quoting_where_pandas_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, "set/train.tsv", QUOTES)
+    monkeypatch.setattr("polystill.sources.huggingface.reader_of", lambda name: None)
+    assert read(huggingface("set", **COLUMNS), tmp_path) == QUOTES
+
+
+def test_a_csv_value_may_span_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b'en,de\r\n"one\r\ntwo","a ""b"""\r\nthree,"x,y"\r\n')
+    assert read(huggingface("a.csv", **COLUMNS), tmp_path) == [("one two", 'a "b"'), ("three", "x,y")]
+
+
+def test_broken_rows_of_tables_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    broken, invalid = Unreadable.BROKEN_ROW, Unreadable.INVALID_UTF8
+    (tmp_path / "a.csv").write_bytes(b'en,de\na,b\nonly\n"a"x,b\n\n\xff,c\nd,e,f\ng,h\0\n')
+    assert read(huggingface("a.csv", **COLUMNS), tmp_path) == [
+        *(("a", "b"), ("only", broken), (broken, broken), ("", "")),
+        *((invalid, "c"), ("d", "e"), ("g", Unreadable.NUL_BYTE)),
+    ]
+    (tmp_path / "a.tsv").write_bytes(b"en\tde\na\tb\nonly\n\nc\td\te\n")
+    assert read(huggingface("a.tsv", **COLUMNS), tmp_path) == [("a", "b"), ("only", broken), ("", ""), ("c", "d")]
+    lines = [b'{"en": "a", "de": "b"}', b'{"en": "a"', b"[]", b'{"en": "c"}', b"\xff", b'{"en": "\\ud800", "de": "d"}']
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    assert read(huggingface("a.jsonl", **COLUMNS), tmp_path) == [
+        *(("a", "b"), (broken, broken), (broken, broken), ("c", ""), (invalid, invalid), (invalid, "d")),
+    ]
+
+
+@pytest.mark.parametrize("rest", ["", "x,y\n" * 40_000])
+def test_a_quotation_mark_that_does_not_close_is_named(tmp_path: Path, rest: str) -> None:
+    (tmp_path / "a.csv").write_text('en,de\na,b\n"One, he said.,Eins.\ntwo,zwei\n' + rest)
+    assert error_of(huggingface("a.csv", **COLUMNS), tmp_path) == (
+        f"{tmp_path}/a.csv: line 3: a quotation mark opens here and does not close"
+    )
+
+
+def test_numbers_in_json_lines_are_their_digits(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"en": 1984, "de": 1.10}\n')
+    assert read(huggingface("a.jsonl", **COLUMNS), tmp_path) == [("1984", "1.10")]
 
 
 def test_a_hub_name_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     def unreachable(*arguments, **more):
-        assert (arguments, more) == (("some/set", None), {"split": "train", "streaming": True})
+        assert (arguments, more) == (("some/set", None), {})
         raise ConnectionError("Couldn't reach 'some/set' on the Hub")
 
-    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    monkeypatch.setattr(datasets, "load_dataset_builder", unreachable)
     assert error_of(huggingface("some/set"), tmp_path) == (
         f"some/set: no folder at {tmp_path}/some/set, and from the hub: Couldn't reach 'some/set' on the Hub"
     )
@@ -293,6 +390,15 @@ def test_mtdata_pairs_come_from_the_fetching_process(tmp_path: Path, monkeypatch
     program = "import sys\nprint('noise', file=sys.stderr)\nprint(*sys.argv[1:3], sep='\\t')\nprint('b\\t')"
     source = fake_fetch(tmp_path, monkeypatch, program)
     assert read(source, tmp_path) == [("Some-set-1-eng-deu", "en"), ("b", "")]
+
+
+def test_broken_mtdata_rows_leave_the_others_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = r"import sys; sys.stdout.buffer.write(b'a\tb\nonly\n\n\xff\tc\nd\te\0\n')"
+    source = fake_fetch(tmp_path, monkeypatch, program)
+    assert read(source, tmp_path) == [
+        *(("a", "b"), ("only", Unreadable.BROKEN_ROW), ("", Unreadable.BROKEN_ROW)),
+        *((Unreadable.INVALID_UTF8, "c"), ("d", Unreadable.NUL_BYTE)),
+    ]
 
 
 def test_a_failed_fetch_shows_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

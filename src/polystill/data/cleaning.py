@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polystill.data.languages import ScriptShare, count_words, is_unspaced, longest_word
+from polystill.data.languages import ScriptShare, count_words, has_longer_word, is_unspaced
 from polystill.data.repair import REPAIRS
 from polystill.errors import UserError
 from polystill.sources.base import RawPair, SentencePair, Unreadable
@@ -164,7 +164,7 @@ class Cleaner:
         if longer >= RATIO_FROM_WORDS and longer > settings.max_ratio * shorter:
             return "ratio"
         most = settings.max_word_characters
-        if any(len(side) > most and longest_word(side) > most for side in (source, target)):
+        if has_longer_word(source, most) or has_longer_word(target, most):
             return "long_word"
         if settings.drop_identical and source == target:
             return "identical"

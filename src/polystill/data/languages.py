@@ -111,11 +111,13 @@ _UNSPACED_RUN = re.compile(f"[{''.join(map(_RANGES.__getitem__, _LETTERS_PER_WOR
 _WORD = re.compile(r"[^\W_]+")
 _ETHIOPIC_SPACE = "\u1361"
 """Stands between words in older Amharic and Tigrinya."""
+_FURTHER_EAST = re.compile("[\u0e00-\u1fff\u3000-\U000323af]")
+"""Where `_ETHIOPIC_SPACE` and all scripts without spaces are: found missing in half the time."""
 
 
 def count_words(text: str) -> int:
     """The words between spaces; in runs of scripts without spaces, an estimate from their letters."""
-    if text.isascii():
+    if text.isascii() or not _FURTHER_EAST.search(text):
         return len(text.split())
     text = text.replace(_ETHIOPIC_SPACE, " ")
     if not _UNSPACED_RUN.search(text):
@@ -124,11 +126,11 @@ def count_words(text: str) -> int:
     return max(1, ceil(words) + sum(map(_has_word, _UNSPACED_RUN.sub(" ", text).split())))
 
 
-def longest_word(text: str) -> int:
-    """The characters of the longest word between spaces; runs of scripts without spaces are none."""
-    if not text.isascii():
-        text = _UNSPACED_RUN.sub(" ", text.replace(_ETHIOPIC_SPACE, " "))
-    return max(map(len, text.split()), default=0)
+def has_longer_word(text: str, most: int) -> bool:
+    """Whether a word between spaces has more than so many characters; runs of scripts without spaces are none."""
+    if len(text) <= most or max(map(len, text.split()), default=0) <= most:
+        return False
+    return any(len(word) > most for word in _UNSPACED_RUN.sub(" ", text.replace(_ETHIOPIC_SPACE, " ")).split())
 
 
 def _letters(text: str) -> int:

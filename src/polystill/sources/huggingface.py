@@ -94,6 +94,7 @@ class HuggingFaceSource(PairSource):
             return _text_blocks(known)
         if hasattr(builder.config, "quoting"):  # a CSV file on the hub, which pandas reads
             columns = (self.source_column, self.target_column)
+            builder.config.na_filter = builder.config.keep_default_na = False
             builder.config.converters = {column: str for column in columns if column}
             builder.config.quoting = csv.QUOTE_NONE if builder.config.sep == "\t" else csv.QUOTE_MINIMAL
         return self._table_blocks(builder.as_streaming_dataset(split=split))

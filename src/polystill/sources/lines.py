@@ -17,10 +17,8 @@ _BLOCK = 1 << 20
 _LONGEST_LINE = 16 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_CONTROL = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1b"))
-"""Bytes that text hardly has, NUL among them."""
-_BINARY_SHARE = 0.05
-"""A file with NUL bytes is binary if these are so many; the least for compressed data is 0.1."""
+_CONTROL = bytes({*range(1, 32), 127} - set(b"\t\n\v\f\r\x1b"))
+"""Bytes beside NUL that text does not have."""
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
@@ -54,8 +52,10 @@ def decoded(line: bytes) -> str | Unreadable:
 
 
 def _refuse_binary(path: Path, block: bytes) -> None:
-    """Refuse what is no text at all; text with a stray NUL byte passes."""
-    if b"\0" not in block or len(block) - len(block.translate(None, _CONTROL)) < _BINARY_SHARE * len(block):
+    """Refuse what is no text at all. Text with a stray NUL byte passes: it has few of them and no other such bytes."""
+    nul = block.count(0)
+    others = len(block) - len(block.translate(None, _CONTROL))
+    if not nul or (20 * (nul + others) < len(block) if others else 5 * nul < len(block)):
         return
     if block.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{path}: UTF-16 text; expected UTF-8 (`iconv -f utf-16 -t utf-8` converts it)")

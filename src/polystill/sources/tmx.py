@@ -118,6 +118,7 @@ class _Reader:
         """Whether the log has more errors than with the last unit; raises _Damage for those of the file's structure."""
         log = self._parser.feed_error_log
         new = log[self._known_errors :] if len(log) > self._known_errors else []
+        self._known_errors = len(log)
         for error in new:
             if error.type_name not in _UNIT_ERRORS:
                 raise _Damage(f"line {error.line}: {error.message.strip()}")
