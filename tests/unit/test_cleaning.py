@@ -1,3 +1,6 @@
+from itertools import product
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,11 +8,15 @@ from hypothesis import strategies as st
 
 from polystill.config import Cleaning
 from polystill.data.cleaning import REASONS, Cleaner, CleaningReport, Repetition, clean, mark_duplicates, most_repeats
-from polystill.data.languages import ScriptShare, is_unspaced, scripts_of
-from polystill.sources.base import RawPair
+from polystill.data.languages import ScriptShare, count_words, is_unspaced, scripts_of
+from polystill.data.repair import repaired, without_entities, without_mojibake
+from polystill.errors import UserError
+from polystill.sources.base import RawPair, Unreadable
+
+Side = str | Unreadable
 
 
-def reason(source: str | None, target: str | None, languages: tuple[str, str] = ("en", "de"), **settings) -> str | None:
+def reason(source: Side, target: Side, languages: tuple[str, str] = ("en", "de"), **settings) -> str | None:
     return Cleaner(Cleaning(**settings), languages).reason(source, target)
 
 
@@ -20,19 +27,20 @@ WORDS = "one two three four five six seven eight"
     ("source", "target", "settings", "expected"),
     [
         ("The dog sleeps.", "Der Hund schläft.", {}, None),
-        (None, "x", {}, "invalid_utf8"),
-        ("x", None, {}, "invalid_utf8"),
+        (Unreadable.INVALID_UTF8, "x", {}, "invalid_utf8"),
+        ("x", Unreadable.NUL_BYTE, {}, "nul_byte"),
+        (Unreadable.BROKEN_ROW, Unreadable.BROKEN_ROW, {}, "broken_row"),
         ("", "x", {}, "empty"),
         ("x", "", {}, "empty"),
         ("a b", "c d e", {"min_words": 3}, "too_short"),
         ("a b f", "c d e", {"min_words": 3}, None),
         (WORDS, "c d e f g h i j", {"max_words": 7}, "too_long"),
         (WORDS, "c d e f g h i j", {"max_words": 8}, None),
-        (WORDS, "c d", {"max_ratio": 3.9}, "ratio"),
-        (WORDS, "c d", {"max_ratio": 4}, None),
-        ("c d", WORDS, {"max_ratio": 3.9}, "ratio"),
-        ("a b c d", "e", {"max_ratio": 2}, None),  # Below five words the ratio says nothing.
-        ("a b c d f", "e", {"max_ratio": 2}, "ratio"),
+        (f"{WORDS} nine ten eleven twelve", "c d e", {"max_ratio": 3.9}, "ratio"),
+        (f"{WORDS} nine ten eleven twelve", "c d e", {"max_ratio": 4}, None),
+        ("c d e", f"{WORDS} nine ten eleven twelve", {"max_ratio": 3.9}, "ratio"),
+        (f"{WORDS} nine", "e", {"max_ratio": 2}, None),  # Of a short line the ratio says nothing.
+        (f"{WORDS} nine ten", "e", {"max_ratio": 2}, "ratio"),
         ("a " + "x" * 101, "b c", {}, "long_word"),
         ("a " + "x" * 100, "b c", {}, None),
         ("b c", "a " + "x" * 101, {}, "long_word"),
@@ -45,13 +53,13 @@ WORDS = "one two three four five six seven eight"
         ("12 345", "12.345 €", {}, None),
     ],
 )
-def test_reasons(source: str | None, target: str | None, settings: dict, expected: str | None) -> None:
+def test_reasons(source: Side, target: Side, settings: dict, expected: str | None) -> None:
     assert reason(source, target, **settings) == expected
     assert expected is None or expected in REASONS
 
 
 def test_switched_off_only_what_cannot_be_trained_on_goes() -> None:
-    assert reason(None, "x", enabled=False) == "invalid_utf8"
+    assert reason(Unreadable.NUL_BYTE, "x", enabled=False) == "nul_byte"
     assert reason("", "x", enabled=False) == "empty"
     assert reason(WORDS * 99, "x" * 999, enabled=False) is None
 
@@ -65,7 +73,10 @@ def test_switched_off_only_what_cannot_be_trained_on_goes() -> None:
         ("de", "да", 0.0),
         ("de", "aaa ббб", 0.5),
         ("ru", "The dog", 0.0),
-        ("ru", "Это Linux, так", 6 / 11),
+        ("ru", "Это Linux, так", 2 / 3),
+        ("ja", "HasUnoInterfaces 関数", 0.5),
+        ("de", "我昨天在花园里看见了 ja", 1 / 6),
+        ("de", "A\u0308pfel und O\u0308l", 1.0),
         ("el", "Ο σκύλος ἔχει", 1.0),
         ("ar", "الكلب ينام", 1.0),
         ("he", "הכלב ישן", 1.0),
@@ -87,7 +98,7 @@ def test_switched_off_only_what_cannot_be_trained_on_goes() -> None:
         ("rus", "Hallo", 0.0),
     ],
 )
-def test_share_of_letters_in_the_languages_script(language: str, text: str, share: float) -> None:
+def test_share_of_words_in_the_languages_script(language: str, text: str, share: float) -> None:
     assert ScriptShare(language)(text) == pytest.approx(share)
 
 
@@ -102,20 +113,83 @@ def test_an_unknown_language_is_not_checked() -> None:
     assert reason("что угодно", "собака", ("xx", "de")) == "wrong_script"
 
 
-def test_languages_without_spaces_are_measured_in_characters() -> None:
+def test_the_declaration_of_human_rights_in_many_scripts_is_kept() -> None:
+    """Article 1 in each language beside each other one, once and twice; against five times, the ratio tells."""
+    rows = (Path(__file__).parents[1] / "texts" / "article-1.tsv").read_text(encoding="utf-8").splitlines()
+    article = dict(row.split("\t") for row in rows)
+    assert len(article) == 17 and len({scripts_of(language)[0] for language in article}) == 15
+    for languages in product(article, repeat=2):
+        source, target = (article[language] for language in languages)
+        if source != target:
+            assert reason(source, target, languages, max_ratio=2) is None, languages
+            assert reason(f"{source} {source}", f"{target} {target}", languages, max_ratio=2) is None, languages
+            assert reason(" ".join([source] * 5), target, languages, max_ratio=2, max_words=300) == "ratio", languages
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", 0),
+        ("one two-three, four .", 4),
+        ("...", 1),
+        ("HasUnoInterfaces 関数", 2),
+        ("HasUnoInterfaces関数", 2),
+        ("LibreOfficeのBASIC関数。", 4),
+        ("我爱你们。", 2),
+        ("2024年", 2),
+        ("。", 1),
+        ("ที่", 1),
+        ("โรงเรียน school", 3),
+        ("የሰው፡ልጅ፡ሁሉ", 3),
+        ("개가 자고 있다", 3),
+        ("कुत्ता सोता है", 3),
+    ],
+)
+def test_words_are_counted_by_script(text: str, words: int) -> None:
+    assert count_words(text) == words
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "language", "expected"),
+    [
+        ("HasUnoInterfaces function", "HasUnoInterfaces 関数", "ja", None),
+        ("_File", "ファイル(~F)", "ja", None),
+        ("Adobe Photoshop CS6 files", "Adobe Photoshop CS6 ファイル", "ja", None),
+        ("com.sun.star.uno.XInterface is missing", "com.sun.star.uno.XInterface がありません", "ja", None),
+        ("Open LibreOffice Writer", "Откройте LibreOffice Writer", "ru", None),
+        ("%PRODUCTNAME cannot open $(FILE)", "%PRODUCTNAME ne peut ouvrir $(FILE)", "fr", None),
+        ("Undo", "វិញ​ធ្វើ​ធ្វើ​ធ្វើ", "km", None),
+        ("Notification", "Ein kurzer Hinweis für alle Leute hier", "de", None),
+        ("Click the button", "Click this button", "ja", "wrong_script"),
+        ("The dog sleeps here", "Der Hund schläft 犬", "ja", "wrong_script"),
+    ],
+)
+def test_terms_of_both_sides_and_short_lines_are_kept(
+    source: str, target: str, language: str, expected: str | None
+) -> None:
+    assert reason(source, target, ("en", language)) == expected
+    assert reason(target, source, (language, "en")) == expected
+
+
+def test_a_long_word_is_one_in_any_language() -> None:
+    assert reason("a b", "犬" + "x" * 101, ("en", "ja")) == "long_word"
+    assert reason("a b", "犬" * 101, ("en", "xx"), max_ratio=100) is None
+
+
+def test_languages_without_spaces_are_measured_by_their_letters() -> None:
     assert all(map(is_unspaced, ["zh-Hant", "zh", "zho", "zho_Hans", "yue_Hant", "jpn_Jpan", "tha", "khm_Khmr"]))
     assert not any(map(is_unspaced, ["de", "deu", "deu_Latn", "kor_Hang", "vie_Latn"]))
     chinese = "我昨天在花园里看见了一只很大的狗和两只小猫"  # 21 characters, about ten words
     english = "Yesterday I saw a very large dog and two small cats in the garden"
     assert reason(english, chinese, ("en", "zh")) is None
-    assert reason(english, chinese, ("en", "xx")) == "ratio"
+    assert reason(english, chinese, ("en", "xx")) is None
     assert reason(english, chinese * 15, ("en", "zh"), max_ratio=100) == "too_long"
     assert reason(english, chinese * 6, ("en", "zh"), max_ratio=100) is None  # One "word" of 126 characters.
 
 
 def test_the_report_counts_everything_and_shows_the_first() -> None:
     pairs: list[RawPair] = [(f"  dog {i} ", f"\tHund {i}\r") for i in range(4)]
-    pairs += [("", "x")] * 5 + [(None, "y" * 300), ("z", "z")]
+    pairs += [("", "x")] * 5 + [(Unreadable.INVALID_UTF8, "y" * 300), ("z", "z")]
     report = CleaningReport()
     cleaner = Cleaner(Cleaning(), ("en", "de"))
     kept = list(clean(pairs, cleaner, report, "a.en"))
@@ -129,6 +203,112 @@ def test_the_report_counts_everything_and_shows_the_first() -> None:
     assert content["kept"] + sum(content["dropped"].values()) == content["total"]
     assert [example["line"] for example in content["examples"]["empty"]] == [5, 6, 7]
     assert content["examples"]["invalid_utf8"] == [{"corpus": "a.en", "line": 10, "source": None, "target": "y" * 100}]
+
+
+# --- unreadable lines -------------------------------------------------------------------------------------------------
+
+
+def read(rows: list[RawPair], most: float) -> tuple[CleaningReport, str | None]:
+    report = CleaningReport()
+    kept = list(clean(rows, Cleaner(Cleaning(), ("en", "de")), report, "a.en"))
+    assert len(kept) == report.kept
+    return report, report.check_readable("a.en", len(rows), most)
+
+
+def rows_with(damage: dict[int, Unreadable], count: int) -> list[RawPair]:
+    return [(damage.get(i, f"dog {i}"), f"Hund {i}") for i in range(1, count + 1)]
+
+
+def test_a_few_unreadable_lines_are_dropped_counted_and_named() -> None:
+    damage = {7: Unreadable.NUL_BYTE, **dict.fromkeys((900, 17, 1500, 1700), Unreadable.BROKEN_ROW)}
+    report, warning = read(rows_with(damage, 4500), 0.001)
+    assert warning == (
+        "warning: a.en: 5 of 4,500 lines cannot be read: nul_byte 1 (line 7), broken_row 4 (lines 17, 900, 1,500, …)"
+    )
+    assert (report.total, report.kept, report.summary()) == (4500, 4495, "nul_byte 1, broken_row 4")
+    assert report.check_readable("b.en", 10, 0) is None  # the next corpus has none
+
+
+@pytest.mark.parametrize(
+    ("count", "lines", "most", "fails"),
+    [(1, 5, 0.001, False), (2, 5, 0.001, True), (5, 4500, 0.001, False), (6, 5000, 0.001, True), (1, 9000, 0, True)],
+)
+def test_many_unreadable_lines_are_refused(count: int, lines: int, most: float, fails: bool) -> None:
+    rows = rows_with(dict.fromkeys(range(2, 2 + count), Unreadable.INVALID_UTF8), lines)
+    if not fails:
+        assert read(rows, most)[1]
+        return
+    with pytest.raises(UserError) as caught:
+        read(rows, most)
+    message = str(caught.value)
+    assert message.startswith(f"a.en: {count:,} of {lines:,} lines cannot be read: invalid_utf8 {count} (line")
+    assert f"raise data.cleaning.max_unreadable ({most:g})" in message
+
+
+# --- repairs ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hi &quot;you&quot; &amp;amp; me", 'Hi "you" &amp; me'),
+        ("&lt;b&gt;&#252;&#xFC;&Uuml;&nbsp;x&hellip;", "<b>üüÜ\xa0x…"),
+        ("AT&T; a&b &copy=2 &amp ?x=1&reg=2", "AT&T; a&b &copy=2 &amp ?x=1&reg=2"),
+        ("a&#10;b&#9;c&NewLine;d", "a b c d"),
+        ("&#0;&#xD800;&#x1FFFFF;&nosuchname;", "&#0;&#xD800;&#x1FFFFF;&nosuchname;"),
+        ("plain & simple; text", "plain & simple; text"),
+    ],
+)
+def test_html_entities_are_unescaped_once(text: str, expected: str) -> None:
+    assert without_entities(text) == expected
+
+
+ARTICLE = [row.split("\t")[1] for row in (Path(__file__).parents[1] / "texts/article-1.tsv").open(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "mac-roman"])
+def test_mojibake_of_every_script_is_mended(encoding: str) -> None:
+    """mac-roman's of Russian is the one that could be either."""
+    garbled = {text: text.encode().decode(encoding) for text in map(str.strip, ARTICLE) if not text.isascii()}
+    mended = [text for text, wrong in garbled.items() if without_mojibake(wrong) == text]
+    assert len(garbled) == 16 and len(mended) >= 15
+
+
+@pytest.mark.parametrize(
+    ("garbled", "text"),
+    [
+        ("FuÃŸball fÃ¼r alle", "Fußball für alle"),
+        ("naÃ¯ve cafÃ© â€“ â€¦ â‚¬5", "naïve café – … €5"),
+        ("ÃƒÂ¼ber", "über"),
+        ("РџСЂРёРІРµС‚", "Привет"),
+    ],
+)
+def test_mojibake_is_mended(garbled: str, text: str) -> None:
+    assert without_mojibake(garbled) == text
+
+
+@pytest.mark.parametrize("text", [*map(str.strip, ARTICLE), "Ã", "É “São Tomé” – ação", "Ä–Ö, ±5 °C · №1", "SÃO PAULO"])
+def test_text_that_is_whole_is_not_mended(text: str) -> None:
+    assert repaired(text) == text
+
+
+def test_repairs_are_made_and_counted_before_a_pair_is_judged() -> None:
+    pairs: list[RawPair] = [
+        ("Hi &quot;you&quot; &amp;amp; me", 'Hallo "du" & ich'),
+        ("a &amp; b", "FuÃŸ &amp; Ball"),
+        ("&nbsp;", "leer"),
+        ("plain", "schlicht"),
+    ]
+    report = CleaningReport()
+    kept = [pair for _, pair in clean(pairs, Cleaner(Cleaning(), ("en", "de")), report, "a.en")]
+    assert kept == [('Hi "you" &amp; me', 'Hallo "du" & ich'), ("a & b", "Fuß & Ball"), ("plain", "schlicht")]
+    assert report.repairs() == "html_entities 3, mojibake 1" and report.summary() == "empty 1"
+    content = report.as_dict()
+    assert content["repaired"] == {"html_entities": 3, "mojibake": 1}
+    assert set(content["repaired"]) < set(content["meaning"])
+    assert content["examples"]["mojibake"] == [{"corpus": "a.en", "line": 2, "source": "a & b", "target": "Fuß & Ball"}]
+    off = CleaningReport()
+    assert [pair for _, pair in clean(pairs, Cleaner(Cleaning(enabled=False), ("en", "de")), off, "a.en")] == pairs
 
 
 @given(st.lists(st.one_of(st.integers(0, 5), st.integers(0, 2**64 - 1)), max_size=60))

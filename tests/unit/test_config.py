@@ -258,6 +258,24 @@ def test_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ("name=1e5x", ("name",), "1e5x"),
         ("name=1e5", ("name",), "1e5"),
         ("name=1", ("name",), "1"),
+        ("name=1.10", ("name",), "1.10"),
+        ("name=1.0", ("name",), "1.0"),
+        ("name=010", ("name",), "010"),
+        ("name=2020-01-01", ("name",), "2020-01-01"),
+        ("name=0.00001", ("name",), "0.00001"),
+        ("data.folder=1_000", ("data", "folder"), "1_000"),
+        ("data.folder=12:30:45", ("data", "folder"), "12:30:45"),
+        ("data.folder=0x1F", ("data", "folder"), "0x1F"),
+        ("data.folder=off", ("data", "folder"), "off"),
+        ("data.target_language=no", ("data", "target_language"), "no"),
+        ("data.target_language=y", ("data", "target_language"), "y"),
+        ("data.cleaning.enabled=no", ("data", "cleaning", "enabled"), False),
+        ("data.cleaning.enabled=false", ("data", "cleaning", "enabled"), False),
+        ("data.cleaning.drop_identical=on", ("data", "cleaning", "drop_identical"), True),
+        ("data.first_pairs=null", ("data", "first_pairs"), None),
+        ("data.first_pairs=1_000", ("data", "first_pairs"), 1000),
+        ("training.learning_rate=5.0e-4", ("training", "learning_rate"), 0.0005),
+        ("training.learning_rate=0.10", ("training", "learning_rate"), 0.1),
         ("data.folder=inf", ("data", "folder"), "inf"),
         ("stages.0.objective.kd_weight=1e-1", ("stages", 0, "objective", "kd_weight"), 0.1),
     ],
@@ -267,6 +285,41 @@ def test_overrides(recipe_file: Path, override: str, path: tuple[str | int, ...]
     for part in path:
         place = place[part]
     assert place == value
+
+
+NORWEGIAN = """
+data:
+  source_language: en
+  target_language: no
+  train: [{kind: text, source: 2016, target: 1.10}]
+  validation: {kind: huggingface, path: on, split: 2020-01-01, source_column: yes, target_column: no}
+  test: {no: {kind: text, source: null.txt, target: "no"}, 2016: &set {kind: tsv, path: 010}, on: *set}
+stages: [{name: "1", updates: 10}, {name: 2, updates: 1_000}]
+"""
+
+
+def test_text_that_yaml_would_take_for_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(NORWEGIAN)
+    recipe = load_recipe(path)
+    data = recipe.data.model_dump()
+    assert (data["source_language"], data["target_language"]) == ("en", "no")
+    assert (data["train"][0]["source"], data["train"][0]["target"]) == ("2016", "1.10")
+    columns = {key: data["validation"][key] for key in ("path", "split", "source_column", "target_column")}
+    assert list(columns.values()) == ["on", "2020-01-01", "yes", "no"]
+    assert {name: source.get("path") for name, source in data["test"].items()} == {
+        **{"no": None, "2016": "010", "on": "010"},
+    }
+    assert [stage.updates for stage in recipe.stages] == [10, 1000]
+    written = tmp_path / "written.yaml"
+    written.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    assert load_recipe(written) == recipe
+
+
+@pytest.mark.parametrize("value", ["true", "null", "[no]"])
+def test_a_language_is_text(recipe_file: Path, value: str) -> None:
+    with pytest.raises(UserError, match=r"data\.target_language: .*valid string"):
+        load_recipe(recipe_file, [f"data.target_language={value}"])
 
 
 @pytest.mark.parametrize(
