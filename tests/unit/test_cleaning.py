@@ -212,7 +212,7 @@ def read(rows: list[RawPair], most: float) -> tuple[CleaningReport, str | None]:
     report = CleaningReport()
     kept = list(clean(rows, Cleaner(Cleaning(), ("en", "de")), report, "a.en"))
     assert len(kept) == report.kept
-    return report, report.check_readable("a.en", len(rows), most)
+    return report, report.check_readable("a.en", len(rows), most, "some.key")
 
 
 def rows_with(damage: dict[int, Unreadable], count: int) -> list[RawPair]:
@@ -242,7 +242,7 @@ def test_many_unreadable_lines_are_refused(count: int, lines: int, most: float, 
         read(rows, most)
     message = str(caught.value)
     assert message.startswith(f"a.en: {count:,} of {lines:,} lines cannot be read: invalid_utf8 {count} (line")
-    assert f"raise data.cleaning.max_unreadable ({most:g})" in message
+    assert message.endswith(f"; mend the file, or raise some.key ({most:g})")
 
 
 # --- repairs ----------------------------------------------------------------------------------------------------------

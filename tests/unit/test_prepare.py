@@ -223,6 +223,50 @@ def test_invalid_utf8_in_a_held_out_set(tmp_path: Path) -> None:
     )
 
 
+def test_broken_rows_of_a_held_out_set_are_refused(tmp_path: Path) -> None:
+    given = recipe(tmp_path, validation={"kind": "tsv", "path": "held.tsv"})
+    for row, problem in (
+        (b"only", "the target side is missing from its row, or the row is damaged"),
+        (b"a\tb\0", "the target side has a NUL byte"),
+    ):
+        (tmp_path / "held.tsv").write_bytes(b"a\tb\n" + row + b"\n")
+        assert error_of(given, tmp_path / "data") == (
+            f"{tmp_path}/held.tsv: line 2: {problem}; validation and test sets are not cleaned"
+        )
+
+
+def test_broken_rows_are_dropped_counted_and_named(tmp_path: Path) -> None:
+    rows = ["\t".join(pair).encode() for pair in TRAIN]
+    damaged = [*rows[:50], b"only", *rows[50:60], b"", *rows[60:]]
+    (tmp_path / "more.tsv").write_bytes(b"\n".join(damaged) + b"\n")
+    given = recipe(tmp_path, train=TRAIN[:5]).model_dump()
+    given["data"]["train"].append({"kind": "tsv", "path": "more.tsv"})
+    log: list[str] = []
+    out = tmp_path / "data"
+    record = prepare_data(parse_recipe(given, "recipe.yaml"), out, log=log.append)
+    counts = {reason: count for reason, count in record["dropped"].items() if count}
+    assert counts == {"broken_row": 1, "empty": 1, "duplicate": 5}
+    assert decoded(out, "train") == TRAIN
+    assert f"warning: {tmp_path}/more.tsv: 1 of 402 lines cannot be read: broken_row 1 (line 51)" in log
+    example = json.loads((out / "cleaning.json").read_text())["examples"]["broken_row"]
+    assert example == [{"corpus": f"{tmp_path}/more.tsv", "line": 51, "source": "only", "target": None}]
+    given["data"]["cleaning"] = {"max_unreadable": 0}
+    assert error_of(parse_recipe(given, "recipe.yaml"), tmp_path / "other") == (
+        f"{tmp_path}/more.tsv: 1 of 402 lines cannot be read: broken_row 1 (line 51); mend the file, "
+        "or raise data.cleaning.max_unreadable (0)"
+    )
+
+
+def test_repairs_are_counted_and_logged(tmp_path: Path) -> None:
+    log: list[str] = []
+    odd = [("a &amp;amp; b", "c &lt; d"), ("abc cba", "FuÃŸ")]
+    record = prepare_data(recipe(tmp_path, [*odd, *TRAIN]), tmp_path / "data", log=log.append)
+    assert record["repaired"] == {"html_entities": 1, "mojibake": 1}
+    assert any(line.endswith("dropped: nothing; repaired: html_entities 1, mojibake 1") for line in log)
+    assert decoded(tmp_path / "data", "train")[:2] == [("a &amp; b", "c < d"), ("abc cba", "Fuß")]
+    assert json.loads((tmp_path / "data/cleaning.json").read_text())["repaired"] == record["repaired"]
+
+
 def test_a_test_set_needs_a_plain_name(tmp_path: Path) -> None:
     given = recipe(tmp_path)
     given = given.model_copy(update={"data": given.data.model_copy(update={"test": {"../x": given.data.validation}})})

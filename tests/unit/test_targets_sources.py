@@ -39,18 +39,30 @@ def test_a_text(tmp_path: Path, packed: bool) -> None:
     content = b"one \n\nthree\none\n"
     path = tmp_path / "text"
     path.write_bytes(gzip.compress(content) if packed else content)
-    with text_sources(path, tmp_path) as sources:
+    with text_sources(path, tmp_path, print) as sources:
         assert sources.block(0, 9) == [Source([0, 3], "one", []), Source([2], "three", [])]
-        assert (sources.sentences, sources.about["sentences"], sources.about["blank"]) == (3, 4, 1)
+        assert (sources.sentences, sources.about["sentences"], sources.about["left_out"]) == (3, 4, 1)
+
+
+def test_a_few_lines_of_a_text_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"one\n" * 1100 + b"t\xffwo\nth\0ree\nfour\n")
+    warnings: list[str] = []
+    with text_sources(tmp_path / "text", tmp_path, warnings.append) as sources:
+        assert sources.block(1, 9) == [Source([1102], "four", [])]
+        assert sources.about["left_out"] == 2
+    assert warnings == [
+        f"warning: {tmp_path}/text: 2 of 1,103 lines cannot be read: invalid_utf8 1 (line 1,101), "
+        "nul_byte 1 (line 1,102)"
+    ]
 
 
 def test_bad_texts(tmp_path: Path) -> None:
     (tmp_path / "blank").write_text("\n \n")
-    (tmp_path / "latin").write_bytes(b"a\n\xe4\n")
+    (tmp_path / "latin").write_bytes(b"a\n\xe4\n\xf6\n")
     for name, message in (
         ("blank", "not one line with text"),
-        ("latin", "line 2 is not UTF-8"),
+        ("latin", r"2 of 3 lines cannot be read: invalid_utf8 2 \(lines 2, 3\)"),
         ("no", "no such file"),
     ):
-        with pytest.raises(UserError, match=message), text_sources(tmp_path / name, tmp_path):
+        with pytest.raises(UserError, match=message), text_sources(tmp_path / name, tmp_path, print):
             pass

@@ -282,6 +282,11 @@ def test_translations_of_the_asked_sources(tmp_path: Path) -> None:
     assert read.translate(["c"]) == [[Candidate("C")]]
 
 
+def test_a_source_that_cleaning_has_repaired(tmp_path: Path) -> None:
+    read = translations_file(tmp_path, "a &amp;amp; b\tA\nFuÃŸball\tB\nc & d\tC\n")
+    assert read.translate(["a &amp; b", "Fußball", "c & d"]) == [[Candidate(text)] for text in "ABC"]
+
+
 def test_a_missing_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"t.tsv: no translation of 'b' from line 2 on; expected a line for every"):
         translations_file(tmp_path, "a\tA\nc\tC\n").translate(["a", "b", "c"])

@@ -145,6 +145,16 @@ def test_too_small_a_vocabulary_names_the_smallest_possible() -> None:
     assert train_tokenizer(LINES, TokenizerSettings(vocabulary_size=least), "en", "de").vocabulary_size == least
 
 
+@pytest.mark.parametrize("joined", [" ", ""], ids=["spaces", "no spaces"])
+def test_lines_of_any_length_are_trained_on(joined: str) -> None:
+    """SentencePiece skips lines of more than 4,192 bytes."""
+    words = ["straße", "größe", "Äpfel", "犬犬", "xyz", "\U00020000"]
+    long = [joined.join(random.Random(i).choices(words, k=3000)) for i in range(20)]
+    trained = train_tokenizer(long, TokenizerSettings(vocabulary_size=25), "en", "de")
+    assert set("".join(words)) <= set("".join(trained.pieces))
+    assert trained.decode(trained.encode_source([long[0]])) == [long[0]]
+
+
 def test_no_text_is_an_error() -> None:
     with pytest.raises(UserError, match=r"^data\.tokenizer: there is no text to train the vocabulary on$"):
         train_tokenizer(["", ""], TokenizerSettings(vocabulary_size=90), "en", "de")

@@ -96,11 +96,11 @@ class CleaningReport:
             source, target = (None if isinstance(side, Unreadable) else side[:_EXAMPLE_CHARACTERS] for side in pair)
             examples.append({"corpus": corpus, "line": line, "source": source, "target": target})
 
-    def check_readable(self, corpus: str, lines: int, most: float) -> str | None:
+    def check_readable(self, corpus: str, lines: int, most: float, key: str | None = None) -> str | None:
         """A warning that names the first unreadable lines of the corpus that was just read, which has so many in all.
 
         Raises:
-            UserError: they are more than the share `most` of all, rounded up.
+            UserError: they are more than the share `most` of all, rounded up; `key` is the recipe's for that share.
         """
         unreadable, self.unreadable = self.unreadable, {}
         if not unreadable:
@@ -109,7 +109,7 @@ class CleaningReport:
         reasons = ", ".join(f"{reason} {each}" for reason, each in unreadable.items())
         what = f"{corpus}: {count:,} of {lines:,} lines cannot be read: {reasons}"
         if count > ceil(most * lines):
-            raise UserError(f"{what}; mend the file, or raise data.cleaning.max_unreadable ({most:g})")
+            raise UserError(f"{what}; mend the file" + (f", or raise {key} ({most:g})" if key else ""))
         return f"warning: {what}"
 
     def summary(self) -> str:

@@ -93,7 +93,8 @@ def _clean_corpora(
             if report.total - logged >= _PROGRESS_PAIRS:
                 logged = report.total
                 log(f"read {report.total:,} pairs, {report.kept:,} kept so far")
-        if warning := report.check_readable(name, report.total - before, data.cleaning.max_unreadable):
+        most, key = data.cleaning.max_unreadable, "data.cleaning.max_unreadable"
+        if warning := report.check_readable(name, report.total - before, most, key):
             log(warning)
     store.finish()
     if not report.kept:

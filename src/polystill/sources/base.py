@@ -64,11 +64,12 @@ class PairSource(Strict):
         """
         empty = True
         for source, target in self.stream(folder, languages):
-            yield _without_nul(source), _without_nul(target)
+            yield without_nul(source), without_nul(target)
             empty = False
         if empty:
             raise UserError(f"{self.describe(folder)}: empty corpus, not one sentence pair")
 
 
-def _without_nul(side: str | Unreadable) -> str | Unreadable:
+def without_nul(side: str | Unreadable) -> str | Unreadable:
+    """The side, unless it holds a NUL byte."""
     return Unreadable.NUL_BYTE if isinstance(side, str) and "\0" in side else side

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from polystill.config import Recipe, load_recipe
+from polystill.config import Cleaning, Recipe, load_recipe
 from polystill.data.cleaning import CleaningReport
 from polystill.data.training_text import TextStore, clean_training, lines_sha256
 from polystill.errors import UserError
 from polystill.runs import Run
-from polystill.sources.lines import read_lines
+from polystill.sources.base import Unreadable, without_nul
+from polystill.sources.lines import decoded, read_lines
 
 _BLOCK_LINES = 20_000
 
@@ -103,7 +104,7 @@ def open_sources(recipe: Recipe | None, text: Text, scratch: Path, log: Callable
     """
     if recipe is None:
         assert text.source is not None
-        with text_sources(text.source, scratch) as sources:
+        with text_sources(text.source, scratch, log) as sources:
             yield sources
         return
     with corpus_sources(recipe, scratch, log) as sources:
@@ -127,34 +128,40 @@ def corpus_sources(recipe: Recipe, scratch: Path, log: Callable[[str], None]) ->
 
 
 @contextmanager
-def text_sources(path: Path, scratch: Path) -> Iterator[Sources]:
+def text_sources(path: Path, scratch: Path, log: Callable[[str], None]) -> Iterator[Sources]:
     """Open a file of sentences without references (plain, .gz or .zst); ids are line numbers from 0.
 
-    Blank lines are left out.
+    Blank lines are left out, and so are lines that cannot be read, with a warning.
 
     Raises:
-        UserError: the file cannot be read, a line is not UTF-8, or all lines are blank.
+        UserError: the file cannot be read, more of its lines than `data.cleaning.max_unreadable` is by default, or all
+            lines are blank.
     """
+    report = CleaningReport()
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".text-") as folder:
         store = TextStore(Path(folder) / "lines.arrow")
-        lines = _texts(path)
+        lines = _texts(path, report)
         filled, count = [], 0
         while block := list(islice(lines, _BLOCK_LINES)):
             store.write(0, [(count + i + 1, (line, "")) for i, line in enumerate(block)])
             filled += [count + i for i, line in enumerate(block) if line]
             count += len(block)
         store.finish()
+        if warning := report.check_readable(str(path), count, Cleaning().max_unreadable):
+            log(warning)
         if not filled:
             raise UserError(f"{path}: empty, not one line with text")
         rows = np.array(filled, dtype=np.int64)
         checksum = lines_sha256(line for line, _ in store.pairs(np.zeros(count, dtype=bool)))
-        about = {"kind": "text", "sha256": checksum, "sentences": count, "blank": count - len(rows)}
+        about = {"kind": "text", "sha256": checksum, "sentences": count, "left_out": count - len(rows)}
         yield Sources(store, rows, rows, about)
 
 
-def _texts(path: Path) -> Iterator[str]:
+def _texts(path: Path, report: CleaningReport) -> Iterator[str]:
+    """The text of each line; of one that cannot be read, "", and it is counted in the report."""
     for number, line in enumerate(read_lines(path), start=1):
-        try:
-            yield line.decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: line {number} is not UTF-8 (byte {error.start + 1}: {error.reason})") from None
+        text = without_nul(decoded(line))
+        if isinstance(text, Unreadable):
+            report.drop(text.value, str(path), number, (text, ""))
+            text = ""
+        yield text.strip()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from polystill.data.repair import repaired
 from polystill.decoding import ENGINES, find_engine
 from polystill.decoding.torch import Torch
 from polystill.decoding.translator import Cuts, DecodingOptions, Translator
@@ -297,7 +298,8 @@ class TranslationsFile:
     """Translations that someone has made already: a TSV file (plain, .gz or .zst), read once from top to bottom.
 
     Each line is a source and its translations, best first, separated by tabs, in the order of the sentences to
-    translate. Lines of other sources, which cleaning has dropped or which came before, are skipped.
+    translate. Lines of other sources, which cleaning has dropped or which came before, are skipped. A source may stand
+    as it is in the corpus or as cleaning has repaired it.
     """
 
     def __init__(self, path: Path, n_best: int) -> None:
@@ -321,7 +323,7 @@ class TranslationsFile:
                 columns = [column.strip() for column in line.decode("utf-8").split("\t")]
             except UnicodeDecodeError as error:
                 raise UserError(f"{self._path}: line {number} is not UTF-8 ({error.reason})") from None
-            if columns[0] == source:
+            if columns[0] == source or repaired(columns[0]).strip() == source:
                 candidates = [Candidate(text) for text in columns[1:] if text]
                 if not candidates:
                     raise UserError(f"{self._path}: line {number}: no translation of {shortened(source)}")
