@@ -18,7 +18,7 @@ class Cleaning(Strict):
     min_words: int = Field(1, ge=1)
     max_words: int = Field(150, ge=1)
     max_ratio: float = Field(4.0, gt=1)
-    """Longer side over shorter side, applied from 10 words on."""
+    """Longer side over shorter side, applied from 8 words on."""
     max_word_characters: int = Field(100, ge=1)
     drop_duplicates: bool = True
     drop_identical: bool = True

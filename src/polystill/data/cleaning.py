@@ -36,7 +36,7 @@ REASONS = {
 }
 """Why a pair is dropped. The last two are known later than the others: from `mark_duplicates`, and from packing."""
 
-RATIO_FROM_WORDS = 10
+RATIO_FROM_WORDS = 8
 """No pair is judged by its ratio where the longer side has fewer words: a word often takes five in another language."""
 EXAMPLES = 3
 _EXAMPLE_CHARACTERS = 100

@@ -294,20 +294,31 @@ def data_parts(family: Family) -> Iterator[Part]:
         return
     record = family.run.record("data") or {}
     yield _in_words(report, record)
-    meaning, examples = report.get("meaning", {}), report.get("examples", {})
-    lines: list[Line] = [
-        [reason.replace("_", " "), meaning.get(reason, ""), f"{n:,}"] for reason, n in report["dropped"].items() if n
-    ]
-    if lines:
-        caption = "Dropped pairs, by the first reason that applied"
-        yield Table(caption, ["reason", "means", "pairs"], lines, words=2)
-    lines = [[reason.replace("_", " "), e["source"], e["target"]] for reason in examples for e in examples[reason]]
-    if lines:
-        yield Table("Examples of dropped pairs", ["reason", "source", "target"], lines, words=3, folded=True)
+    yield from _counted(report, "dropped", "Dropped pairs, by the first reason that applied", "reason")
+    yield from _counted(report, "repaired", "Repaired pairs", "repair")
     if leakage := record.get("leakage"):
-        lines = [[name, f"{leaked['sources']:,}", f"{leaked['pairs']:,}"] for name, leaked in leakage.items()]
+        lines: list[Line] = [
+            [name, f"{leaked['sources']:,}", f"{leaked['pairs']:,}"] for name, leaked in leakage.items()
+        ]
         caption = "Held-out sentences that also stand in the training text"
         yield Table(caption, ["held out", "sources", "pairs"], lines)
+
+
+def _counted(report: dict[str, Any], what: str, caption: str, column: str) -> Iterator[Part]:
+    """How many pairs were dropped or repaired, by the reason or repair, with examples."""
+    counts = {name: n for name, n in report[what].items() if n}
+    meaning, examples = report.get("meaning", {}), report.get("examples", {})
+    lines: list[Line] = [[name.replace("_", " "), meaning.get(name, ""), f"{n:,}"] for name, n in counts.items()]
+    if lines:
+        yield Table(caption, [column, "means", "pairs"], lines, words=2)
+    lines = [
+        [name.replace("_", " "), e["source"], e["target"]]
+        for name in examples
+        if name in counts
+        for e in examples[name]
+    ]
+    if lines:
+        yield Table(f"Examples of {what} pairs", [column, "source", "target"], lines, words=3, folded=True)
 
 
 def _read_cleaning(family: Family) -> dict[str, Any] | None:
@@ -316,7 +327,7 @@ def _read_cleaning(family: Family) -> dict[str, Any] | None:
         return None
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        sum(report["dropped"].values())
+        sum(report["dropped"].values()), sum(report["repaired"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged ({error}); restore it from a copy") from None
     return report

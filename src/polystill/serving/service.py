@@ -101,7 +101,7 @@ class Service:
         return {**content, "model": student.name}
 
     def detect(self, text: str) -> dict[str, Any]:
-        """Return the language that is translated from; the confidence is the share of letters in its script."""
+        """Return the language that is translated from; the confidence is the share of words in its script."""
         share = self._source_script(text)
         return {"confidence": round(100 * share, 1), "language": self.family.source_language}
 
