@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from polystill.errors import UserError
+from polystill.sources.base import Unreadable
 from polystill.sources.mtdata import MtdataSource
 
 pytest.importorskip("mtdata")
@@ -21,7 +22,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     digest = md5(URL.encode()).hexdigest()
     file = folder / "data.statmt.org" / digest[:4] / digest[4:] / "news_commentary.tsv.gz"
     file.parent.mkdir(parents=True)
-    file.write_bytes(gzip.compress("Der Hund schläft.\tThe dog sleeps.\nZwei\tTwo\n".encode()))
+    rows = "Der Hund schläft.\tThe dog sleeps.\nZwei\tTwo\nDrei\n".encode() + b"Vier\xff\tFour\nFuenf\tFi\0ve\n"
+    file.write_bytes(gzip.compress(rows))
     file.with_name(file.name + "._valid").touch()
     (folder / "mtdata.recipes.yml").write_text(
         "- id: mine\n  langs: deu-eng\n  train:\n  - Statmt-news_commentary-18-deu-eng\n"
@@ -41,8 +43,12 @@ def _use_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("dataset", ["Statmt-news_commentary-18-deu-eng", "mine"])
 def test_a_cached_data_set_or_recipe_is_read_in_the_order_asked_for(dataset: str) -> None:
     pairs = [("Der Hund schläft.", "The dog sleeps."), ("Zwei", "Two")]
-    assert read(dataset, ("de", "en")) == pairs
-    assert read(dataset, ("en", "de")) == [(target, source) for source, target in pairs]
+    broken = [(Unreadable.INVALID_UTF8, "Four"), ("Fuenf", Unreadable.NUL_BYTE)]
+    german = read(dataset, ("de", "en"))
+    assert german[:2] + german[3:] == pairs + broken and Unreadable.BROKEN_ROW in german[2]
+    english = read(dataset, ("en", "de"))
+    assert english[:2] + english[3:] == [(target, source) for source, target in pairs + broken]
+    assert Unreadable.BROKEN_ROW in english[2]
 
 
 @pytest.mark.parametrize(
