@@ -346,6 +346,17 @@ def test_broken_rows_of_tables_leave_the_others_as_they_are(tmp_path: Path) -> N
     ]
 
 
+def test_every_file_needs_the_columns(tmp_path: Path) -> None:
+    (tmp_path / "1.tsv").write_text("en\tde\na\tb\n")
+    (tmp_path / "2.tsv").write_text("en\tfr\na\tb\n")
+    assert error_of(huggingface("*.tsv", **COLUMNS), tmp_path) == "*.tsv: no column 'de'; it has: en, fr"
+
+
+def test_a_file_of_damaged_rows_alone_has_as_many(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"en": \n[]\n')
+    assert read(huggingface("a.jsonl"), tmp_path) == [(Unreadable.BROKEN_ROW, Unreadable.BROKEN_ROW)] * 2
+
+
 @pytest.mark.parametrize("rest", ["", "x,y\n" * 40_000])
 def test_a_quotation_mark_that_does_not_close_is_named(tmp_path: Path, rest: str) -> None:
     (tmp_path / "a.csv").write_text('en,de\na,b\n"One, he said.,Eins.\ntwo,zwei\n' + rest)

@@ -43,8 +43,8 @@ class HuggingFaceSource(PairSource):
 
         sides = ((self.source_column, languages[0]), (self.target_column, languages[1]))
         try:
-            for number, (columns, rows) in enumerate(self._blocks(folder)):
-                if number == 0:
+            for columns, rows in self._blocks(folder):
+                if columns:  # none where every row is damaged
                     self._check(columns, rows, languages)
                 for row in rows:
                     source, target = (self._side(row, column, language) for column, language in sides)
@@ -108,7 +108,7 @@ class HuggingFaceSource(PairSource):
     # --- values ---------------------------------------------------------------------------------------------------
 
     def _check(self, columns: list[str], rows: list[Row], languages: tuple[str, str]) -> None:
-        """Raise UserError if the first rows lack a column or a language."""
+        """Raise UserError if none of the rows has a column or a language."""
         names = (self.source_column, self.target_column)
         for side, name, language in zip(("source", "target"), names, languages, strict=True):
             if (name or _TRANSLATION) not in columns:
