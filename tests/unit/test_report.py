@@ -262,6 +262,23 @@ def test_data_and_provenance(report: Report, small_run: Path) -> None:
     assert known["run"] == json.loads((small_run / "state.json").read_text())["run_id"]
 
 
+def test_what_cleaning_dropped_and_repaired_is_shown(changed: Callable[..., Path]) -> None:
+    folder = changed(lambda results: None)
+    path = folder / "data" / "cleaning.json"
+    cleaning = json.loads(path.read_text())
+    example = {"corpus": "a.en", "line": 1, "source": "a", "target": None}
+    cleaning["dropped"]["nul_byte"] = 2
+    cleaning["repaired"]["mojibake"] = 1
+    cleaning["examples"] = {"nul_byte": [example], "mojibake": [{**example, "target": "Fuß"}]}
+    path.write_text(json.dumps(cleaning))
+    tables = {table.caption: texts(table) for table in parts(build_report([folder]), "data", Table)}
+    dropped = tables["Dropped pairs, by the first reason that applied"]
+    assert dropped[0] == ["nul byte", "a side has a NUL byte", "2"]
+    assert tables["Repaired pairs"][0][::2] == ["mojibake", "1"]
+    assert tables["Examples of repaired pairs"] == [["mojibake", "a", "Fuß"]]
+    assert len(tables["Examples of dropped pairs"]) == 1
+
+
 def test_robustness_is_shown(changed: Callable[..., Path]) -> None:
     counts = {"lines": 4, "crashed": 0, "empty": 1, "invented": 0, "loops": 2, "cut": 0, "to_copy": 4, "copied": 3}
     row = {"model_id": "aio_kd-gold-e1d1", "model": "e1d1", "engine": "ctranslate2", "precision": "int8", "beam": 1}
