@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from polystill.targets.store import TargetSet
     from polystill.training.feed import MicroBatch
 
+
+BYTECODE = Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
+if sys.dont_write_bytecode:  # a user's wish, but many tests start processes, each of which would compile torch
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(BYTECODE)
+    os.environ["PYTHONDONTWRITEBYTECODE"], os.environ["PYTHONPYCACHEPREFIX"] = "", str(BYTECODE)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background: Ctrl-C is tested here, and in children
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -291,6 +298,37 @@ def counting_ctranslate2(counting_student: Path, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("ctranslate2") / "counting"
     export_folder(counting_student, folder, "ctranslate2")
     return folder
+
+
+def _mounting(folder: Path, size: int = 0) -> Callable[[], None]:
+    """What a child process calls first to see `folder` read-only; or, with a size, an empty disk of so many bytes."""
+    new_mounts, new_user, read_only, remount, bind, recursive, private = 0x20000, 0x10000000, 1, 32, 4096, 16384, 2**18
+    path = str(folder).encode()
+
+    def need(result: int) -> None:
+        if result != 0:
+            raise OSError(ctypes.get_errno(), "mounting")
+
+    def mount() -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        need(libc.unshare(new_mounts | (new_user if os.getuid() else 0)))
+        need(libc.mount(None, b"/", None, recursive | private, None))
+        if size:
+            need(libc.mount(b"none", path, b"tmpfs", 0, b"size=%d" % size))
+        else:
+            need(libc.mount(path, path, None, bind, None))
+            need(libc.mount(None, path, None, remount | bind | read_only, None))
+
+    return mount
+
+
+@pytest.fixture(scope="session")
+def mounting(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Callable[[], None]]:
+    try:
+        subprocess.run(["true"], preexec_fn=_mounting(tmp_path_factory.mktemp("mount")), check=True)
+    except subprocess.SubprocessError:
+        pytest.skip("this system lets the tests mount nothing")
+    return _mounting
 
 
 @dataclass

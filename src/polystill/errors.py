@@ -9,6 +9,15 @@ class UserError(Exception):
     """
 
 
+def reason(error: Exception) -> str:
+    """Say on one line what an error of the system or of a library is about, for a message that names the file."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # without "[Errno 21]" and the path
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 at byte {error.start + 1}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def nearest(wrong: str, known: list[str]) -> str:
     """Return " (did you mean 'x'?)" for the known name closest to `wrong`, or ""."""
     from difflib import get_close_matches

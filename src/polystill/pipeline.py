@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polystill.config import Recipe, load_recipe
+from polystill.data.languages import check_pair
 from polystill.decoding import ENGINES
 from polystill.errors import UserError
 from polystill.runs import Run
@@ -75,6 +76,8 @@ def _prepare(run: Run) -> None:
     from polystill.data import prepare
 
     if run.finished("data"):
+        if not run.finished("family"):
+            run.check_data()
         prepare.prepare_test_sets(run.recipe, run.data)  # those that were added since
         return
     with run.spending("data"), atomic_folder(run.data) as temporary:
@@ -155,7 +158,7 @@ def _check_frozen_teachers(recipe: Recipe) -> None:
     """Raise UserError where a frozen teacher is missing, or does not fit the student's vocabulary or sentences."""
     if not recipe.frozen_teachers:
         return
-    from polystill.training.frozen import check_frozen_teacher
+    from polystill.training.frozen import check_frozen_teacher, teacher_tokenizer
 
     tokenizer = _start_tokenizer(recipe)
     assert tokenizer is not None
@@ -166,6 +169,8 @@ def _check_frozen_teachers(recipe: Recipe) -> None:
             f"{tokenizer.vocabulary_size} entries; leave it out"
         )
     for place in recipe.frozen_teachers:
+        known = teacher_tokenizer(place)
+        check_pair(f"objective.teacher: {place}", (known.source_language, known.target_language), _languages(recipe))
         positions = check_frozen_teacher(place, tokenizer).max_positions
         if recipe.data.max_tokens > positions:
             raise UserError(
@@ -182,9 +187,14 @@ def _open_targets(recipe: Recipe) -> dict[str, TargetSet]:
     for name, folder in recipe.data.targets.items():
         try:
             targets[name] = TargetSet.open(Path(folder))
+            check_pair(folder, targets[name].languages, _languages(recipe))
         except UserError as error:
             raise UserError(f"data.targets.{name}: {error}") from None
     return targets
+
+
+def _languages(recipe: Recipe) -> tuple[str, str]:
+    return recipe.data.source_language, recipe.data.target_language
 
 
 def _start_tokenizer(recipe: Recipe) -> Tokenizer | None:

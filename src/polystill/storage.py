@@ -15,11 +15,11 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from polystill.errors import UserError
+from polystill.errors import UserError, reason
 
 _log = logging.getLogger(__name__)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -95,7 +95,13 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             temporary.replace(path)
             _sync_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove_if_possible(temporary)
+
+
+def remove_if_possible(path: Path) -> None:
+    """Remove a file, or leave it: a clean-up after an error must not hide the error."""
+    with suppress(OSError):  # on a file system that may only be read, even for a file that is missing
+        path.unlink()
 
 
 def write_json(path: Path, values: dict[str, Any], indent: int = 2) -> None:
@@ -250,6 +256,21 @@ def clear_left_overs(folder: Path) -> None:
                 path.unlink()
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        UserError: the file cannot be read, or holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable as JSON ({reason(error)}); copy it again") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return values
+
+
 def text_lines(path: Path) -> list[str]:
     """The lines of a text file of polystill's own; only line feeds end a line.
 
@@ -259,8 +280,7 @@ def text_lines(path: Path) -> list[str]:
     try:
         text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be read ({reason}); was the run copied without it?") from None
+        raise UserError(f"{path}: cannot be read ({reason(error)}); was the run copied without it?") from None
     return text.removesuffix("\n").split("\n") if text else []
 
 
@@ -272,3 +292,23 @@ def tree_bytes(folder: Path) -> int:
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file in a folder and below it, by its path from there."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+
+
+def check_checksum(path: Path, expected: str, remedy: str) -> None:
+    """Compare a file with what `checksums` noted when it was written; `remedy` ends the message of an error.
+
+    Raises:
+        UserError: the file cannot be read, or its content has changed.
+    """
+    try:
+        changed = sha256(path) != expected
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({reason(error)}); {remedy}") from None
+    if changed:
+        raise UserError(f"{path}: damaged, its content is not what was written (SHA-256); {remedy}")

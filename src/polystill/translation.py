@@ -19,7 +19,7 @@ from polystill.decoding.translator import DecodingOptions
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 from polystill.runs.places import Kind, Place, find_model
-from polystill.storage import storage_errors
+from polystill.storage import remove_if_possible, storage_errors
 
 if TYPE_CHECKING:
     from polystill.decoding.engine import Engine, ModelTranslator
@@ -53,7 +53,7 @@ def open_translator(
         yield chosen.open(place.folder, precision, threads)
         return
     need_packages(f"{model}: translating with this kind of folder")
-    chosen = _engine(_supernet(place, student), engine)
+    chosen = _engine(place, student, engine)
     chosen.check_precision(precision)
     if place.run is not None:
         yield _from_run(place.run, student, chosen, precision, threads)
@@ -71,29 +71,41 @@ def open_translator(
 
 def _supernet(place: Place, student: str) -> Path:
     """Return the folder of a model, or in a family that of the student's supernet."""
-    from polystill.models.folder import family_space, supernet_folder
+    from polystill.runs.family import family_space, supernet_folder
 
     if place.kind not in (Kind.RUN, Kind.STUDENT, Kind.FAMILY):
         return place.folder
     return supernet_folder(place.folder, family_space(place.folder).get(student).supernet)
 
 
-def _engine(folder: Path, wanted: str | None) -> Engine:
+def _engine(place: Place, student: str, wanted: str | None) -> Engine:
     """Return the engine that was asked for, or the model's usual one."""
-    from polystill.models.folder import architecture_in
-
+    folder = _supernet(place, student)
+    architecture = _architecture(place, folder)
     if wanted is None:
-        return default_engine(architecture_in(folder))
+        return default_engine(architecture)
     engine = find_engine(wanted)
-    engine.check_model(folder)
+    if architecture not in engine.architectures:
+        engine.check_model(folder)
     return engine
+
+
+def _architecture(place: Place, folder: Path) -> str:
+    """Return the model's architecture; a run's recipe says it, without torch and the seconds that its import takes."""
+    if place.run is None:
+        from polystill.models.folder import architecture_in
+
+        return architecture_in(folder)
+    from polystill.runs import Run
+
+    return Run.open(place.run).recipe.model.architecture
 
 
 def _from_run(run_folder: Path, student: str, engine: Engine, precision: str, threads: int) -> ModelTranslator:
     """Open the folder in RUN/students that the evaluation measures; write it there if it is missing."""
     from polystill.export.students import exported, extracted
-    from polystill.models.folder import family_space
     from polystill.runs import Run
+    from polystill.runs.family import family_space
 
     run = Run.open(run_folder)
     member = family_space(run.family).get(student)
@@ -107,7 +119,8 @@ def _from_run(run_folder: Path, student: str, engine: Engine, precision: str, th
 
 def _single_model(place: Place, student: str, temporary: Path) -> Path:
     """Return a single model's folder; of a family, extract the student into `temporary` and return that."""
-    from polystill.models.folder import family_space, save_student
+    from polystill.models.folder import save_student
+    from polystill.runs.family import family_space
 
     if place.kind is not Kind.FAMILY:
         return place.folder
@@ -239,4 +252,4 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
                 yield file
             unfinished.replace(real)
     finally:
-        unfinished.unlink(missing_ok=True)
+        remove_if_possible(unfinished)

@@ -23,7 +23,9 @@ from polystill.targets.store import Candidate, Entry
 from polystill.training.update import Update, Updated
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["polystill.pipeline", "polystill.training.loop"])  # importing torch takes seconds
+# Imported once and not by each training, which would take it seconds: torch, and what a training needs beside it.
+_LIBRARIES = ["datasets.arrow_writer", "sentencepiece", "torch._dynamo", "torch.utils.tensorboard", "codecarbon"]
+_PROCESSES.set_forkserver_preload(["polystill.pipeline", "polystill.training.loop", *_LIBRARIES])
 
 
 def _train(folder: Path, recipe: Path, kind: str, moment: int, log: Path) -> None:

@@ -144,6 +144,17 @@ def test_ray_gives_what_local_processes_give(
     assert entries(tmp_path / "ray") == entries(tmp_path / "local")
 
 
+@pytest.mark.parametrize("size", [16_384, 65_536])
+def test_no_space_left(polystill: Any, tmp_path: Path, mounting: Any, size: int) -> None:
+    """On the smaller disk for the text, on the larger one for its translations."""
+    lines = [f"{number:x}" for number in range(40_000, 44_000)]
+    (tmp_path / "text").write_text("".join(f"{line}\n" for line in lines))
+    (tmp_path / "done.tsv").write_text("".join(f"{line}\t{line[::-1]} {hash(line)}\n" for line in lines))
+    (tmp_path / "out").mkdir()
+    command = ["generate", tmp_path / "done.tsv", "--source", tmp_path / "text", "--out", tmp_path / "out"]
+    polystill(*command, before=mounting(tmp_path / "out", size)).refused(tmp_path / "out", "no space left")
+
+
 # --- bad input ----------------------------------------------------------------------------------------------------
 
 

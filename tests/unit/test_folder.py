@@ -14,16 +14,17 @@ from polystill.config import TokenizerSettings
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.errors import UserError
 from polystill.models.folder import (
-    family_space,
     load_model,
     load_model_with_tokenizer,
     parameter_count,
-    read_family,
     save_family,
     save_student,
+    weights_path,
+    write_sparse_model,
 )
 from polystill.models.supernets import Supernets
 from polystill.models.transformer import Transformer
+from polystill.runs.family import family_space, read_family
 from polystill.students import Student, StudentSpace
 
 
@@ -124,6 +125,34 @@ def test_a_vocabulary_of_another_size(family: tuple[Path, Transformer]) -> None:
     (family[0] / "vocab.json").write_text(json.dumps(vocabulary))
     with pytest.raises(UserError, match=r"vocab.json has 41 entries, but config.json says vocab_size 40"):
         load_model_with_tokenizer(family[0])
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_flipped_bit_in_the_weights_is_noticed(
+    family: tuple[Path, Transformer], tmp_path: Path, sparse: bool
+) -> None:
+    folder = family[0]
+    if sparse:
+        model, tokenizer = load_model_with_tokenizer(folder)
+        (folder / "model.safetensors").unlink()
+        write_sparse_model(folder, model, tokenizer)
+    path = weights_path(folder)
+    content = path.read_bytes()
+    load_model(folder)
+    for position in range(len(content) // 2, len(content), len(content) // 20):
+        damaged = bytearray(content)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=f"{path}: damaged, its checksum is not that of its weights"):
+            load_model(folder)
+
+
+def test_weights_of_other_programs_have_no_checksum(family: tuple[Path, Transformer]) -> None:
+    path = family[0] / "model.safetensors"
+    before = load_model(family[0]).state_dict()
+    save_file(load_file(path), path, metadata={"format": "pt"})
+    after = load_model(family[0]).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_missing_and_damaged_files(family: tuple[Path, Transformer], tmp_path: Path) -> None:

@@ -113,5 +113,6 @@ def test_a_damaged_file_is_a_clear_error(tokenizer: Tokenizer, tmp_path: Path, d
     path.write_bytes(damaged[damage])
     with pytest.raises(UserError) as caught:
         PackedDataset.open(tmp_path)
-    assert str(caught.value).startswith(f"{path}: damaged packed data: ")
+    assert str(caught.value).startswith(f"{path}: damaged packed data (")
+    assert "polystill run prepares the data again" in str(caught.value)
     assert "\n" not in str(caught.value)

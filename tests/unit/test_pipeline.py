@@ -12,7 +12,9 @@ import pytest
 from polystill.config import parse_recipe
 from polystill.errors import UserError
 from polystill.models import folder as model_folder
-from polystill.pipeline import check_recipe
+from polystill.pipeline import check_recipe, prepare_data
+from polystill.runs import Run
+from polystill.targets.store import Candidate, Entry
 
 
 @pytest.fixture
@@ -57,3 +59,38 @@ def test_a_start_model_whose_vocabulary_does_not_fit_is_refused(recipe: dict[str
     (start / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"^model\.start: .*45 entries, but config\.json says vocab_size 50"):
         check_recipe(parse_recipe(recipe, "test"))
+
+
+def test_targets_and_frozen_teachers_of_another_language_pair_are_refused(
+    counting_recipe: dict[str, Any], start: Path, make_targets: Any, tmp_path: Path
+) -> None:
+    entries = [Entry([0], "one two", [], [Candidate("deux un")])]
+    make_targets(tmp_path / "news", entries, kind="text", languages=["en", "fr"])
+    counting_recipe["data"]["targets"] = {"news": str(tmp_path / "news")}
+    with pytest.raises(UserError, match=r"^data\.targets\.news: .*news: this is for en–fr, and en–de is needed"):
+        check_recipe(parse_recipe(counting_recipe, "test"))
+
+    config = json.loads((start / "tokenizer_config.json").read_text())
+    (start / "tokenizer_config.json").write_text(json.dumps({**config, "target_lang": "fr"}))
+    del counting_recipe["data"]["targets"]
+    counting_recipe["data"]["max_tokens"] = 48
+    counting_recipe["objective"] = {"kind": "word_kd", "teacher": str(start)}
+    with pytest.raises(UserError, match=r"^objective\.teacher: .*start: this is for en–fr, and en–de is needed"):
+        check_recipe(parse_recipe(counting_recipe, "test"))
+
+
+@pytest.mark.parametrize("name", ["train/00000.arrow", "tokenizer/source.spm", "test/counting.target.txt"])
+def test_a_flipped_bit_in_prepared_data_is_noticed(counting_recipe: dict[str, Any], tmp_path: Path, name: str) -> None:
+    recipe, folder = parse_recipe(counting_recipe, "test"), tmp_path / "run"
+    prepare_data(recipe, folder)
+    path = folder / "data" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path}: damaged, .* or remove {folder / 'data'}, and polystill run"):
+        prepare_data(recipe, folder)
+    if name.startswith("test/"):
+        with pytest.raises(UserError, match=f"^{path}: damaged"):
+            Run.open(folder).test_lines("counting", "target")
+    shutil.rmtree(folder / "data")
+    prepare_data(recipe, folder)

@@ -16,18 +16,16 @@ from polystill.export.driver import export_folder
 from polystill.export.prune import prune_folder
 from polystill.models.folder import (
     SPARSE_WEIGHTS,
-    WEIGHTS,
-    family_space,
     load_model,
     load_model_with_tokenizer,
     parameter_count,
-    read_family,
     save_family,
     save_student,
 )
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import matrices, nonzero_parameters, prune, sparsity_of
 from polystill.models.supernets import Supernets
+from polystill.runs.family import WEIGHTS, family_space, read_family
 from polystill.students import Student, StudentSpace
 
 

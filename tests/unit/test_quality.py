@@ -328,7 +328,7 @@ def test_a_run_that_cannot_be_written_is_used_all_the_same(
 
 
 def test_students_of_an_older_family_are_made_anew(trained: Callable[..., Run]) -> None:
-    from polystill.models.folder import WEIGHTS
+    from polystill.runs.family import WEIGHTS
 
     run = trained()
     folder = artefacts.exported(run, E2D1, "float32")

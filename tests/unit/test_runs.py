@@ -294,7 +294,7 @@ def test_damaged_files_are_named_and_never_overwritten(folder: Path, name: str, 
 def test_missing_state_is_not_taken_for_a_new_run(folder: Path) -> None:
     Run.start(folder, recipe()).close()
     (folder / "state.json").unlink()
-    with pytest.raises(UserError, match=r"state\.json: missing"):
+    with pytest.raises(UserError, match=r"state\.json: missing; .*restore it from a copy, or start a run in a new"):
         Run.start(folder, recipe())
 
 

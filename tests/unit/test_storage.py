@@ -9,6 +9,8 @@ import pytest
 from polystill.errors import UserError
 from polystill.storage import (
     atomic_folder,
+    check_checksum,
+    checksums,
     clear_left_overs,
     locked_folder,
     need_new_folder,
@@ -43,6 +45,22 @@ def test_write_atomic_keeps_the_old_file_when_the_disk_refuses(
     assert str(path) in str(caught.value)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_file_system_that_may_only_be_read_is_said(tmp_path: Path, mounting) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    code = (
+        "import sys; from pathlib import Path; from polystill.errors import UserError\n"
+        "from polystill.storage import atomic_folder, write_atomic; from polystill.translation import _output\n"
+        "for write in (lambda path: write_atomic(path, 'new'), lambda path: _output(path).__enter__(),\n"
+        "              lambda path: atomic_folder(path).__enter__()):\n"
+        "    try: write(Path(sys.argv[1]))\n"
+        "    except UserError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.txt")]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=mounting(tmp_path), check=False)
+    assert done.stdout == f"{tmp_path / 'a.txt'}: no permission (Read-only file system)\n" * 3, done.stderr
+    assert (tmp_path / "a.txt").read_text() == "old"
 
 
 def test_errors_name_the_folder_that_people_know(tmp_path: Path) -> None:
@@ -133,3 +151,18 @@ def test_atomic_folder_restores_the_old_one_when_the_last_rename_fails(
     with pytest.raises(UserError, match="no space left"), atomic_folder(path):
         pass
     assert (path / "file").read_text() == "old"
+
+
+def test_checksums_of_a_folder_find_a_flipped_bit(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b").write_bytes(b"content")
+    (tmp_path / "c").touch()
+    noted = checksums(tmp_path)
+    assert list(noted) == ["a/b", "c"]
+    check_checksum(tmp_path / "a/b", noted["a/b"], "make it again")
+    (tmp_path / "a/b").write_bytes(b"cnntent")
+    with pytest.raises(UserError, match=r"a/b: damaged, its content is not what was written .*; make it again"):
+        check_checksum(tmp_path / "a/b", noted["a/b"], "make it again")
+    (tmp_path / "c").unlink()
+    with pytest.raises(UserError, match=r"c: cannot be read \(No such file or directory\); make it again"):
+        check_checksum(tmp_path / "c", noted["c"], "make it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +159,44 @@ def test_a_text_without_references(generate: Any, tmp_path: Path) -> None:
         ([2], "three", []),
     ]
     assert manifest["plan"]["source"]["kind"] == "text" and manifest["sentences"] == 3
+
+
+@pytest.mark.parametrize(
+    ("of_teacher", "languages", "shown"),
+    [
+        (("en", "fr"), ("en", "de"), "en–fr, and en–de is needed"),
+        (("de", "en"), ("en", "de"), "de–en, and en–de is needed"),
+        (("eng", "deu"), ("en", "ja"), "eng–deu, and en–ja is needed"),
+        (("en", "de"), ("eng_Latn", "fra_Latn"), "en–de, and eng_Latn–fra_Latn is needed"),
+    ],
+)
+def test_a_teacher_of_another_language_pair_is_refused_first(
+    generate: Any, counting_student: Path, tmp_path: Path, of_teacher: Any, languages: Any, shown: str
+) -> None:
+    teacher = Path(shutil.copytree(counting_student, tmp_path / "teacher"))
+    _set_languages(teacher, *of_teacher)
+    (tmp_path / "mono").write_text("one two\n")
+    with pytest.raises(UserError, match=f"^{teacher}: this is for {shown}"):
+        generate(teachers=[teacher], text=Text(source=tmp_path / "mono", languages=languages))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_recipes_languages_count_and_groups_of_languages_pass(
+    generate: Any, counting_student: Path, tmp_path: Path
+) -> None:
+    teacher = Path(shutil.copytree(counting_student, tmp_path / "teacher"))
+    _set_languages(teacher, "en", "fr")
+    with pytest.raises(UserError, match=f"^{teacher}: this is for en–fr, and en–de is needed"):
+        generate(teachers=[counting_student, teacher])
+    for source, target in (("eng", "GEM"), ("mul", "de"), ("en", "deu")):
+        _set_languages(teacher, source, target)
+        generate(f"{source}-{target}", teachers=[teacher])
+
+
+def _set_languages(folder: Path, source: str, target: str) -> None:
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    changed = {**config, "source_lang": source, "target_lang": target}
+    (folder / "tokenizer_config.json").write_text(json.dumps(changed))
 
 
 def test_languages_that_nobody_says_are_the_teachers_own_or_warned_of(generate: Any, tmp_path: Path) -> None:

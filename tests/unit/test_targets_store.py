@@ -70,6 +70,23 @@ def test_no_candidates_that_no_filter_took(tmp_path: Path, make_targets: Any) ->
     assert "no translation of sentence 7 ('a dog')" in error(tmp_path / "t")
 
 
+def test_a_flipped_bit_in_a_shard_is_noticed_or_changes_nothing(tmp_path: Path, make_targets: Any) -> None:
+    targets = make_targets(tmp_path / "t", ENTRIES)
+    expected, shard = list(targets.entries()), shard_path(tmp_path / "t", 0)
+    content = shard.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    noticed = 0
+    for position in range(4, footer):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        shard.write_bytes(damaged)
+        try:
+            assert list(targets.entries()) == expected, position
+        except UserError:
+            noticed += 1
+    assert noticed > footer / 2
+
+
 def test_missing_damaged_and_unfinished(tmp_path: Path, make_targets: Any) -> None:
     targets = make_targets(tmp_path / "t", ENTRIES)
     shard = shard_path(tmp_path / "t", 1)

@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 
 from polystill.environment.child import process_peak
 from polystill.errors import UserError
-from polystill.models.folder import family_space, load_model_with_tokenizer, load_supernets, read_family, save_student
+from polystill.models.folder import load_model_with_tokenizer, load_supernets, save_student
 from polystill.models.pruning import sparsity_of
+from polystill.runs.family import family_space, read_family
 from polystill.students import Student
 from polystill.training.loop import train_family
 

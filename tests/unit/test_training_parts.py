@@ -150,10 +150,48 @@ def test_a_damaged_state_is_named_and_the_one_before_is_used(tmp_path: Path, dam
     warnings: list[str] = []
     state = checkpoints.load_state(warnings.append)
     assert state is not None and state["update"] == 1
-    assert len(warnings) == 1 and warnings[0].startswith(f"{path}: this checkpoint cannot be read")
+    assert warnings == [f"{path}: this checkpoint is damaged, and is passed over"]
     (tmp_path / "state-00000001.pt").write_bytes(b"")
     with pytest.raises(UserError, match="none of the checkpoints can be read; bring them back from a copy"):
         checkpoints.load_state(warnings.append)
+
+
+def test_a_flipped_bit_in_a_state_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    tensor = torch.randn(200)
+    for update in (1, 2):
+        checkpoints.save_state(update, {"update": update, "tensor": tensor + update}, 0)
+    path = tmp_path / "state-00000002.pt"
+    content = path.read_bytes()
+    passed_over = 0
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        state = checkpoints.load_state(lambda line: None)
+        assert state is not None and torch.equal(state["tensor"], tensor + state["update"]), position
+        passed_over += state["update"] == 1
+    assert passed_over > tensor.nbytes
+
+
+def test_a_flipped_bit_in_weights_is_noticed(tmp_path: Path) -> None:
+    checkpoints, weights = Checkpoints(tmp_path), {"w": torch.randn(7, 3), "b": torch.randn(3).bfloat16()}
+    checkpoints.save_final(weights)
+    path = tmp_path / "final.safetensors"
+    content = path.read_bytes()
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        try:
+            loaded = checkpoints.load_final()
+        except UserError as error:
+            assert str(error).startswith(f"{path}: damaged weights")
+        else:
+            assert all(torch.equal(loaded[name], tensor) for name, tensor in weights.items()), position
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match="bring them back from a copy, or start a run in a new folder"):
+        checkpoints.load_final()
 
 
 def test_a_state_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
@@ -224,7 +262,7 @@ def test_the_best_weights_of_both_states_are_kept(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("damage", [b"", b"x" * 100])
+@pytest.mark.parametrize("damage", [b"", b"x" * 100, b"a flipped bit"])
 def test_a_damaged_point_is_left_out_of_the_average(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes
 ) -> None:
@@ -232,11 +270,13 @@ def test_a_damaged_point_is_left_out_of_the_average(
     for update, value in ((1, 1.0), (2, 2.0), (3, 6.0)):
         checkpoints.save_weights(update, {"w": torch.tensor([value])}, keep=3)
     damaged = tmp_path / "weights-00000002.safetensors"
+    content = damaged.read_bytes()
+    damage = content[:-1] + bytes([content[-1] ^ 1]) if damage == b"a flipped bit" else damage
     damaged.write_bytes(damage)
     average = checkpoints.average_weights()
     assert average is not None and (average[0]["w"].tolist(), average[1]) == ([3.5], 2)
-    assert caplog.messages[0].startswith(f"{damaged}: damaged weights, left out of the average")
-    (tmp_path / "weights-00000001.safetensors").write_bytes(damage)
+    assert caplog.messages[0].startswith(f"{damaged}: damaged weights")
+    (tmp_path / "weights-00000001.safetensors").write_bytes(b"")
     assert checkpoints.average_weights() is None
 
 

@@ -10,10 +10,11 @@ import torch
 
 from polystill.config import Pruning, parse_recipe
 from polystill.errors import UserError
-from polystill.models.folder import load_model, read_family
+from polystill.models.folder import load_model
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import matrices, prune, sparsity_of
 from polystill.models.supernets import Supernets
+from polystill.runs.family import read_family
 from polystill.training.loop import train_family
 from polystill.training.pruning import Pruner, sparsity_at
 

@@ -29,8 +29,9 @@ from polystill.decoding.beam import beam_search
 from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.errors import UserError
 from polystill.evaluation.speed import percentile
-from polystill.models.folder import architecture_in, family_space, load_model_with_tokenizer, supernet_folder
+from polystill.models.folder import architecture_in, load_model_with_tokenizer
 from polystill.runs import Run
+from polystill.runs.family import family_space, supernet_folder
 from polystill.runs.results import WITH_SHORTLIST
 from polystill.storage import text_lines
 

@@ -13,7 +13,7 @@ from polystill.config.loader import RecipeLoader
 from polystill.config.model import Depths, Model, Students, Supernet
 from polystill.config.recipe import Evaluation, Recipe
 from polystill.config.training import Pruning, Stage, Training
-from polystill.errors import UserError, nearest
+from polystill.errors import UserError, nearest, reason
 from polystill.objectives import OBJECTIVES, no_such_key, with_key
 from polystill.sources.registry import SOURCES
 
@@ -51,14 +51,25 @@ def read_yaml(path: Path, what: str, expected: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such {what}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a {what}: {error}") from None
+        raise UserError(f"{path}: cannot be read as a {what}: {reason(error)}") from None
     try:
         values = yaml.load(text, RecipeLoader)  # a safe loader
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: not valid YAML: {_yaml_reason(error)}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected {expected}")
     return values
+
+
+def _yaml_reason(error: yaml.YAMLError) -> str:
+    """Line, column and mistake; YAML's own text calls the file "<unicode string>"."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        context = f"{error.context}, " if error.context else ""
+        return f"line {mark.line + 1}, column {mark.column + 1}: {context}{error.problem}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"character {error.position + 1} is not printable"
+    return reason(error)
 
 
 def parse_recipe(values: dict[str, Any], origin: str) -> Recipe:

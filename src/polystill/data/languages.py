@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from math import ceil
 
+from polystill.errors import UserError
+
 _NAMES = {
     "ar": "Arabic", "bg": "Bulgarian", "ca": "Catalan", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
     "en": "English", "eo": "Esperanto", "es": "Spanish", "et": "Estonian", "fa": "Persian", "fi": "Finnish",
@@ -93,6 +95,31 @@ def scripts_of(language: str) -> list[str]:
             return _BY_SUBTAG[part.title()].split()
     base = _SHORT.get(base.lower(), base.lower())
     return [script for script, languages in _LANGUAGES.items() if base in languages.split()]
+
+
+_SAME = {"no": "nb", "iw": "he", "fil": "tl"}
+_KNOWN = frozenset(_NAMES).union(*(codes.split() for codes in _LANGUAGES.values()))
+
+
+def check_pair(what: str, pair: tuple[str | None, str | None], wanted: tuple[str | None, str | None]) -> None:
+    """Check that something for one language pair is for the wanted one, as far as both say.
+
+    Codes that are not of one known language, such as "mul" or "ROMANCE", pass.
+
+    Raises:
+        UserError: it is for another pair; the message begins with `what`.
+    """
+    bases = [[_base(code or "") for code in codes] for codes in (pair, wanted)]
+    if any(one != other and {one, other} <= _KNOWN for one, other in zip(*bases, strict=True)):
+        shown, expected = ("–".join(code or "?" for code in codes) for codes in (pair, wanted))
+        raise UserError(f"{what}: this is for {shown}, and {expected} is needed")
+
+
+def _base(language: str) -> str:
+    """The code without its script or country, with two letters if there is such a one."""
+    base = re.split("[-_]", language.lower())[0]
+    base = _SHORT.get(base, base)
+    return _SAME.get(base, base)
 
 
 def is_unspaced(language: str) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.errors import UserError
+from polystill.errors import UserError, reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,7 +156,7 @@ class PackedDataset:
             try:
                 table = Dataset.from_file(str(path)).data.table
             except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError.
-                raise UserError(f"{path}: damaged packed data: {' '.join(str(error).split())}") from None
+                raise _damaged(path, reason(error)) from None
             for column, views in zip(("source", "target"), sides, strict=True):
                 views += [_views(chunk) for chunk in table.column(column).chunks]
         return cls(sides[0], sides[1])
@@ -189,7 +189,14 @@ def _check_end(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 8))
         if file.read() != b"\xff\xff\xff\xff\0\0\0\0":
-            raise UserError(f"{path}: damaged packed data: the file is cut short")
+            raise _damaged(path, "the file is cut short")
+
+
+def _damaged(path: Path, how: str) -> UserError:
+    return UserError(
+        f"{path}: damaged packed data ({how}); restore it from a copy, or remove the run's data folder, and polystill "
+        "run prepares the data again"
+    )
 
 
 def _row(chunk: tuple[np.ndarray, np.ndarray], i: int) -> np.ndarray:

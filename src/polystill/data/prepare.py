@@ -24,7 +24,7 @@ from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
 from polystill.errors import UserError
 from polystill.sources.base import PairSource, SentencePair, Unreadable
-from polystill.storage import storage_errors, write_atomic
+from polystill.storage import checksums, storage_errors, write_atomic
 
 _OTHER_LINE_ENDS = re.compile("[\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 
@@ -49,7 +49,7 @@ def prepare_data(
     targets: Mapping[str, Targets] | None = None,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Make the data folder and return its record: counts, what was dropped, padding, leakage, seconds.
+    """Make the data folder and return its record: counts, what was dropped, padding, leakage, seconds, checksums.
 
     `folder` is empty or missing. A `tokenizer`, that of a pretrained start, is taken instead of training one. `targets`
     are those of `data.targets`, opened. `log` takes lines of progress. `leakage` counts for each held-out set the
@@ -64,7 +64,8 @@ def prepare_data(
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix="text-") as scratch:
-            return _prepare(recipe, folder, Path(scratch), tokenizer, targets or {}, log)
+            record = _prepare(recipe, folder, Path(scratch), tokenizer, targets or {}, log)
+        return {**record, "files": checksums(folder)}
 
 
 def prepare_test_sets(recipe: Recipe, folder: Path) -> None:

@@ -20,7 +20,7 @@ from polystill.decoding.translator import (
     longest_of_each,
 )
 from polystill.environment.process import available_cores
-from polystill.errors import UserError, nearest
+from polystill.errors import UserError, nearest, reason
 from polystill.storage import sha256, storage_errors
 
 _log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class CTranslate2Translator:
                 str(folder), compute_type=precision, inter_threads=self.threads, intra_threads=1
             )
         except RuntimeError as error:
-            raise UserError(f"{folder}: CTranslate2 cannot load this model: {' '.join(str(error).split())}") from None
+            raise UserError(f"{folder}: CTranslate2 cannot load this model: {reason(error)}") from None
         self.compute_type: str = self._translator.compute_type
         if precision.startswith("int8") and not self.info.get("quantization", "int8").startswith("int8"):
             _log.warning(
@@ -267,5 +267,5 @@ def read_info(folder: Path) -> dict[str, Any]:
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error})") from None
+        raise UserError(f"{path}: not readable as JSON ({reason(error)}); export the student again") from None
     return info if isinstance(info, dict) else {}

@@ -244,7 +244,7 @@ def merge_figures(run: Run, files: Sequence[Path]) -> tuple[list[DeviceRow], lis
     Raises:
         UserError: a file was not written by `polystill measure`, or no figure belongs to this run.
     """
-    from polystill.models.folder import family_space
+    from polystill.runs.family import family_space
 
     contents = [read_measured(path) for path in files]
     students = {student.name: student for student in family_space(run.family).candidates}
@@ -317,7 +317,7 @@ def _check_figures(measured: MeasuredFile) -> None:
 def _foreign(run: Run, row: DeviceRow, students: dict[str, Student]) -> str:
     """The reason why the figures belong to no student of this run; "" where they belong to one."""
     from polystill.export.students import extracted
-    from polystill.models.folder import WEIGHTS
+    from polystill.runs.family import WEIGHTS
 
     if not (row.model and row.precision and row.source_sha256):
         return "not exported by polystill, so nothing says which student it is"

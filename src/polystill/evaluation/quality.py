@@ -141,7 +141,7 @@ def choose_students(
         UserError: an unknown student, engine or precision; no family, or one that the engine does not support; or a
             shortlist for an engine without.
     """
-    from polystill.models.folder import family_space, read_family, supernet_folder
+    from polystill.runs.family import family_space, read_family, supernet_folder
 
     settings = run.recipe.evaluation
     space = family_space(run.family)
@@ -164,7 +164,7 @@ def choose_students(
 
 
 def _log_spread(run: Run, members: Sequence[Student], *, given: bool) -> None:
-    from polystill.models.folder import family_space
+    from polystill.runs.family import family_space
 
     every = len(family_space(run.family).candidates)
     if not given and len(members) < every:
@@ -390,7 +390,7 @@ def add_latency(run: Run, rows: Sequence[QualityRow]) -> list[QualityRow]:
 
 
 def _subjects(run: Run, rows: Sequence[QualityRow]) -> list[Subject]:
-    from polystill.models.folder import family_space
+    from polystill.runs.family import family_space
 
     space = family_space(run.family)
 

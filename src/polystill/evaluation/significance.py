@@ -126,7 +126,7 @@ def compare_students(folder: Path, names: Sequence[str], test_set: str | None, b
 
 def _stored_translations(run: Run, name: str, test_set: str, beam: int, recipe: Recipe) -> list[str]:
     """The translations of a student (`STUDENT[:PRECISION][+list]`) that were measured as `recipe` says."""
-    from polystill.models.folder import family_space
+    from polystill.runs.family import family_space
 
     run.need_family()
     shortlist = name.endswith(WITH_SHORTLIST)

@@ -47,7 +47,7 @@ def record_of(run: Run, student: Student, search: DecodingOptions, note: str = "
     Raises:
         UserError: the run's results, tokenizer or text is damaged.
     """
-    from polystill.models.folder import read_family
+    from polystill.runs.family import read_family
 
     results = run.results()
     return Record(

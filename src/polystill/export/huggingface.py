@@ -37,7 +37,7 @@ print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
 """
 
     def write(self, export: Export, folder: Path) -> None:
-        from polystill.models.folder import WEIGHTS
+        from polystill.runs.family import WEIGHTS
 
         for name in ("config.json", GENERATION, WEIGHTS):
             if (export.student / name).is_file():

@@ -14,16 +14,9 @@ from polystill.decoding.ctranslate2 import read_info
 from polystill.errors import UserError
 from polystill.export.driver import describe_export
 from polystill.export.format import write_info
-from polystill.models.folder import (
-    FAMILY,
-    family_space,
-    load_model_with_tokenizer,
-    read_family,
-    supernet_folder,
-    weights_path,
-    write_sparse_model,
-)
+from polystill.models.folder import load_model_with_tokenizer, weights_path, write_sparse_model
 from polystill.models.pruning import MatrixCount, Scope, check_sparsity, counts, nonzero_parameters, prune
+from polystill.runs.family import FAMILY, family_space, read_family, supernet_folder
 from polystill.runs.places import Kind, find_folder, open_place
 from polystill.storage import atomic_folder, need_new_folder, write_json
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from polystill.data.shortlist import Shortlist, shortlist_of
 from polystill.decoding import ENGINES
-from polystill.decoding.ctranslate2 import INFO, read_info
+from polystill.decoding.ctranslate2 import INFO, check_files, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.export import FORMATS
 from polystill.export.format import write_info
 from polystill.runs import Run
+from polystill.runs.family import WEIGHTS, family_space, read_family
 from polystill.runs.places import Kind, open_place
 from polystill.runs.results import Variant
 from polystill.storage import is_no_permission, locked_folder, need_new_folder, sha256
@@ -32,7 +33,8 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
 
     `folder` may also be a family's own. Returns where the student is. Raises what `export_student` raises.
     """
-    from polystill.models.folder import architecture_in, family_space, supernet_folder
+    from polystill.models.folder import architecture_in
+    from polystill.runs.family import family_space, supernet_folder
 
     family = folder
     if not _is_model(folder):
@@ -78,7 +80,6 @@ def export_student(
     from polystill.decoding.translator import DecodingOptions
     from polystill.export.card import record_of
     from polystill.export.driver import check_choices, export_folder
-    from polystill.models.folder import family_space
 
     check_choices(to, quantization, shortlist)
     if _is_model(folder):
@@ -112,7 +113,7 @@ def _is_model(folder: Path) -> bool:
 def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quantization: str | None) -> Path:
     from polystill.export.card import Record
     from polystill.export.driver import export_folder
-    from polystill.models.folder import family_space, load_model, read_family
+    from polystill.models.folder import load_model
     from polystill.students import StudentSpace
 
     out = _new(out)
@@ -198,7 +199,8 @@ def _temporary_students(family: Path) -> TemporaryDirectory[str]:
 
 def write_extracted(family: Path, student: Student, folder: Path) -> None:
     """Write the layers of a family's student, and a note of what they were taken from."""
-    from polystill.models.folder import read_family, save_student, supernet_folder, weights_path
+    from polystill.models.folder import save_student, weights_path
+    from polystill.runs.family import read_family, supernet_folder
 
     save_student(family, student, folder)
     trained: dict[str, Any] = {key: value for key, value in read_family(family).items() if key in ("method", "targets")}
@@ -207,7 +209,7 @@ def write_extracted(family: Path, student: Student, folder: Path) -> None:
 
 
 def _is_extracted(run: Run, student: Student, folder: Path) -> bool:
-    from polystill.models.folder import WEIGHTS, read_family, supernet_folder
+    from polystill.runs.family import WEIGHTS, read_family, supernet_folder
 
     read_family(run.family)
     weights = supernet_folder(run.family, student.supernet) / WEIGHTS
@@ -215,9 +217,15 @@ def _is_extracted(run: Run, student: Student, folder: Path) -> bool:
 
 
 def _is_exported(folder: Path) -> bool:
-    from polystill.models.folder import WEIGHTS
-
-    return bool(read_info(folder).get("source_sha256") == sha256(folder.parent / WEIGHTS))
+    """Whether an export of this student is there; one with a damaged file is made again."""
+    info = read_info(folder)
+    if info.get("source_sha256") != sha256(folder.parent / WEIGHTS):
+        return False
+    try:
+        check_files(folder, info, weights=True)
+    except UserError:
+        return False
+    return True
 
 
 def lines_to_verify(run: Run) -> list[str] | None:

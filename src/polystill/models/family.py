@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from polystill.models.folder import family_space, need_architecture, save_student
+from polystill.models.folder import need_architecture, save_student
+from polystill.runs.family import family_space
 from polystill.runs.places import Kind, open_place
 from polystill.storage import need_new_folder
 from polystill.students import Student, StudentSpace

@@ -9,7 +9,6 @@ everything that reads folders here reads both.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,17 @@ from safetensors.torch import save
 from torch import Tensor
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.errors import UserError
+from polystill.errors import UserError, reason
 from polystill.models import ARCHITECTURES
+from polystill.models.checksum import is_intact_file, with_checksum
 from polystill.models.elastic import ElasticConfig, ElasticModel, Network
 from polystill.models.sparse import SparseFile, sparse_bytes
 from polystill.models.supernets import Supernets
-from polystill.storage import atomic_folder, write_json
+from polystill.runs.family import FAMILY, WEIGHTS, family_space, supernet_folder
+from polystill.storage import atomic_folder, read_json, write_json
 from polystill.students import Student, StudentSpace
 
-WEIGHTS = "model.safetensors"
 SPARSE_WEIGHTS = "model.sparse.safetensors"
-FAMILY = "family.json"
 
 
 # --- families -------------------------------------------------------------------------------------------------------
@@ -56,32 +55,6 @@ def describe_space(space: StudentSpace) -> dict[str, Any]:
         "supernets": [str(members.largest) for members in space.supernets],
         "candidates": [str(student) for student in space.candidates],
     }
-
-
-def read_family(folder: Path) -> dict[str, Any]:
-    """The contents of a family's family.json.
-
-    Raises:
-        UserError: the folder is no family.
-    """
-    if not (folder / FAMILY).is_file():
-        raise UserError(f"{folder}: no family here ({FAMILY} is missing); is the training finished?")
-    family = _read_json(folder / FAMILY)
-    if family.get("format") != 2:
-        raise UserError(f"{folder / FAMILY}: format {family.get('format')!r}; this version of polystill reads format 2")
-    return family
-
-
-def family_space(folder: Path) -> StudentSpace:
-    """The candidates of a family folder."""
-    family = read_family(folder)
-    largest, candidates = (map(Student.parse, family[key]) for key in ("supernets", "candidates"))
-    return StudentSpace.from_list(list(largest), candidates)
-
-
-def supernet_folder(family: Path, name: str) -> Path:
-    """The model's folder of one supernet of a family; the first one's name is empty, and its folder the family's."""
-    return family / name
 
 
 def save_student(family: Path, student: Student, out: Path) -> None:
@@ -111,7 +84,7 @@ def read_config(folder: Path) -> ElasticConfig:
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder}: no model here (config.json is missing)")
-    values = _read_json(path)
+    values = read_json(path)
     if (folder / "model.bin").is_file() and not weights_path(folder).is_file():
         raise UserError(f"{folder}: a CTranslate2 model, which only translates; give the folder that it was made from")
     for architecture in ARCHITECTURES.values():
@@ -221,11 +194,16 @@ def _open_weights(folder: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+        raise UserError(f"{path}: not a readable safetensors file ({reason(error)}); copy it again") from None
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     with _open_weights(folder) as weights:
+        if not is_intact_file(weights_path(folder)):
+            raise UserError(
+                f"{weights_path(folder)}: damaged, its checksum is not that of its weights; copy it again, or make it "
+                "anew from what it was made of"
+            )
         return {name: weights.get_tensor(name) for name in list(weights.keys())}
 
 
@@ -251,7 +229,7 @@ def write_sparse_model(folder: Path, model: ElasticModel, tokenizer: Tokenizer, 
 
 def _write_dense(folder: Path, network: Network, tokenizer: Tokenizer) -> None:
     content = save(_tensors(network), metadata={"format": "pt"})  # save_file would make the file private (0600)
-    (folder / WEIGHTS).write_bytes(content)
+    (folder / WEIGHTS).write_bytes(with_checksum(content))
     _write_rest(folder, network.config, tokenizer)
 
 
@@ -263,13 +241,3 @@ def _write_rest(folder: Path, config: ElasticConfig, tokenizer: Tokenizer) -> No
     for name, values in config.architecture.config_files(config).items():
         write_json(folder / name, values)
     tokenizer.save(folder)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a JSON object")
-    return values

@@ -8,8 +8,8 @@ Each tensor has the layout that takes the fewest bytes, for n elements, k of the
 
 Elements are numbered in row-major order. Bit i of the mask, the highest of a byte first, is set if element i is stored;
 an index holds the numbers of stored elements, ascending. An element is left out if all its bits are zero, so -0.0 is
-stored. The file's metadata are `format` "polystill-sparse", `version` "1", and `tensors`, the layout and shape of each
-as JSON.
+stored. The file's metadata are `format` "polystill-sparse", `version` "1", `tensors`, the layout and shape of each as
+JSON, and a checksum (see `models.checksum`).
 
 Values are float32 (exact), float16 (rounded) or int8. An int8 tensor has NAME:scale, one float32 a row: an element is
 value * scale, value = round(element / scale), scale = largest magnitude of the row / 127. Biases and normalisations
@@ -30,7 +30,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from polystill.errors import UserError
+from polystill.errors import UserError, reason
+from polystill.models.checksum import with_checksum
 
 FORMAT, VERSION = "polystill-sparse", "1"
 VALUES = ("float32", "float16", "int8")
@@ -61,7 +62,8 @@ def sparse_bytes(tensors: dict[str, Tensor], values: str = "float32") -> bytes:
         if scale is not None:
             parts[f"{name}:scale"] = scale
         layouts[name] = {"layout": layout, "shape": list(array.shape)}
-    return save(parts, metadata={"format": FORMAT, "version": VERSION, "tensors": json.dumps(layouts)})
+    metadata = {"format": FORMAT, "version": VERSION, "tensors": json.dumps(layouts)}
+    return with_checksum(save(parts, metadata=metadata))
 
 
 def _quantised(array: np.ndarray, values: str, name: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -128,7 +130,7 @@ class SparseFile:
         try:
             self._file = safe_open(path, framework="np")
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+            raise UserError(f"{path}: not a readable safetensors file ({reason(error)}); copy it again") from None
         self._entries = self._read_entries(self._file.metadata() or {})
         self._check_parts()
 

@@ -144,7 +144,7 @@ def with_package_sizes(candidates: Sequence[Candidate], device: Device, name: st
 def _sizes(folder: Path, students: Sequence[str], to: str, log: Log) -> dict[str, int]:
     """Bytes of these students' packages."""
     need_packages("pick")
-    from polystill.models.folder import WEIGHTS, supernet_folder
+    from polystill.runs.family import WEIGHTS, supernet_folder
 
     run = Run.open(folder)
     precision = FORMATS[to].default_precision

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from polystill.evaluation.figures import megabytes
-from polystill.models.folder import family_space, load_supernets
+from polystill.models.folder import load_supernets
 from polystill.reporting.document import Cell, Chart, Gap, Line, Part, Spec, Table, category, quantity, tip
 from polystill.reporting.families import Family
+from polystill.runs.family import family_space
 from polystill.runs.results import Cost
 from polystill.students import Student
 from polystill.training.update import stage_seed

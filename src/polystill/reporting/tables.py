@@ -10,7 +10,7 @@ from typing import Any
 
 from polystill.data.cleaning import Repetition
 from polystill.data.languages import is_unspaced
-from polystill.errors import UserError
+from polystill.errors import UserError, reason
 from polystill.evaluation.figures import TITLES, figure, search, sort_rows
 from polystill.evaluation.robustness import KINDS, has_words
 from polystill.evaluation.significance import SIGNIFICANT
@@ -209,7 +209,7 @@ def _read_probes(family: Family, row: RobustnessRow) -> list[dict[str, Any]]:
         with path.open(encoding="utf-8", newline="\n") as file:
             return [json.loads(line) for line in file]
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error}); make it again with polystill robustness") from None
+        raise UserError(f"{path}: damaged ({reason(error)}); make it again with polystill robustness") from None
 
 
 # --- sample translations --------------------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ def _read_cleaning(family: Family) -> dict[str, Any] | None:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         sum(report["dropped"].values()), sum(report["repaired"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: damaged ({error}); restore it from a copy") from None
+        raise UserError(f"{path}: damaged ({reason(error)}); restore it from a copy") from None
     return report
 
 

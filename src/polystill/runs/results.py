@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from polystill.errors import UserError
+from polystill.errors import UserError, reason
 from polystill.runs.records import Record, json_types
 from polystill.storage import write_atomic
 
@@ -362,7 +362,7 @@ class Results(Record):
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: damaged ({error}); {remedy}") from None
+            raise UserError(f"{path}: damaged ({reason(error)}); {remedy}") from None
 
     def write(self, path: Path) -> None:
         """Replace the file in one step; UserError where that is not possible."""

@@ -21,11 +21,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
-from polystill.errors import UserError
+from polystill.errors import UserError, reason
 from polystill.runs.changes import FREE, can_be_added, recipe_differences, shown_value
 from polystill.runs.provenance import provenance
 from polystill.runs.results import Cost, Provenance, QualityRow, Results, RobustnessRow, Row
-from polystill.storage import clear_left_overs, lock_folder, storage_errors, temporary_of, text_lines, write_atomic
+from polystill.storage import (
+    check_checksum,
+    clear_left_overs,
+    lock_folder,
+    storage_errors,
+    temporary_of,
+    text_lines,
+    write_atomic,
+)
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
@@ -210,9 +218,28 @@ class Run:
         """The source sentences of a prepared test set, or its references.
 
         Raises:
-            UserError: the file cannot be read.
+            UserError: the file cannot be read, or has changed.
         """
-        return text_lines(self.data / "test" / f"{test_set}.{side}.txt")
+        name = f"test/{test_set}.{side}.txt"
+        self._check_data(name)
+        return text_lines(self.data / name)
+
+    def check_data(self) -> None:
+        """Compare all files of the data stage with the checksums in its record.
+
+        Raises:
+            UserError: one cannot be read, or has changed.
+        """
+        for name in self._checksums():
+            self._check_data(name)
+
+    def _check_data(self, name: str) -> None:
+        if expected := self._checksums().get(name):  # a test set that was added later has none
+            remedy = f"restore it from a copy, or remove {self.data}, and polystill run prepares the data again"
+            check_checksum(self.data / name, expected, remedy)
+
+    def _checksums(self) -> dict[str, str]:
+        return (self.record("data") or {}).get("files", {})
 
     # Results
 
@@ -270,13 +297,13 @@ class Run:
 
     def _state(self) -> dict[str, Any]:
         path = self.folder / "state.json"
-        remedy = "restore it from a copy, or start a new run"
+        remedy = "it says which stages are finished: restore it from a copy, or start a run in a new folder"
         try:
             state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{path}: missing; without it nothing is known about this run's finished stages") from None
+            raise UserError(f"{path}: missing; {remedy}") from None
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: damaged ({error}); {remedy}") from None
+            raise UserError(f"{path}: damaged ({reason(error)}); {remedy}") from None
         for key, kind in (("run_id", str), ("stages", dict)):
             if not isinstance(state, dict) or not isinstance(state.get(key), kind):
                 raise UserError(f"{path}: damaged (no valid {key!r} in it); {remedy}")

@@ -153,8 +153,8 @@ def _open_run(run: Path, wanted: Sequence[str] | None) -> tuple[list[str | None]
     from polystill.environment.extras import need_packages
 
     need_packages(f"{run}: serving a run (a CTranslate2 folder needs less)")
-    from polystill.models.folder import family_space
     from polystill.runs import Run
+    from polystill.runs.family import family_space
 
     opened = Run.open(run)
     opened.need_family()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.config import Cleaning, Recipe
+from polystill.data.languages import check_pair
 from polystill.data.training_text import lines_sha256
 from polystill.decoding.translator import DecodingOptions
 from polystill.environment.process import available_cores
@@ -86,6 +87,7 @@ def generate_targets(
         raise UserError("give one of --run (a run or recipe, for its training text) and --source (a text)")
     folders = [_model_folder(teacher) for teacher in teachers]
     recipe = text.read_recipe()
+    _check_languages(text, recipe, folders)
     if recipe is not None:
         options = replace(options, max_length=recipe.data.max_tokens)
     is_file = any(folder.is_file() for folder in folders)
@@ -120,6 +122,13 @@ def _model_folder(teacher: Path) -> Path:
     if kind is Kind.NOTHING and teacher.suffix:  # meant as a file
         raise UserError(f"{teacher}: no such file of translations (TSV), nor a model's folder")
     return find_folder(teacher)
+
+
+def _check_languages(text: Text, recipe: Recipe | None, teachers: Sequence[Path]) -> None:
+    """Raise UserError where a teacher for one language pair says that it is for another one than the text's."""
+    wanted = text.languages if recipe is None else (recipe.data.source_language, recipe.data.target_language)
+    for teacher in teachers:
+        check_pair(f"{teacher}", models.languages_of(teacher), wanted)
 
 
 def _languages(text: Text, recipe: Recipe | None, teacher: Path) -> tuple[str, str]:
@@ -210,7 +219,8 @@ def _opened(folder: Path) -> Iterator[Path]:
             shutil.rmtree(folder / SCRATCH, ignore_errors=True)  # left by a process that was killed
             (folder / SCRATCH).mkdir()
         try:
-            yield folder / SCRATCH
+            with storage_errors(folder):
+                yield folder / SCRATCH
         finally:
             shutil.rmtree(folder / SCRATCH, ignore_errors=True)
             if not existed and not (folder / MANIFEST).exists():  # failed before the first shard

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ from polystill.errors import UserError
 
 MOST_ATTEMPTS = 3
 """The number of workers that may die at a shard before it is given up."""
+PATIENCE_S = 60
+"""Seconds that no Ray worker has had a node to run on when this is first said, and then each time again."""
+LIMIT_S = 600
+"""Seconds of that when it is given up."""
 
 Lines = list[str]
 Work = Callable[[Lines], Any]
@@ -173,7 +178,8 @@ def _serve(open_work: Callable[[], Work], connection: Connection) -> None:
 class RayPool:
     """Actors on the Ray cluster that RAY_ADDRESS names, or on a local one started for this job.
 
-    Lines and translations travel through Ray. Every node must be able to read the model's folder at its path.
+    Lines and translations travel through Ray. Every node must be able to read the model's folder at its path. If a node
+    is lost, its shards are done again on others; if none is left with room for a worker, new ones are waited for.
     """
 
     def __init__(self, workers: int, say: Callable[[str], None], threads: int = 1) -> None:
@@ -206,15 +212,16 @@ class RayPool:
     def _run(self, ray: Any, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
         left = _Tasks(tasks, self._say)
         actor_class = ray.remote(num_cpus=self._threads)(_Actor)
-        running: dict[Any, tuple[Any, Task]] = {}  # pending answer -> actor, task
+        running: dict[Any, tuple[Any, Any, Task]] = {}  # pending answer -> actor, its start, task
         while True:
             while len(running) < self._count and (task := left.next()):
                 actor = actor_class.remote(open_work)
-                running[actor.work.remote(task[1])] = actor, task
+                started = actor.start.remote()
+                running[actor.work.remote(task[1])] = actor, started, task
             if not running:
                 return
-            for answer in ray.wait(list(running))[0]:
-                actor, task = running.pop(answer)
+            for answer in self._wait(ray, {answer: started for answer, (_, started, _) in running.items()}):
+                actor, started, task = running.pop(answer)
                 try:
                     result = ray.get(answer)
                 except ray.exceptions.RayActorError as error:
@@ -223,14 +230,38 @@ class RayPool:
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause if isinstance(error.cause, UserError) else error from None
                 if following := left.next():
-                    running[actor.work.remote(following[1])] = actor, following
+                    running[actor.work.remote(following[1])] = actor, started, following
                 yield task[0], result
+
+    def _wait(self, ray: Any, running: dict[Any, Any]) -> list[Any]:
+        """Return the first answers; `running` has the start of the worker that each is of.
+
+        Raises:
+            UserError: for LIMIT_S no worker has had a node to run on.
+        """
+        begin = time.monotonic()
+        while not (answers := ray.wait(list(running), timeout=PATIENCE_S)[0]):
+            if ray.wait(list(running.values()), timeout=0)[0]:  # a worker has started, and its shard takes its time
+                begin = time.monotonic()
+                continue
+            minutes = (time.monotonic() - begin) / 60
+            what = f"no node of the cluster has had {self._threads} free CPUs for a worker in {minutes:.0f} min"
+            if time.monotonic() - begin >= LIMIT_S:
+                raise UserError(
+                    f"--engine ray: {what}; start nodes (ray status shows them), and the same command goes on from the "
+                    "first shard that is missing"
+                )
+            self._say(f"{what}; waiting for one")
+        return answers
 
 
 class _Actor:
     def __init__(self, open_work: Callable[[], Work]) -> None:
         self._open = open_work
         self._work: Work | None = None
+
+    def start(self) -> None:
+        """Answers when the actor has a node."""
 
     def work(self, lines: Lines) -> Any:
         if self._work is None:  # in __init__ a user's mistake would count as the actor's death

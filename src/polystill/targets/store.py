@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from polystill.data.training_text import lines_sha256
-from polystill.errors import UserError
+from polystill.errors import UserError, reason
 from polystill.storage import write_atomic
 
 FORMAT = 1
@@ -92,7 +92,7 @@ def write_shard(folder: Path, number: int, plan: str, entries: Sequence[Entry], 
     }
     table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(note)})
     content = io.BytesIO()
-    pq.write_table(table, content, compression="zstd")
+    pq.write_table(table, content, compression="zstd", write_page_checksum=True)
     write_atomic(shard_path(folder, number), content.getvalue())
 
 
@@ -123,7 +123,9 @@ def read_note(path: Path, plan: str | None = None) -> dict[str, Any]:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: damaged ({' '.join(str(error).split())}); delete it and generate it again")
+    return UserError(
+        f"{path}: damaged ({reason(error)}); delete it, and the same `polystill generate` command makes it again"
+    )
 
 
 def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
@@ -136,7 +138,7 @@ def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
 
     read_note(path, expected["plan"])
     try:
-        rows = pq.read_table(path).to_pylist()
+        rows = pq.read_table(path, page_checksum_verification=True).to_pylist()
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from None
     entries = [
@@ -186,7 +188,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({error})") from None
+        raise UserError(f"{path}: damaged ({reason(error)}); restore it from a copy, or generate anew") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "plan" not in manifest:
         raise UserError(f"{path}: this version of polystill reads targets of format {FORMAT}")
     return manifest
@@ -214,6 +216,12 @@ class TargetSet:
             if not shard_path(folder, number).is_file():
                 raise UserError(f"{shard_path(folder, number)}: this shard is missing; copy it here, or generate anew")
         return cls(Path(folder), manifest)
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Source and target; "" where they are not known."""
+        source, target = self.plan["languages"]
+        return source, target
 
     def check_source(self, sha256: str, sentences: int) -> None:
         """Check that these are translations of this training text. Translations of a monolingual text always pass.

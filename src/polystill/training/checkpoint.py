@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from polystill.errors import UserError
+from polystill.errors import UserError, reason
+from polystill.models.checksum import is_intact, with_checksum
 from polystill.storage import storage_errors, write_atomic
 
 _log = logging.getLogger(__name__)
@@ -56,14 +58,16 @@ class Checkpoints:
         states = self._states()
         for path in states:
             content = io.BytesIO(_read(path))
+            if not _is_whole_archive(content):
+                warn(f"{path}: this checkpoint is damaged, and is passed over")
+                continue
             try:
                 state: State = torch.load(content, map_location="cpu", weights_only=True)
                 return state
             except MemoryError:
                 raise
-            except Exception as error:  # torch raises many kinds for a damaged archive
-                reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-                warn(f"{path}: this checkpoint cannot be read, and is passed over ({reason})")
+            except Exception as error:  # torch raises many kinds
+                warn(f"{path}: this checkpoint cannot be read, and is passed over ({reason(error)})")
         if states:
             raise UserError(
                 f"{self.folder}: none of the checkpoints can be read; bring them back from a copy, or move this folder "
@@ -95,9 +99,9 @@ class Checkpoints:
         count = 0
         for path in sorted(self.folder.glob("weights-*.safetensors")):
             try:
-                weights = load(_read(path))
-            except SafetensorError as error:
-                _log.warning("%s: damaged weights, left out of the average (%s)", path, error)
+                weights = _load(path)
+            except _DamagedWeights as error:
+                _log.warning("%s; they are left out of the average", error)
                 continue
             count += 1
             for name, tensor in weights.items():
@@ -108,14 +112,20 @@ class Checkpoints:
         write_atomic(self._best(update), _serialise(weights))
 
     def load_best(self, update: int) -> dict[str, Tensor]:
-        return _load(self._best(update))
+        return self._load(self._best(update))
 
     def save_final(self, weights: dict[str, Tensor]) -> None:
         """Save the weights that the stage ends with: its best ones, or an average."""
         write_atomic(self.folder / "final.safetensors", _serialise(weights))
 
     def load_final(self) -> dict[str, Tensor]:
-        return _load(self.folder / "final.safetensors")
+        return self._load(self.folder / "final.safetensors")
+
+    def _load(self, path: Path) -> dict[str, Tensor]:
+        try:
+            return _load(path)
+        except _DamagedWeights as error:
+            raise UserError(f"{error}; bring them back from a copy, or start a run in a new folder") from None
 
     def _best(self, update: int) -> Path:
         return self.folder / f"best-{update:08d}.safetensors"
@@ -129,14 +139,35 @@ def _update(path: Path) -> int:
 
 
 def _serialise(weights: dict[str, Tensor]) -> bytes:
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
+    return with_checksum(save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}))
+
+
+class _DamagedWeights(Exception):
+    pass
 
 
 def _load(path: Path) -> dict[str, Tensor]:
+    content = _read(path)
     try:
-        return load(_read(path))
-    except SafetensorError as error:
-        raise UserError(f"{path}: cannot be read as weights ({error})") from None
+        weights = load(content)
+    except SafetensorError:
+        raise _DamagedWeights(f"{path}: damaged weights") from None
+    if not is_intact(content):
+        raise _DamagedWeights(f"{path}: damaged weights (their checksum is another)")
+    return weights
+
+
+def _is_whole_archive(content: io.BytesIO) -> bool:
+    """Compare what `torch.save` wrote with its checksums, which `torch.load` does not look at."""
+    try:
+        with zipfile.ZipFile(content) as archive:
+            return archive.testzip() is None
+    except MemoryError:
+        raise
+    except Exception:  # zipfile raises many kinds for a damaged archive
+        return False
+    finally:
+        content.seek(0)
 
 
 def _read(path: Path) -> bytes:

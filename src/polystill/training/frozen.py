@@ -9,8 +9,9 @@ import torch
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.models.elastic import ElasticConfig, ElasticModel
-from polystill.models.folder import family_space, load_model, read_all_but_weights, supernet_folder
+from polystill.models.folder import load_model, read_all_but_weights
 from polystill.objectives.projection import Output
+from polystill.runs.family import family_space, supernet_folder
 from polystill.runs.places import find_model
 from polystill.students import Student
 from polystill.training.feed import MicroBatch
