@@ -75,6 +75,7 @@ def test_targets_and_frozen_teachers_of_another_language_pair_are_refused(
     del counting_recipe["data"]["targets"]
     counting_recipe["data"]["max_tokens"] = 48
     counting_recipe["objective"] = {"kind": "word_kd", "teacher": str(start)}
+    del counting_recipe["stages"][1]
     with pytest.raises(UserError, match=r"^objective\.teacher: .*start: this is for en–fr, and en–de is needed"):
         check_recipe(parse_recipe(counting_recipe, "test"))
 
