@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import http.client
 import json
 import os
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,11 @@ if sys.dont_write_bytecode:  # a user's wish, but many tests start processes, ea
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background: Ctrl-C is tested here, and in children
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is imported out of the garbage collection at the end of every stage of every training."""
+    gc.freeze()
 
 
 def model_shape(architecture: str, **shape: Any) -> dict[str, Any]:
@@ -300,35 +307,33 @@ def counting_ctranslate2(counting_student: Path, tmp_path_factory: pytest.TempPa
     return folder
 
 
-def _mounting(folder: Path, size: int = 0) -> Callable[[], None]:
-    """What a child process calls first to see `folder` read-only; or, with a size, an empty disk of so many bytes."""
+def _mount(folder: Path, size: int = 0) -> None:
+    """Let this process see `folder` read-only; or, with a size, an empty disk of so many bytes in its place."""
     new_mounts, new_user, read_only, remount, bind, recursive, private = 0x20000, 0x10000000, 1, 32, 4096, 16384, 2**18
     path = str(folder).encode()
+    libc = ctypes.CDLL(None, use_errno=True)
 
     def need(result: int) -> None:
         if result != 0:
             raise OSError(ctypes.get_errno(), "mounting")
 
-    def mount() -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        need(libc.unshare(new_mounts | (new_user if os.getuid() else 0)))
-        need(libc.mount(None, b"/", None, recursive | private, None))
-        if size:
-            need(libc.mount(b"none", path, b"tmpfs", 0, b"size=%d" % size))
-        else:
-            need(libc.mount(path, path, None, bind, None))
-            need(libc.mount(None, path, None, remount | bind | read_only, None))
-
-    return mount
+    need(libc.unshare(new_mounts | (new_user if os.getuid() else 0)))
+    need(libc.mount(None, b"/", None, recursive | private, None))
+    if size:
+        need(libc.mount(b"none", path, b"tmpfs", 0, b"size=%d" % size))
+    else:
+        need(libc.mount(path, path, None, bind, None))
+        need(libc.mount(None, path, None, remount | bind | read_only, None))
 
 
 @pytest.fixture(scope="session")
 def mounting(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Callable[[], None]]:
+    """`mounting(folder, size)` is what a process calls first, as `_mount`."""
     try:
-        subprocess.run(["true"], preexec_fn=_mounting(tmp_path_factory.mktemp("mount")), check=True)
+        subprocess.run(["true"], preexec_fn=partial(_mount, tmp_path_factory.mktemp("mount")), check=True)
     except subprocess.SubprocessError:
         pytest.skip("this system lets the tests mount nothing")
-    return _mounting
+    return partial(partial, _mount)
 
 
 @dataclass

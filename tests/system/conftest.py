@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import logging
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +14,8 @@ from typing import Protocol
 import pytest
 import torch
 from filelock import FileLock
+
+from tests import apart
 
 TINY_RECIPE = """
 name: tiny
@@ -66,10 +65,10 @@ class Polystill(Protocol):
 
 
 def run_command(*arguments: str | Path, stdin: str | bytes = b"", before: Callable[[], object] | None = None) -> Done:
-    """Run polystill here, which saves its imports; or with `before`, called first, in a process of its own."""
+    """Run polystill here; or with `before`, a function of a module that is called first, in a process of its own."""
     given = [str(argument) for argument in arguments]
     text = stdin.encode() if isinstance(stdin, str) else stdin
-    return run_here(given, text) if before is None else _run_apart(given, text, before)
+    return run_here(given, text) if before is None else apart.call(_run_apart, given, text, before)
 
 
 def run_here(arguments: list[str], stdin: bytes = b"", main: Callable[[list[str]], None] | None = None) -> Done:
@@ -99,16 +98,8 @@ def run_here(arguments: list[str], stdin: bytes = b"", main: Callable[[list[str]
 
 
 def _run_apart(arguments: list[str], stdin: bytes, before: Callable[[], object]) -> Done:
-    done = subprocess.run(
-        [sys.executable, "-m", "polystill", *arguments],
-        input=stdin,
-        capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-        check=False,
-        preexec_fn=before,
-    )
-    return Done(done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace"))
+    before()
+    return run_here(arguments, stdin)
 
 
 @pytest.fixture(scope="session")
@@ -164,12 +155,6 @@ def read_only() -> Callable[[Path], Callable[[], None]]:
 
 def _read_only(run: Path) -> Callable[[], None]:
     """As the system refuses a user without rights; tests may run as root, who has all of them."""
-
-    def drop() -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        for capability in (1, 2, 3):  # dac_override, dac_read_search, fowner
-            libc.prctl(24, capability, 0, 0, 0)
-
     shutil.rmtree(run / "students")
     run.chmod(0o555)
-    return drop
+    return apart.drop_powers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gzip
 import json
 import os
@@ -14,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.apart import drop_powers
 
 SENTENCES = [f"The {word} is here number {i}." for i, word in enumerate(("dog", "house", "river", "book") * 30)]
 GERMAN = [line.replace("The", "Das").replace("is here number", "ist hier Nummer") for line in SENTENCES]
@@ -271,14 +272,6 @@ def test_no_space_left_for_a_translation(polystill: Any, finished_run: Path) -> 
     assert Path("/dev/full").is_char_device()
 
 
-def without_root_powers() -> None:
-    """Root may write anywhere; without these capabilities its files' modes count."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    drop_from_bounding_set, dac_override, dac_read_search, fowner = 24, 1, 2, 3
-    for capability in (dac_override, dac_read_search, fowner):
-        libc.prctl(drop_from_bounding_set, capability, 0, 0, 0)
-
-
 def test_no_permission(polystill: Any, tiny_recipe: Path, finished_run: Path, tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir()
@@ -294,7 +287,7 @@ def test_no_permission(polystill: Any, tiny_recipe: Path, finished_run: Path, tm
         ("translate", finished_run, "--output", locked / "out"),
     ]
     for command in commands:
-        done = polystill(*command, stdin="A dog.\n", before=without_root_powers)
+        done = polystill(*command, stdin="A dog.\n", before=drop_powers)
         done.refused(locked, "ermission")
-    polystill("translate", finished_run, "--input", secret, before=without_root_powers).refused(secret, "ermission")
+    polystill("translate", finished_run, "--input", secret, before=drop_powers).refused(secret, "ermission")
     assert list(locked.iterdir()) == []

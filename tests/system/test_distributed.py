@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 import yaml
 
 from polystill.runs import Run
+from tests.apart import start_command
 
 
 def _free_port() -> int:
@@ -26,18 +24,15 @@ def _run(recipe: dict[str, Any], folder: Path, processes: int) -> dict[str, Any]
     folder.mkdir()
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    command = [sys.executable, "-m", "polystill", "run", str(path), "--out", str(folder / "run")]
-    port, environment = str(_free_port()), {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    arguments, port = ["run", str(path), "--out", str(folder / "run")], str(_free_port())
     ranks = []
     for rank in range(processes):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_PORT": port}
-        variables = {**environment, **place, "ACCELERATE_USE_CPU": "true"} if processes > 1 else environment
-        ranks.append(
-            subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        )
-    for process in ranks:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+        several = {**place, "MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"} if processes > 1 else {}
+        ranks.append(start_command(arguments, folder / f"{rank}.log", several))
+    for rank, process in enumerate(ranks):
+        process.join(300)
+        assert process.exitcode == 0, (folder / f"{rank}.log").read_text()
     run = Run.open(folder / "run")
     return {stage.name: run.record(f"training.{stage.name}") for stage in run.recipe.stages}
 

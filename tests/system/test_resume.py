@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import gc
 import os
 import re
 import signal
-import subprocess
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,12 @@ from polystill.config import load_recipe
 from polystill.runs import Run
 from polystill.targets.store import Candidate, Entry
 from polystill.training.update import Update, Updated
-
-_PROCESSES = multiprocessing.get_context("forkserver")
-# Imported once and not by each training, which would take it seconds: torch, and what a training needs beside it.
-_LIBRARIES = ["datasets.arrow_writer", "sentencepiece", "torch._dynamo", "torch.utils.tensorboard", "codecarbon"]
-_PROCESSES.set_forkserver_preload(["polystill.pipeline", "polystill.training.loop", *_LIBRARIES])
+from tests.apart import PROCESSES, start_command
 
 
 def _train(folder: Path, recipe: Path, kind: str, moment: int, log: Path) -> None:
     """Train in this process, and kill it at a call of os.fsync (every checkpoint makes some) or after an update."""
+    gc.freeze()  # or the garbage that each stage collects would be looked for in all of torch
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     calls = 0
 
@@ -65,7 +61,7 @@ def train(tmp_path: Path) -> Callable[..., int]:
     def run(folder: str, recipe: dict[str, Any], kind: str = "never", moment: int = 0, says: str = "") -> int:
         path, log = tmp_path / "recipe.yaml", tmp_path / "log"
         path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
-        process = _PROCESSES.Process(target=_train, args=(tmp_path / folder, path, kind, moment, log))
+        process = PROCESSES.Process(target=_train, args=(tmp_path / folder, path, kind, moment, log))
         process.start()
         process.join()
         assert process.exitcode in (0, -signal.SIGKILL), log.read_text()
@@ -110,7 +106,7 @@ def test_a_truncated_checkpoint_is_passed_over(
     assert train("damaged", counting_recipe, "update", 11) != 0  # states of updates 4 and 8 are there
     newest = tmp_path / "damaged" / "checkpoints" / "distillation" / "state-00000008.pt"
     newest.write_bytes(newest.read_bytes()[:5000])
-    assert train("damaged", counting_recipe, says=f"{newest}: this checkpoint cannot be read, and is passed over") == 0
+    assert train("damaged", counting_recipe, says=f"{newest}: this checkpoint is damaged, and is passed over") == 0
     whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "damaged"))
     assert whole.read_bytes() == again.read_bytes()
 
@@ -163,18 +159,16 @@ def _note_more_memory(path: Path, peak: int) -> None:
 
 def _stop_after(recipe: Path, folder: Path, update: int, number: int, status: int) -> int:
     """Train by the command and send it a signal after this update's validation; returns which update it saved."""
-    command = [sys.executable, "-m", "polystill", "run", str(recipe), "--out", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        seen = ""
-        while f"distillation {update}: validation" not in seen:
-            line = process.stderr.readline()
-            assert line, seen
-            seen += line
-        process.send_signal(number)
-        said = process.stderr.read()
-    assert process.returncode == status, said
+    log = folder.with_suffix(".log")
+    process = start_command(["run", str(recipe), "--out", str(folder)], log)
+    while not (log.is_file() and f"distillation {update}: validation" in log.read_text()):
+        assert process.exitcode is None, log.read_text()
+        time.sleep(0.005)
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    process.join()
+    said = log.read_text()
+    assert process.exitcode == status, said
     assert "stopping after this update" in said
     assert "stopped; the same command goes on from the last checkpoint" in said
     assert "Traceback" not in said

@@ -1,0 +1,83 @@
+"""Processes of their own for tests, forked from one that has imported what takes seconds to import."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(
+    [
+        *("polystill.pipeline", "polystill.training.loop", "polystill.evaluation.quality", "polystill.export.driver"),
+        *("datasets.arrow_writer", "sentencepiece", "torch._dynamo", "torch.utils.tensorboard", "codecarbon"),
+        *("ctranslate2", "sacrebleu", "transformers.models.marian"),
+    ]
+)
+
+
+def start_command(arguments: list[str], log: Path, environment: Mapping[str, str] | None = None) -> ForkServerProcess:
+    """Start polystill with its output in a file; the process ends with the command's status."""
+    log.unlink(missing_ok=True)
+    process = PROCESSES.Process(target=_command, args=(arguments, log, dict(environment or {})))
+    process.start()
+    return process
+
+
+def _command(arguments: list[str], log: Path, environment: dict[str, str]) -> None:
+    from polystill import cli
+
+    gc.freeze()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.update(environment)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    try:
+        cli.main(arguments)
+    finally:
+        atexit._run_exitfuncs()  # multiprocessing leaves them out
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a function of a module in a process of its own."""
+    ours, theirs = PROCESSES.Pipe()
+    process = PROCESSES.Process(target=_call, args=(theirs, function, arguments))
+    process.start()
+    theirs.close()
+    try:
+        assert ours.poll(300), "it does not end"
+        return ours.recv()
+    finally:
+        process.kill()
+        process.join()
+
+
+def _call(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    gc.freeze()
+    try:
+        result = function(*arguments)
+    finally:
+        atexit._run_exitfuncs()
+    connection.send(result)
+    connection.recv()  # until it is killed
+
+
+def drop_powers() -> None:
+    """Root may write anywhere; without its capabilities the modes of files count for it, too."""
+
+    class Header(ctypes.Structure):
+        _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+    none = (ctypes.c_uint32 * 6)()
+    assert ctypes.CDLL(None).capset(ctypes.byref(Header(0x20080522, 0)), none) == 0
