@@ -44,6 +44,18 @@ def test_all_kinds_of_folders_translate_alike(
     assert len(teacher.splitlines()) == len(sentences)
 
 
+def test_a_run_that_was_evaluated_is_translated_without_torch(finished_run: Path) -> None:
+    """Whose import takes longer than all the rest."""
+    code = (
+        "import sys; from polystill.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: assert 'torch' not in sys.modules and 'ctranslate2' in sys.modules"
+    )
+    command = [sys.executable, "-c", code, "translate", finished_run, "--student", "e1d1"]
+    done = subprocess.run(command, input="A dog.\n", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
+
+
 def test_without_out_extract_and_export_write_into_the_run(polystill: Any, own_run: Path) -> None:
     said = polystill("extract", own_run, "e2d1").ok().stderr
     assert f"wrote {own_run / 'students' / 'e2d1'}" in said
