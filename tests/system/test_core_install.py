@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tools.set_up import uv_environment
 
 REPOSITORY = Path(__file__).parents[2]
 # What must not come with the core. (pydantic may: some versions of typer bring it.)
@@ -29,10 +32,18 @@ TRAINING_ONLY = [
 def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of a fresh environment with the core install."""
     folder = tmp_path_factory.mktemp("core") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    pip += ["-c", str(REPOSITORY / "constraints.txt"), str(REPOSITORY)]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=500, check=False)
+    python = str(folder / "bin" / "python")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
+    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if uv:  # which takes seconds where pip takes half a minute
+        install, environment = (
+            [uv, "pip", "install", "--python", python],
+            uv_environment(Path(sys.executable), os.environ),
+        )
+    else:
+        install, environment = [sys.executable, "-m", "pip", "--python", python, "install"], dict(os.environ)
+    install += ["--quiet", "-c", str(REPOSITORY / "constraints.txt"), str(REPOSITORY)]
+    done = subprocess.run(install, capture_output=True, text=True, timeout=500, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return folder / "bin"
 
