@@ -69,19 +69,15 @@ def open_translator(
         yield chosen.open(folder, precision, threads)
 
 
-def _supernet(place: Place, student: str) -> Path:
-    """Return the folder of a model, or in a family that of the student's supernet."""
-    from polystill.runs.family import family_space, supernet_folder
-
-    if place.kind not in (Kind.RUN, Kind.STUDENT, Kind.FAMILY):
-        return place.folder
-    return supernet_folder(place.folder, family_space(place.folder).get(student).supernet)
-
-
 def _engine(place: Place, student: str, wanted: str | None) -> Engine:
     """Return the engine that was asked for, or the model's usual one."""
-    folder = _supernet(place, student)
-    architecture = _architecture(place, folder)
+    from polystill.runs.family import family_space, supernet_folder
+
+    supernet = ""
+    if place.kind in (Kind.RUN, Kind.STUDENT, Kind.FAMILY):
+        supernet = family_space(place.folder).get(student).supernet
+    folder = supernet_folder(place.folder, supernet)
+    architecture = _architecture(place.run, supernet, folder)
     if wanted is None:
         return default_engine(architecture)
     engine = find_engine(wanted)
@@ -90,15 +86,16 @@ def _engine(place: Place, student: str, wanted: str | None) -> Engine:
     return engine
 
 
-def _architecture(place: Place, folder: Path) -> str:
-    """Return the model's architecture; a run's recipe says it, without torch and the seconds that its import takes."""
-    if place.run is None:
+def _architecture(run: Path | None, supernet: str, folder: Path) -> str:
+    """Return a model's architecture; a run's recipe says it, without torch and the seconds that its import takes."""
+    if run is None:
         from polystill.models.folder import architecture_in
 
         return architecture_in(folder)
     from polystill.runs import Run
 
-    return Run.open(place.run).recipe.model.architecture
+    recipe = Run.open(run).recipe
+    return recipe.supernets[supernet].architecture if supernet else recipe.model.architecture
 
 
 def _from_run(run_folder: Path, student: str, engine: Engine, precision: str, threads: int) -> ModelTranslator:
