@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from polystill.errors import UserError
+from polystill.targets import pool
 from polystill.targets.pool import LocalPool, Pool, RayPool, ThisProcess
 
 # What workers run; a module of its own, for they are processes that import it.
@@ -126,6 +127,31 @@ def test_a_killed_ray_workers_shard_is_done_again(open_work: Callable[[], Any], 
             list(RayPool(1, said.append, threads=3).run(open_work, tasks()))
     finally:
         ray.shutdown()
+
+
+@pytest.mark.long
+def test_a_cluster_whose_only_node_is_gone_is_said_and_given_up(
+    open_work: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setattr(pool, "PATIENCE_S", 5)
+    monkeypatch.setattr(pool, "LIMIT_S", 20)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    node = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    said: list[str] = []
+    try:
+        results = RayPool(1, said.append).run(open_work, tasks())
+        next(results)
+        cluster.remove_node(node, allow_graceful=False)
+        with pytest.raises(UserError, match="no node has had room for a worker .* goes on from the first shard"):
+            list(results)
+        assert any(line.endswith("; waiting for one") for line in said)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
 
 
 def test_the_option_is_named_where_ray_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

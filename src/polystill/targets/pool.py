@@ -245,7 +245,7 @@ class RayPool:
                 begin = time.monotonic()
                 continue
             minutes = (time.monotonic() - begin) / 60
-            what = f"no node of the cluster has had {self._threads} free CPUs for a worker in {minutes:.0f} min"
+            what = f"no node has had room for a worker ({self._threads} CPUs) for {minutes:.0f} min"
             if time.monotonic() - begin >= LIMIT_S:
                 raise UserError(
                     f"--engine ray: {what}; start nodes (ray status shows them), and the same command goes on from the "
