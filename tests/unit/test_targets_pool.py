@@ -146,7 +146,7 @@ def test_a_cluster_whose_only_node_is_gone_is_said_and_given_up(
         results = RayPool(1, said.append).run(open_work, tasks())
         next(results)
         cluster.remove_node(node, allow_graceful=False)
-        with pytest.raises(UserError, match="no node has had room for a worker .* goes on from the first shard"):
+        with pytest.raises(UserError, match=r"no node has had room for a worker .* goes on from the first shard"):
             list(results)
         assert any(line.endswith("; waiting for one") for line in said)
     finally:
