@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -34,6 +34,11 @@ class TokenizerSettings(Strict):
     vocabulary_size: int = Field(8_000, ge=20)
     """Rows of the joint vocabulary, `<pad>` included."""
     character_coverage: float = Field(1.0, gt=0.9, le=1)
+    """Share of the text whose characters get a piece each; rarer characters are spelt in bytes."""
+    byte_fallback: bool = True
+    """Spell a character without a piece in bytes, 256 of the rows; otherwise it is `<unk>`."""
+    normalization: Literal["nfc", "nfkc"] = "nfc"
+    """Keep text as it is written, or fold it: `nfkc` makes `m²` to `m2`, `5½` to `51⁄2` and `，` to `,`, on both sides."""
     sample_lines: int = Field(2_000_000, ge=1)
     """Lines (both sides together) that SentencePiece is trained on at most."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polystill.data.languages import ScriptShare, count_words, has_longer_word, is_unspaced
+from polystill.data.normalization import is_blank
 from polystill.data.repair import REPAIRS
 from polystill.errors import UserError
 from polystill.sources.base import RawPair, SentencePair, Unreadable
@@ -150,7 +151,7 @@ class Cleaner:
             if isinstance(side, Unreadable):
                 return str(side.value)
         assert isinstance(source, str) and isinstance(target, str)
-        if not source or not target:
+        if is_blank(source) or is_blank(target):
             return "empty"
         settings = self.settings
         if not settings.enabled:

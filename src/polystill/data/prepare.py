@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from polystill.config import Recipe
 from polystill.data.batching import BatchSchedule
 from polystill.data.cleaning import CleaningReport
+from polystill.data.normalization import is_blank
 from polystill.data.packing import Packed, PackedDataset, pack
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
@@ -258,7 +259,7 @@ def _read_held_out(source: PairSource, folder: str, languages: tuple[str, str]) 
     origin = source.describe(Path(folder))
     for line, sides in enumerate(source.read_pairs(Path(folder), languages), start=1):
         for side, text in zip(("source", "target"), sides, strict=True):
-            if isinstance(text, Unreadable) or not text.strip():
+            if isinstance(text, Unreadable) or is_blank(text):
                 problem = text.meaning if isinstance(text, Unreadable) else "is empty"
                 raise UserError(
                     f"{origin}: line {line}: the {side} side {problem}; validation and test sets are not cleaned"

@@ -2,7 +2,8 @@
 
 A tokenizer's folder is laid out as OPUS-MT's: `source.spm`, `target.spm`, `vocab.json` (piece to id) and
 `tokenizer_config.json`. `transformers.MarianTokenizer` loads it and gives the same ids. Vocabularies trained here are
-in Marian's order: `</s>` 0, `<unk>` 1, pieces, `<pad>` last.
+in Marian's order: `</s>` 0, `<unk>` 1, the 256 bytes, pieces, `<pad>` last. A character that no piece has is spelt in
+bytes, which decoding puts together again.
 
 Size counts on a device. Beside a CTranslate2 model `vocab.json` is left out, as `shared_vocabulary.json` has the same
 pieces, and so is a `target.spm` that equals `source.spm`. This file needs SentencePiece only.
@@ -14,10 +15,12 @@ import io
 import json
 import random
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polystill.data.normalization import on_one_line, rules_tsv
 from polystill.errors import UserError
 from polystill.storage import write_json
 
@@ -36,13 +39,15 @@ SAMPLE_CHARACTERS = 15_000_000
 
 _PART_CHARACTERS = 1_000  # of at most four bytes each
 _TRAINING_THREADS = 2  # fixed, as the sums of EM steps depend on it, and so the vocabulary
+_CODE = re.compile(">>.*?<<")
 
 
 class Tokenizer:
     """A pair of SentencePiece models with one vocabulary.
 
-    Special marks in the text itself (`</s>`, `<pad>`) are ordinary characters. As in `MarianTokenizer`, a language code
-    such as `>>deu<<` at the start of a line is one token, and a piece outside the vocabulary is `<unk>`.
+    Special marks in the text itself (`</s>`, `<pad>`) are ordinary characters. A language code such as `>>deu<<` at the
+    start of a line is one token if the vocabulary has it, and text if not (`MarianTokenizer` loses such text). A piece
+    outside the vocabulary is `<unk>`.
     """
 
     def __init__(self, source_model: bytes, target_model: bytes, vocabulary: dict[str, int], config: dict[str, Any]):
@@ -109,6 +114,11 @@ class Tokenizer:
         return list(self._pieces)
 
     @property
+    def language_codes(self) -> list[str]:
+        """Those of the vocabulary, such as ">>deu<<", which choose the target language at the start of a line."""
+        return [piece for piece in self._pieces if _CODE.fullmatch(piece)]
+
+    @property
     def sentencepiece_models(self) -> tuple[bytes, bytes]:
         """The serialised models of source and target; the same bytes where one serves both."""
         return self._models
@@ -126,18 +136,18 @@ class Tokenizer:
         return [[self._pieces[i] for i in ids] for ids in self.encode_source(lines)]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Text of each sequence up to its first end mark; `<pad>` is dropped and `<unk>` becomes ⁇."""
+        """Text of each sequence up to its first end mark, on one line; `<pad>` and `<unk>` are dropped."""
         return self.decode_pieces([[self._pieces[i] for i in row] for row in ids])
 
     def decode_pieces(self, pieces: Sequence[Sequence[str]]) -> list[str]:
-        """The text of each sequence of pieces, as `decode`."""
+        """The text of each sequence of pieces, as `decode`. Bytes that are no UTF-8 become U+FFFD."""
         texts = []
         for row in pieces:
             row = list(row)
             if EOS in row:
                 row = row[: row.index(EOS)]
-            text = self._target.decode_pieces([piece for piece in row if piece != PAD])
-            texts.append(text.replace(SPACE, " ").strip())
+            text = self._target.decode_pieces([piece for piece in row if piece not in (PAD, UNK)])
+            texts.append(on_one_line(text.replace(SPACE, " ")).strip())
         return texts
 
     def _encode(
@@ -156,12 +166,11 @@ class Tokenizer:
         return rows
 
     def _encode_line(self, line: str, processor: SentencePieceProcessor) -> list[int]:
-        """Encode one line by its pieces: slower, and exactly as `MarianTokenizer`."""
+        """Encode one line by its pieces: slower, and as `MarianTokenizer` but for unknown language codes."""
         pieces = []
-        end = line.find("<<")
-        if line.startswith(">>") and end != -1:
-            pieces.append(line[: end + 2])
-            line = line[end + 2 :]
+        if (code := _CODE.match(line)) and code[0] in self._vocabulary:
+            pieces.append(code[0])
+            line = line[code.end() :]
         pieces += processor.encode(line, out_type=str)
         return [self._vocabulary.get(piece, self.unk_id) for piece in pieces]
 
@@ -179,35 +188,20 @@ def train_tokenizer(
 
     `lines` holds both sides and is read once. A large corpus is sampled uniformly, by the seed, to at most
     `settings.sample_lines` lines and SAMPLE_CHARACTERS characters. The same lines, settings and seed give the same
-    vocabulary.
+    vocabulary. The model normalises text by `polystill.data.normalization`.
 
     Raises:
         UserError: the corpus is too small for that many pieces (the message names the most possible), has more
             characters than pieces, or has no text.
     """
-    from sentencepiece import SentencePieceTrainer
-
     sample = _sample(lines, settings.sample_lines, SAMPLE_CHARACTERS, seed)
     if not sample:
         raise UserError("data.tokenizer: there is no text to train the vocabulary on")
-    model = io.BytesIO()
     try:
-        SentencePieceTrainer.train(
-            sentence_iterator=(part for line in sample for part in _parts(line)),
-            model_writer=model,
-            model_type="unigram",
-            vocab_size=settings.vocabulary_size - 1,  # `<pad>` is appended below.
-            character_coverage=settings.character_coverage,
-            pad_id=-1,
-            bos_id=-1,
-            eos_id=0,
-            unk_id=1,
-            num_threads=_TRAINING_THREADS,
-            minloglevel=2,
-        )
+        model = _train_model(sample, settings, (source_language, target_language))
     except RuntimeError as error:
         raise UserError(_explain_training_error(str(error), settings)) from None
-    processor = _processor(model.getvalue())
+    processor = _processor(model)
     pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
     vocabulary = {piece: i for i, piece in enumerate([*pieces, PAD])}
     assert len(vocabulary) == settings.vocabulary_size  # No piece is "<pad>": pieces never mix letters with signs.
@@ -223,7 +217,52 @@ def train_tokenizer(
         "split_special_tokens": True,  # "</s>" in a text is ordinary text
         "clean_up_tokenization_spaces": False,
     }
-    return Tokenizer(model.getvalue(), model.getvalue(), vocabulary, config)
+    return Tokenizer(model, model, vocabulary, config)
+
+
+def _train_model(sample: Sequence[str], settings: TokenizerSettings, languages: tuple[str, str]) -> bytes:
+    """The serialised SentencePiece model, which names its normalisation. Raises RuntimeError, as SentencePiece does."""
+    from sentencepiece import SentencePieceTrainer
+    from sentencepiece import sentencepiece_model_pb2 as pb
+
+    written = io.BytesIO()
+    with tempfile.NamedTemporaryFile("w", encoding="ascii", suffix=".tsv") as rules:
+        rules.write(rules_tsv(settings.normalization, languages))
+        rules.flush()
+        SentencePieceTrainer.train(
+            sentence_iterator=(part for line in sample for part in _parts(line)),
+            model_writer=written,
+            model_type="unigram",
+            vocab_size=settings.vocabulary_size - 1,  # `<pad>` is appended to the vocabulary
+            character_coverage=settings.character_coverage,
+            byte_fallback=settings.byte_fallback,
+            normalization_rule_tsv=rules.name,
+            pad_id=-1,
+            bos_id=-1,
+            eos_id=0,
+            unk_id=1,
+            num_threads=_TRAINING_THREADS,
+            minloglevel=2,
+        )
+    proto: Any = pb.ModelProto.FromString(written.getvalue())
+    proto.normalizer_spec.name = settings.normalization
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def keep_unknown_codes(marian_tokenizer: Any) -> None:
+    """Let a `transformers.MarianTokenizer` read `>>…<<` at the start of a text as `Tokenizer` does.
+
+    By itself it takes any such text for a language code, and turns it to `<unk>` if the vocabulary lacks it.
+    """
+    split = marian_tokenizer.remove_language_code
+
+    def split_known(text: str) -> tuple[list[str], str]:
+        code, rest = split(text)
+        return (code, rest) if code and code[0] in marian_tokenizer.supported_language_codes else ([], text)
+
+    marian_tokenizer.remove_language_code = split_known
 
 
 def _sample(lines: Iterable[str], most_lines: int, most_characters: int, seed: int) -> list[str]:
@@ -260,7 +299,7 @@ def _explain_training_error(message: str, settings: TokenizerSettings) -> str:
     if match := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return (
             f"{field} is too small: the characters of this corpus alone need {int(match[1]) + 1}; "
-            "raise it or lower data.tokenizer.character_coverage"
+            "raise it, lower data.tokenizer.character_coverage, or do without data.tokenizer.byte_fallback"
         )
     return f"{field}: SentencePiece cannot train on this corpus: {' '.join(message.split())}"
 

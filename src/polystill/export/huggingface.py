@@ -31,7 +31,10 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")
 model = AutoModelForSeq2SeqLM.from_pretrained("path/of/this/folder")
-batch = tokenizer(["A sentence."], return_tensors="pt", padding=True)
+text = "A sentence."
+if not text.startswith(tuple(tokenizer.supported_language_codes)):
+    text = f" {{text}}"  # without the blank, MarianTokenizer would lose a text that begins with >>...<<
+batch = tokenizer([text], return_tensors="pt", padding=True)
 print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
 ```
 """
@@ -61,11 +64,13 @@ print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
         from transformers.utils import logging
 
+        from polystill.data.tokenizer import keep_unknown_codes
         from polystill.export.agreement import forced_log_probs, largest, log_probs, score_differences
 
         logging.disable_progress_bar()
         their_model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
         their_tokenizer = AutoTokenizer.from_pretrained(folder)
+        keep_unknown_codes(their_tokenizer)
         model, translations, differences, of_logits = export.model, [], [], []
         for line, ids, target in zip(export.lines, export.sources, export.targets, strict=True):
             source, target_in = torch.tensor([ids]), torch.tensor([[model.pad_id, *target[:-1]]])

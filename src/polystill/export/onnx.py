@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polystill.data.tokenizer import EOS, PAD, SPACE, UNK
 from polystill.errors import UserError
 from polystill.export.format import Export, Format, Verified
 from polystill.storage import write_json
@@ -21,7 +22,7 @@ from polystill.storage import write_json
 if TYPE_CHECKING:
     from polystill.data.tokenizer import Tokenizer
 
-UNKNOWN_SCORE = 100.0
+UNKNOWN_SCORE = 1000.0
 """How far the score of a piece that the source's SentencePiece model lacks lies below all others."""
 
 
@@ -122,8 +123,6 @@ def _write_tokenizer_json(tokenizer: Tokenizer, folder: Path, lines: Sequence[st
     Raises:
         UserError: the source's SentencePiece model is not a unigram model, or a line of `lines` gets other ids.
     """
-    from polystill.data.tokenizer import EOS, PAD, UNK
-
     fast = fast_tokenizer(tokenizer)
     for line, expected in zip(lines, tokenizer.encode_source(lines), strict=True):
         if fast.encode(line).ids != expected:
@@ -131,45 +130,117 @@ def _write_tokenizer_json(tokenizer: Tokenizer, folder: Path, lines: Sequence[st
     fast.save(str(folder / "tokenizer.json"))
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    config |= {"eos_token": EOS, "unk_token": UNK, "pad_token": PAD, "tokenizer_class": "MarianTokenizer"}
+    config |= {"eos_token": EOS, "unk_token": UNK, "pad_token": PAD}
+    # In JavaScript the class MarianTokenizer takes every ">>word<<" at the start of a text for a language code.
+    config["tokenizer_class"] = "MarianTokenizer" if tokenizer.language_codes else "PreTrainedTokenizer"
     write_json(path, config, indent=1)
 
 
 def fast_tokenizer(tokenizer: Tokenizer) -> Any:
     """A `tokenizers.Tokenizer` with the vocabulary's ids and the source's segmentation.
 
+    Its Unigram model works on bytes, each written as a letter, because the one of transformers.js has no fallback to
+    bytes. Only language codes are special tokens. The marks `</s>`, `<unk>` and `<pad>` are not, as the library would
+    take them out of a user's text; the decoder drops them.
+
     Raises:
         UserError: the source's SentencePiece model is not a unigram model.
     """
     import tokenizers
     from sentencepiece import sentencepiece_model_pb2 as pb
-    from tokenizers import decoders, pre_tokenizers, processors
+    from tokenizers import processors
     from tokenizers.models import Unigram
-
-    from polystill.data.tokenizer import EOS, PAD, SPACE, UNK
 
     proto: Any = pb.ModelProto.FromString(tokenizer.sentencepiece_models[0])
     if proto.trainer_spec.model_type != pb.TrainerSpec.UNIGRAM:
         raise UserError("this format needs a SentencePiece model of the unigram kind")
-    scores = {piece.piece: piece.score for piece in proto.pieces}
-    lowest = min(scores.values()) - UNKNOWN_SCORE
-    vocabulary = [(piece, scores.get(piece, lowest)) for piece in tokenizer.pieces]
-    fast = tokenizers.Tokenizer(Unigram(vocabulary, unk_id=tokenizer.unk_id, byte_fallback=False))
+    fast = tokenizers.Tokenizer(Unigram(_scored_pieces(proto, tokenizer.pieces), unk_id=tokenizer.unk_id))
     fast.normalizer = _normalizer(proto.normalizer_spec)
-    fast.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always", split=False)
-    fast.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always", split=False)
+    fast.pre_tokenizer = _pre_tokenizer()
+    fast.decoder = _decoder()
     fast.post_processor = processors.TemplateProcessing(single=f"$A {EOS}", special_tokens=[(EOS, tokenizer.eos_id)])
-    specials = [EOS, UNK, PAD, *(piece for piece in tokenizer.pieces if piece.startswith(">>") and piece[-2:] == "<<")]
-    fast.add_special_tokens([tokenizers.AddedToken(piece, special=True, normalized=False) for piece in specials])
+    fast.add_special_tokens(
+        [tokenizers.AddedToken(code, special=True, normalized=False) for code in tokenizer.language_codes]
+    )
     return fast
 
 
+def _scored_pieces(proto: Any, pieces: Sequence[str]) -> list[tuple[str, float]]:
+    """The vocabulary in letters that stand for bytes, with SentencePiece's scores.
+
+    Pieces that SentencePiece never cuts text into lie far below all others. So do bytes: what else covers a character
+    is preferred to them.
+    """
+    from sentencepiece import sentencepiece_model_pb2 as pb
+
+    kinds = pb.ModelProto.SentencePiece
+    scores = {piece.piece: piece.score for piece in proto.pieces if piece.type in (kinds.NORMAL, kinds.USER_DEFINED)}
+    lowest = min(scores.values()) - UNKNOWN_SCORE
+    letters = _letters_of_bytes()
+    names = {piece: "".join(letters[byte] for byte in piece.encode()) for piece in pieces}
+    names |= {mark: mark for mark in (EOS, UNK, PAD)}
+    taken = set(names.values())
+    for byte, letter in enumerate(letters):
+        if letter not in taken and (piece := f"<0x{byte:02X}>") in names:
+            names[piece] = letter
+    return [(names[piece], scores.get(piece, lowest)) for piece in pieces]
+
+
+def _letters_of_bytes() -> list[str]:
+    """The letter that ByteLevel pre-tokenizers write for each of the 256 bytes, as GPT-2 does."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(0x100, 0x200))
+    return [chr(byte if byte in printable else next(others)) for byte in range(0x100)]
+
+
 def _normalizer(spec: Any) -> Any:
+    """The model's normalisation. Ours is spelt out in rules, as transformers.js does not read SentencePiece's."""
     from tokenizers import Regex, normalizers
 
+    from polystill.data.normalization import BLANKS, INVISIBLE, JOINERS, PLAIN_LETTERS
+
     rules: list[Any] = []
-    if spec.precompiled_charsmap:
+    if spec.name in ("nfc", "nfkc"):
+        rules += [
+            normalizers.Replace(Regex(f"(?<=[{PLAIN_LETTERS}])[{JOINERS}]"), ""),
+            normalizers.Replace(Regex(f"[{INVISIBLE}]"), ""),
+            normalizers.Replace(Regex(f"[{BLANKS}]"), " "),
+            normalizers.NFC() if spec.name == "nfc" else normalizers.NFKC(),
+        ]
+    elif spec.precompiled_charsmap:
         rules.append(normalizers.Precompiled(spec.precompiled_charsmap))
     if spec.remove_extra_whitespaces:
         rules += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip(left=True, right=True)]
     return normalizers.Sequence(rules)
+
+
+def _pre_tokenizer() -> Any:
+    """Mark blanks, and write text in letters that stand for bytes.
+
+    In between, marks that a user types (`</s>`, `<0x41>`) are cut where their signs meet their letters. SentencePiece
+    cuts there, too, while here they would be the pieces of these names.
+    """
+    from tokenizers import Regex, pre_tokenizers
+
+    names = "(?<=</)s(?=>)|(?<=<)(?:unk|pad|0x[0-9A-F]{2})(?=>)"
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always", split=False),
+            pre_tokenizers.Split(Regex(names), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
+def _decoder() -> Any:
+    from tokenizers import decoders
+
+    return decoders.Sequence(
+        [
+            *(decoders.Replace(mark, "") for mark in (EOS, UNK, PAD)),
+            decoders.ByteFallback(),
+            decoders.ByteLevel(),
+            decoders.Replace(SPACE, " "),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )

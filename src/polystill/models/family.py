@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from polystill.data.tokenizer import keep_unknown_codes
 from polystill.models.folder import need_architecture, save_student
 from polystill.runs.family import family_space
 from polystill.runs.places import Kind, open_place
@@ -65,6 +66,7 @@ class Family:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")  # it works without
                 model.tokenizer = AutoTokenizer.from_pretrained(folder)
+                keep_unknown_codes(model.tokenizer)
         return model
 
     def extract(self, name: str | Student, out: str | Path) -> None:

@@ -22,11 +22,12 @@ from typing import NamedTuple
 from sentencex import segment
 
 from polystill.data.languages import is_unspaced
+from polystill.data.normalization import INVISIBLE, is_blank
 
 Fits = Callable[[str], bool]
 """Tells whether the model takes a sentence whole. A longer one would be cut and its rest lost."""
 
-_BLANKS = re.compile(r"(\s*)(.*?)(\s*)", re.DOTALL)
+_BLANKS = re.compile(f"([\\s{INVISIBLE}]*)(.*?)([\\s{INVISIBLE}]*)", re.DOTALL)
 _PLACES = re.compile(r"[,;:.!?、，；。]\s*|\s+")
 
 
@@ -71,7 +72,9 @@ def sentences_of(line: str, language: str, fits: Fits) -> Iterator[str]:
 
 
 def split_blanks(text: str) -> tuple[str, str, str]:
-    """Split off the blanks at the beginning and at the end."""
+    """Split off the blanks at the beginning and at the end, with the invisible characters among them."""
+    if is_blank(text):
+        return text, "", ""
     match = _BLANKS.fullmatch(text)
     assert match is not None
     return match[1], match[2], match[3]
@@ -120,7 +123,7 @@ class Markup:
         self._parts: list[str | _Sentence] = []
         for is_fixed, group in groupby(_tokens(html), lambda token: token.is_fixed):
             run = list(group)
-            if is_fixed or not any(token.is_text and unescape(token.raw).strip() for token in run):
+            if is_fixed or all(not token.is_text or is_blank(unescape(token.raw)) for token in run):
                 self._parts += [token.raw for token in run]
             else:
                 self._add(run, language, fits)

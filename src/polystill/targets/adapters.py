@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polystill.data.normalization import is_blank
+from polystill.data.tokenizer import keep_unknown_codes
 from polystill.decoding.ctranslate2 import DEFAULT_POSITIONS, begin_batch, side_by_side
 from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, counted_cuts, longest_of_each
 from polystill.environment.process import available_cores
@@ -42,6 +44,8 @@ class HuggingFaceTokenizer:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # transformers raises many kinds
             raise UserError(f"{folder}: its tokenizer cannot be loaded: {_first_line(error)}") from None
+        if hasattr(self._tokenizer, "remove_language_code"):
+            keep_unknown_codes(self._tokenizer)
         # M2M's language marks, "__de__", come after its vocabulary; NLLB's, "deu_Latn", are part of it.
         self._marks: dict[str, int] = getattr(self._tokenizer, "lang_code_to_id", {})
         ids = [*self._tokenizer.get_vocab().values(), *self._marks.values()]
@@ -232,7 +236,7 @@ class ConvertedTranslator:
         with counted_cuts(cuts) as cuts:
             sources = cuts.fit_sources(lines, self.tokenizer.source_pieces, self.max_source_tokens)
             limits = longest_of_each(options, self.max_source_tokens, sources)
-            filled = [i for i, line in enumerate(lines) if line.strip()]
+            filled = [i for i, line in enumerate(lines) if not is_blank(line)]
 
             def begin(numbers: list[int], limit: int) -> list[Any]:
                 return self._begin([sources[i] for i in numbers], options, limit)
