@@ -159,7 +159,7 @@ def recipe_on(counting_data: Path) -> dict[str, Any]:
             "train": [text("train")],
             "validation": text("validation"),
             "test": {"counting": text("test")},
-            "tokenizer": {"vocabulary_size": 45},
+            "tokenizer": {"vocabulary_size": 45, "byte_fallback": False},
             "max_tokens": 64,
         },
         "model": {
@@ -246,11 +246,11 @@ def train_counting_student(
 
     pairs = counting_pairs(2000, seed=4)
     lines = [line for pair in pairs for line in pair]
-    tokenizer = train_tokenizer(lines, TokenizerSettings(vocabulary_size=45), "en", "de")
+    tokenizer = train_tokenizer(lines, TokenizerSettings(vocabulary_size=301), "en", "de")
     torch.manual_seed(1)
     shape = {"d_model": 32, "ffn_dim": 64, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "max_positions": 48}
     shape = model_shape(architecture, **{**shape, **changes})
-    config = ARCHITECTURES[architecture].config_class(45, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **shape)
+    config = ARCHITECTURES[architecture].config_class(301, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **shape)
     model = ARCHITECTURES[architecture].model_class(config)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=(0.9, 0.98))
     sources = [np.array(ids) for ids in tokenizer.encode_source([source for source, _ in pairs])]

@@ -159,4 +159,4 @@ def test_a_family_and_its_students_come_back_from_their_folders(
 
 def _tokenizer(counting_data: Path) -> Tokenizer:
     lines = [line for side in ("en", "de") for line in (counting_data / f"train.{side}").read_text().splitlines()]
-    return train_tokenizer(lines, TokenizerSettings(vocabulary_size=40), "en", "de")
+    return train_tokenizer(lines, TokenizerSettings(vocabulary_size=40, byte_fallback=False), "en", "de")

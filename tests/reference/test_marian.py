@@ -73,7 +73,8 @@ def test_a_folder_saved_by_transformers_loads(make_batch: Any, tmp_path: Path) -
 def test_an_extracted_student_loads_with_the_auto_classes(
     positions: str, make_model: Any, counting_data: Path, tmp_path: Path
 ) -> None:
-    tokenizer = train_tokenizer(_lines(counting_data, "en", "de"), TokenizerSettings(vocabulary_size=40), "en", "de")
+    settings = TokenizerSettings(vocabulary_size=40, byte_fallback=False)
+    tokenizer = train_tokenizer(_lines(counting_data, "en", "de"), settings, "en", "de")
     model = make_model(layers=3, positions=positions)
     space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3))
     save_family(tmp_path / "family", Supernets(model), tokenizer, space, {})
@@ -111,7 +112,7 @@ def test_opus_mts_layout_loads_as_a_teacher(make_batch: Any, counting_data: Path
 
     Built here, because no hub can be reached from the tests; real OPUS-MT folders are untested.
     """
-    settings = TokenizerSettings(vocabulary_size=24)
+    settings = TokenizerSettings(vocabulary_size=24, byte_fallback=False)
     sides = [train_tokenizer(_lines(counting_data, side), settings, "en", "de") for side in ("en", "de")]
     for name, side in zip(("source", "target"), sides, strict=True):
         side.save(tmp_path / name)

@@ -38,7 +38,7 @@ ODD = [
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
-    train_tokenizer(LINES, TokenizerSettings(vocabulary_size=100), "en", "de").save(folder)
+    train_tokenizer(LINES, TokenizerSettings(vocabulary_size=100, byte_fallback=False), "en", "de").save(folder)
     return folder
 
 

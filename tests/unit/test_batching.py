@@ -124,7 +124,7 @@ LINES = [f"{a} {b} {c}" for a in ("dog", "cat") for b in ("eats", "runs") for c 
 def parts(tmp_path_factory: pytest.TempPathFactory) -> list[PackedDataset]:
     """Of 16 and of 10 rows."""
     folder = tmp_path_factory.mktemp("parts")
-    tokenizer = train_tokenizer(LINES, TokenizerSettings(vocabulary_size=23), "en", "de")
+    tokenizer = train_tokenizer(LINES, TokenizerSettings(vocabulary_size=23, byte_fallback=False), "en", "de")
     pack([(line, line) for line in LINES], tokenizer, folder / "a", 64)
     pack([(line, line[:-2]) for line in LINES[:10]], tokenizer, folder / "b", 64)
     return [PackedDataset.open(folder / name) for name in "ab"]

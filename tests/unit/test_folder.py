@@ -31,7 +31,7 @@ from polystill.students import Student, StudentSpace
 @pytest.fixture(scope="module")
 def tokenizer(counting_data: Path) -> Tokenizer:
     lines = [line for side in ("en", "de") for line in (counting_data / f"train.{side}").read_text().splitlines()]
-    return train_tokenizer(lines, TokenizerSettings(vocabulary_size=40), "en", "de")
+    return train_tokenizer(lines, TokenizerSettings(vocabulary_size=40, byte_fallback=False), "en", "de")
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ PAIRS = [
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return train_tokenizer([line for pair in PAIRS for line in pair], TokenizerSettings(vocabulary_size=90), "en", "de")
+    lines = [line for pair in PAIRS for line in pair]
+    return train_tokenizer(lines, TokenizerSettings(vocabulary_size=90, byte_fallback=False), "en", "de")
 
 
 def test_rows_are_the_tokenised_pairs_in_order(tokenizer: Tokenizer, tmp_path: Path, monkeypatch) -> None:

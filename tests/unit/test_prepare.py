@@ -39,7 +39,7 @@ def recipe(folder: Path, train: Any = TRAIN, held: Any = HELD, test: Any = None,
         "train": [write(folder, "train", train)],
         "validation": write(folder, "held", held),
         "test": {name: write(folder, name, pairs) for name, pairs in (test or {}).items()},
-        "tokenizer": {"vocabulary_size": 90},
+        "tokenizer": {"vocabulary_size": 90, "byte_fallback": False},
         **data,
     }
     return parse_recipe({"data": values, "stages": [{"name": "only", "updates": 1}]}, "recipe.yaml")
@@ -166,7 +166,7 @@ def test_too_many_tokens_are_dropped_from_training_and_shortened_in_validation(t
 
 def test_a_given_tokenizer_is_used(tmp_path: Path) -> None:
     lines = [line for pair in TRAIN for line in pair]
-    tokenizer = train_tokenizer(lines, TokenizerSettings(vocabulary_size=70), "en", "de")
+    tokenizer = train_tokenizer(lines, TokenizerSettings(vocabulary_size=70, byte_fallback=False), "en", "de")
     record = run(recipe(tmp_path), tmp_path / "data", tokenizer)
     assert record["vocabulary_size"] == 70
     assert Tokenizer.load(tmp_path / "data/tokenizer").pieces == tokenizer.pieces
@@ -314,7 +314,7 @@ def test_generated_targets_are_packed_beside_gold(tmp_path: Path, make_targets: 
     from polystill.data.training_text import lines_sha256
     from polystill.targets.store import Candidate, Entry
 
-    entries = [Entry([i], source, [target], [Candidate(f"{target} x")]) for i, (source, target) in enumerate(TRAIN)]
+    entries = [Entry([i], source, [target], [Candidate(f"{target} a")]) for i, (source, target) in enumerate(TRAIN)]
     entries[2] = Entry([2], TRAIN[2][0], [TRAIN[2][1]], [Candidate("a b"), Candidate("b a"), Candidate("x " * 300)])
     entries[3] = Entry([3], TRAIN[3][0], [TRAIN[3][1]], [], filtered=1)
     targets = make_targets(tmp_path / "beam", entries, size=100)
@@ -325,7 +325,7 @@ def test_generated_targets_are_packed_beside_gold(tmp_path: Path, make_targets: 
     record = prepare_data(given, out, targets={"beam": targets, "news": mono}, log=lambda line: None)
     assert record["source_sha256"] == lines_sha256(source for source, _ in TRAIN)
     assert decoded(out, "train") == TRAIN
-    expected = [(source, f"{target} x") for source, target in TRAIN]
+    expected = [(source, f"{target} a") for source, target in TRAIN]
     expected[2:4] = [(TRAIN[2][0], "a b"), (TRAIN[2][0], "b a")]
     assert [len(text.split()) for _, text in decoded(out, "targets/beam")] == [len(t.split()) for _, t in expected]
     assert [source for source, _ in decoded(out, "targets/beam")] == [source for source, _ in expected]

@@ -81,7 +81,10 @@ def packed(counting_data: Path, tmp_path: Path) -> tuple[Tokenizer, PackedDatase
     english, german = (text_lines(counting_data / f"train.{language}")[:300] for language in ("en", "de"))
     pairs = list(zip(english, german, strict=True))
     tokenizer = train_tokenizer(
-        [line for pair in pairs for line in pair], TokenizerSettings(vocabulary_size=45), "en", "de"
+        [line for pair in pairs for line in pair],
+        TokenizerSettings(vocabulary_size=45, byte_fallback=False),
+        "en",
+        "de",
     )
     pack(pairs, tokenizer, tmp_path / "packed", 50)
     return tokenizer, PackedDataset.open(tmp_path / "packed")

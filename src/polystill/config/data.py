@@ -33,14 +33,22 @@ class Cleaning(Strict):
 class TokenizerSettings(Strict):
     vocabulary_size: int = Field(8_000, ge=20)
     """Rows of the joint vocabulary, `<pad>` included."""
-    character_coverage: float = Field(1.0, gt=0.9, le=1)
-    """Share of the text whose characters get a piece each; rarer characters are spelt in bytes."""
     byte_fallback: bool = True
     """Spell a character without a piece in bytes, 256 of the rows; otherwise it is `<unk>`."""
+    character_coverage: float | None = Field(None, gt=0.9, le=1)
+    """Share of the text whose characters get a piece each: by default 0.9999, so that training sees rare characters in
+    bytes, and 1 without `byte_fallback`."""
     normalization: Literal["nfc", "nfkc"] = "nfc"
-    """Keep text as it is written, or fold it: `nfkc` makes `m²` to `m2`, `5½` to `51⁄2` and `，` to `,`, on both sides."""
+    """Keep text as it is written, or fold both sides: `nfkc` writes `m²` as `m2`, `5½` as `51⁄2` and `，` as `,`."""
     sample_lines: int = Field(2_000_000, ge=1)
     """Lines (both sides together) that SentencePiece is trained on at most."""
+
+    @property
+    def coverage(self) -> float:
+        """The `character_coverage` in use."""
+        if self.character_coverage is not None:
+            return self.character_coverage
+        return 0.9999 if self.byte_fallback else 1.0
 
 
 GOLD = "gold"

@@ -234,7 +234,7 @@ def _train_model(sample: Sequence[str], settings: TokenizerSettings, languages: 
             model_writer=written,
             model_type="unigram",
             vocab_size=settings.vocabulary_size - 1,  # `<pad>` is appended to the vocabulary
-            character_coverage=settings.character_coverage,
+            character_coverage=settings.coverage,
             byte_fallback=settings.byte_fallback,
             normalization_rule_tsv=rules.name,
             pad_id=-1,
