@@ -405,3 +405,10 @@ def serving(folder: Path, log: Path, *options: str | Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def start_server() -> Callable[..., Any]:
     return serving
+
+
+@pytest.fixture(scope="session")
+def odd_lines() -> list[str]:
+    """Lines as people type and paste them."""
+    path = Path(__file__).parent / "data" / "odd_lines.txt"
+    return path.read_bytes().decode().removesuffix("\n").split("\n")

@@ -46,11 +46,11 @@ def test_a_list_of_all_pieces_changes_nothing(
     hundred_lines: list[str],
     run_node: Callable[..., list[str]],
 ) -> None:
-    """And the runtime, which can do with multiples of 8 pieces only, finds as many in a vocabulary of 44."""
-    everything = Shortlist(list(range(44)), {}, 7)
+    """And the runtime, which can do with multiples of 8 pieces only, finds as many in a vocabulary of 300."""
+    everything = Shortlist(list(range(300)), {}, 7)
     info = export_folder(marian_student, tmp_path / "list", "bergamot", lines=hundred_lines, shortlist=everything)
     lines = info["verification"]["sentences"]
-    assert info["shortlist"] == {"frequent": 44, "sentences": 7, "same_translations": lines, "lines": lines}
+    assert info["shortlist"] == {"frequent": 300, "sentences": 7, "same_translations": lines, "lines": lines}
     export_folder(marian_student, tmp_path / "plain", "bergamot", lines=hundred_lines)
     with_list, without = (run_node("bergamot.mjs", tmp_path / name, hundred_lines) for name in ("list", "plain"))
     assert with_list == without

@@ -32,6 +32,8 @@ WORDS = "one two three four five six seven eight"
         (Unreadable.BROKEN_ROW, Unreadable.BROKEN_ROW, {}, "broken_row"),
         ("", "x", {}, "empty"),
         ("x", "", {}, "empty"),
+        ("x", "\u200b", {}, "empty"),
+        ("\ufeff\u00ad \u2060", "x", {}, "empty"),
         ("a b", "c d e", {"min_words": 3}, "too_short"),
         ("a b f", "c d e", {"min_words": 3}, None),
         (WORDS, "c d e f g h i j", {"max_words": 7}, "too_long"),

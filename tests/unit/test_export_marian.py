@@ -66,9 +66,9 @@ def test_names_shapes_and_settings(marian_student: Path) -> None:
     assert isinstance(model, Transformer)
     arrays = dict(parameters(model))
     settings = yaml.safe_load(arrays.pop("special:model.yml").tobytes().rstrip(b"\0"))
-    assert {"type": "transformer", "enc-depth": 2, "dec-depth": 2, "dim-vocabs": [44, 44]}.items() <= settings.items()
-    assert arrays["Wemb"].shape == (44, 64)
-    assert arrays["decoder_ff_logit_out_b"].shape == (1, 44)
+    assert {"type": "transformer", "enc-depth": 2, "dec-depth": 2, "dim-vocabs": [300, 300]}.items() <= settings.items()
+    assert arrays["Wemb"].shape == (300, 64)
+    assert arrays["decoder_ff_logit_out_b"].shape == (1, 300)
     assert arrays["encoder_l2_ffn_W1"].shape == (64, 64)
     expected = model.decoder_layers(2)[1].cross_attention.query.weight.detach().numpy().T
     assert np.array_equal(arrays["decoder_l2_context_Wq"], expected)

@@ -27,8 +27,18 @@ def test_line_breaks_and_blanks_stay() -> None:
     assert text.join(["Eins.", "Zwei.", "- drei"]) == "Eins.  Zwei.\r\n\r\n\t- drei\n\n"
 
 
+@pytest.mark.parametrize("between", ["\u200b ", " \u200b", "\ufeff ", " \u00ad\u2060 "])
+def test_invisible_characters_do_not_swallow_the_blank_between_sentences(between: str) -> None:
+    text = PlainText(f"One.{between}Two.", "en", fits)
+    assert text.sentences == ["One.", "Two."]
+    assert text.join(["Eins.", "Zwei."]) == f"Eins.{between}Zwei."
+    markup = Markup(f"<p>One.{between}Two.</p>", "en", fits)
+    assert markup.sentences == ["One.", "Two."]
+    assert markup.join(["Eins.", "Zwei."]) == f"<p>Eins.{between}Zwei.</p>"
+
+
 def test_empty_and_blank_texts_have_no_sentence() -> None:
-    for blank in ("", " ", "\n\n \t\n"):
+    for blank in ("", " ", "\n\n \t\n", "\u200b", "\ufeff\n\u00ad \u200d"):
         text = PlainText(blank, "en", fits)
         assert text.sentences == []
         assert text.join([]) == blank

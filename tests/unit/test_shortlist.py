@@ -105,7 +105,7 @@ def test_every_piece_may_become_itself(packed: tuple[Tokenizer, PackedDataset]) 
     """Names, numbers and addresses that training has not seen are spelt in pieces that can be copied."""
     tokenizer, data = packed
     found = shortlist.learn_shortlist(data, tokenizer.vocabulary_size, likely=3)
-    lines = ["Fenouthexi", "one 1984 two", "www.seven-none.ten/five?x=7", "t!f"]
+    lines = ["Fenouthexi", "one 1984 two", "www.seven-none.ten/five?x=7", "t!f", "🙂 ş 漢"]
     for source in tokenizer.encode_source(lines):
         assert all(piece in found.likely[piece] for piece in source)
 

@@ -1,6 +1,8 @@
 import io
 import json
 import random
+import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -180,6 +182,98 @@ def test_a_piece_unknown_to_the_source_model_is_found_in_the_joint_vocabulary(op
     tokenizer = Tokenizer.load(opus)
     assert "ß" not in "".join(LINES[:300]) and "ß" in tokenizer.pieces
     assert tokenizer.pieces.index("ß") in tokenizer.encode_source(["ß"])[0]
+
+
+@pytest.fixture(scope="module")
+def with_bytes() -> Tokenizer:
+    return train_tokenizer(LINES, TokenizerSettings(vocabulary_size=340), "en", "de")
+
+
+def test_the_256_bytes_come_first(with_bytes: Tokenizer) -> None:
+    assert with_bytes.pieces[2:258] == [f"<0x{i:02X}>" for i in range(256)]
+    assert (with_bytes.eos_id, with_bytes.unk_id, with_bytes.pad_id) == (0, 1, 339)
+
+
+WRITTEN = (
+    *(
+        "bread 🙂.",
+        "ş ı İ",
+        "m² and 5½",
+        "我喜欢吃饭，你呢？（真的！）",
+        "日本語とEnglishの混在。",
+        "한국어 문장입니다.",
+        "العربية ١٢٣؟",
+    ),
+    *(
+        "می‌خواهم",
+        "ශ්‍රී ලංකාව",
+        "👩‍🚀 👍🏽 🇪🇺 ❤️ 1️⃣",
+        "שָׁלוֹם",
+        "हिन्दी में",
+        "ภาษาไทย",
+        "བོད་སྐད།",
+        "Việt Nam",
+        "ελληνικά кириллица",
+    ),
+    *("𠮷野家 𐍈𐌰𐌹", "€5 £6 … – “x” «y»", "%1$s {name} %PRODUCTNAME _File <b>x</b>", "https://example.org/a?b=c&d=é#f"),
+)
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_characters_outside_the_vocabulary_come_back(with_bytes: Tokenizer, text: str) -> None:
+    for ids in (with_bytes.encode_source([text])[0], with_bytes.encode_target([text])[0]):
+        assert with_bytes.unk_id not in ids
+        assert with_bytes.decode([ids]) == [text]
+
+
+def test_odd_lines_come_back_as_they_are_written(with_bytes: Tokenizer, odd_lines: list[str]) -> None:
+    invisible = re.compile("[\x00-\x08\x0e-\x1b\x7f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+    texts = with_bytes.decode(with_bytes.encode_source(odd_lines))
+    different = []
+    for line, text in zip(odd_lines, texts, strict=True):
+        written = unicodedata.normalize("NFC", invisible.sub("", line)).replace("▁", " ").replace("\ufffd", " ")
+        if text != " ".join(written.split()):
+            different.append(line)
+    # A second mark in an order that is not canonical; jamo, which are composed where Korean is written; an accent after
+    # an invisible character; joiners after Latin letters.
+    rare = ("é\u0323 ệ", "각 가\u11a8", "ö\u200b o\u200b\u0308", "o\u200cn\u200de two", "Auf\u200clage")
+    assert [line for line in different if not line.startswith(rare)] == []
+    assert unicodedata.normalize("NFC", texts[odd_lines.index("각 가\u11a8 \u1100\u1161\u11a8")]) == "각 각 각"
+
+
+def test_lines_that_show_nothing_are_empty(with_bytes: Tokenizer) -> None:
+    assert with_bytes.encode_source(["\u200b", "\ufeff \u00ad", "\x01", "\u2060\u3000"]) == [[0]] * 4
+
+
+def test_bytes_make_no_line_end_and_no_error(with_bytes: Tokenizer) -> None:
+    ids = {piece: i for i, piece in enumerate(with_bytes.pieces)}
+    ago = with_bytes.encode_target(["ago"])[0][:-1]
+    for byte in ("0A", "0D", "00", "85"):
+        (text,) = with_bytes.decode([[*ago, ids[f"<0x{byte}>"], *ago]])
+        assert len(text.splitlines()) == 1 and text.startswith("ago")
+    assert with_bytes.decode([[*ago, ids["<0xE2>"], ids["<0x80>"], ids["<0xA8>"], *ago]]) == ["ago  ago"]
+    assert with_bytes.decode([[ids["<0xF0>"], ids["<0x9F>"]]])[0].strip("\ufffd") == ""
+
+
+def test_a_typed_byte_is_text(with_bytes: Tokenizer) -> None:
+    assert with_bytes.decode(with_bytes.encode_source(["<0x41> <0x0A>"])) == ["<0x41> <0x0A>"]
+
+
+def test_rare_characters_are_bytes_by_default_and_pieces_on_demand() -> None:
+    lines = [*LINES * 20, "ago ☃"]
+    rarely = train_tokenizer(lines, TokenizerSettings(vocabulary_size=340), "en", "de")
+    every = train_tokenizer(lines, TokenizerSettings(vocabulary_size=340, character_coverage=1), "en", "de")
+    without = train_tokenizer(lines, small(90), "en", "de")
+    assert ["☃" in tokenizer.pieces for tokenizer in (rarely, every, without)] == [False, True, True]
+
+
+def test_a_text_in_angle_brackets_is_no_language_code(tokenizer: Tokenizer, opus: Path) -> None:
+    for line in (">>a good day<<", ">>ago<< das", ">>ago", ">>", ">><<"):
+        assert tokenizer.encode_source([line]) == tokenizer.encode_source([f" {line}"])
+        assert tokenizer.encode_target([line]) == tokenizer.encode_target([f" {line}"])
+    multilingual = Tokenizer.load(opus)
+    assert multilingual.language_codes == [">>deu<<"] and tokenizer.language_codes == []
+    assert multilingual.encode_source([">>xyz<< the dog"]) == multilingual.encode_source([" >>xyz<< the dog"])
 
 
 def test_a_language_code_is_one_token(opus: Path) -> None:

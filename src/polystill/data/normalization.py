@@ -15,6 +15,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import permutations
 from typing import Literal
 
@@ -36,6 +37,7 @@ PLAIN_LETTERS = "A-Za-zÀ-ÖØ-öø-ſΆ-ώЀ-џ"
 
 _LEFT_OUT = re.compile(f"[\\s\0{BLANKS}{INVISIBLE}{JOINERS}]*")
 _LINE_OF_CONTROLS = {i: " " for i in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
+_HALFWIDTH_KANA, _HALFWIDTH_MARKS = "\uff66-\uff9d", "\uff9e\uff9f"
 _SYLLABLES = range(0xAC00, 0xD7A4)
 
 
@@ -49,7 +51,8 @@ def on_one_line(text: str) -> str:
     return text.translate(_LINE_OF_CONTROLS)
 
 
-def rules_tsv(form: Form, languages: Sequence[str]) -> str:
+@cache
+def rules_tsv(form: Form, languages: tuple[str, ...]) -> str:
     """The normalisation as SentencePiece reads it: code points, a tab, the code points that replace them."""
     rules = normalization_rules(form, languages)
     return "".join(f"{_hexadecimal(old)}\t{_hexadecimal(new)}\n" for old, new in sorted(rules.items()))
@@ -74,6 +77,9 @@ def normalization_rules(form: Form, languages: Sequence[str]) -> dict[str, str]:
     for character in _characters():
         if (new := unicodedata.normalize(kind, character)) != character:
             rules[character] = new
+    if form == "nfkc":
+        pairs = (kana + mark for kana in _members(_HALFWIDTH_KANA) for mark in _members(_HALFWIDTH_MARKS))
+        rules |= {pair: new for pair in pairs if len(new := unicodedata.normalize(kind, pair)) == 1}
     rules |= dict.fromkeys(_members(BLANKS), " ") | dict.fromkeys(_members(INVISIBLE), "")
     return rules
 
