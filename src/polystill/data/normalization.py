@@ -35,7 +35,7 @@ JOINERS = "\u200c\u200d"
 PLAIN_LETTERS = "A-Za-zÀ-ÖØ-öø-ſΆ-ώЀ-џ"
 """Letters after which joiners are removed."""
 
-_LEFT_OUT = re.compile(f"[\\s\0{BLANKS}{INVISIBLE}{JOINERS}]*")
+_BLANK = re.compile(f"[\\s{BLANKS}{INVISIBLE}]*")
 _LINE_OF_CONTROLS = {i: " " for i in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
 _HALFWIDTH_KANA, _HALFWIDTH_MARKS = "\uff66-\uff9d", "\uff9e\uff9f"
 _SYLLABLES = range(0xAC00, 0xD7A4)
@@ -43,7 +43,7 @@ _SYLLABLES = range(0xAC00, 0xD7A4)
 
 def is_blank(text: str) -> bool:
     """Whether the text shows nothing: it has blanks, controls and invisible characters only."""
-    return _LEFT_OUT.fullmatch(text) is not None
+    return _BLANK.fullmatch(text) is not None
 
 
 def on_one_line(text: str) -> str:

@@ -33,7 +33,7 @@ tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")
 model = AutoModelForSeq2SeqLM.from_pretrained("path/of/this/folder")
 text = "A sentence."
 if not text.startswith(tuple(tokenizer.supported_language_codes)):
-    text = f" {{text}}"  # without the blank, MarianTokenizer would lose a text that begins with >>...<<
+    text = " " + text  # without the blank, MarianTokenizer would lose a text that begins with >>...<<
 batch = tokenizer([text], return_tensors="pt", padding=True)
 print(tokenizer.batch_decode(model.generate(**batch), skip_special_tokens=True))
 ```
