@@ -32,7 +32,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 CORE = [
     *("__main__", "cli/*", "errors", "progress", "students", "storage", "translation"),
     *("environment/*", "runs/*", "evaluation/__init__", "evaluation/measure", "evaluation/speed"),
-    *("data/__init__", "data/languages", "data/tokenizer", "sources/__init__", "sources/built_in"),
+    *("data/__init__", "data/languages", "data/normalization", "data/tokenizer"),
+    *("sources/__init__", "sources/built_in"),
     *(f"decoding/{name}" for name in ("__init__", "engine", "translator", "ctranslate2", "torch", "stream")),
     *(f"export/{name}" for name in ("__init__", "format", "huggingface", "ctranslate2", "argos", "onnx", "marian")),
     *("export/pymarian", "export/bergamot", "export/sparse"),
