@@ -19,6 +19,8 @@ import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright
 
+from polystill.data.normalization import is_blank
+from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.translator import DecodingOptions
 from polystill.models.folder import load_model_with_tokenizer
@@ -169,6 +171,33 @@ def hundred_lines() -> list[str]:
     words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     generator = random.Random(7)
     return [f"{' '.join(generator.choices(words, k=1 + i % 9))} {words[i % 10]}" for i in range(100)]
+
+
+@pytest.fixture(scope="session")
+def typed_lines(odd_lines: list[str]) -> Callable[[Path], list[str]]:
+    """The odd lines that have text and that a student takes whole."""
+
+    def fitting(student: Path) -> list[str]:
+        model, tokenizer = load_model_with_tokenizer(student)
+        rows = zip(odd_lines, tokenizer.encode_source(odd_lines), strict=True)
+        return [line for line, ids in rows if not is_blank(line) and len(ids) <= model.max_positions]
+
+    return fitting
+
+
+@pytest.fixture
+def byte_student(tmp_path: Path) -> Callable[[Path], Path]:
+    """Make a copy of a student that writes nothing but the byte 0x41, an A."""
+    from safetensors.numpy import load_file, save_file
+
+    def biased(student: Path) -> Path:
+        folder = Path(shutil.copytree(student, tmp_path / "byte-student"))
+        weights = load_file(folder / "model.safetensors")
+        weights["final_logits_bias"][0, Tokenizer.load(folder).pieces.index("<0x41>")] = 100
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        return folder
+
+    return biased
 
 
 @pytest.fixture(scope="module")

@@ -133,3 +133,18 @@ def test_wrong_weights_are_noticed_and_not_written(
     with pytest.raises(UserError, match=r"does not translate like its source.*on average in int8"):
         export_folder(marian_student, tmp_path / "out", "bergamot")
     assert not list(tmp_path.iterdir())
+
+
+def test_every_odd_line_gets_a_line_and_bytes_are_characters(
+    marian_student: Path,
+    tmp_path: Path,
+    with_pymarian: Path,
+    byte_student: Callable[[Path], Path],
+    typed_lines: Callable[[Path], list[str]],
+    run_node: Callable[..., list[str]],
+) -> None:
+    lines = typed_lines(marian_student)
+    export_folder(byte_student(marian_student), tmp_path / "out", "bergamot", lines=["one"])
+    theirs = run_node("bergamot.mjs", tmp_path / "out", lines)
+    assert len(theirs) == len(lines)
+    assert set("".join(theirs)) <= {"A", " "} and all(theirs)

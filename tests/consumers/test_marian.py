@@ -54,3 +54,25 @@ def test_marians_own_message_is_passed_on(
     with pytest.raises(UserError, match="pymarian decode: "):
         export_folder(marian_student, tmp_path / "out", "marian")
     assert not list(tmp_path.iterdir())
+
+
+def test_marian_reads_what_people_type_as_the_student_does(
+    marian_student: Path,
+    tmp_path: Path,
+    run_marian: Translate,
+    hundred_lines: list[str],
+    typed_lines: Callable[[Path], list[str]],
+    translate: Translate,
+) -> None:
+    export_folder(marian_student, tmp_path / "out", "marian", lines=hundred_lines)
+    lines = typed_lines(marian_student)
+    theirs = run_marian(tmp_path / "out", lines, "--beam-size", "1")
+    different = [line for line, a, b in zip(lines, translate(marian_student, lines), theirs, strict=True) if a != b]
+    assert len(different) <= 2, different
+
+
+def test_marian_makes_characters_of_bytes(
+    marian_student: Path, tmp_path: Path, run_marian: Translate, byte_student: Callable[[Path], Path]
+) -> None:
+    export_folder(byte_student(marian_student), tmp_path / "out", "marian", lines=["one"])
+    assert set("".join(run_marian(tmp_path / "out", ["one two"]))) == {"A"}

@@ -178,6 +178,13 @@ def test_opus_layout_looks_pieces_up_in_the_joint_vocabulary(opus: Path) -> None
     assert tokenizer.decode(tokenizer.encode_target(LINES[300:])) == LINES[300:]
 
 
+def test_unknown_characters_that_spell_a_mark_are_unknown(opus: Path) -> None:
+    tokenizer = Tokenizer.load(opus)
+    assert not {"<", "/", "s", ">"} & set("".join(LINES[300:]))
+    for row in tokenizer.encode_target(["</s>", "a </s> b", "<s/> <pad>"]):
+        assert tokenizer.eos_id not in row[:-1] and tokenizer.pad_id not in row
+
+
 def test_a_piece_unknown_to_the_source_model_is_found_in_the_joint_vocabulary(opus: Path) -> None:
     tokenizer = Tokenizer.load(opus)
     assert "ß" not in "".join(LINES[:300]) and "ß" in tokenizer.pieces

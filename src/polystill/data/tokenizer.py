@@ -172,7 +172,8 @@ class Tokenizer:
             pieces.append(code[0])
             line = line[code.end() :]
         pieces += processor.encode(line, out_type=str)
-        return [self._vocabulary.get(piece, self.unk_id) for piece in pieces]
+        # A row of unknown characters is one piece, and might be called as a mark is.
+        return [self.unk_id if piece in (EOS, PAD) else self._vocabulary.get(piece, self.unk_id) for piece in pieces]
 
     def _table(self, processor: SentencePieceProcessor) -> list[int] | None:
         """SentencePiece id -> vocabulary id; None if they are the same."""
