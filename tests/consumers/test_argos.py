@@ -34,18 +34,3 @@ def test_the_layout_is_argos(counting_student: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "out" / "translate-en_de-1_0.argosmodel") as package:
         names = {name.removeprefix("translate-en_de-1_0/") for name in package.namelist()}
     assert names >= {"metadata.json", "README.md", "sentencepiece.model", "model/model.bin", "model/config.json"}
-
-
-def test_every_odd_line_gets_a_line_and_bytes_are_characters(
-    counting_student: Path,
-    tmp_path: Path,
-    byte_student: Callable[[Path], Path],
-    typed_lines: Callable[[Path], list[str]],
-    run_argos: Callable[..., list[str]],
-) -> None:
-    lines = typed_lines(counting_student)
-    export_folder(byte_student(counting_student), tmp_path / "out", "argos", lines=["one"])
-    (package,) = (tmp_path / "out").glob("*.argosmodel")
-    _, *theirs = run_argos(package, lines)
-    assert len(theirs) == len(lines)
-    assert set("".join(theirs)) == {"A"}

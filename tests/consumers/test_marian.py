@@ -67,7 +67,8 @@ def test_marian_reads_what_people_type_as_the_student_does(
     export_folder(marian_student, tmp_path / "out", "marian", lines=hundred_lines)
     lines = typed_lines(marian_student)
     theirs = run_marian(tmp_path / "out", lines, "--beam-size", "1")
-    different = [line for line, a, b in zip(lines, translate(marian_student, lines), theirs, strict=True) if a != b]
+    rows = zip(lines, translate(marian_student, lines), theirs, strict=True)
+    different = [(line, a, b) for line, a, b in rows if not a.startswith(b) and not b.startswith(a)]  # loops are cut
     assert len(different) <= 2, different
 
 
@@ -75,4 +76,5 @@ def test_marian_makes_characters_of_bytes(
     marian_student: Path, tmp_path: Path, run_marian: Translate, byte_student: Callable[[Path], Path]
 ) -> None:
     export_folder(byte_student(marian_student), tmp_path / "out", "marian", lines=["one"])
-    assert set("".join(run_marian(tmp_path / "out", ["one two"]))) == {"A"}
+    (line,) = run_marian(tmp_path / "out", ["one two"])
+    assert "AAA" in line and "<0x" not in line

@@ -51,4 +51,5 @@ def test_transformers_js_makes_characters_of_bytes(
     counting_student: Path, tmp_path: Path, byte_student: Callable[[Path], Path], run_node: Callable[..., list[str]]
 ) -> None:
     export_folder(byte_student(counting_student), tmp_path / "out", "onnx", lines=["one"])
-    assert set("".join(run_node("onnx.mjs", tmp_path / "out", ["one two"]))) == {"A"}
+    (line,) = run_node("onnx.mjs", tmp_path / "out", ["one two"])
+    assert "AAA" in line and "<0x" not in line
