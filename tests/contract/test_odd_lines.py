@@ -96,7 +96,7 @@ def test_onnx_with_nothing_but_its_own_files(
 ) -> None:
     folder = tmp_path / "onnx"
     export_folder(counting_student, folder, "onnx", lines=["one two"])
-    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     pad, eos = tokenizer.token_to_id("<pad>"), tokenizer.token_to_id("</s>")
     sessions = TransformerSessions(folder)
     texts, alike = [], [line for line in lines if not line.startswith(RARE)]

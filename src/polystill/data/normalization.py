@@ -72,7 +72,7 @@ def normalization_rules(form: Form, languages: Sequence[str]) -> dict[str, str]:
             rules |= dict.fromkeys(_syllable_spellings(syllable), syllable)
     rules |= {letter + joiner: letter for letter in _members(PLAIN_LETTERS) for joiner in JOINERS}
     # A rule's result must be normalised itself.
-    kind = form.upper()
+    kind: Literal["NFC", "NFKC"] = "NFC" if form == "nfc" else "NFKC"
     rules = {old: unicodedata.normalize(kind, new) for old, new in rules.items()}
     for character in _characters():
         if (new := unicodedata.normalize(kind, character)) != character:
@@ -95,7 +95,8 @@ def _spellings(character: str) -> Iterator[str]:
     """The sequences, other than the character, that NFC composes to it: in any order of its marks, partly composed."""
     if ord(character) in _SYLLABLES:
         return
-    base, *marks = unicodedata.normalize("NFD", character)
+    decomposed = unicodedata.normalize("NFD", character)
+    base, marks = decomposed[0], decomposed[1:]
     if not marks or unicodedata.normalize("NFC", character) != character:
         return
     for order in permutations(marks):
