@@ -157,7 +157,7 @@ def test_lines_of_any_length_are_trained_on(joined: str) -> None:
     """SentencePiece skips lines of more than 4,192 bytes."""
     words = ["straße", "größe", "Äpfel", "犬犬", "xyz", "\U00020000"]
     long = [joined.join(random.Random(i).choices(words, k=3000)) for i in range(20)]
-    trained = train_tokenizer(long, TokenizerSettings(vocabulary_size=25), "en", "de")
+    trained = train_tokenizer(long, small(25), "en", "de")
     assert set("".join(words)) <= set("".join(trained.pieces))
     assert trained.decode(trained.encode_source([long[0]])) == [long[0]]
 
