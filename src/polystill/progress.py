@@ -28,12 +28,12 @@ class Progress:
         return max(1e-9, time.monotonic() - self._start)
 
     def add(self, count: int = 1, note: str = "") -> None:
-        """Count finished units. `note` is shown beside them, by default their speed."""
+        """Count finished units. `note` is shown beside them, by default their speed. With no units it tells what begins."""
         self._done += count
         if self._silent:
             return
         if self._bar is not None:
-            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.set_postfix_str(note, refresh=count == 0)
             self._bar.update(count)
         elif time.monotonic() - self._last_line >= LINE_SECONDS or self._done == self._total:
             self._last_line = time.monotonic()

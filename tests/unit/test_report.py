@@ -194,7 +194,7 @@ def test_cost_sums_stages_and_estimates_each_alone(report: Report, small_run: Pa
     assert [row[0] for row in texts(spent)] == ["data", "distillation", "mutual", "evaluation", "all stages"]
     (chart,) = parts(report, "cost", Chart)
     together, alone = texts(chart.table)
-    assert (together[-1], alone[-1]) == ("measured", "estimated")
+    assert (together[0], alone[0]) == ("together (measured)", "alone (estimated)")
     values = chart.spec["data"]["values"]
     cost = json.loads((small_run / "results.json").read_text())["cost"]
     counted = cost["training.distillation"]["flops"] + cost["training.mutual"]["flops"]

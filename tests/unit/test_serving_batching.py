@@ -101,3 +101,24 @@ def test_a_cancelled_request_leaves_the_queue(engine: Engine) -> None:
     run_it: Coroutine[Any, Any, None] = run()
     asyncio.run(run_it)
     assert engine.batches == [(["first"], 1)]
+
+
+def test_at_the_end_those_come_first_that_are_nearest_to_their_answers(engine: Engine) -> None:
+    async def run() -> list[list[list[str]]]:
+        with ThreadPoolExecutor(1) as executor:
+            batcher = Batcher(engine, executor, workers=1)
+            first = asyncio.ensure_future(batcher.translate(["first"]))
+            while not engine.batches:
+                await asyncio.sleep(0.001)
+            long, short = [f"long {i}" for i in range(LARGEST_BATCH)], [f"short {i}" for i in range(3)]
+            others = [asyncio.ensure_future(batcher.translate(sentences)) for sentences in (long, short)]
+            await asyncio.sleep(0)
+            batcher.is_stopping = True
+            engine.go_on.set()
+            await first
+            return [await other for other in others]
+
+    long, short = asyncio.run(run())
+    assert (len(long), short) == (LARGEST_BATCH, [[f"short {i}-0"] for i in range(3)])
+    assert engine.batches[1][0][:4] == ["short 0", "short 1", "short 2", "long 0"]
+    assert engine.batches[2][0] == ["long 61", "long 62", "long 63"]

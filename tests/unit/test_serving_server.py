@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from libretranslatepy import LibreTranslateAPI
@@ -90,6 +91,44 @@ def test_a_list_of_texts_is_answered_by_a_list(server: Any, expected: Callable[[
     assert (status, json.loads(content)["translatedText"]) == (200, [expected("one"), expected("two")])
 
 
+def test_fields_come_in_a_form_of_parts_in_the_query_or_both(server: Any, expected: Callable[[str], str]) -> None:
+    """As LibreTranslate takes them."""
+    text = "one two & three"
+    for name, (path, headers, body) in {
+        "parts": ("/translate", *multipart(("q", text), ("source", "en"), ("target", "de"), ("format", ""))),
+        "query": (f"/translate?{urlencode({'q': text, 'source': 'en', 'target': 'de', 'format': ''})}", {}, b""),
+        "both": ("/translate?source=en&q=one+two+%26+three", FORM, b"q=five&target=de&alternatives=&model="),
+    }.items():
+        status, _, content = server.ask("POST", path, body, headers)
+        assert (status, json.loads(content).get("translatedText")) == (200, expected(text)), name
+    headers, body = multipart(("q", "one"), ("q", "two\r\nthree"), ("source", "en"), ("target", "de"))
+    texts = json.loads(server.ask("POST", "/translate", body, headers)[2])["translatedText"]
+    assert texts == [expected("one"), f"{expected('two')}\r\n{expected('three')}"]
+    assert server.json("/detect?q=one", None)[0] == 405  # GET
+    assert json.loads(server.ask("POST", "/detect?q=one", b"")[2])[0]["language"] == "en"
+
+
+def multipart(*fields: tuple[str, str]) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a multipart form."""
+    parts = [f'--edge\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields]
+    return {"content-type": "multipart/form-data; boundary=edge"}, "".join([*parts, "--edge--\r\n"]).encode()
+
+
+def test_blank_fields_are_as_good_as_missing_ones(server: Any) -> None:
+    for blank in ("", None):
+        fields = dict.fromkeys(("format", "alternatives", "api_key", "model", "latency_budget_ms"), blank)
+        assert server.translate("one", **fields) == server.translate("one")
+    status, answer = server.json("/translate", {"q": "one", "source": "", "target": "de"})
+    assert (status, answer["error"]) == (400, "source is missing")
+
+
+def test_languages_are_matched_as_bcp_47_says(server: Any) -> None:
+    for source, target in (("en-US", "de"), ("EN", "DE"), ("eng_Latn", "deu_Latn"), ("AUTO", "de-AT")):
+        assert server.translate("one", source=source, target=target)["translatedText"]
+    for source, target in (("en", "nds"), ("enm", "de"), ("en-Cyrl", "de"), ("auto", "auto")):
+        assert server.json("/translate", {"q": "one", "source": source, "target": target})[0] == 400
+
+
 def test_sentences_lines_and_blanks_are_kept(server: Any, expected: Callable[[str], str]) -> None:
     answer = server.translate("one two.\n\n  three\tfour\r\n")["translatedText"]
     assert answer == f"{expected('one two.')}\n\n  {expected('three' + chr(9) + 'four')}\r\n"
@@ -110,6 +149,18 @@ def test_alternatives_and_detection(server: Any) -> None:
     assert 1 <= len(others) <= 3
     assert len({answer["translatedText"][0], *others}) == 1 + len(others)
     assert server.translate("一 two", source="auto")["detectedLanguage"]["confidence"] == 75.0
+
+
+def test_alternatives_leave_the_first_translation_as_it_is(server: Any) -> None:
+    """Two beams find other best translations of some of these."""
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    texts = [f"{a} {b} {c} {a}" for a in words for b in words[:2] for c in words[5:7]]
+    alone = server.translate(texts)["translatedText"]
+    for alternatives in (1, 5, 10):
+        answer = server.translate(texts, alternatives=alternatives)
+        assert answer["translatedText"] == alone
+        for best, others in zip(alone, answer["alternatives"], strict=True):
+            assert len(others) <= alternatives and best not in others
 
 
 def test_information(server: Any) -> None:
@@ -140,6 +191,11 @@ def test_metrics_count_and_hold_no_text(server: Any) -> None:
 
 # --- what is refused ----------------------------------------------------------------------------------------------
 
+def multipart_file() -> tuple[bytes, dict[str, str]]:
+    headers, body = multipart(("q", "one"))
+    return body.replace(b'name="q"', b'name="q"; filename="a.txt"'), headers
+
+
 GOOD = {"q": "one", "source": "en", "target": "de"}
 DEEP = b'{"q":' + b"[" * 5000 + b"]" * 5000 + b"}"
 
@@ -158,6 +214,11 @@ DEEP = b'{"q":' + b"[" * 5000 + b"]" * 5000 + b"}"
         (b"q=one", FORM, 400, "source is missing"),
         (b"q=one", {"content-type": "text/plain"}, 415, "json"),
         (b"q=one", {}, 415, "json"),
+        (b"", {}, 400, "q is missing"),
+        (b"x", {"content-type": "multipart/form-data"}, 400, "multipart"),
+        (b"x", {"content-type": "multipart/form-data; boundary=edge"}, 400, "missing"),
+        (*multipart_file(), 400, "file"),
+        (b"--edge\r\n\r\n", {"content-type": "multipart/form-data; boundary=edge; charset=idna"}, 400, "multipart"),
         (b"{}", {**JSON, "content-encoding": "gzip"}, 415, "content-encoding"),
         (b"x" * 100_000, JSON, 413, "bytes"),
         ({**GOOD, "q": "x" * 2001}, JSON, 413, "2001 characters"),
@@ -218,6 +279,43 @@ def test_every_answer_has_the_headers_of_a_careful_server(server: Any) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert "server" not in headers
         assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_taken"),
+    [
+        ({}, True),
+        ({"origin": "http://HOST"}, True),
+        ({"origin": "https://HOST", "sec-fetch-site": "same-origin"}, True),
+        ({"origin": "https://proxy.example", "sec-fetch-site": "same-origin"}, True),
+        ({"origin": "moz-extension://8f2d", "sec-fetch-site": "cross-site"}, True),
+        ({"origin": "https://evil.example"}, False),
+        ({"origin": "https://evil.example", "sec-fetch-site": "cross-site"}, False),
+        ({"origin": "http://127.0.0.1:1", "sec-fetch-site": "same-site"}, False),
+        ({"origin": "http://127.0.0.1:1"}, False),
+        ({"origin": "null"}, False),
+        ({"sec-fetch-site": "cross-site"}, False),
+    ],
+)
+def test_a_web_page_of_another_origin_gets_nothing_translated(
+    server: Any, headers: dict[str, str], is_taken: bool
+) -> None:
+    headers = {name: value.replace("HOST", f"127.0.0.1:{server.port}") for name, value in headers.items()}
+    form = b"q=one&source=en&target=de"
+    status, answered, content = server.ask("POST", "/translate", form, {**FORM, **headers})
+    assert status == (200 if is_taken else 403), content
+    assert is_taken or "another origin" in json.loads(content)["error"]
+    assert "access-control-allow-origin" not in answered
+    assert server.ask("GET", "/health", headers=headers)[0] == 200
+
+
+def test_a_key_is_needed_for_what_users_do_and_not_for_what_is_served(narrow: Any) -> None:
+    for path in ("/", "/models", "/languages", "/frontend/settings", "/health", "/docs", "/openapi.json"):
+        assert narrow.ask("GET", path)[0] == 200
+    assert narrow.json("/detect", {"q": "one"})[0] == 403
+    for authorization, status in ((None, 403), ("Bearer wrong", 403), (f"Basic {KEY}", 403), (f"Bearer {KEY}", 200)):
+        headers = {} if authorization is None else {"authorization": authorization}
+        assert narrow.ask("GET", "/metrics", headers=headers)[0] == status
 
 
 def test_a_foreign_host_name_is_not_answered(server: Any) -> None:
@@ -297,7 +395,8 @@ def test_clients_that_leave_are_forgotten(narrow: Any) -> None:
             break
         time.sleep(0.02)
     assert status == 200, content
-    assert 'path="/translate",status="499"' in narrow.ask("GET", "/metrics")[2].decode()
+    metrics = narrow.ask("GET", "/metrics", headers={"authorization": f"Bearer {KEY}"})[2]
+    assert 'path="/translate",status="499"' in metrics.decode()
 
 
 def test_what_is_no_http_is_refused(server: Any) -> None:
@@ -321,7 +420,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Any]:
 
     def serve(answer: bytes) -> Any:
         sock, started = module.listen("127.0.0.1", 0), threading.Event()
-        arguments = (answering(answer), sock, 1, started.set)
+        arguments = (answering(answer), sock, 1, started.set, lambda: None)
         threading.Thread(target=module.run_server, args=arguments, daemon=True).start()
         assert started.wait(30)
         return sock.getsockname()
@@ -374,6 +473,34 @@ def test_a_client_that_does_not_read_is_waited_for_no_longer_than_this(
             while received := connection.recv(1 << 20):
                 read += len(received)
     assert read < 9_000_000  # it was gone, with what had not been read
+
+
+def test_a_server_that_is_stopped_answers_what_it_can_and_refuses_the_rest_in_json(
+    counting_ctranslate2: Path, tmp_path: Path, start_server: Any
+) -> None:
+    long = json.dumps({**GOOD, "q": "one two three four. " * 2900}).encode()
+    short = json.dumps({**GOOD, "q": "one two. " * 20}).encode()
+    half = b"POST /translate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+    options = ("--beam", "32", "--threads", "1", "--max-characters", "60000")
+    with start_server(counting_ctranslate2, tmp_path / "log", *options) as server, ThreadPoolExecutor(20) as clients:
+        asked = [clients.submit(server.ask, "POST", "/translate", body, JSON) for body in [long] * 15 + [short] * 5]
+        with raw(server, half) as unfinished:
+            while b"polystill_active_translations 20.0" not in server.ask("GET", "/metrics")[2]:
+                time.sleep(0.02)
+            log = server.stop()
+            answers = [one.result() for one in asked]
+            rest = unfinished.recv(1000)
+    assert [status for status, _, _ in answers[15:]] == [200] * 5  # they were nearly there
+    for status, headers, content in answers[:15]:
+        assert status in (200, 503)
+        assert headers["content-type"] == "application/json"
+        assert status == 200 or (json.loads(content), headers["retry-after"]) == ({"error": STOPPED}, "1")
+    assert {status for status, _, _ in answers[:15]} >= {503}
+    assert rest.startswith(b"HTTP/1.1 503 ") and STOPPED.encode() in rest
+    assert server.process.returncode == 143 and "Traceback" not in log
+
+
+STOPPED = "the server is being stopped"
 
 
 def test_texts_are_not_logged_unless_asked_for(counting_ctranslate2: Path, tmp_path: Path, start_server: Any) -> None:

@@ -148,6 +148,44 @@ def test_marked_sections_of_any_name_and_without_an_end_are_read(section: str) -
     assert translated(f"{section}").count("<") <= 1
 
 
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("A do<b>g</b>s runs.", "A <b>DOGS</b> RUNS."),
+        ("do<b>g</b>s", "<b>DOGS</b>"),
+        ("<b>do</b>gs run", "<b>DOGS</b> RUN"),
+        ("do<b>gs run</b> on", "<b>DOGS RUN</b> ON"),
+        ("a d<b><i>o</i></b>g b", "A <b><i>DOG</i></b> B"),
+        ("a d<b>o</b>g<i>s</i> b", "A D<b>O</b>G<i>S</i> B"),  # each needs a part of the word
+        ("a <b>d</b><i>ogs run</i> b", "A <b>D</b><i>OGS RUN</i> B"),
+        ("The do<b>g</b> runs fast.", "Der <b>Hund</b> läuft schnell."),
+        ("d<a id=x></a>og runs", "<a id=x></a>DOG RUNS"),
+        ("do<wbr>gs run", "<wbr>DOGS RUN"),
+    ],
+)
+def test_a_tag_within_a_word_leaves_no_empty_element(html: str, expected: str) -> None:
+    assert translated(html) == expected
+
+
+def test_an_element_takes_a_word_where_the_words_are_not_found_again() -> None:
+    markup = Markup("The <b>dog</b> <i>runs</i> <u>fast</u> today.", "en", fits_html)
+    html = markup.join(["Eins zwei drei vier fünf.", *("?" for _ in markup.sentences[1:])])
+    assert not re.search(r"<(\w)>\s*</\1>", html), html
+
+
+def test_every_character_of_a_script_without_blanks_may_have_a_tag() -> None:
+    html = "<p>狗<b>跑</b>了，<i>猫</i>睡了。</p>"
+    markup = Markup(html, "zh", fits_html)
+    assert markup.join(markup.sentences) == html
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+@given(st.lists(st.sampled_from(["<b>x</b>", "<i>yz</i>", "<u>v w</u>", "a", "bc", " ", ". "]), max_size=8))
+def test_no_element_loses_its_text(pieces: list[str]) -> None:
+    html = translated("".join(pieces))
+    assert not re.search(r"<(\w)>\s*</\1>", html), html
+
+
 def test_after_what_is_kept_text_is_translated_again() -> None:
     assert translated("<code>x</code> go <p translate=no>x</p> on") == "<code>x</code> GO <p translate=no>x</p> ON"
 

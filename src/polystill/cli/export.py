@@ -11,6 +11,7 @@ import typer
 from polystill.cli.common import NewFolder, Out, StudentName, console, say
 from polystill.environment.extras import need_packages
 from polystill.export import FORMATS, FormatName
+from polystill.progress import Progress
 
 if TYPE_CHECKING:
     from polystill.export.prune import PrunedFolder
@@ -106,9 +107,13 @@ def export(
         polystill export my-pruned-family e2d2 --to sparse --quantization int8 --out my-small-model
     """
     need_packages("export")
+    from polystill.export.driver import EXPORT_STEPS
     from polystill.export.students import export_student
 
-    written = export_student(folder, student, to, out, quantization, shortlist=shortlist)
+    progress = Progress(f"exporting to {to}", "step", EXPORT_STEPS)
+    progress.add(0, "loading")
+    written = export_student(folder, student, to, out, quantization, shortlist=shortlist, progress=progress)
+    progress.close()
     hint = f"; try it: echo 'A dog runs.' | polystill translate {written}" if to == "ctranslate2" else ""
     say(f"wrote {written}{hint}")
 

@@ -10,7 +10,7 @@ import typer
 from polystill.cli.common import ModelEngine, Threads, say, show_log, words
 from polystill.environment.extras import need_packages
 
-_PACKAGES = ("fastapi", "uvicorn", "prometheus_client", "sentencex")
+_PACKAGES = ("fastapi", "uvicorn", "prometheus_client", "sentencex", "langcodes", "python_multipart", "selectolax")
 
 
 def register(app: typer.Typer) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from polystill.evaluation.measure import folder_bytes
 from polystill.evaluation.speed import Subject, measure_in_turn, sample
 from polystill.evaluation.spread import spread
 from polystill.export.students import extracted, folder_for
+from polystill.progress import Progress
 from polystill.runs import Run
 from polystill.runs.provenance import provenance
 from polystill.runs.results import QualityRow, Variant
@@ -116,12 +118,21 @@ def evaluate_students(
     beams = [DecodingOptions(beam_size=beam).beam_size for beam in beams]
     measurement = _Measurement(run, variant, threads or available_cores())
     known = {} if force else {row.key: row for row in run.results().rows}
-    return [
-        measurement.row(student, test_set, beam, known.get(measurement.key(student, test_set, beam)), measured_here)
-        for student in members
-        for test_set in run.recipe.data.test
-        for beam in beams
-    ]
+    before = {one: known.get(measurement.key(*one)) for one in product(members, run.recipe.data.test, beams)}
+    valid = {one for one, row in before.items() if row is not None and measurement.is_valid(row, measured_here)}
+    progress = Progress("evaluating", "translation", len(before) - len(valid), silent=len(before) == len(valid))
+    rows = []
+    for one, row in before.items():
+        rows.append(measurement.row(*one, row, is_valid=one in valid))
+        if one not in valid:
+            progress.say(_in_words(rows[-1]))
+            progress.add()
+    progress.close()
+    return rows
+
+
+def _in_words(row: QualityRow) -> str:
+    return f"{row.label} {row.test_set} beam {row.beam}: BLEU {row.bleu:.2f}, chrF {row.chrf:.2f}"
 
 
 def choose_students(
@@ -207,20 +218,19 @@ class _Measurement:
         return (model_id(self.run, student), test_set, *self.variant, beam, length_penalty)
 
     def row(
-        self, student: Student, test_set: str, beam: int, before: QualityRow | None, measured_here: bool
+        self, student: Student, test_set: str, beam: int, before: QualityRow | None, *, is_valid: bool
     ) -> QualityRow:
-        """The row of results: `before`, if it is complete, or else a new one, which is added to the run."""
+        """The row of results: `before`, if it is valid, or else a new one, which is added to the run."""
         row = before
-        if row is None or not self._is_valid(row, measured_here):
+        if row is None or not is_valid:
             row = self.measure(student, test_set, beam)
-            _log.info("%s %s beam %d: BLEU %.2f, chrF %.2f", row.label, test_set, beam, row.bleu, row.chrf)
         elif self.run.recipe.evaluation.lowercase and row.bleu_lc is None:
             row = self.score_again(row)
         if row is not before:
             self.run.add([row])
         return row
 
-    def _is_valid(self, row: QualityRow, measured_here: bool) -> bool:
+    def is_valid(self, row: QualityRow, measured_here: bool) -> bool:
         """Whether a row needs no new translations. All speeds and latencies of a row are of one machine and setting."""
         if not (self.run.folder / row.hypotheses).is_file() or row.max_length_factor != LENGTH_FACTOR:
             return False

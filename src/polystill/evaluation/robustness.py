@@ -27,6 +27,7 @@ from polystill.decoding.translator import Cuts, DecodingOptions
 from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.evaluation.quality import choose_students, file_name, model_id
+from polystill.progress import Progress
 from polystill.runs import Run
 from polystill.runs.results import ProbeCounts, RobustnessRow, Variant
 from polystill.storage import write_atomic
@@ -220,6 +221,7 @@ def probe_run(
         options = DecodingOptions(beam_size=beam or max(settings.beams), length_penalty=settings.length_penalty)
         probes = make_probes(_test_source(run))
         rows = []
+        progress = Progress("translating unusual lines", "student", len(members))
         with Apart(_translate) as apart:
             for student in members:
                 model = folder_for(run, student, variant)
@@ -229,7 +231,9 @@ def probe_run(
                 row = _row(run, student, variant, options, kinds)
                 _store(run, row, probes, outputs)
                 rows.append(row)
-                _log.info("%s: %s", row.label, in_words(row))
+                progress.say(f"{row.label}: {in_words(row)}")
+                progress.add()
+        progress.close()
     return rows
 
 

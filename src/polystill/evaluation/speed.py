@@ -22,6 +22,7 @@ from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.environment import child
 from polystill.environment.child import peak_memory
 from polystill.errors import UserError
+from polystill.progress import format_seconds
 
 WARM_UP_LINES = 8
 _TIMED = ("words_per_second", "latency_p50_ms", "latency_p95_ms")
@@ -51,10 +52,12 @@ def measure_in_turn(
         UserError: as `measure_once`.
     """
     figures: list[list[dict[str, Any]]] = [[] for _ in subjects]
-    for number in range(rounds):
+    start = time.monotonic()
+    for number in range(1, rounds + 1):
         for subject, rows in zip(subjects, figures, strict=True):
             rows.append(measure_once(subject, speed=speed))
-        log(f"round {number + 1} of {rounds}")
+        left = (time.monotonic() - start) / number * (rounds - number)
+        log(f"round {number} of {rounds}" + (f", {format_seconds(left)} left" if number < rounds else ""))
     return [_summary(rows) for rows in figures]
 
 

@@ -28,8 +28,11 @@ from polystill.models.folder import (
     weights_path,
     write_dense_model,
 )
+from polystill.progress import Progress
 from polystill.storage import atomic_folder, sha256
 
+EXPORT_STEPS = 4
+"""Steps of an export: load, translate, write, verify."""
 VERIFIED_LINES = 16
 """Sentences that an export is verified with."""
 
@@ -42,12 +45,13 @@ def export_folder(
     lines: Sequence[str] | None = None,
     record: Record | None = None,
     shortlist: Shortlist | None = None,
+    progress: Progress | None = None,
 ) -> Info:
     """Export a student's folder to the folder `out`, in the format named `to`.
 
     The export is verified on `lines` (by default on generated ones) before `out` appears. That is done with the whole
     vocabulary; how many of the translations a shortlist leaves as they are is recorded. The model card tells what
-    `record` has. Returns the contents of polystill.json.
+    `record` has. `progress` counts the EXPORT_STEPS. Returns the contents of polystill.json.
 
     Raises:
         UserError: the format is unknown or has no such option, `out` holds something that is no export, `student` is no
@@ -56,6 +60,7 @@ def export_folder(
     """
     check_choices(to, quantization, shortlist is not None)
     form = FORMATS[to]
+    progress = progress or Progress("", "", 0, silent=True)
     check_replaceable(out)
     if form.packages:
         need_packages(f"export --to {to}", form.packages, extra=to)
@@ -63,6 +68,7 @@ def export_folder(
         _check_architecture(folder, form)
         model, tokenizer = load_model_with_tokenizer(folder)
         form.check(model, tokenizer, folder)
+        progress.add(1, "translating with the student")
         lines = lines_to_verify(model, tokenizer, lines)
         hypotheses = greedy(TorchTranslator(model, tokenizer), lines)
         export = Export(
@@ -77,11 +83,14 @@ def export_folder(
             targets=ids_of(hypotheses, tokenizer),
             out=out,
         )
+        progress.add(1, "writing")
         with atomic_folder(out) as temporary:
-            return _write(form, export, temporary, record or Record(), shortlist)
+            return _write(form, export, temporary, record or Record(), shortlist, progress)
 
 
-def _write(form: Format, export: Export, folder: Path, record: Record, shortlist: Shortlist | None) -> Info:
+def _write(
+    form: Format, export: Export, folder: Path, record: Record, shortlist: Shortlist | None, progress: Progress
+) -> Info:
     form.write(export, folder)
     info = describe_export(export.student, export.model, export.tokenizer, form.name)
     info["versions"] |= versions(*form.packages)
@@ -90,6 +99,7 @@ def _write(form: Format, export: Export, folder: Path, record: Record, shortlist
     if form.beam is None and export.search is not None:
         info |= search_of(export.search)
     write_info(folder, info)
+    progress.add(1, f"translating with {form.engine}")
     verified = form.verify(export, folder)
     info |= {**verified.facts, "verification": {**compare(export, verified)._asdict(), **verified.figures}}
     if shortlist is not None:
@@ -97,6 +107,7 @@ def _write(form: Format, export: Export, folder: Path, record: Record, shortlist
         learnt = {"frequent": len(shortlist.frequent), "sentences": shortlist.sentences}
         info["shortlist"] = {**learnt, "same_translations": same, "lines": len(export.lines)}
     form.finish(folder, info, lambda info, size: model_card(info, record, size))
+    progress.add(1, "verified")
     return info
 
 

@@ -17,6 +17,7 @@ from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.export import FORMATS
 from polystill.export.format import write_info
+from polystill.progress import Progress
 from polystill.runs import Run
 from polystill.runs.family import WEIGHTS, family_space, read_family
 from polystill.runs.places import Kind, open_place
@@ -63,6 +64,7 @@ def export_student(
     note: str = "",
     search: DecodingOptions | None = None,
     shortlist: bool = False,
+    progress: Progress | None = None,
 ) -> Path:
     """Write a run's student in one of `polystill.export.FORMATS`: to `out`, or by default to RUN/exports.
 
@@ -71,7 +73,7 @@ def export_student(
     where the export is.
 
     `folder` may also be a family's or student's own, such as a pruned one. Then there are no figures, and there is no
-    data to learn a shortlist from.
+    data to learn a shortlist from. `progress` is that of `export_folder`.
 
     Raises:
         UserError: the folder is no run, its training is not finished, it has no such student, or as
@@ -85,7 +87,7 @@ def export_student(
     if _is_model(folder):
         if shortlist:
             raise UserError(f"{folder}: --shortlist is learnt from a run's training data, and this is no run")
-        return _export_from_model(folder, name, to, out, quantization)
+        return _export_from_model(folder, name, to, out, quantization, progress)
     run = Run.open(folder)
     run.need_family()
     student = family_space(run.family).get(name)
@@ -95,7 +97,7 @@ def export_student(
     search = search or DecodingOptions(length_penalty=run.recipe.evaluation.length_penalty)
     record = record_of(run, student, search, note)
     learnt = _learnt_shortlist(run, to) if shortlist else None
-    export_folder(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt)
+    export_folder(extracted(run, student), out, to, quantization, lines_to_verify(run), record, learnt, progress)
     return out
 
 
@@ -110,7 +112,9 @@ def _is_model(folder: Path) -> bool:
     return open_place(folder).kind in (Kind.FAMILY, Kind.MODEL, Kind.CTRANSLATE2, Kind.EXPORT)
 
 
-def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quantization: str | None) -> Path:
+def _export_from_model(
+    folder: Path, name: str, to: str, out: Path | None, quantization: str | None, progress: Progress | None
+) -> Path:
     from polystill.export.card import Record
     from polystill.export.driver import export_folder
     from polystill.models.folder import load_model
@@ -120,13 +124,13 @@ def _export_from_model(folder: Path, name: str, to: str, out: Path | None, quant
     if open_place(folder).kind is not Kind.FAMILY:
         only = load_model(folder).teacher
         StudentSpace.from_list([only], []).get(name)
-        export_folder(folder, out, to, quantization, record=Record())
+        export_folder(folder, out, to, quantization, record=Record(), progress=progress)
         return out
     record = Record(family=read_family(folder))
     with TemporaryDirectory(prefix="polystill-") as temporary:
         student = Path(temporary) / "student"
         write_extracted(folder, family_space(folder).get(name), student)
-        export_folder(student, out, to, quantization, record=record)
+        export_folder(student, out, to, quantization, record=record, progress=progress)
     return out
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from polystill.errors import UserError
 from polystill.reporting.cost import cost_parts
+from polystill.progress import Progress
 from polystill.reporting.document import Part, Report, Section
 from polystill.reporting.families import Family, Noise, Point, open_families, shown_beam
 from polystill.reporting.page import to_html, to_markdown, write_static
@@ -34,7 +35,13 @@ def build_report(folders: Sequence[Path]) -> Report:
     names, test_set = [family.name for family in families], families[0].test_set
     recipes = [family.run.recipe.data for family in families]
     pairs = dict.fromkeys(f"{data.source_language} → {data.target_language}" for data in recipes)
-    sections = [Section(name, title, list(parts)) for name, title, parts in _sections(families)]
+    waiting, sections = list(_sections(families)), []
+    progress = Progress("reporting", "section", len(waiting))
+    for name, title, parts in waiting:
+        progress.add(0, title.lower())
+        sections.append(Section(name, title, list(parts)))
+        progress.add()
+    progress.close()
     return Report(
         title=" and ".join(filter(None, (", ".join(names[:-1]), names[-1]))),
         subtitle=", ".join(pairs) + (f", test set {test_set}" if test_set else ""),
@@ -43,7 +50,7 @@ def build_report(folders: Sequence[Path]) -> Report:
 
 
 def _sections(families: Sequence[Family]) -> Iterator[tuple[str, str, Iterable[Part]]]:
-    """Name, title and parts of each section."""
+    """Name, title and parts of each section. The parts are made when they are asked for."""
     first, beam = families[0], shown_beam(families)
     noise = Noise(first.text("target") if first.test_set else None, first.run.recipe.data.target_language)
     rows = [(family, row) for family in families for row in family.rows]

@@ -177,10 +177,10 @@ def _alone_chart(estimates: dict[str, Alone], several: bool) -> Chart:
     lines: list[Line] = []
     values: list[Spec] = []
     for name, estimate in estimates.items():
-        together, apart = (f"{name} {what}" if several else what for what in ("together", "alone"))
+        together, apart = (f"{name} {what}" if several else what for what in ("together (measured)", "alone (estimated)"))
         students, flops, seconds, total = len(estimate.shares), estimate.flops, estimate.seconds, estimate.total
-        lines.append([together, str(students), f"{count(flops)} FLOPs", duration(seconds), "measured"])
-        lines.append([apart, str(students), f"{count(flops * total)} FLOPs", duration(seconds * total), "estimated"])
+        lines.append([together, str(students), f"{count(flops)} FLOPs", duration(seconds)])
+        lines.append([apart, str(students), f"{count(flops * total)} FLOPs", duration(seconds * total)])
         values.append({"what": together, "student": "all", "flops": flops, "place": 0})
         values += [
             {"what": apart, "student": student.name, "flops": flops * share, "place": i}
@@ -194,7 +194,7 @@ def _alone_chart(estimates: dict[str, Alone], several: bool) -> Chart:
         f"FLOPs of training {'the families' if several else 'the family'} (counted) and of distilling each student "
         f"alone (estimated): alone takes {factors}."
     )
-    table = Table("The family and each student alone", ["", "students", "FLOPs", "time", "figures are"], lines)
+    table = Table("The family and each student alone", ["", "students", "FLOPs", "time"], lines)
     spec = _alone_spec(values, 48 * 2 * len(estimates), f"FLOPs × {_power_of_ten(exponent)}")
     return Chart("cost", "One run, or one for each student", summary, spec, table)
 
@@ -205,7 +205,7 @@ def _alone_spec(values: list[Spec], height: int, title: str) -> Spec:
         "data": {"values": values},
         "mark": {"type": "bar", "style": "segment"},
         "encoding": {
-            "y": category("what", title=None, sort=None, axis={"labelLimit": 160}),
+            "y": category("what", title=None, sort=None, axis={"labelLimit": 260}),
             "x": quantity("shown", title=title, axis={"tickCount": 4}),
             "order": {"field": "place"},
             "tooltip": [tip("what"), tip("student"), tip("flops", form=".3e")],

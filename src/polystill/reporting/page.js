@@ -5,6 +5,22 @@ const charts = read("charts");
 const themes = read("themes");
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
+// A chart that is alone in its section has its table beside it, and one that is not shares its row, where that leaves
+// the table its width. Otherwise the table stands below the chart, over the width of the page.
+function arrange() {
+  for (const figure of document.querySelectorAll("figure")) {
+    const table = figure.querySelector(":scope > .table > .scroll");
+    if (!table) continue;
+    const isCut = () => table.scrollWidth > table.clientWidth;
+    const alone = figure.matches(":only-of-type");
+    figure.classList.toggle("beside", alone);
+    figure.classList.remove("wide");
+    if (!isCut()) continue;
+    figure.classList.remove("beside");
+    figure.classList.add("wide");
+  }
+}
+
 async function draw() {
   const name = dark.matches ? "dark" : "light";
   for (const { name: chart, description, spec } of charts) {
@@ -17,5 +33,7 @@ async function draw() {
   document.documentElement.dataset.drawn = name;
 }
 
+arrange();
+window.addEventListener("resize", arrange);
 dark.addEventListener("change", draw);
 draw();

@@ -44,7 +44,7 @@ def _student_lines(
     ends: Sequence[tuple[str, int]] = (),
     level: float | None = None,
 ) -> Spec:
-    """A line for each student, coloured by its decoder layers. Each value has `student`, `update` and `field`.
+    """A line for each student, its look by its depths. Each value has `student`, `update` and `field`.
 
     The first fifth of the updates may run off the chart: such values would flatten all later ones. `ends` are names of
     stages and their last updates; `level` is a value to mark.
@@ -54,12 +54,11 @@ def _student_lines(
     margin = 0.06 * ((max(late) - min(late)) or 1.0)
     y_scale = {"zero": False, "domain": [min(late) - margin, max(late) + margin], "nice": True}
     hover = {"name": "hover", "select": {"type": "point", "fields": ["student"], "on": "pointerover", "nearest": True}}
-    legend = {"orient": "top", "symbolType": "stroke", "symbolStrokeWidth": 4}
     dotted = {"type": "rule", "strokeDash": [2, 3], "style": "quiet"}
     near = {"type": "point", "size": 60, "clip": True, "opacity": 0}
     return {
         "height": 300,
-        "data": {"values": [{**v, "decoder": Student.parse(v["student"]).decoder_layers} for v in values]},
+        "data": {"values": [{**v, **_depths(v["student"])} for v in values]},
         "encoding": {
             "x": quantity("update", title="updates", axis={"tickCount": 6}),
             "y": quantity(field, title=title, scale=y_scale),
@@ -69,7 +68,7 @@ def _student_lines(
             *([_stage_ends(ends)] if ends else []),
             layer(
                 {"type": "line", "clip": True},
-                color=steps("decoder", title="decoder layers", legend=legend),
+                **_look({value["student"] for value in values}),
                 detail={"field": "student"},
                 opacity={"condition": {"param": "hover", "value": 1}, "value": 0.15},
                 strokeWidth={"condition": {"param": "hover", "empty": False, "value": 3}, "value": 1.5},
@@ -77,6 +76,28 @@ def _student_lines(
             {"params": [hover], **layer(near, tooltip=[tip("student"), tip("update", form=","), *tooltip])},
         ],
     }
+
+
+def _depths(student: str) -> dict[str, int]:
+    parsed = Student.parse(student)
+    return {"encoder": parsed.encoder_layers, "decoder": parsed.decoder_layers}
+
+
+def _look(students: Iterable[str]) -> Spec:
+    """Encodings of lines by the depths that differ: decoder layers by colour and encoder layers by dashes, if both do."""
+    layers = {side: {_depths(student)[side] for student in students} for side in ("decoder", "encoder")}
+    differing = [side for side, numbers in layers.items() if len(numbers) > 1] or ["decoder"]
+    legend = {"orient": "top", "symbolType": "stroke", "symbolSize": 400}
+    look = {"color": steps(differing[0], title=f"{differing[0]} layers", legend={**legend, "symbolStrokeWidth": 4})}
+    for side in differing[1:]:
+        deepest_first = sorted(layers[side], reverse=True)
+        scale = {"domain": deepest_first, "range": [_DASHES[i % len(_DASHES)] for i in range(len(deepest_first))]}
+        look["strokeDash"] = steps(side, title=f"{side} layers", scale=scale, legend={**legend, "symbolStrokeWidth": 2})
+    return look
+
+
+_DASHES = [[1, 0], [10, 3], [5, 3], [2, 2], [10, 3, 2, 3], [1, 4]]
+"""The deepest encoder has whole lines."""
 
 
 def _stage_ends(ends: Sequence[tuple[str, int]]) -> Spec:

@@ -13,7 +13,7 @@ import hashlib
 import logging
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
@@ -26,8 +26,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polystill import __version__
-from polystill.data.languages import language_name
 from polystill.serving.family import Family
+from polystill.serving.languages import full_name
 from polystill.serving.page import ASSETS, RUNTIME, BrowserModels, render_docs, render_page
 from polystill.serving.requests import ApiKeys, Body, DetectBody, Limits, Refused, TranslateBody, read_body
 from polystill.serving.service import Metrics, Service
@@ -41,12 +41,12 @@ LEFT = 499
 """The status of a request whose client has gone. It appears only in counts and the log."""
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "Not valid, or a language or model that is not served."},
-    403: {"description": "An API key is needed."},
+    403: {"description": "An API key is needed, or a web page of another origin asks."},
     408: {"description": "The request did not arrive in time."},
     413: {"description": "Too many characters or texts."},
     415: {"description": "Neither JSON nor a form."},
     429: {"description": "Too many requests at a time."},
-    503: {"description": "The translation took too long."},
+    503: {"description": "The translation took too long, or the server is being stopped."},
 }
 
 
@@ -71,7 +71,7 @@ class Translation(BaseModel):
     model: str
 
 
-def create_app(family: Family, settings: Settings) -> ASGIApp:
+def create_app(family: Family, settings: Settings) -> Frame:
     """Return the whole server without its sockets."""
     metrics = Metrics()
     service = Service(family, settings.limits, metrics)
@@ -93,14 +93,13 @@ def create_app(family: Family, settings: Settings) -> ASGIApp:
     _add_information(app, family, settings, metrics)
     _add_page(app, family, settings)
     _add_errors(app)
-    return Frame(app, metrics, wasm=bool(settings.browser), hosts=settings.hosts)
+    return Frame(app, metrics, wasm=bool(settings.browser), hosts=settings.hosts, stop=service.stop)
 
 
 def _add_translation(app: FastAPI, service: Service, settings: Settings) -> None:
     async def read(request: Request, kind: type[Body]) -> Body:
         body = await read_body(request, kind, settings.limits)
-        if settings.keys is not None and not settings.keys.accept(getattr(body, "api_key", None) or ""):
-            raise Refused(403, "a valid api_key is needed")
+        _check_key(settings, getattr(body, "api_key", None))
         return body
 
     @app.post(
@@ -132,6 +131,11 @@ def _add_translation(app: FastAPI, service: Service, settings: Settings) -> None
         return error(403, "files and suggestions are not served here")
 
 
+def _check_key(settings: Settings, key: str | None) -> None:
+    if settings.keys is not None and not settings.keys.accept(key or ""):
+        raise Refused(403, "a valid api_key is needed")
+
+
 async def _unless_client_leaves(request: Request, work: Awaitable[T]) -> T:
     """Cancel the work if the client leaves before it is done.
 
@@ -157,7 +161,7 @@ async def _unless_client_leaves(request: Request, work: Awaitable[T]) -> T:
 
 def _add_information(app: FastAPI, family: Family, settings: Settings, metrics: Metrics) -> None:
     source, target = (
-        {"code": code, "name": language_name(code)} for code in (family.source_language, family.target_language)
+        {"code": code, "name": full_name(code)} for code in (family.source_language, family.target_language)
     )
 
     @app.get("/languages", tags=["api"])
@@ -196,9 +200,11 @@ def _add_information(app: FastAPI, family: Family, settings: Settings, metrics: 
             for student in family.students
         ]
 
-    @app.get("/metrics", tags=["server"], response_class=Response)
-    async def prometheus() -> Response:
-        """Counters, in Prometheus' text format."""
+    @app.get("/metrics", tags=["server"], responses={403: {"description": "An API key is needed."}}, response_class=Response)
+    async def prometheus(request: Request) -> Response:
+        """Counters, in Prometheus' text format. Where the server asks for an API key, it is the bearer token."""
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        _check_key(settings, token.strip() if kind.lower() == "bearer" else None)
         return Response(metrics.text(), media_type=metrics.media_type)
 
 
@@ -275,7 +281,8 @@ def _add_errors(app: FastAPI) -> None:
 def _body(kind: type[BaseModel]) -> dict[str, Any]:
     """Describe a body for OpenAPI. It is read by `read_body` and not by FastAPI, which has no limits."""
     schema = kind.model_json_schema()
-    media = {name: {"schema": schema} for name in ("application/json", "application/x-www-form-urlencoded")}
+    kinds = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+    media = {name: {"schema": schema} for name in kinds}
     return {"requestBody": {"required": True, "content": media}}
 
 
@@ -306,16 +313,33 @@ def content_security_policy(*, wasm: bool) -> str:
     return "; ".join([*rules, "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])
 
 
+def is_of_foreign_page(headers: Headers) -> bool:
+    """Whether a browser sends the request for a web page that is not this server's.
+
+    A browser sends a form for any page, without asking first. It says so: by Sec-Fetch-Site to servers that it trusts
+    (TLS, or this machine), by Origin to all. Programs send neither. An extension that the user has installed has an
+    origin that is no web address.
+    """
+    origin = headers.get("origin")
+    if origin is not None and origin != "null" and not origin.startswith(("http://", "https://")):
+        return False
+    if site := headers.get("sec-fetch-site"):
+        return site not in ("same-origin", "none")
+    return origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
+
+
 class Frame:
     """An ASGI application around the server's own; see the module's docstring."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, wasm: bool, hosts: Collection[str] | None) -> None:
-        """Answer only requests for one of the host names `hosts`; None is any name.
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, *, wasm: bool, hosts: Collection[str] | None, stop: Callable[[], None]
+    ) -> None:
+        """Answer only requests for one of the host names `hosts`; None is any name. `stop` is to be called at the end.
 
         A server for this machine alone is reached by this machine's names. A web page that points its own name here
         (DNS rebinding) asks for that name and is refused.
         """
-        self._app, self._metrics, self._hosts = app, metrics, hosts
+        self._app, self._metrics, self._hosts, self.stop = app, metrics, hosts, stop
         self._headers = {**HEADERS, "content-security-policy": content_security_policy(wasm=wasm)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -335,10 +359,11 @@ class Frame:
             await send(message)
 
         try:
-            if self._is_known(scope):
-                await self._app(scope, receive, framed)
-            else:
-                await error(421, "this server does not answer to that host name")(scope, receive, framed)
+            await (self._refusal(scope) or self._app)(scope, receive, framed)
+        except asyncio.CancelledError:  # the time that a stopped server gives to its last answers is over
+            if status:
+                raise
+            await error(503, "the server is being stopped")(scope, receive, framed)
         except Exception as exception:
             frames = "".join(traceback.format_tb(exception.__traceback__))
             _log.error("%s while answering:\n%s", type(exception).__name__, frames)
@@ -347,10 +372,15 @@ class Frame:
         finally:
             self._note(scope, status, time.perf_counter() - start)
 
-    def _is_known(self, scope: Scope) -> bool:
-        host = Headers(scope=scope).get("host", "")
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
         name = host if host.endswith("]") else host.rsplit(":", 1)[0]
-        return self._hosts is None or name.lower() in self._hosts
+        if self._hosts is not None and name.lower() not in self._hosts:
+            return error(421, "this server does not answer to that host name")
+        if scope["method"] == "POST" and is_of_foreign_page(headers):
+            return error(403, "web pages of another origin cannot use this server")
+        return None
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         path = getattr(scope.get("route"), "path", "(other)")

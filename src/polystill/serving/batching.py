@@ -1,7 +1,8 @@
 """Translate sentences of several requests in one call of the engine.
 
 Nothing waits for a batch to fill: a free worker takes the sentences that are there, and while all workers are busy,
-sentences gather. Requests take turns, so a long one does not hold up short ones.
+sentences gather. Requests take turns, so a long one does not hold up short ones. Only when the server is stopping, those
+that are nearest to their end come first, so that as many as possible are answered.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 LARGEST_BATCH = 64
 """The most sentences of a batch. It takes a second at most, so no request waits long for an earlier one."""
@@ -42,6 +44,7 @@ class Batcher:
         """Translate at most `workers` batches at a time, and call `observe` with the size of each."""
         self._translate, self._executor, self._workers, self._observe = translate, executor, workers, observe
         self._waiting: deque[_Job] = deque()
+        self.is_stopping = False
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -77,6 +80,8 @@ class Batcher:
         """Take the sentences of one batch in turn from all requests that want as many translations as the first."""
         if not self._waiting:
             return []
+        if self.is_stopping:
+            self._waiting = deque(sorted(self._waiting, key=attrgetter("left")))
         n_best = self._waiting[0].n_best
         turns = deque(job for job in self._waiting if job.n_best == n_best)
         batch: list[tuple[_Job, int]] = []
@@ -84,7 +89,9 @@ class Batcher:
             job = turns.popleft()
             batch.append((job, job.taken))
             job.taken += 1
-            if job.left:
+            if job.left and self.is_stopping:
+                turns.appendleft(job)
+            elif job.left:
                 turns.append(job)
         had_a_turn = {id(job) for job, _ in batch}  # these go behind those that have not
         left = (job for job in self._waiting if job.left)

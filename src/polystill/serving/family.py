@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from polystill.decoding import ENGINES
+from polystill.decoding.ctranslate2 import CTranslate2
 from polystill.decoding.engine import ModelTranslator
 from polystill.decoding.translator import Cuts, DecodingOptions
 from polystill.environment.process import available_cores
@@ -14,6 +16,7 @@ from polystill.errors import UserError, nearest
 from polystill.evaluation.measure import folder_bytes
 from polystill.runs.places import Kind, open_place
 from polystill.runs.results import QualityRow
+from polystill.serving.languages import standard_code
 from polystill.translation import open_translator, search_of
 
 
@@ -75,6 +78,8 @@ class Family:
     beam: int = 1
     threads: int = 1
     """The number of batches that are translated at a time."""
+    how_to_measure: str = ""
+    """What makes latencies known that are not."""
 
     def choose(self, name: str | None, budget_ms: float | None) -> Student:
         """Return the student of that name, the best one within a latency budget, or the first if neither is given.
@@ -99,8 +104,8 @@ class Family:
         timed = [(student, latency) for student, latency in known if latency is not None]
         if not timed:
             raise UserError(
-                "latency_budget_ms: no student's latency at batch 1 has been measured with the engine, precision and "
-                "beam size of this server; choose by model instead"
+                "latency_budget_ms: no student's latency has been measured with the engine, precision and beam size of "
+                f"this server; {self.how_to_measure or 'choose by model instead'}"
             )
         quick = [student for student, latency in timed if latency <= budget_ms]
         if not quick:
@@ -142,7 +147,27 @@ def open_family(
         source, target = tokenizer.source_language, tokenizer.target_language
         if source is None or target is None:
             raise UserError(f"{model}: its tokenizer_config.json lacks source_lang or target_lang, which requests name")
-        yield Family(name, loaded, source, target, search.beam_size, threads)
+        how = _how_to_measure(loaded[0].engine, precision, search.beam_size, rows) if is_run else _FOLDER
+        languages = standard_code(source), standard_code(target)
+        yield Family(name, loaded, *languages, search.beam_size, threads, how)
+
+
+_FOLDER = "a folder has no measured latencies, its run has: serve the run, or choose by model instead"
+
+
+def _how_to_measure(translator: ModelTranslator, precision: str, beam: int, rows: Sequence[QualityRow]) -> str:
+    """Tell an API's user what whoever runs the server can do."""
+    known = [f"--engine {row.engine} --precision {row.precision} --beam {row.beam}" for row in rows if row.has_latency]
+    if known:
+        serve = f"the server has to be started with {', or '.join(dict.fromkeys(known))}, which were measured; or "
+    else:
+        serve = ""
+    engine = translator.engine if ENGINES[translator.engine].measured_apart else CTranslate2.name
+    how = f"--engine {engine} --precision {_precision(translator, precision)} --beam {beam}"
+    return (
+        f"{serve}`polystill evaluate RUN {how}` measures it for a server that is started with `serve RUN {how}`; or "
+        "choose by model instead"
+    )
 
 
 def _open_run(run: Path, wanted: Sequence[str] | None) -> tuple[list[str | None], list[QualityRow], str]:
@@ -166,14 +191,17 @@ def _open_run(run: Path, wanted: Sequence[str] | None) -> tuple[list[str | None]
     return [str(student) for student in students], opened.results().rows, opened.recipe.name
 
 
+def _precision(translator: ModelTranslator, asked: str) -> str:
+    return str(translator.info.get("quantization", translator.compute_type)) if asked == "default" else asked
+
+
 def _student(
     name: str | None, translator: ModelTranslator, rows: Sequence[QualityRow], precision: str, search: DecodingOptions
 ) -> Student:
     """Join a translator with its figures."""
     info = translator.info
     name = name or str(info.get("name", "model"))
-    used = str(info.get("quantization", translator.compute_type)) if precision == "default" else precision
-    system = (name, translator.engine, used, "shortlist" in info, search.beam_size)
+    system = (name, translator.engine, _precision(translator, precision), "shortlist" in info, search.beam_size)
     figures = measured(rows, system, search.length_penalty)
     if translator.folder is not None:
         parameters = figures.parameters or info.get("parameters")

@@ -18,7 +18,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from polystill.data.languages import language_name
+from polystill.serving.languages import full_name
 from polystill.decoding.ctranslate2 import read_info
 from polystill.errors import UserError
 from polystill.serving.family import Family, Student
@@ -45,8 +45,8 @@ def render_page(family: Family, browser: BrowserModels, *, needs_key: bool) -> s
         name=escape(family.name),
         source=escape(source),
         target=escape(target),
-        source_name=escape(language_name(source)),
-        target_name=escape(language_name(target)),
+        source_name=escape(full_name(source)),
+        target_name=escape(full_name(target)),
         students="\n".join(_choices(family, browser)),
         key=_KEY if needs_key else "",
         chart=_figure(family),

@@ -1,4 +1,4 @@
-"""Read what a request asks for: its body, JSON or a form, within the server's limits and checked as a whole."""
+"""Read what a request asks for: JSON, a form or a query string, within the server's limits and checked as a whole."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, Field, StrictStr, ValidationError
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from polystill.errors import UserError
@@ -56,23 +58,27 @@ class DetectBody(BaseModel):
 
 
 async def read_body(request: Request, kind: type[Body], limits: Limits) -> Body:
-    """Read and check a request's body.
+    """Read and check a request's fields: those of a JSON object, or those of a form and of the address's query.
+
+    Where the query and the form name the same field, the query's counts. An optional field that is null or blank is as
+    good as missing.
 
     Raises:
         Refused: 400 not valid; 408 it did not arrive in time; 413 too large; 415 neither JSON nor a form.
     """
     content = await _read(request, limits)
     try:
-        values = _values(request, content, limits)
-        body = kind.model_validate(values)
+        values = await _values(request, content, limits)
+        body = kind.model_validate({name: value for name, value in values.items() if name == "q" or value not in _BLANK})
     except UnicodeDecodeError as error:
         raise Refused(400, f"the request is not UTF-8 (byte {error.start + 1})") from None
     except ValidationError as error:
         raise Refused(400, _first_error(error)) from None
-    except (ValueError, RecursionError):
-        raise Refused(400, "the request is not valid JSON") from None
     _check_text(body)
     return body
+
+
+_BLANK = (None, "")
 
 
 async def _read(request: Request, limits: Limits) -> bytes:
@@ -92,31 +98,70 @@ async def _read(request: Request, limits: Limits) -> bytes:
     return bytes(content)
 
 
-def _values(request: Request, content: bytes, limits: Limits) -> dict[str, Any]:
+async def _values(request: Request, content: bytes, limits: Limits) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Refused(415, "a content-encoding is not supported: send the request as it is")
     text = content.decode("utf-8")
-    if kind == "application/json":
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise Refused(400, 'expected a JSON object, such as {"q": "…", "source": "…", "target": "…"}')
-        return values
-    if kind == "application/x-www-form-urlencoded":
-        return _form(text, limits)
-    raise Refused(415, "expected application/json or application/x-www-form-urlencoded")
+    if kind.endswith(("/json", "+json")):
+        return _json(text)
+    if kind == "multipart/form-data":
+        pairs = await _parts(request, content, limits)
+    elif kind == "application/x-www-form-urlencoded":
+        pairs = _pairs(text, limits)
+    elif content:
+        raise Refused(415, "expected application/json, application/x-www-form-urlencoded or multipart/form-data")
+    else:
+        pairs = []
+    query = request.scope["query_string"].decode("utf-8")
+    return {**_fields(pairs), **_fields(_pairs(query, limits))}
 
 
-def _form(text: str, limits: Limits) -> dict[str, Any]:
+def _json(text: str) -> dict[str, Any]:
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=limits.batch + 100)
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Refused(400, "the request is not valid JSON") from None
+    if not isinstance(values, dict):
+        raise Refused(400, 'expected a JSON object, such as {"q": "…", "source": "…", "target": "…"}')
+    return values
+
+
+def _pairs(text: str, limits: Limits) -> list[tuple[str, str]]:
+    """The fields of a form or a query string, in order."""
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_most_fields(limits))
     except UnicodeDecodeError:
         raise
     except ValueError:
         raise Refused(400, "the form has too many fields") from None
+
+
+async def _parts(request: Request, content: bytes, limits: Limits) -> list[tuple[str, str]]:
+    """The fields of a multipart form, in order."""
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield content
+
+    most: dict[str, int] = {"max_files": 0, "max_fields": _most_fields(limits), "max_part_size": limits.body_bytes}
+    try:
+        form = await MultiPartParser(request.headers, whole(), **most).parse()
+    except (MultiPartException, ValueError):  # ValueError: of a charset that is none for text, such as idna
+        raise Refused(
+            400, f"the form is not valid multipart/form-data, has a file or more than {_most_fields(limits)} fields"
+        ) from None
+    return [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+
+
+def _fields(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """The first value of each field; several values of q are a list of texts."""
     values: dict[str, Any] = dict(reversed(pairs))
     texts = [value for name, value in pairs if name == "q"]
     return {**values, "q": texts} if len(texts) > 1 else values
+
+
+def _most_fields(limits: Limits) -> int:
+    return limits.batch + 100
 
 
 def _first_error(error: ValidationError) -> str:

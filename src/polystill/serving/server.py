@@ -29,7 +29,7 @@ CONNECTIONS = 8
 """Open connections for each request that may be translated at a time. Beyond them the answer is 503."""
 SPARE_CONNECTIONS = 64
 LAST_SECONDS = 5
-"""The time that answers in progress get when the server is stopped."""
+"""The time that answers in progress get when the server is stopped. Then they are cancelled (`app.Frame` says so)."""
 
 
 def serve(
@@ -62,7 +62,8 @@ def serve(
         def ready() -> None:
             say(f"{count} of {family.name}, {pair}: {address} (API: {address}/docs); Ctrl+C stops")
 
-        run_server(create_app(family, settings), sock, limits.requests, ready)
+        app = create_app(family, settings)
+        run_server(app, sock, limits.requests, ready, app.stop)
 
 
 def settings_of(
@@ -180,13 +181,19 @@ def listen(host: str, port: int) -> socket.socket:
         raise UserError(f"--host {host} --port {port}: cannot listen there ({reason})") from None
 
 
-def run_server(app: ASGIApp, sock: socket.socket, requests: int, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM; calls `ready` as soon as connections are taken."""
+def run_server(
+    app: ASGIApp, sock: socket.socket, requests: int, ready: Callable[[], None], stop: Callable[[], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM; calls `ready` as soon as connections are taken, and `stop` at the signal."""
 
     class Announced(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             ready()
+
+        async def shutdown(self, sockets: Any = None) -> None:
+            stop()
+            await super().shutdown(sockets)
 
     config = uvicorn.Config(
         app,

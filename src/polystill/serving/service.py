@@ -19,6 +19,7 @@ from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.serving.batching import Batcher
 from polystill.serving.family import Family, Student
+from polystill.serving.languages import asks_for, base_code
 from polystill.serving.requests import Limits, Refused, TranslateBody
 from polystill.serving.text import Markup, PlainText, gap_between
 
@@ -40,6 +41,11 @@ class Service:
             metrics.waiting.labels(student.name).set_function(partial(attrgetter("waiting"), batcher))
             self._batchers[student.name] = batcher
         metrics.active.set_function(lambda: self._active)
+
+    def stop(self) -> None:
+        """Prepare for the end: from now on those requests come first that are nearest to their answers."""
+        for batcher in self._batchers.values():
+            batcher.is_stopping = True
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
@@ -70,8 +76,8 @@ class Service:
     async def _translate_texts(self, student: Student, body: TranslateBody) -> list[list[str]]:
         """Return each text's translations, best first."""
         kind = Markup if body.format == "html" else PlainText
-        language = self.family.source_language
-        gap = gap_between(language, self.family.target_language)
+        language = base_code(self.family.source_language)
+        gap = gap_between(self.family.source_language, self.family.target_language)
 
         def part() -> list[PlainText | Markup]:
             return [kind(text, language, student.fits, gap) for text in body.texts]
@@ -92,7 +98,7 @@ class Service:
     def _content(self, student: Student, body: TranslateBody, texts: Sequence[Sequence[str]]) -> dict[str, Any]:
         single = isinstance(body.q, str)
         content: dict[str, Any] = {"translatedText": texts[0][0] if single else [text[0] for text in texts]}
-        if body.source == AUTO:
+        if body.source.lower() == AUTO:
             detected = [self.detect(text) for text in body.texts]
             content["detectedLanguage"] = detected[0] if single else detected
         if body.alternatives:
@@ -112,9 +118,9 @@ class Service:
         if (characters := sum(map(len, body.texts))) > limits.characters:
             raise Refused(413, f"{characters} characters; at most {limits.characters} are allowed in a request")
         served = f"this server translates from {family.source_language} to {family.target_language}"
-        if body.source not in (AUTO, family.source_language):
+        if body.source.lower() != AUTO and not asks_for(body.source, family.source_language):
             raise Refused(400, f"source: not supported; {served}")
-        if body.target != family.target_language:
+        if not asks_for(body.target, family.target_language):
             raise Refused(400, f"target: not supported; {served}")
         try:
             return family.choose(body.model, body.latency_budget_ms)
@@ -123,7 +129,19 @@ class Service:
 
 
 def _translate(student: Student, beam: int, sentences: list[str], n_best: int) -> list[list[str]]:
-    options = DecodingOptions(beam_size=max(beam, n_best), n_best=n_best, length_penalty=student.length_penalty)
+    """Translate into so many translations each. The best is the one that is answered without alternatives.
+
+    A search for several can end with another best one: it has a larger beam, or goes on for longer.
+    """
+    best = _search(student, beam, sentences, 1)
+    if n_best == 1:
+        return best
+    more = _search(student, max(beam, n_best), sentences, n_best)
+    return [list(dict.fromkeys([*first, *others]))[:n_best] for first, others in zip(best, more, strict=True)]
+
+
+def _search(student: Student, beam: int, sentences: list[str], n_best: int) -> list[list[str]]:
+    options = DecodingOptions(beam_size=beam, n_best=n_best, length_penalty=student.length_penalty)
     lists = translate_n_best(student.engine, sentences, options)
     return [[hypothesis.text for hypothesis in hypotheses] or [""] for hypotheses in lists]
 

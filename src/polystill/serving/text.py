@@ -3,26 +3,22 @@
 Plain text keeps everything between sentences as it is. HTML keeps all markup byte for byte, in its order; only text
 changes. A paragraph's sentences are translated whole, with the words within inline tags in their context. A tag inside
 a sentence goes where the words next to it are found again in the translation, or else to an estimated place.
-
-html.parser of the standard library reads the markup, because it tells where each token stands in the source. A parser
-that builds a tree (lxml, BeautifulSoup) writes another document than it has read: with html and body around a
-fragment, other quotes and entities, and closing tags that were not there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from html import escape, unescape
-from html.parser import HTMLParser
-from itertools import groupby, zip_longest
+from itertools import groupby, pairwise, zip_longest
 from typing import NamedTuple
 
 from sentencex import segment
 
 from polystill.data.languages import is_unspaced
 from polystill.data.normalization import INVISIBLE, is_blank
+from polystill.serving.html import Token, read_tokens
 
 Fits = Callable[[str], bool]
 """Tells whether the model takes a sentence whole. A longer one would be cut and its rest lost."""
@@ -94,20 +90,14 @@ def _fitting(sentence: str, fits: Fits) -> Iterator[str]:
 
 # --- HTML -----------------------------------------------------------------------------------------------------------
 
-_INLINE = (
-    "a abbr acronym b bdi bdo big cite data del dfn em font i img ins label mark picture q rp rt ruby s small span "
-    "strike strong sub sup time tt u wbr"
-)
-_KEPT = "canvas code kbd math noscript object samp script select style svg template textarea var"
-_VOID_ELEMENTS = "area base br col embed hr img input link meta source track wbr"
-INLINE = frozenset(_INLINE.split())
-"""Elements that may stand within a sentence. Every other one ends it."""
-KEPT = frozenset(_KEPT.split())
-"""Elements whose text is not translated."""
-_VOID = frozenset(_VOID_ELEMENTS.split())
-_MARKED = re.compile(r"<!\[(temp|cdata|ignore|include|rcdata|if|else|endif)(?![-\w.])", re.IGNORECASE)
 _FLAT = str.maketrans("\n\r\t\f", "    ")
 _SIGNS = " \t.,;:!?¿¡\"'„“”‚‘’«»()[]…–—"
+_UNSPACED = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+)
+"""Letters of scripts without spaces between words; each of them is taken for a word."""
+_LETTER = rf"[^\W{_UNSPACED}]"
+_WORD = re.compile(rf"[{_UNSPACED}]|{_LETTER}+")
 
 
 class Markup:
@@ -121,14 +111,14 @@ class Markup:
         self._gap = gap
         self.sentences: list[str] = []
         self._parts: list[str | _Sentence] = []
-        for is_fixed, group in groupby(_tokens(html), lambda token: token.is_fixed):
+        for is_fixed, group in groupby(read_tokens(html), lambda token: token.is_fixed):
             run = list(group)
             if is_fixed or all(not token.is_text or is_blank(unescape(token.raw)) for token in run):
                 self._parts += [token.raw for token in run]
             else:
                 self._add(run, language, fits)
 
-    def _add(self, run: list[_Token], language: str, fits: Fits) -> None:
+    def _add(self, run: list[Token], language: str, fits: Fits) -> None:
         """Add a run of text and inline tags."""
         text, tags = "", []
         for token in run:
@@ -144,14 +134,16 @@ class Markup:
             tags, start = tags[count:], end
 
     def _add_sentence(self, raw: str, tags: list[tuple[int, str]]) -> None:
-        sentence = _Sentence(*split_blanks(raw), tags)
-        if sentence.words:
-            sentence.whole = self._ask(" ".join(sentence.words.split()))
-            cuts = sorted({at - len(sentence.before) for at, _ in tags})
-            cuts = [at for at in cuts if 0 < at < len(sentence.words)]
-            for start, end in zip([0, *cuts], [*cuts, len(sentence.words)], strict=True) if cuts else []:
-                words = " ".join(sentence.words[start:end].strip(_SIGNS).split())
-                sentence.pieces.append(_Piece(start, end, words, self._ask(words) if words else None))
+        before, words, after = split_blanks(raw)
+        tags, divided = _out_of_words(words, [(at - len(before), tag) for at, tag in tags])
+        sentence = _Sentence(before, words, after, tags, divided)
+        if words:
+            sentence.whole = self._ask(" ".join(words.split()))
+            cuts = {at for at, _ in tags}.union(*divided).difference(*(range(a + 1, b) for a, b in divided))
+            bounds = [0, *sorted(cut for cut in cuts if 0 < cut < len(words)), len(words)]
+            for start, end in pairwise(bounds) if len(bounds) > 2 or divided else ():
+                text = " ".join(words[start:end].strip(_SIGNS).split())
+                sentence.pieces.append(_Piece(start, end, text, self._ask(text) if text else None))
         self._parts.append(sentence)
 
     def _ask(self, text: str) -> int:
@@ -172,12 +164,42 @@ class Markup:
 def _count_until(end: int, tags: Sequence[tuple[int, str]]) -> int:
     """Count the tags of a sentence that ends at `end`: those before it, and those that close there."""
     count = sum(at < end for at, _ in tags)
-    closing = [i for i, (at, tag) in enumerate(tags) if at == end and tag.startswith("</")]
+    closing = [i for i, (at, tag) in enumerate(tags) if at == end and _closes(tag)]
     return max(count, closing[-1] + 1) if closing else count
 
 
+def _closes(tag: str) -> bool:
+    return tag.startswith("</")
+
+
+def _out_of_words(
+    words: str, tags: Sequence[tuple[int, str]]
+) -> tuple[list[tuple[int, str]], list[tuple[int, int]]]:
+    """Move tags out of words, whose translation has no such place: those that open to the start, others to the end.
+
+    Where an element opens after another has closed, as in `<b>d</b>og`, both need a part of the word. Their tags stay
+    where they are. Returns the tags, and the start and end of each such word.
+    """
+    moved, divided = list(tags), []
+    for word in _WORD.finditer(words):
+        inside = [i for i, (at, _) in enumerate(tags) if word.start() < at < word.end()]
+        closes = [_closes(tags[i][1]) and not _is_empty(tags, i) for i in inside]
+        if closes != sorted(closes):
+            divided.append(word.span())
+            continue
+        for i, is_closing in zip(inside, closes, strict=True):
+            moved[i] = (word.end() if is_closing else word.start(), tags[i][1])
+    return moved, divided
+
+
+def _is_empty(tags: Sequence[tuple[int, str]], closing: int) -> bool:
+    """Whether the tag before a closing one opens the same element at the same place."""
+    at, name = tags[closing][0], tags[closing][1][2:].rstrip("> ")
+    return closing > 0 and tags[closing - 1][0] == at and tags[closing - 1][1].startswith(f"<{name}")
+
+
 class _Piece(NamedTuple):
-    """The words between two tags of a sentence: their start, end and text, and the number of their translation."""
+    """The words between two places of a sentence: their start, end and text, and the number of their translation."""
 
     start: int
     end: int
@@ -193,7 +215,9 @@ class _Sentence:
     after: str
     """Blanks after the words."""
     tags: list[tuple[int, str]]
-    """Positions, counted from the start of `before`, and tags."""
+    """Positions, counted from the start of the words, and tags."""
+    divided: list[tuple[int, int]]
+    """Start and end of those words that have tags inside."""
     whole: int | None = None
     """The number of the sentence's translation."""
     pieces: list[_Piece] = field(default_factory=list)
@@ -207,12 +231,13 @@ class _Sentence:
         text = self.before + translation + self.after
         markup, done = "", 0
         for at, tag in self.tags:
-            place = at
-            if at >= len(self.before) + len(self.words):
+            if at <= 0:
+                place = at
+            elif at >= len(self.words):
                 place = at - len(self.words) + len(translation)
-            elif at > len(self.before):
-                inside = closes if tag.startswith("</") else opens
-                place = max(done, len(self.before) + inside[at - len(self.before)])
+            else:
+                place = (closes if _closes(tag) else opens)[at]
+            place = max(done, len(self.before) + place)
             markup += escape(text[done:place], quote=False) + tag
             done = place
         return markup + escape(text[done:], quote=False)
@@ -224,115 +249,38 @@ class _Sentence:
         last = 0
         for start, end, words, number in self.pieces:
             translated = translations[number].strip(_SIGNS) if number is not None else ""
+            opens[start] = len(translation) - len(translation[last:].lstrip())
             if found := _find(translation, last, words, translated):
                 opens[start], last = found
-            else:
-                opens[start] = len(translation) - len(translation[last:].lstrip())
-                last = max(last, _word_end(translation, len(translation) * end // len(self.words)))
+            elif words:
+                last = _word_end(translation, opens[start], len(translation) * end // len(self.words))
             closes[end] = last
+        for start, end in self.divided:
+            inside = sorted({at for at, _ in self.tags if start < at < end})
+            shares = _shares(closes[end] - opens[start], [(at - start) / (end - start) for at in inside])
+            places = {at: opens[start] + share for at, share in zip(inside, shares, strict=True)}
+            opens, closes = opens | places, closes | places
         return opens, closes
+
+
+def _shares(length: int, shares: Sequence[float]) -> list[int]:
+    """Divide a length at these shares of it, so that no part is empty as long as there is enough for all."""
+    left = len(shares)
+    return [
+        max(0, min(length, max(i + 1, min(length - left + i, round(length * share))))) for i, share in enumerate(shares)
+    ]
 
 
 def _find(translation: str, start: int, *wanted: str) -> tuple[int, int] | None:
     """Return the span of the first wanted text that occurs as whole words from `start` on."""
     for text in filter(None, wanted):
-        match = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)", re.IGNORECASE).search(translation, start)
+        match = re.compile(rf"(?<!{_LETTER}){re.escape(text)}(?!{_LETTER})", re.IGNORECASE).search(translation, start)
         if match:
             return match.span()
     return None
 
 
-def _word_end(text: str, at: int) -> int:
-    """Return the end of a word that is nearest to the position."""
-    ends = [match.end() for match in re.finditer(r"\w+\b|$", text)]
-    return min(ends, key=lambda end: abs(end - at))
-
-
-# --- the parts of a source ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Token:
-    raw: str
-    is_text: bool = False
-    is_fixed: bool = False
-    """The token ends a run and stays as it is."""
-
-
-class _Tokens(HTMLParser):
-    """Reads the start and kind of each token. A token is the source from its start to the next one."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=False)
-        self.starts: list[tuple[int, bool, bool]] = []
-        self._lines = [0]
-        self._kept: list[str] = []
-
-    def read(self, html: str) -> list[_Token]:
-        # The parser counts only line feeds as line ends.
-        self._lines += [match.end() for match in re.finditer("\n", html)]
-        self.feed(html)
-        self.close()
-        starts = self.starts
-        if html and (not starts or starts[0][0] > 0):
-            starts = [(0, False, True), *starts]
-        ends = [*(start for start, _, _ in starts[1:]), len(html)]
-        return [_Token(html[start:end], *kind) for (start, *kind), end in zip(starts, ends, strict=False)]
-
-    def _take(self, *, is_text: bool = False, is_fixed: bool = False) -> None:
-        line, column = self.getpos()
-        is_kept = bool(self._kept)
-        self.starts.append((self._lines[line - 1] + column, is_text and not is_kept, is_fixed or is_kept))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        classes = (values.get("class") or "").split()
-        if self._kept:
-            if tag == self._kept[0] and tag not in _VOID:  # the same element within itself
-                self._kept.append(tag)
-        elif tag in KEPT or values.get("translate") == "no" or "notranslate" in classes:
-            if tag not in _VOID:
-                self._kept.append(tag)
-            self._take(is_fixed=True)
-            return
-        self._take(is_fixed=tag not in INLINE)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._take(is_fixed=tag not in INLINE)
-
-    def handle_endtag(self, tag: str) -> None:
-        self._take(is_fixed=tag not in INLINE)
-        if self._kept and tag == self._kept[-1]:
-            self._kept.pop()
-
-    def handle_data(self, data: str) -> None:
-        self._take(is_text=True)
-
-    handle_entityref = handle_charref = handle_data  # type: ignore[assignment]
-
-    def handle_comment(self, data: str) -> None:
-        self._take()
-
-    def handle_decl(self, decl: str) -> None:
-        self._take(is_fixed=True)
-
-    handle_pi = unknown_decl = handle_decl  # type: ignore[assignment]
-
-    def parse_html_declaration(self, i: int) -> int:
-        """Python 3.11's parser raises an AssertionError at a marked section with an unknown name."""
-        if self.rawdata.startswith("<![", i) and not _MARKED.match(self.rawdata, i):
-            return self.parse_bogus_comment(i)  # as HTML defines it
-        return super().parse_html_declaration(i)
-
-
-def _tokens(html: str) -> Iterator[_Token]:
-    """Yield all tokens in order. In preformatted text a line break is a token that ends a run."""
-    preformatted = 0
-    for token in _Tokens().read(html):
-        if match := re.match(r"<(/?)pre\b", token.raw, re.IGNORECASE):
-            preformatted = max(0, preformatted + (-1 if match[1] else 1))
-        if token.is_text and preformatted:
-            lines = re.split(r"(\r?\n)", token.raw)
-            yield from (replace(token, raw=raw, is_fixed=i % 2 == 1) for i, raw in enumerate(lines) if raw)
-        else:
-            yield token
+def _word_end(text: str, start: int, at: int) -> int:
+    """Return the end of that word after `start` whose end is nearest to `at`, or the end of the text without words."""
+    ends = [match.end() for match in _WORD.finditer(text, start)]
+    return min(ends, key=lambda end: abs(end - at), default=max(start, len(text)))
