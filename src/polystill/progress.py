@@ -28,7 +28,7 @@ class Progress:
         return max(1e-9, time.monotonic() - self._start)
 
     def add(self, count: int = 1, note: str = "") -> None:
-        """Count finished units. `note` is shown beside them, by default their speed. With no units it tells what begins."""
+        """Count finished units. `note` is shown beside them, by default their speed; with none, what begins."""
         self._done += count
         if self._silent:
             return

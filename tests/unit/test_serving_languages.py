@@ -33,7 +33,14 @@ def test_what_is_no_code_is_not_served(code: str) -> None:
 
 
 def test_what_is_shown() -> None:
-    shown = {"eng_Latn": "en", "zho_Hans": "zh-Hans", "zh": "zh", "pt-BR": "pt-BR", "counting": "counting", "sr-Latn": "sr-Latn"}
+    shown = {
+        "eng_Latn": "en",
+        "zho_Hans": "zh-Hans",
+        "zh": "zh",
+        "pt-BR": "pt-BR",
+        "counting": "counting",
+        "sr-Latn": "sr-Latn",
+    }
     assert {code: standard_code(code) for code in shown} == shown
     names = {"de": "German", "deu_Latn": "German", "zh-Hans": "Chinese (simplified)", "pt-BR": "Portuguese (BR)"}
     assert {code: full_name(code) for code in names} == names

@@ -191,6 +191,7 @@ def test_metrics_count_and_hold_no_text(server: Any) -> None:
 
 # --- what is refused ----------------------------------------------------------------------------------------------
 
+
 def multipart_file() -> tuple[bytes, dict[str, str]]:
     headers, body = multipart(("q", "one"))
     return body.replace(b'name="q"', b'name="q"; filename="a.txt"'), headers
@@ -216,7 +217,7 @@ DEEP = b'{"q":' + b"[" * 5000 + b"]" * 5000 + b"}"
         (b"q=one", {}, 415, "json"),
         (b"", {}, 400, "q is missing"),
         (b"x", {"content-type": "multipart/form-data"}, 400, "multipart"),
-        (b"x", {"content-type": "multipart/form-data; boundary=edge"}, 400, "missing"),
+        (b"x", {"content-type": "multipart/form-data; boundary=edge"}, 400, "multipart"),
         (*multipart_file(), 400, "file"),
         (b"--edge\r\n\r\n", {"content-type": "multipart/form-data; boundary=edge; charset=idna"}, 400, "multipart"),
         (b"{}", {**JSON, "content-encoding": "gzip"}, 415, "content-encoding"),
@@ -480,7 +481,9 @@ def test_a_server_that_is_stopped_answers_what_it_can_and_refuses_the_rest_in_js
 ) -> None:
     long = json.dumps({**GOOD, "q": "one two three four. " * 2900}).encode()
     short = json.dumps({**GOOD, "q": "one two. " * 20}).encode()
-    half = b"POST /translate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+    half = (
+        b"POST /translate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+    )
     options = ("--beam", "32", "--threads", "1", "--max-characters", "60000")
     with start_server(counting_ctranslate2, tmp_path / "log", *options) as server, ThreadPoolExecutor(20) as clients:
         asked = [clients.submit(server.ask, "POST", "/translate", body, JSON) for body in [long] * 15 + [short] * 5]

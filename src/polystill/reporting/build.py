@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from polystill.errors import UserError
-from polystill.reporting.cost import cost_parts
 from polystill.progress import Progress
+from polystill.reporting.cost import cost_parts
 from polystill.reporting.document import Part, Report, Section
 from polystill.reporting.families import Family, Noise, Point, open_families, shown_beam
 from polystill.reporting.page import to_html, to_markdown, write_static

@@ -177,7 +177,9 @@ def _alone_chart(estimates: dict[str, Alone], several: bool) -> Chart:
     lines: list[Line] = []
     values: list[Spec] = []
     for name, estimate in estimates.items():
-        together, apart = (f"{name} {what}" if several else what for what in ("together (measured)", "alone (estimated)"))
+        together, apart = (
+            f"{name} {what}" if several else what for what in ("together (measured)", "alone (estimated)")
+        )
         students, flops, seconds, total = len(estimate.shares), estimate.flops, estimate.seconds, estimate.total
         lines.append([together, str(students), f"{count(flops)} FLOPs", duration(seconds)])
         lines.append([apart, str(students), f"{count(flops * total)} FLOPs", duration(seconds * total)])

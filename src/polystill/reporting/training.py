@@ -84,7 +84,7 @@ def _depths(student: str) -> dict[str, int]:
 
 
 def _look(students: Iterable[str]) -> Spec:
-    """Encodings of lines by the depths that differ: decoder layers by colour and encoder layers by dashes, if both do."""
+    """Encodings of lines by the depths that differ: if both do, decoder layers by colour, encoder layers by dashes."""
     layers = {side: {_depths(student)[side] for student in students} for side in ("decoder", "encoder")}
     differing = [side for side, numbers in layers.items() if len(numbers) > 1] or ["decoder"]
     legend = {"orient": "top", "symbolType": "stroke", "symbolSize": 400}

@@ -200,7 +200,9 @@ def _add_information(app: FastAPI, family: Family, settings: Settings, metrics: 
             for student in family.students
         ]
 
-    @app.get("/metrics", tags=["server"], responses={403: {"description": "An API key is needed."}}, response_class=Response)
+    @app.get(
+        "/metrics", tags=["server"], responses={403: {"description": "An API key is needed."}}, response_class=Response
+    )
     async def prometheus(request: Request) -> Response:
         """Counters, in Prometheus' text format. Where the server asks for an API key, it is the bearer token."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")

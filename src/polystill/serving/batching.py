@@ -1,8 +1,8 @@
 """Translate sentences of several requests in one call of the engine.
 
 Nothing waits for a batch to fill: a free worker takes the sentences that are there, and while all workers are busy,
-sentences gather. Requests take turns, so a long one does not hold up short ones. Only when the server is stopping, those
-that are nearest to their end come first, so that as many as possible are answered.
+sentences gather. Requests take turns, so a long one does not hold up short ones. Only when the server is stopping,
+those come first that are nearest to their end, so that as many as possible are answered.
 """
 
 from __future__ import annotations

@@ -15,14 +15,31 @@ from html.parser import HTMLParser
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-INLINE = frozenset(
-    (
-        "a abbr acronym b bdi bdo big cite data del dfn em font i img ins label mark picture q rp rt ruby s small span "
-        "strike strong sub sup time tt u wbr"
-    ).split()
+_INLINE = (
+    "a abbr acronym b bdi bdo big cite data del dfn em font i img ins label mark picture q rp rt ruby s small span "
+    "strike strong sub sup time tt u wbr"
 )
+_KEPT = "canvas code kbd math noscript object samp script select style svg template textarea var"
+INLINE = frozenset(_INLINE.split())
 """Elements that may stand within a sentence. Every other one ends it."""
-KEPT = frozenset("canvas code kbd math noscript object samp script select style svg template textarea var".split())
+KEPT = frozenset(
+    [
+        "canvas",
+        "code",
+        "kbd",
+        "math",
+        "noscript",
+        "object",
+        "samp",
+        "script",
+        "select",
+        "style",
+        "svg",
+        "template",
+        "textarea",
+        "var",
+    ]
+)
 """Elements whose text is not translated, unless they or elements within them say translate="yes"."""
 _NEVER = frozenset(("script", "style"))
 _MARKED = re.compile(r"<!\[(temp|cdata|ignore|include|rcdata|if|else|endif)(?![-\w.])", re.IGNORECASE)

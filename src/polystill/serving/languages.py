@@ -9,6 +9,7 @@ from polystill.data.languages import language_name
 
 _OLD_CODES = {"zt": "zh-Hant", "pb": "pt-BR"}
 """Codes of LibreTranslate's that are in no standard; its clients still send them."""
+_SAME_LANGUAGE = {"no": "nb"}
 _SAME_SCRIPT = {"Hang": "Kore"}
 _SCRIPT_NAMES = {"Hans": "simplified", "Hant": "traditional", "Latn": "Latin", "Cyrl": "Cyrillic", "Arab": "Arabic"}
 
@@ -51,7 +52,7 @@ def _language_and_script(code: str) -> tuple[str, str | None]:
     if language is None or language.language is None:
         return code.lower(), None
     script = language.maximize().script
-    return language.language, _SAME_SCRIPT.get(script or "", script)
+    return _SAME_LANGUAGE.get(language.language, language.language), _SAME_SCRIPT.get(script or "", script)
 
 
 def _read(code: str) -> Language | None:

@@ -18,10 +18,10 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from polystill.serving.languages import full_name
 from polystill.decoding.ctranslate2 import read_info
 from polystill.errors import UserError
 from polystill.serving.family import Family, Student
+from polystill.serving.languages import full_name
 
 _log = logging.getLogger(__name__)
 _FOLDER = files("polystill.serving") / "static"

@@ -69,16 +69,13 @@ async def read_body(request: Request, kind: type[Body], limits: Limits) -> Body:
     content = await _read(request, limits)
     try:
         values = await _values(request, content, limits)
-        body = kind.model_validate({name: value for name, value in values.items() if name == "q" or value not in _BLANK})
+        body = kind.model_validate({name: v for name, v in values.items() if name == "q" or v not in (None, "")})
     except UnicodeDecodeError as error:
         raise Refused(400, f"the request is not UTF-8 (byte {error.start + 1})") from None
     except ValidationError as error:
         raise Refused(400, _first_error(error)) from None
     _check_text(body)
     return body
-
-
-_BLANK = (None, "")
 
 
 async def _read(request: Request, limits: Limits) -> bytes:

@@ -172,9 +172,7 @@ def _closes(tag: str) -> bool:
     return tag.startswith("</")
 
 
-def _out_of_words(
-    words: str, tags: Sequence[tuple[int, str]]
-) -> tuple[list[tuple[int, str]], list[tuple[int, int]]]:
+def _out_of_words(words: str, tags: Sequence[tuple[int, str]]) -> tuple[list[tuple[int, str]], list[tuple[int, int]]]:
     """Move tags out of words, whose translation has no such place: those that open to the start, others to the end.
 
     Where an element opens after another has closed, as in `<b>d</b>og`, both need a part of the word. Their tags stay
