@@ -52,6 +52,21 @@ def test_what_does_not_fit_is_parted_and_not_lost() -> None:
     assert PlainText("x" * 100, "en", fits).sentences == ["x" * 25] * 4
 
 
+def test_what_is_longer_than_any_word_stays_as_it_is() -> None:
+    data, address = "x" * 5000, "https://example.org/" + "ab,c/" * 20
+    for text in (data, address, ",".join(["one"] * 300)):
+        assert PlainText(text, "en", fits).sentences == []
+    text = PlainText(f"Look at {address} now. {data}", "en", fits)
+    assert text.sentences == ["Look at", "now."]
+    assert text.join(["Schau", "an."]) == f"Schau {address} an. {data}"
+    chinese = "狗跑了" * 50
+    assert len(PlainText(chinese, "zh", fits).sentences) > 1
+    assert PlainText(f"看{data}。", "zh", fits).join(["!", "?"]) == f"!{data}?"
+    assert translated(f"<p>a <b>{data[:50]}<i>{data[50:]}</i></b> b</p>") == (
+        f"<p>A <b>{data[:50]}<i>{data[50:]}</i></b> B</p>"
+    )
+
+
 def test_sentences_get_the_blank_that_their_own_language_does_not_write() -> None:
     text = PlainText("你好。再见。\n谢谢。", "zh", fits, gap_between("zh", "en"))
     assert text.join(["Hello.", "Goodbye.", "Thanks."]) == "Hello. Goodbye.\nThanks."

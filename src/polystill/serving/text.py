@@ -23,6 +23,7 @@ from polystill.serving.html import Token, read_tokens
 Fits = Callable[[str], bool]
 """Tells whether the model takes a sentence whole. A longer one would be cut and its rest lost."""
 
+LONGEST_WORD = 100
 _BLANKS = re.compile(f"([\\s{INVISIBLE}]*)(.*?)([\\s{INVISIBLE}]*)", re.DOTALL)
 _PLACES = re.compile(r"[,;:.!?、，；。]\s*|\s+")
 
@@ -39,8 +40,8 @@ class PlainText:
         self.sentences: list[str] = []
         self._between = [""]  # before the first sentence, after it, after the second one, …
         for line in text.splitlines(keepends=True):
-            for sentence in sentences_of(line, language, fits):
-                before, words, after = split_blanks(sentence)
+            for part, is_kept in parts_of(line, language, fits):
+                before, words, after = ("", "", part) if is_kept else split_blanks(part)
                 self._between[-1] += before
                 if words:
                     self.sentences.append(words)
@@ -61,10 +62,20 @@ def gap_between(source_language: str, target_language: str) -> str:
     return " " if is_unspaced(source_language) and not is_unspaced(target_language) else ""
 
 
-def sentences_of(line: str, language: str, fits: Fits) -> Iterator[str]:
-    """Yield a line's sentences with the blanks around them; joined they are the line."""
-    for sentence in segment(language, line):
-        yield from _fitting(sentence, fits)
+def parts_of(line: str, language: str, fits: Fits) -> Iterator[tuple[str, bool]]:
+    """Yield a line's sentences with the blanks around them, and what stays as it is; joined they are the line.
+
+    What stays is no language: more than LONGEST_WORD characters without a blank, such as an address or encoded data.
+    Of a language that is written without blanks, only ASCII counts.
+    """
+    letter = "[!-~]" if is_unspaced(language) else r"\S"
+    for i, part in enumerate(re.split(f"({letter}{{{LONGEST_WORD + 1},}})", line)):
+        if i % 2:
+            yield part, True
+        elif part:
+            yield from (
+                (fitting, False) for sentence in segment(language, part) for fitting in _fitting(sentence, fits)
+            )
 
 
 def split_blanks(text: str) -> tuple[str, str, str]:
@@ -127,14 +138,14 @@ class Markup:
             else:
                 tags.append((len(text), token.raw))
         start = 0
-        for flat in sentences_of(text.translate(_FLAT), language, fits):  # in HTML a line break is a blank
+        for flat, is_kept in parts_of(text.translate(_FLAT), language, fits):  # in HTML a line break is a blank
             end = start + len(flat)
             count = len(tags) if end == len(text) else _count_until(end, tags)
-            self._add_sentence(text[start:end], [(at - start, tag) for at, tag in tags[:count]])
+            self._add_sentence(text[start:end], [(at - start, tag) for at, tag in tags[:count]], is_kept)
             tags, start = tags[count:], end
 
-    def _add_sentence(self, raw: str, tags: list[tuple[int, str]]) -> None:
-        before, words, after = split_blanks(raw)
+    def _add_sentence(self, raw: str, tags: list[tuple[int, str]], is_kept: bool) -> None:
+        before, words, after = ("", "", raw) if is_kept else split_blanks(raw)
         tags, divided = _out_of_words(words, [(at - len(before), tag) for at, tag in tags])
         sentence = _Sentence(before, words, after, tags, divided)
         if words:
