@@ -21,6 +21,8 @@ LOOK = """() => ({
     named: document.querySelectorAll(".plot[aria-label], .plot [role=graphics-document][aria-label]").length,
     marks: [...document.querySelectorAll(".plot")].map((p) => p.querySelectorAll("[role=graphics-symbol]").length),
     scrollWidth: document.documentElement.scrollWidth,
+    cut: [...document.querySelectorAll("figure > .table > .scroll")].filter(
+        (table) => table.scrollWidth > table.clientWidth).length,
     injected: window.injected ?? null,
 })"""
 
@@ -58,4 +60,5 @@ def test_the_page_in_a_browser(page: Path, chromium: Browser, width: int, scheme
     assert seen["charts"] == seen["drawings"] == seen["named"] >= 9  # one more where a student was detached
     assert min(seen["marks"]) > 0
     assert seen["scrollWidth"] == width  # nothing scrolls sideways
+    assert width < 600 or seen["cut"] == 0  # no chart's table loses its last columns
     assert seen["injected"] is None

@@ -11,6 +11,7 @@ from tests.system.conftest import Polystill
 def test_report_and_robustness(polystill: Polystill, own_run: Path, tmp_path: Path) -> None:
     done = polystill("robustness", own_run, "--student", "e1d1", "--beam", "1", "--precision", "default").ok()
     assert "e1d1" in done.stdout and "of 20" in done.stdout
+    assert "translating unusual lines 1/1" in done.stderr
     (row,) = json.loads((own_run / "results.json").read_text())["robustness"]
     assert row["precision"] == "float32"
     outputs = (own_run / row["outputs"]).read_text().splitlines()
@@ -18,7 +19,9 @@ def test_report_and_robustness(polystill: Polystill, own_run: Path, tmp_path: Pa
     before = {path: path.read_bytes() for path in own_run.rglob("*") if path.is_file()}
     out, pictures, card = tmp_path / "page.html", tmp_path / "pictures", tmp_path / "card.md"
     done = polystill("report", own_run, "--out", out, "--static", pictures, "--markdown", card).ok()
-    assert [line.split()[-1] for line in done.stderr.splitlines()] == [str(out), str(pictures), str(card)]
+    progress, *written = done.stderr.splitlines()
+    assert progress.startswith("reporting 14/14: ")
+    assert [line.split()[-1] for line in written] == [str(out), str(pictures), str(card)]
     assert "Robustness" in out.read_text() and "### Robustness" in card.read_text()
     assert {path.suffix for path in pictures.iterdir()} == {".png", ".svg"}
     assert {path: path.read_bytes() for path in own_run.rglob("*") if path.is_file()} == before

@@ -51,3 +51,21 @@ def test_students_that_are_named(finished_run: Path, tmp_path: Path, start_serve
     twice = ("--student", "teacher", "--student", "e2d2")
     polystill("serve", finished_run, "--port", "0", *twice).refused("--student", "twice")
     polystill("serve", finished_run, "--port", "0", "--student", "e9d9").refused("e9d9", "not in this family")
+
+
+def test_what_a_latency_budget_lacks_is_told_and_helps(
+    finished_run: Path, tmp_path: Path, start_server: Any, polystill: Any
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    asked = {"q": "A dog runs.", "source": "en", "target": "de", "latency_budget_ms": 10_000}
+    with start_server(run, tmp_path / "log", "--student", "e1d1") as server:
+        status, answer = server.json("/translate", asked)
+    measure, serve = re.findall(r"`polystill evaluate RUN (.+?)`.*`serve RUN (.+?)`", answer["error"])[0]
+    assert (status, measure) == (400, serve)
+    polystill("evaluate", run, "--student", "e1d1", *measure.split()).ok()
+    with start_server(run, tmp_path / "log", "--student", "e1d1", *serve.split()) as server:
+        assert server.json("/translate", asked)[1]["model"] == "e1d1"
+    with start_server(run, tmp_path / "log", "--student", "e1d1", "--precision", "int8") as server:
+        status, answer = server.json("/translate", asked)
+    assert status == 400 and f"has to be started with {measure}, which were measured" in answer["error"]

@@ -1,4 +1,4 @@
-"""polystill serve, asked whatever its OpenAPI description allows and much that it does not: never an error of its own."""
+"""polystill serve, asked what its OpenAPI description allows and much that it does not: it never fails itself."""
 
 from __future__ import annotations
 

@@ -160,3 +160,22 @@ def test_ratios_go_through_the_stages_and_show_the_threshold() -> None:
     assert low < 1.0 and high > 1.2
     assert "highest for e1d1 (1.200)" in chart.summary
     assert ratio_chart({"distillation": replace(STAGE, updates=[], ce_ratio={})}, "ratio", "Ratio") is None
+
+
+def test_lines_of_students_of_other_depths_look_different() -> None:
+    def look(*students: str) -> dict[str, str]:
+        ratios = {student: [1.2, 1.1] for student in students}
+        chart = ratio_chart({"only": replace(STAGE, ce_ratio=ratios)}, "ratio", "title")
+        assert chart is not None
+        (line,) = [
+            one for one in chart.spec["layer"] if isinstance(one["mark"], dict) and one["mark"]["type"] == "line"
+        ]
+        names = {name: line["encoding"][name]["field"] for name in ("color", "strokeDash") if name in line["encoding"]}
+        values = {tuple(value[field] for field in names.values()) for value in chart.spec["data"]["values"]}
+        assert len(values) == len(students)
+        return names
+
+    assert look("e1d2", "e2d2", "e6d2") == {"color": "encoder"}
+    assert look("e2d1", "e2d2") == {"color": "decoder"}
+    assert look("e1d1", "e2d1", "e2d2") == {"color": "decoder", "strokeDash": "encoder"}
+    assert look("e2d2") == {"color": "decoder"}
