@@ -179,3 +179,5 @@ def test_lines_of_students_of_other_depths_look_different() -> None:
     assert look("e2d1", "e2d2") == {"color": "decoder"}
     assert look("e1d1", "e2d1", "e2d2") == {"color": "decoder", "strokeDash": "encoder"}
     assert look("e2d2") == {"color": "decoder"}
+    assert look("e2d2", "tiny-e2d2", "e2d1") == {"color": "decoder"}
+    assert look("e2d2", "e1d2", "tiny-e2d2", "tiny-e1d2") == {"color": "decoder", "strokeDash": "encoder"}

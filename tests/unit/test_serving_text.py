@@ -56,9 +56,9 @@ def test_what_is_longer_than_any_word_stays_as_it_is() -> None:
     data, address = "x" * 5000, "https://example.org/" + "ab,c/" * 20
     for text in (data, address, ",".join(["one"] * 300)):
         assert PlainText(text, "en", fits).sentences == []
-    text = PlainText(f"Look at {address} now. {data}", "en", fits)
-    assert text.sentences == ["Look at", "now."]
-    assert text.join(["Schau", "an."]) == f"Schau {address} an. {data}"
+    around = PlainText(f"Look at {address} now. {data}", "en", fits)
+    assert around.sentences == ["Look at", "now."]
+    assert around.join(["Schau", "an."]) == f"Schau {address} an. {data}"
     chinese = "狗跑了" * 50
     assert len(PlainText(chinese, "zh", fits).sentences) > 1
     assert PlainText(f"看{data}。", "zh", fits).join(["!", "?"]) == f"!{data}?"

@@ -54,11 +54,12 @@ def _student_lines(
     margin = 0.06 * ((max(late) - min(late)) or 1.0)
     y_scale = {"zero": False, "domain": [min(late) - margin, max(late) + margin], "nice": True}
     hover = {"name": "hover", "select": {"type": "point", "fields": ["student"], "on": "pointerover", "nearest": True}}
+    depths = _depths({value["student"] for value in values})
     dotted = {"type": "rule", "strokeDash": [2, 3], "style": "quiet"}
     near = {"type": "point", "size": 60, "clip": True, "opacity": 0}
     return {
         "height": 300,
-        "data": {"values": [{**v, **_depths(v["student"])} for v in values]},
+        "data": {"values": [{**value, **depths[value["student"]]} for value in values]},
         "encoding": {
             "x": quantity("update", title="updates", axis={"tickCount": 6}),
             "y": quantity(field, title=title, scale=y_scale),
@@ -68,7 +69,7 @@ def _student_lines(
             *([_stage_ends(ends)] if ends else []),
             layer(
                 {"type": "line", "clip": True},
-                **_look({value["student"] for value in values}),
+                **_look(list(depths.values())),
                 detail={"field": "student"},
                 opacity={"condition": {"param": "hover", "value": 1}, "value": 0.15},
                 strokeWidth={"condition": {"param": "hover", "empty": False, "value": 3}, "value": 1.5},
@@ -78,14 +79,22 @@ def _student_lines(
     }
 
 
-def _depths(student: str) -> dict[str, int]:
-    parsed = Student.parse(student)
-    return {"encoder": parsed.encoder_layers, "decoder": parsed.decoder_layers}
+def _depths(students: Iterable[str]) -> dict[str, Spec]:
+    """The encoder and decoder layers of each student, the latter with its supernet's name if there are several."""
+    parsed = {student: Student.parse(student) for student in students}
+    several = len({student.supernet for student in parsed.values()}) > 1
+    return {
+        name: {
+            "encoder": student.encoder_layers,
+            "decoder": f"{student.supernet} {student.decoder_layers}".strip() if several else student.decoder_layers,
+        }
+        for name, student in parsed.items()
+    }
 
 
-def _look(students: Iterable[str]) -> Spec:
+def _look(depths: Sequence[Spec]) -> Spec:
     """Encodings of lines by the depths that differ: if both do, decoder layers by colour, encoder layers by dashes."""
-    layers = {side: {_depths(student)[side] for student in students} for side in ("decoder", "encoder")}
+    layers = {side: {each[side] for each in depths} for side in ("decoder", "encoder")}
     differing = [side for side, numbers in layers.items() if len(numbers) > 1] or ["decoder"]
     legend = {"orient": "top", "symbolType": "stroke", "symbolSize": 400}
     look = {"color": steps(differing[0], title=f"{differing[0]} layers", legend={**legend, "symbolStrokeWidth": 4})}
