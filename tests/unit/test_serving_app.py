@@ -18,7 +18,7 @@ from polystill.serving.family import Family, Student, open_family
 from polystill.serving.page import BrowserModels
 from polystill.serving.requests import Limits
 from polystill.serving.server import settings_of
-from polystill.serving.service import _translate
+from polystill.serving.service import _search, _translate
 
 SECRET = "one secret"
 
@@ -154,3 +154,24 @@ def test_a_run_is_served_as_it_was_evaluated(
         monkeypatch.setattr(CTranslate2Translator, "translate", keep)
         _translate(student, 2, ["one two"], 1)
     assert [(options.beam_size, options.length_penalty) for options in asked] == [(2, 0.25)]
+
+
+@pytest.mark.parametrize(("beam", "n_best"), [(1, 2), (1, 6), (2, 6)])
+def test_alternatives_leave_the_best_translation_as_it_is(
+    counting_student: Path, make_model: Callable[..., Any], tmp_path: Path, beam: int, n_best: int
+) -> None:
+    """Of a model that knows nothing, a larger beam finds other translations."""
+    from polystill.export.driver import export_folder
+    from polystill.models.folder import load_model_with_tokenizer, write_dense_model
+
+    _, tokenizer = load_model_with_tokenizer(counting_student)
+    (tmp_path / "model").mkdir()
+    write_dense_model(tmp_path / "model", make_model(2, tokenizer.vocabulary_size), tokenizer)
+    export_folder(tmp_path / "model", tmp_path / "export", "ctranslate2")
+    student = Student("e2d2", CTranslate2Translator(tmp_path / "export", threads=1))
+    lines = [f"{a} {b}" for a in ("one", "two", "three", "four") for b in ("five", "six", "seven")]
+    alone = [best for (best,) in _translate(student, beam, lines, 1)]
+    assert alone != [best for best, *_ in _search(student, n_best, lines, n_best)]
+    for best, translations in zip(alone, _translate(student, beam, lines, n_best), strict=True):
+        assert translations[0] == best
+        assert len(set(translations)) == len(translations) <= n_best

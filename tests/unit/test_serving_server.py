@@ -152,9 +152,8 @@ def test_alternatives_and_detection(server: Any) -> None:
 
 
 def test_alternatives_leave_the_first_translation_as_it_is(server: Any) -> None:
-    """Two beams find other best translations of some of these."""
     words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    texts = [f"{a} {b} {c} {a}" for a in words for b in words[:2] for c in words[5:7]]
+    texts = [f"{a} {b} {a}" for a in words for b in words[:2]]
     alone = server.translate(texts)["translatedText"]
     for alternatives in (1, 5, 10):
         answer = server.translate(texts, alternatives=alternatives)
