@@ -148,7 +148,7 @@ def test_alternatives_and_detection(server: Any) -> None:
     (others,) = answer["alternatives"]
     assert 1 <= len(others) <= 3
     assert len({answer["translatedText"][0], *others}) == 1 + len(others)
-    assert server.translate("一 two", source="auto")["detectedLanguage"]["confidence"] == 75.0
+    assert server.translate("一 two", source="auto")["detectedLanguage"]["confidence"] == 50.0
 
 
 def test_alternatives_leave_the_first_translation_as_it_is(server: Any) -> None:

@@ -116,7 +116,7 @@ def _add_translation(app: FastAPI, service: Service, settings: Settings) -> None
 
     @app.post("/detect", responses=_ERRORS, openapi_extra=_body(DetectBody), tags=["api"])
     async def detect(request: Request) -> list[dict[str, Any]]:
-        """The language that this server translates from, with the share of the text's letters that are of its script.
+        """The language that this server translates from, with the share of the text's words that are of its script.
 
         It cannot tell languages of one script from each other.
         """
