@@ -5,7 +5,9 @@ A CTranslate2 folder needs the core install only. Every other kind of model need
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from polystill.decoding.engine import Engine, ModelTranslator
     from polystill.decoding.stream import LiveStream
     from polystill.decoding.translator import Translator
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -250,3 +254,63 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
             unfinished.replace(real)
     finally:
         remove_if_possible(unfinished)
+
+
+# --- documents --------------------------------------------------------------------------------------------------------
+
+_BETWEEN_LINES = re.compile(r"(\A\s+|\s*\n\s*|\s+\Z)")
+
+
+def translate_document(
+    translator: ModelTranslator, document: Path, output: Path | None, stdin: BinaryIO, *, options: DecodingOptions
+) -> None:
+    """Fill in what a document of `polystill.documents` leaves untranslated, and write it to a file or stdout.
+
+    Raises:
+        UserError: the document cannot be read or is of other languages than the model, or the output cannot be written
+            or is the document.
+    """
+    from polystill.documents import open_document
+    from polystill.documents.base import check_languages
+
+    opened = open_document(document)
+    languages = translator.tokenizer.source_language, translator.tokenizer.target_language
+    check_languages(str(document), opened.languages, languages)
+    if output is not None:
+        _check_no_input(output, [document], stdin)
+    translations = translate_texts(translator, opened.texts, options)
+    content = opened.filled(translations, languages[1])
+    with _output(output) as target:
+        target.write(content)
+    cut = translations.count(None)
+    _log.info("%s: %d texts translated, %d too long to be; left as it was: %s", document, len(translations) - cut, cut, opened.left)
+
+
+def translate_texts(translator: Translator, texts: Sequence[str], options: DecodingOptions) -> list[str | None]:
+    """Translate texts of one or several lines, each line by itself; blanks around lines stay. Equal lines cost once.
+
+    A text is None of which a line, or its translation, is too long for the model: a part would pass for the whole.
+    """
+    split = [_BETWEEN_LINES.split(text) for text in texts]  # lines at even places, blanks at odd ones
+    lines = list(dict.fromkeys(line for parts in split for line in parts[::2] if line))
+    known = dict(zip(lines, _whole_translations(translator, lines, options), strict=True))
+    return [_joined(parts, known) for parts in split]
+
+
+def _joined(parts: list[str], known: dict[str, str | None]) -> str | None:
+    translated = [known[part] if part and not i % 2 else part for i, part in enumerate(parts)]
+    return None if None in translated else "".join(part or "" for part in translated)
+
+
+def _whole_translations(
+    translator: Translator, lines: Sequence[str], options: DecodingOptions
+) -> Iterator[str | None]:
+    from polystill.decoding.stream import BLOCK_LINES
+    from polystill.decoding.translator import Cuts
+
+    for start in range(0, len(lines), BLOCK_LINES):
+        cuts = Cuts()
+        results = translator.translate(lines[start : start + BLOCK_LINES], options, cuts)
+        for number, hypotheses in enumerate(results):
+            is_cut = number in cuts.sources or not hypotheses or hypotheses[0].cut
+            yield None if is_cut else " ".join(hypotheses[0].text.split())

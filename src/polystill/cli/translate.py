@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from polystill.cli.common import ModelEngine, Threads, show_log
+from polystill.environment.extras import need_packages
+from polystill.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -63,23 +65,51 @@ def translate(
     Lines of a pipe are translated as they arrive. Empty lines stay empty. A CTranslate2 folder (`polystill export`)
     needs the core install only.
 
+    A PO or XLIFF file (.po, .xlf, .xliff) is written back with what it leaves untranslated filled in, to be reviewed:
+    fuzzy, or in the state *needs-review-translation*. All else in it stays as it is.
+
     **Examples**
 
         echo "A dog runs." | polystill translate runs/quickstart --student e3d2
 
         polystill translate my-model --input news.en --output news.de --beam 1 --precision int8
+
+        polystill translate my-model --input messages.po --output translated.po
     """
     show_log()
-    from polystill.translation import open_translator, search_of, translate_files
+    from polystill.decoding.translator import DecodingOptions
+    from polystill.translation import open_translator, search_of, translate_document, translate_files
 
+    document = _document(inputs or [], n_best)
     with open_translator(model, student, engine=engine, precision=precision, threads=threads) as translator:
         search = search_of(model)
+        beam_size = beam or search.beam_size
+        penalty = search.length_penalty if length_penalty is None else length_penalty
+        if document is not None:
+            options = DecodingOptions(beam_size=beam_size, length_penalty=penalty)
+            translate_document(translator, document, output, sys.stdin.buffer, options=options)
+            return
         translate_files(
             translator,
             inputs or [],
             output,
             sys.stdin.buffer,
-            beam_size=beam or search.beam_size,
+            beam_size=beam_size,
             n_best=n_best,
-            length_penalty=search.length_penalty if length_penalty is None else length_penalty,
+            length_penalty=penalty,
         )
+
+
+def _document(inputs: list[Path], n_best: int) -> Path | None:
+    """The PO or XLIFF file to fill in, if there is one among the inputs."""
+    from polystill.documents import is_document
+
+    documents = [path for path in inputs if is_document(path)]
+    if not documents:
+        return None
+    if len(inputs) > 1:
+        raise UserError(f"--input {documents[0]}: a PO or XLIFF file is written back whole; give it alone")
+    if n_best > 1:
+        raise UserError(f"--n-best {n_best}: a PO or XLIFF file has room for one translation of each text")
+    need_packages(f"translating {documents[0]}", ("lxml", "polib"), "documents")
+    return documents[0]

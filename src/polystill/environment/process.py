@@ -28,7 +28,7 @@ MALLOC_ADVICE = (
     "note: a CPU trains about a third faster with tcmalloc: apt-get install libtcmalloc-minimal4 "
     f"({MALLOC_SETTING}={SYSTEM_MALLOC}: neither it nor this note)"
 )
-_TRAINING_COMMANDS = ("run", "bench")
+_TRAINING_COMMANDS = ("run", "bench", "init")
 _RESTARTED = "POLYSTILL_MALLOC_STARTED"
 _PRELOAD = "LD_PRELOAD"
 

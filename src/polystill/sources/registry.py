@@ -9,12 +9,16 @@ from pydantic import Field
 from polystill.sources.base import PairSource
 from polystill.sources.huggingface import HuggingFaceSource
 from polystill.sources.mtdata import MtdataSource
+from polystill.sources.po import PoSource
 from polystill.sources.synthetic import SyntheticSource
 from polystill.sources.text import TextSource
 from polystill.sources.tmx import TmxSource
 from polystill.sources.tsv import TsvSource
+from polystill.sources.xliff import XliffSource
 
-_AnySource = TextSource | TsvSource | TmxSource | HuggingFaceSource | MtdataSource | SyntheticSource
+_AnySource = (
+    TextSource | TsvSource | TmxSource | XliffSource | PoSource | HuggingFaceSource | MtdataSource | SyntheticSource
+)
 
 Source = Annotated[_AnySource, Field(discriminator="kind")]
 SOURCES: dict[str, type[PairSource]] = {

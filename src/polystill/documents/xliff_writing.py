@@ -1,0 +1,276 @@
+"""Translations filled into an XLIFF file, all other bytes of which stay as they are.
+
+lxml checks the file first. It would write another one than it has read, with other quotes, entities and blanks in tags;
+so changes are made in the file's text, at places that a small reader of tags finds. It relies on the check.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from html import unescape
+from pathlib import Path
+from typing import NamedTuple
+from xml.sax.saxutils import escape
+
+from polystill.documents.base import Skipped
+from polystill.documents.codes import Code, placed, with_codes, without_codes
+from polystill.documents.xliff import (
+    MACHINE_SUBSTATE,
+    REVIEW_QUALIFIER,
+    REVIEW_STATE,
+    SPANNING,
+    UNTRANSLATED_STATES,
+    languages_of,
+)
+from polystill.errors import UserError
+
+_TAG = re.compile(
+    r"(?P<other><!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>)|<!\[CDATA\[(?P<characters>.*?)\]\]>"
+    r"|<(?P<end>/)?(?P<name>[^\s/>]+)(?P<attributes>(?:[^>\"'/]|\"[^\"]*\"|'[^']*'|/(?!>))*)(?P<empty>/)?>",
+    re.DOTALL,
+)
+_ATTRIBUTE = re.compile(r"\s([^\s=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+
+
+@dataclass
+class Node:
+    """An element and where it stands in the text: tag from `start`, content from `inner` to `outer`, all to `end`."""
+
+    name: str
+    prefix: str
+    attributes: dict[str, str]
+    start: int
+    inner: int
+    outer: int = 0
+    end: int = 0
+    parent: Node | None = None
+    children: list[Node] = field(default_factory=list)
+    characters: str | None = None
+    """Of a CDATA section, which counts as a node without a name, as comments do."""
+
+    def child(self, name: str) -> Node | None:
+        return next((child for child in self.children if child.name == name), None)
+
+    def all(self, name: str) -> Iterator[Node]:
+        """Every node of the name below this one, in order."""
+        for child in self.children:
+            if child.name == name:
+                yield child
+            yield from child.all(name)
+
+    def inherited(self, attribute: str) -> str | None:
+        node: Node | None = self
+        while node is not None and attribute not in node.attributes:
+            node = node.parent
+        return None if node is None else node.attributes[attribute]
+
+
+class _Segment(NamedTuple):
+    """A piece of text to be translated: the node that holds it, its text, and the codes within."""
+
+    node: Node
+    text: str
+    codes: list[Code]
+
+
+class _Gap(NamedTuple):
+    """A place for a translation: the unit's or segment's node, the node that the target is modelled on, and its texts."""
+
+    holder: Node
+    model: Node
+    segments: list[_Segment]
+
+
+class _Edit(NamedTuple):
+    start: int
+    end: int
+    text: str
+
+
+class XliffDocument:
+    """An XLIFF file to be filled in."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            UserError: it cannot be read, is no XLIFF, or has files of several languages.
+        """
+        self._text, self._encoding = _read(path)
+        self._root = _tree(self._text)
+        self.languages = self._languages(path)
+        self.left = Skipped()
+        self._gaps = [*self._gaps_of_trans_units(), *self._gaps_of_units()]
+        self.texts = [segment.text for gap in self._gaps for segment in gap.segments]
+
+    def _languages(self, path: Path) -> tuple[str | None, str | None]:
+        xliff = self._root.child("xliff")
+        if xliff is None:
+            raise UserError(f"{path}: no XLIFF; its XML begins with another element than xliff")
+        whole = languages_of(xliff.attributes, (None, None))
+        stated = {languages_of(file.attributes, whole) for file in xliff.all("file")} or {whole}
+        if len(stated) > 1:
+            raise UserError(f"{path}: holds files of several languages; split it into one file for each pair")
+        return next(iter(stated))
+
+    # --- what is to be translated ---
+
+    def _gaps_of_trans_units(self) -> Iterator[_Gap]:
+        """XLIFF 1.2."""
+        for unit in self._root.all("trans-unit"):
+            source, target = unit.child("source"), unit.child("target")
+            if source is None:
+                continue
+            model = unit.child("seg-source") or source
+            parts = [mark for mark in model.all("mrk") if mark.attributes.get("mtype") == "seg"] or [model]
+            reason = self._why_left(unit, target, model)
+            yield from self._gap(unit, model, parts, reason)
+
+    def _gaps_of_units(self) -> Iterator[_Gap]:
+        """XLIFF 2."""
+        for unit in self._root.all("unit"):
+            for segment in unit.all("segment"):
+                source, target = segment.child("source"), segment.child("target")
+                if source is not None:
+                    yield from self._gap(segment, source, [source], self._why_left(segment, target, source))
+
+    def _gap(self, holder: Node, model: Node, parts: list[Node], reason: str | None) -> Iterator[_Gap]:
+        segments = [_Segment(part, *without_codes(self._parts(part))) for part in parts]
+        segments = [segment for segment in segments if segment.text.strip()]
+        if reason is None and not segments:
+            reason = "without text"
+        if reason is None:
+            yield _Gap(holder, model, segments)
+        else:
+            self.left.add(reason)
+
+    def _why_left(self, holder: Node, target: Node | None, model: Node) -> str | None:
+        if holder.inherited("translate") == "no":
+            return "not to be translated"
+        words = "" if target is None else self._words(target)
+        if not words:
+            return "approved" if holder.attributes.get("approved") == "yes" else None
+        assert target is not None
+        is_copy = target.attributes.get("state") in UNTRANSLATED_STATES and words == self._words(model)
+        return None if is_copy else "translated"
+
+    def _words(self, node: Node) -> str:
+        return " ".join(without_codes(self._parts(node))[0].split())
+
+    def _parts(self, node: Node) -> Iterator[tuple[str, str]]:
+        """A segment's text in parts, each with the markup after it."""
+        done = node.inner
+        for child in node.children:
+            words = unescape(self._text[done : child.start])
+            if child.characters is not None:
+                yield words + child.characters, ""
+            elif child.name in SPANNING and child.inner < child.end:
+                yield words, self._text[child.start : child.inner]
+                yield from self._parts(child)
+                yield "", self._text[child.outer : child.end]
+            else:
+                yield words, self._text[child.start : child.end]
+            done = child.end
+        yield unescape(self._text[done : node.outer]), ""
+
+    # --- filling in ---
+
+    def filled(self, translations: Sequence[str | None], target_language: str | None = None) -> bytes:
+        """The file with translations, marked as a machine's and not approved."""
+        assert len(translations) == len(self.texts)
+        remaining, edits = iter(translations), []
+        for gap in self._gaps:
+            given = [next(remaining) for _ in gap.segments]
+            complete = [text for text in given if text is not None]
+            if len(complete) == len(given):
+                edits += self._target(gap, complete)
+        if edits and target_language is not None and self.languages[1] is None:
+            edits += self._language(target_language)
+        pieces, done = [], 0
+        for edit in sorted(edits):
+            pieces += [self._text[done : edit.start], edit.text]
+            done = edit.end
+        return "".join([*pieces, self._text[done:]]).encode(self._encoding, "xmlcharrefreplace")
+
+    def _target(self, gap: _Gap, translations: Sequence[str]) -> Iterator[_Edit]:
+        content, done = "", gap.model.inner
+        for segment, translation in zip(gap.segments, translations, strict=True):
+            codes = placed(segment.codes, segment.text, translation)
+            content += self._text[done : segment.node.inner] + with_codes(translation, codes, escape)
+            done = segment.node.outer
+        content += self._text[done : gap.model.outer]
+        target = gap.holder.child("target")
+        attributes = "" if target is None else self._attributes(target, "state", "state-qualifier")
+        if gap.holder.name == "trans-unit":
+            attributes += f' state="{REVIEW_STATE}" state-qualifier="{REVIEW_QUALIFIER}"'
+        else:
+            kept = self._attributes(gap.holder, "state", "subState")
+            tag = f'<{gap.holder.prefix}segment{kept} state="initial" subState="{MACHINE_SUBSTATE}">'
+            yield _Edit(gap.holder.start, gap.holder.inner, tag)
+        name = f"{gap.model.prefix}target"
+        element = f"<{name}{attributes}>{content}</{name}>"
+        if target is not None:
+            yield _Edit(target.start, target.end, element)
+        else:
+            source = gap.holder.child("source")
+            assert source is not None
+            yield _Edit(gap.model.end, gap.model.end, self._blank_before(source) + element)
+
+    def _blank_before(self, node: Node) -> str:
+        """The line break and indentation before a node, which the next one on its level needs as well."""
+        before = self._text[max(0, node.start - 200) : node.start]
+        return before[len(before.rstrip()) :]
+
+    def _attributes(self, node: Node, *without: str) -> str:
+        """The attributes of a node as they stand in its tag, but for some."""
+        tag = self._text[node.start + 1 + len(node.prefix) + len(node.name) : node.inner].rstrip("/>").rstrip()
+        return _ATTRIBUTE.sub(lambda match: "" if match[1] in without else match[0], tag)
+
+    def _language(self, language: str) -> Iterator[_Edit]:
+        """State the language of the translations, as the standard demands where there are any."""
+        xliff = self._root.child("xliff")
+        assert xliff is not None
+        is_first = not xliff.attributes.get("version", "").startswith("2")
+        for node in xliff.all("file") if is_first else [xliff]:
+            at = node.inner - 1
+            yield _Edit(at, at, f' {"target-language" if is_first else "trgLang"}="{escape(language)}"')
+
+
+def _read(path: Path) -> tuple[str, str]:
+    """The file's text, and the encoding to write it in again."""
+    from lxml import etree
+
+    try:
+        content = path.read_bytes()
+        root = etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except etree.XMLSyntaxError as error:
+        raise UserError(f"{path}: not valid XML: {error}") from None
+    encoding = str(root.getroottree().docinfo.encoding or "UTF-8")
+    if encoding.upper() in ("UTF-16", "UTF16"):  # Python would write a byte order mark of its own
+        encoding = "UTF-16-LE" if content.startswith(b"\xff\xfe") else "UTF-16-BE"
+    return content.decode(encoding), encoding
+
+
+def _tree(text: str) -> Node:
+    """All elements of a well-formed document, under a node without a name."""
+    root = Node("", "", {}, 0, 0, len(text), len(text))
+    node = root
+    for match in _TAG.finditer(text):
+        start, end = match.span()
+        if match["other"] or match["characters"] is not None:
+            node.children.append(Node("", "", {}, start, end, end, end, node, characters=match["characters"]))
+        elif match["end"]:
+            node.outer, node.end = start, end
+            assert node.parent is not None
+            node = node.parent
+        else:
+            prefix, colon, name = match["name"].rpartition(":")
+            given = {key: unescape(one or two) for key, one, two in _ATTRIBUTE.findall(match["attributes"])}
+            child = Node(name, prefix + colon, given, start, end, end, end, node)
+            node.children.append(child)
+            node = node if match["empty"] else child
+    return root
