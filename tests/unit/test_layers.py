@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "polystill"
 # docs/architecture.md shows the same list. Names of one line do not import each other.
 LAYERS = [
     {"cli"},
+    {"drafting"},
     {"pipeline", "picking", "bench", "reporting", "serving"},
     {"evaluation", "targets", "translation"},
     {"training", "export"},
@@ -23,7 +24,7 @@ LAYERS = [
     {"runs"},
     {"config"},
     {"sources", "objectives"},
-    {"schema", "environment", "storage", "progress", "students"},
+    {"documents", "schema", "environment", "storage", "progress", "students"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -32,7 +33,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 CORE = [
     *("__main__", "cli/*", "errors", "progress", "students", "storage", "translation"),
     *("environment/*", "runs/*", "evaluation/__init__", "evaluation/measure", "evaluation/speed"),
-    *("data/__init__", "data/languages", "data/normalization", "data/tokenizer"),
+    *("documents/*", "data/__init__", "data/languages", "data/normalization", "data/tokenizer"),
     *("sources/__init__", "sources/built_in"),
     *(f"decoding/{name}" for name in ("__init__", "engine", "translator", "ctranslate2", "torch", "stream")),
     *(f"export/{name}" for name in ("__init__", "format", "huggingface", "ctranslate2", "argos", "onnx", "marian")),

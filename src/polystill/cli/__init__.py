@@ -23,6 +23,7 @@ from polystill.cli import (
     devices,
     evaluation,
     export,
+    init,
     run,
     serve,
     targets,
@@ -41,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, translate, evaluation, devices, export, serve, targets, bench):
+for module in (init, run, translate, evaluation, devices, export, serve, targets, bench):
     module.register(app)
 
 

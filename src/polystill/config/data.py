@@ -22,6 +22,8 @@ class Cleaning(Strict):
     max_word_characters: int = Field(100, ge=1)
     drop_duplicates: bool = True
     drop_identical: bool = True
+    drop_held_out: bool = False
+    """Drop training pairs of which a side is in a validation or test set, whatever its capitals and signs."""
     min_script_share: float = Field(0.5, ge=0, le=1)
     """Least share of a side's words that are of its language's script; 0 turns the check off. Words of other scripts do
     not count where both sides have them."""

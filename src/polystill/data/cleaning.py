@@ -32,6 +32,7 @@ REASONS = {
     "long_word": "a word has more than max_word_characters characters",
     "identical": "both sides are the same",
     "wrong_script": "too few of a side's words are of its language's script",
+    "held_out": "a side is in a validation or test set, whatever its capitals and signs",
     "duplicate": "the same pair came before",
     "too_many_tokens": "a side has more than data.max_tokens tokens",
 }

@@ -15,6 +15,7 @@ import numpy as np
 
 from polystill.config import Recipe
 from polystill.data.cleaning import EXAMPLES, Cleaner, CleaningReport, clean, mark_duplicates
+from polystill.data.held_out import HeldOutText
 from polystill.errors import UserError
 from polystill.sources.base import SentencePair
 
@@ -77,6 +78,8 @@ def _clean_corpora(
     data = recipe.data
     languages = (data.source_language, data.target_language)
     cleaner = Cleaner(data.cleaning, languages)
+    drops_held_out = data.cleaning.enabled and data.cleaning.drop_held_out
+    held_out = HeldOutText.of_recipe(recipe) if drops_held_out else None
     hashes: list[np.ndarray] = []
     logged = 0
     for number, corpus in enumerate(data.train):
@@ -85,6 +88,8 @@ def _clean_corpora(
         left = None if data.first_pairs is None else data.first_pairs - before
         pairs = islice(corpus.read_pairs(Path(data.folder), languages), left)
         kept = clean(pairs, cleaner, report, name)
+        if held_out is not None:
+            kept = held_out.without(kept, report, name)
         for block in _blocks(kept):
             store.write(number, block)
             hashes.append(np.array([_hash(pair) for _, pair in block], dtype=np.uint64))

@@ -65,6 +65,27 @@ def read_units(path: Path, skipped: Skipped) -> Iterator[Unit]:
         raise UserError(f"{path}: no XLIFF; its XML has no element xliff")
 
 
+def stated_languages(path: Path) -> tuple[str | None, str | None]:
+    """The languages of a file, as its first elements state them. Raises UserError as `read_units`."""
+    from lxml import etree
+
+    languages: tuple[str | None, str | None] = None, None
+    try:
+        with path.open("rb") as file:
+            wanted = ["{*}xliff", "{*}file"]
+            for _, element in etree.iterparse(
+                file, events=("start",), tag=wanted, resolve_entities=False, no_network=True
+            ):
+                languages = languages_of(element.attrib, languages)
+                if etree.QName(element).localname == "file":
+                    break
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except etree.XMLSyntaxError as error:
+        raise UserError(f"{path}: not valid XML: {error}") from None
+    return languages
+
+
 def languages_of(attributes: Any, before: tuple[str | None, str | None]) -> tuple[str | None, str | None]:
     """The languages that an xliff or file element states; those from `before` where it states none."""
     source = attributes.get("source-language") or attributes.get("srcLang") or before[0]

@@ -1,0 +1,228 @@
+"""`polystill init`: from a user's text to a recipe that fits it and this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import yaml
+
+from polystill.config import Recipe, parse_recipe
+from polystill.data.held_out import HeldOutText
+from polystill.data.prepare import prepare_data
+from polystill.drafting.choice import FEWEST_EPOCHS, Choice, choose, smaller_shape, with_vocabulary_that_fits
+from polystill.drafting.inputs import languages_of, sources_of
+from polystill.drafting.recipe import Draft, recipe_text
+from polystill.drafting.survey import Survey, draw, size_of_sets, survey
+from polystill.drafting.timing import Times, measure_times
+from polystill.sources.base import SentencePair
+from polystill.storage import atomic_folder, need_new_folder
+
+Log = Callable[[str], None]
+
+RECIPE = "recipe.yaml"
+FEW = 10_000
+"""Pairs; from fewer no network learns a language."""
+_TIMED_PAIRS = 200_000
+"""Pairs that are prepared to time updates."""
+_SHOWN_TIME = ((3600, "h"), (60, "min"), (1, "s"))
+
+
+class Request(NamedTuple):
+    """What the user gives: files, and where wanted languages, held-out files and a limit of time."""
+
+    files: Sequence[Path]
+    source_language: str | None = None
+    target_language: str | None = None
+    validation: Sequence[Path] = ()
+    test: Sequence[Path] = ()
+    hours: float | None = None
+
+
+def draft_recipe(request: Request, out: Path, log: Log) -> Path:
+    """Write a new folder with a recipe, and with the validation and test sets that were drawn; returns the recipe.
+
+    `log` takes lines on what was seen and chosen.
+
+    Raises:
+        UserError: the folder exists, a file is missing or of no known kind, the languages are unknown or the same, or
+            the text cannot be used.
+    """
+    need_new_folder(out)
+    languages = languages_of(request.files, request.source_language, request.target_language)
+    train = sources_of(request.files)
+    name = "".join(c if c.isascii() and c.isalnum() or c in "_.-" else "-" for c in out.resolve().name) or "mine"
+    with atomic_folder(out) as folder, TemporaryDirectory(prefix="polystill-") as scratch:
+        given = {key: _given(files) for key, files in (("validation", request.validation), ("test", request.test))}
+        draft = Draft(name, out.resolve(), languages, train, {}, {}, choose(0, 0, 0), {})
+        seen = survey(_recipe_to_read(draft, given), Path(scratch) / "text.arrow", log)
+        log(_text_line(seen, languages))
+        draft = _with_held_out(draft, seen, given, folder, log)
+        draft = _with_choice(draft, seen)
+        draft = _with_times(draft, folder, Path(scratch), request.hours, seen, log)
+        (folder / RECIPE).write_text(recipe_text(draft), encoding="utf-8")
+    return out / RECIPE
+
+
+def _given(files: Sequence[Path]) -> dict[str, Any] | None:
+    """A held-out set of the user's own, as an entry of a recipe."""
+    return sources_of(files)[0] if files else None
+
+
+def _recipe_to_read(draft: Draft, given: dict[str, dict[str, Any] | None]) -> Recipe:
+    """A recipe by which the text is read and cleaned, before any set is drawn."""
+    data = {
+        "source_language": draft.languages[0],
+        "target_language": draft.languages[1],
+        "train": draft.train,
+        "validation": given["validation"] or draft.train[0],
+        "test": {"test": given["test"]} if given["test"] else {},
+    }
+    return parse_recipe({"data": data, "stages": [{"name": "none", "updates": 1}]}, "the text")
+
+
+# --- what is held out -------------------------------------------------------------------------------------------------
+
+
+def _with_held_out(
+    draft: Draft, seen: Survey, given: dict[str, dict[str, Any] | None], folder: Path, log: Log
+) -> Draft:
+    """The draft with validation and test sets; those that the user has not given are drawn into `folder`."""
+    held_out, sets, notes = HeldOutText(), {}, []
+    for name, source in given.items():
+        if source is not None:
+            pairs = _pairs_of(_recipe_to_read(draft, {"validation": source, "test": None}))
+            for pair in pairs:
+                held_out.add(pair)
+            sets[name] = source
+            notes.append(f"{len(pairs):,} given pairs for {name}")
+    for name in given:
+        if name not in sets:
+            pairs = draw(seen.text, size_of_sets(seen.pairs), name, held_out)
+            sets[name] = _write_set(folder, name, pairs, draft.languages)
+            notes.append(f"{len(pairs):,} pairs for {name}, drawn at random")
+    note = "; ".join(notes)
+    log(f"held out  {note}")
+    reasons = {**draft.reasons, "text": _text_line(seen, draft.languages).removeprefix("text").strip()}
+    reasons["held_out"] = f"{note[:1].upper()}{note[1:]}"
+    return replace(draft, validation=sets["validation"], test=sets["test"], reasons=reasons)
+
+
+def _pairs_of(recipe: Recipe) -> list[SentencePair]:
+    data = recipe.data
+    read = data.validation.read_pairs(Path(data.folder), (data.source_language, data.target_language))
+    return [(one, other) for one, other in read if isinstance(one, str) and isinstance(other, str)]
+
+
+def _write_set(folder: Path, name: str, pairs: list[SentencePair], languages: tuple[str, str]) -> dict[str, Any]:
+    entry = {"kind": "text"}
+    for i, (side, language) in enumerate(zip(("source", "target"), languages, strict=True)):
+        entry[side] = f"{name}.{language}"
+        lines = "".join(f"{pair[i]}\n" for pair in pairs)
+        (folder / entry[side]).write_text(lines, encoding="utf-8", newline="\n")
+    return entry
+
+
+# --- sizes and times --------------------------------------------------------------------------------------------------
+
+
+def _with_choice(draft: Draft, seen: Survey) -> Draft:
+    choice = choose(seen.target_words, seen.characters, seen.alphabet)
+    lines = (line for pair in seen.text.pairs() for line in pair)
+    return replace(draft, choice=with_vocabulary_that_fits(choice, lines, seen.characters))
+
+
+def _with_times(draft: Draft, folder: Path, scratch: Path, hours: float | None, seen: Survey, log: Log) -> Draft:
+    """The draft with as many updates as suit the text and the user's hours, after timing some here."""
+    data = scratch / "data"
+    recipe = _recipe(draft, folder, first_pairs=_TIMED_PAIRS)
+    record = prepare_data(recipe, data, log=lambda line: None)
+    batches = record["batches"]["count"] * max(1.0, seen.report.total / record["pairs"]["read"])
+    if record["dropped"]["held_out"]:
+        log(f"          {record['dropped']['held_out']:,} training pairs are left out, as they repeat lines held out")
+    choice = draft.choice.with_epochs(batches)
+    while True:
+        times = measure_times(_recipe(replace(draft, choice=choice), folder), data)
+        log(f"time      {_shown_shape(choice)}: {times.update:.3f} s an update, {times.validation:.1f} s a validation")
+        limited = choice if hours is None else _within(choice, times, hours, batches)
+        smaller = smaller_shape(choice)
+        if limited.epochs >= min(FEWEST_EPOCHS, choice.epochs) or smaller is None:
+            break
+        choice = smaller
+    return _explained(replace(draft, choice=limited), times, hours, seen, log)
+
+
+def _within(choice: Choice, times: Times, hours: float, batches: float) -> Choice:
+    seconds = hours * 3600
+    return choice.within(times.updates_in(seconds, _validations(choice)), batches)
+
+
+def _validations(choice: Choice) -> int:
+    return -(-choice.updates // choice.validate_every) + 2  # and one at the end of each stage
+
+
+def _explained(draft: Draft, times: Times, hours: float | None, seen: Survey, log: Log) -> Draft:
+    choice = draft.choice
+    duration = _shown(times.training(choice.updates, _validations(choice)))
+    threads = f"{times.threads} thread{'s' if times.threads > 1 else ''}"
+    limit = f", limited to {hours:g} h" if hours is not None else ""
+    reasons = {
+        "vocabulary": f"for {seen.characters / 1e6:.1f} million characters of text",
+        "shape": f"for {seen.target_words:,.0f} words of {draft.languages[1]}",
+        "updates": f"{choice.updates:,} updates are {choice.epochs:.1f} times the text{limit}; {times.update:.3f} s each "
+        f"on the {threads} here make {duration}, then comes the evaluation.",
+    }
+    log(f"model     {_shown_shape(choice)}, vocabulary {choice.vocabulary:,}")
+    log(f"training  {choice.updates:,} updates of {choice.batch_tokens:,} tokens, {choice.epochs:.1f} times the text{limit}")
+    log(f"          about {duration} on {threads} here; the evaluation comes after it")
+    if choice.epochs < FEWEST_EPOCHS:
+        log(f"warning: {choice.epochs:.1f} times the text is too little to learn it; give more --hours")
+    if seen.pairs < FEW:
+        log(_few(seen))
+    return replace(draft, reasons={**draft.reasons, **reasons})
+
+
+def _few(seen: Survey) -> str:
+    return (
+        f"warning: {seen.pairs:,} pairs are too few to learn a language from. The students will repeat phrases that "
+        f"they have seen and fail at others; a test set of {size_of_sets(seen.pairs):,} pairs tells only large "
+        f"differences from luck. Add text, {FEW:,} pairs at least, or start from a trained model (docs/opus-mt.md)"
+    )
+
+
+def _recipe(draft: Draft, folder: Path, first_pairs: int | None = None) -> Recipe:
+    """The recipe as it will be read, with sets that still lie in `folder`; its comments may be missing."""
+    reasons = dict.fromkeys(("text", "held_out", "vocabulary", "shape", "updates"), "-") | draft.reasons
+    values = yaml.safe_load(recipe_text(replace(draft, reasons=reasons)))
+    values["data"] |= {"folder": str(folder), "first_pairs": first_pairs}
+    return parse_recipe(values, RECIPE)
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _text_line(seen: Survey, languages: tuple[str, str]) -> str:
+    means = " and ".join(f"{mean:.1f} words of {name}" for mean, name in zip(seen.words, languages, strict=True))
+    return (
+        f"text      {seen.report.total:,} pairs, of which {seen.pairs:,} can be used "
+        f"(dropped: {seen.report.summary()}); on average {means}"
+    )
+
+
+def _shown_shape(choice: Choice) -> str:
+    model = choice.shape.model
+    return str(model.get("preset") or f"{model['encoder_layers']}+{model['decoder_layers']} layers of {model['d_model']}")
+
+
+def _shown(seconds: float) -> str:
+    """Such as "2 h 10 min"."""
+    whole = round(seconds / 60) * 60 if seconds >= 600 else max(1, round(seconds))
+    parts = []
+    for unit, name in _SHOWN_TIME:
+        if whole >= unit:
+            parts.append(f"{whole // unit} {name}")
+            whole %= unit
+    return " ".join(parts[:2])

@@ -1,0 +1,126 @@
+"""Sizes and lengths of a training by the size of its text: rules of thumb, each with where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from polystill.config import TokenizerSettings
+from polystill.data.tokenizer import train_tokenizer
+from polystill.errors import UserError
+
+
+class Shape(NamedTuple):
+    """A teacher and its family. The smallest is that of recipes/quickstart.yaml; the others are presets."""
+
+    model: dict[str, Any]
+    students: dict[str, Any]
+    learning_rate: float
+    below_words: float
+    """Text with fewer target words than this takes this shape."""
+
+
+SHAPES = (
+    Shape(
+        {"encoder_layers": 3, "decoder_layers": 3, "d_model": 128, "ffn_dim": 256, "heads": 4},
+        {"encoder": [1, 3], "decoder": [1, 3], "rule": "decoder<=encoder"},
+        3e-3,
+        100_000,
+    ),
+    Shape({"preset": "tiny"}, {"encoder": [2, 6], "decoder": [1, 2], "rule": "any"}, 1e-3, 20e6),
+    Shape({"preset": "base-memory"}, {"encoder": [2, 6], "decoder": [1, 4], "rule": "any"}, 7e-4, 200e6),
+    Shape({"preset": "base"}, {"encoder": [2, 6], "decoder": [1, 2], "rule": "any"}, 5e-4, float("inf")),
+)
+
+# Vocabulary: the least characters of text, both sides together, for that many pieces.
+_VOCABULARIES = {32_000: 600e6, 16_000: 60e6, 8_000: 12e6, 4_000: 3e6, 2_000: 1e6, 1_000: 200e3, 500: 50e3, 200: 0}
+_BATCH_TOKENS = {8192: 50e6, 4096: 5e6, 2048: 600e3, 1024: 0}
+_EPOCHS = {3: 200e6, 5: 50e6, 10: 20e6, 20: 5e6, 30: 600e3, 40: 0}
+_FEWEST_UPDATES, _MOST_UPDATES = 1_000, 200_000
+_MUTUAL_SHARE = 0.1
+_VALIDATIONS = 20
+_SMALL_TEXT = 1e6
+"""Characters of a text on which vocabularies are quickly tried."""
+FEWEST_EPOCHS = 3
+"""A shape that a limit of time gives fewer epochs than this is too large for it."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """All that `polystill init` chooses, but for the text."""
+
+    vocabulary: int
+    character_coverage: float
+    shape: Shape
+    dropout: float
+    batch_tokens: int
+    epochs: float
+    updates: int = _FEWEST_UPDATES
+    """Of both stages together."""
+
+    @property
+    def mutual_updates(self) -> int:
+        return max(1, round(self.updates * _MUTUAL_SHARE))
+
+    @property
+    def distillation_updates(self) -> int:
+        return max(1, self.updates - self.mutual_updates)
+
+    @property
+    def validate_every(self) -> int:
+        return max(1, self.distillation_updates // _VALIDATIONS)
+
+    @property
+    def warmup(self) -> int:
+        return max(1, min(4_000, self.distillation_updates // 10))
+
+    def with_epochs(self, batches: float) -> Choice:
+        """The same with as many updates as its epochs need, of so many batches each."""
+        updates = min(_MOST_UPDATES, max(_FEWEST_UPDATES, round(self.epochs * batches)))
+        return replace(self, updates=updates, epochs=updates / batches)
+
+    def within(self, updates: float, batches: float) -> Choice:
+        """The same with at most so many updates."""
+        fewer = max(20, min(self.updates, int(updates)))
+        return replace(self, updates=fewer, epochs=fewer / batches)
+
+
+def choose(words: float, characters: int, alphabet: int) -> Choice:
+    """What suits a text of so many target words, and characters on both sides, of an alphabet of so many."""
+    coverage = 1.0 if alphabet <= 2_000 else 0.9995  # the rare ones of thousands of signs would take the vocabulary
+    fitting = [size for size in _VOCABULARIES if size >= 1.5 * alphabet] or [32_000]
+    vocabulary = max(_by_size(_VOCABULARIES, characters), min(fitting))
+    shape = next(shape for shape in SHAPES if words < shape.below_words)
+    dropout = 0.3 if words < 100e3 else 0.2 if words < 600e3 else 0.1
+    return Choice(vocabulary, coverage, shape, dropout, _by_size(_BATCH_TOKENS, words), _by_size(_EPOCHS, words))
+
+
+def _by_size(table: dict[int, float], size: float) -> int:
+    return next(value for value, least in table.items() if size >= least)
+
+
+def with_vocabulary_that_fits(choice: Choice, lines: Iterable[str], characters: int) -> Choice:
+    """The same with a vocabulary that SentencePiece can learn from the text; matters for a small one.
+
+    Raises:
+        UserError: there is none.
+    """
+    if characters >= _SMALL_TEXT:
+        return choice
+    text = list(lines)
+    for size in [size for size in _VOCABULARIES if size <= choice.vocabulary]:
+        settings = TokenizerSettings(vocabulary_size=size, character_coverage=choice.character_coverage)
+        try:
+            train_tokenizer(text, settings, "en", "de")
+        except UserError as error:
+            problem = error
+        else:
+            return replace(choice, vocabulary=size)
+    raise problem
+
+
+def smaller_shape(choice: Choice) -> Choice | None:
+    """The same with the next smaller shape; None for the smallest."""
+    place = SHAPES.index(choice.shape)
+    return replace(choice, shape=SHAPES[place - 1]) if place else None

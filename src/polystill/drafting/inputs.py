@@ -1,0 +1,79 @@
+"""The files that a user gives to `polystill init`, as sources of a recipe, and the languages that they are of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from polystill.documents import PO_SUFFIXES, XLIFF_SUFFIXES
+from polystill.errors import UserError
+
+KINDS = {".tsv": "tsv", ".tmx": "tmx", **dict.fromkeys(PO_SUFFIXES, "po"), **dict.fromkeys(XLIFF_SUFFIXES, "xliff")}
+_COMPRESSED = (".gz", ".zst")
+_NOT_TEXT = (".csv", ".json", ".jsonl", ".parquet", ".mo", ".xml", ".zip", ".docx", ".xlsx")
+_EXPECTED = "expected two text files, or files of these kinds: " + " ".join(KINDS)
+_CODE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+
+
+def sources_of(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Entries of a recipe's `data.train`, with absolute paths.
+
+    Raises:
+        UserError: a file is missing, or the files are neither of these kinds nor two text files.
+    """
+    for path in files:
+        if not path.is_file():
+            raise UserError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; {_EXPECTED}")
+    kinds = [KINDS.get(_suffix(path)) for path in files]
+    if all(kinds):
+        return [{"kind": kind, "path": str(path.resolve())} for kind, path in zip(kinds, files, strict=True)]
+    odd = next(path for path, kind in zip(files, kinds, strict=True) if kind is None)
+    if any(kinds) or len(files) != 2 or _suffix(odd) in _NOT_TEXT:
+        raise UserError(f"{odd}: {_EXPECTED}")
+    if files[0].samefile(files[1]):
+        raise UserError(f"{odd}: given twice; the second file holds the translations of the first one's lines")
+    return [{"kind": "text", "source": str(files[0].resolve()), "target": str(files[1].resolve())}]
+
+
+def languages_of(files: Sequence[Path], source: str | None, target: str | None) -> tuple[str, str]:
+    """The languages: as given, or as a document or the names of two text files (train.en.gz) state them.
+
+    Raises:
+        UserError: one is unknown, or both are the same.
+    """
+    stated = _stated(files)
+    languages = source or stated[0], target or stated[1]
+    for option, language in zip(("--from", "--to"), languages, strict=True):
+        if language is None:
+            raise UserError(f"{files[0]}: does not state its languages; give {option}, such as {option} pt")
+        if not _CODE.fullmatch(language):
+            raise UserError(f"{option} {language}: no language code; expected one such as pt or zh-Hant")
+    first, second = (str(language).replace("_", "-") for language in languages)
+    if first.lower() == second.lower():
+        raise UserError(f"{first} to {second}: both sides are of the same language; give --from and --to")
+    return first, second
+
+
+def _stated(files: Sequence[Path]) -> tuple[str | None, str | None]:
+    kind = KINDS.get(_suffix(files[0]))
+    if kind == "po":
+        from polystill.documents.po import language_of, read_po
+
+        return None, language_of(read_po(files[0]))
+    if kind == "xliff":
+        from polystill.documents.xliff import stated_languages
+
+        return stated_languages(files[0])
+    if kind is not None or len(files) != 2:
+        return None, None
+    codes = [suffix.removeprefix(".") for suffix in map(_suffix, files)]
+    first, second = (code if _CODE.fullmatch(code) else None for code in codes)
+    return (None, None) if first == second else (first, second)
+
+
+def _suffix(path: Path) -> str:
+    """The last suffix before that of a compression, in lower case unless it is a language's."""
+    name = path.with_suffix("") if path.suffix in _COMPRESSED else path
+    return name.suffix.lower() if name.suffix.lower() in (*KINDS, *_NOT_TEXT) else name.suffix

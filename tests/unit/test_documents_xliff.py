@@ -1,0 +1,203 @@
+"""XLIFF files: what is read for training, and what is filled in, all other bytes being as they were."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from polystill.documents import open_document
+from polystill.documents.xliff_writing import XliffDocument
+from polystill.errors import UserError
+from polystill.sources.xliff import XliffSource
+
+FIRST = """<?xml version='1.0' encoding="utf-8"?>
+<!-- a <source> in a comment -->
+<xliff version="1.2" xmlns="urn:oasis:names:tc:xliff:document:1.2">
+  <file original='a > b.html' source-language="en-US" target-language="pt-BR"  datatype="html">
+    <header><note>Note</note></header>
+    <body>
+      <trans-unit id="1">
+        <source>Click <g id="1">here</g> &amp; wait.</source>
+        <target>Clique <g id="1">aqui</g> &amp; espere.</target>
+      </trans-unit>
+      <trans-unit id='2' xml:space="preserve" >
+        <source>Press <x id="1" equiv-text="&lt;b&gt;"/>Enter<x id='2' /> now</source>
+        <note from="dev">Keep</note>
+      </trans-unit>
+      <group translate="no"><trans-unit id="3"><source>API</source></trans-unit></group>
+      <trans-unit id="4"><source>Copied</source><target state="new" xml:lang="pt">Copied</target></trans-unit>
+      <trans-unit id="5"><source>Review</source><target state="needs-review-translation">Revisar</target></trans-unit>
+      <trans-unit id="6"><source>Machine</source><target state-qualifier="leveraged-mt">Maquina</target></trans-unit>
+      <trans-unit id="7"><source><ph id="1">&lt;br/&gt;</ph></source><target/></trans-unit>
+      <trans-unit id="8"><source><![CDATA[Tom & Jerry]]></source><target></target>
+        <alt-trans><source>Tom</source><target>Tomás</target></alt-trans></trans-unit>
+      <trans-unit id="9"><source>Two<x id="1" ctype="lb"/>lines</source><target>Duas<x id="1" ctype="lb"/>linhas</target></trans-unit>
+    </body>
+  </file>
+</xliff>
+"""
+
+SECOND = """<xliff xmlns="urn:oasis:names:tc:xliff:document:2.0" version="2.0" srcLang="en">
+ <file id="f1">
+  <unit id="u1">
+   <originalData><data id="d1">&lt;b></data></originalData>
+   <segment id="s1" state="translated"><source>Hello <pc id="1">world</pc>.</source><target>Olá <pc id="1">mundo</pc>.</target></segment>
+   <ignorable><source> </source></ignorable>
+   <segment id="s2">
+    <source>Save <ph id="2" dataRef="d1"/> file</source>
+   </segment>
+  </unit>
+  <unit id="u2" translate="no"><segment><source>API</source></segment></unit>
+ </file>
+</xliff>
+"""
+
+SEGMENTED = """<?xml version="1.0" encoding="utf-8"?>
+<xliff xmlns:sdl="http://sdl.com/FileTypes/SdlXliff/1.0" xmlns="urn:oasis:names:tc:xliff:document:1.2" version="1.2">
+<file source-language="en" target-language="de"><body>
+<trans-unit id="a"><source><g id="1">One dog. Two cats.</g></source>
+<seg-source><g id="1"><mrk mtype="seg" mid="1">One dog.</mrk> <mrk mtype="seg" mid="2">Two cats.</mrk></g></seg-source>
+<target><g id="1"><mrk mtype="seg" mid="1">Ein Hund.</mrk> <mrk mtype="seg" mid="2">Zwei Katzen.</mrk></g></target>
+<sdl:seg-defs><sdl:seg id="1"/></sdl:seg-defs></trans-unit>
+<trans-unit id="b"><source>A. B.</source><seg-source><mrk mtype="seg" mid="3">A.</mrk> <mrk mtype="seg" mid="4">B.</mrk></seg-source></trans-unit>
+</body></file></xliff>
+"""
+
+
+def write(folder: Path, content: str) -> Path:
+    (folder / "a.xlf").write_bytes(content.encode())
+    return folder / "a.xlf"
+
+
+def pairs(path: Path, languages: tuple[str, str] = ("en", "pt")) -> list[object]:
+    return list(XliffSource(kind="xliff", path=path.name).read_pairs(path.parent, languages))
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_finished_units_are_read_and_the_others_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "polystill"):
+        assert pairs(write(tmp_path, FIRST)) == [
+            ("Click here & wait.", "Clique aqui & espere."),
+            ("Two lines", "Duas linhas"),
+        ]
+    skipped = "1 not to be translated, 1 to be reviewed, 1 translated by a machine, 4 untranslated"
+    assert f"a.xlf: segments skipped: {skipped}" in caplog.text
+
+
+def test_version_2_and_tools_segments(tmp_path: Path) -> None:
+    assert pairs(write(tmp_path, SECOND)) == [("Hello world.", "Olá mundo.")]
+    assert pairs(write(tmp_path, SEGMENTED), ("en", "de")) == [("One dog.", "Ein Hund."), ("Two cats.", "Zwei Katzen.")]
+
+
+def test_the_file_tells_the_direction(tmp_path: Path) -> None:
+    path = write(tmp_path, SEGMENTED)
+    assert pairs(path, ("de", "en"))[0] == ("Ein Hund.", "One dog.")
+    with pytest.raises(UserError, match=r"a\.xlf: is en to de, the recipe wants en to fr"):
+        pairs(path, ("en", "fr"))
+
+
+def test_entities_are_not_resolved(tmp_path: Path) -> None:
+    doctype = '<!DOCTYPE xliff [<!ENTITY secret SYSTEM "file:///etc/hostname">]>'
+    content = FIRST.replace("<!-- a <source> in a comment -->", doctype).replace("Duas", "Du&secret;as")
+    assert pairs(write(tmp_path, content))[-1] == ("Two lines", "Duas linhas")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [("<xliff><file>", "not valid XML"), ("text", "not valid XML"), ("<tmx/>", "no XLIFF"), ("<xliff/>", "empty corpus")],
+)
+def test_bad_files_are_one_line(tmp_path: Path, content: str, problem: str) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(UserError, match=problem) as caught:
+        pairs(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+    if problem != "empty corpus":
+        with pytest.raises(UserError, match=problem):
+            open_document(path)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    unit = FIRST[FIRST.index("<trans-unit") : FIRST.index("</trans-unit>") + 13]
+    path = write(tmp_path, FIRST.replace(unit, unit * 20_000))
+    tracked: list[int] = []
+    for i, _ in enumerate(XliffSource(kind="xliff", path=path.name).read_pairs(tmp_path, ("en", "pt"))):
+        if i in (5_000, 19_000):
+            status = Path("/proc/self/status").read_text()
+            tracked.append(int(re.search(r"VmRSS:\s+(\d+)", status)[1]))  # type: ignore[index]
+    assert tracked[1] - tracked[0] < 10_000  # KiB; the whole tree takes far more
+
+
+# --- filling in -------------------------------------------------------------------------------------------------------
+
+
+def test_version_1_is_filled_in_and_marked(tmp_path: Path) -> None:
+    document = open_document(write(tmp_path, FIRST))
+    assert document.languages == ("en-US", "pt-BR")
+    assert document.texts == ["Press Enter now", "Copied", "Tom & Jerry"]
+    assert str(document.left) == "1 not to be translated, 4 translated, 1 without text"
+    filled = document.filled(["Pressione Enter agora", "Copiado", "Tom < Jerry"], "pt").decode()
+    mark = 'state="needs-review-translation" state-qualifier="mt-suggestion"'
+    source = """<source>Press <x id="1" equiv-text="&lt;b&gt;"/>Enter<x id='2' /> now</source>"""
+    target = f"""<target {mark}>Pressione <x id="1" equiv-text="&lt;b&gt;"/>Enter<x id='2' /> agora</target>"""
+    expected = (
+        FIRST.replace(source, f"{source}\n        {target}")
+        .replace('<target state="new" xml:lang="pt">Copied</target>', f'<target xml:lang="pt" {mark}>Copiado</target>')
+        .replace("Jerry]]></source><target></target>", f"Jerry]]></source><target {mark}>Tom &lt; Jerry</target>")
+    )
+    assert filled == expected
+
+
+def test_version_2_is_filled_in_and_marked(tmp_path: Path) -> None:
+    document = open_document(write(tmp_path, SECOND))
+    assert document.texts == ["Save  file"]
+    filled = document.filled(["Salvar arquivo"], "pt").decode()
+    assert filled == SECOND.replace(' srcLang="en">', ' srcLang="en" trgLang="pt">').replace(
+        '<segment id="s2">\n    <source>Save <ph id="2" dataRef="d1"/> file</source>\n',
+        '<segment id="s2" state="initial" subState="polystill:mt">\n    <source>Save <ph id="2" dataRef="d1"/> file'
+        '</source>\n    <target>Salvar <ph id="2" dataRef="d1"/>arquivo</target>\n',
+    )
+    assert pairs(write(tmp_path, filled)) == [("Hello world.", "Olá mundo.")]  # no training learns from it
+    assert open_document(tmp_path / "a.xlf").texts == []
+
+
+def test_tools_segments_are_translated_each_in_its_place(tmp_path: Path) -> None:
+    document = open_document(write(tmp_path, SEGMENTED))
+    assert document.texts == ["A.", "B."]
+    filled = document.filled(["X.", "Y."]).decode()
+    assert '<mrk mtype="seg" mid="3">X.</mrk> <mrk mtype="seg" mid="4">Y.</mrk></target></trans-unit>' in filled
+    assert document.filled(["X.", None]).decode() == SEGMENTED  # never half a unit
+
+
+@pytest.mark.parametrize("content", [FIRST, FIRST.replace("\n", "\r\n"), "\ufeff" + SECOND, SEGMENTED])
+def test_a_file_with_nothing_to_fill_comes_out_byte_for_byte(tmp_path: Path, content: str) -> None:
+    document = XliffDocument(write(tmp_path, content))
+    assert document.filled([None] * len(document.texts), "pt") == content.encode()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "iso-8859-1"])
+def test_other_encodings_stay(tmp_path: Path, encoding: str) -> None:
+    content = FIRST.replace('encoding="utf-8"', f'encoding="{encoding}"').encode(encoding)
+    (tmp_path / "a.xlf").write_bytes(content)
+    document = XliffDocument(tmp_path / "a.xlf")
+    assert document.filled([None] * 3) == content
+    filled = document.filled(["→ x", None, None])
+    assert filled[:2] == content[:2]
+    targets = [target.text for target in etree.fromstring(filled).iter("{*}target")]
+    assert targets[1].startswith("→")
+
+
+def test_codes_are_never_lost_and_stay_well_formed(tmp_path: Path) -> None:
+    source = 'A <g id="1">bold <g id="2">and</g> <x id="3"/>italic</g> word, (<g id="4">see</g>) <bx id="5"/>end<ex id="6"/>'
+    unit = f'<trans-unit id="1"><source>{source}</source></trans-unit>'
+    path = write(tmp_path, f'<xliff version="1.2"><file source-language="en"><body>{unit}</body></file></xliff>')
+    document = XliffDocument(path)
+    for translation in ("", "x", "uma palavra", "end see A bold", "一個詞語沒有空格", "a, b; c (d) e " * 9):
+        filled = etree.fromstring(document.filled([translation], "pt"))
+        target = next(filled.iter("target"))
+        assert "".join(target.itertext()) == translation
+        assert [e.get("id") for e in target.iter() if e is not target] == ["1", "2", "3", "4", "5", "6"]
