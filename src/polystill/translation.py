@@ -283,7 +283,13 @@ def translate_document(
     with _output(output) as target:
         target.write(content)
     cut = translations.count(None)
-    _log.info("%s: %d texts translated, %d too long to be; left as it was: %s", document, len(translations) - cut, cut, opened.left)
+    _log.info(
+        "%s: %d texts translated, %d too long to be; left as it was: %s",
+        document,
+        len(translations) - cut,
+        cut,
+        opened.left,
+    )
 
 
 def translate_texts(translator: Translator, texts: Sequence[str], options: DecodingOptions) -> list[str | None]:
@@ -302,9 +308,7 @@ def _joined(parts: list[str], known: dict[str, str | None]) -> str | None:
     return None if None in translated else "".join(part or "" for part in translated)
 
 
-def _whole_translations(
-    translator: Translator, lines: Sequence[str], options: DecodingOptions
-) -> Iterator[str | None]:
+def _whole_translations(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> Iterator[str | None]:
     from polystill.decoding.stream import BLOCK_LINES
     from polystill.decoding.translator import Cuts
 

@@ -22,7 +22,9 @@ def day(polystill: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     entries += [f'#: a.c:1\nmsgid "{source}"\nmsgstr ""\n' for source, _ in pairs[400:]]
     header = 'msgid ""\nmsgstr ""\n"Language: de\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n'
     (folder / "messages.po").write_text("\n".join([header, *entries]), encoding="utf-8")
-    drafted = polystill("init", folder / "messages.po", "--from", "en", "--hours", "0.01", "--out", folder / "mine").ok()
+    drafted = polystill(
+        "init", folder / "messages.po", "--from", "en", "--hours", "0.01", "--out", folder / "mine"
+    ).ok()
     assert f"next: polystill run {folder / 'mine' / 'recipe.yaml'} --out runs/mine" in drafted.stderr
     settings = ["stages.0.updates=8", "stages.1.updates=2", "evaluation.beams=[1]", "evaluation.students=[e1d1]"]
     settings += ["training.validate_every=4", "training.warmup=2"]

@@ -9,6 +9,7 @@ import pytest
 from polystill.documents import open_document
 from polystill.documents.po import PoDocument
 from polystill.errors import UserError
+from polystill.sources.base import RawPair
 from polystill.sources.po import PoSource
 
 MESSAGES = r"""# Portuguese translations.
@@ -67,7 +68,7 @@ def po(tmp_path: Path) -> Path:
     return tmp_path / "messages.po"
 
 
-def pairs(path: Path, languages: tuple[str, str] = ("en", "pt")) -> list[object]:
+def pairs(path: Path, languages: tuple[str, str] = ("en", "pt")) -> list[RawPair]:
     return list(PoSource(kind="po", path=path.name).read_pairs(path.parent, languages))
 
 
@@ -136,6 +137,12 @@ def test_crlf_and_a_missing_last_line_feed_stay(po: Path) -> None:
         b'# machine translation by polystill\r\n#, fuzzy\r\nmsgid "One"\r\nmsgstr "Um"\r\n\r\n'
         b'# machine translation by polystill\r\n#, fuzzy\r\nmsgid "Two"\r\nmsgstr "Dois"'
     )
+
+
+def test_a_byte_order_mark_stays(po: Path) -> None:
+    po.write_bytes('\ufeffmsgid "One"\nmsgstr ""\n'.encode())
+    filled = PoDocument(po).filled(["Um"]).decode()
+    assert filled == '\ufeff# machine translation by polystill\n#, fuzzy\nmsgid "One"\nmsgstr "Um"\n'
 
 
 def test_other_encodings_stay_and_lack_some_characters(po: Path) -> None:

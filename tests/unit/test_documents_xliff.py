@@ -11,6 +11,7 @@ from lxml import etree
 from polystill.documents import open_document
 from polystill.documents.xliff_writing import XliffDocument
 from polystill.errors import UserError
+from polystill.sources.base import RawPair
 from polystill.sources.xliff import XliffSource
 
 FIRST = """<?xml version='1.0' encoding="utf-8"?>
@@ -34,7 +35,8 @@ FIRST = """<?xml version='1.0' encoding="utf-8"?>
       <trans-unit id="7"><source><ph id="1">&lt;br/&gt;</ph></source><target/></trans-unit>
       <trans-unit id="8"><source><![CDATA[Tom & Jerry]]></source><target></target>
         <alt-trans><source>Tom</source><target>Tomás</target></alt-trans></trans-unit>
-      <trans-unit id="9"><source>Two<x id="1" ctype="lb"/>lines</source><target>Duas<x id="1" ctype="lb"/>linhas</target></trans-unit>
+      <trans-unit id="9"><source>Two<x id="1" ctype="lb"/>lines</source>
+        <target>Duas<x id="1" ctype="lb"/>linhas</target></trans-unit>
     </body>
   </file>
 </xliff>
@@ -44,7 +46,8 @@ SECOND = """<xliff xmlns="urn:oasis:names:tc:xliff:document:2.0" version="2.0" s
  <file id="f1">
   <unit id="u1">
    <originalData><data id="d1">&lt;b></data></originalData>
-   <segment id="s1" state="translated"><source>Hello <pc id="1">world</pc>.</source><target>Olá <pc id="1">mundo</pc>.</target></segment>
+   <segment id="s1" state="translated"><source>Hello <pc id="1">world</pc>.</source>
+    <target>Olá <pc id="1">mundo</pc>.</target></segment>
    <ignorable><source> </source></ignorable>
    <segment id="s2">
     <source>Save <ph id="2" dataRef="d1"/> file</source>
@@ -62,7 +65,8 @@ SEGMENTED = """<?xml version="1.0" encoding="utf-8"?>
 <seg-source><g id="1"><mrk mtype="seg" mid="1">One dog.</mrk> <mrk mtype="seg" mid="2">Two cats.</mrk></g></seg-source>
 <target><g id="1"><mrk mtype="seg" mid="1">Ein Hund.</mrk> <mrk mtype="seg" mid="2">Zwei Katzen.</mrk></g></target>
 <sdl:seg-defs><sdl:seg id="1"/></sdl:seg-defs></trans-unit>
-<trans-unit id="b"><source>A. B.</source><seg-source><mrk mtype="seg" mid="3">A.</mrk> <mrk mtype="seg" mid="4">B.</mrk></seg-source></trans-unit>
+<trans-unit id="b"><source>A. B.</source>
+<seg-source><mrk mtype="seg" mid="3">A.</mrk> <mrk mtype="seg" mid="4">B.</mrk></seg-source></trans-unit>
 </body></file></xliff>
 """
 
@@ -72,7 +76,7 @@ def write(folder: Path, content: str) -> Path:
     return folder / "a.xlf"
 
 
-def pairs(path: Path, languages: tuple[str, str] = ("en", "pt")) -> list[object]:
+def pairs(path: Path, languages: tuple[str, str] = ("en", "pt")) -> list[RawPair]:
     return list(XliffSource(kind="xliff", path=path.name).read_pairs(path.parent, languages))
 
 
@@ -109,7 +113,12 @@ def test_entities_are_not_resolved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [("<xliff><file>", "not valid XML"), ("text", "not valid XML"), ("<tmx/>", "no XLIFF"), ("<xliff/>", "empty corpus")],
+    [
+        ("<xliff><file>", "not valid XML"),
+        ("text", "not valid XML"),
+        ("<tmx/>", "no XLIFF"),
+        ("<xliff/>", "empty corpus"),
+    ],
 )
 def test_bad_files_are_one_line(tmp_path: Path, content: str, problem: str) -> None:
     path = write(tmp_path, content)
@@ -192,7 +201,9 @@ def test_other_encodings_stay(tmp_path: Path, encoding: str) -> None:
 
 
 def test_codes_are_never_lost_and_stay_well_formed(tmp_path: Path) -> None:
-    source = 'A <g id="1">bold <g id="2">and</g> <x id="3"/>italic</g> word, (<g id="4">see</g>) <bx id="5"/>end<ex id="6"/>'
+    source = (
+        'A <g id="1">bold <g id="2">and</g> <x id="3"/>italic</g> word, (<g id="4">see</g>) <bx id="5"/>end<ex id="6"/>'
+    )
     unit = f'<trans-unit id="1"><source>{source}</source></trans-unit>'
     path = write(tmp_path, f'<xliff version="1.2"><file source-language="en"><body>{unit}</body></file></xliff>')
     document = XliffDocument(path)

@@ -12,7 +12,9 @@ from polystill.environment.extras import need_packages
 
 HeldOut = Annotated[
     list[str] | None,
-    typer.Option(metavar="FILE[,FILE]", help="Use this set, one file or two, instead of drawing one.", show_default=False),
+    typer.Option(
+        metavar="FILE[,FILE]", help="Use this set, one file or two, instead of drawing one.", show_default=False
+    ),
 ]
 
 
@@ -24,7 +26,9 @@ def init(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="Two text files, or any number of .tsv, .tmx, .xliff and .po files.", show_default=False
+            metavar="FILE...",
+            help="Two text files, or any number of .tsv, .tmx, .xliff and .po files.",
+            show_default=False,
         ),
     ],
     out: Out,
@@ -38,7 +42,9 @@ def init(
     test: HeldOut = None,
     hours: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Train no longer than this. By default as long as the text needs.", show_default=False),
+        typer.Option(
+            min=0.01, help="Train no longer than this. By default as long as the text needs.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Write a recipe for your text: sizes that fit it, held-out sets, and how long the training takes here.
@@ -58,7 +64,10 @@ def init(
     show_log()
     from polystill.drafting import Request, draft_recipe
 
-    sets = [[Path(name) for name in words(option, given) or []] for option, given in (("--validation", validation), ("--test", test))]
-    request = Request(files, source_language, target_language, *sets, hours)
+    sets = [
+        [Path(name) for name in words(option, given) or []]
+        for option, given in (("--validation", validation), ("--test", test))
+    ]
+    request = Request(files, source_language, target_language, sets[0], sets[1], hours)
     recipe = draft_recipe(request, out, say)
     say(f"wrote {recipe}\nnext: polystill run {recipe} --out runs/{out.name}")

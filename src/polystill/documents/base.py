@@ -32,12 +32,12 @@ class Document(Protocol):
 
     languages: tuple[str | None, str | None]
     """Of source and target, as the file states them."""
-    texts: Sequence[str]
+    texts: list[str]
     """The texts that have no translation yet, in order. A text may have several lines."""
     left: Skipped
     """The units that stay as they are."""
 
-    def filled(self, translations: Sequence[str | None], target_language: str | None) -> bytes:
+    def filled(self, translations: Sequence[str | None], target_language: str | None = None) -> bytes:
         """The file with the translation of each text; one that is None stays untranslated.
 
         `target_language` is stated in the file where the format wants it and the file does not state it. Everything

@@ -53,14 +53,12 @@ def placed(codes: Sequence[Code], source: str, translation: str) -> list[Code]:
     return moved
 
 
-def _place(
-    offset: int, source: str, translation: str, starts: Sequence[int], ends: Sequence[int], least: int
-) -> int:
+def _place(offset: int, source: str, translation: str, starts: Sequence[int], ends: Sequence[int], least: int) -> int:
     if not source[:offset].strip():
         return least
     if not source[offset:].strip():
         return len(translation)
-    before_word = source[offset - 1].isspace() or not source[offset].isspace() and not source[offset - 1].isalnum()
+    before_word = source[offset - 1].isspace() or (not source[offset].isspace() and not source[offset - 1].isalnum())
     boundaries = [place for place in (starts if before_word else ends) if place >= least]
     if not boundaries:
         return len(translation)

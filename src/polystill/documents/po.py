@@ -37,7 +37,9 @@ def read_po(path: Path) -> Any:
     except (OSError, ValueError) as error:
         line = re.search(r"\(?line (\d+)\)?", str(error))
         where = f" (line {line[1]})" if line else ""
-        raise UserError(f"{path}: cannot be read as a PO file{where}: {getattr(error, 'strerror', None) or 'syntax error'}") from None
+        raise UserError(
+            f"{path}: cannot be read as a PO file{where}: {getattr(error, 'strerror', None) or 'syntax error'}"
+        ) from None
 
 
 def language_of(po: Any) -> str | None:
@@ -72,9 +74,11 @@ class PoDocument:
         """Read the file. Raises UserError as `read_po`."""
         po = read_po(path)
         self._path, self._encoding = path, po.encoding
-        self._lines = _LINE.findall(path.read_bytes().decode(po.encoding))
+        text = path.read_bytes().decode(po.encoding)
+        self._mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
+        self._lines = _LINE.findall(text.removeprefix(_BYTE_ORDER_MARK))
         self._width = _width(self._lines)
-        self.languages = (None, language_of(po))
+        self.languages: tuple[str | None, str | None] = (None, language_of(po))
         self.left = Skipped()
         self._entries = []
         for entry in po:
@@ -83,7 +87,7 @@ class PoDocument:
                 self._entries.append(entry)
             else:
                 self.left.add(reason)
-        self.texts = [entry.msgid for entry in self._entries]
+        self.texts: list[str] = [entry.msgid for entry in self._entries]
 
     def filled(self, translations: Sequence[str | None], target_language: str | None = None) -> bytes:
         """The file with translations as fuzzy entries. A header stays as it is, whatever language it states."""
@@ -91,15 +95,15 @@ class PoDocument:
         lines = list(self._lines)
         for entry, translation in reversed(list(zip(self._entries, translations, strict=True))):
             if translation is not None and self._is_writable(translation):
-                start = entry.linenum - 1
+                start = max(0, entry.linenum - 1)  # polib counts the first entry as 0
                 end = _message_end(lines, start)
                 lines[start:end] = self._filled_entry(lines[start:end], translation)
-        return "".join(lines).encode(self._encoding)
+        return "".join([self._mark, *lines]).encode(self._encoding)
 
     def _filled_entry(self, lines: list[str], translation: str) -> list[str]:
         """The lines of an entry, from its first one to the last of msgstr, with a translation."""
         end_of_line = "\r\n" if lines[0].endswith("\r\n") else "\n"
-        at = next(i for i, line in enumerate(lines) if line.startswith("msgstr"))
+        at = next(i for i, line in enumerate(lines) if _is_message(line))
         last = "" if not re.search(r"[\r\n]$", lines[-1]) else end_of_line  # a file may end without a line feed
         new = [line + end_of_line for line in self._message(translation)]
         new[-1] = new[-1].removesuffix(end_of_line) + last
@@ -107,7 +111,7 @@ class PoDocument:
         comment = next((i for i, line in enumerate(head) if not _is_comment(line)), len(head))
         flags = next((i for i, line in enumerate(head) if line.startswith("#,")), None)
         if flags is None:
-            before = next(i for i, line in enumerate(head) if re.match(r"#\||msg", line))
+            before = next(i for i, line in enumerate(head) if re.match(r"\s*(#\||msg)", line))
             head.insert(before, f"#, fuzzy{end_of_line}")
         elif not re.search(r"\bfuzzy\b", head[flags]):
             head[flags] = head[flags].replace("#,", "#, fuzzy,", 1)
@@ -143,13 +147,15 @@ def _why_left(entry: Any) -> str | None:
 
 def _width(lines: Sequence[str]) -> int:
     """The width at which the file's text is wrapped; 0 if it is not."""
-    longest = max((len(line.rstrip()) for line in lines if line.startswith(('"', "msg")) and " " in line[8:]), default=0)
+    longest = max(
+        (len(line.rstrip()) for line in lines if line.startswith(('"', "msg")) and " " in line[8:]), default=0
+    )
     return 0 if longest > _WIDTH + 2 else _WIDTH
 
 
 def _message_end(lines: Sequence[str], start: int) -> int:
     """The end of the msgstr of the entry that begins at a line."""
-    end = next(i for i in range(start, len(lines)) if lines[i].startswith("msgstr")) + 1
+    end = next(i for i in range(start, len(lines)) if _is_message(lines[i])) + 1
     while end < len(lines) and lines[end].lstrip().startswith('"'):
         end += 1
     return end
@@ -158,3 +164,7 @@ def _message_end(lines: Sequence[str], start: int) -> int:
 def _is_comment(line: str) -> bool:
     """Whether a line is a translator's comment, or blank, as before an entry."""
     return not line.strip() or re.match(r"#(\s|#|$)", line) is not None
+
+
+def _is_message(line: str) -> bool:
+    return line.lstrip().startswith("msgstr")

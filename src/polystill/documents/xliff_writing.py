@@ -76,7 +76,7 @@ class _Segment(NamedTuple):
 
 
 class _Gap(NamedTuple):
-    """A place for a translation: the unit's or segment's node, the node that the target is modelled on, and its texts."""
+    """A place for a translation: the node of the unit or segment, the one that the target copies, and its texts."""
 
     holder: Node
     model: Node
@@ -180,7 +180,8 @@ class XliffDocument:
     def filled(self, translations: Sequence[str | None], target_language: str | None = None) -> bytes:
         """The file with translations, marked as a machine's and not approved."""
         assert len(translations) == len(self.texts)
-        remaining, edits = iter(translations), []
+        remaining = iter(translations)
+        edits: list[_Edit] = []
         for gap in self._gaps:
             given = [next(remaining) for _ in gap.segments]
             complete = [text for text in given if text is not None]

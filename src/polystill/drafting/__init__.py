@@ -52,9 +52,9 @@ def draft_recipe(request: Request, out: Path, log: Log) -> Path:
             the text cannot be used.
     """
     need_new_folder(out)
-    languages = languages_of(request.files, request.source_language, request.target_language)
     train = sources_of(request.files)
-    name = "".join(c if c.isascii() and c.isalnum() or c in "_.-" else "-" for c in out.resolve().name) or "mine"
+    languages = languages_of(request.files, request.source_language, request.target_language)
+    name = "".join(c if (c.isascii() and c.isalnum()) or c in "_.-" else "-" for c in out.resolve().name) or "mine"
     with atomic_folder(out) as folder, TemporaryDirectory(prefix="polystill-") as scratch:
         given = {key: _given(files) for key, files in (("validation", request.validation), ("test", request.test))}
         draft = Draft(name, out.resolve(), languages, train, {}, {}, choose(0, 0, 0), {})
@@ -169,15 +169,15 @@ def _explained(draft: Draft, times: Times, hours: float | None, seen: Survey, lo
     duration = _shown(times.training(choice.updates, _validations(choice)))
     threads = f"{times.threads} thread{'s' if times.threads > 1 else ''}"
     limit = f", limited to {hours:g} h" if hours is not None else ""
+    each = f"{choice.updates:,} updates, {choice.epochs:.1f} times the text{limit}; {times.update:.3f} s each"
     reasons = {
         "vocabulary": f"for {seen.characters / 1e6:.1f} million characters of text",
         "shape": f"for {seen.target_words:,.0f} words of {draft.languages[1]}",
-        "updates": f"{choice.updates:,} updates are {choice.epochs:.1f} times the text{limit}; {times.update:.3f} s each "
-        f"on the {threads} here make {duration}, then comes the evaluation.",
+        "updates": f"{each} on {threads} here make {duration}, then comes the evaluation.",
     }
     log(f"model     {_shown_shape(choice)}, vocabulary {choice.vocabulary:,}")
-    log(f"training  {choice.updates:,} updates of {choice.batch_tokens:,} tokens, {choice.epochs:.1f} times the text{limit}")
-    log(f"          about {duration} on {threads} here; the evaluation comes after it")
+    log(f"training  {choice.updates:,} updates of {choice.batch_tokens:,} tokens, {choice.epochs:.1f} times the text")
+    log(f"          about {duration} on {threads} here{limit}; the evaluation comes after it")
     if choice.epochs < FEWEST_EPOCHS:
         log(f"warning: {choice.epochs:.1f} times the text is too little to learn it; give more --hours")
     if seen.pairs < FEW:
@@ -214,7 +214,9 @@ def _text_line(seen: Survey, languages: tuple[str, str]) -> str:
 
 def _shown_shape(choice: Choice) -> str:
     model = choice.shape.model
-    return str(model.get("preset") or f"{model['encoder_layers']}+{model['decoder_layers']} layers of {model['d_model']}")
+    return str(
+        model.get("preset") or f"{model['encoder_layers']}+{model['decoder_layers']} layers of {model['d_model']}"
+    )
 
 
 def _shown(seconds: float) -> str:
