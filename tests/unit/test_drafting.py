@@ -19,7 +19,8 @@ from polystill.drafting.survey import size_of_sets
 from polystill.errors import UserError
 from polystill.pipeline import check_recipe
 
-WORDS = ["red", "blue", "old", "new", "dog", "cat", "house", "tree", "river", "book", "bird", "sees", "finds", "under"]
+SYLLABLES = ["ba", "ke", "li", "mo", "nu", "pra", "sten", "tri", "vo", "wal", "xen", "zo", "dra", "fi", "gro", "hul"]
+WORDS = [one + other for one in SYLLABLES for other in SYLLABLES]
 
 
 def sentences(count: int, seed: int = 1) -> list[tuple[str, str]]:
@@ -213,9 +214,13 @@ def test_updates_follow_from_epochs_and_limits() -> None:
     choice = choose(words=1e6, characters=12_000_000, alphabet=90).with_epochs(batches=500)
     assert choice.updates == 15_000 and choice.epochs == 30
     assert choice.distillation_updates + choice.mutual_updates == 15_000
-    limited = choice.within(1_000, batches=500)
-    assert limited.updates == 1_000 and limited.epochs == 2
-    assert choice.within(1e9, batches=500).updates == 15_000
+    limited = choice.within(seconds=1_000, update=0.5, validation=1, batches=500)
+    assert limited.validations == 20 and limited.updates == 1_956 and limited.epochs == pytest.approx(3.9, abs=0.1)
+    assert limited.seconds(update=0.5, validation=1) == 1_000
+    slow = choice.within(seconds=1_000, update=0.5, validation=40, batches=500)
+    assert slow.validations == 3 and slow.seconds(update=0.5, validation=40) == 1_000
+    assert choice.within(seconds=1e9, update=0.5, validation=1, batches=500) == choice
+    assert choice.within(seconds=1, update=0.5, validation=1, batches=500).updates == 20
     assert choose(1e3, 1e4, 60).with_epochs(batches=3).updates == 1_000
     assert smaller_shape(choice).shape is SHAPES[0]
     assert smaller_shape(smaller_shape(choice)) is None

@@ -60,8 +60,8 @@ def draft_recipe(request: Request, out: Path, log: Log) -> Path:
         draft = Draft(name, out.resolve(), languages, train, {}, {}, choose(0, 0, 0), {})
         seen = survey(_recipe_to_read(draft, given), Path(scratch) / "text.arrow", log)
         log(_text_line(seen, languages))
-        draft = _with_held_out(draft, seen, given, folder, log)
-        draft = _with_choice(draft, seen)
+        draft, held_out = _with_held_out(draft, seen, given, folder, log)
+        draft = _with_choice(draft, seen, held_out)
         draft = _with_times(draft, folder, Path(scratch), request.hours, seen, log)
         (folder / RECIPE).write_text(recipe_text(draft), encoding="utf-8")
     return out / RECIPE
@@ -89,8 +89,8 @@ def _recipe_to_read(draft: Draft, given: dict[str, dict[str, Any] | None]) -> Re
 
 def _with_held_out(
     draft: Draft, seen: Survey, given: dict[str, dict[str, Any] | None], folder: Path, log: Log
-) -> Draft:
-    """The draft with validation and test sets; those that the user has not given are drawn into `folder`."""
+) -> tuple[Draft, HeldOutText]:
+    """The draft with validation and test sets, and their text; what the user has not given is drawn into `folder`."""
     held_out, sets, notes = HeldOutText(), {}, []
     for name, source in given.items():
         if source is not None:
@@ -108,7 +108,7 @@ def _with_held_out(
     log(f"held out  {note}")
     reasons = {**draft.reasons, "text": _text_line(seen, draft.languages).removeprefix("text").strip()}
     reasons["held_out"] = f"{note[:1].upper()}{note[1:]}"
-    return replace(draft, validation=sets["validation"], test=sets["test"], reasons=reasons)
+    return replace(draft, validation=sets["validation"], test=sets["test"], reasons=reasons), held_out
 
 
 def _pairs_of(recipe: Recipe) -> list[SentencePair]:
@@ -129,9 +129,9 @@ def _write_set(folder: Path, name: str, pairs: list[SentencePair], languages: tu
 # --- sizes and times --------------------------------------------------------------------------------------------------
 
 
-def _with_choice(draft: Draft, seen: Survey) -> Draft:
+def _with_choice(draft: Draft, seen: Survey, held_out: HeldOutText) -> Draft:
     choice = choose(seen.target_words, seen.characters, seen.alphabet)
-    lines = (line for pair in seen.text.pairs() for line in pair)
+    lines = (line for pair in seen.text.pairs() if pair not in held_out for line in pair)
     return replace(draft, choice=with_vocabulary_that_fits(choice, lines, seen.characters))
 
 
@@ -147,7 +147,7 @@ def _with_times(draft: Draft, folder: Path, scratch: Path, hours: float | None, 
     while True:
         times = measure_times(_recipe(replace(draft, choice=choice), folder), data)
         log(f"time      {_shown_shape(choice)}: {times.update:.3f} s an update, {times.validation:.1f} s a validation")
-        limited = choice if hours is None else _within(choice, times, hours, batches)
+        limited = choice if hours is None else choice.within(hours * 3600, times.update, times.validation, batches)
         smaller = smaller_shape(choice)
         if limited.epochs >= min(FEWEST_EPOCHS, choice.epochs) or smaller is None:
             break
@@ -155,31 +155,22 @@ def _with_times(draft: Draft, folder: Path, scratch: Path, hours: float | None, 
     return _explained(replace(draft, choice=limited), times, hours, seen, log)
 
 
-def _within(choice: Choice, times: Times, hours: float, batches: float) -> Choice:
-    seconds = hours * 3600
-    return choice.within(times.updates_in(seconds, _validations(choice)), batches)
-
-
-def _validations(choice: Choice) -> int:
-    return -(-choice.updates // choice.validate_every) + 2  # and one at the end of each stage
-
-
 def _explained(draft: Draft, times: Times, hours: float | None, seen: Survey, log: Log) -> Draft:
     choice = draft.choice
-    duration = _shown(times.training(choice.updates, _validations(choice)))
+    duration = _shown(choice.seconds(times.update, times.validation))
     threads = f"{times.threads} thread{'s' if times.threads > 1 else ''}"
     limit = f", limited to {hours:g} h" if hours is not None else ""
-    each = f"{choice.updates:,} updates, {choice.epochs:.1f} times the text{limit}; {times.update:.3f} s each"
+    each = f"{choice.updates:,} updates, {choice.epochs:.2g} times the text{limit}; {times.update:.3f} s each"
     reasons = {
         "vocabulary": f"for {seen.characters / 1e6:.1f} million characters of text",
         "shape": f"for {seen.target_words:,.0f} words of {draft.languages[1]}",
         "updates": f"{each} on {threads} here make {duration}, then comes the evaluation.",
     }
     log(f"model     {_shown_shape(choice)}, vocabulary {choice.vocabulary:,}")
-    log(f"training  {choice.updates:,} updates of {choice.batch_tokens:,} tokens, {choice.epochs:.1f} times the text")
+    log(f"training  {choice.updates:,} updates of {choice.batch_tokens:,} tokens, {choice.epochs:.2g} times the text")
     log(f"          about {duration} on {threads} here{limit}; the evaluation comes after it")
     if choice.epochs < FEWEST_EPOCHS:
-        log(f"warning: {choice.epochs:.1f} times the text is too little to learn it; give more --hours")
+        log(f"warning: {choice.epochs:.2g} times the text is too little to learn it; give more --hours")
     if seen.pairs < FEW:
         log(_few(seen))
     return replace(draft, reasons={**draft.reasons, **reasons})

@@ -34,12 +34,27 @@ SHAPES = (
 )
 
 # Vocabulary: the least characters of text, both sides together, for that many pieces.
-_VOCABULARIES = {32_000: 600e6, 16_000: 60e6, 8_000: 12e6, 4_000: 3e6, 2_000: 1e6, 1_000: 200e3, 500: 50e3, 200: 0}
+_VOCABULARIES = {
+    32_000: 600e6,
+    16_000: 60e6,
+    8_000: 12e6,
+    4_000: 3e6,
+    2_000: 1e6,
+    1_000: 200e3,
+    500: 50e3,
+    200: 0,
+    100: 0,
+    50: 0,
+}
 _BATCH_TOKENS = {8192: 50e6, 4096: 5e6, 2048: 600e3, 1024: 0}
 _EPOCHS = {3: 200e6, 5: 50e6, 10: 20e6, 20: 5e6, 30: 600e3, 40: 0}
 _FEWEST_UPDATES, _MOST_UPDATES = 1_000, 200_000
+_FEWEST_LIMITED = 20
+"""Updates where the time is limited."""
 _MUTUAL_SHARE = 0.1
-_VALIDATIONS = 20
+_MOST_VALIDATIONS, _FEWEST_VALIDATIONS = 20, 2
+_VALIDATIONS_SHARE = 0.2
+"""Of a limited time, at most."""
 _SMALL_TEXT = 1e6
 """Characters of a text on which vocabularies are quickly tried."""
 FEWEST_EPOCHS = 3
@@ -58,6 +73,8 @@ class Choice:
     epochs: float
     updates: int = _FEWEST_UPDATES
     """Of both stages together."""
+    validations: int = _MOST_VALIDATIONS
+    """In the first stage."""
 
     @property
     def mutual_updates(self) -> int:
@@ -69,7 +86,7 @@ class Choice:
 
     @property
     def validate_every(self) -> int:
-        return max(1, self.distillation_updates // _VALIDATIONS)
+        return max(1, self.distillation_updates // self.validations)
 
     @property
     def warmup(self) -> int:
@@ -80,10 +97,17 @@ class Choice:
         updates = min(_MOST_UPDATES, max(_FEWEST_UPDATES, round(self.epochs * batches)))
         return replace(self, updates=updates, epochs=updates / batches)
 
-    def within(self, updates: float, batches: float) -> Choice:
-        """The same with at most so many updates."""
-        fewer = max(20, min(self.updates, int(updates)))
-        return replace(self, updates=fewer, epochs=fewer / batches)
+    def seconds(self, update: float, validation: float) -> float:
+        """What the training takes at so many seconds an update and a validation; one ends each stage."""
+        return self.updates * update + (self.validations + 2) * validation
+
+    def within(self, seconds: float, update: float, validation: float, batches: float) -> Choice:
+        """The same with as many updates and validations as these seconds have room for, or a least number of each."""
+        possible = int(_VALIDATIONS_SHARE * seconds / validation) - 2
+        fewer = replace(self, validations=max(_FEWEST_VALIDATIONS, min(self.validations, possible)))
+        updates = int((seconds - fewer.seconds(0, validation)) / update)
+        updates = max(_FEWEST_LIMITED, min(self.updates, updates))
+        return replace(fewer, updates=updates, epochs=updates / batches)
 
 
 def choose(words: float, characters: int, alphabet: int) -> Choice:

@@ -68,10 +68,10 @@ objective:
 
 training:
   batch_tokens: {choice.batch_tokens}  # target tokens of an update: small batches, many updates for little text
-  learning_rate: {choice.shape.learning_rate:.1e}  # the wider the network, the lower
+  learning_rate: {_rate(choice.shape.learning_rate)}  # the wider the network, the lower
   schedule: cosine  # down to 0 at a stage's end
   warmup: {choice.warmup}
-  validate_every: {choice.validate_every}  # 20 times in the first stage
+  validate_every: {choice.validate_every}  # {choice.validations} times in the first stage
   checkpoint_every: {choice.validate_every}
   average_last: 3
 
@@ -80,13 +80,18 @@ stages:
   - {{name: distillation, updates: {choice.distillation_updates}, objective: {{mutual: none}}}}
   - name: mutual  # then students teach each other, gently
     updates: {choice.mutual_updates}
-    learning_rate: {choice.shape.learning_rate / 10:.1e}
+    learning_rate: {_rate(choice.shape.learning_rate / 10)}
     warmup: {max(1, choice.warmup // 10)}
     objective: {{mutual: no_weight}}
 
 evaluation:
   beams: [1, 5]
 """
+
+
+def _rate(value: float) -> str:
+    """Such as "7.0e-5"; YAML takes a number without a dot for text."""
+    return f"{value:.1e}".replace("e-0", "e-")
 
 
 def _flow(values: dict[str, Any]) -> str:

@@ -30,12 +30,6 @@ class Times(NamedTuple):
     validation: float
     threads: int
 
-    def training(self, updates: int, validations: int) -> float:
-        return updates * self.update + validations * self.validation
-
-    def updates_in(self, seconds: float, validations: int) -> float:
-        return (seconds - validations * self.validation) / self.update
-
 
 def measure_times(recipe: Recipe, data: Path) -> Times:
     """Time some updates of a family on its packed data, and a part of a validation of all its members."""
