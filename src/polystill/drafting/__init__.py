@@ -160,17 +160,17 @@ def _explained(draft: Draft, times: Times, hours: float | None, seen: Survey, lo
     duration = _shown(choice.seconds(times.update, times.validation))
     threads = f"{times.threads} thread{'s' if times.threads > 1 else ''}"
     limit = f", limited to {hours:g} h" if hours is not None else ""
-    each = f"{choice.updates:,} updates, {choice.epochs:.2g} times the text{limit}; {times.update:.3f} s each"
+    each = f"{choice.updates:,} updates, {_times(choice.epochs)} the text{limit}; {times.update:.3f} s each"
     reasons = {
         "vocabulary": f"for {seen.characters / 1e6:.1f} million characters of text",
         "shape": f"for {seen.target_words:,.0f} words of {draft.languages[1]}",
         "updates": f"{each} on {threads} here make {duration}, then comes the evaluation.",
     }
     log(f"model     {_shown_shape(choice)}, vocabulary {choice.vocabulary:,}")
-    log(f"training  {choice.updates:,} updates of {choice.batch_tokens:,} tokens, {choice.epochs:.2g} times the text")
+    log(f"training  {choice.updates:,} updates of {choice.batch_tokens:,} tokens, {_times(choice.epochs)} the text")
     log(f"          about {duration} on {threads} here{limit}; the evaluation comes after it")
     if choice.epochs < FEWEST_EPOCHS:
-        log(f"warning: {choice.epochs:.2g} times the text is too little to learn it; give more --hours")
+        log(f"warning: {_times(choice.epochs)} the text is too little to learn it; give more --hours")
     if seen.pairs < FEW:
         log(_few(seen))
     return replace(draft, reasons={**draft.reasons, **reasons})
@@ -208,6 +208,11 @@ def _shown_shape(choice: Choice) -> str:
     return str(
         model.get("preset") or f"{model['encoder_layers']}+{model['decoder_layers']} layers of {model['d_model']}"
     )
+
+
+def _times(epochs: float) -> str:
+    """Such as "1.4 times" and "30 times"."""
+    return f"{epochs:.2f} times" if epochs < 1 else f"{epochs:.1f} times" if epochs < 10 else f"{epochs:,.0f} times"
 
 
 def _shown(seconds: float) -> str:
