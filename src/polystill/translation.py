@@ -283,13 +283,8 @@ def translate_document(
     with _output(output) as target:
         target.write(content)
     cut = translations.count(None)
-    _log.info(
-        "%s: %d texts translated, %d too long to be; left as it was: %s",
-        document,
-        len(translations) - cut,
-        cut,
-        opened.left,
-    )
+    done = f"{len(translations) - cut} texts translated, {cut} not, as they or their translations are too long"
+    _log.info("%s: %s; left as they were: %s", document, done, opened.left)
 
 
 def translate_texts(translator: Translator, texts: Sequence[str], options: DecodingOptions) -> list[str | None]:
