@@ -10,7 +10,8 @@ import pytest
 
 SMALL = {
     **dict.fromkeys(("model.encoder_layers", "model.decoder_layers"), 1),
-    **dict.fromkeys(("students.encoder", "students.decoder"), [1, 1]),
+    "students.encoder": [1, 1],
+    "students.decoder": [1, 1],
     **{"model.d_model": 32, "model.ffn_dim": 64, "model.dropout": 0.0, "training.batch_tokens": 512},
     **{"stages.0.updates": 150, "stages.1.updates": 4, "training.learning_rate": 0.01, "training.warmup": 10},
     **{"training.validate_every": 50, "training.checkpoint_every": 50, "evaluation.beams": [1]},

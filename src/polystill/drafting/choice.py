@@ -36,7 +36,7 @@ SHAPES = (
 # Vocabulary: the least characters of text, both sides together, for that many pieces.
 _VOCABULARIES = {
     **{32_000: 600e6, 16_000: 60e6, 8_000: 12e6, 4_000: 3e6, 2_000: 1e6},
-    **{1_000: 200e3, 500: 50e3, 200: 9e3, 100: 3e3, 50: 0},
+    **{1_000: 200e3, 500: 50e3, 200: 9e3, 100: 3e3, 40: 0},
 }
 _BATCH_TOKENS = {8192: 50e6, 4096: 5e6, 2048: 600e3, 1024: 0}
 _EPOCHS = {3: 200e6, 5: 50e6, 10: 20e6, 20: 5e6, 30: 600e3, 40: 0}
