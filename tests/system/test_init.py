@@ -45,7 +45,7 @@ def test_a_po_file_is_filled_in(polystill: Any, day: Path) -> None:
     before, after = polib.pofile(str(source)), polib.pofile(str(out))
     assert [entry.msgid for entry in after] == [entry.msgid for entry in before]
     human = [entry.msgid for entry in before if entry.msgstr]
-    assert f"{len(human)} translated" in done.stderr
+    assert f"{len(human):,} translated" in done.stderr
     assert [entry.msgid for entry in after if entry.msgstr and not entry.fuzzy] == human
     filled = [entry for entry in after if entry.fuzzy]
     assert len(filled) > len(before.untranslated_entries()) / 2  # a loop now and then is no translation

@@ -224,8 +224,8 @@ def test_updates_follow_from_epochs_and_limits() -> None:
     assert choice.within(seconds=1e9, update=0.5, validation=1, batches=500) == choice
     assert choice.within(seconds=1, update=0.5, validation=1, batches=500).updates == 20
     assert choose(1e3, 1e4, 60).with_epochs(batches=3).updates == 1_000
-    assert smaller_shape(choice).shape is SHAPES[0]
-    assert smaller_shape(smaller_shape(choice)) is None
+    smaller = smaller_shape(choice)
+    assert smaller is not None and smaller.shape is SHAPES[0] and smaller_shape(smaller) is None
 
 
 def test_gzip_is_read(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from polystill.cli import main
 from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, counted_cuts
 from polystill.errors import UserError
-from polystill.translation import search_of, translate_files
+from polystill.translation import search_of, translate_files, translate_texts
 
 
 class Shouter:
@@ -185,3 +185,31 @@ def test_translate_searches_as_the_run_was_evaluated(
         main(["translate", str(run), "-i", str(run / "in"), "-o", str(run / "out"), *options])
     assert caught.value.code == 0
     assert translator.options == DecodingOptions(beam_size=5, length_penalty=penalty)
+
+
+# --- texts of several lines -------------------------------------------------------------------------------------------
+
+
+class Counting(Shouter):
+    """Notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def translate(self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None) -> Any:
+        self.asked += lines
+        return super().translate(lines, options, cuts)
+
+
+def test_texts_keep_their_line_breaks_and_blanks() -> None:
+    texts = ["a dog", "  a\n\n b \n", "\n", "", "a dog", "one\r\ntwo"]
+    translator = Counting()
+    translated = translate_texts(translator, texts, DecodingOptions())
+    assert translated == ["A DOG", "  A\n\n B \n", "\n", "", "A DOG", "ONE\r\nTWO"]
+    assert sorted(translator.asked) == ["a", "a dog", "b", "one", "two"]  # each line once, none that is blank
+
+
+def test_a_text_that_does_not_fit_is_not_translated_in_part() -> None:
+    long = " ".join("abcdefghi")
+    translated = translate_texts(Counting(), ["fits", f"fits\n{long}", f"also {long[:9]}"], DecodingOptions())
+    assert translated == ["FITS", None, "ALSO A B C D E"]
