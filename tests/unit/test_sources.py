@@ -437,7 +437,7 @@ def test_the_built_in_corpus_is_a_source(split: str, pairs: int | None, tmp_path
 
 
 def test_every_kind_is_registered_under_its_name() -> None:
-    assert list(SOURCES) == ["text", "tsv", "tmx", "huggingface", "mtdata", "synthetic"]
+    assert list(SOURCES) == ["text", "tsv", "tmx", "xliff", "po", "huggingface", "mtdata", "synthetic"]
     assert all(source.__module__ == f"polystill.sources.{kind}" for kind, source in SOURCES.items())
 
 
