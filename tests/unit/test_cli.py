@@ -18,6 +18,7 @@ from polystill.errors import UserError
 from polystill.export import FORMATS
 
 COMMANDS = [
+    "init",
     "run",
     "prepare",
     "status",

@@ -39,7 +39,7 @@ def measure_times(recipe: Recipe, data: Path) -> Times:
     trial = Trial(Variant("family", recipe.training.mode, best_precision()), workload)
     update = _seconds_of_updates(trial, workload.device)
     start = time.perf_counter()
-    validation_set, space = PackedDataset.open(data / "validation"), recipe.student_space(trial.model.teacher)
+    validation_set, space = PackedDataset.open(data / "validation"), recipe.student_space(workload.sizes.teacher)
     validate(trial.model, validation_set, space, objective.label_smoothing, ranks=_SHARE_OF_VALIDATION)
     validation = (time.perf_counter() - start) * _SHARE_OF_VALIDATION
     return Times(update, validation, torch.get_num_threads())
