@@ -33,10 +33,10 @@ SHAPES = (
     Shape({"preset": "base"}, {"encoder": [2, 6], "decoder": [1, 2], "rule": "any"}, 5e-4, float("inf")),
 )
 
-# Vocabulary: the least characters of text, both sides together, for that many pieces.
+# Vocabulary: the least characters of text, both sides together, for that many pieces, of which 256 are bytes.
 _VOCABULARIES = {
     **{32_000: 600e6, 16_000: 60e6, 8_000: 12e6, 4_000: 3e6, 2_000: 1e6},
-    **{1_000: 200e3, 500: 50e3, 200: 9e3, 100: 3e3, 40: 0},
+    **{1_000: 200e3, 700: 50e3, 450: 9e3, 350: 3e3, 300: 0},
 }
 _BATCH_TOKENS = {8192: 50e6, 4096: 5e6, 2048: 600e3, 1024: 0}
 _EPOCHS = {3: 200e6, 5: 50e6, 10: 20e6, 20: 5e6, 30: 600e3, 40: 0}
@@ -58,7 +58,7 @@ class Choice:
     """All that `polystill init` chooses, but for the text."""
 
     vocabulary: int
-    character_coverage: float
+    character_coverage: float | None
     shape: Shape
     dropout: float
     batch_tokens: int
@@ -104,8 +104,8 @@ class Choice:
 
 def choose(words: float, characters: int, alphabet: int) -> Choice:
     """What suits a text of so many target words, and characters on both sides, of an alphabet of so many."""
-    coverage = 1.0 if alphabet <= 2_000 else 0.9995  # the rare ones of thousands of signs would take the vocabulary
-    fitting = [size for size in _VOCABULARIES if size >= 1.5 * alphabet] or [32_000]
+    coverage = None if alphabet <= 2_000 else 0.9995  # the rare ones of thousands of signs would take the vocabulary
+    fitting = [size for size in _VOCABULARIES if size >= 256 + 1.5 * alphabet] or [32_000]
     vocabulary = max(_by_size(_VOCABULARIES, characters), min(fitting))
     shape = next(shape for shape in SHAPES if words < shape.below_words)
     dropout = 0.3 if words < 100e3 else 0.2 if words < 600e3 else 0.1

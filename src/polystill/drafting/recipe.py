@@ -29,7 +29,7 @@ def recipe_text(draft: Draft) -> str:
     """The YAML; it holds no key whose default would do."""
     choice, reasons = draft.choice, draft.reasons
     model, students = choice.shape.model, choice.shape.students
-    coverage = f"\n    character_coverage: {choice.character_coverage}" if choice.character_coverage < 1 else ""
+    coverage = f"\n    character_coverage: {choice.character_coverage}" if choice.character_coverage else ""
     train = "\n".join(f"    - {_flow(source)}" for source in draft.train)
     return f"""\
 # {reasons["text"]}
