@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from experiments import aio_kd, aio_kd_results, kim_rush, kim_rush_results
+from experiments.claims import Claim
 from experiments.make import run_rows
-from experiments.significance import Claim
 from experiments.study import Study, chosen_rows, load_study, with_begun_seeds, with_seed
 from polystill.cli import main
 from polystill.cli.common import Out, Settings, console, say, saying_how_to_continue, show_log, words

@@ -75,6 +75,10 @@ class AioKd(Study):
     """Other families by their rows' names: the keys of a recipe in which each differs from the one as published."""
     pretrained: Pretrained | None = None
 
+    def tuned_with(self, row: Row) -> str:
+        """Families share the tuning of the one as published, from which they differ in one thing."""
+        return row.kind if row.kind in (ALONE, WORD_KD) else FAMILY
+
 
 FAMILY, ALONE, WORD_KD, PRETRAINED, FROM_SCRATCH = "family", "alone", "word-kd", "pretrained", "from-scratch"
 STRATEGY, STUDENTS, SPACE, CHANGE, EXPORT = "strategy", "students", "space", "change", "export"

@@ -1,10 +1,9 @@
-"""Results of an AIO-KD study: results.json, tables, plots, and its claims one by one."""
+"""Results of an AIO-KD study: results.json, tables, and its claims one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
@@ -15,21 +14,19 @@ from experiments.aio_kd import (
     OUT_OF_REACH,
     PRETRAINED,
     SPACE,
-    SUFFERS,
     WORD_KD,
     AioKd,
     teacher_of,
 )
-from experiments.aio_kd_plots import plots_of, shown_plots, write_plots
-from experiments.finished import Finished, markdown, shown, signed
+from experiments.claims import NOT_CLEAR, Claim, Values, Verdict, as_good, better
+from experiments.finished import Finished, markdown, over_seeds, shown
+from experiments.forest import write_forest
 from experiments.measured import Measured
-from experiments.significance import NO_CLEAR_DIFFERENCE, Bootstrap, Claim, Values, Verdict, above, as_good
 from experiments.study import BEAM, BEAMS, GREEDY, Row
-from polystill.decoding.metrics import bleu_metric
-from polystill.evaluation.figures import search
+from polystill.evaluation.figures import TITLES, search
 from polystill.models.folder import weights_path
 from polystill.objectives.aio_kd import AioKd as FamilyObjective
-from polystill.reporting.training import Interaction, interaction, share_equal
+from polystill.reporting.training import Interaction, interaction
 from polystill.students import Student
 
 WAYS = {ALONE: "trained alone", WORD_KD: "distilled alone"}
@@ -39,70 +36,40 @@ WAYS = {ALONE: "trained alone", WORD_KD: "distilled alone"}
 def write(study: AioKd, folder: Path, rows: Sequence[Row], *, final: bool) -> list[Claim]:
     """Write results.json and results.md from what is finished, and return the claims.
 
-    What takes long is done at the end (`final`): bootstraps, how alike outputs are, plots. Until then only differences
-    that were tested before say how sure they are.
+    Comparisons are computed and drawn at the end (`final`). Until then only those have results that had them before.
     """
-    done = Done(study, folder, rows, Bootstrap(folder, final))
+    done = Done(study, folder, rows, final=final)
     claims = claims_of(done)
     content: Values = {
         "families": [done.summary(row) for row in done.families],
-        "one_by_one": _significance(done),
         "cost_of_ways": done.cost_of_ways(),
         "interaction": {
-            name: {stage: _interaction(counts) for stage, counts in stages.items()}
-            for name, stages in done.interactions.items()
+            name: {stage: _interaction(counts) for stage, counts in interaction(done.runs[name]).items()}
+            for name in (row.name for row in done.families)
         },
-        **({"likeness": {row.name: _likeness(done, row) for row in done.families}} if final else {}),
         "pretrained": done.learning_curves(),
     }
-    plots = plots_of(content, done.interactions)
-    if final:
-        write_plots(plots, folder)
-    done.write("aio-kd", content, claims, list(_tables(done, content, shown_plots(plots, folder))))
+    plot = write_forest(done.compared.values(), folder) if final else ""
+    done.write("aio-kd", content, claims, [*_tables(done, content), *([plot] if plot else [])])
     return claims
 
 
 class Done(Finished[AioKd]):
     """The finished rows, family by family."""
 
-    def __init__(self, study: AioKd, folder: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
-        super().__init__(study, folder, rows, bootstrap)
+    def __init__(self, study: AioKd, folder: Path, rows: Sequence[Row], *, final: bool) -> None:
+        super().__init__(study, folder, rows, final=final)
         self.teacher = str(teacher_of(study))
         self.families = [self.rows[name] for name in self.runs if self.rows[name].kind not in WAYS]
-        self.interactions = {row.name: interaction(self.runs[row.name]) for row in self.families}
         self.students = study.alone.students if study.alone else []
 
-    def published(self, seed: int) -> str:
-        """The row of the family as published."""
-        return self.study.named(FAMILY, seed)
-
-    def one_by_one(self, kind: str, student: str, seed: int) -> dict[str, Measured | None]:
-        """By row: a student trained by itself, and the same in the family."""
-        names = (self.study.named(f"{kind}-{student}", seed), self.published(seed))
-        return {name: self.models.get(name, {}).get(student) for name in names}
-
-    def shared(self, row: Row) -> list[str]:
-        """The members that a family has in common with the one as published."""
-        published, own = (self.models.get(name, {}) for name in (self.published(row.seed), row.name))
-        return [name for name in published if name in own]
-
-    def means(self, row: Row, beam: int) -> dict[str, float]:
-        """BLEU of the family as published and of this one over the members that both have; empty without any."""
-        names = self.shared(row)
-        families = (self.published(row.seed), row.name) if names else ()
-        return {family: fmean(self.models[family][name].bleu(beam) for name in names) for family in families}
-
-    def against_published(self, row: Row, beam: int) -> dict[str, Values]:
-        """A family's gain over the one as published, by shared member and as `mean` (`compare_families`)."""
-        names, published = self.shared(row), self.published(row.seed)
-        if not names or row.kind == FAMILY:
-            return {}
-        models = [self.models[family] for family in (published, row.name)]
-        outputs = ({name: family[name].translations(beam) for name in names} for family in models)
-        return self.bootstrap.families(self.members(published)[0], *outputs)
+    def shared(self, label: str) -> list[str]:
+        """The members that all trainings of a family and of the one as published have in common."""
+        first, *others = (self.models[name] for each in (FAMILY, label) for name in self.seeds(each))
+        return [name for name in first if all(name in models for models in others)]
 
     def summary(self, row: Row) -> Values:
-        """Members, cost, and by beam mean, worst and teacher's BLEU, and against the family as published."""
+        """Members, cost, and by beam the mean, worst and teacher's BLEU, and the mean chrF."""
         members, objective = self.members(row.name), self.runs[row.name].recipe.objective
         assert isinstance(objective, FamilyObjective)
         result: Values = {"row": row.name, "kind": row.kind, "seed": row.seed}
@@ -111,14 +78,13 @@ class Done(Finished[AioKd]):
         result["cost"] = self.cost([row.name])
         for beam in BEAMS if members else ():
             scores = {member.model: member.bleu(beam) for member in members}
-            means, against = self.means(row, beam), self.against_published(row, beam)
+            chrf = [score for member in members if (score := member.by_beam[beam].chrf) is not None]
             result[f"beam {beam}"] = {
                 "mean": fmean(scores.values()),
                 "worst": min(scores.values()),
                 **({"teacher": scores[self.teacher]} if self.teacher in scores else {}),
-                **({"mean_of_shared": means[row.name]} if means else {}),
+                **({"mean_chrf": fmean(chrf)} if len(chrf) == len(members) else {}),
                 "each": scores,
-                **({"against_published": against} if against else {}),
             }
         return result
 
@@ -187,32 +153,6 @@ def _interaction(stage: Interaction) -> Values:
     return values if stage.threshold is None else {"threshold": stage.threshold, **values}
 
 
-def _likeness(done: Done, row: Row) -> Values:
-    """The likeness of the members' translations (beam 5).
-
-    `same`: mean share of equal translations over all pairs; `same_as_teacher`; `bleu_to_teacher`: each against the
-    teacher's as if they were references.
-    """
-    outputs = {member.model: member.translations(BEAM) for member in done.members(row.name)}
-    pairs = [share_equal(outputs[a], outputs[b]) for a, b in combinations(outputs, 2)]
-    result: Values = {"same": round(fmean(pairs), 4)} if pairs else {}
-    if done.teacher in outputs:
-        teacher = outputs.pop(done.teacher)
-        bleu = bleu_metric(done.runs[row.name].recipe.data.target_language, references=[teacher])
-        scores = {name: bleu.corpus_score(lines, None).score for name, lines in outputs.items()}
-        result["same_as_teacher"] = {name: round(share_equal(each, teacher), 4) for name, each in outputs.items()}
-        result["bleu_to_teacher"] = {name: round(score, 2) for name, score in scores.items()}
-    return result
-
-
-def _significance(done: Done) -> list[Values]:
-    """Each member of the family against the same network alone, and by Word-KD alone."""
-    ways = [(kind, student, seed) for seed in done.study.seeds for student in done.students for kind in WAYS]
-    pairs = [done.one_by_one(*way).values() for way in ways]
-    both = [(single, member) for single, member in pairs if single is not None and member is not None]
-    return [row for models in both for beam in BEAMS for row in done.bootstrap.pair(*models, beam)]
-
-
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 
@@ -224,19 +164,20 @@ def claims_of(done: Done) -> list[Claim]:
 
 
 def _one_by_one(done: Done) -> Iterator[Claim]:
-    """Members are as good as students distilled one by one."""
+    """Members are as good as students distilled one by one: each, and on average."""
 
-    def judge(way: str, beam: int, member: Measured, single: Measured) -> Verdict:
-        before, after, p = single.bleu(beam), member.bleu(beam), done.bootstrap.p_value(single, member, beam)
-        return as_good(after - before, p.get("p")), {way: before, "member": after, **p}
+    def judge(labels: Sequence[str], members: Sequence[str], beam: int) -> Verdict | None:
+        compared = done.compare(labels[0] if len(labels) == 1 else labels, FAMILY, beam, members)
+        return compared and compared.judge(as_good)
 
-    for seed in done.study.seeds:
-        for student in done.students:
-            for kind, way in WAYS.items():
-                models = dict(reversed(done.one_by_one(kind, student, seed).items()))
-                for beam in BEAMS:
-                    text = f"{student} of the family is as good as {student} {way} ({search(beam)})"
-                    yield from done.claim(text, "as good or better", models, partial(judge, way, beam), seed)
+    for kind, way in WAYS.items():
+        for students in dict.fromkeys([*((student,) for student in done.students), tuple(done.students)]):
+            labels = [f"{kind}-{student}" for student in students]
+            who = students[0] if len(students) == 1 else f"{', '.join(students)} on average"
+            for beam in BEAMS:
+                text = f"{who}: as good in the family as {way} ({search(beam)})"
+                decide = partial(judge, labels, students, beam)
+                yield from done.claim(text, "as good or better", [*labels, FAMILY], decide)
 
 
 def _cost(done: Done) -> Iterator[Claim]:
@@ -251,37 +192,21 @@ def _cost(done: Done) -> Iterator[Claim]:
 
 
 def _between_families(done: Done) -> Iterator[Claim]:
-    """The family as published beside each other one, by the mean BLEU over the members that both have."""
-    for label in dict.fromkeys(row.label for row in done.rows.values() if row.claim):
-        for seed in done.study.seeds:
-            if row := done.rows.get(done.study.named(label, seed)):
-                for beam in BEAMS:
-                    yield from _mean_claim(done, row, beam)
+    """The family as published beside each other one, by the mean over the members that both have."""
 
+    def judge(row: Row, beam: int) -> Verdict | None:
+        if not (members := done.shared(row.label)):
+            return None, {}, "no member in common"
+        if row.kind == SPACE:
+            compared = done.compare(FAMILY, row.label, beam, members)
+            return compared and compared.judge(as_good, members=len(members))
+        compared = done.compare(row.label, FAMILY, beam, members)
+        return compared and compared.judge(better, members=len(members))
 
-def _mean_claim(done: Done, row: Row, beam: int) -> Iterator[Claim]:
-    """It is decided only where the difference is more than what a bootstrap of the sentences leaves open."""
-    missing = [name for name in (done.published(row.seed), row.name) if not done.members(name)]
-    suffix = "" if row.seed == done.study.seed else f" (seed {row.seed})"
-    text = f"{row.claim} ({search(beam)}){suffix}"
-    means, against = done.means(row, beam), done.against_published(row, beam)
-    if missing:
-        if not suffix or row.name not in missing:
-            yield Claim(text, "–", None, {}, missing)
-        return
-    if not means:
-        yield Claim(text, "–", None, {}, undecided="no member in common")
-        return
-    before, after = means.values()
-    ours: Values = {"members": len(done.shared(row)), **means, "difference": before - after}
-    holds = None
-    if against:
-        low, high = (0.0 - against["mean"][limit] for limit in ("high", "low"))
-        ours |= {"low": low, "high": high}
-        harmed = above(low, high, SUFFERS)
-        unharmed = None if harmed is None else not harmed
-        holds = unharmed if row.kind == SPACE else above(low, high, 0)
-    yield Claim(text, "–", holds, ours)
+    for row in {row.label: row for row in reversed(done.rows.values()) if row.claim}.values():
+        for beam in BEAMS:
+            text = f"{row.claim} ({search(beam)})"
+            yield from done.claim(text, "–", [FAMILY, row.label], partial(judge, row, beam))
 
 
 def _pretrained(done: Done) -> Iterator[Claim]:
@@ -298,46 +223,43 @@ def _pretrained(done: Done) -> Iterator[Claim]:
         holds = None if first == second else second is None or first < second
     elif second is not None and second < curves[PRETRAINED]["updates"][-1]:
         holds = False
-    yield Claim(text, "–", holds, ours, undecided=NO_CLEAR_DIFFERENCE)
+    yield Claim(text, "–", holds, ours, undecided=NOT_CLEAR)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
 
-_ABOUT_FAMILIES = (
-    "Δ is of the mean over the members that a family has in common with the one as published of the same seed; behind "
-    "it, where that lies at 95 % (bootstrap of the sentences). The cost of `pretrained` is without its teacher's."
-)
 
-
-def _tables(done: Done, content: Values, plots: str) -> Iterator[str]:
-    """`content` is that of results.json, `plots` the part that shows them."""
+def _tables(done: Done, content: Values) -> Iterator[str]:
+    """`content` is that of results.json."""
     yield from (f"# AIO-KD: {done.study.name}", done.conditions())
     if done.students:
         yield from ("## Against one by one", _one_by_one_table(done))
         yield from ("## Cost", _cost_table(content["cost_of_ways"]))
-    yield from ("## Families", _ABOUT_FAMILIES, _family_table(done, content["families"]))
+    yield from ("## Families", "The cost of `pretrained` is without its teacher's.", _family_table(content["families"]))
     if done.study.spaces:
         yield from ("## Wider spaces", _space_table(done))
     yield from ("## Detaching", "Share of a student's draws whose gradient was kept from the teacher.")
     yield _detaching_table(content["interaction"])
-    if plots:
-        yield from ("## Plots", plots)
 
 
 def _one_by_one_table(done: Done) -> str:
+    """The mean over seeds, with its standard deviation where there are several."""
     lines = []
-    for seed in done.study.seeds:
-        for student in done.students:
-            alone, taught = (done.one_by_one(kind, student, seed).values() for kind in WAYS)
-            models = [next(iter(alone)), *taught]
-            if any(models) or seed == done.study.seed:
-                figures = [m and getattr(m.by_beam[beam], key) for key, beam in _FIGURES for m in models]
-                lines.append([student, str(seed), *map(shown, figures)])
-    titles = [f"{name} {way}" for name in ("greedy", "beam 5", "chrF") for way in ("alone", "Word-KD", "family")]
-    return markdown(["student", "seed", *titles], lines)
+    for student in done.students:
+        rows = {kind: done.each(f"{kind}-{student}") for kind in WAYS}
+        family = [done.models[name][student] for name in done.seeds(FAMILY) if student in done.models[name]]
+        cells = [
+            over_seeds([getattr(model.by_beam[beam], key) for model in models])
+            for key, beam in _FIGURES
+            for models in (*rows.values(), family)
+        ]
+        lines.append([student, *cells])
+    names = [f"{TITLES[key]} {search(beam)}" for key, beam in _FIGURES]
+    titles = [f"{name}, {way}" for name in names for way in ("alone", "Word-KD", "family")]
+    return markdown(["student", *titles], lines)
 
 
-_FIGURES = (("bleu", GREEDY), ("bleu", BEAM), ("chrf", BEAM))
+_FIGURES = (("bleu", GREEDY), ("bleu", BEAM), ("chrf", GREEDY), ("chrf", BEAM))
 
 
 def _cost_table(ways: dict[str, Values]) -> str:
@@ -352,43 +274,26 @@ def _cost_table(ways: dict[str, Values]) -> str:
     return markdown(["way", "runs", "hours", "CPU hours", "target tokens", "FLOPs", "peak MB", "weights MB"], lines)
 
 
-_SCORES = ("mean", "worst", "teacher")
+_SCORES = {"mean": "mean", "worst": "worst", "teacher": "teacher", "mean_chrf": "mean chrF"}
 
 
-def _family_table(done: Done, families: Iterable[Values]) -> str:
+def _family_table(families: Sequence[Values]) -> str:
     lines = []
     for family in families:
         cells = [family["row"], str(family["seed"]), str(len(family["members"]))]
-        for beam in BEAMS:
-            scores = family.get(f"beam {beam}", {})
-            cells += [*(shown(scores.get(key)) for key in _SCORES), *_difference(done, done.rows[family["row"]], beam)]
+        cells += [shown(family.get(f"beam {beam}", {}).get(key)) for beam in BEAMS for key in _SCORES]
         lines.append([*cells, f"{family['cost']['cpu_seconds'] / 3600:.2f}", f"{family['cost']['flops']:.3g}"])
-    titles = [title for beam in BEAMS for title in (*(f"{search(beam)} {key}" for key in _SCORES), "Δ", "95 %")]
+    titles = [f"{search(beam)} {title}" for beam in BEAMS for title in _SCORES.values()]
     return markdown(["family", "seed", "members", *titles, "CPU hours", "FLOPs"], lines)
 
 
-def _difference(done: Done, row: Row, beam: int) -> tuple[str, str]:
-    """Δ to the family as published, and its limits."""
-    means, against = [*done.means(row, beam).values()], done.against_published(row, beam)
-    if row.kind == FAMILY or not means:
-        return "", ""
-    limits = f"{signed(against['mean']['low'])} to {signed(against['mean']['high'])}" if against else ""
-    return signed(means[1] - means[0]), limits
-
-
 def _space_table(done: Done) -> str:
-    """The losses of the other families, and the member with the deepest encoder and the shallowest decoder."""
+    """The member with the deepest encoder and the shallowest decoder."""
     lines = []
     for row in (row for row in done.families if row.kind == SPACE and done.members(row.name)):
         slim = max(done.members(row.name), key=_slimness)
-        cells = [row.name, str(row.seed), str(len(done.shared(row)))]
-        for beam in BEAMS:
-            means = [shown(mean) for mean in done.means(row, beam).values()] or ["", ""]
-            cells += [*means, *_difference(done, row, beam)]
-        lines.append([*cells, slim.model, *(shown(slim.bleu(beam)) for beam in BEAMS)])
-    means = [f"{search(beam)}{what}" for beam in BEAMS for what in (", as published", ", here", " Δ", " 95 %")]
-    own = ["slimmest member", *(f"its {search(beam)}" for beam in BEAMS)]
-    return markdown(["space", "seed", "shared members", *means, *own], lines)
+        lines.append([row.name, str(row.seed), slim.model, *(shown(slim.bleu(beam)) for beam in BEAMS)])
+    return markdown(["space", "seed", "slimmest member", *(f"its BLEU, {search(beam)}" for beam in BEAMS)], lines)
 
 
 def _slimness(member: Measured) -> tuple[int, int]:

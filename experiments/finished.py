@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, Generic
 
+from experiments.claims import Claim, Compared, Values, Verdict
+from experiments.comparisons import (
+    TRANSLATIONS,
+    Comparison,
+    Known,
+    Side,
+    Texts,
+    Trainings,
+    output_name,
+    write_translations,
+)
 from experiments.measured import Measured, measured_models
-from experiments.significance import Bootstrap, Claim, Values, Verdict
 from experiments.study import Row, S
+from polystill.evaluation.figures import search
 from polystill.runs import Run
 from polystill.runs.provenance import provenance
 from polystill.storage import write_atomic
 
 
 class Finished(Generic[S]):
-    """The finished rows of a study."""
+    """The finished rows of a study.
 
-    def __init__(self, study: S, folder: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
-        self.study, self.folder, self.bootstrap = study, folder, bootstrap
+    `final`: also compute what takes long, comparisons. Until then only those have results that were computed before.
+    """
+
+    def __init__(self, study: S, folder: Path, rows: Sequence[Row], *, final: bool) -> None:
+        self.study, self.folder, self.final = study, folder, final
         self.rows = {row.name: row for row in rows}
         self.written = {row.name for row in rows if row.is_written(folder)}
         evaluated = [row for row in rows if row.recipe is not None and row.name in self.written]
         self.runs = {row.name: Run.open(folder / row.out) for row in evaluated}
         self.results = {name: run.results() for name, run in self.runs.items()}
         self.models = {name: measured_models(name, run, self.results[name]) for name, run in self.runs.items()}
+        self.compared: dict[Comparison, Compared] = {}
+        """All that was compared so far, in this order."""
+        self._known = Known(folder, compute=final)
 
     def members(self, row: str) -> list[Measured]:
         """All models of a row; none where it is not finished."""
@@ -35,32 +54,121 @@ class Finished(Generic[S]):
         """The model of a row that trains one network."""
         return next(iter(self.members(row)), None)
 
+    def seeds(self, label: str) -> list[str]:
+        """The rows of a label that are measured, by seed."""
+        rows = [row for row in self.rows.values() if row.label == label and self.models.get(row.name)]
+        return [row.name for row in sorted(rows, key=lambda row: row.seed)]
+
+    def each(self, label: str) -> list[Measured]:
+        """The models of a row that trains one network, by seed."""
+        return [model for name in self.seeds(label) for model in self.members(name)[:1]]
+
     def conditions(self) -> str:
-        """The test set, engine, precision and BLEU signature of the tables."""
+        """The test set, engine, precision and signatures of the tables."""
         for row in (model.any for name in self.models for model in self.members(name)):
-            return f"{row.test_set}; {row.engine}, {row.precision}; BLEU {row.bleu_signature}."
+            signatures = f"BLEU {row.bleu_signature}; chrF {row.chrf_signature}"
+            return f"{row.test_set}; {row.engine}, {row.precision}; {signatures}."
         return "Nothing is measured yet."
+
+    # Comparisons
+
+    @cached_property
+    def texts(self) -> Texts:
+        """The stored translations."""
+        models = [model for name in self.models for model in self.members(name)]
+        by_name = {output_name(m.row, m.model, beam): (m, beam) for m in models for beam in m.by_beam}
+
+        def read(name: str) -> list[str]:
+            model, beam = by_name[name]
+            return model.translations(beam)
+
+        return Texts(models[0].references(), models[0].language, read)
+
+    def compare(
+        self,
+        first: str | Sequence[str],
+        second: str | Sequence[str],
+        beams: int | tuple[int, int],
+        members: Sequence[str] | None = None,
+    ) -> Compared | None:
+        """Two labels over all their seeds, by the mean of these members (all by default); None where one is missing.
+
+        Several labels on a side are networks that are trained one by one, whose mean counts.
+        """
+        before, after = (beams, beams) if isinstance(beams, int) else beams
+        sides = self._side(first, before, members), self._side(second, after, members)
+        if sides[0] is None or sides[1] is None:
+            return None
+        labels = [[side] if isinstance(side, str) else list(side) for side in (first, second)]
+        comparison = Comparison(sides[0], sides[1], paired=labels[0] == labels[1])
+        if comparison not in self.compared:
+            names = [", ".join(side) + (f": {' '.join(members)}" if members else "") for side in labels]
+            how = search(before) if before == after else f"{search(before)}, {search(after)}"
+            seeds = len(sides[0].trainings), len(sides[1].trainings)
+            trials = self._trials(labels[0]), self._trials(labels[1])
+            tell = all(any(len(trainings) > 1 for trainings in side.seeds) for side in (sides[0], sides[1]))
+            found = self._known.differences(self.texts, comparison)
+            self.compared[comparison] = Compared(names[0], names[1], how, seeds, trials, tell, found)
+        return self.compared[comparison]
+
+    def _side(self, labels: str | Sequence[str], beam: int, members: Sequence[str] | None) -> Side | None:
+        if isinstance(labels, str):
+            trainings = self._trainings(labels, beam, members)
+            return Side(trainings, self._like(labels, beam, members)) if trainings else None
+        by_label = [self._trainings(label, beam, None) for label in labels]
+        number = min(map(len, by_label), default=0)
+        if not number:
+            return None
+        trainings = tuple(tuple(name for each in by_label for name in each[i]) for i in range(number))
+        return Side(trainings, self._like(labels[0], beam, None), independent=len(labels))
+
+    def _trainings(self, label: str, beam: int, members: Sequence[str] | None) -> Trainings:
+        """The outputs of a label's rows by seed, without rows that lack one of the members."""
+        result = []
+        for name in self.seeds(label):
+            models = self.models[name]
+            wanted = list(models) if members is None or not self._is_family(label) else members
+            if all(member in models for member in wanted):
+                result.append(tuple(output_name(name, member, beam) for member in wanted))
+        return tuple(result)
+
+    def _like(self, label: str, beam: int, members: Sequence[str] | None) -> tuple[Trainings, ...]:
+        """Recipes of the same kind, families or single networks, that have several seeds."""
+        labels = dict.fromkeys(row.label for row in self.rows.values() if self.models.get(row.name))
+        alike = [other for other in labels if self._is_family(other) == self._is_family(label)]
+        of_all = [self._trainings(other, beam, members) for other in alike]
+        return tuple(trainings for trainings in of_all if len(trainings) > 1)
+
+    def _is_family(self, label: str) -> bool:
+        return self.rows[self.seeds(label)[0]].parsed.method == "aio_kd"
+
+    def _trials(self, labels: Sequence[str]) -> int:
+        """The tuning trials of a side, which are the same for each of its labels."""
+        return min(len(self.study.trials_of(self.rows[self.seeds(label)[0]])) for label in labels)
 
     def claim(
         self,
         text: str,
         paper: str,
-        models: dict[str, Measured | None],
-        judge: Callable[..., Verdict],
-        seed: int | None = None,
+        labels: Sequence[str],
+        judge: Callable[[], Verdict | None],
     ) -> Iterator[Claim]:
-        """A claim about these models; where some are missing, of the study's own seed only."""
-        missing = [name for name, model in models.items() if model is None]
-        suffix = "" if seed in (None, self.study.seed) else f" (seed {seed})"
-        if not missing:
-            yield Claim(text + suffix, paper, *judge(*models.values()))
-        elif not suffix:
+        """A claim about these labels; without a verdict where rows are missing, or `judge` has none."""
+        missing = [label for label in labels if not self.seeds(label)]
+        verdict = None if missing else judge()
+        if verdict is None:
             yield Claim(text, paper, None, {}, missing)
+        else:
+            holds, ours, why = verdict
+            yield Claim(text, paper, holds, ours, undecided=why)
+
+    # Files
 
     def write(self, study: str, content: Values, claims: Sequence[Claim], parts: Sequence[str]) -> None:
-        """STUDY/results.json: claims, what else the study makes of the runs, their rows and costs, and the commands.
+        """STUDY/results.json: claims, comparisons, what else the study makes of the runs, their rows, costs, commands.
 
-        STUDY/results.md: the `parts`, and the claims.
+        STUDY/results.md: the `parts`, the comparisons and the claims. At the end also significance.json and the
+        translations of all that was compared.
         """
         rows = [
             {"row": name, **row.to_json(), "hypotheses": str(self.rows[name].out / row.hypotheses)}
@@ -68,15 +176,26 @@ class Finished(Generic[S]):
             for row in results.rows
         ]
         result = {
-            **{"format": 1, "study": study, "name": self.study.name, "claims": [claim.record() for claim in claims]},
-            **{**content, "rows": rows},
+            **{"format": 2, "study": study, "name": self.study.name, "claims": [claim.record() for claim in claims]},
+            **{"target_language": self.study.data.get("target_language", "")},
+            **{"comparisons": [each.record() for each in self.compared.values()]},
+            **{"tuning_trials": self._all_trials(), **content, "rows": rows},
             "cost": {name: results.to_json()["cost"] for name, results in self.results.items()},
             "commands": {name: row.shown_command() for name, row in self.rows.items()},
             "provenance": provenance().to_json(),
         }
         write_atomic(self.folder / "results.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-        text = "\n\n".join([*parts, "## Claims", _claims_table(claims)]) + "\n"
+        tables = ["## Comparisons", ABOUT_COMPARISONS, comparison_table(self.compared.values())]
+        tables += ["## Tuning trials", _trials_table(result["tuning_trials"])] if result["tuning_trials"] else []
+        text = "\n\n".join([*parts, *tables, "## Claims", _claims_table(claims)]) + "\n"
         write_atomic(self.folder / "results.md", text)
+        if self.final and self.compared:
+            self._known.write()
+            outputs = dict.fromkeys(name for comparison in self.compared for name in comparison.names())
+            write_translations(self.folder / TRANSLATIONS, self.texts, list(outputs))
+
+    def _all_trials(self) -> Mapping[str, list[Values]]:
+        return {arm: [trial.model_dump(mode="json") for trial in trials] for arm, trials in self.study.trials.items()}
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
@@ -88,13 +207,52 @@ def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
 
 
+ABOUT_COMPARISONS = (
+    "The second minus the first; in brackets the two-sided 95 % interval over test sentences and, where recipes with "
+    "several seeds tell how much one training varies, over trainings. p: approximate randomisation over sentences, "
+    "where both sides are one training."
+)
+
+
+def comparison_table(compared: Iterable[Compared]) -> str:
+    """All comparisons, in both metrics."""
+    lines = []
+    for each in compared:
+        cells = [each.first, each.second, each.search, "{} / {}".format(*each.seeds), "{} / {}".format(*each.trials)]
+        for name in ("bleu", "chrf"):
+            found = each.differences.get(name)
+            cells += ["", ""] if found is None else [between(found.value, found.low, found.high), shown(found.p, 4)]
+        verdicts = dict.fromkeys(found.verdict for found in each.differences.values())
+        cells.append(" / ".join(verdicts) if each.seeds_tell else "not clear: one seed")
+        lines.append(cells)
+    titles = ["first", "second", "search", "seeds", "tuning trials", "BLEU", "p", "chrF", "p", "the second is"]
+    return markdown(titles, lines)
+
+
+def _trials_table(trials: Mapping[str, list[Values]]) -> str:
+    lines = []
+    for arm, tried in trials.items():
+        for number, trial in enumerate(tried, 1):
+            what = ", ".join(f"{key}: {value}" for key, value in trial["tried"].items()) or "as the recipe has it"
+            score = ", ".join(f"{name} {shown(value)}" for name, value in trial["validation"].items())
+            lines.append([arm, f"{number} of {len(tried)}", what, score])
+    return markdown(["arm", "trial", "tried", "on validation"], lines)
+
+
 def _claims_table(claims: Sequence[Claim]) -> str:
     lines = ["| claim | paper | holds here | ours |", "|---|---|---|---|"]
     for claim in claims:
-        ours = "; ".join(f"{name} {shown(value)}" for name, value in claim.ours.items())
+        ours = "; ".join(f"{name} {_told(value)}" for name, value in claim.ours.items())
         ours = f"rows missing: {', '.join(claim.missing)}" if claim.missing else ours
         lines.append(f"| {claim.text} | {claim.paper} | {claim.verdict} | {ours} |")
     return "\n".join(lines)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        change = between(value["difference"], value["low"], value["high"])
+        return f"{shown(value['from'])} → {shown(value['to'])}, {change}"
+    return " and ".join(map(shown, value)) if isinstance(value, list) else shown(value)
 
 
 def shown(value: Any, digits: int = 2) -> str:
@@ -105,10 +263,23 @@ def shown(value: Any, digits: int = 2) -> str:
 
 
 def signed(difference: float, digits: int = 2) -> str:
-    """A difference in a table; one that is rounded to nothing has no minus."""
+    """A difference with its sign; one that is rounded to nothing is +0."""
     return f"{round(difference, digits) + 0.0:+.{digits}f}"
 
 
+def between(difference: float, low: float, high: float) -> str:
+    """A difference and its interval."""
+    return f"{signed(difference)} ({signed(low)} to {signed(high)})"
+
+
 def change(before: float | None, after: float | None, digits: int = 2) -> str:
-    """The gain of `after` over `before`; empty where one of them is missing."""
+    """The difference of two figures with its sign; empty where one is missing."""
     return "" if before is None or after is None else signed(after - before, digits)
+
+
+def over_seeds(figures: Sequence[float | None]) -> str:
+    """The mean over seeds, with its standard deviation where there are several; empty where one is missing."""
+    known = [figure for figure in figures if figure is not None]
+    if not known or len(known) < len(figures):
+        return ""
+    return shown(fmean(known)) + (f" ± {stdev(known):.2f}" if len(known) > 1 else "")

@@ -105,6 +105,12 @@ class KimRush(Study):
     """Members of the families that the tables show; all by default."""
     speed: Speed | None = None
 
+    def tuned_with(self, row: Row) -> str:
+        """Families, and pruned networks, are tuned once; the student in other depths as in its own."""
+        if row.kind in (FAMILY, PRUNED):
+            return row.kind
+        return SEQ_KD if row.label.removeprefix(f"{SEQ_KD}-") in self.depths else row.label
+
 
 @dataclass(frozen=True)
 class Method:

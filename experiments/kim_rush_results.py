@@ -9,7 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from experiments.finished import Finished, change, markdown, shown
+from experiments.claims import Claim, Values, Verdict, all_seeds, as_good, better
+from experiments.finished import Finished, change, markdown, shown, signed
+from experiments.forest import write_forest
 from experiments.kim_rush import (
     BASELINE,
     FAMILY,
@@ -25,13 +27,12 @@ from experiments.kim_rush import (
     sparse_name,
 )
 from experiments.measured import Measured
-from experiments.significance import Bootstrap, Claim, Values, Verdict, as_good, better
 from experiments.study import BEAM, BEAMS, GREEDY, Row
 from polystill.errors import UserError
 from polystill.models.folder import weights_path
 
-NEAR = 0.3
-"""BLEU by which greedy search may stay behind beam search and still count as good as it."""
+TIMES = 10
+"""The greedy student is so many times as fast as the teacher with beam 5."""
 BEST = "seq-kd+seq-inter"
 
 PAPER: Values = yaml.safe_load(Path(__file__).with_name("kim_rush_paper.yaml").read_text(encoding="utf-8"))
@@ -43,23 +44,23 @@ TABLES: dict[str, Figures] = PAPER["tables"]
 def write(study: KimRush, folder: Path, rows: Sequence[Row], *, final: bool) -> list[Claim]:
     """Write results.json and results.md from what is finished, and return the claims.
 
-    Bootstraps are computed at the end (`final`); until then only differences that were tested before say how sure they
-    are.
+    Comparisons are computed and drawn at the end (`final`). Until then only those have results that had them before.
     """
-    done = Done(study, folder, rows, Bootstrap(folder, final))
+    done = Done(study, folder, rows, final=final)
     claims = claims_of(done)
-    content: Values = {"significance": _significance(done)}
-    content |= {"speed": done.speed} if done.speed else {}
+    _compare_all(done)
+    content: Values = {"speed": done.speed} if done.speed else {}
     content |= {"pruning": done.bytes_on_disk} if done.bytes_on_disk else {}
-    done.write("kim-rush", content, claims, list(_tables(done)))
+    plot = write_forest(done.compared.values(), folder) if final else ""
+    done.write("kim-rush", content, claims, [*_tables(done), *([plot] if plot else [])])
     return claims
 
 
 class Done(Finished[KimRush]):
     """The finished rows, with the timings and the sizes on disk."""
 
-    def __init__(self, study: KimRush, folder: Path, rows: Sequence[Row], bootstrap: Bootstrap) -> None:
-        super().__init__(study, folder, rows, bootstrap)
+    def __init__(self, study: KimRush, folder: Path, rows: Sequence[Row], *, final: bool) -> None:
+        super().__init__(study, folder, rows, final=final)
         self.speed = _timings(folder / "speed.json")
         self.bytes_on_disk = list(self._bytes_on_disk())
 
@@ -114,17 +115,21 @@ def _timed_row(timing: Values) -> str:
     return TEACHER if timing["student"] == TEACHER else Path(timing["student"]).parts[-2]
 
 
-def _significance(done: Done) -> list[Values]:
-    """Paired bootstraps of each model against those that it is compared with; of members the same networks."""
-    whole, rows = done.whole(), []
+def _compare_all(done: Done) -> None:
+    """Each row with those that it is to be compared with; of members the same networks."""
+    whole = done.whole()
     for row in (row for kind in (NETWORK, PRUNED, FAMILY) for row in done.of_kind(kind)):
-        firsts = [first for name in row.against for first in done.members(name)]
-        firsts += [whole] if whole is not None and row.sparsity else []
-        for model in done.members(row.name):
-            for first in firsts:
-                if row.kind != FAMILY or first.network == model.network:
-                    rows += [values for beam in BEAMS for values in done.bootstrap.pair(first, model, beam)]
-    return rows
+        if row.seed != done.study.seed or not done.members(row.name):
+            continue
+        against = [*row.against, *([whole.row] if whole is not None and row.sparsity else [])]
+        for base, beam in ((base, beam) for base in against if done.members(base) for beam in BEAMS):
+            if row.kind != FAMILY:
+                done.compare(base, row.label, beam)
+                continue
+            firsts = {first.network for first in done.members(base)}
+            for member in done.members(row.name):
+                if member.network in firsts:
+                    done.compare(base, row.label, beam, [member.model])
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
@@ -132,58 +137,64 @@ def _significance(done: Done) -> list[Values]:
 
 def claims_of(done: Done) -> list[Claim]:
     """All claims that the study's recipe is about, measured or not."""
-    claims = [claim for seed in done.study.seeds for claim in _student_claims(done, seed)]
+    claims = list(_student_claims(done))
     claims += _speed_claims(done) if done.study.speed else ()
     claims += _pruning_claims(done) if done.study.pruning else ()
     return [*claims, *_family_claims(done)]
 
 
-def _student_claims(done: Done, seed: int) -> Iterator[Claim]:
+def _student_claims(done: Done) -> Iterator[Claim]:
     for text, written, labels, judge in _STATEMENTS:
         try:
             paper = written(TABLES[done.study.paper])
         except KeyError:
             paper = "–"  # not quoted
-        names = [done.study.named(label, seed) for label in labels]
-        yield from done.claim(text, paper, {name: done.only(name) for name in names}, partial(judge, done), seed)
+        yield from done.claim(text, paper, labels, partial(judge, done, *labels))
 
 
-def _raises(beam: int, done: Done, before: Measured, after: Measured) -> Verdict:
-    first, second = before.bleu(beam), after.bleu(beam)
-    p = done.bootstrap.p_value(before, after, beam)
-    return better(second - first, p.get("p")), {"from": first, "to": second, "gain": second - first, **p}
+def _raises(beam: int, done: Done, before: str, after: str) -> Verdict | None:
+    compared = done.compare(before, after, beam)
+    return compared and compared.judge(better)
 
 
-def _larger_greedily(done: Done, baseline: Measured, model: Measured) -> Verdict:
-    greedy, beam = (model.bleu(size) - baseline.bleu(size) for size in BEAMS)
-    return greedy > max(beam, 0), {"greedy": greedy, "beam 5": beam}
+def _larger_greedily(done: Done, baseline: str, label: str) -> Verdict:
+    """The seeds of both, one by one: a difference of differences has no interval here."""
+    pairs = list(zip(done.each(baseline), done.each(label), strict=False))
+    gains = [[after.bleu(beam) - before.bleu(beam) for before, after in pairs] for beam in BEAMS]
+    holds, why = all_seeds([greedy > max(beam, 0) for greedy, beam in zip(*gains, strict=True)])
+    return holds, {"greedy": " and ".join(map(signed, gains[0])), "beam 5": " and ".join(map(signed, gains[1]))}, why
 
 
-def _near_beam(done: Done, model: Measured) -> Verdict:
-    """Whether greedy search is as good as beam search: not where it is significantly more than `NEAR` behind."""
-    greedy, beam = (model.bleu(size) for size in BEAMS)
-    outputs = ({model.model: model.translations(size)} for size in BEAMS)
-    gap = done.bootstrap.families(model, *outputs).get(model.model, {})
-    ours = {"greedy": greedy, "beam 5": beam, "behind": beam - greedy}
-    ours |= {key: gap[key] for key in ("low", "high") if gap}
-    return True if beam - greedy <= NEAR else False if gap and gap["low"] > NEAR else None, ours
+def _near_beam(done: Done, label: str, members: Sequence[str] | None = None) -> Verdict | None:
+    """Whether greedy search is as good as beam search with the same models."""
+    compared = done.compare(label, label, (BEAM, GREEDY), members)
+    return compared and compared.judge(as_good)
 
 
-def _tenfold(done: Done, baseline: Measured, model: Measured) -> Verdict:
-    before, after = baseline.p_mode, model.p_mode
-    if before is None or after is None:
-        return None, {}
-    times = {"times": after / before} if before > 0 else {}
-    return after >= 10 * before and after > before, {"from": before, "to": after, **times}
+def _tenfold(done: Done, baseline: str, label: str) -> Verdict | None:
+    pairs = [(a.p_mode, b.p_mode) for a, b in zip(done.each(baseline), done.each(label), strict=False)]
+    known = [(before, after) for before, after in pairs if before is not None and after is not None]
+    if not known:
+        return None
+    holds, why = all_seeds([after >= 10 * before and after > before for before, after in known])
+    ours = {"from": " and ".join(_percent(before) for before, _ in known)}
+    ours |= {"to": " and ".join(_percent(after) for _, after in known)}
+    times = [f"{after / before:.1f}" for before, after in known if before > 0]
+    return holds, ours | ({"times": " and ".join(times)} if times else {}), why
 
 
-def _worse_perplexity(done: Done, baseline: Measured, model: Measured) -> Verdict:
-    before, after = baseline.any.perplexity, model.any.perplexity
-    if before is None or after is None:
-        return None, {}
-    first, second = baseline.bleu(BEAM), model.bleu(BEAM)
-    ours = {"PPL from": before, "to": after, "BLEU from": first, "to BLEU": second}
-    return after > before and second > first, ours
+def _worse_perplexity(done: Done, baseline: str, label: str) -> Verdict | None:
+    pairs = [(a.any.perplexity, b.any.perplexity) for a, b in zip(done.each(baseline), done.each(label), strict=False)]
+    worse = [after > before for before, after in pairs if before is not None and after is not None]
+    compared = done.compare(baseline, label, BEAM)
+    if not worse or compared is None:
+        return None
+    holds, ours, why = compared.judge(better)
+    ours |= {"PPL": " and ".join(f"{shown(before)} → {shown(after)}" for before, after in pairs)}
+    of_perplexity, unclear = all_seeds(worse)
+    if of_perplexity is None:
+        return None, ours, unclear
+    return (holds if of_perplexity else False), ours, why
 
 
 def _gain(table: Figures, row: str, key: str) -> str:
@@ -210,7 +221,7 @@ _STATEMENTS: list[tuple[str, Callable[[Figures], str], tuple[str, ...], Callable
         _larger_greedily,
     ),
     (
-        f"After Seq-KD greedy is within {NEAR} of beam 5",
+        "After Seq-KD greedy is as good as beam 5",
         lambda t: f"{t[SEQ_KD]['greedy']} / {t[SEQ_KD]['beam']}",
         (SEQ_KD,),
         _near_beam,
@@ -229,7 +240,7 @@ _STATEMENTS: list[tuple[str, Callable[[Figures], str], tuple[str, ...], Callable
 
 def _speed_claims(done: Done) -> Iterator[Claim]:
     """Of each student, engine and batch size: its greedy search and the teacher's beam search, timed in turn."""
-    text = "The greedy student is 10 times as fast as the teacher with beam 5"
+    text = f"The greedy student is {TIMES} times as fast as the teacher with beam 5"
     student, teacher = PAPER["speed"]["student"], PAPER["speed"]["teacher"]
     gpu, cpu = (f"{student[device][0] / teacher[device][1]:.1f}" for device in ("gpu", "cpu"))
     paper = f"English→German: {gpu} (GPU), {cpu} (CPU)"
@@ -240,47 +251,48 @@ def _speed_claims(done: Done) -> Iterator[Claim]:
         times = timing["speed_to_teacher_same_engine"]
         which = f"{_timed_row(timing)}, {timing['engine']} {timing['precision']}, batch {timing['batch_size']}"
         ours = {"times": times["median"], "from": times["min"], "to": times["max"]}
-        yield Claim(f"{text}: {which}", paper, times["median"] >= 10, ours)
+        holds = True if times["min"] >= TIMES else False if times["max"] < TIMES else None
+        yield Claim(f"{text}: {which}", paper, holds, ours)
 
 
 def _pruning_claims(done: Done) -> Iterator[Claim]:
     assert done.study.pruning is not None
-    text = "80 % pruned: at most 0.4 BLEU below the teacher's beam 5, with 25 times fewer parameters"
+    text = "80 % pruned: as good as the teacher with beam 5, with 25 times fewer parameters"
     before = TABLES["english-german"][TEACHER]["beam"]
     paper = f"English→German: {before} → {PAPER['pruned'][0.8]}, {PAPER['times_fewer'][0.8]} times fewer"
     row = next((row.name for row in done.of_kind(PRUNED) if row.sparsity == 0.8), f"{PRUNED}-80")
 
-    def judge(teacher: Measured, whole: Measured, pruned: Measured) -> Verdict:
-        first, second, third = (model.bleu(BEAM) for model in (teacher, whole, pruned))
-        loss, times = first - third, teacher.weights / pruned.weights
-        ours = {"teacher": first, "unpruned": second, "pruned": third, "below the teacher": loss}
-        ours |= {"below the unpruned": second - third, "times fewer": times}
-        return loss <= 0.4 and times >= 25, ours
+    def judge() -> Verdict | None:
+        teacher, pruned, compared = done.only(TEACHER), done.only(row), done.compare(TEACHER, row, BEAM)
+        if teacher is None or pruned is None or compared is None:
+            return None
+        times = teacher.weights / pruned.weights
+        holds, ours, why = compared.judge(as_good)
+        return (holds if times >= 25 else False), ours | {"times fewer": times}, why
 
-    models = {TEACHER: done.only(TEACHER), done.study.pruning.row: done.whole(), row: done.only(row)}
-    yield from done.claim(text, paper, models, judge)
+    yield from done.claim(text, paper, [TEACHER, row], judge)
 
 
 def _family_claims(done: Done) -> Iterator[Claim]:
     """Claims about the two systems together; no paper has figures of it."""
 
-    def as_good_as_alone(member: Measured, alone: Measured) -> Verdict:
-        p = done.bootstrap.p_value(alone, member, GREEDY)
-        first, second = alone.bleu(GREEDY), member.bleu(GREEDY)
-        return as_good(second - first, p.get("p")), {"member": second, alone.row: first, **p}
+    def as_good_as_alone(alone: str, row: Row, member: Measured) -> Verdict | None:
+        compared = done.compare(alone, row.label, GREEDY, [member.model])
+        return compared and compared.judge(as_good)
 
     for row, member in done.family_members():
-        if "beam" not in member.any.targets:
+        if "beam" not in member.any.targets or row.seed != done.study.seed:
             continue
-        name = f"{row.name} {member.model}"
-        yield Claim(f"{name}: greedy is within {NEAR} of its own beam 5", "–", *_near_beam(done, member))
+        name = f"{row.label} {member.model}"
+        near = partial(_near_beam, done, row.label, [member.model])
+        yield from done.claim(f"{name}: greedy is as good as its own beam 5", "–", [row.label], near)
         for label in row.trained_alone:
             network, alone = done.rows[label].parsed.model, done.only(label)
             same = (network.architecture, str(network.teacher)) == (member.any.architecture, member.model)
-            expected = member.seed == done.study.seed if alone is None else alone.network == member.network
-            if same and expected:
+            if same and (alone is None or alone.network == member.network):
                 text = f"{name}: greedy as good as the same student alone"
-                yield from done.claim(text, "–", {label: alone}, partial(as_good_as_alone, member))
+                judge = partial(as_good_as_alone, label, row, member)
+                yield from done.claim(text, "–", [label, row.label], judge)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -304,6 +316,7 @@ def _tables(done: Done) -> Iterator[str]:
 
 
 _TITLES = ("greedy", "Δ", "beam 5", "Δ", "PPL", "p(mode)")
+_CHRF = ("chrF greedy", "chrF beam 5")
 
 
 def _main_table(done: Done) -> str:
@@ -321,8 +334,8 @@ def _main_table(done: Done) -> str:
         before = done.only(study.named(base, row.seed)) if base else None
         ours = _cells(_figures(model), _figures(before), 2)
         theirs = _cells(paper.get(row.label, {}), paper.get(base or "", {}), 1)
-        lines.append([row.name, _millions(model), *ours, *theirs])
-    return markdown(["row", "parameters", *_TITLES, *(f"paper: {title}" for title in _TITLES)], lines)
+        lines.append([row.name, _millions(model), *ours, *_chrf(model), *theirs])
+    return markdown(["row", "parameters", *_TITLES, *_CHRF, *(f"paper: {title}" for title in _TITLES)], lines)
 
 
 def _figures(model: Measured | None) -> Values:
@@ -339,6 +352,10 @@ def _cells(figures: Values, base: Values, digits: int) -> list[str]:
     return [*cells, shown(figures.get("perplexity"), digits), _percent(figures.get("p_mode"))]
 
 
+def _chrf(model: Measured | None) -> list[str]:
+    return ["" if model is None else shown(model.by_beam[beam].chrf) for beam in BEAMS]
+
+
 def _millions(model: Measured | None, digits: int = 2) -> str:
     return "" if model is None else f"{model.weights / 1e6:.{digits}f} M"
 
@@ -353,8 +370,8 @@ def _family_table(done: Done) -> str:
     for row, model in done.family_members():
         greedy, beam = model.bleu(GREEDY), model.bleu(BEAM)
         figures = [shown(greedy), shown(beam), change(beam, greedy), shown(model.any.perplexity)]
-        lines.append([f"{row.name} {model.model}", _millions(model), *figures, _percent(model.p_mode)])
-    return markdown(["member", "parameters", "greedy", "beam 5", "greedy − beam", "PPL", "p(mode)"], lines)
+        lines.append([f"{row.name} {model.model}", _millions(model), *figures, _percent(model.p_mode), *_chrf(model)])
+    return markdown(["member", "parameters", "greedy", "beam 5", "greedy − beam", "PPL", "p(mode)", *_CHRF], lines)
 
 
 def _speed_table(done: Done) -> str:
@@ -393,7 +410,16 @@ def _pruning_table(done: Done) -> str:
         sizes = [on_disk.get(row.name, {}).get(form) for form in ("dense", *SPARSE_VALUES)]
         megabytes = ["" if size is None else f"{size / 1e6:.2f}" for size in sizes]
         title = f"{100 * row.sparsity:g} %" if row.kind == PRUNED else "as it was"
-        lines.append([title, *cells, *megabytes, shown(PAPER["pruned"].get(row.sparsity), 1)])
-    titles = ["pruned", "not zero", "times fewer than the teacher", "greedy", "beam 5", "Δ teacher", "Δ unpruned"]
+        lines.append([title, *cells, *_chrf(model), *megabytes, shown(PAPER["pruned"].get(row.sparsity), 1)])
+    titles = [
+        "pruned",
+        "not zero",
+        "times fewer than the teacher",
+        "greedy",
+        "beam 5",
+        "Δ teacher",
+        "Δ unpruned",
+        *_CHRF,
+    ]
     titles += ["MB dense", *(f"MB sparse {values}" for values in SPARSE_VALUES)]
     return markdown([*titles, "paper: BLEU (English→German)"], lines)

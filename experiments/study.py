@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
@@ -56,7 +56,7 @@ class Row:
     alone: bool = False
     """It measures time: nothing else may run beside it."""
     against: tuple[str, ...] = ()
-    """Rows whose models its own are compared with by bootstraps."""
+    """Rows whose models its own are compared with."""
     trained_alone: tuple[str, ...] = ()
     """Of a family: rows that train one of its members alone on the same translations."""
     claim: str = ""
@@ -102,6 +102,14 @@ class Row:
         return out.exists()
 
 
+class Trial(Strict):
+    """One setting of an arm that was tried before the study, and what it had on the validation set."""
+
+    tried: Part = Field(default_factory=dict)
+    """Keys of a recipe; none is the recipe as it is."""
+    validation: dict[Literal["bleu", "chrf", "nll"], float] = Field(min_length=1)
+
+
 class Study(Strict):
     """The keys of every study's recipe: `data`, `training` and `evaluation` are those of an ordinary recipe."""
 
@@ -109,6 +117,8 @@ class Study(Strict):
     seed: Seed = 1
     more_seeds: dict[Seed, list[str]] = Field(default_factory=dict)
     """Rows that are trained with a further seed as well, from the same teacher and targets."""
+    trials: dict[str, list[Trial]] = Field(default_factory=dict)
+    """Tuning trials by arm, a row or what `tuned_with` names: sides of a comparison need as many of them."""
     data: Part
     training: Part = Field(default_factory=dict)
     evaluation: Part = Field(default_factory=dict)
@@ -121,6 +131,14 @@ class Study(Strict):
     @property
     def seeds(self) -> list[int]:
         return [self.seed, *self.more_seeds]
+
+    def tuned_with(self, row: Row) -> str:
+        """The arm whose tuning a row shares: that of the row itself, unless a study says otherwise."""
+        return row.label
+
+    def trials_of(self, row: Row) -> list[Trial]:
+        """The tuning trials that a row's settings come from."""
+        return self.trials.get(row.label) or self.trials.get(self.tuned_with(row)) or []
 
     def named(self, label: str, seed: int) -> str:
         """The name of a row, which has the seed in it where that is not the study's own."""
@@ -304,7 +322,13 @@ def check_rows(study: Study, rows: Sequence[Row]) -> None:
     names = [row.name for row in rows]
     if twice := [name for name in names if names.count(name) > 1]:
         raise study.mistake(f"{twice[0]} is there twice; every row and family needs a name of its own")
-    for recipe in (row.parsed for row in rows if row.recipe is not None):
+    runs = [row for row in rows if row.recipe is not None]
+    check_names(
+        study, "trials", study.trials, list(dict.fromkeys(n for r in runs for n in (r.label, study.tuned_with(r))))
+    )
+    for recipe in (row.parsed for row in runs):
+        if recipe.training.precision == "auto":
+            raise study.mistake("training.precision: name it, such as fp32; auto differs from processor to processor")
         if not recipe.data.test:
             raise study.mistake("data.test: missing; the tables are of its first test set")
         if not set(BEAMS) <= set(recipe.evaluation.beams):

@@ -100,7 +100,7 @@ def _evaluate(run: Run) -> None:
     from polystill.evaluation.quality import evaluate_students
 
     with run.spending("evaluation"):
-        rows = evaluate_students(run)
+        rows = evaluate_students(run, sets=run.held_out)
     run.finish("evaluation", {"rows": len(rows)})
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from experiments.significance import Bootstrap, Claim, as_good
 
 from experiments import aio_kd_results
 from experiments.aio_kd import STRATEGIES, AioKd, rows_of
 from experiments.finished import shown, signed
-from experiments.significance import Bootstrap, Claim, as_good
 from experiments.study import Row, load_study, merged, needs
 from polystill.errors import UserError
 from polystill.runs import Run

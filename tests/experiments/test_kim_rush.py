@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from experiments.significance import Claim
 
 from experiments import kim_rush_results
 from experiments.kim_rush import METHODS, KimRush, rows_of, seedable
-from experiments.significance import Claim
 from experiments.study import Row, load_study, merged, needs, with_begun_seeds, with_seed
 from polystill.errors import UserError
 from polystill.runs import Run

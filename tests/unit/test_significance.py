@@ -1,4 +1,4 @@
-"""Paired bootstrap: equal systems do not differ, a clearly better one does."""
+"""Comparisons of systems: equal ones do not differ, a clearly better one does, and metrics may disagree."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 from polystill.decoding.metrics import corpus_scores
 from polystill.errors import UserError
-from polystill.evaluation.significance import compare
+from polystill.evaluation.resampling import Difference
+from polystill.evaluation.significance import Comparison, compare, disagreements
 
 
 def test_a_better_system_is_told_from_an_equal_one() -> None:
@@ -20,25 +21,30 @@ def test_a_better_system_is_told_from_an_equal_one() -> None:
         return [" ".join(w if generator.random() > share else "x" for w in line.split()) for line in references]
 
     base = spoil(0.3)
-    rows = compare({"base": base, "same": list(base), "better": spoil(0.05)}, references, samples=200)
-    assert [(row["system"], row["metric"]) for row in rows] == [
+    rows = compare({"base": base, "same": list(base), "better": spoil(0.05)}, references)
+    assert [(row.system, row.metric) for row in rows] == [
         (system, metric) for metric in ("bleu", "chrf") for system in ("base", "same", "better")
     ]
     for base_row, same, better in (rows[:3], rows[3:]):
-        assert "p_value" not in base_row
-        assert same["score"] == base_row["score"]
-        assert same["p_value"] > 0.5
-        assert better["p_value"] < 0.05
-        assert better["score"] > base_row["score"]
+        assert base_row.difference is None
+        assert same.difference is not None and better.difference is not None
+        assert same.difference.verdict == "as good" and same.difference.p == 1
+        assert better.difference.verdict == "better" and better.difference.p == pytest.approx(1 / 10_001)
+        assert better.difference.value == pytest.approx(better.score - base_row.score)
+        assert better.difference.low < better.difference.value < better.difference.high
         for row in (base_row, same, better):
-            assert abs(row["score"] - row["mean"]) < row["ci"] * 2
-            assert "bs:200" in row["signature"] and "seed:12345" in row["signature"]
+            assert {"ar:10000", "bs:10000", "seed:12345", "nrefs:1"} <= set(row.signature.split("|"))
+    assert disagreements(rows) == []
 
 
-def test_other_words_of_the_same_score_are_no_difference() -> None:
-    """No resample differs by more than nothing, and sacreBLEU would make p = 1 / (samples + 1) of that."""
-    rows = compare({"one": ["x y z"] * 20, "other": ["u v w"] * 20}, ["a b c d"] * 20, samples=50)
-    assert [row["p_value"] for row in rows if row["system"] == "other"] == [1.0, 1.0]
+def test_disagreeing_metrics_are_named() -> None:
+    rows = [
+        Comparison("b", "bleu", 31.0, "", Difference(30.0, 31.0, 0.5, 1.5)),
+        Comparison("b", "chrf", 49.0, "", Difference(50.0, 49.0, -1.5, -0.5)),
+        Comparison("c", "bleu", 31.0, "", Difference(30.0, 31.0, 0.5, 1.5)),
+        Comparison("c", "chrf", 51.0, "", Difference(50.0, 51.0, 0.5, 1.5)),
+    ]
+    assert disagreements(rows) == ["b: the metrics disagree: bleu better, chrf worse"]
 
 
 @pytest.mark.parametrize(
@@ -60,13 +66,13 @@ def test_scores_are_those_of_the_results(
     names = ("bleu", *(["bleu_lc"] if lowercase else []), "chrf")
     expected = corpus_scores(system, references, target_language=language, lowercase=lowercase)
     systems = {"base": references, "system": system}
-    rows = compare(systems, references, target_language=language, lowercase=lowercase, samples=10)
-    found = {row["metric"]: row for row in rows if row["system"] == "system"}
+    rows = compare(systems, references, target_language=language, lowercase=lowercase)
+    found = {row.metric: row for row in rows if row.system == "system"}
     assert tuple(found) == names
     for name in names:
-        assert found[name]["score"] == pytest.approx(expected[f"{name}"])
-        parts = set(found[name]["signature"].split("|"))
-        assert {part for part in parts if not part.startswith(("bs:", "seed:"))} == set(
+        assert found[name].score == pytest.approx(expected[f"{name}"])
+        parts = set(found[name].signature.split("|"))
+        assert {part for part in parts if not part.startswith(("ar:", "bs:", "seed:"))} == set(
             expected[f"{name}_signature"].split("|")
         )
 

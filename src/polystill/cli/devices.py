@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from polystill.picking.packages import Picks
 
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="One or several runs.", show_default=False)]
-TestSet = Annotated[str | None, typer.Option(metavar="NAME", help="By default the first one of the first run.")]
+TestSet = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Choose by this test set. By default by the validation set.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -126,6 +128,8 @@ def pick(
     test_set: TestSet = None,
 ) -> None:
     """Pick the best student of all runs within limits: highest BLEU, of equals the smallest. Also shows the reasons.
+
+    BLEU is that of the validation set, so that the test sets stay unseen; their figures are shown beside it.
 
     Every precision and beam size measured with CTranslate2 is a candidate, with or without a shortlist (`evaluate
     --shortlist`). Limits given as options apply to the figures of `polystill evaluate`, limits of a devices file to

@@ -37,7 +37,7 @@ def evaluate(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Also measure again what has been measured.")] = False,
 ) -> None:
-    """Measure quality, speed, latency, memory and size of students on every test set of the recipe.
+    """Measure quality, speed, latency, memory and size of students on all test sets and the validation set.
 
     Measures the folders that `polystill export --to ctranslate2` writes: BLEU and chrF, words per second in batches,
     latency of single sentences and peak memory in a fresh process, bytes on disk. Defaults come from the recipe. What
@@ -87,10 +87,12 @@ def compare(
     test_set: Annotated[str | None, typer.Option(help="The recipe's first by default.")] = None,
     beam: Annotated[int | None, typer.Option(min=1, help="The recipe's largest by default.")] = None,
 ) -> None:
-    """Test whether students differ by more than luck: paired bootstrap of the first one against each other one.
+    """Test whether students differ by more than luck, in BLEU and chrF: the first one against each other one.
 
-    Uses the translations that `polystill run` or `evaluate` has stored. A difference with a p-value of 0.05 or more is
-    called noise: the choice of test sentences alone makes differences of that size.
+    Uses the translations that `polystill run` or `evaluate` has stored. A difference comes with its 95 % interval over
+    test sentences (paired bootstrap, 10,000 resamples) and a p-value (approximate randomisation, 10,000 trials).
+    *better* and *worse*: the interval is on one side of 0. *as good*: the student is surely less than 0.3 behind.
+    *not clear*: this test set cannot tell.
 
     **Examples**
 
@@ -102,12 +104,14 @@ def compare(
     """
     need_packages("compare")
     from polystill.evaluation.figures import comparison_table
-    from polystill.evaluation.significance import compare_students
+    from polystill.evaluation.significance import compare_students, disagreements
 
     rows = compare_students(folder, students, test_set, beam)
     out = console()
     out.print(comparison_table(rows))
-    for signature in dict.fromkeys(row["signature"] for row in rows):
+    for line in disagreements(rows):
+        out.print(line)
+    for signature in dict.fromkeys(row.signature for row in rows):
         out.print(f"  {signature}", style="dim")
 
 

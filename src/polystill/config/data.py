@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -76,6 +76,13 @@ class Data(Strict):
     tokenizer: TokenizerSettings = TokenizerSettings()
     max_tokens: int = Field(256, ge=8)
     """Training pairs with more tokens on either side (end mark included) are dropped and counted."""
+
+    @field_validator("test")
+    @classmethod
+    def _check_test(cls, sets: dict[str, Any]) -> dict[str, Any]:
+        if "validation" in sets:
+            raise ValueError("'validation' is the name of the validation set; call this one otherwise")
+        return sets
 
     @field_validator("targets")
     @classmethod

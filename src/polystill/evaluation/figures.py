@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from polystill.evaluation.significance import SIGNIFICANT, Comparison
+from polystill.evaluation.significance import Comparison
 from polystill.progress import format_seconds
 from polystill.runs.results import Cost, DeviceRow, ProbeCounts, QualityRow, RobustnessRow
 from polystill.storage import text_lines
@@ -99,11 +99,12 @@ def sample_translations(run: Run, rows: Sequence[QualityRow]) -> list[Sample]:
 
     Empty if the run was copied without its texts. `rows` are those of `recipe_rows`.
     """
-    rows = [row for row in rows if (run.folder / row.hypotheses).is_file()]
-    if not rows or not (run.data / "test" / f"{rows[0].test_set}.target.txt").is_file():
+    known = [name for name in run.recipe.data.test if (run.data / "test" / f"{name}.target.txt").is_file()]
+    rows = [row for row in rows if row.test_set in known[:1] and (run.folder / row.hypotheses).is_file()]
+    if not rows:
         return []
     test_set, beam = rows[0].test_set, max(row.beam for row in rows)
-    models = [row for row in rows if (row.test_set, row.beam) == (test_set, beam)]
+    models = [row for row in rows if row.beam == beam]
     shown = {models[i].model: text_lines(run.folder / models[i].hypotheses) for i in (0, len(models) // 2, -1)}
     sources, references = run.test_lines(test_set, "source"), run.test_lines(test_set, "target")
     return [
@@ -223,19 +224,17 @@ def device_table(rows: Sequence[DeviceRow], below: str) -> Table:
 
 
 def comparison_table(rows: Sequence[Comparison]) -> Table:
-    """A line each system and metric; a difference from the first system that is not significant is called noise."""
+    """A line each system and metric, with the difference from the first system and what follows from its interval."""
     from rich.table import Table
 
-    table = Table("metric", "student", "score", "95 % interval", "difference", "p-value", "")
-    first = rows[0]
+    table = Table("metric", "student", "score", "difference", "95 % interval", "p-value", "")
     for row in rows:
-        first = first if row["metric"] == first["metric"] else row
-        cells = [row["metric"], row["system"], f"{row['score']:.2f}", f"{row['mean']:.2f} ± {row['ci']:.2f}"]
-        if row is first:
+        cells = [row.metric, row.system, f"{row.score:.2f}"]
+        if row.difference is None:
             cells.append("(compared with)")
         else:
-            verdict = "noise" if row["p_value"] >= SIGNIFICANT else ""
-            cells += [f"{row['score'] - first['score']:+.2f}", f"{row['p_value']:.4f}", verdict]
+            found = row.difference
+            cells += [f"{found.value:+.2f}", f"{found.low:+.2f} to {found.high:+.2f}", f"{found.p:.4f}", found.verdict]
         table.add_row(*cells)
     return table
 

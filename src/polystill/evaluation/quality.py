@@ -78,6 +78,7 @@ def evaluate_run(
                 for row in evaluate_students(
                     run,
                     students=students,
+                    sets=run.held_out,
                     beams=beams,
                     engine=engine,
                     precision=precision,
@@ -95,13 +96,16 @@ def evaluate_students(
     students: Sequence[str] | None = None,
     beams: Sequence[int] | None = None,
     engine: str | None = None,
+    sets: Sequence[str] | None = None,
     precision: str | None = None,
     shortlist: bool = False,
     threads: int = 0,
     measured_here: bool = False,
     force: bool = False,
 ) -> list[QualityRow]:
-    """Translate the recipe's test sets with students and score the translations. Defaults are the recipe's.
+    """Translate test sets with students and score the translations. Defaults are the recipe's.
+
+    `sets` are test sets, or VALIDATION for the validation set, which `polystill pick` chooses by.
 
     Missing students are extracted and exported into RUN/students. Each row goes to RUN/results.json as soon as it is
     measured, its translations to RUN/hypotheses. Existing rows are returned as they are, unless `force`; with
@@ -118,7 +122,8 @@ def evaluate_students(
     beams = [DecodingOptions(beam_size=beam).beam_size for beam in beams]
     measurement = _Measurement(run, variant, threads or available_cores())
     known = {} if force else {row.key: row for row in run.results().rows}
-    before = {one: known.get(measurement.key(*one)) for one in product(members, run.recipe.data.test, beams)}
+    test_sets = run.recipe.data.test if sets is None else sets
+    before = {one: known.get(measurement.key(*one)) for one in product(members, test_sets, beams)}
     valid = {one for one, row in before.items() if row is not None and measurement.is_valid(row, measured_here)}
     progress = Progress("evaluating", "translation", len(before) - len(valid), silent=len(before) == len(valid))
     rows = []

@@ -1,13 +1,14 @@
-"""Paired bootstrap resampling: the difference of systems against the luck of the sentences."""
+"""Whether translations of one test set differ by more than luck (`polystill compare`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING
 
-from polystill.decoding.metrics import bleu_metric
 from polystill.errors import UserError
+from polystill.evaluation.resampling import METRICS, Difference, corpus_metrics, difference, mean_score
 from polystill.runs import Run
 from polystill.runs.results import WITH_SHORTLIST
 from polystill.storage import text_lines
@@ -15,22 +16,17 @@ from polystill.storage import text_lines
 if TYPE_CHECKING:
     from polystill.config import Recipe
 
-SIGNIFICANT = 0.05
-"""A difference is significant where its p-value is below this, and otherwise noise."""
 
-
-class Comparison(TypedDict):
+@dataclass(frozen=True)
+class Comparison:
     """One system's score in one metric, and its difference from the first system."""
 
     system: str
     metric: str
     score: float
-    mean: float
-    ci: float
-    """The true score lies within mean ± ci at 95 %, by bootstrap."""
     signature: str
-    p_value: NotRequired[float]
-    """Of the difference from the first system, which has none itself."""
+    difference: Difference | None = None
+    """None for the first system itself."""
 
 
 def compare(
@@ -38,58 +34,40 @@ def compare(
     references: Sequence[str],
     *,
     target_language: str = "",
-    samples: int = 1000,
     lowercase: bool = False,
-    metrics: Sequence[str] = ("bleu", "chrf"),
+    metrics: Sequence[str] = METRICS,
 ) -> list[Comparison]:
     """Compare each system's translations with the first system's, in BLEU and chrF2 or one of them.
 
     With `lowercase` also in BLEU as `sacrebleu -lc` counts it. Scores are those of `decoding.metrics.corpus_scores`,
-    with the same names. The resampling is seeded (SACREBLEU_SEED, 12345). Returns the systems metric by metric.
+    with the same names; differences those of `resampling.difference`. Returns the systems metric by metric.
 
     Raises:
         UserError: fewer than two systems, or a system has another number of lines than the references.
     """
-    from sacrebleu.significance import PairedTest
-
     if len(systems) < 2:
         raise UserError("comparing needs at least two systems")
     for name, lines in systems.items():
         if len(lines) != len(references):
             raise UserError(f"{name} has {len(lines)} translations, but there are {len(references)} references")
-    named: list[tuple[str, Sequence[str]]] = [(name, list(lines)) for name, lines in systems.items()]
-    rows: list[Comparison] = []
-    scorers = _scorers([list(references)], target_language, lowercase, metrics)
-    for metric, scorer in scorers.items():  # One by one: sacreBLEU has one name for both kinds of BLEU.
-        test = PairedTest(named, {metric: scorer}, references=None, test_type="bs", n_samples=samples)
-        signatures, results = test()
-        (title,) = (title for title in results if title != "System")
-        scores = [result for result in results[title] if not isinstance(result, str)]
-        for name, result in zip(systems, scores, strict=True):
-            assert result.mean is not None and result.ci is not None
-            signature = signatures[title].format()
-            row = Comparison(
-                system=name, metric=metric, score=result.score, mean=result.mean, ci=result.ci, signature=signature
-            )
-            if result.p_value is not None:
-                # sacreBLEU counts resamples whose difference is *larger* than the observed one: none, if all are 0.
-                row["p_value"] = 1.0 if result.score == scores[0].score else result.p_value
-            rows.append(row)
+    rows = []
+    for name, metric in corpus_metrics(references, target_language, lowercase=lowercase, names=metrics).items():
+        first, *others = ((system, [[metric.counts(lines)]]) for system, lines in systems.items())
+        rows.append(Comparison(first[0], name, mean_score(metric, first[1]), metric.signature))
+        for system, counts in others:
+            found = difference(metric, first[1], counts)
+            rows.append(Comparison(system, name, found.second, metric.signature, found))
     return rows
 
 
-def _scorers(references: list[list[str]], language: str, lowercase: bool, metrics: Sequence[str]) -> dict[str, Any]:
-    """sacreBLEU's metrics, with the references, so that their n-grams are counted once."""
-    from sacrebleu import CHRF
-
-    scorers: dict[str, Any] = {}
-    if "bleu" in metrics:
-        scorers["bleu"] = bleu_metric(language, references=references)
-        if lowercase:
-            scorers["bleu_lc"] = bleu_metric(language, lowercase=True, references=references)
-    if "chrf" in metrics:
-        scorers["chrf"] = CHRF(references=references)
-    return scorers
+def disagreements(rows: Sequence[Comparison]) -> list[str]:
+    """A line for each system on which BLEU and chrF say different things."""
+    lines = []
+    for system in dict.fromkeys(row.system for row in rows):
+        said = {row.metric: row.difference.verdict for row in rows if row.system == system and row.difference}
+        if len({said[metric] for metric in METRICS if metric in said}) > 1:
+            lines.append(f"{system}: the metrics disagree: {', '.join(f'{m} {said[m]}' for m in METRICS)}")
+    return lines
 
 
 # --- a run's students -----------------------------------------------------------------------------------------------
@@ -107,17 +85,17 @@ def compare_students(folder: Path, names: Sequence[str], test_set: str | None, b
     """
     run = Run.open(folder)
     known = list(run.recipe.data.test)
-    if not known:
+    if not known and test_set is None:
         raise UserError(f"{folder}: the run has no test sets to compare on; add one to data.test")
-    if test_set not in (None, *known):
-        raise UserError(f"--test-set {test_set}: the run has {' '.join(known)}")
+    if test_set not in (None, *run.held_out):
+        raise UserError(f"--test-set {test_set}: the run has {' '.join(run.held_out)}")
     test_set, beam = test_set or known[0], beam or max(run.recipe.evaluation.beams)
     references = run.test_lines(test_set, "target")
     systems = {}
     for name in names:
         place, _, student = name.rpartition("/")
         other = Run.open(Path(place)) if place else run
-        if place and (test_set not in other.recipe.data.test or other.test_lines(test_set, "target") != references):
+        if place and (test_set not in other.held_out or other.test_lines(test_set, "target") != references):
             raise UserError(f"{place}: has not the same test set {test_set} as {folder}")
         systems[name] = _stored_translations(other, student, test_set, beam, run.recipe)
     language, lowercase = run.recipe.data.target_language, run.recipe.evaluation.lowercase

@@ -10,7 +10,7 @@ from pathlib import Path
 from polystill.errors import UserError
 from polystill.picking.devices import CTRANSLATE2, EVALUATION, Device
 from polystill.runs import Run
-from polystill.runs.results import DeviceRow, QualityRow
+from polystill.runs.results import VALIDATION, DeviceRow, QualityRow, Results
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Candidate:
     """Whether the size is that of a package in `format`."""
     device: str = ""
     """The device of speed, latency and memory. Empty for the machine of `polystill evaluate`."""
+    reported: QualityRow | None = None
+    """The same system on the run's first test set that it was not chosen on; None if it is not measured there."""
 
     @property
     def name(self) -> str:
@@ -55,20 +57,18 @@ def open_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def check_test_set(runs: Sequence[Run], test_set: str | None) -> str:
-    """The test set that all runs are compared on, by default the first one of the first run.
+    """The set that all runs are compared on, by default the validation set: nothing is chosen on a test set unasked.
 
     Raises:
         UserError: a run does not have it, or has other sentences under its name.
     """
-    known = list(runs[0].recipe.data.test)
-    if not known:
-        raise UserError(f"{runs[0].folder}: the run has no test sets to choose by; add one to data.test")
-    chosen = test_set or known[0]
+    chosen = test_set or VALIDATION
     for run in runs:
-        if chosen not in run.recipe.data.test:
-            raise UserError(f"--test-set {chosen}: {run.folder} has {' '.join(run.recipe.data.test) or 'none'}")
+        if chosen not in run.held_out:
+            raise UserError(f"--test-set {chosen}: {run.folder} has {' '.join(run.held_out)}")
         if run.test_lines(chosen, "target") != runs[0].test_lines(chosen, "target"):
-            raise UserError(f"{run.folder}: has not the same test set {chosen} as {runs[0].folder}")
+            what = f"{chosen} set" if chosen == VALIDATION else f"test set {chosen}"
+            raise UserError(f"{run.folder}: has not the same {what} as {runs[0].folder}")
     return chosen
 
 
@@ -82,7 +82,9 @@ def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str = "
     """
     where = device.measured_on or name
     suitable = [
-        _on_device(Candidate(run.folder, row, device.format), results.devices, where)
+        _on_device(
+            Candidate(run.folder, row, device.format, reported=_reported(run, results, row)), results.devices, where
+        )
         for run, results in ((run, run.results()) for run in runs)
         for row in results.rows
         if (row.test_set, row.engine) == (test_set, CTRANSLATE2)
@@ -112,6 +114,15 @@ def not_evaluated(runs: Sequence[Run], test_set: str) -> list[tuple[Path, str, i
         known = {row.model for row in run.results().rows if row.test_set == test_set}
         missing += [(run.folder, name, size) for name, size in family["parameters"].items() if name not in known]
     return missing
+
+
+def _reported(run: Run, results: Results, row: QualityRow) -> QualityRow | None:
+    others = [name for name in run.recipe.data.test if name != row.test_set]
+    for other in results.rows:
+        same = (other.model_id, other.system, other.length_penalty) == (row.model_id, row.system, row.length_penalty)
+        if same and others[:1] == [other.test_set]:
+            return other
+    return None
 
 
 def _on_device(candidate: Candidate, measured: Sequence[DeviceRow], where: str) -> Candidate:

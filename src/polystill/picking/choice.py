@@ -202,6 +202,9 @@ def figures(candidate: Candidate, test_set: str) -> str:
     """Quality and cost, with the format and the machine that they belong to."""
     row = candidate.row
     parts = [f"BLEU {row.bleu:.2f} on {test_set}"]
+    if (other := candidate.reported) is not None:
+        chrf = "" if other.chrf is None else f", chrF {other.chrf:.2f}"
+        parts[0] += f" (chosen on), BLEU {other.bleu:.2f}{chrf} on {other.test_set}"
     cost = [figure("size_bytes", row)]
     if candidate.weighed:
         parts.append(f"{cost.pop()} as {candidate.format}")

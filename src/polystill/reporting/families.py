@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.evaluation.figures import TITLES, figure, measured, search
-from polystill.evaluation.significance import SIGNIFICANT, compare
+from polystill.evaluation.resampling import RESAMPLES, Difference
+from polystill.evaluation.significance import compare
 from polystill.runs import Run
 from polystill.runs.results import DeviceRow, QualityRow, Results
 from polystill.students import Student
@@ -177,32 +177,33 @@ class Labels:
         return ", ".join(filter(None, (point.row.label, self.series(point))))
 
 
-SAMPLES = 1000
-NOISE = f"noise (paired bootstrap of {SAMPLES} samples, p ≥ {SIGNIFICANT:g})"
+NOISE = f"noise (0 is in the 95 % interval of a paired bootstrap of {RESAMPLES:,} resamples)"
 
 
 class Noise:
-    """Paired bootstrap of BLEU over the stored translations of one test set. Each pair of points is compared once."""
+    """Differences of stored translations of one test set, and their intervals. Each pair of points is compared once."""
 
     def __init__(self, references: Sequence[str] | None, target_language: str) -> None:
         self._references, self._language = references, target_language
-        self._noise: dict[tuple[int, int], bool] = {}
-        """By the identities of the two rows."""
+        self._known: dict[tuple[int, int], dict[str, Difference]] = {}
+        """By the identities of the two rows, then by metric."""
 
     def is_noise(self, one: Point, other: Point) -> bool:
-        """Whether the difference may be luck. False if translations are missing."""
+        """Whether the difference in BLEU may be luck. False if translations are missing."""
         return self.tested(one, [other]).get(0, False)
 
     def tested(self, one: Point, others: Sequence[Point]) -> dict[int, bool]:
-        """Whether differences from `one` are noise, by index in `others`, without those that lack translations."""
+        """Whether differences in BLEU from `one` are noise, by index in `others`, without those of `differences`."""
+        return {i: found["bleu"].better is None for i, found in self.differences(one, others).items()}
+
+    def differences(self, one: Point, others: Sequence[Point]) -> dict[int, dict[str, Difference]]:
+        """Differences from `one` by index in `others` and by metric, without those that lack translations."""
         keys = [(id(one.row), id(other.row)) for other in others]
-        new = {str(i): other for i, other in enumerate(others) if keys[i] not in self._noise}
+        new = {str(i): other for i, other in enumerate(others) if keys[i] not in self._known}
         systems = {i: lines for i, p in new.items() if (lines := p.family.translations(p.row)) is not None}
         baseline = one.family.translations(one.row)
         if self._references is not None and baseline is not None and systems:
-            systems = {"one": baseline, **systems}
-            how: dict[str, Any] = {"target_language": self._language, "samples": SAMPLES}
-            for row in compare(systems, self._references, metrics=("bleu",), **how):
-                if "p_value" in row:
-                    self._noise[keys[int(row["system"])]] = row["p_value"] >= SIGNIFICANT
-        return {i: self._noise[key] for i, key in enumerate(keys) if key in self._noise}
+            for row in compare({"one": baseline, **systems}, self._references, target_language=self._language):
+                if row.difference is not None:
+                    self._known.setdefault(keys[int(row.system)], {})[row.metric] = row.difference
+        return {i: self._known[key] for i, key in enumerate(keys) if key in self._known}

@@ -12,10 +12,10 @@ from polystill.data.cleaning import Repetition
 from polystill.data.languages import is_unspaced
 from polystill.errors import UserError, reason
 from polystill.evaluation.figures import TITLES, figure, search, sort_rows
+from polystill.evaluation.resampling import MARGIN
 from polystill.evaluation.robustness import KINDS, has_words
-from polystill.evaluation.significance import SIGNIFICANT
 from polystill.reporting.document import Gap, Line, Part, Sample, Samples, Table, Verbatim, Version
-from polystill.reporting.families import SAMPLES, Family, Labels, Noise, Point, figure_columns
+from polystill.reporting.families import Family, Labels, Noise, Point, figure_columns
 from polystill.runs.results import DeviceRow, ProbeCounts, QualityRow, RobustnessRow
 from polystill.students import Student
 
@@ -44,16 +44,16 @@ def overview_parts(families: Sequence[Family], points: Sequence[Point], noise: N
 
 
 def _as_good(best: Point, smaller: Sequence[Point], labels: Labels, noise: Noise) -> list[str]:
-    """The smallest student whose difference from the best is noise. Empty if no translations are stored."""
+    """The smallest student that is as good as the best. Empty if no translations are stored."""
     was_tested = False
-    about = f"Noise is judged by sacreBLEU's paired bootstrap ({SAMPLES:,} samples) of BLEU."
+    limit = f"less than {MARGIN:g} BLEU and {MARGIN:g} chrF"
     for point in smaller:
-        for is_noise in noise.tested(best, [point]).values():
+        for found in noise.differences(best, [point]).values():
             was_tested = True
-            if is_noise:
-                what = "Smallest that is as good as the best, as far as this test set can tell"
-                return [f"{what}: {_described(point, labels)}.", about]
-    return [f"Everything smaller is worse than the best by more than noise (p < {SIGNIFICANT:g}).", about] * was_tested
+            if all(each.as_good for each in found.values()):
+                what = f"Smallest that is as good as the best, surely {limit} behind it"
+                return [f"{what}: {_described(point, labels)}."]
+    return [f"Nothing smaller is surely {limit} behind the best; more test sentences may tell."] * was_tested
 
 
 def _described(point: Point, labels: Labels) -> str:

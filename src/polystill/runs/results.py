@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WITH_SHORTLIST = "+list"
 """Written behind a student's name that is run with its run's shortlist."""
+VALIDATION = "validation"
+"""What the validation set is called beside the test sets."""
 
 
 class Variant(NamedTuple):

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Self
 from polystill.errors import UserError, reason
 from polystill.runs.changes import FREE, can_be_added, recipe_differences, shown_value
 from polystill.runs.provenance import provenance
-from polystill.runs.results import Cost, Provenance, QualityRow, Results, RobustnessRow, Row
+from polystill.runs.results import VALIDATION, Cost, Provenance, QualityRow, Results, RobustnessRow, Row
 from polystill.storage import (
     check_checksum,
     clear_left_overs,
@@ -214,13 +214,18 @@ class Run:
         state["stages"][stage] = {**record, "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         self._write_state(state)
 
+    @property
+    def held_out(self) -> list[str]:
+        """The sets that students are measured on: the test sets, and the validation set to choose by."""
+        return [*self.recipe.data.test, VALIDATION]
+
     def test_lines(self, test_set: str, side: Literal["source", "target"]) -> list[str]:
-        """The source sentences of a prepared test set, or its references.
+        """The source sentences of a prepared test set, or its references. VALIDATION is the validation set.
 
         Raises:
             UserError: the file cannot be read, or has changed.
         """
-        name = f"test/{test_set}.{side}.txt"
+        name = f"{'' if test_set == VALIDATION else 'test/'}{test_set}.{side}.txt"
         self._check_data(name)
         return text_lines(self.data / name)
 
