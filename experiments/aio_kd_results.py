@@ -18,7 +18,7 @@ from experiments.aio_kd import (
     AioKd,
     teacher_of,
 )
-from experiments.claims import NOT_CLEAR, Claim, Values, Verdict, as_good, better
+from experiments.claims import NOT_CLEAR, Claim, Values, Verdict, as_good, better, judged
 from experiments.finished import Finished, markdown, over_seeds, shown
 from experiments.forest import write_forest
 from experiments.measured import Measured
@@ -168,7 +168,7 @@ def _one_by_one(done: Done) -> Iterator[Claim]:
 
     def judge(labels: Sequence[str], members: Sequence[str], beam: int) -> Verdict | None:
         compared = done.compare(labels[0] if len(labels) == 1 else labels, FAMILY, beam, members)
-        return compared and compared.judge(as_good)
+        return judged(compared, as_good)
 
     for kind, way in WAYS.items():
         for students in dict.fromkeys([*((student,) for student in done.students), tuple(done.students)]):
@@ -199,9 +199,9 @@ def _between_families(done: Done) -> Iterator[Claim]:
             return None, {}, "no member in common"
         if row.kind == SPACE:
             compared = done.compare(FAMILY, row.label, beam, members)
-            return compared and compared.judge(as_good, members=len(members))
+            return judged(compared, as_good, members=len(members))
         compared = done.compare(row.label, FAMILY, beam, members)
-        return compared and compared.judge(better, members=len(members))
+        return judged(compared, better, members=len(members))
 
     for row in {row.label: row for row in reversed(done.rows.values()) if row.claim}.values():
         for beam in BEAMS:

@@ -93,6 +93,11 @@ class Compared:
         }
 
 
+def judged(compared: Compared | None, of: Callable[[Difference], bool | None], **more: Any) -> Verdict | None:
+    """None where nothing could be compared."""
+    return None if compared is None else compared.judge(of, **more)
+
+
 def figures(found: Difference) -> Values:
     """A difference for JSON; p where it has one."""
     values = {"from": found.first, "to": found.second, "difference": found.value, "low": found.low, "high": found.high}

@@ -104,8 +104,8 @@ class Texts:
         return {name: self._difference(name, comparison) for name in self._metrics}
 
     def _difference(self, name: str, comparison: Comparison) -> Difference:
-        arms = [self._arm(name, side.trainings) for side in (comparison.first, comparison.second)]
-        return difference(self._metrics[name], *arms, self._noise(name, comparison))
+        first, second = (self._arm(name, side.trainings) for side in (comparison.first, comparison.second))
+        return difference(self._metrics[name], first, second, self._noise(name, comparison))
 
     def _noise(self, name: str, comparison: Comparison) -> tuple[TrainingNoise | None, TrainingNoise | None]:
         first, second = comparison.first, comparison.second

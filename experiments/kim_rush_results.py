@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from experiments.claims import Claim, Values, Verdict, all_seeds, as_good, better
+from experiments.claims import Claim, Values, Verdict, all_seeds, as_good, better, judged
 from experiments.finished import Finished, change, markdown, shown, signed
 from experiments.forest import write_forest
 from experiments.kim_rush import (
@@ -154,7 +154,7 @@ def _student_claims(done: Done) -> Iterator[Claim]:
 
 def _raises(beam: int, done: Done, before: str, after: str) -> Verdict | None:
     compared = done.compare(before, after, beam)
-    return compared and compared.judge(better)
+    return judged(compared, better)
 
 
 def _larger_greedily(done: Done, baseline: str, label: str) -> Verdict:
@@ -168,7 +168,7 @@ def _larger_greedily(done: Done, baseline: str, label: str) -> Verdict:
 def _near_beam(done: Done, label: str, members: Sequence[str] | None = None) -> Verdict | None:
     """Whether greedy search is as good as beam search with the same models."""
     compared = done.compare(label, label, (BEAM, GREEDY), members)
-    return compared and compared.judge(as_good)
+    return judged(compared, as_good)
 
 
 def _tenfold(done: Done, baseline: str, label: str) -> Verdict | None:
@@ -208,7 +208,7 @@ def _from_to(table: Figures, rows: tuple[str, str], key: str, written: Callable[
 
 _TAUGHT, _BEST, _TUNED = (BASELINE, SEQ_KD), (BASELINE, BEST), (TEACHER, TUNED_TEACHER)
 _GREEDILY, _WITH_BEAM = partial(_raises, GREEDY), partial(_raises, BEAM)
-_STATEMENTS: list[tuple[str, Callable[[Figures], str], tuple[str, ...], Callable[..., Verdict]]] = [
+_STATEMENTS: list[tuple[str, Callable[[Figures], str], tuple[str, ...], Callable[..., Verdict | None]]] = [
     ("Seq-KD raises the student's greedy BLEU", lambda t: _gain(t, SEQ_KD, "greedy"), _TAUGHT, _GREEDILY),
     ("Seq-KD raises the student's BLEU with beam 5", lambda t: _gain(t, SEQ_KD, "beam"), _TAUGHT, _WITH_BEAM),
     ("Seq-KD + Seq-Inter raises greedy BLEU", lambda t: _gain(t, BEST, "greedy"), _BEST, _GREEDILY),
@@ -278,7 +278,7 @@ def _family_claims(done: Done) -> Iterator[Claim]:
 
     def as_good_as_alone(alone: str, row: Row, member: Measured) -> Verdict | None:
         compared = done.compare(alone, row.label, GREEDY, [member.model])
-        return compared and compared.judge(as_good)
+        return judged(compared, as_good)
 
     for row, member in done.family_members():
         if "beam" not in member.any.targets or row.seed != done.study.seed:

@@ -167,8 +167,8 @@ def test_two_equal_recipes_rarely_differ(variants: dict[str, Counts], trainings:
         arms = [recipe(sentences, trainings) for _ in range(2)]
         others = [recipe(sentences, 3) for _ in range(2)]
         noise = training_noise([scores(arm) for arm in (*arms, *others)])
-        called += difference(metric, *arms, (noise, noise), resamples=200, trials=1).better is not None
-        sentences_only += difference(metric, *arms, resamples=200, trials=1).better is not None
+        called += difference(metric, arms[0], arms[1], (noise, noise), resamples=200, trials=1).better is not None
+        sentences_only += difference(metric, arms[0], arms[1], resamples=200, trials=1).better is not None
     assert called <= 60
     assert sentences_only > 150  # which is why trainings count
 
@@ -189,7 +189,7 @@ def test_without_luck_of_sentences_it_is_a_t_interval() -> None:
     metric = corpus_metrics(references)["bleu"]
     arms = [[[metric.counts([line] * 50)] for line in lines] for lines in (["a b c d x f"] * 3, ["a b c d e x"] * 3)]
     noise = TrainingNoise(0.5, 60)
-    found = difference(metric, *arms, (noise, noise))
+    found = difference(metric, arms[0], arms[1], (noise, noise))
     half = 2.0 * 0.5 * (2 / 3) ** 0.5  # t of 60 degrees of freedom: 2.00
     assert found.high - found.value == pytest.approx(half, rel=0.05)
     assert found.value - found.low == pytest.approx(half, rel=0.05)
