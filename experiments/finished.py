@@ -177,7 +177,7 @@ class Finished(Generic[S]):
         ]
         result = {
             **{"format": 2, "study": study, "name": self.study.name, "claims": [claim.record() for claim in claims]},
-            **{"target_language": self.study.data.get("target_language", "")},
+            **{"target_language": self.study.data.get("target_language", ""), "test_set": self._test_set()},
             **{"comparisons": [each.record() for each in self.compared.values()]},
             **{"tuning_trials": self._all_trials(), **content, "rows": rows},
             "cost": {name: results.to_json()["cost"] for name, results in self.results.items()},
@@ -193,6 +193,11 @@ class Finished(Generic[S]):
             self._known.write()
             outputs = dict.fromkeys(name for comparison in self.compared for name in comparison.names())
             write_translations(self.folder / TRANSLATIONS, self.texts, list(outputs))
+
+    def _test_set(self) -> str:
+        """The one of tables, claims and comparisons."""
+        models = [model for name in self.models for model in self.members(name)]
+        return models[0].any.test_set if models else ""
 
     def _all_trials(self) -> Mapping[str, list[Values]]:
         return {arm: [trial.model_dump(mode="json") for trial in trials] for arm, trials in self.study.trials.items()}

@@ -171,7 +171,8 @@ def test_all_runs_precisions_and_beams_are_candidates(evaluated: Callable[..., R
     first = evaluated("first", [SMALL, SLOW, *others])
     second = evaluated("second", [replace(MIDDLE, precision="float32")])
     runs = open_runs([first.folder, second.folder])
-    assert check_test_set(runs, None) == "counting"
+    assert check_test_set(runs, None) == "validation"
+    assert check_test_set(runs, "counting") == "counting"
 
     def found(**device: Any) -> list[str]:
         return [c.name.removeprefix(f"{first.folder.parent}/") for c in candidates(runs, "counting", Device(**device))]
@@ -183,6 +184,16 @@ def test_all_runs_precisions_and_beams_are_candidates(evaluated: Callable[..., R
         found(format="argos")
     with pytest.raises(UserError, match=r"no student is measured .*--engine ctranslate2 --precision int16 --beam 2"):
         found(precision="int16", beam=2)
+
+
+def test_the_test_set_is_reported_and_does_not_choose(evaluated: Callable[..., Run]) -> None:
+    chosen = [replace(SMALL, test_set="validation", bleu=31.0), replace(LARGE, test_set="validation", bleu=29.0)]
+    run = evaluated("run", [*chosen, replace(SMALL, chrf=55.5), LARGE])
+    suitable = candidates([run], "validation", Device())
+    best = choose(suitable, Device()).best
+    assert best is not None and best.row is not None and best.row.model == "e1d1"  # LARGE is better on the test set
+    text = figures(best, "validation")
+    assert text.startswith("BLEU 31.00 on validation (chosen on), BLEU 30.00, chrF 55.50 on counting, ")
 
 
 def test_a_devices_own_figures_count(evaluated: Callable[..., Run]) -> None:
@@ -231,8 +242,11 @@ def test_runs_must_be_comparable(evaluated: Callable[..., Run]) -> None:
     first, second = evaluated("first", [SMALL]), evaluated("second", [replace(SMALL, bleu_signature="another")])
     with pytest.raises(UserError, match="computed in different ways"):
         candidates([first, second], "counting", Device())
-    with pytest.raises(UserError, match=r"--test-set other: .*first has counting"):
+    with pytest.raises(UserError, match=r"--test-set other: .*first has counting validation"):
         check_test_set([first, second], "other")
     (second.data / "test" / "counting.target.txt").write_text("something else\n")
     with pytest.raises(UserError, match=r"second: has not the same test set counting as .*first"):
+        check_test_set([first, second], "counting")
+    (second.data / "validation.target.txt").write_text("something else\n")
+    with pytest.raises(UserError, match=r"second: has not the same validation set as .*first"):
         check_test_set([first, second], None)

@@ -1,0 +1,296 @@
+"""What pages quote: figures and tables from the JSON in docs/results/, as functions of the expressions in pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from experiments.claims import Values
+from experiments.finished import between, shown, signed
+from experiments.kim_rush import BASELINE, METHODS
+from polystill.errors import UserError
+from polystill.evaluation.figures import megabytes, search
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+
+
+@cache
+def content(source: str) -> Values:
+    """A file of docs/results/, or the results.json of a study there.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = RESULTS / f"{source}.json"
+    path = path if path.is_file() else RESULTS / source / "results.json"
+    if not path.is_file():
+        raise UserError(f"docs/results: neither {source}.json nor {source}/results.json is there")
+    values: Values = json.loads(path.read_text(encoding="utf-8"))
+    return values
+
+
+def row(
+    source: str, name: str, beam: int, model: str = "", *, precision: str = "float32", shortlist: bool = False
+) -> Values:
+    """The row of a student of a run, or of a row of a study (its student `model` where it has several).
+
+    Raises:
+        UserError: there is none, or several.
+    """
+    is_study = "study" in content(source)
+    wanted = {"row": name, "model": model} if is_study else {"model": name}
+    wanted = {key: value for key, value in wanted.items() if value} | {"beam": beam, "precision": precision}
+    found = [
+        each
+        for each in content(source)["rows"]
+        if all(each.get(key) == value for key, value in wanted.items()) and each.get("shortlist", False) == shortlist
+    ]
+    if len(found) != 1:
+        raise UserError(f"docs/results: {source} has {len(found)} rows with {wanted}")
+    result: Values = found[0]
+    return result
+
+
+def family(source: str, name: str) -> Values:
+    """A family of an AIO-KD study."""
+    found: Values = next(each for each in content(source)["families"] if each["row"] == name)
+    return found
+
+
+def cpu_seconds(source: str, *rows: str) -> float:
+    """Processor time of the training of a run, or of these rows of a study."""
+    cost = content(source)["cost"]
+    stages = [stage for name in rows for stage in cost[name].items()] if rows else list(cost.items())
+    return float(sum(each["cpu_seconds"] for stage, each in stages if stage.startswith("training.")))
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def plain_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
+
+
+def students(source: str, mean: bool = False) -> str:
+    """All students of a run in float32: size, perplexity and, by search, BLEU, BLEU -lc and chrF."""
+    models = dict.fromkeys(each["model"] for each in content(source)["rows"])
+    lines, scores = [], []
+    for model in sorted(models, key=lambda model: -row(source, model, 1)["parameters"]):
+        by_beam = [row(source, model, beam) for beam in (1, 5)]
+        figures = [each[key] for each in by_beam for key in ("bleu", "bleu_lc", "chrf")]
+        first = by_beam[0]
+        size = [f"{first['parameters'] / 1e6:.2f} M", megabytes(first["size_bytes"]), shown(first["perplexity"])]
+        lines.append([model, *size, *map(shown, figures)])
+        scores.append(figures)
+    if mean:
+        lines.append(["mean", "", "", "", *(shown(sum(column) / len(column)) for column in zip(*scores, strict=True))])
+    titles = ["student", "parameters", "size", "PPL", *("BLEU greedy", "-lc", "chrF"), *("BLEU beam 5", "-lc", "chrF")]
+    return plain_table(titles, lines)
+
+
+def pairs(first: Sequence[str], second: Sequence[str], models: Sequence[str], titles: Sequence[str], mean: str) -> str:
+    """The same students of two runs: BLEU as `sacrebleu -lc` counts it, and chrF, with their differences.
+
+    `first` and `second` are the sources of each model, or one for all; `mean` is the title of the line with means.
+    """
+    lines = {}
+    for beam in (5, 1):
+        columns = []
+        for number, model in enumerate(models):
+            sides = [row(sources[number % len(sources)], model, beam) for sources in (first, second)]
+            columns.append([side[key] for key in ("bleu_lc", "chrf") for side in sides])
+            if not mean or len(models) == 2:
+                lines[number, beam] = [model, *_with_changes(beam, columns[-1])]
+        if mean:
+            means = [sum(each) / len(each) for each in zip(*columns, strict=True)]
+            lines[len(models), beam] = [mean, *_with_changes(beam, means)]
+    scores = [each for name in ("BLEU -lc", "chrF") for each in (f"{name}, {titles[0]}", titles[1], "difference")]
+    return plain_table(["student", "search", *scores], [lines[key] for key in sorted(lines, key=lambda k: (k[0], -k[1]))])
+
+
+def _with_changes(beam: int, scores: Sequence[float]) -> list[str]:
+    cells = [search(beam)]
+    for before, after in (scores[:2], scores[2:]):
+        cells += [shown(before), shown(after), signed(after - before)]
+    return cells
+
+
+def recipes(lines: dict[str, Sequence[str]]) -> str:
+    """Families of fifteen by their sources, after what their recipes say: BLEU -lc, means with chrF, processor time."""
+    rows = []
+    for source, words in lines.items():
+        models = list(dict.fromkeys(each["model"] for each in content(source)["rows"]))
+        single = [shown(row(source, model, beam)["bleu_lc"]) for model in ("e6d6", "e2d2") for beam in (5, 1)]
+        means = []
+        for beam in (5, 1):
+            bleu, chrf = ([row(source, m, beam)[key] for m in models] for key in ("bleu_lc", "chrf"))
+            means.append(f"{shown(sum(bleu) / len(bleu))} ({shown(sum(chrf) / len(chrf))})")
+        rows.append([*words, *single, *means, f"{cpu_seconds(source):,.0f} s"])
+    titles = ["dropout", "sampling", "updates", "e6d6 beam 5", "greedy", "e2d2 beam 5", "greedy"]
+    return plain_table([*titles, "mean of fifteen, beam 5", "greedy", "processor time"], rows)
+
+
+def as_shipped(source: str) -> str:
+    """All students of a run in int8, without and with a shortlist: size, BLEU and latency by search."""
+    models = dict.fromkeys(each["model"] for each in content(source)["rows"])
+    lines, columns = [], []
+    for model in sorted(models, key=lambda model: -row(source, model, 1)["parameters"]):
+        both = [{beam: _int8(source, model, beam, shortlist) for beam in (1, 5)} for shortlist in (False, True)]
+        cells = [f"{each[1]['size_bytes'] / 1e6:.1f}" for each in both]
+        for beam in (1, 5):
+            cells += [shown(each[beam]["bleu"]) for each in both] + [_latency(each[beam]) for each in both]
+        keys = (("bleu", 1), ("latency_p50_ms", 1), ("bleu", 5), ("latency_p50_ms", 5))
+        columns.append([each[beam][key] for key, beam in keys for each in both])
+        lines.append([model, *cells])
+    means = [sum(column) / len(column) for column in zip(*columns, strict=True)]
+    lines.append(["mean", "", "", *(f"{each:.{1 if i % 4 > 1 else 2}f}" for i, each in enumerate(means))])
+    by_search = [each for how in ("greedy", "beam 5") for each in (f"BLEU {how}", "+list", "ms", "+list")]
+    return plain_table(["student", "MB", "+list", *by_search], lines)
+
+
+def _int8(source: str, model: str, beam: int, shortlist: bool) -> Values:
+    return row(source, model, beam, precision="int8", shortlist=shortlist)
+
+
+def _latency(figures: Values) -> str:
+    middle, *limits = (figures[f"latency_p50_ms{end}"] for end in ("", "_min", "_max"))
+    return f"{middle:.1f} ({limits[0]:.1f}–{limits[1]:.1f})"
+
+
+def gains(source: str, titles: dict[str, str]) -> str:
+    """Rows of a Kim & Rush study by their titles: BLEU, its gain over the row that it is compared with, and chrF.
+
+    Also perplexity and p(mode). The gain is over the same seed. A name with a slash is a run of its own.
+
+    """
+    lines = []
+    for name, title in titles.items():
+        label, seed, number = name.partition("-seed")
+        method = METHODS.get(label)
+        base = method.against if method else BASELINE
+        cells = []
+        for beam in (1, 5):
+            here = row(name, "", beam) if "/" in name else row(source, name, beam)
+            before = row(source, f"{base}{seed}{number}", beam) if base else None
+            for key in ("bleu", "chrf"):
+                cells += [shown(here[key]), signed(here[key] - before[key]) if before else ""]
+        lines.append([title, *cells, shown(here["perplexity"]), f"{100 * here['p_mode']:.1f} %"])
+    scores = [f"{title} {how}" for how in ("greedy", "beam 5") for title in ("BLEU", "chrF")]
+    return plain_table(["row", *(each for score in scores for each in (score, "gain")), "PPL", "p(mode)"], lines)
+
+
+def families(source: str, titles: dict[str, str]) -> str:
+    """Families of an AIO-KD study: mean, worst and teacher's BLEU, mean chrF, and the difference to `family`."""
+    lines = []
+    for name, title in titles.items():
+        each, cells = family(source, name), []
+        for beam in (1, 5):
+            scores = each[f"beam {beam}"]
+            gap = scores.get("against_published", {}).get("mean")
+            told = between(gap["difference"], gap["low"], gap["high"]) if gap else ""
+            cells += [shown(scores["mean"]), told, shown(scores["worst"]), shown(scores["teacher"])]
+        chrf = [row(source, name, 5, model)["chrf"] for model in each["members"]]
+        lines.append([title, *cells, shown(sum(chrf) / len(chrf)), powers(each["cost"]["flops"])])
+    scores = [f"{how}{what}" for how in ("greedy", "beam 5") for what in (" mean", "")]
+    titles_of = [each for score in (scores[0], scores[2]) for each in (score, "difference (95 %)", "worst", "teacher")]
+    return plain_table(["family", *titles_of, "chrF mean", "FLOPs"], lines)
+
+
+def speed(source: str, titles: dict[str, str], engines: bool = False) -> str:
+    """Timings of a Kim & Rush study: medians of the rounds, with the slowest and the fastest."""
+    timings = {(_timed(t), t["engine"], t["precision"], t["batch_size"], t["beam"]): t for t in _timings(source)}
+    lines = []
+    forms = dict.fromkeys(key[1:3] for key in timings if engines is False or key[1] == "ctranslate2")
+    for batch in dict.fromkeys(key[3] for key in timings):
+        for form in forms:
+            for name, title in titles.items():
+                cells = [title, *([f"CTranslate2 {form[1]}"] if engines else []), str(batch)]
+                for beam in (1, 5):
+                    timing = timings[name, *form, batch, beam]
+                    times = timing["speed_to_teacher_same_engine"]
+                    cells.append(spread(timing["words_per_second"], ",.0f"))
+                    cells.append("1" if times["min"] == times["max"] == 1 else spread(times, ".2f"))
+                lines.append(cells)
+    head = ["", *(["engine"] if engines else []), "batch", "greedy", "times the teacher's beam 5", "beam 5", "times"]
+    return plain_table(head, lines)
+
+
+def _timings(source: str) -> list[Values]:
+    found: list[Values] = content(source)["speed"]["rows"]
+    return found
+
+
+def _timed(timing: Values) -> str:
+    return str(timing["student"]) if "/" not in timing["student"] else str(Path(timing["student"]).parts[-2])
+
+
+def spread(figure: Values, form: str) -> str:
+    return f"{figure['median']:{form}} ({figure['min']:{form}}–{figure['max']:{form}})"
+
+
+def powers(value: float) -> str:
+    """As 7.5 × 10¹³."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+def pruning(source: str, whole: str) -> str:
+    """Pruned rows of a Kim & Rush study, after the row that was pruned."""
+    sizes = {each["row"]: each["bytes"] for each in content(source)["pruning"]}
+    names = dict.fromkeys(each["row"] for each in content(source)["rows"] if each["row"].startswith("pruned-"))
+    teacher, lines = row(source, "teacher", 5), []
+    for name in (whole, *names):
+        here = row(source, name, 5)
+        left = here.get("nonzero_parameters", here["parameters"])
+        cells = [f"{left / 1e6:.3f} M", f"{teacher['parameters'] / left:.1f}"]
+        cells += [shown(row(source, name, beam)[key]) for key in ("bleu", "chrf") for beam in (1, 5)]
+        cells.append(shown(teacher["bleu"] - here["bleu"]))
+        on_disk = [sizes.get(name, {}).get(form) for form in ("dense", "float32", "int8")]
+        cells += ["" if size is None else f"{size / 1e6:.2f}" for size in on_disk]
+        lines.append(["not pruned, as it was" if name == whole else f"{name.removeprefix('pruned-')} %", *cells])
+    titles = ["pruned", "not zero", "times fewer than the teacher", "BLEU greedy", "beam 5", "chrF greedy", "beam 5"]
+    return plain_table([*titles, "below the teacher's beam 5", "MB dense", "MB sparse", "sparse int8"], lines)
+
+
+def one_by_one(source: str, students: Sequence[str], seeds: dict[str, str]) -> str:
+    """Students alone, by Word-KD and in the family, with their means, for each seed's ending of the rows' names."""
+    lines = []
+    for seed, suffix in seeds.items():
+        columns = []
+        for student in students:
+            names = [f"alone-{student}{suffix}", f"word-kd-{student}{suffix}", f"family{suffix}"]
+            rows = [(row(source, name, beam, student), key) for key, beam in _ONE_BY_ONE for name in names]
+            columns.append([each[key] for each, key in rows])
+            lines.append([student, seed, *map(shown, columns[-1])])
+        lines.append(["mean", seed, *(shown(sum(each) / len(each)) for each in zip(*columns, strict=True))])
+    ways = [f"{title} alone" for title in ("greedy", "beam 5", "chrF")]
+    titles = [title for way in ways for title in (way, "Word-KD", "in the family")]
+    return plain_table(["student", "seed", *titles], lines)
+
+
+_ONE_BY_ONE = (("bleu", 1), ("bleu", 5), ("chrf", 5))
+
+
+def verdicts(source: str, claims: Sequence[str]) -> str:
+    """Claims of a study: what was found in both metrics, with intervals, the seeds, and the verdict."""
+    known = {each["claim"]: each for each in content(source)["claims"]}
+    lines = []
+    for text in claims:
+        claim = known[text]
+        ours = claim.get("ours", {})
+        found = [between(ours[m]["difference"], ours[m]["low"], ours[m]["high"]) for m in ("BLEU", "chrF") if m in ours]
+        seeds = " / ".join(map(str, ours.get("seeds", [])))
+        lines.append([text, claim["paper"], *(found or ["", ""]), seeds, claim["verdict"]])
+    return plain_table(["claim", "paper", "BLEU", "chrF", "seeds", "holds"], lines)
+
+
+FUNCTIONS: dict[str, Any] = {
+    **{"content": content, "row": row, "family": family, "cpu_seconds": cpu_seconds},
+    **{each.__name__: each for each in (students, gains, one_by_one, families, speed, pruning, verdicts)},
+    **{each.__name__: each for each in (pairs, recipes, as_shipped)},
+    **{"sum": sum, "signed": signed},
+}
