@@ -2,6 +2,7 @@
 # make test         the tests (six minutes on two cores);  make test-long  those that train for longer
 # make test-consumers  exports in the programs that they are for, which are installed into .pytest_cache/tools
 # make lint         ruff and mypy;  make format  ruff's formatter
+# make results   recomputes the figures of docs/results.md and docs/claims.md from docs/results/, and fails on a mismatch
 # make docs         the documentation as a site, in site/
 # Each installs what it needs into .venv first. Another Python: make PYTHON=/path/to/python3.11 test
 
@@ -13,7 +14,7 @@ READY := $(VENV)/.ready
 READY_FOR_DOCS := $(VENV)/.ready-for-docs
 RUN ?= runs/quickstart
 
-.PHONY: setup quickstart test test-long test-consumers lint format docs clean
+.PHONY: setup quickstart test test-long test-consumers lint format results docs clean
 
 setup: $(READY)
 
@@ -50,6 +51,9 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+results: $(READY)
+	$(BIN)/python -m experiments.pages $(ARGS)
 
 docs: $(READY_FOR_DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

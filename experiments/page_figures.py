@@ -54,6 +54,12 @@ def row(
     return result
 
 
+def gain(source: str, before: str, after: str, beam: int, metric: str, model: str = "") -> float:
+    """The score of a study's row `after` minus that of `before`."""
+    first, second = (row(source, name, beam, model)[metric] for name in (before, after))
+    return float(second - first)
+
+
 def family(source: str, name: str) -> Values:
     """A family of an AIO-KD study."""
     found: Values = next(each for each in content(source)["families"] if each["row"] == name)
@@ -109,7 +115,9 @@ def pairs(first: Sequence[str], second: Sequence[str], models: Sequence[str], ti
             means = [sum(each) / len(each) for each in zip(*columns, strict=True)]
             lines[len(models), beam] = [mean, *_with_changes(beam, means)]
     scores = [each for name in ("BLEU -lc", "chrF") for each in (f"{name}, {titles[0]}", titles[1], "difference")]
-    return plain_table(["student", "search", *scores], [lines[key] for key in sorted(lines, key=lambda k: (k[0], -k[1]))])
+    return plain_table(
+        ["student", "search", *scores], [lines[key] for key in sorted(lines, key=lambda k: (k[0], -k[1]))]
+    )
 
 
 def _with_changes(beam: int, scores: Sequence[float]) -> list[str]:
@@ -289,8 +297,8 @@ def verdicts(source: str, claims: Sequence[str]) -> str:
 
 
 FUNCTIONS: dict[str, Any] = {
-    **{"content": content, "row": row, "family": family, "cpu_seconds": cpu_seconds},
+    **{"content": content, "row": row, "gain": gain, "family": family, "cpu_seconds": cpu_seconds},
     **{each.__name__: each for each in (students, gains, one_by_one, families, speed, pruning, verdicts)},
     **{each.__name__: each for each in (pairs, recipes, as_shipped)},
-    **{"sum": sum, "signed": signed},
+    **{"table": plain_table, "sum": sum, "signed": signed},
 }

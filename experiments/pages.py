@@ -3,9 +3,9 @@
     <!-- table: EXPRESSION -->    what follows, up to <!-- end -->, is what it makes; --write writes it
     1,791<!-- = EXPRESSION -->    the figure before it is the expression's, to the digits shown
 
-Expressions are Jinja's, with the functions of `experiments.page_figures`. `<!-- unchecked: 12 -->` says how many decimal
-figures of a page have neither: they cannot become more unnoticed. The scores and intervals of studies whose translations
-are in docs/results/ are computed again from these.
+Expressions are Jinja's, with the functions of `experiments.page_figures`. `<!-- unchecked: 12 -->` says how many
+decimal figures of a page have neither: they cannot become more unnoticed. The scores and intervals of studies whose
+translations are in docs/results/ are computed again from these.
 """
 
 from __future__ import annotations
@@ -41,12 +41,15 @@ def evaluate(expression: str) -> Any:
     Raises:
         UserError: it does not work.
     """
-    from jinja2 import StrictUndefined
+    from jinja2 import StrictUndefined, Undefined
     from jinja2.sandbox import SandboxedEnvironment
 
     environment = SandboxedEnvironment(undefined=StrictUndefined)
     try:
-        return environment.compile_expression(" ".join(expression.split()), undefined_to_none=False)(**FUNCTIONS)
+        value = environment.compile_expression(" ".join(expression.split()), undefined_to_none=False)(**FUNCTIONS)
+        if isinstance(value, Undefined):
+            str(value)  # raises, and says what is not defined
+        return value
     except Exception as error:  # of any kind: the expression is a page's text
         raise UserError(f"{expression}: {error}") from None
 

@@ -1,0 +1,112 @@
+"""experiments.pages: the pages' figures are those of docs/results/, and a wrong one is found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from experiments import page_figures, pages
+from experiments.comparisons import SIGNIFICANCE, TRANSLATIONS, Comparison, Known, Side, Texts, write_translations
+from polystill.errors import UserError
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.name)
+def test_figures_are_those_of_the_results(page: Path) -> None:
+    assert list(pages.problems_of(page.read_text(encoding="utf-8"))) == []
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of docs/results/, with a run."""
+    rows = [
+        {"model": "e1d1", "beam": beam, "precision": "float32", "bleu": 20.123 + beam, "chrf": 50.0} for beam in (1, 5)
+    ]
+    (tmp_path / "run.json").write_text(json.dumps({"rows": rows, "cost": {"training.a": {"cpu_seconds": 1791.2}}}))
+    monkeypatch.setattr(page_figures, "RESULTS", tmp_path)
+    page_figures.content.cache_clear()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('21.12<!-- = row("run", "e1d1", 1).bleu -->', ""),
+        ('+4.00<!-- = row("run", "e1d1", 5).bleu - row("run", "e1d1", 1).bleu -->', ""),
+        ('−4.00 <!-- = row("run", "e1d1", 1).bleu - row("run", "e1d1", 5).bleu -->', ""),
+        ('1,791<!-- = cpu_seconds("run") -->', ""),
+        ("7.5 × 10¹³<!-- = 7.46e13 -->", ""),
+        ('1,792<!-- = cpu_seconds("run") -->', "is 1,791.2"),
+        ('21.13<!-- = row("run", "e1d1", 1).bleu -->', "is 21.123"),
+        ("a dropout of 0.3, `0.4` and\n```\n0.5\n```\n<!-- unchecked: 1 -->", ""),
+        ("it has 21.12", "1 decimal figures are not checked, and the page says 0"),
+    ],
+)
+def test_a_figure_is_checked_to_its_digits(results: Path, text: str, problem: str) -> None:
+    found = list(pages.problems_of(text))
+    assert [problem in one for one in found] == ([True] if problem else [])
+
+
+def test_a_table_is_written_and_checked(results: Path) -> None:
+    text = '<!-- table: table(["a", "b"], [["x", "1.5"]]) -->\nold\n<!-- end -->\n'
+    (problem, _) = pages.problems_of(text)
+    assert "should be" in problem
+    written = pages.written(text)
+    assert "| x | 1.5 |" in written
+    assert list(pages.problems_of(written)) == []
+    (problem,) = pages.problems_of(written.replace("1.5 |", "1.6 |"))
+    assert "line 3: '| x | 1.6 |' should be '| x | 1.5 |'" in problem
+
+
+@pytest.mark.parametrize("expression", ['row("run", "e9d9", 1)', 'row("none", "e1d1", 1)', "().__class__", "1 +"])
+def test_an_expression_that_does_not_work_is_named(results: Path, expression: str) -> None:
+    with pytest.raises(UserError):
+        pages.evaluate(expression)
+
+
+@pytest.fixture
+def study(results: Path) -> Callable[..., Path]:
+    """A study with two outputs and their comparison, whose rows claim this BLEU."""
+    references = [f"sentence {i} of the references" for i in range(30)]
+    outputs = {f"{row} e1d1 beam 5": [*references[:n], *["x y"] * (30 - n)] for row, n in (("a", 10), ("b", 20))}
+
+    def make(bleu: float | None = None) -> Path:
+        folder = results / "study"
+        folder.mkdir()
+        texts = Texts(references, "de", outputs.__getitem__)
+        first, second = (Side(((name,),)) for name in outputs)
+        known = Known(folder, compute=True)
+        known.differences(texts, Comparison(first, second))
+        known.write()
+        write_translations(folder / TRANSLATIONS, texts, list(outputs))
+        rows = [{"row": n[0], "model": "e1d1", "beam": 5, "test_set": "t", **texts.scores(n)} for n in outputs]
+        rows[0] |= {} if bleu is None else {"bleu": bleu}
+        about = {"study": "kim-rush", "test_set": "t", "target_language": "de", "rows": rows}
+        (folder / "results.json").write_text(json.dumps(about))
+        return folder
+
+    return make
+
+
+def problems(folder: Path) -> list[str]:
+    return list(pages.problems_of_study(folder, log=lambda line: None))
+
+
+def test_a_studys_translations_have_its_scores(study: Callable[..., Path]) -> None:
+    assert problems(study()) == []
+
+
+def test_a_wrong_score_is_found(study: Callable[..., Path]) -> None:
+    (problem,) = problems(study(bleu=99.0))
+    assert problem.startswith("a e1d1 beam 5: no row has the scores of its translations")
+
+
+def test_a_wrong_comparison_is_found(study: Callable[..., Path]) -> None:
+    path = study() / SIGNIFICANCE
+    values = json.loads(path.read_text())
+    values["comparisons"][0]["differences"]["bleu"]["low"] += 1
+    path.write_text(json.dumps(values))
+    (problem,) = problems(path.parent)
+    assert problem.startswith("significance.json: a e1d1 beam 5 | b e1d1 beam 5: is not what the translations give")
