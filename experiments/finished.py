@@ -102,7 +102,7 @@ class Finished(Generic[S]):
         labels = [[side] if isinstance(side, str) else list(side) for side in (first, second)]
         comparison = Comparison(sides[0], sides[1], paired=labels[0] == labels[1])
         if comparison not in self.compared:
-            names = [", ".join(side) + (f": {' '.join(members)}" if members else "") for side in labels]
+            names = [_named(side, members) for side in labels]
             how = search(before) if before == after else f"{search(before)}, {search(after)}"
             seeds = len(sides[0].trainings), len(sides[1].trainings)
             trials = self._trials(labels[0]), self._trials(labels[1])
@@ -201,6 +201,15 @@ class Finished(Generic[S]):
 
     def _all_trials(self) -> Mapping[str, list[Values]]:
         return {arm: [trial.model_dump(mode="json") for trial in trials] for arm, trials in self.study.trials.items()}
+
+
+def _named(labels: Sequence[str], members: Sequence[str] | None) -> str:
+    """One side of a comparison in words."""
+    if len(labels) > 1:
+        return f"mean of {labels[0]} … {labels[-1]}"
+    if not members:
+        return labels[0]
+    return f"{labels[0]}: {members[0]}" if len(members) == 1 else f"{labels[0]}: mean of {len(members)}"
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------

@@ -24,19 +24,18 @@ def forest(compared: Iterable[Compared]) -> Chart | None:
     rows = list(dict.fromkeys(value["what"] for value in values))
     band = [{"low": -MARGIN, "high": MARGIN}]
     low, high = quantity("low", title="difference"), {"field": "high"}
-    layers = [
-        layer({"type": "rect", "opacity": 0.12}, band, x=low, x2=high),
-        layer({"type": "rule", "style": "quiet"}, [{"at": 0}], x=quantity("at")),
-        layer({"type": "rule"}, y=_names(rows), x=low, x2=high, color=_seeds()),
-        layer({"type": "point", "filled": True}, y=_names(rows), x=quantity("value"), color=_seeds()),
-    ]
     panels = [
         {
             "title": TITLES[name],
             "height": 20 * len(rows),
             "width": 260,
             "data": {"values": [value for value in values if value["metric"] == name]},
-            "layer": layers,
+            "layer": [
+                layer({"type": "rect", "opacity": 0.12}, band, x=low, x2=high),
+                layer({"type": "rule", "style": "quiet"}, [{"at": 0}], x=quantity("at")),
+                layer({"type": "rule"}, y=_names(rows, name), x=low, x2=high, color=_seeds()),
+                layer({"type": "point", "filled": True}, y=_names(rows, name), x=quantity("value"), color=_seeds()),
+            ],
         }
         for name in ("bleu", "chrf")
     ]
@@ -63,8 +62,9 @@ def _values(compared: Iterable[Compared]) -> Iterator[Values]:
             yield {"what": what, "metric": name, "interval": told, **limits}
 
 
-def _names(rows: list[str]) -> Values:
-    return category("what", title=None, sort=rows, axis={"labelLimit": 420})
+def _names(rows: list[str], metric: str) -> Values:
+    """Beside the first panel only."""
+    return category("what", title=None, sort=rows, axis={"labelLimit": 420, "labels": metric == "bleu"})
 
 
 def _seeds() -> Values:

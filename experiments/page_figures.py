@@ -41,8 +41,8 @@ def row(
         UserError: there is none, or several.
     """
     is_study = "study" in content(source)
-    wanted = {"row": name, "model": model} if is_study else {"model": name}
-    wanted = {key: value for key, value in wanted.items() if value} | {"beam": beam, "precision": precision}
+    names = {"row": name, "model": model} if is_study else {"model": name}
+    wanted = {key: value for key, value in names.items() if value} | {"beam": beam, "precision": precision}
     found = [
         each
         for each in content(source)["rows"]
@@ -253,7 +253,7 @@ def pruning(source: str, whole: str) -> str:
     teacher, lines = row(source, "teacher", 5), []
     for name in (whole, *names):
         here = row(source, name, 5)
-        left = here.get("nonzero_parameters", here["parameters"])
+        left: float = here.get("nonzero_parameters") or here["parameters"]
         cells = [f"{left / 1e6:.3f} M", f"{teacher['parameters'] / left:.1f}"]
         cells += [shown(row(source, name, beam)[key]) for key in ("bleu", "chrf") for beam in (1, 5)]
         cells.append(shown(teacher["bleu"] - here["bleu"]))

@@ -30,7 +30,7 @@ def test_every_interval_is_drawn(tmp_path: Path) -> None:
     assert {v["high"] for v in chrf["data"]["values"]} == {0.1}
     assert write_forest(COMPARED, tmp_path).endswith("(comparisons.svg)")
     picture = (tmp_path / "comparisons.svg").read_text()
-    assert picture.count("seq-kd – baseline (beam 5)") >= 2 and "later" not in picture
+    assert "seq-kd – baseline (beam 5)" in picture and "later" not in picture
 
 
 def test_nothing_compared_is_no_picture(tmp_path: Path) -> None:
