@@ -11,14 +11,14 @@ from typing import Any
 def test_students_of_one_run(polystill: Any, finished_run: Path) -> None:
     done = polystill("compare", finished_run, "e2d2", "e1d1", "--beam", "1").ok()
     assert "(compared with)" in done.stdout
-    assert "bs:1000" in done.stdout  # the signature says that it was a bootstrap
-    assert done.stdout.count("e1d1") == 2  # BLEU and chrF
+    assert "ar:10000" in done.stdout and "bs:10000" in done.stdout  # the signature says how it was tested
+    assert done.stdout.count("e1d1") >= 2  # BLEU and chrF
 
 
 def test_a_student_of_another_run(polystill: Any, finished_run: Path, own_run: Path) -> None:
     done = polystill("compare", finished_run, "e2d2", f"{own_run}/e2d2", "--beam", "2").ok()
     assert done.stdout.count("1.0000") == 2  # a copy of the run: the same translations
-    assert done.stdout.count("+0.00") == done.stdout.count("noise") == 2
+    assert done.stdout.count("+0.00 to +0.00") == done.stdout.count("as good") == 2
 
 
 def test_other_runs_are_compared_in_this_ones_engine_and_precision(

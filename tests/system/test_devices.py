@@ -24,6 +24,8 @@ def test_from_evaluation_to_packages(polystill: Any, own_run: Path, tmp_path: Pa
     done = polystill("evaluate", own_run, "--engine", "ctranslate2", "--precision", "int8,float32", *few).ok()
     assert "p50 | p95" in done.stdout and "memory" in done.stdout and "words/s" in done.stdout
     rows = [row for row in json.loads((own_run / "results.json").read_text())["rows"] if row.keys() >= FIGURES]
+    assert {row["test_set"] for row in rows} == {"unseen", "validation"}
+    rows = [row for row in rows if row["test_set"] == "validation"]
     assert [(row["model"], row["precision"]) for row in rows] == [
         *(("e1d1", "float32"), ("e2d2", "float32")),
         *(("e1d1", "int8"), ("e2d2", "int8")),

@@ -24,8 +24,8 @@ def test_prune_retrain_and_ship(polystill: Any, finished_run: Path, tiny_recipe:
     polystill("run", tiny_recipe, "--out", run, *start, *hold).ok()
     family = json.loads((run / "family" / "family.json").read_text())
     assert abs(family["sparsity"] - 0.75) < 0.01
-    (row,) = json.loads((run / "results.json").read_text())["rows"]
-    assert row["nonzero_parameters"] < 0.5 * row["parameters"]
+    for row in json.loads((run / "results.json").read_text())["rows"]:
+        assert row["nonzero_parameters"] < 0.5 * row["parameters"]
 
     shipped = tmp_path / "shipped"
     polystill("export", run, "e2d1", "--to", "sparse", "--quantization", "int8", "--out", shipped).ok()

@@ -28,7 +28,7 @@ def finished(run: Path) -> list[str]:
 def test_results_have_a_row_for_every_student_and_beam(finished_run: Path) -> None:
     rows = rows_of(finished_run)
     keys = {(row["model"], row["test_set"], row["beam"]) for row in rows}
-    assert keys == {(student, "unseen", beam) for student in STUDENTS for beam in (1, 2)}
+    assert keys == {(s, name, beam) for s in STUDENTS for name in ("unseen", "validation") for beam in (1, 2)}
     assert len(rows) == len(keys)
     for row in rows:
         assert 0 <= row["bleu"] <= 100
@@ -41,7 +41,7 @@ def test_results_have_a_row_for_every_student_and_beam(finished_run: Path) -> No
         assert row["hardware"]
         assert row["run_id"].startswith("tiny-")
         lines = (finished_run / row["hypotheses"]).read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        assert len(lines) == 12
+        assert len(lines) == (12 if row["test_set"] == "unseen" else 20)
     sizes = {row["model"]: row["parameters"] for row in rows}
     assert sizes["e1d1"] < sizes["e2d1"] < sizes["e2d2"]
 
@@ -49,10 +49,12 @@ def test_results_have_a_row_for_every_student_and_beam(finished_run: Path) -> No
 def test_the_rows_figures_are_those_of_the_stored_translations(finished_run: Path) -> None:
     import sacrebleu
 
-    references = (
-        (finished_run / "data/test/unseen.target.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    )
+    def lines_of(path: str) -> list[str]:
+        return (finished_run / path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+    texts = {"unseen": lines_of("data/test/unseen.target.txt"), "validation": lines_of("data/validation.target.txt")}
     for row in rows_of(finished_run):
+        references = texts[row["test_set"]]
         lines = (finished_run / row["hypotheses"]).read_text(encoding="utf-8").removesuffix("\n").split("\n")
         assert row["bleu"] == pytest.approx(sacrebleu.corpus_bleu(lines, [references]).score, abs=0.01)
         assert row["chrf"] == pytest.approx(sacrebleu.corpus_chrf(lines, [references]).score, abs=0.01)
@@ -110,8 +112,8 @@ def test_a_test_set_and_a_student_can_be_added(polystill: Any, tiny_recipe: Path
     tiny_recipe.write_text(tiny_recipe.read_text().replace("  tokenizer:", f"{more}  tokenizer:"))
     family = (own_run / "family/model.safetensors").read_bytes()
     polystill("run", tiny_recipe, "--out", own_run).ok()
-    assert {row["test_set"] for row in rows_of(own_run)} == {"unseen", "more"}
-    assert len(rows_of(own_run)) == 12
+    assert {row["test_set"] for row in rows_of(own_run)} == {"unseen", "more", "validation"}
+    assert len(rows_of(own_run)) == 18
     assert (own_run / "family/model.safetensors").read_bytes() == family
     polystill("run", tiny_recipe, "--out", own_run, "--set", "evaluation.beams=[1, 2, 3]").ok()
     assert {row["beam"] for row in rows_of(own_run)} == {1, 2, 3}
@@ -182,7 +184,7 @@ def test_rows_measured_by_hand_outlive_a_change_of_the_length_penalty(polystill:
     assert re.search(r"round 1 of 3, .* left\nround 2 of 3, .* left\nround 3 of 3\n", done.stderr)
     settings = ("--set", "evaluation.length_penalty=0.5", "--set", "evaluation.students=[e1d1]")
     shown = polystill("run", own_run / "recipe.yaml", "--out", own_run, *settings).ok().stdout
-    rows = rows_of(own_run)
+    rows = [row for row in rows_of(own_run) if row["test_set"] == "unseen"]
     assert [(row["precision"], row["length_penalty"]) for row in rows[6:]] == [
         ("int8", 1.0),
         ("float32", 0.5),

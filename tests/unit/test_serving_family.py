@@ -55,4 +55,8 @@ def test_measured_takes_the_rows_of_the_engine_that_serves() -> None:
     figures = measured(rows, ("e1d1", "ctranslate2", "int8", False, 1), 0.5)
     assert figures == Measured(bleu=30.0, test_set="a", latency_p50_ms=3.0, latency_p95_ms=4.0)
     assert figures.latency_ms == 4.0
+    chosen_by = measured(
+        [*rows, replace(row, test_set="validation", bleu=29.0)], ("e1d1", "ctranslate2", "int8", False, 1), 0.5
+    )
+    assert (chosen_by.bleu, chosen_by.test_set, chosen_by.latency_ms) == (29.0, "validation", 4.0)
     assert measured(rows, ("e2d2", "ctranslate2", "int8", False, 1), 0.5) == Measured()

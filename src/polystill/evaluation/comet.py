@@ -17,7 +17,7 @@ from typing import Any
 
 from polystill.errors import UserError
 from polystill.runs import Run
-from polystill.runs.results import QualityRow
+from polystill.runs.results import VALIDATION, QualityRow
 from polystill.storage import text_lines
 
 BATCH_SIZE = 16
@@ -39,7 +39,7 @@ def how_to(run: Path, model: str) -> str:
 def score_run(
     run: Run, python: Path, model: str, *, force: bool = False, log: Callable[[str], object]
 ) -> list[QualityRow]:
-    """Add `comet` (the system score) and `comet_signature` to the rows of RUN/results.json, one after the other.
+    """Add `comet` (the system score) and `comet_signature` to the rows of test sets in RUN/results.json, one after the other.
 
     Rows that have a score of this model are left alone, unless `force`. Returns the rows that were scored now.
 
@@ -47,7 +47,7 @@ def score_run(
         UserError: nothing is evaluated, a file of translations is missing or of another length than the test set, or
             the other environment fails; the message is its last line.
     """
-    rows = run.results().rows
+    rows = [row for row in run.results().rows if row.test_set != VALIDATION]
     if not rows:
         raise UserError(f"{run.folder}: nothing is evaluated yet; polystill evaluate {run.folder} does that")
     wanted = [row for row in rows if force or not row.comet_signature.startswith(f"{model}|")]

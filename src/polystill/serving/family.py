@@ -15,7 +15,7 @@ from polystill.environment.process import available_cores
 from polystill.errors import UserError, nearest
 from polystill.evaluation.measure import folder_bytes
 from polystill.runs.places import Kind, open_place
-from polystill.runs.results import QualityRow
+from polystill.runs.results import VALIDATION, QualityRow
 from polystill.serving.languages import standard_code
 from polystill.translation import open_translator, search_of
 
@@ -59,8 +59,12 @@ class Student:
 
 
 def measured(rows: Sequence[QualityRow], system: tuple[str, str, str, bool, int], length_penalty: float) -> Measured:
-    """Find the figures of a system (`QualityRow.system`); each figure is of the first test set that has it."""
+    """Find the figures of a system (`QualityRow.system`), by which it is chosen: each of the first set that has it.
+
+    The validation set comes first, so that nothing is chosen on a test set.
+    """
     matching = [row for row in rows if row.system == system and row.length_penalty == length_penalty]
+    matching.sort(key=lambda row: row.test_set != VALIDATION)
     names = [field.name for field in fields(Measured)]
     figures = {name: [getattr(row, name) for row in matching] for name in names}
     return Measured(**{name: next((v for v in values if v is not None), None) for name, values in figures.items()})
