@@ -39,7 +39,7 @@ def how_to(run: Path, model: str) -> str:
 def score_run(
     run: Run, python: Path, model: str, *, force: bool = False, log: Callable[[str], object]
 ) -> list[QualityRow]:
-    """Add `comet` (the system score) and `comet_signature` to the rows of test sets in RUN/results.json, one after the other.
+    """Add `comet` (the system score) and `comet_signature` to the rows of test sets, one after the other.
 
     Rows that have a score of this model are left alone, unless `force`. Returns the rows that were scored now.
 
