@@ -63,12 +63,8 @@ class Compared:
 
     def decide(self, of: Callable[[Difference], bool | None]) -> tuple[bool | None, str]:
         """What both metrics say together, and why that is no verdict where it is none."""
-        if self.trials[0] != self.trials[1]:
-            return None, f"not comparable: {self.trials[0]} and {self.trials[1]} tuning trials"
-        if not self.differences:
-            return None, NOT_TESTED
-        if not self.seeds_tell:
-            return None, ONE_SEED
+        if why := self._why_undecided():
+            return None, why
         said = {TITLES[name]: of(found) for name, found in self.differences.items()}
         if len(set(said.values())) == 1:
             holds = next(iter(said.values()))
@@ -76,6 +72,18 @@ class Compared:
         words = {True: "yes", False: "no", None: NOT_CLEAR}
         each = ", ".join(f"{title} {words[one]}" for title, one in said.items())
         return None, f"the metrics disagree: {each}" if None not in said.values() else each
+
+    def _why_undecided(self) -> str:
+        if self.trials[0] != self.trials[1]:
+            return f"not comparable: {self.trials[0]} and {self.trials[1]} tuning trials"
+        return NOT_TESTED if not self.differences else "" if self.seeds_tell else ONE_SEED
+
+    @property
+    def summary(self) -> str:
+        """What the second is, in a table."""
+        verdicts = {TITLES[name]: found.verdict for name, found in self.differences.items()}
+        said = ", ".join(f"{title} {verdict}" for title, verdict in verdicts.items())
+        return self._why_undecided() or (said if len(set(verdicts.values())) > 1 else next(iter(verdicts.values())))
 
     def judge(self, of: Callable[[Difference], bool | None], **more: Any) -> Verdict:
         """The verdict with its figures: both metrics, seeds, and `more`."""

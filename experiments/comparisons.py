@@ -85,6 +85,7 @@ class Texts:
         self.references, self.language, self._read = list(references), language, read
         self._metrics = corpus_metrics(references, language)
         self._counts: dict[tuple[str, str], Counts] = {}
+        self._digests: dict[str, str] = {}
 
     def lines(self, output: str) -> list[str]:
         """Raises:
@@ -137,8 +138,13 @@ class Texts:
 
     def sha256(self, comparison: Comparison) -> str:
         """Of all texts that a comparison depends on."""
-        texts = [self.language, self.references, [self.lines(name) for name in comparison.names()]]
+        texts = [self.language, self.references, [self._digest(name) for name in comparison.names()]]
         return hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()
+
+    def _digest(self, output: str) -> str:
+        if output not in self._digests:
+            self._digests[output] = hashlib.sha256("\n".join(self.lines(output)).encode()).hexdigest()
+        return self._digests[output]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

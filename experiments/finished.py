@@ -236,9 +236,7 @@ def comparison_table(compared: Iterable[Compared]) -> str:
         for name in ("bleu", "chrf"):
             found = each.differences.get(name)
             cells += ["", ""] if found is None else [between(found.value, found.low, found.high), shown(found.p, 4)]
-        verdicts = dict.fromkeys(found.verdict for found in each.differences.values())
-        cells.append(" / ".join(verdicts) if each.seeds_tell else "not clear: one seed")
-        lines.append(cells)
+        lines.append([*cells, each.summary])
     titles = ["first", "second", "search", "seeds", "tuning trials", "BLEU", "p", "chrF", "p", "the second is"]
     return markdown(titles, lines)
 
