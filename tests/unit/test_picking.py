@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -244,6 +245,9 @@ def test_runs_must_be_comparable(evaluated: Callable[..., Run]) -> None:
         candidates([first, second], "counting", Device())
     with pytest.raises(UserError, match=r"--test-set other: .*first has counting validation"):
         check_test_set([first, second], "other")
+    state = json.loads((second.folder / "state.json").read_text())
+    del state["stages"]["data"]["files"]  # a run of other text has other checksums
+    (second.folder / "state.json").write_text(json.dumps(state))
     (second.data / "test" / "counting.target.txt").write_text("something else\n")
     with pytest.raises(UserError, match=r"second: has not the same test set counting as .*first"):
         check_test_set([first, second], "counting")
