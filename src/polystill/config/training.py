@@ -80,6 +80,19 @@ class Stage(Strict):
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+ModifierName = Literal["UpperCase", "TitleCase", "Typos", "Noise", "InlineNoise", "Tags", "Merge"]
+"""The same modifiers as in `polystill.data.modifiers`, which is in a layer above."""
+MODIFIERS: dict[ModifierName, float] = {
+    "UpperCase": 0.05,
+    "TitleCase": 0.03,
+    "Typos": 0.03,
+    "Noise": 0.005,
+    "InlineNoise": 0.03,
+    "Tags": 0.05,
+    "Merge": 0.03,
+}
 
 
 class Training(Strict):
@@ -105,6 +118,15 @@ class Training(Strict):
     """Validation points whose weights are averaged at the end of a stage; kept if better than the best single one."""
     early_stopping: int = Field(0, ge=0)
     """Validations without a new best after which a stage ends; 0 never stops early."""
+    modifiers: dict[ModifierName, Share] = Field(default_factory=MODIFIERS.copy)
+    """Shares of the training pairs that are changed as users change text, others in every epoch; {} changes none."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads of one process; 0 takes as many as OMP_NUM_THREADS says, or else all cores."""
+
+    @field_validator("modifiers")
+    @classmethod
+    def _check_modifiers(cls, shares: dict[str, float]) -> dict[str, float]:
+        if (total := sum(shares.values())) > 1:
+            raise ValueError(f"the shares are {total:g} together; a pair is changed by one modifier, so at most 1")
+        return shares

@@ -6,7 +6,7 @@ source and target of a batch, end mark included.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -155,13 +155,18 @@ class Mixture:
         self._sizes = [len(part) for part, _ in parts]
         self._weights = [weight for _, weight in parts]
         self._batch_tokens, self._seed = batch_tokens, seed
+        self.lengths: Callable[[int], tuple[np.ndarray, np.ndarray]] = lambda epoch: (
+            self.dataset.source_lengths,
+            self.dataset.target_lengths,
+        )
+        """The tokens (N,) of source and target by which an epoch's batches are made; an augmenter has others."""
 
     def epoch(self, number: int) -> Batches:
         """The batches of an epoch in training order; depends on (seed, number) alone."""
         if all(weight == 1 for weight in self._weights):
-            return self._schedule(slice(None)).epoch(number)
+            return self._schedule(slice(None), number).epoch(number)
         rows = self.rows(number)
-        return self._schedule(rows).epoch(number).renumbered(rows)
+        return self._schedule(rows, number).epoch(number).renumbered(rows)
 
     def rows(self, number: int) -> np.ndarray:
         """The rows of an epoch, each as often as it is drawn; at least one of every part."""
@@ -176,6 +181,6 @@ class Mixture:
             start += size
         return np.concatenate(drawn)
 
-    def _schedule(self, rows: np.ndarray | slice) -> BatchSchedule:
-        data = self.dataset
-        return BatchSchedule(data.source_lengths[rows], data.target_lengths[rows], self._batch_tokens, self._seed)
+    def _schedule(self, rows: np.ndarray | slice, number: int) -> BatchSchedule:
+        source_lengths, target_lengths = self.lengths(number)
+        return BatchSchedule(source_lengths[rows], target_lengths[rows], self._batch_tokens, self._seed)

@@ -8,7 +8,7 @@ Shapes: B sentences, S source positions, T target positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from polystill.data.batching import Batches, collate
+from polystill.data.modifiers import Augmenter
 from polystill.data.packing import PackedDataset
 
 
@@ -74,13 +75,12 @@ class UpdateBatch:
     following: Position
 
 
-def make_micro_batch(dataset: PackedDataset, rows: np.ndarray, pad_id: int) -> MicroBatch:
+def make_micro_batch(sources: Sequence[np.ndarray], targets: Sequence[np.ndarray], pad_id: int) -> MicroBatch:
     """Pad the rows; no rows make a batch of one sentence whose target is all padding, which adds nothing."""
-    batch = collate(*dataset.rows(rows if len(rows) else np.zeros(1, dtype=np.int64)), pad_id)
-    target = torch.from_numpy(batch.target)
-    if not len(rows):
-        target.fill_(pad_id)
-    return MicroBatch.of(torch.from_numpy(batch.source), target, pad_id)
+    if not sources:
+        return MicroBatch.of(torch.zeros(1, 1, dtype=torch.long), torch.full((1, 1), pad_id), pad_id)
+    batch = collate(sources, targets, pad_id)
+    return MicroBatch.of(torch.from_numpy(batch.source), torch.from_numpy(batch.target), pad_id)
 
 
 class Schedule(Protocol):
@@ -102,9 +102,10 @@ class BatchFeed:
         rank: int = 0,
         ranks: int = 1,
         pin: bool = False,
+        augmenter: Augmenter | None = None,
     ) -> None:
-        """pin: batches are pinned, for a GPU."""
-        self._dataset, self._schedule = dataset, schedule
+        """pin: batches are pinned, for a GPU. augmenter: modifies some rows; of the same data set."""
+        self._dataset, self._schedule, self._augmenter = dataset, schedule, augmenter
         self._pad_id, self._accumulate, self._rank, self._ranks, self._pin = pad_id, accumulate, rank, ranks, pin
 
     def updates(self, position: Position) -> Iterator[UpdateBatch]:
@@ -128,10 +129,13 @@ class BatchFeed:
 
     def _make_next(self, planned: Iterator[tuple[np.ndarray, Position, Position]]) -> UpdateBatch:
         rows, position, following = next(planned)
-        parts = [rows[i :: self._accumulate] for i in range(min(self._accumulate, len(rows)))]
-        shares = [part[self._rank :: self._ranks] for part in parts]
-        micro_batches = [make_micro_batch(self._dataset, share, self._pad_id) for share in shares]
+        # Every rank has all rows, as the loss is a mean over the target tokens of all.
+        sources, targets = self._augmenter.rows(rows, position.epoch) if self._augmenter else self._dataset.rows(rows)
+        micro_batches = []
+        for i in range(min(self._accumulate, len(rows))):
+            mine = slice(i + self._rank * self._accumulate, None, self._accumulate * self._ranks)
+            micro_batches.append(make_micro_batch(sources[mine], targets[mine], self._pad_id))
         if self._pin:
             micro_batches = [batch.pinned() for batch in micro_batches]
-        target_tokens = int(self._dataset.target_lengths[rows].sum())
+        target_tokens = sum(map(len, targets))
         return UpdateBatch(micro_batches, target_tokens, rows, position, following)

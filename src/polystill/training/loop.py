@@ -21,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 
 from polystill.config import Stage
+from polystill.data.modifiers import Augmenter
 from polystill.environment.process import MALLOC_ADVICE, malloc_is_slow
 from polystill.errors import UserError
 from polystill.models.folder import save_family
@@ -210,7 +211,12 @@ class StageTraining:
 
     def _feed(self) -> BatchFeed:
         t = self.session
-        mixture = t.mixture(self.stage, stage_seed(t.recipe.seed, self.index))
+        seed = stage_seed(t.recipe.seed, self.index)
+        mixture = t.mixture(self.stage, seed)
+        augmenter = None
+        if shares := t.recipe.training.modifiers:
+            augmenter = Augmenter(mixture.dataset, t.tokenizer, shares, t.recipe.data.max_tokens, seed)
+            mixture.lengths = augmenter.lengths
         return BatchFeed(
             mixture.dataset,
             mixture,
@@ -219,6 +225,7 @@ class StageTraining:
             rank=t.rank,
             ranks=t.ranks,
             pin=t.accelerator.device.type == "cuda",
+            augmenter=augmenter,
         )
 
     def _finish(self) -> None:

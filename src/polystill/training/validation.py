@@ -96,7 +96,7 @@ def validate(
     was_training = model.training
     model.eval()
     for rows in batches[rank::ranks]:
-        batch = make_micro_batch(dataset, rows, model.first.pad_id).to(device)
+        batch = make_micro_batch(*dataset.rows(rows), model.first.pad_id).to(device)
         target = batch.real_tokens(batch.target)
         for name, plan in plans.items():
             net = model[name]
