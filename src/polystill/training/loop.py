@@ -214,7 +214,7 @@ class StageTraining:
         seed = stage_seed(t.recipe.seed, self.index)
         mixture = t.mixture(self.stage, seed)
         augmenter = None
-        if shares := t.recipe.training.modifiers:
+        if shares := {str(name): share for name, share in t.recipe.training.modifiers.items()}:
             augmenter = Augmenter(mixture.dataset, t.tokenizer, shares, t.recipe.data.max_tokens, seed)
             mixture.lengths = augmenter.lengths
         return BatchFeed(
