@@ -304,12 +304,14 @@ def _joined(parts: list[str], known: dict[str, str | None]) -> str | None:
 
 
 def _whole_translations(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> Iterator[str | None]:
+    from polystill.decoding.placeholders import keep_placeholders
     from polystill.decoding.stream import BLOCK_LINES
     from polystill.decoding.translator import Cuts
 
     for start in range(0, len(lines), BLOCK_LINES):
         cuts = Cuts()
-        results = translator.translate(lines[start : start + BLOCK_LINES], options, cuts)
-        for number, hypotheses in enumerate(results):
+        block = lines[start : start + BLOCK_LINES]
+        lists = translator.translate(block, options, cuts)
+        for number, hypotheses in enumerate(keep_placeholders(translator, block, lists, options)):
             is_cut = number in cuts.sources or not hypotheses or hypotheses[0].cut
             yield None if is_cut else " ".join(hypotheses[0].text.split())

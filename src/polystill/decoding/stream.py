@@ -19,6 +19,7 @@ from itertools import count
 from select import select
 from typing import BinaryIO, Protocol
 
+from polystill.decoding.placeholders import keep_placeholders
 from polystill.decoding.translator import CHARACTERS_PER_TOKEN, DecodingOptions, Hypothesis, Translator, counted_cuts
 from polystill.errors import UserError
 
@@ -133,12 +134,15 @@ def translate_n_best(
 ) -> Iterator[list[Hypothesis]]:
     """Yield all hypotheses of each line, their texts without line breaks; otherwise as `translate_lines`.
 
+    Hypotheses that lack a placeholder of their line are left out; a line's first one always has all of them.
+
     When `has_line` returns False, the lines read so far are translated before waiting for the next one.
     """
     lines = iter(lines)
     with counted_cuts() as cuts:
         while block := _block(lines, block_lines, has_line):
-            for hypotheses in translator.translate(block, options, cuts):
+            lists = translator.translate(block, options, cuts)
+            for hypotheses in keep_placeholders(translator, block, lists, options):
                 yield [_on_one_line(hypothesis) for hypothesis in hypotheses]
 
 

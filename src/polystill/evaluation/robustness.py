@@ -1,7 +1,9 @@
 """Robustness of students: their translations of lines that are unlike their data, with failures counted by kind.
 
 The lines ("probes") are made from the run's own test source, so that they have its language and domain, and from fixed
-text. Translation happens in a process of its own: an engine that dies is counted as well, and the rest goes on.
+text. What is counted is the model's own translation, to which nothing lost is put back (`decoding.placeholders`), as in
+other programs. Translation happens in a process of its own: an engine that dies is counted as well, and the rest goes
+on.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ class Probe:
 
 KINDS = {
     "capitals": "test sentences in capitals",
+    "headlines": "test sentences with every word capitalised",
     "one word": "single words of the test set",
     "long": f"{LONG_SENTENCES} test sentences on one line",
     "unpunctuated": f"{UNPUNCTUATED_SENTENCES} test sentences on one line, in small letters and without punctuation",
@@ -59,6 +62,7 @@ KINDS = {
     "dates": "the same with a date",
     "URLs": "the same with a URL or an e-mail address",
     "emoji": "the same with an emoji",
+    "placeholders": "the same with a placeholder or tag of interface text",
     "empty": "lines without a word, whose translation is empty",
     "odd": "punctuation only, markup, control characters, other scripts, a word of 3,000 letters",
 }
@@ -70,6 +74,7 @@ _URLS = (
     *("https://example.org/search?q=one&lang=two", "first.last@mail.example.com", "example.com/path/to/file.tar.gz"),
 )
 _EMOJI = ("🙂", "🚀", "👍", "🎉", "🐶", "❤️", "👩‍🚀", "🇪🇺", "☕", "😂")
+_PLACEHOLDERS = ("%s", "%1$s", "%(name)s", "{name}", "{0}", "%PRODUCTNAME", "$HOME", "<b>", "{{user}}", "--verbose")
 _EMPTY = ("", " ", "\t", "\u00a0\u2003 ")
 _ODD = (
     *("?!?!", "...", "-", "A", "!!!!!!!!!!!!!!!!!!!!", "x" * 3000),
@@ -85,6 +90,7 @@ def make_probes(test_source: Sequence[str]) -> list[Probe]:
     sentences = [lines[len(lines) * i // SENTENCES] for i in range(min(SENTENCES, len(lines)))]
     return [
         *(Probe("capitals", sentence.upper()) for sentence in sentences),
+        *(Probe("headlines", " ".join(w[:1].upper() + w[1:] for w in s.split())) for s in sentences),
         *(Probe("one word", word) for word in _words(sentences)),
         *(Probe("long", line) for line in _joined(lines, LONG_LINES, LONG_SENTENCES)),
         *(Probe("unpunctuated", _plain(line)) for line in _joined(sentences, LONG_LINES, UNPUNCTUATED_SENTENCES)),
@@ -92,6 +98,7 @@ def make_probes(test_source: Sequence[str]) -> list[Probe]:
         *_with("dates", sentences, _DATES),
         *_with("URLs", sentences, _URLS),
         *_with("emoji", sentences, _EMOJI),
+        *_with("placeholders", sentences, _PLACEHOLDERS),
         *(Probe("empty", line) for line in _EMPTY),
         *(Probe("odd", line) for line in _ODD),
     ]
