@@ -221,7 +221,13 @@ def counting_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def marian_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As counting_student, with the positions that Marian has, and as wide as Bergamot needs it."""
     folder = tmp_path_factory.mktemp("marian-student")
-    return train_counting_student(folder, positions="marian", d_model=64, learning_rate=3e-3)
+    return train_counting_student(folder, positions="marian", d_model=64, learning_rate=3e-3, vocabulary_size=301)
+
+
+@pytest.fixture(scope="session")
+def spelling_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As counting_student; it spells characters that it does not know in bytes."""
+    return train_counting_student(tmp_path_factory.mktemp("spelling-student"), vocabulary_size=301)
 
 
 @pytest.fixture(scope="session")
@@ -231,8 +237,13 @@ def counting_lstm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train_counting_student(
-    folder: Path, architecture: str = "transformer", learning_rate: float = 5e-3, **changes: Any
+    folder: Path,
+    architecture: str = "transformer",
+    learning_rate: float = 5e-3,
+    vocabulary_size: int = 45,
+    **changes: Any,
 ) -> Path:
+    """vocabulary_size: with room for 256 bytes, these are in it."""
     import numpy as np
     import torch
 
@@ -246,11 +257,14 @@ def train_counting_student(
 
     pairs = counting_pairs(2000, seed=4)
     lines = [line for pair in pairs for line in pair]
-    tokenizer = train_tokenizer(lines, TokenizerSettings(vocabulary_size=301), "en", "de")
+    settings = TokenizerSettings(vocabulary_size=vocabulary_size, byte_fallback=vocabulary_size > 256)
+    tokenizer = train_tokenizer(lines, settings, "en", "de")
     torch.manual_seed(1)
     shape = {"d_model": 32, "ffn_dim": 64, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "max_positions": 48}
     shape = model_shape(architecture, **{**shape, **changes})
-    config = ARCHITECTURES[architecture].config_class(301, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **shape)
+    config = ARCHITECTURES[architecture].config_class(
+        vocabulary_size, tokenizer.pad_id, tokenizer.eos_id, dropout=0.0, **shape
+    )
     model = ARCHITECTURES[architecture].model_class(config)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=(0.9, 0.98))
     sources = [np.array(ids) for ids in tokenizer.encode_source([source for source, _ in pairs])]

@@ -198,7 +198,7 @@ def compare(recipe: Recipe, data: Path, given: argparse.Namespace, program: str)
     trials = {variant.name: Trial(variant, workload) for variant in variants}
     threads = torch.get_num_threads()
     with TemporaryDirectory(prefix="marian-") as temporary:
-        folder, config = Path(temporary), trials["family-shared"].model.config
+        folder, config = Path(temporary), trials["family-shared"].model.first.config
         assert isinstance(config, TransformerConfig)
         marian = Marian(program, folder, recipe, config, threads)
         write_vocabulary(folder, workload.tokenizer.vocabulary_size)

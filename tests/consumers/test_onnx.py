@@ -10,7 +10,7 @@ import pytest
 from polystill.export.driver import export_folder
 
 
-@pytest.mark.parametrize("student", ["counting_student", "marian_student"])  # of either kind of positions
+@pytest.mark.parametrize("student", ["spelling_student", "marian_student"])  # of either kind of positions
 def test_transformers_js_translates_a_hundred_lines_like_the_student(
     student: str,
     request: pytest.FixtureRequest,
@@ -32,24 +32,24 @@ def test_transformers_js_translates_a_hundred_lines_like_the_student(
 
 
 def test_transformers_js_reads_what_people_type_as_the_student_does(
-    counting_student: Path,
+    spelling_student: Path,
     tmp_path: Path,
     hundred_lines: list[str],
     typed_lines: Callable[[Path], list[str]],
     translate: Callable[..., list[str]],
     run_node: Callable[..., list[str]],
 ) -> None:
-    export_folder(counting_student, tmp_path / "out", "onnx", lines=hundred_lines)
-    lines = typed_lines(counting_student)
-    theirs, ours = run_node("onnx.mjs", tmp_path / "out", lines), translate(counting_student, lines)
+    export_folder(spelling_student, tmp_path / "out", "onnx", lines=hundred_lines)
+    lines = typed_lines(spelling_student)
+    theirs, ours = run_node("onnx.mjs", tmp_path / "out", lines), translate(spelling_student, lines)
     # Lines whose accents tokenizer.json composes, and SentencePiece does not; and loops, which go on there.
     different = [line for line, a, b in zip(lines, ours, theirs, strict=True) if a != b and not b.startswith(a)]
     assert len(different) <= 3, different
 
 
 def test_transformers_js_makes_characters_of_bytes(
-    counting_student: Path, tmp_path: Path, byte_student: Callable[[Path], Path], run_node: Callable[..., list[str]]
+    spelling_student: Path, tmp_path: Path, byte_student: Callable[[Path], Path], run_node: Callable[..., list[str]]
 ) -> None:
-    export_folder(byte_student(counting_student), tmp_path / "out", "onnx", lines=["one"])
+    export_folder(byte_student(spelling_student), tmp_path / "out", "onnx", lines=["one"])
     (line,) = run_node("onnx.mjs", tmp_path / "out", ["one two"])
     assert "AAA" in line and "<0x" not in line

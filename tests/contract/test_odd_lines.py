@@ -38,22 +38,29 @@ OPTIONS = DecodingOptions(beam_size=1, max_length=LONGEST)
 
 
 @pytest.fixture(scope="module")
+def spelling_ctranslate2(spelling_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ctranslate2") / "spelling"
+    export_folder(spelling_student, folder, "ctranslate2")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def lines(odd_lines: list[str]) -> list[str]:
     """Those with text: engines by themselves make something up for a blank line."""
     return [line for line in odd_lines if not is_blank(line)]
 
 
 @pytest.fixture(scope="module")
-def expected(counting_student: Path, lines: list[str]) -> list[Hypothesis]:
+def expected(spelling_student: Path, lines: list[str]) -> list[Hypothesis]:
     """What torch writes."""
-    translator = TorchTranslator(*load_model_with_tokenizer(counting_student))
+    translator = TorchTranslator(*load_model_with_tokenizer(spelling_student))
     return [found[0] for found in translator.translate(lines, OPTIONS)]
 
 
-def test_translate_writes_a_line_for_a_line(counting_ctranslate2: Path, odd_lines: list[str], tmp_path: Path) -> None:
+def test_translate_writes_a_line_for_a_line(spelling_ctranslate2: Path, odd_lines: list[str], tmp_path: Path) -> None:
     source, out = tmp_path / "odd.txt", tmp_path / "out.txt"
     source.write_bytes("".join(f"{line}\n" for line in odd_lines).encode())
-    with open_translator(counting_ctranslate2, None, threads=1) as translator:
+    with open_translator(spelling_ctranslate2, None, threads=1) as translator:
         translate_files(translator, [source], out, io.BytesIO(), beam_size=1)
     lines = out.read_bytes().decode().removesuffix("\n").split("\n")
     assert len(lines) == len(odd_lines)
@@ -62,27 +69,27 @@ def test_translate_writes_a_line_for_a_line(counting_ctranslate2: Path, odd_line
 
 
 def test_ctranslate2_writes_what_torch_writes(
-    counting_ctranslate2: Path, lines: list[str], expected: list[Hypothesis]
+    spelling_ctranslate2: Path, lines: list[str], expected: list[Hypothesis]
 ) -> None:
-    translator = CTranslate2Translator(counting_ctranslate2, threads=1)
+    translator = CTranslate2Translator(spelling_ctranslate2, threads=1)
     translated = [found[0] for found in translator.translate(lines, OPTIONS)]
     assert [(h.tokens, h.text) for h in translated] == [(h.tokens, h.text) for h in expected]
 
 
 def test_ctranslate2_by_itself_as_its_card_says(
-    counting_ctranslate2: Path, lines: list[str], expected: list[Hypothesis]
+    spelling_ctranslate2: Path, lines: list[str], expected: list[Hypothesis]
 ) -> None:
-    source = SentencePieceProcessor(model_file=str(counting_ctranslate2 / "source.spm"))
-    translator = ctranslate2.Translator(str(counting_ctranslate2), intra_threads=1)
+    source = SentencePieceProcessor(model_file=str(spelling_ctranslate2 / "source.spm"))
+    translator = ctranslate2.Translator(str(spelling_ctranslate2), intra_threads=1)
     pieces = [[*source.encode(line, out_type=str)[: POSITIONS - 1], "</s>"] for line in lines]
     found = translator.translate_batch(pieces, beam_size=1, max_decoding_length=LONGEST)
     assert_same([source.decode(result.hypotheses[0]) for result in found], expected)
 
 
 def test_hugging_face_as_its_card_says(
-    counting_student: Path, lines: list[str], expected: list[Hypothesis], tmp_path: Path
+    spelling_student: Path, lines: list[str], expected: list[Hypothesis], tmp_path: Path
 ) -> None:
-    export_folder(counting_student, tmp_path / "hf", "hf", lines=["one two"])
+    export_folder(spelling_student, tmp_path / "hf", "hf", lines=["one two"])
     tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "hf")
     model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "hf")
     texts = [line if line.startswith(tuple(tokenizer.supported_language_codes)) else f" {line}" for line in lines]
@@ -92,10 +99,10 @@ def test_hugging_face_as_its_card_says(
 
 
 def test_onnx_with_nothing_but_its_own_files(
-    counting_student: Path, lines: list[str], expected: list[Hypothesis], tmp_path: Path
+    spelling_student: Path, lines: list[str], expected: list[Hypothesis], tmp_path: Path
 ) -> None:
     folder = tmp_path / "onnx"
-    export_folder(counting_student, folder, "onnx", lines=["one two"])
+    export_folder(spelling_student, folder, "onnx", lines=["one two"])
     tokenizer: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     pad, eos = tokenizer.token_to_id("<pad>"), tokenizer.token_to_id("</s>")
     sessions = TransformerSessions(folder)
@@ -111,13 +118,13 @@ def test_onnx_with_nothing_but_its_own_files(
     assert_same(texts, [h for h, line in zip(expected, lines, strict=True) if line in alike])
 
 
-def test_argos_cuts_and_joins_with_its_one_model(counting_student: Path, odd_lines: list[str], tmp_path: Path) -> None:
+def test_argos_cuts_and_joins_with_its_one_model(spelling_student: Path, odd_lines: list[str], tmp_path: Path) -> None:
     """Its 8-bit weights may translate otherwise; what goes in and comes out is the same."""
-    export_folder(counting_student, tmp_path / "argos", "argos", lines=["one two"])
+    export_folder(spelling_student, tmp_path / "argos", "argos", lines=["one two"])
     (package,) = (tmp_path / "argos").glob("*.argosmodel")
     with zipfile.ZipFile(package) as archive:
         processor = SentencePieceProcessor(model_proto=archive.read(f"{package.stem}/sentencepiece.model"))
-    tokenizer = load_model_with_tokenizer(counting_student)[1]
+    tokenizer = load_model_with_tokenizer(spelling_student)[1]
     rows = [processor.encode(line, out_type=str) for line in odd_lines]
     assert [[*row, "</s>"] for row in rows] == tokenizer.source_pieces(odd_lines)
     assert [processor.decode_pieces(row) for row in rows] == tokenizer.decode_pieces(rows)

@@ -180,7 +180,7 @@ def test_lowercase_scores_come_with_their_signature(polystill: Any, own_run: Pat
 
 def test_rows_measured_by_hand_outlive_a_change_of_the_length_penalty(polystill: Any, own_run: Path) -> None:
     done = polystill("evaluate", own_run, "--precision", "int8", "--student", "e1d1", "--beam", "1").ok()
-    assert re.search(r"evaluating 1/1: .* left", done.stderr)
+    assert re.search(r"evaluating [12]/2: .* left", done.stderr)
     assert re.search(r"round 1 of 3, .* left\nround 2 of 3, .* left\nround 3 of 3\n", done.stderr)
     settings = ("--set", "evaluation.length_penalty=0.5", "--set", "evaluation.students=[e1d1]")
     shown = polystill("run", own_run / "recipe.yaml", "--out", own_run, *settings).ok().stdout

@@ -71,8 +71,8 @@ def test_another_family_learns_from_a_student_of_this_one(polystill: Any, run: P
     taught = ["--set", f"objective={{kind: word_kd, teacher: {run}/tiny-e2d1, students_per_step: 1}}"]
     short = ["--set", "stages=[{name: one, updates: 2}]", "--set", "evaluation={beams: [1], students: [tiny-e1d1]}"]
     polystill("run", tmp_path / "recipe.yaml", "--out", tmp_path / "run", *taught, *short).ok()
-    (row,) = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
-    assert (row["model"], row["method"]) == ("tiny-e1d1", "word_kd")
+    rows = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
+    assert {(row["model"], row["method"]) for row in rows} == {("tiny-e1d1", "word_kd")}
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_a_family_is_pruned_and_retrained(
     states = [torch.load(p, weights_only=True)["model"] for p in sorted(run.checkpoints.rglob("state-*.pt"))]
     assert len(states) == 4
     for name in matrices(model):
-        assert all(torch.equal(state[name] == 0, states[0][name] == 0) for state in states), name
+        assert all(torch.equal(state[f"first.{name}"] == 0, states[0][f"first.{name}"] == 0) for state in states), name
 
 
 def test_the_best_is_looked_for_when_the_model_is_as_sparse_as_it_will_be(

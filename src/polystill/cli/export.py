@@ -11,7 +11,6 @@ import typer
 from polystill.cli.common import NewFolder, Out, StudentName, console, say
 from polystill.environment.extras import need_packages
 from polystill.export import FORMATS, FormatName
-from polystill.progress import Progress
 
 if TYPE_CHECKING:
     from polystill.export.prune import PrunedFolder
@@ -109,6 +108,7 @@ def export(
     need_packages("export")
     from polystill.export.driver import EXPORT_STEPS
     from polystill.export.students import export_student
+    from polystill.progress import Progress
 
     progress = Progress(f"exporting to {to}", "step", EXPORT_STEPS)
     progress.add(0, "loading")

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polystill.data.tokenizer import EOS, PAD, SPACE, UNK
 from polystill.errors import UserError
 from polystill.export.format import Export, Format, Verified
 from polystill.storage import write_json
@@ -123,6 +122,8 @@ def _write_tokenizer_json(tokenizer: Tokenizer, folder: Path, lines: Sequence[st
     Raises:
         UserError: the source's SentencePiece model is not a unigram model, or a line of `lines` gets other ids.
     """
+    from polystill.data.tokenizer import EOS, PAD, UNK
+
     fast = fast_tokenizer(tokenizer)
     for line, expected in zip(lines, tokenizer.encode_source(lines), strict=True):
         if fast.encode(line).ids != expected:
@@ -151,6 +152,8 @@ def fast_tokenizer(tokenizer: Tokenizer) -> Any:
     from tokenizers import processors
     from tokenizers.models import Unigram
 
+    from polystill.data.tokenizer import EOS
+
     proto: Any = pb.ModelProto.FromString(tokenizer.sentencepiece_models[0])
     if proto.trainer_spec.model_type != pb.TrainerSpec.UNIGRAM:
         raise UserError("this format needs a SentencePiece model of the unigram kind")
@@ -172,6 +175,8 @@ def _scored_pieces(proto: Any, pieces: Sequence[str]) -> list[tuple[str, float]]
     is preferred to them.
     """
     from sentencepiece import sentencepiece_model_pb2 as pb
+
+    from polystill.data.tokenizer import EOS, PAD, UNK
 
     kinds = pb.ModelProto.SentencePiece
     scores = {piece.piece: piece.score for piece in proto.pieces if piece.type in (kinds.NORMAL, kinds.USER_DEFINED)}
@@ -222,6 +227,8 @@ def _pre_tokenizer() -> Any:
     """
     from tokenizers import Regex, pre_tokenizers
 
+    from polystill.data.tokenizer import SPACE
+
     names = "(?<=</)s(?=>)|(?<=<)(?:unk|pad|0x[0-9A-F]{2})(?=>)"
     return pre_tokenizers.Sequence(
         [
@@ -234,6 +241,8 @@ def _pre_tokenizer() -> Any:
 
 def _decoder() -> Any:
     from tokenizers import decoders
+
+    from polystill.data.tokenizer import EOS, PAD, SPACE, UNK
 
     return decoders.Sequence(
         [
