@@ -90,9 +90,9 @@ def without_bytes() -> Tokenizer:
 
 @pytest.mark.parametrize("has_bytes", [True, False])
 def test_tokenizer_json_gives_the_same_ids_and_texts(
-    has_bytes: bool, counting_student: Path, odd_lines: list[str]
+    has_bytes: bool, spelling_student: Path, odd_lines: list[str]
 ) -> None:
-    tokenizer = load_model_with_tokenizer(counting_student)[1] if has_bytes else without_bytes()
+    tokenizer = load_model_with_tokenizer(spelling_student)[1] if has_bytes else without_bytes()
     fast = fast_tokenizer(tokenizer)
     lines = [*LINES, *(line for line in odd_lines if not line.startswith(RARE))]
     if not has_bytes:  # unknown signs and letters next to each other are one `<unk>`, but two where a mark was cut
@@ -102,8 +102,8 @@ def test_tokenizer_json_gives_the_same_ids_and_texts(
     assert [fast.decode(row).strip() for row in rows] == tokenizer.decode(rows)
 
 
-def test_marks_that_are_typed_are_text_and_marks_that_are_written_vanish(counting_student: Path) -> None:
-    tokenizer = load_model_with_tokenizer(counting_student)[1]
+def test_marks_that_are_typed_are_text_and_marks_that_are_written_vanish(spelling_student: Path) -> None:
+    tokenizer = load_model_with_tokenizer(spelling_student)[1]
     fast = fast_tokenizer(tokenizer)
     for mark in ("</s>", "<unk>", "<pad>", "<0x41>", "</s></s>", "one</s>", "<pad>one"):
         ids = fast.encode(mark).ids

@@ -24,10 +24,11 @@ from polystill.training.validation import Validation
 
 def test_best_is_the_highest_summed_bleu() -> None:
     ce = {"e1d1": 2.0, "e2d2": 1.0}
-    by_ce, worse, better = Validation(ce, ce), Validation(ce, ce, {"a": 1.0, "b": 2.0}), Validation(ce, ce, {"a": 3.5})
+    by_ce, worse = Validation(ce, ce), Validation(ce, ce, {"e1d1": 1.0, "e2d2": 2.0})
+    better = Validation(ce, ce, {"e1d1": 3.5})
     assert by_ce.score == 1.5 and better.score < worse.score
     assert by_ce.record() == {"cross_entropy": ce, "nll": ce}
-    assert better.record()["bleu"] == {"a": 3.5}
+    assert better.record()["bleu"] == {"e1d1": 3.5}
 
 
 def test_a_fine_tuned_student(
