@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from polystill.config import TokenizerSettings
-from polystill.config.training import MODIFIERS as SHARES
+from polystill.config.training import ModifierName
 from polystill.data.batching import Mixture
 from polystill.data.modifiers import MERGE, MODIFIERS, Augmenter
 from polystill.data.packing import PackedDataset, pack
@@ -37,7 +38,7 @@ def dataset(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_the_recipe_knows_the_modifiers() -> None:
-    assert {*MODIFIERS, MERGE} == set(SHARES)
+    assert {*MODIFIERS, MERGE} == set(get_args(ModifierName))
 
 
 def test_capitals() -> None:
@@ -96,7 +97,7 @@ def test_what_does_not_fit_stays_as_it_is(dataset: PackedDataset, tokenizer: Tok
 
 
 def test_expected_lengths_are_near_the_real_ones(dataset: PackedDataset, tokenizer: Tokenizer) -> None:
-    augmenter = Augmenter(dataset, tokenizer, {name: 1 / 7 for name in SHARES}, 64, seed=2)
+    augmenter = Augmenter(dataset, tokenizer, {name: 1 / 7 for name in (*MODIFIERS, MERGE)}, 64, seed=2)
     real = [np.array([len(ids) for ids in side]) for side in augmenter.rows(np.arange(len(LINES)), 3)]
     for expected, lengths in zip(augmenter.lengths(3), real, strict=True):
         assert expected.sum() == pytest.approx(lengths.sum(), rel=0.1)
@@ -119,7 +120,7 @@ def test_batches_by_expected_lengths_have_little_padding(dataset: PackedDataset,
 def test_ranks_share_the_modified_batch(dataset: PackedDataset, tokenizer: Tokenizer, accumulate: int) -> None:
     def feed(rank: int, ranks: int):
         mixture = Mixture([(dataset, 1.0)], 256, seed=4)
-        augmenter = Augmenter(dataset, tokenizer, dict(SHARES.items()), 64, seed=4)
+        augmenter = Augmenter(dataset, tokenizer, {name: 0.05 for name in (*MODIFIERS, MERGE)}, 64, seed=4)
         mixture.lengths = augmenter.lengths
         made = BatchFeed(
             dataset,

@@ -297,6 +297,7 @@ def test_supernets_train_together_and_leave_as_ordinary_models(supernets_recipe,
 
 def test_supernets_go_on_to_the_bit_where_they_were_stopped(supernets_recipe, prepared_run) -> None:
     supernets_recipe["stages"][1]["pruning"] = {"sparsity": 0.5}
+    supernets_recipe["training"]["modifiers"] = {"Merge": 0.3, "Typos": 0.2}
     undisturbed = prepared_run(supernets_recipe, "whole")
     train_family(undisturbed)
     shorter = copy.deepcopy(supernets_recipe)

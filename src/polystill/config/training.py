@@ -84,15 +84,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 ModifierName = Literal["UpperCase", "TitleCase", "Typos", "Noise", "InlineNoise", "Tags", "Merge"]
 """The same modifiers as in `polystill.data.modifiers`, which is in a layer above."""
-MODIFIERS: dict[ModifierName, float] = {
-    "UpperCase": 0.05,
-    "TitleCase": 0.03,
-    "Typos": 0.03,
-    "Noise": 0.005,
-    "InlineNoise": 0.03,
-    "Tags": 0.05,
-    "Merge": 0.03,
-}
 
 
 class Training(Strict):
@@ -118,8 +109,8 @@ class Training(Strict):
     """Validation points whose weights are averaged at the end of a stage; kept if better than the best single one."""
     early_stopping: int = Field(0, ge=0)
     """Validations without a new best after which a stage ends; 0 never stops early."""
-    modifiers: dict[ModifierName, Share] = Field(default_factory=MODIFIERS.copy)
-    """Shares of the training pairs that are changed as users change text, others in every epoch; {} changes none."""
+    modifiers: dict[ModifierName, Share] = Field(default_factory=dict)
+    """Shares of the training pairs that are changed as users change text, others in every epoch."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads of one process; 0 takes as many as OMP_NUM_THREADS says, or else all cores."""
