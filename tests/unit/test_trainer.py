@@ -22,6 +22,20 @@ def _weights(run):
     return load_file(run.family / "model.safetensors")
 
 
+def _whole_and_stopped(recipe, prepared_run):
+    """An undisturbed run, and one that ended after two updates of the second stage and was continued."""
+    undisturbed = prepared_run(recipe, "whole")
+    train_family(undisturbed)
+    shorter = copy.deepcopy(recipe)
+    shorter["stages"][1]["updates"] = 2
+    stopped = prepared_run(shorter, "interrupted")
+    train_family(stopped)
+    stopped.close()
+    continued = prepared_run(recipe, "interrupted")
+    train_family(continued)
+    return undisturbed, continued
+
+
 def test_both_stages_make_a_family(counting_recipe, prepared_run, capsys) -> None:
     run = prepared_run(counting_recipe)
     train_family(run)
@@ -230,15 +244,7 @@ def test_lstms_learn_the_toy_language(counting_lstm_recipe, prepared_run, kind) 
 
 def test_an_interrupted_lstm_goes_on_to_the_bit(counting_lstm_recipe, prepared_run) -> None:
     """Stopped after a checkpoint, with dropout and drawn students, it ends where the undisturbed run does."""
-    undisturbed = prepared_run(counting_lstm_recipe, "whole")
-    train_family(undisturbed)
-    shorter = copy.deepcopy(counting_lstm_recipe)
-    shorter["stages"] = [{**shorter["stages"][0]}, {**shorter["stages"][1], "updates": 2}]
-    run = prepared_run(shorter, "interrupted")
-    train_family(run)
-    run.close()
-    run = prepared_run(counting_lstm_recipe, "interrupted")
-    train_family(run)
+    undisturbed, run = _whole_and_stopped(counting_lstm_recipe, prepared_run)
     expected = _weights(undisturbed)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in _weights(run).items())
 
@@ -298,15 +304,7 @@ def test_supernets_train_together_and_leave_as_ordinary_models(supernets_recipe,
 def test_supernets_go_on_to_the_bit_where_they_were_stopped(supernets_recipe, prepared_run) -> None:
     supernets_recipe["stages"][1]["pruning"] = {"sparsity": 0.5}
     supernets_recipe["training"]["modifiers"] = {"Merge": 0.3, "Typos": 0.2}
-    undisturbed = prepared_run(supernets_recipe, "whole")
-    train_family(undisturbed)
-    shorter = copy.deepcopy(supernets_recipe)
-    shorter["stages"][1]["updates"] = 2
-    run = prepared_run(shorter, "interrupted")
-    train_family(run)
-    run.close()
-    run = prepared_run(supernets_recipe, "interrupted")
-    train_family(run)
+    undisturbed, run = _whole_and_stopped(supernets_recipe, prepared_run)
     expected = _all_weights(undisturbed)
     assert {folder for folder, _ in expected} == {"family", "tiny", "recurrent"}
     assert all(torch.equal(tensor, expected[name]) for name, tensor in _all_weights(run).items())

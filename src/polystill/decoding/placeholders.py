@@ -28,7 +28,7 @@ _PATTERNS = (
     r"(?<![\w-])--[A-Za-z][\w-]*",  # options of commands
     rf"[{_EMOJI}][{_EMOJI}\u200d\ufe0f\u20e3\U000e0020-\U000e007f]*",
 )
-_PLACEHOLDER = re.compile("|".join(_PATTERNS))
+_PLACEHOLDER = re.compile(f"({'|'.join(_PATTERNS)})")
 _END_MARK = re.compile(r"[.!?。！？]$")
 
 
@@ -64,7 +64,7 @@ def _has_all(text: str, wanted: Mapping[str, int]) -> bool:
 
 def _by_pieces(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> Iterator[str]:
     """Each line with the text between its placeholders translated; text without a letter stays."""
-    pieces = [_pieces(line) for line in lines]
+    pieces = [_PLACEHOLDER.split(line) for line in lines]  # text at even places, placeholders at odd ones
     texts = list(dict.fromkeys(piece.strip() for parts in pieces for piece in parts[::2] if _has_letters(piece)))
     if not texts:
         yield from lines
@@ -76,15 +76,6 @@ def _by_pieces(translator: Translator, lines: Sequence[str], options: DecodingOp
             _in_place(part, translated[part.strip()]) if i % 2 == 0 and _has_letters(part) else part
             for i, part in enumerate(parts)
         )
-
-
-def _pieces(line: str) -> list[str]:
-    """Text at even places, placeholders at odd ones."""
-    parts, start = [], 0
-    for match in _PLACEHOLDER.finditer(line):
-        parts += [line[start : match.start()], match[0]]
-        start = match.end()
-    return [*parts, line[start:]]
 
 
 def _has_letters(text: str) -> bool:

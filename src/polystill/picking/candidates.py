@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from polystill.errors import UserError
 from polystill.picking.devices import CTRANSLATE2, EVALUATION, Device
 from polystill.runs import Run
+from polystill.runs.family import read_family
 from polystill.runs.results import VALIDATION, DeviceRow, QualityRow, Results
 
 
@@ -110,9 +110,9 @@ def not_evaluated(runs: Sequence[Run], test_set: str) -> list[tuple[Path, str, i
     """Run, name and parameters of the students that have no figures on a test set."""
     missing = []
     for run in runs:
-        family = json.loads((run.family / "family.json").read_text(encoding="utf-8"))
+        parameters = read_family(run.family)["parameters"]
         known = {row.model for row in run.results().rows if row.test_set == test_set}
-        missing += [(run.folder, name, size) for name, size in family["parameters"].items() if name not in known]
+        missing += [(run.folder, name, size) for name, size in parameters.items() if name not in known]
     return missing
 
 
