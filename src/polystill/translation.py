@@ -274,12 +274,11 @@ def translate_document(
     from polystill.documents.base import check_languages
 
     opened = open_document(document)
-    languages = translator.tokenizer.source_language, translator.tokenizer.target_language
-    check_languages(str(document), opened.languages, languages)
+    check_languages(str(document), opened.languages, translator.languages)
     if output is not None:
         _check_no_input(output, [document], stdin)
     translations = translate_texts(translator, opened.texts, options)
-    content = opened.filled(translations, languages[1])
+    content = opened.filled(translations, translator.languages[1])
     with _output(output) as target:
         target.write(content)
     cut = translations.count(None)
@@ -304,14 +303,12 @@ def _joined(parts: list[str], known: dict[str, str | None]) -> str | None:
 
 
 def _whole_translations(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> Iterator[str | None]:
-    from polystill.decoding.placeholders import keep_placeholders
-    from polystill.decoding.stream import BLOCK_LINES
+    from polystill.decoding.stream import BLOCK_LINES, translate_block
     from polystill.decoding.translator import Cuts
 
     for start in range(0, len(lines), BLOCK_LINES):
         cuts = Cuts()
         block = lines[start : start + BLOCK_LINES]
-        lists = translator.translate(block, options, cuts)
-        for number, hypotheses in enumerate(keep_placeholders(translator, block, lists, options)):
+        for number, hypotheses in enumerate(translate_block(translator, block, options, cuts)):
             is_cut = number in cuts.sources or not hypotheses or hypotheses[0].cut
             yield None if is_cut else " ".join(hypotheses[0].text.split())

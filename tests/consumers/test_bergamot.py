@@ -86,7 +86,8 @@ def test_the_list_is_what_marians_converter_makes(
     vocabulary, content = tmp_path / "vocab.spm", unpacked(tmp_path / "out", "lex")
     vocabulary.write_bytes(unpacked(tmp_path / "out", "vocab"))
     pieces = SentencePieceProcessor(model_file=str(vocabulary))
-    lists = {i: {i, *own.likely.get(i, []), *([*own.frequent, pieces.unk_id()] if i == 0 else [])} for i in range(len(pieces))}
+    always = {0: [*own.frequent, pieces.unk_id()]}
+    lists = {i: {i, *own.likely.get(i, []), *always.get(i, [])} for i in range(len(pieces))}
     text = (f"{pieces.id_to_piece(t)} {pieces.id_to_piece(s)} 0.5\n" for s, found in lists.items() for t in found)
     (tmp_path / "lists").write_text("".join(text))
     best = str(max(map(len, lists.values())))

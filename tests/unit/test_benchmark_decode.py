@@ -16,6 +16,7 @@ class Waiting:
     """Takes the given seconds a batch."""
 
     max_source_tokens = 100
+    languages = ("en", "de")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

@@ -16,6 +16,7 @@ class Shouter:
     """Translates into capitals and ends a line as a sentence, so it keeps {NAME} and loses {name}."""
 
     max_source_tokens = 64
+    languages = ("en", "de")
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -284,10 +284,14 @@ def test_what_cleaning_dropped_and_repaired_is_shown(changed: Callable[..., Path
 def test_robustness_is_shown(changed: Callable[..., Path]) -> None:
     counts = {"lines": 4, "crashed": 0, "empty": 1, "invented": 0, "loops": 2, "cut": 0, "to_copy": 4, "copied": 3}
     row = {"model_id": "aio_kd-gold-e1d1", "model": "e1d1", "engine": "ctranslate2", "precision": "int8", "beam": 1}
-    row |= {"length_penalty": 1.0, "kinds": {"numbers": counts}, "outputs": "robustness/x.jsonl"}
+    row |= {"length_penalty": 1.0, "kept": {"numbers": counts}, "kinds": {"numbers": {**counts, "loops": 4}}}
+    row |= {"outputs": "robustness/x.jsonl"}
     report = build_report([changed(lambda results: results.update(robustness=[row]))])
     table = parts(report, "robustness", Table)[0]
-    assert texts(table) == [["e1d1", "4", "0", "1", "0", "2", "0", "3 of 4"]]
+    assert texts(table) == [
+        ["e1d1", "4", "0", "1", "0", "2", "0", "3 of 4"],
+        ["e1d1 by itself", "4", "0", "1", "0", "4", "0", "3 of 4"],
+    ]
 
 
 def test_two_runs_come_into_one_front(small_run: Path, changed: Callable[..., Path]) -> None:

@@ -21,6 +21,7 @@ class Shouter:
     """A translator into capitals, which leaves line breaks where they are."""
 
     max_source_tokens = 8
+    languages = ("en", "de")
 
     def __init__(self) -> None:
         self.blocks: list[int] = []

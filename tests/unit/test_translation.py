@@ -24,6 +24,7 @@ class Shouter:
     """A translator into capitals that takes eight words."""
 
     max_source_tokens = 8
+    languages = ("en", "de")
     options: DecodingOptions | None = None
 
     def translate(

@@ -173,8 +173,7 @@ class Augmenter:
         self._names = sorted(name for name, share in shares.items() if share > 0)
         self._bounds = np.cumsum([shares[name] for name in self._names])
         self._gaps = tuple(
-            "" if language is not None and is_unspaced(language) else " "
-            for language in (tokenizer.source_language, tokenizer.target_language)
+            "" if language is not None and is_unspaced(language) else " " for language in tokenizer.languages
         )
         self._epoch, self._of_epoch = -1, (np.empty(0), np.empty(0))
         self._growth = {name: self._estimated_growth(name) for name in self._names if name != MERGE}

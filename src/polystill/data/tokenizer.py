@@ -64,6 +64,7 @@ class Tokenizer:
         self.pad_id: int = vocabulary[PAD]
         self.source_language: str | None = config.get("source_lang")
         self.target_language: str | None = config.get("target_lang")
+        self.languages = self.source_language, self.target_language
         self._source_table = self._table(self._source)
         self._target_table = self._source_table if self._target is self._source else self._table(self._target)
 

@@ -246,7 +246,7 @@ class TorchTranslator:
 
     def __init__(self, model: Any, tokenizer: Tokenizer, student: Any = None) -> None:
         self.model = model.eval()
-        self.tokenizer = tokenizer
+        self.tokenizer, self.languages = tokenizer, tokenizer.languages
         self.pieces = tokenizer.pieces
         self.student = student
         weight = next(model.parameters())

@@ -88,6 +88,7 @@ class CTranslate2Translator:
         self.info = read_info(folder)
         check_files(folder, self.info)
         self.tokenizer = Tokenizer.load(folder)
+        self.languages = self.tokenizer.languages
         self._shortlist = "shortlist" in self.info
         if self._shortlist and not (folder / SHORTLIST).is_file():
             raise UserError(f"{folder}: {SHORTLIST} is missing; {INFO} says that there is a shortlist")

@@ -1,8 +1,8 @@
-"""Keep placeholders, tags, addresses and emoji in translations: what a model loses is put back.
+"""Keep placeholders, tags, addresses, emoji and long numbers in translations: what a model loses is put back.
 
-A model is trained to copy them (`data.modifiers`), and mostly does. Where a translation lacks one, or has one too many,
-the text between them is translated piece by piece and joined with the source's own. So none is ever lost, at the price
-of context within such a line.
+A model mostly copies them. Where a translation lacks one, or has a placeholder too many, the text between them is
+translated piece by piece and joined with the source's own. So none is ever lost, at the price of context within such a
+line.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from polystill.decoding.numbers import long_numbers, readings, split_at_long_numbers
 from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, Translator
 
 _EMOJI = "\U0001f000-\U0001faff\u2600-\u27bf\u2b1b\u2b1c\u2b50\u2b55"
@@ -37,10 +38,15 @@ def placeholders(text: str) -> list[str]:
     return _PLACEHOLDER.findall(text)
 
 
+def split_at_placeholders(text: str) -> list[str]:
+    """Text at even places, placeholders at odd ones."""
+    return _PLACEHOLDER.split(text)
+
+
 def keep_placeholders(
     translator: Translator, lines: Sequence[str], lists: Sequence[list[Hypothesis]], options: DecodingOptions
 ) -> list[list[Hypothesis]]:
-    """The lines' translations, of which each has every placeholder of its line as often as the line.
+    """The lines' translations, each with its line's long numbers, and with every placeholder as often as the line.
 
     Of several hypotheses those are left out that lack one. Where all do, the first is replaced by a translation of the
     pieces between the placeholders; its tokens and score stay those of the model's own.
@@ -48,9 +54,9 @@ def keep_placeholders(
     kept = list(lists)
     lost = []
     for i, (line, hypotheses) in enumerate(zip(lines, lists, strict=True)):
-        wanted = Counter(placeholders(line))
-        if wanted and hypotheses:
-            kept[i] = [hypothesis for hypothesis in hypotheses if _has_all(hypothesis.text, wanted)]
+        wanted, numbers = Counter(placeholders(line)), _long_numbers(line)
+        if (wanted or numbers) and hypotheses:
+            kept[i] = [h for h in hypotheses if _has_all(h.text, wanted) and numbers <= readings(h.text)]
             lost += [i] * (not kept[i])
     for i, text in zip(lost, _by_pieces(translator, [lines[i] for i in lost], options), strict=True):
         kept[i] = [replace(lists[i][0], text=text)]
@@ -62,9 +68,13 @@ def _has_all(text: str, wanted: Mapping[str, int]) -> bool:
     return all(has[placeholder] == count for placeholder, count in wanted.items())
 
 
+def _long_numbers(line: str) -> set[str]:
+    return long_numbers(" ".join(split_at_placeholders(line)[::2]))
+
+
 def _by_pieces(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> Iterator[str]:
-    """Each line with the text between its placeholders translated; text without a letter stays."""
-    pieces = [_PLACEHOLDER.split(line) for line in lines]  # text at even places, placeholders at odd ones
+    """Each line with the text between its placeholders and long numbers translated; text without a letter stays."""
+    pieces = [_pieces(line) for line in lines]
     texts = list(dict.fromkeys(piece.strip() for parts in pieces for piece in parts[::2] if _has_letters(piece)))
     if not texts:
         yield from lines
@@ -76,6 +86,12 @@ def _by_pieces(translator: Translator, lines: Sequence[str], options: DecodingOp
             _in_place(part, translated[part.strip()]) if i % 2 == 0 and _has_letters(part) else part
             for i, part in enumerate(parts)
         )
+
+
+def _pieces(line: str) -> list[str]:
+    """Text at even places, placeholders and long numbers at odd ones."""
+    parts = split_at_placeholders(line)
+    return [piece for i, part in enumerate(parts) for piece in ([part] if i % 2 else split_at_long_numbers(part))]
 
 
 def _has_letters(text: str) -> bool:

@@ -75,6 +75,8 @@ class Hypothesis:
     """It reached its length limit before its end mark."""
 
 
+Languages = tuple[str | None, str | None]
+"""The codes of the source and the target language, as far as a model's folder says them."""
 UNLIMITED = 1_000_000
 """`max_source_tokens` of a model without positions."""
 EMPTY = Hypothesis("", [], 0.0)
@@ -182,6 +184,9 @@ class Translator(Protocol):
 
     max_source_tokens: int
     """Longer source lines are cut to this many tokens, end mark included."""
+
+    @property
+    def languages(self) -> Languages: ...
 
     def translate(
         self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None

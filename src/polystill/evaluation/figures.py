@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from polystill.evaluation.significance import Comparison
 from polystill.progress import format_seconds
-from polystill.runs.results import Cost, DeviceRow, ProbeCounts, QualityRow, RobustnessRow
+from polystill.runs.results import Cost, DeviceRow, ProbeCounts, QualityRow, RobustnessRow, totals
 from polystill.storage import text_lines
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def comparison_table(rows: Sequence[Comparison]) -> Table:
 
 
 def robustness_table(rows: Sequence[RobustnessRow]) -> Table:
-    """A line each student: failures over all kinds of lines, then what was copied, by kind."""
+    """Two lines each student, by polystill and by itself: failures over all kinds, then what was copied, by kind."""
     from rich.table import Table
 
     kinds = [kind for kind, counts in rows[0].kinds.items() if counts.to_copy]
@@ -250,7 +250,7 @@ def robustness_table(rows: Sequence[RobustnessRow]) -> Table:
     failures = [entry.name for entry in fields(ProbeCounts) if entry.name not in ("to_copy", "copied")]
     for title in (*failures, *(f"{kind}\ncopied" for kind in kinds)):
         table.add_column(title, justify="right")
-    for row in rows:
-        copied = [f"{row.kinds[kind].copied} of {row.kinds[kind].to_copy}" for kind in kinds]
-        table.add_row(row.label, *(str(getattr(row.totals, name)) for name in failures), *copied)
+    for name, counts in (way for row in rows for way in row.ways.items()):
+        copied = [f"{counts[kind].copied} of {counts[kind].to_copy}" for kind in kinds]
+        table.add_row(name, *(str(getattr(totals(counts), failure)) for failure in failures), *copied)
     return table

@@ -1,9 +1,9 @@
 """Robustness of students: their translations of lines that are unlike their data, with failures counted by kind.
 
 The lines ("probes") are made from the run's own test source, so that they have its language and domain, and from fixed
-text. What is counted is the model's own translation, to which nothing lost is put back (`decoding.placeholders`), as in
-other programs. Translation happens in a process of its own: an engine that dies is counted as well, and the rest goes
-on.
+text. Failures are counted twice: as `polystill translate` and `serve` translate, which keep what small models break on
+(`decoding.stream.translate_block`), and as the model translates by itself, in every other program. Translation happens
+in a process of its own: an engine that dies is counted as well, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import json
 import logging
 import multiprocessing
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -24,14 +24,15 @@ from typing import Any, Self
 from polystill.data.cleaning import Repetition
 from polystill.decoding import ENGINES
 from polystill.decoding.engine import ModelTranslator
-from polystill.decoding.stream import read_lines
-from polystill.decoding.translator import Cuts, DecodingOptions
+from polystill.decoding.numbers import digits, readings
+from polystill.decoding.stream import read_lines, translate_block
+from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis
 from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.evaluation.quality import choose_students, file_name, model_id
 from polystill.progress import Progress
 from polystill.runs import Run
-from polystill.runs.results import ProbeCounts, RobustnessRow, Variant
+from polystill.runs.results import ProbeCounts, RobustnessRow, Variant, totals
 from polystill.storage import write_atomic
 from polystill.students import Student
 
@@ -139,31 +140,13 @@ def _with(kind: str, sentences: Sequence[str], things: Sequence[str]) -> Iterato
 # --- their translations ---------------------------------------------------------------------------------------------
 
 
-MOST_GROUPS = 4
-"""Most groups of digits in one number, with blanks between them."""
-
-
 def is_copied(probe: Probe, translation: str) -> bool:
     """Whether a translation has the probe's text: digits of a number in any groups, numbers of a date in any order."""
     if probe.kind == "numbers":
-        return _digits(probe.copy) in _numbers(translation)
+        return digits(probe.copy) in readings(translation)
     if probe.kind == "dates":
         return {int(n) for n in re.findall(r"\d+", probe.copy)} <= {int(n) for n in re.findall(r"\d+", translation)}
     return probe.copy in translation
-
-
-def _numbers(text: str) -> set[str]:
-    """The digits of each number in a text. A blank may group digits or separate two numbers: both readings count."""
-    numbers = set()
-    for stretch in re.findall(r"\d[\d.,'’\s]*", text):
-        parts = stretch.split()
-        for i in range(len(parts)):
-            numbers |= {_digits("".join(parts[i:j])) for j in range(i + 1, min(i + MOST_GROUPS, len(parts)) + 1)}
-    return numbers
-
-
-def _digits(number: str) -> str:
-    return re.sub(r"\D", "", number)
 
 
 def has_words(line: str) -> bool:
@@ -172,30 +155,40 @@ def has_words(line: str) -> bool:
 
 @dataclass(frozen=True)
 class Output:
-    """A translation; `text` is None where the engine failed, `cut` says that the line is too long for the model."""
+    """A line's translation, and the one that the model gives by itself.
+
+    They are None where the engine failed. `cut` says that the line is too long for the model.
+    """
 
     text: str | None
+    by_itself: str | None
     cut: bool = False
 
 
-def count(probes: Sequence[Probe], outputs: Sequence[Output], languages: tuple[str, str]) -> dict[str, ProbeCounts]:
-    """The counts of each kind."""
+FAILED = Output(None, None)
+
+
+def count(
+    probes: Sequence[Probe], texts: Sequence[str | None], cut: Sequence[bool], languages: tuple[str, str]
+) -> dict[str, ProbeCounts]:
+    """The counts of each kind, from the probes' translations and whether a probe was cut."""
     repetition = Repetition(languages)
     kinds: dict[str, ProbeCounts] = {}
-    for probe, output in zip(probes, outputs, strict=True):
-        kinds[probe.kind] = kinds.get(probe.kind, ProbeCounts()) + _count_one(probe, output, repetition)
+    for probe, text, is_cut in zip(probes, texts, cut, strict=True):
+        counts = _count_one(probe, text, repetition) + ProbeCounts(cut=int(is_cut))
+        kinds[probe.kind] = kinds.get(probe.kind, ProbeCounts()) + counts
     return kinds
 
 
-def _count_one(probe: Probe, output: Output, repetition: Repetition) -> ProbeCounts:
-    counts = ProbeCounts(lines=1, to_copy=int(bool(probe.copy)), cut=int(output.cut))
-    if output.text is None:
+def _count_one(probe: Probe, text: str | None, repetition: Repetition) -> ProbeCounts:
+    counts = ProbeCounts(lines=1, to_copy=int(bool(probe.copy)))
+    if text is None:
         return counts + ProbeCounts(crashed=1)
     return counts + ProbeCounts(
-        empty=int(has_words(probe.source) and not output.text.strip()),
-        invented=int(not probe.source.strip() and bool(output.text.strip())),
-        loops=int(repetition.is_looping(probe.source, output.text)),
-        copied=int(bool(probe.copy) and is_copied(probe, output.text)),
+        empty=int(has_words(probe.source) and not text.strip()),
+        invented=int(not probe.source.strip() and bool(text.strip())),
+        loops=int(repetition.is_looping(probe.source, text)),
+        copied=int(bool(probe.copy) and is_copied(probe, text)),
     )
 
 
@@ -234,26 +227,33 @@ def probe_run(
                 model = folder_for(run, student, variant)
                 how = (str(model), variant.engine, variant.precision, options, available_cores())
                 outputs = apart.translate([probe.source for probe in probes], *how)
-                kinds = count(probes, outputs, (data.source_language, data.target_language))
-                row = _row(run, student, variant, options, kinds)
+                cut, languages = [output.cut for output in outputs], (data.source_language, data.target_language)
+                kinds = count(probes, [output.by_itself for output in outputs], cut, languages)
+                kept = count(probes, [output.text for output in outputs], cut, languages)
+                row = _row(run, student, variant, options, kinds, kept)
                 _store(run, row, probes, outputs)
                 rows.append(row)
-                progress.say(f"{row.label}: {in_words(row)}")
+                progress.say(f"{row.label}: {in_words(kept)}")
                 progress.add()
         progress.close()
     return rows
 
 
-def in_words(row: RobustnessRow) -> str:
+def in_words(kinds: Mapping[str, ProbeCounts]) -> str:
     """Such as "147 lines: 2 loops, 31 of 70 copied"."""
-    totals = row.totals
+    counts = totals(kinds)
     failures = ("crashed", "empty", "invented", "loops")
-    parts = [f"{number} {name}" for name in failures if (number := getattr(totals, name))]
-    return f"{totals.lines} lines: {', '.join([*parts, f'{totals.copied} of {totals.to_copy} copied'])}"
+    parts = [f"{number} {name}" for name in failures if (number := getattr(counts, name))]
+    return f"{counts.lines} lines: {', '.join([*parts, f'{counts.copied} of {counts.to_copy} copied'])}"
 
 
 def _row(
-    run: Run, student: Student, variant: Variant, options: DecodingOptions, kinds: dict[str, ProbeCounts]
+    run: Run,
+    student: Student,
+    variant: Variant,
+    options: DecodingOptions,
+    kinds: Mapping[str, ProbeCounts],
+    kept: Mapping[str, ProbeCounts],
 ) -> RobustnessRow:
     return RobustnessRow(
         model_id=model_id(run, student),
@@ -262,13 +262,14 @@ def _row(
         beam=options.beam_size,
         length_penalty=options.length_penalty,
         kinds=kinds,
+        kept=kept,
         outputs=f"robustness/{file_name(run, student, variant, options)}.jsonl",
     )
 
 
 def _store(run: Run, row: RobustnessRow, probes: Sequence[Probe], outputs: Sequence[Output]) -> None:
     lines = [
-        json.dumps({"kind": probe.kind, "source": probe.source, "output": output.text}, ensure_ascii=False)
+        json.dumps({"kind": probe.kind, "source": probe.source, **asdict(output)}, ensure_ascii=False)
         for probe, output in zip(probes, outputs, strict=True)
     ]
     path = run.folder / row.outputs
@@ -305,7 +306,7 @@ class Apart:
         """Translate all lines at once; where that fails, one by one, so that only the lines which fail are lost."""
         outputs = self._attempt(list(lines), how)
         if outputs is None:
-            outputs = [(self._attempt([line], how) or [Output(None)])[0] for line in lines]
+            outputs = [(self._attempt([line], how) or [FAILED])[0] for line in lines]
         return outputs
 
     def _attempt(self, lines: list[str], how: tuple[Any, ...]) -> list[Output] | None:
@@ -331,9 +332,17 @@ class Apart:
 def _translate(
     lines: list[str], folder: str, engine: str, precision: str, options: DecodingOptions, threads: int
 ) -> list[Output]:
-    cuts = Cuts()
-    lists = _translator(folder, engine, precision, threads).translate(lines, options, cuts)
-    return [Output(n_best[0].text if n_best else "", i in cuts.sources) for i, n_best in enumerate(lists)]
+    translator, cuts = _translator(folder, engine, precision, threads), Cuts()
+    by_itself = translator.translate(lines, options, cuts)
+    lists = translate_block(translator, lines, options, Cuts())
+    return [
+        Output(_text(n_best), _text(own), i in cuts.sources)
+        for i, (n_best, own) in enumerate(zip(lists, by_itself, strict=True))
+    ]
+
+
+def _text(n_best: Sequence[Hypothesis]) -> str:
+    return n_best[0].text if n_best else ""
 
 
 @lru_cache(maxsize=1)

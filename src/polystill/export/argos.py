@@ -53,7 +53,7 @@ LibreTranslate serves what is installed this way.
         from polystill.export.agreement import compare
         from polystill.export.pieces import joint_pieces
 
-        source, target = export.tokenizer.source_language, export.tokenizer.target_language
+        source, target = export.tokenizer.languages
         assert source is not None and target is not None
         pieces = joint_pieces(export.tokenizer, export.lines)[0]
         name = f"translate-{source}_{target}-{PACKAGE_VERSION.replace('.', '_')}"

@@ -16,7 +16,7 @@ from polystill.evaluation.resampling import MARGIN
 from polystill.evaluation.robustness import KINDS, has_words
 from polystill.reporting.document import Gap, Line, Part, Sample, Samples, Table, Verbatim, Version
 from polystill.reporting.families import Family, Labels, Noise, Point, figure_columns
-from polystill.runs.results import DeviceRow, ProbeCounts, QualityRow, RobustnessRow
+from polystill.runs.results import DeviceRow, ProbeCounts, QualityRow, RobustnessRow, totals
 from polystill.students import Student
 
 # --- overview -------------------------------------------------------------------------------------------------------
@@ -155,14 +155,16 @@ def robustness_parts(family: Family) -> Iterator[Part]:
 
 
 def _robustness_table(family: Family, rows: Sequence[RobustnessRow]) -> Table:
-    columns: dict[str, list[str]] = {"student": [row.label for row in rows]}
-    columns |= {name: [str(getattr(row.totals, name)) for row in rows] for name in _COUNTS}
+    ways = {name: kinds for row in rows for name, kinds in row.ways.items()}
+    columns: dict[str, list[str]] = {"student": [*ways]}
+    columns |= {name: [str(getattr(totals(kinds), name)) for kinds in ways.values()] for name in _COUNTS}
     for kind in (kind for kind, counts in rows[0].kinds.items() if counts.to_copy):
-        of_kind = [row.kinds.get(kind) for row in rows]
+        of_kind = [kinds.get(kind) for kinds in ways.values()]
         columns[f"{kind} copied"] = [f"{counts.copied} of {counts.to_copy}" if counts else "" for counts in of_kind]
     note = (
         "Empty: a line with words whose translation is empty. Invented: a translation of a line without any character. "
-        "Loops: a repeated phrase that the source does not repeat. Cut: a line longer than the model takes."
+        "Loops: a repeated phrase that the source does not repeat. Cut: a line longer than the model takes. By itself: "
+        "what other programs show, which put nothing back that the model loses."
     )
     caption = f"{family.name}, {rows[0].engine}, {rows[0].precision}, {search(rows[0].beam)}"
     return Table.of_columns(caption, columns, note=note)
@@ -170,9 +172,9 @@ def _robustness_table(family: Family, rows: Sequence[RobustnessRow]) -> Table:
 
 def _kind_table(rows: Sequence[RobustnessRow]) -> Table:
     kinds = list(dict.fromkeys(kind for row in rows for kind in row.kinds))
-    totals = [sum((row.kinds[kind] for row in rows if kind in row.kinds), ProbeCounts()) for kind in kinds]
+    of_kind = [sum((row.kinds[kind] for row in rows if kind in row.kinds), ProbeCounts()) for kind in kinds]
     columns = {"kind": kinds, "lines that are": [KINDS.get(kind, "") for kind in kinds]}
-    columns |= {name: [str(getattr(counts, name)) for counts in totals] for name in _COUNTS}
+    columns |= {name: [str(getattr(counts, name)) for counts in of_kind] for name in _COUNTS}
     return Table.of_columns("By kind of line, all students together", columns, words=2, folded=True)
 
 
@@ -184,10 +186,10 @@ def _examples(family: Family, rows: Sequence[RobustnessRow]) -> list[Line]:
     sorts: set[tuple[str, str]] = set()
     for row in rows:
         for probe in _read_probes(family, row):
-            failure = _failure(probe["source"], probe["output"], repetition)
+            failure = _failure(probe["source"], probe["text"], repetition)
             if failure and (failure, probe["kind"]) not in sorts and len(lines) < _EXAMPLES:
                 sorts.add((failure, probe["kind"]))
-                texts = probe["source"], probe["output"] or ""
+                texts = probe["source"], probe["text"] or ""
                 clipped = (f"{text[:_LONGEST]} …" if len(text) > _LONGEST else text for text in texts)
                 lines.append([f"{row.label}: {failure}", *clipped])
     return lines

@@ -185,6 +185,9 @@ class RobustnessRow(_StudentRow):
     beam: int
     length_penalty: float
     kinds: Mapping[str, ProbeCounts]
+    """Of the model's own translations, as other programs show them."""
+    kept: Mapping[str, ProbeCounts] | None = None
+    """Of translations by `translate` and `serve`, which keep what models lose; none in rows of before November 2026."""
     outputs: str
     """The file with all probes and their translations, as seen from the run's folder."""
 
@@ -193,9 +196,14 @@ class RobustnessRow(_StudentRow):
         return (self.model_id, *self.variant, self.beam, self.length_penalty)
 
     @property
-    def totals(self) -> ProbeCounts:
-        """Over all kinds."""
-        return sum(self.kinds.values(), ProbeCounts())
+    def ways(self) -> dict[str, Mapping[str, ProbeCounts]]:
+        """Both counts, by who translates."""
+        return {self.label: self.kept, f"{self.label} by itself": self.kinds} if self.kept else {self.label: self.kinds}
+
+
+def totals(kinds: Mapping[str, ProbeCounts]) -> ProbeCounts:
+    """The counts over all kinds."""
+    return sum(kinds.values(), ProbeCounts())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,7 +148,7 @@ def open_family(
             loaded.append(_student(wanted, translator, rows, precision, search))
             translator.translate(["."], search, Cuts())  # warm up: the first translation takes longer
         tokenizer = loaded[0].engine.tokenizer
-        source, target = tokenizer.source_language, tokenizer.target_language
+        source, target = tokenizer.languages
         if source is None or target is None:
             raise UserError(f"{model}: its tokenizer_config.json lacks source_lang or target_lang, which requests name")
         how = _how_to_measure(loaded[0].engine, precision, search.beam_size, rows) if is_run else _FOLDER

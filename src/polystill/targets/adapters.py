@@ -55,6 +55,7 @@ class HuggingFaceTokenizer:
         self._ids = {piece: i for i, piece in enumerate(self.pieces)}
         self.vocabulary_size = known
         self.pad: str = self._tokenizer.pad_token
+        self.languages = languages
         self.target_language_id = self._choose_languages(folder, languages)
 
     def _choose_languages(self, folder: Path, languages: Languages) -> int | None:
@@ -218,7 +219,7 @@ class ConvertedTranslator:
     ) -> None:
         import ctranslate2
 
-        self.tokenizer = tokenizer
+        self.tokenizer, self.languages = tokenizer, tokenizer.languages
         threads = threads or available_cores()
         self._translator = ctranslate2.Translator(
             str(folder), compute_type=precision, inter_threads=threads, intra_threads=1
