@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 
 from polystill.config import load_recipe
 from polystill.data.held_out import likeness
-from polystill.drafting import Request, draft_recipe
+from polystill.drafting import Request, draft_recipe, timing
 from polystill.drafting.choice import SHAPES, choose, smaller_shape
 from polystill.drafting.inputs import languages_of, sources_of
 from polystill.drafting.survey import size_of_sets
@@ -34,6 +35,14 @@ def write_text(folder: Path, pairs: list[tuple[str, str]], names: tuple[str, str
     for i, name in enumerate(names):
         (folder / name).write_text("".join(f"{pair[i]}\n" for pair in pairs), encoding="utf-8")
     return [folder / name for name in names]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_updates_are_timed() -> Iterator[None]:
+    """The time that `init` takes to tell how long a training will take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "_ENOUGH_SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +83,7 @@ def test_documents_state_their_languages(tmp_path: Path) -> None:
     [
         (["a.en", "none.pt"], {}, r"none\.pt: no such file"),
         (["a.en"], {}, r"a\.en: expected two text files"),
+        (["a.en", "a.pt", "few.pt"], {}, r"a\.en, .*few\.pt: expected two text files; a comma joins the two of a set"),
         (["a.tsv"], {"target_language": "pt"}, r"a\.tsv: does not state its languages; give --from"),
         (["a.en", "a.pt"], {"target_language": "en"}, r"both sides are of the same language"),
         (["a.en", "a.pt"], {"target_language": "Portuguese!"}, r"--to Portuguese!: no language code"),

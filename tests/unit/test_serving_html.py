@@ -86,8 +86,8 @@ def test_joined_the_tokens_are_the_source(pieces: list[str]) -> None:
 )
 def test_hostile_nesting_is_read_at_once(piece: str) -> None:
     html = ""
-    while len(html) < 60_000:
+    while len(html) < 20_000:
         html += piece.format(len(html)) + "a"
     start = time.process_time()
     assert "".join(token.raw for token in read_tokens(html)) == html
-    assert time.process_time() - start < 30  # an endless loop, or time that grows with the square
+    assert time.process_time() - start < 10  # an endless loop, or time that grows with the square

@@ -223,7 +223,7 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(counting_recipe, prep
 # --- LSTMs ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["nll", "aio_kd"])
+@pytest.mark.parametrize("kind", [pytest.param("nll", marks=pytest.mark.long), "aio_kd"])
 def test_lstms_learn_the_toy_language(counting_lstm_recipe, prepared_run, kind) -> None:
     """Far below what a network blind to the source can reach: log 10 = 2.3 a word. `<pad>` stays zero on the way."""
     counting_lstm_recipe["model"].update(d_model=32, dropout=0.0)

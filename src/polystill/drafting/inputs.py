@@ -30,8 +30,11 @@ def sources_of(files: Sequence[Path]) -> list[dict[str, Any]]:
     if all(kinds):
         return [{"kind": kind, "path": str(path.resolve())} for kind, path in zip(kinds, files, strict=True)]
     odd = next(path for path, kind in zip(files, kinds, strict=True) if kind is None)
-    if any(kinds) or len(files) != 2 or _suffix(odd) in _NOT_TEXT:
+    if any(kinds) or len(files) < 2 or _suffix(odd) in _NOT_TEXT:
         raise UserError(f"{odd}: {_EXPECTED}")
+    if len(files) > 2:
+        names = ", ".join(map(str, files))
+        raise UserError(f"{names}: expected two text files; a comma joins the two of a set: --test new.en,new.de")
     if files[0].samefile(files[1]):
         raise UserError(f"{odd}: given twice; the second file holds the translations of the first one's lines")
     return [{"kind": "text", "source": str(files[0].resolve()), "target": str(files[1].resolve())}]
