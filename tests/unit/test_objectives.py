@@ -66,8 +66,8 @@ def test_every_supernet_has_its_largest_network_and_drawn_members_in_every_updat
         assert (small, tiny) == (Student(4, 2, "small"), Student(2, 2, "tiny"))  # tiny has no other members
         drawn |= {one, other}
     assert drawn == set(space.supernets[1].candidates)
-    sandwich = AioKd(sampling="sandwich", students_per_step=1).networks(space, 7, 1)
-    assert sandwich == [Student(6, 6), Student(2, 2), small, Student(2, 1, "small"), tiny]
+    (_, smallest, _, _, small_e2d1, _, _) = AioKd(sampling="sandwich").networks(space, 7, 1)
+    assert (smallest, small_e2d1) == (Student(2, 2), Student(2, 1, "small"))
 
 
 def test_kd_sets_in_over_its_warmup() -> None:
@@ -113,6 +113,7 @@ def _recipe(objective: dict[str, Any], *stages: dict[str, Any]) -> Recipe:
         ({"kind": "kd"}, {}, "objective: unknown kind 'kd'"),
         ({}, {"kind": "nlll"}, "stages.0.objective: unknown kind 'nlll' (did you mean 'nll'?)"),
         ({"kind": "nll", "label_smooothing": 0}, {}, "unknown key 'objective.label_smooothing' (did you mean"),
+        ({"students_per_step": 1}, {"sampling": "sandwich"}, "the smallest student and no other; take 2 or uniform"),
         ({"kind": "selective_kd"}, {}, "objective.teacher: missing; selective_kd (stage s0) learns from one"),
     ],
 )

@@ -39,6 +39,7 @@ class Shouter:
         ("cd $HOME, ${dir}, $(pwd) --all", ["$HOME", "${dir}", "$(pwd)", "--all"]),
         ('Press <b>OK</b><br/> <a href="x">', ["<b>", "</b>", "<br/>", '<a href="x">']),
         ("Tom &amp; Jerry &#8211; &nbsp;", ["&amp;", "&#8211;", "&nbsp;"]),
+        ("Get example.com/a/b.tar.gz, or e.g. this and/or that.", ["example.com/a/b.tar.gz"]),
         ("See https://a.org/b?c=d&e=f. Or www.a.org, me@a.org!", ["https://a.org/b?c=d&e=f", "www.a.org", "me@a.org"]),
         ("Nice 🙂🎉 and 👩‍🚀, ❤️!", ["🙂🎉", "👩‍🚀", "❤️"]),
         ("100 % sure, 50% of it; a < b and b > c; Tom & Jerry; $5; well-known -- or not", []),

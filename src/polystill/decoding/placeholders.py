@@ -20,6 +20,7 @@ _PATTERNS = (
     r"</?[A-Za-z][\w:.-]*(?:\s[^<>]*)?/?>",  # tags of HTML and XML
     r"&(?:\#\d+|\#x[0-9A-Fa-f]+|[A-Za-z]\w*);",  # their entities
     r"(?:https?|ftp)://[^\s<>\"]*[\w/=&\#+-]|www\.[^\s<>\"]*[\w/=&\#+-]",  # web addresses
+    r"(?<![\w.-])(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}/[^\s<>\"]*[\w/=&\#+-]",  # the same without http:, but with a path
     r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",  # mail addresses
     r"%\(\w+\)[a-zA-Z]",  # Python: %(name)s
     r"%(?:\d+\$)?[-+\#0]*\d*(?:\.\d+)?(?:hh?|ll?|[jztLq])?[sdiufFeEgGxXocn@](?![A-Za-z])",  # printf: %s, %1$s, %.2f

@@ -117,7 +117,6 @@ def evaluate_students(
             a test set without lines.
     """
     members, variant = choose_students(run, students, engine=engine, precision=precision, shortlist=shortlist)
-    _log_spread(run, members, given=(students or run.recipe.evaluation.students) is not None)
     beams = beams if beams is not None else run.recipe.evaluation.beams
     beams = [DecodingOptions(beam_size=beam).beam_size for beam in beams]
     measurement = _Measurement(run, variant, threads or available_cores())
@@ -167,6 +166,12 @@ def choose_students(
     else:
         family = read_family(run.family)
         members = spread(space, family["parameters"], family.get("validation", {}).get("cross_entropy", {}))
+        if len(members) < len(space.candidates):
+            _log.info(
+                "takes %d of %d students, the extremes and those nearest to the front of size and validation loss; "
+                "--student NAME takes others: %s",
+                *(len(members), len(space.candidates), " ".join(map(str, members))),
+            )
     chosen = find_engine(engine or settings.engine)
     precision = precision or settings.precision
     precision = "float32" if precision == "default" else precision
@@ -177,18 +182,6 @@ def choose_students(
     for name in dict.fromkeys(member.supernet for member in members):
         chosen.check_model(supernet_folder(run.family, name))
     return members, Variant(chosen.name, precision, shortlist)
-
-
-def _log_spread(run: Run, members: Sequence[Student], *, given: bool) -> None:
-    from polystill.runs.family import family_space
-
-    every = len(family_space(run.family).candidates)
-    if not given and len(members) < every:
-        _log.info(
-            "evaluating %d of %d students, the extremes and those nearest to the front of size and validation loss; "
-            "--student NAME measures others: %s",
-            *(len(members), every, " ".join(map(str, members))),
-        )
 
 
 def model_id(run: Run, student: Student) -> str:

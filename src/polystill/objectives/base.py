@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from polystill.schema import Strict
 from polystill.students import Student, StudentSpace
@@ -98,6 +98,14 @@ class Objective(Strict):
     (Yu & Huang 2019), whose layers serve all others and which is rarely drawn otherwise."""
     sample_every: int = Field(1, ge=1)
     """Updates for which one draw of students is kept."""
+
+    @model_validator(mode="after")
+    def _check_sandwich_draws(self) -> Self:
+        if self.sampling == "sandwich" and self.students_per_step == 1:
+            raise ValueError(
+                "students_per_step 1 with sampling sandwich trains the smallest student and no other; take 2 or uniform"
+            )
+        return self
 
     title: ClassVar[str]
     """What cards and reports call it, with its paper."""
