@@ -1,7 +1,7 @@
-"""Lines as people type and paste them, through `translate` and through exports as their engines run them.
+"""Lines as people type and paste them, through `translate`, `serve` and exports as their engines run them.
 
 Every line gets one line, and engines that compute the same give the same text. tests/consumers has the engines that are
-installed apart from this package, and tests/system `serve`.
+installed apart from this package.
 """
 
 from __future__ import annotations
@@ -16,16 +16,22 @@ import ctranslate2
 import numpy as np
 import pytest
 import tokenizers
+from fastapi.testclient import TestClient
 from sentencepiece import SentencePieceProcessor
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from polystill.data.normalization import is_blank, on_one_line
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.ctranslate2 import CTranslate2Translator
+from polystill.decoding.stream import translate_lines
 from polystill.decoding.translator import DecodingOptions, Hypothesis
 from polystill.export.driver import export_folder
 from polystill.export.onnx_graphs import TransformerSessions
 from polystill.models.folder import load_model_with_tokenizer
+from polystill.serving.app import Settings, create_app
+from polystill.serving.family import open_family
+from polystill.serving.requests import Limits
+from polystill.serving.text import parts_of
 from polystill.translation import open_translator, translate_files
 
 LONGEST = 12
@@ -135,3 +141,23 @@ def assert_same(texts: Sequence[str], expected: Sequence[Hypothesis]) -> None:
     assert len(texts) == len(expected)
     shown = [" ".join(on_one_line(text).replace("\ufffd", "").split()) for text in texts]
     assert shown == [" ".join(h.text.replace("\ufffd", "").split()) for h in expected]
+
+
+def test_serve_answers_each_line_as_translate_writes_it(spelling_ctranslate2: Path, odd_lines: list[str]) -> None:
+    """A line of one sentence that the model takes whole is translated alike; every other one has an answer."""
+    with (
+        open_family(spelling_ctranslate2, None, engine=None, precision="default", beam=1, threads=1) as family,
+        TestClient(create_app(family, Settings(Limits())), base_url="http://localhost") as client,
+    ):
+        engine = family.students[0].engine
+        written = list(translate_lines(engine, odd_lines, DecodingOptions(beam_size=1)))
+        whole = 0
+        for line, expected in zip(odd_lines, written, strict=True):
+            answer = client.post("/translate", json={"q": line, "source": "en", "target": "de"})
+            assert answer.status_code == 200, (line, answer.text)
+            text = answer.json()["translatedText"]
+            assert is_blank(text) == is_blank(line), line
+            if not is_blank(line) and list(parts_of(line, "en", family.students[0].fits)) == [(line, False)]:
+                whole += 1
+                assert text == expected, line
+    assert whole > len(odd_lines) / 2
