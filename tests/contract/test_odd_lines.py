@@ -31,7 +31,7 @@ from polystill.models.folder import load_model_with_tokenizer
 from polystill.serving.app import Settings, create_app
 from polystill.serving.family import open_family
 from polystill.serving.requests import Limits
-from polystill.serving.text import parts_of
+from polystill.serving.text import parts_of, split_blanks
 from polystill.translation import open_translator, translate_files
 
 LONGEST = 12
@@ -157,7 +157,11 @@ def test_serve_answers_each_line_as_translate_writes_it(spelling_ctranslate2: Pa
             assert answer.status_code == 200, (line, answer.text)
             text = answer.json()["translatedText"]
             assert is_blank(text) == is_blank(line), line
-            if not is_blank(line) and list(parts_of(line, "en", family.students[0].fits)) == [(line, False)]:
+            if (
+                not is_blank(line)
+                and len(line.splitlines()) == 1
+                and list(parts_of(line, "en", family.students[0].fits)) == [(line, False)]
+            ):
                 whole += 1
-                assert text == expected, line
+                assert split_blanks(text)[1] == split_blanks(expected)[1], line
     assert whole > len(odd_lines) / 2
