@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-LEAST_DIGITS = 3
+LEAST_DIGITS = 2
 """Smaller numbers may be written as words."""
 MOST_GROUPS = 4
 """Most groups of digits in one number, with blanks between them."""
@@ -24,10 +24,18 @@ def split_at_long_numbers(text: str) -> list[str]:
 
 
 def long_numbers(text: str) -> set[str]:
-    """The digits of each number that has at least `LEAST_DIGITS`: 1250 in "1,250", 2024 in "2024-03-15"."""
-    separated = _SEPARATED.findall(text)
-    numbers = (n for s in separated for n in ([s] if _ONE_NUMBER.fullmatch(s) else re.split(r"\D+", s)))
-    return {digits(number) for number in numbers if len(digits(number)) >= LEAST_DIGITS}
+    """The digits of each number that has at least `LEAST_DIGITS`: 1250 in "1,250", 2024 and 15 in "2024-03-15"."""
+    return {
+        number
+        for separated in _SEPARATED.findall(text)
+        for number in ([digits(separated)] if _ONE_NUMBER.fullmatch(separated) else _parts(separated))
+        if len(number) >= LEAST_DIGITS
+    }
+
+
+def _parts(date: str) -> list[str]:
+    """The numbers of a date, a time or a version without leading zeros, which another notation leaves out."""
+    return [digits(part).lstrip("0") for part in re.split(r"\D+", date)]
 
 
 def readings(text: str) -> set[str]:
