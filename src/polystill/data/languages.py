@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from math import ceil
 
 from polystill.errors import UserError
@@ -164,8 +165,23 @@ def _letters(text: str) -> int:
     return sum(map(str.isalpha, text))
 
 
+@cache
+def _letters_of(scripts: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(f"[{''.join(_RANGES[script] for script in scripts)}\u0300-\u036f]+")
+
+
 def _has_word(chunk: str) -> bool:
     return any(map(str.isalnum, chunk))
+
+
+def is_simple(character: str, scripts: tuple[str, ...]) -> bool:
+    """Whether the words of a text of such characters stand between spaces, and `ScriptShare` of these scripts is 1.
+
+    Without scripts letters of all that write spaces are simple.
+    """
+    if _UNSPACED_RUN.match(character) or character == _ETHIOPIC_SPACE:
+        return False
+    return not scripts or not character.isalpha() or _letters_of(scripts).match(character) is not None
 
 
 class ScriptShare:
@@ -175,8 +191,7 @@ class ScriptShare:
         scripts = scripts_of(language)
         self.known = bool(scripts)
         self._latin = "Latin" in scripts
-        ranges = "".join(_RANGES[script] for script in scripts)
-        self._run = re.compile(f"[{ranges}\u0300-\u036f]+") if scripts else None
+        self._run = _letters_of(tuple(scripts)) if scripts else None
 
     def __call__(self, text: str, other: str = "") -> float:
         """The share, from 0 to 1; 1 for a text without letters and for an unknown language.
