@@ -21,7 +21,7 @@ from polystill.data.batching import BatchSchedule
 from polystill.data.cleaning import CleaningReport
 from polystill.data.columns import CleanedBlock
 from polystill.data.normalization import is_blank
-from polystill.data.packing import Packed, PackedDataset, pack
+from polystill.data.packing import BLOCK_PAIRS, Packed, PackedDataset, pack, pack_blocks
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
 from polystill.errors import UserError
@@ -108,7 +108,7 @@ def _prepare(
     tokenizer.save(folder / "tokenizer")
     clock.lap("tokenizer")
 
-    packed = pack(text.pairs(), tokenizer, folder / "train", data.max_tokens)
+    packed = pack_blocks(text.blocks(BLOCK_PAIRS), tokenizer, folder / "train", data.max_tokens)
     report_rows(report, "too_many_tokens", text.rows[packed.too_long], text.store, recipe)
     validation = pack(held_out["validation"].pairs, tokenizer, folder / "validation", data.max_tokens, shorten=True)
     clock.lap("pack")
