@@ -16,7 +16,7 @@ import numpy as np
 
 from polystill.data.cleaning import RATIO_FROM_WORDS, Cleaner, CleaningReport, clean_pair
 from polystill.data.held_out import HeldOutText
-from polystill.data.languages import is_simple, scripts_of
+from polystill.data.languages import scripts_of, simple_characters
 from polystill.data.normalization import is_blank
 from polystill.data.repair import ENTITY_LIKE, mojibake_patterns
 
@@ -118,15 +118,10 @@ def hashes(sources: pa.StringArray, targets: pa.StringArray) -> np.ndarray:
     """A 64-bit hash (XXH3) of each pair, uint64 (N,): that of its target, seeded with that of its source."""
     from xxhash import xxh3_64_intdigest as digest
 
-    sides = zip(_slices(sources), _slices(targets), strict=True)
-    return np.fromiter((digest(target, digest(source)) for source, target in sides), np.uint64, len(sources))
-
-
-def _slices(column: pa.StringArray) -> Any:
-    """The bytes of each row, without copies."""
-    text = memoryview(column.buffers()[2] or b"")
-    offsets = _offsets(column).tolist()
-    return (text[start:end] for start, end in zip(offsets, offsets[1:], strict=False))
+    source, target = (memoryview(side.buffers()[2] or b"") for side in (sources, targets))
+    starts, other_starts = (_offsets(side).tolist() for side in (sources, targets))
+    places = zip(starts, starts[1:], other_starts, other_starts[1:], strict=False)
+    return np.array([digest(target[c:d], digest(source[a:b])) for a, b, c, d in places], dtype=np.uint64)
 
 
 # --- plain text ---------------------------------------------------------------------------------------------------
@@ -146,14 +141,10 @@ def _unusual(settings: Cleaning, language: str) -> str:
 @cache
 def _simple_characters(scripts: tuple[str, ...]) -> str:
     """For use in a regular expression's brackets; all of them show something."""
-    codes = [code for code in (*range(0x21, 0xD800), *range(0xE000, 0x20000)) if _is_simple(chr(code), scripts)]
+    codes = [ord(character) for character in simple_characters(scripts) if character.isalnum() or not is_blank(character)]
     firsts = [code for code, before in zip(codes, [0, *codes], strict=False) if code != before + 1]
     lasts = [code for code, after in zip(codes, [*codes[1:], 0], strict=True) if code != after - 1]
     return "".join(f"\\x{{{first:x}}}-\\x{{{last:x}}}" for first, last in zip(firsts, lasts, strict=True))
-
-
-def _is_simple(character: str, scripts: tuple[str, ...]) -> bool:
-    return not is_blank(character) and is_simple(character, scripts)
 
 
 def _are_unusual(column: pa.StringArray, unusual: str, repairs: bool) -> np.ndarray:
@@ -190,6 +181,5 @@ def _count_words(column: pa.StringArray) -> np.ndarray:
     """The stretches of bytes between spaces (N,), in texts without spaces around them."""
     offsets = _offsets(column)
     is_space = np.frombuffer(column.buffers()[2] or b"", dtype=np.uint8)[: offsets[-1]] == ord(" ")
-    before = np.zeros(len(is_space) + 1, dtype=np.int32)
-    np.cumsum(is_space[1:] & ~is_space[:-1], dtype=np.int32, out=before[2:])
-    return before[offsets[1:]] - before[offsets[:-1]] + 1
+    firsts = np.flatnonzero(is_space[1:] & ~is_space[:-1]) + 1
+    return np.diff(np.searchsorted(firsts, offsets)) + 1

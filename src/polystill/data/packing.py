@@ -99,12 +99,13 @@ def _columns(pairs: list[tuple[str, str]]) -> Columns:
 
 def _encoder(tokenizer: Tokenizer, ids: type[np.integer[Any]]) -> Callable[[Callable[[], Columns]], list[Any]]:
     """A function that reads a block and returns the token ids of both sides, lists (N,)."""
-    encoders = [
+    models = tokenizer.sentencepiece_models
+    encodes = (tokenizer.encode_source, tokenizer.encode_target)
+    source, target = (
         WordEncoder(encode, model, tokenizer.unk_id, tokenizer.eos_id, ids)
-        for encode, model in zip(
-            (tokenizer.encode_source, tokenizer.encode_target), tokenizer.sentencepiece_models, strict=True
-        )
-    ]
+        for encode, model in zip(encodes, models, strict=True)
+    )
+    encoders = (source, source if models[0] == models[1] else target)
     return lambda read: [encode(lines) for encode, lines in zip(encoders, read(), strict=True)]
 
 

@@ -64,7 +64,7 @@ class WordEncoder:
         self._encode, self._unk_id, self._eos_id = encode, unk_id, eos_id
         self._dtype = np.dtype(dtype)
         self._longest_line = longest_exact_line(model)
-        self._known: dict[str, bytes | None] = {}
+        self._known: dict[str, bytes] = {}
 
     def __call__(self, lines: pa.StringArray) -> pa.ListArray:
         """Token ids of each line (N,), the end mark last. Any number of threads may call this."""
@@ -92,32 +92,36 @@ class WordEncoder:
 
         words = pc.split_pattern(lines, " ")
         distinct = words.flatten().dictionary_encode()
-        table, is_known = self._table(distinct.dictionary.to_pylist())
+        table, is_same = self._table(distinct.dictionary.to_pylist())
         starts = words.offsets.to_numpy()
         numbers = distinct.indices.to_numpy()
         counts = _sums(np.diff(table.offsets.to_numpy())[numbers], starts)
         is_exact = (counts <= self._longest_line) & ~np.array(pc.starts_with(lines, _CODE))
-        if not is_known.all():
-            is_exact &= _sums(~is_known[numbers], starts) == 0
+        if not is_same.all():
+            is_exact &= _sums(~is_same[numbers], starts) == 0
         tokens = table.take(distinct.indices).flatten().to_numpy()
         return _lists(counts + 1, _with_ends(tokens, counts, self._eos_id)), is_exact
 
     def _table(self, words: list[str]) -> tuple[pa.ListArray, np.ndarray]:
         """The ids of each word, and whether they are the same in every line (W,)."""
-        known = self._known
-        new = self._learn([word for word in words if word not in known])
-        rows = [known[word] if word in known else new[word] for word in words]
-        flat = b"".join(row for row in rows if row)
-        lengths = np.fromiter((len(row) if row else 0 for row in rows), np.int64, len(rows))
-        is_known = np.fromiter((row is not None for row in rows), bool, len(rows))
-        return _lists(lengths // self._dtype.itemsize, np.frombuffer(flat, dtype=self._dtype)), is_known
+        rows = list(map(self._known.get, words))
+        is_same = np.ones(len(rows), dtype=bool)
+        if None in rows:
+            missing = [i for i, row in enumerate(rows) if row is None]
+            new = self._learn([words[i] for i in missing])
+            is_same[[i for i in missing if words[i] not in new]] = False
+            for i in missing:
+                rows[i] = new.get(words[i], b"")
+        flat = b"".join(rows)
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        return _lists(lengths // self._dtype.itemsize, np.frombuffer(flat, dtype=self._dtype)), is_same
 
-    def _learn(self, words: list[str]) -> dict[str, bytes | None]:
-        short = [word for word in words if len(word) <= _LONGEST_WORD and not word.startswith(_CODE)]
-        new: dict[str, bytes | None] = dict.fromkeys(words)
-        for word, ids in zip(short, self._encode(short), strict=True):
-            if self._unk_id not in ids:
-                new[word] = array(self._dtype.char, ids[:-1]).tobytes()
+    def _learn(self, words: list[str]) -> dict[str, bytes]:
+        """The ids of those words that have the same in every line."""
+        words = [word for word in words if len(word) <= _LONGEST_WORD and not word.startswith(_CODE)]
+        code, unknown = self._dtype.char, self._unk_id
+        rows = zip(words, self._encode(words), strict=True)
+        new = {word: array(code, ids[:-1]).tobytes() for word, ids in rows if unknown not in ids}
         if len(self._known) < _MOST_WORDS:
             self._known.update(new)
         return new

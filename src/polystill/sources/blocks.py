@@ -89,18 +89,18 @@ def _of_lines(source: bytes, target: bytes) -> Block:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    sides = [_binary(text) for text in (source, target)]
-    readable = np.ones(len(sides[0]), dtype=bool)
-    for text, side in zip((source, target), sides, strict=True):
-        if b"\0" in text or not _is_utf8(side):
-            readable &= pc.match_substring_regex(side, _READABLE).to_numpy(zero_copy_only=False)
+    binary = [_binary(text) for text in (source, target)]
+    try:
+        if b"\0" not in source and b"\0" not in target:
+            return Block(*(side.cast(pa.string()) for side in binary), {})
+    except pa.ArrowInvalid:  # Some are not UTF-8.
+        pass
+    readable = np.logical_and(*(np.array(pc.match_substring_regex(side, _READABLE)) for side in binary))
     unreadable: dict[int, RawPair] = {}
     for row in np.flatnonzero(~readable).tolist():
-        one, other = (without_nul(decoded(side[row].as_py())) for side in sides)
+        one, other = (without_nul(decoded(side[row].as_py())) for side in binary)
         unreadable[row] = one, other
-    if unreadable:
-        sides = [pc.if_else(readable, side, b"") for side in sides]
-    sources, targets = (side.cast(pa.string()) for side in sides)
+    sources, targets = (pc.if_else(readable, side, b"").cast(pa.string()) for side in binary)
     return Block(sources, targets, unreadable)
 
 
@@ -113,13 +113,3 @@ def _binary(text: bytes) -> Any:
     offsets[1:] = ends - np.arange(len(ends))
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(text.replace(b"\n", b""))]
     return pa.Array.from_buffers(pa.binary(), len(ends), buffers)
-
-
-def _is_utf8(side: Any) -> bool:
-    import pyarrow as pa
-
-    try:
-        side.cast(pa.string())
-    except pa.ArrowInvalid:
-        return False
-    return True

@@ -84,7 +84,8 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
             raise UserError(f"{path}: line {number + 1} is longer than {_LONGEST_LINE >> 20} MiB; expected sentences")
         rest = new
         if feed:
-            yield (text + feed).replace(b"\r\n", b"\n")
+            text += feed
+            yield text.replace(b"\r\n", b"\n") if b"\r" in text else text
     if rest:
         yield rest.removesuffix(b"\r") + b"\n"
 
