@@ -4,16 +4,16 @@ import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from polystill.config import Recipe, TokenizerSettings, parse_recipe
-from polystill.data import prepare, training_text
+from polystill.data import prepare
 from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.data.prepare import prepare_data
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.errors import UserError
+from polystill.sources import text
 
 GENERATOR = random.Random(7)
 
@@ -104,7 +104,8 @@ def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_blocks_and_corpora_join_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_text, "_BLOCK_PAIRS", 37)
+    monkeypatch.setattr(text, "_BLOCK_LINES", 37)
+    monkeypatch.setattr(prepare, "BLOCK_PAIRS", 41)
     two = write(tmp_path, "two", TRAIN[100:])
     given = recipe(tmp_path, TRAIN[:250])
     data = given.data.model_dump()
@@ -298,13 +299,6 @@ def test_disk_errors_name_the_folder(
     monkeypatch.setattr(prepare, place, fail)
     error = error_of(recipe(tmp_path), tmp_path / "data")
     assert error.startswith(f"{tmp_path}/data: ") and message in error
-
-
-def test_hashes_of_pairs_see_the_border_between_the_sides() -> None:
-    hashes = {training_text._hash(pair) for pair in [("a b", "c"), ("a", "b c"), ("a b c", ""), ("c", "a b")]}
-    assert len(hashes) == 4 and max(hashes) < 2**64
-    assert training_text._hash(("a b", "c")) == training_text._hash(("a b", "c"))
-    assert np.array(list(hashes), dtype=np.uint64).dtype == np.uint64
 
 
 # --- generated targets --------------------------------------------------------------------------------------------

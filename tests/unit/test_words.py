@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,13 +18,58 @@ from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.words import WordEncoder, longest_exact_line
 
 GENERATOR = random.Random(11)
-SYLLABLES = ["a", "aa", "ab", "ba", "en", "er", "sch", "ß", "ü", "tion", "..", "=", "==", "1", "00", "犬", "の", "и", "ж"]
+SYLLABLES = [
+    "a",
+    "aa",
+    "ab",
+    "ba",
+    "en",
+    "er",
+    "sch",
+    "ß",
+    "ü",
+    "tion",
+    "..",
+    "=",
+    "==",
+    "1",
+    "00",
+    "犬",
+    "の",
+    "и",
+    "ж",
+]
 WORDS = ["".join(GENERATOR.choices(SYLLABLES, k=GENERATOR.randint(1, 6))) for _ in range(900)]
 LINES = [" ".join(GENERATOR.choices(WORDS, k=GENERATOR.randint(1, 12))) for _ in range(3_000)]
 ODD = [
-    *("", " ", "  a  b ", "\t", "a\tb", "a \xad b", "\u2028", "a\xa0b", "▁", "a▁b", "▁ a", "e\u0301 o\u0308", "\ufffd a"),
+    *(
+        "",
+        " ",
+        "  a  b ",
+        "\t",
+        "a\tb",
+        "a \xad b",
+        "\u2028",
+        "a\xa0b",
+        "▁",
+        "a▁b",
+        "▁ a",
+        "e\u0301 o\u0308",
+        "\ufffd a",
+    ),
     *(">>deu<< a", ">>xxx<< a", "a >>deu<< b", ">>", "</s> <pad> <unk>", "<0x41> a", "😀 a", "a 😀😀", "Σας", "ﬁ m² ½"),
-    *("a" * 63, "a" * 64, "a" * 65, "ab " * 3_000, "aaa " * 400, "a" * 9_000, "한국", "하\u1161", "\u1112\u1161\u11ab", "¨a ¨"),
+    *(
+        "a" * 63,
+        "a" * 64,
+        "a" * 65,
+        "ab " * 3_000,
+        "aaa " * 400,
+        "a" * 9_000,
+        "한국",
+        "하\u1161",
+        "\u1112\u1161\u11ab",
+        "¨a ¨",
+    ),
 ]
 
 
@@ -63,16 +109,17 @@ def test_words_that_can_be_cut_in_equally_good_ways(tokenizer: Tokenizer) -> Non
     assert encoder(tokenizer)(pa.array(lines)).to_pylist() == tokenizer.encode_source(lines)
 
 
-def test_few_lines_need_to_be_encoded_whole(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_lines_need_to_be_encoded_whole(tokenizer: Tokenizer) -> None:
     given: list[str] = []
-    encode = encoder(tokenizer)
-    monkeypatch.setattr(encode, "_whole", lambda lines: given.extend(lines) or tokenizer_lists(tokenizer, lines))
-    encode(pa.array([*LINES, ">>deu<< a", "ab " * 3_000]))
-    assert given == [">>deu<< a", "ab " * 3_000]
 
+    def encode(lines: Sequence[str]) -> list[list[int]]:
+        given.extend(lines)
+        return tokenizer.encode_source(lines)
 
-def tokenizer_lists(tokenizer: Tokenizer, lines: list[str]) -> pa.ListArray:
-    return pa.array(tokenizer.encode_source(lines), pa.list_(pa.uint16()))
+    model = tokenizer.sentencepiece_models[0]
+    by_words = WordEncoder(encode, model, tokenizer.unk_id, tokenizer.eos_id, np.uint16)
+    by_words(pa.array([*LINES, ">>deu<< a", "ab " * 3_000]))
+    assert [line for line in given if " " in line] == [">>deu<< a", "ab " * 3_000]
 
 
 def test_words_that_are_not_kept_have_the_same_ids(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,8 @@ def _unusual(settings: Cleaning, language: str) -> str:
 @cache
 def _simple_characters(scripts: tuple[str, ...]) -> str:
     """For use in a regular expression's brackets; all of them show something."""
-    codes = [ord(character) for character in simple_characters(scripts) if character.isalnum() or not is_blank(character)]
+    shown = (character for character in simple_characters(scripts) if character.isalnum() or not is_blank(character))
+    codes = list(map(ord, shown))
     firsts = [code for code, before in zip(codes, [0, *codes], strict=False) if code != before + 1]
     lasts = [code for code, after in zip(codes, [*codes[1:], 0], strict=True) if code != after - 1]
     return "".join(f"\\x{{{first:x}}}-\\x{{{last:x}}}" for first, last in zip(firsts, lasts, strict=True))

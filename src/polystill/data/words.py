@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 
@@ -104,17 +104,18 @@ class WordEncoder:
 
     def _table(self, words: list[str]) -> tuple[pa.ListArray, np.ndarray]:
         """The ids of each word, and whether they are the same in every line (W,)."""
-        rows = list(map(self._known.get, words))
-        is_same = np.ones(len(rows), dtype=bool)
-        if None in rows:
-            missing = [i for i, row in enumerate(rows) if row is None]
+        found = list(map(self._known.get, words))
+        is_same = np.ones(len(found), dtype=bool)
+        if None in found:
+            missing = [i for i, row in enumerate(found) if row is None]
             new = self._learn([words[i] for i in missing])
             is_same[[i for i in missing if words[i] not in new]] = False
             for i in missing:
-                rows[i] = new.get(words[i], b"")
-        flat = b"".join(rows)
+                found[i] = new.get(words[i], b"")
+        rows = cast(list[bytes], found)
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        return _lists(lengths // self._dtype.itemsize, np.frombuffer(flat, dtype=self._dtype)), is_same
+        flat = np.frombuffer(b"".join(rows), dtype=self._dtype)
+        return _lists(lengths // self._dtype.itemsize, flat), is_same
 
     def _learn(self, words: list[str]) -> dict[str, bytes]:
         """The ids of those words that have the same in every line."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from polystill.errors import UserError
 from polystill.sources.base import PairSource, RawPair, without_nul
 from polystill.sources.lines import decoded
 
@@ -92,7 +91,7 @@ def _of_lines(source: bytes, target: bytes) -> Block:
     binary = [_binary(text) for text in (source, target)]
     try:
         if b"\0" not in source and b"\0" not in target:
-            return Block(*(side.cast(pa.string()) for side in binary), {})
+            return Block(binary[0].cast(pa.string()), binary[1].cast(pa.string()), {})
     except pa.ArrowInvalid:  # Some are not UTF-8.
         pass
     readable = np.logical_and(*(np.array(pc.match_substring_regex(side, _READABLE)) for side in binary))

@@ -31,8 +31,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
         UserError: the file is missing, unreadable, binary, damaged or cut short, or a line is longer than 16 MiB.
     """
     for text in _whole_lines(path):
-        for line in text.split(b"\n")[:-1]:
-            yield line
+        yield from text.split(b"\n")[:-1]
 
 
 class LineReader:
@@ -46,7 +45,7 @@ class LineReader:
         """The number of lines that were taken."""
 
     def take(self, most: int, most_bytes: int | None = None) -> tuple[int, bytes]:
-        """The next lines, each with a line feed, and how many: `most`, fewer at the file's end or beyond `most_bytes`."""
+        """The next lines, each with a line feed, and how many: `most`; fewer at the file's end or over `most_bytes`."""
         while len(self._ends) < most and (most_bytes is None or len(self._text) < most_bytes) and self._read():
             pass
         count = min(most, len(self._ends))
