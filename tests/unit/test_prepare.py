@@ -12,6 +12,7 @@ from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.data.prepare import prepare_data
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
+from polystill.environment import threads
 from polystill.errors import UserError
 from polystill.sources import text
 
@@ -117,6 +118,17 @@ def test_blocks_and_corpora_join_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [(example["corpus"], example["line"]) for example in examples] == [
         (f"{tmp_path}/two.en", line) for line in (1, 2, 3)
     ]
+
+
+def test_the_number_of_threads_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "_BLOCK_LINES", 17)
+    monkeypatch.setattr(prepare, "BLOCK_PAIRS", 19)
+    given = recipe(tmp_path, [*TRAIN, ("", "leer"), TRAIN[3], ("&lt;", "FuÃŸ")] * 2)
+    records = []
+    for count in (1, 5):
+        monkeypatch.setattr(threads, "available_cores", lambda count=count: count)
+        records.append({**run(given, tmp_path / str(count)), "seconds": {}})
+    assert records[0] == records[1]  # with the checksums of all files
 
 
 def test_first_pairs_are_counted_over_all_corpora(tmp_path: Path) -> None:

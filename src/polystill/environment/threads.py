@@ -15,13 +15,16 @@ Result = TypeVar("Result")
 _AHEAD = 2
 """Items for each thread that are begun before the first result is taken; it bounds the memory that they hold."""
 
+_MOST_THREADS = 8
+"""The calling thread, which reads items and takes results, hardly keeps more of them busy."""
+
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
-    """Do the work on all items, on every core by default, and yield the results in the order of the items.
+    """Do the work on all items, by default on up to eight cores, and yield the results in their order.
 
     The calling thread reads the items. Work that spends its time in libraries that release Python's lock gains by it.
     """
-    threads = threads or available_cores()
+    threads = threads or min(available_cores(), _MOST_THREADS)
     if threads == 1:
         yield from map(work, items)
         return
