@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from shutil import copytree
 from statistics import median
 from typing import Any
 
@@ -35,7 +36,9 @@ def measure(folder: Path, checkout: Path, cores: str) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": count}
     command = [sys.executable, __file__, "0", "--folder", str(folder), "--cores", cores, "--in-this-process"]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return dict(json.loads(done.stdout))
+    record = dict(json.loads(done.stdout))
+    print(f"{checkout.name} on {cores}: {record['seconds']}", file=sys.stderr, flush=True)
+    return record
 
 
 def prepare(folder: Path, cores: str) -> None:
@@ -76,6 +79,7 @@ def main() -> None:
     parser.add_argument("--target", type=Path)
     parser.add_argument("--checkout", type=Path, action="append", help="the first is what the others are compared with")
     parser.add_argument("--cores", action="append", help='such as "0" or "0,1"')
+    parser.add_argument("--vocabulary", type=Path, help="a tokenizer's folder, instead of training one")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where the files go while it runs (the system's temporary folder)")
     parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
@@ -91,7 +95,10 @@ def main() -> None:
         for name, path in (("train.source", arguments.source), ("train.target", arguments.target)):
             if path:
                 (folder / name).write_bytes(path.read_bytes())
-        measure(folder, *variants[-1])  # which trains the vocabulary
+        if arguments.vocabulary:
+            copytree(arguments.vocabulary, folder / "first" / "tokenizer")
+        else:
+            measure(folder, *variants[-1])
         rounds = [[measure(folder, *variant) for variant in variants] for _ in range(arguments.rounds)]
     show(variants, rounds)
 
