@@ -19,12 +19,12 @@ from polystill.data.held_out import HeldOutText
 from polystill.data.languages import scripts_of, simple_characters
 from polystill.data.normalization import is_blank
 from polystill.data.repair import ENTITY_LIKE, mojibake_patterns
+from polystill.sources.base import SentencePair
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from polystill.config import Cleaning
-    from polystill.sources.base import SentencePair
     from polystill.sources.blocks import Block
 
 _LONGEST_REPEAT = 1_000
@@ -71,13 +71,13 @@ class BlockCleaner:
         plain = self._are_plain(columns)
         plain[list(block.unreadable)] = False
         report = CleaningReport(total=int(plain.sum()))
-        rows, places = np.flatnonzero(plain).tolist(), np.flatnonzero(plain).tolist()
-        changed: list[SentencePair] = []
-        for row in np.flatnonzero(~plain).tolist():
-            if pair := clean_pair(block.pair(row), self._cleaner, report, corpus, before + row + 1):
+        rows, others = np.flatnonzero(plain).tolist(), np.flatnonzero(~plain)
+        places, changed = list(rows), list[SentencePair]()
+        for row, pair in zip(others.tolist(), block.pairs(others), strict=True):
+            if kept := clean_pair(pair, self._cleaner, report, corpus, before + row + 1):
                 rows.append(row)
                 places.append(len(plain) + len(changed))
-                changed.append(pair)
+                changed.append(kept)
         order = np.argsort(rows)
         for i, column in enumerate(columns):
             column = pa.concat_arrays([column, pa.array([pair[i] for pair in changed], pa.string())])

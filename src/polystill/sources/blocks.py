@@ -28,8 +28,11 @@ class Block:
     targets: pa.StringArray
     unreadable: dict[int, RawPair]
 
-    def pair(self, row: int) -> RawPair:
-        return self.unreadable.get(row) or (self.sources[row].as_py(), self.targets[row].as_py())
+    def pairs(self, rows: np.ndarray) -> Iterator[RawPair]:
+        """The pairs of some rows (M,)."""
+        columns = (side.take(rows).to_pylist() for side in (self.sources, self.targets))
+        for row, source, target in zip(rows.tolist(), *columns, strict=True):
+            yield self.unreadable.get(row) or (source, target)
 
 
 class Unparsed(NamedTuple):
