@@ -100,13 +100,15 @@ def _columns(pairs: list[tuple[str, str]]) -> Columns:
 def _encoder(tokenizer: Tokenizer, ids: type[np.integer[Any]]) -> Callable[[Callable[[], Columns]], list[Any]]:
     """A function that reads a block and returns the token ids of both sides, lists (N,)."""
     models = tokenizer.sentencepiece_models
-    encodes = (tokenizer.encode_source, tokenizer.encode_target)
-    source, target = (
-        WordEncoder(encode, model, tokenizer.unk_id, tokenizer.eos_id, ids)
-        for encode, model in zip(encodes, models, strict=True)
-    )
-    encoders = (source, source if models[0] == models[1] else target)
-    return lambda read: [encode(lines) for encode, lines in zip(encoders, read(), strict=True)]
+    marks = tokenizer.unk_id, tokenizer.eos_id
+    source = WordEncoder(tokenizer.encode_source, models[0], *marks, ids)
+    target = source if models[0] == models[1] else WordEncoder(tokenizer.encode_target, models[1], *marks, ids)
+
+    def encode(read: Callable[[], Columns]) -> list[pa.ListArray]:
+        sources, targets = read()
+        return [source(sources), target(targets)]
+
+    return encode
 
 
 def _shortened(rows: pa.ListArray, max_tokens: int) -> pa.ListArray:

@@ -68,6 +68,8 @@ class WordEncoder:
 
     def __call__(self, lines: pa.StringArray) -> pa.ListArray:
         """Token ids of each line (N,), the end mark last. Any number of threads may call this."""
+        import pyarrow as pa
+
         if not self._longest_line:
             return self._whole(lines.to_pylist())
         encoded, is_exact = self._by_words(lines)
@@ -76,7 +78,8 @@ class WordEncoder:
         others = np.flatnonzero(~is_exact)
         places = np.arange(len(lines))
         places[others] = len(lines) + np.arange(len(others))
-        return _joined([encoded, self._whole(lines.take(others).to_pylist())]).take(places)
+        whole = self._whole(lines.take(others).to_pylist())
+        return pa.concat_arrays([encoded, whole]).take(places)
 
     def _whole(self, lines: list[str]) -> pa.ListArray:
         """Lines encoded as they are: the plain twin."""
@@ -150,9 +153,3 @@ def _lists(lengths: Any, values: np.ndarray) -> pa.ListArray:
     offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
     np.cumsum(lengths, out=offsets[1:])
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
-
-
-def _joined(arrays: list[pa.ListArray]) -> pa.ListArray:
-    import pyarrow as pa
-
-    return pa.concat_arrays(arrays)
