@@ -16,6 +16,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polystill.config import Recipe
 
 WORDS = 60_000
 VOCABULARY = 16_000
@@ -53,19 +57,33 @@ def write_corpus(folder: Path, pairs: int, seed: int = 1) -> None:
                 target.write(second + b"\n")
 
 
-def prepare(folder: Path) -> None:
-    """The measured process: run the data stage on the folder's corpus and print its record."""
+def recipe_of(folder: Path) -> Recipe:
+    """The recipe for the folder's corpus."""
     from polystill.config import parse_recipe
-    from polystill.data.prepare import prepare_data
 
     def files(name: str) -> dict[str, str]:
         return {"kind": "text", "source": f"{name}.source", "target": f"{name}.target"}
 
-    data = {"folder": str(folder), "train": [files("train")], "validation": files("held")}
-    data["tokenizer"] = {"vocabulary_size": VOCABULARY}
-    recipe = parse_recipe({"data": data, "stages": [{"name": "only", "updates": 1}]}, "measurement")
-    record = prepare_data(recipe, folder / "data", log=lambda line: print(line, file=sys.stderr, flush=True))
-    print(json.dumps(record))
+    data = {
+        "folder": str(folder),
+        "train": [files("train")],
+        "validation": files("held"),
+        "cleaning": {"max_unreadable": 0.01},
+        "tokenizer": {"vocabulary_size": VOCABULARY},
+    }
+    return parse_recipe({"data": data, "stages": [{"name": "only", "updates": 1}]}, "measurement")
+
+
+def prepare(folder: Path, vocabulary: Path | None) -> None:
+    """The measured process: run the data stage on the folder's corpus and print its record."""
+    from polystill.data.prepare import prepare_data
+    from polystill.data.tokenizer import Tokenizer
+
+    def log(line: str) -> None:
+        print(f"{time.process_time():.0f} s: {line}", file=sys.stderr, flush=True)
+
+    tokenizer = Tokenizer.load(vocabulary) if vocabulary else None
+    print(json.dumps(prepare_data(recipe_of(folder), folder / "data", tokenizer=tokenizer, log=log)))
 
 
 def memory(root: int) -> tuple[int, int]:
@@ -95,15 +113,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", type=int, help="generated training pairs")
     parser.add_argument("--folder", type=Path, help="where the files go while it runs (the system's temporary folder)")
+    parser.add_argument("--vocabulary", type=Path, help="a tokenizer's folder, instead of training one")
     parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.prepare:
-        return prepare(arguments.folder)
+        return prepare(arguments.folder, arguments.vocabulary)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         folder = Path(temporary)
         write_corpus(folder, arguments.pairs)
         text = sum(path.stat().st_size for path in folder.iterdir())
         command = [sys.executable, __file__, str(arguments.pairs), "--folder", str(folder), "--prepare"]
+        command += ["--vocabulary", str(arguments.vocabulary)] if arguments.vocabulary else []
         start = time.perf_counter()
         peak_anonymous = peak_mapped = 0
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -4,16 +4,17 @@ import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from polystill.config import Recipe, TokenizerSettings, parse_recipe
-from polystill.data import prepare, training_text
+from polystill.data import prepare
 from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.data.prepare import prepare_data
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
+from polystill.environment import threads
 from polystill.errors import UserError
+from polystill.sources import text
 
 GENERATOR = random.Random(7)
 
@@ -104,7 +105,8 @@ def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_blocks_and_corpora_join_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_text, "_BLOCK_PAIRS", 37)
+    monkeypatch.setattr(text, "_BLOCK_LINES", 37)
+    monkeypatch.setattr(prepare, "BLOCK_PAIRS", 41)
     two = write(tmp_path, "two", TRAIN[100:])
     given = recipe(tmp_path, TRAIN[:250])
     data = given.data.model_dump()
@@ -116,6 +118,17 @@ def test_blocks_and_corpora_join_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [(example["corpus"], example["line"]) for example in examples] == [
         (f"{tmp_path}/two.en", line) for line in (1, 2, 3)
     ]
+
+
+def test_the_number_of_threads_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "_BLOCK_LINES", 17)
+    monkeypatch.setattr(prepare, "BLOCK_PAIRS", 19)
+    given = recipe(tmp_path, [*TRAIN, ("", "leer"), TRAIN[3], ("&lt;", "FuÃŸ")] * 2)
+    records = []
+    for count in (1, 5):
+        monkeypatch.setattr(threads, "available_cores", lambda count=count: count)
+        records.append({**run(given, tmp_path / str(count)), "seconds": {}})
+    assert records[0] == records[1]  # with the checksums of all files
 
 
 def test_first_pairs_are_counted_over_all_corpora(tmp_path: Path) -> None:
@@ -298,13 +311,6 @@ def test_disk_errors_name_the_folder(
     monkeypatch.setattr(prepare, place, fail)
     error = error_of(recipe(tmp_path), tmp_path / "data")
     assert error.startswith(f"{tmp_path}/data: ") and message in error
-
-
-def test_hashes_of_pairs_see_the_border_between_the_sides() -> None:
-    hashes = {training_text._hash(pair) for pair in [("a b", "c"), ("a", "b c"), ("a b c", ""), ("c", "a b")]}
-    assert len(hashes) == 4 and max(hashes) < 2**64
-    assert training_text._hash(("a b", "c")) == training_text._hash(("a b", "c"))
-    assert np.array(list(hashes), dtype=np.uint64).dtype == np.uint64
 
 
 # --- generated targets --------------------------------------------------------------------------------------------

@@ -56,6 +56,10 @@ class _Lines:
         if len(self.first) < EXAMPLES:
             self.first.append(line)
 
+    def extend(self, later: _Lines) -> None:
+        self.count += later.count
+        self.first = (self.first + later.first)[:EXAMPLES]
+
     def __str__(self) -> str:
         """Such as "1 (line 7)" or "5 (lines 2, 3, 9, …)"."""
         first = ", ".join(f"{line:,}" for line in self.first) + ", …" * (self.count > EXAMPLES)
@@ -97,6 +101,17 @@ class CleaningReport:
         if len(examples) < EXAMPLES:
             source, target = (None if isinstance(side, Unreadable) else side[:_EXAMPLE_CHARACTERS] for side in pair)
             examples.append({"corpus": corpus, "line": line, "source": source, "target": target})
+
+    def add(self, later: CleaningReport) -> None:
+        """Take in the report of the pairs that come after those of this one."""
+        self.total += later.total
+        for counts, more in ((self.dropped, later.dropped), (self.repaired, later.repaired)):
+            for name, count in more.items():
+                counts[name] += count
+        for name, examples in later.examples.items():
+            self.examples[name] = (self.examples.get(name, []) + examples)[:EXAMPLES]
+        for reason, lines in later.unreadable.items():
+            self.unreadable.setdefault(reason, _Lines()).extend(lines)
 
     def check_readable(self, corpus: str, lines: int, most: float, key: str | None = None) -> str | None:
         """A warning that names the first unreadable lines of the corpus that was just read, which has so many in all.
@@ -184,18 +199,25 @@ def clean(
 
     Lines count from 1. With cleaning switched off nothing is repaired.
     """
-    for line, (source, target) in enumerate(pairs, start=1):
-        report.total += 1
-        if isinstance(source, str) and isinstance(target, str):
-            if cleaner.settings.enabled:
-                source, target = _repair(source, target, report, corpus, line)
-            source, target = source.strip(), target.strip()
-        reason = cleaner.reason(source, target)
-        if reason is None:
-            assert isinstance(source, str) and isinstance(target, str)
-            yield line, (source, target)
-        else:
-            report.drop(reason, corpus, line, (source, target))
+    for line, pair in enumerate(pairs, start=1):
+        if kept := clean_pair(pair, cleaner, report, corpus, line):
+            yield line, kept
+
+
+def clean_pair(pair: RawPair, cleaner: Cleaner, report: CleaningReport, corpus: str, line: int) -> SentencePair | None:
+    """One pair as `clean` yields it; None if it is dropped."""
+    source, target = pair
+    report.total += 1
+    if isinstance(source, str) and isinstance(target, str):
+        if cleaner.settings.enabled:
+            source, target = _repair(source, target, report, corpus, line)
+        source, target = source.strip(), target.strip()
+    reason = cleaner.reason(source, target)
+    if reason is None:
+        assert isinstance(source, str) and isinstance(target, str)
+        return source, target
+    report.drop(reason, corpus, line, (source, target))
+    return None
 
 
 def _repair(source: str, target: str, report: CleaningReport, corpus: str, line: int) -> SentencePair:

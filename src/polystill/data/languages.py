@@ -138,6 +138,8 @@ _UNSPACED_RUN = re.compile(f"[{''.join(map(_RANGES.__getitem__, _LETTERS_PER_WOR
 _WORD = re.compile(r"[^\W_]+")
 _ETHIOPIC_SPACE = "\u1361"
 """Stands between words in older Amharic and Tigrinya."""
+_SPACED = (range(0x21, 0x3000), range(0xA000, 0xD800), range(0xF900, 0x10000), range(0x1F000, 0x20000))
+"""Where scripts with spaces, signs and emoji are."""
 _FURTHER_EAST = re.compile("[\u0e00-\u1fff\u3000-\U000323af]")
 """Where `_ETHIOPIC_SPACE` and all scripts without spaces are: found missing in half the time."""
 
@@ -164,8 +166,22 @@ def _letters(text: str) -> int:
     return sum(map(str.isalpha, text))
 
 
+def _letters_of(scripts: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(f"[{''.join(_RANGES[script] for script in scripts)}\u0300-\u036f]+")
+
+
 def _has_word(chunk: str) -> bool:
     return any(map(str.isalnum, chunk))
+
+
+def simple_characters(scripts: tuple[str, ...]) -> str:
+    """Characters of texts whose words stand between spaces, and whose `ScriptShare` of these scripts is 1.
+
+    Without scripts the letters of all that write spaces are among them.
+    """
+    spaced = _UNSPACED_RUN.sub("", "".join(map(chr, (code for codes in _SPACED for code in codes))))
+    foreign = set(filter(str.isalpha, _letters_of(scripts).sub("", spaced))) if scripts else set()
+    return "".join(sorted(set(spaced) - foreign - {_ETHIOPIC_SPACE}))
 
 
 class ScriptShare:
@@ -175,8 +191,7 @@ class ScriptShare:
         scripts = scripts_of(language)
         self.known = bool(scripts)
         self._latin = "Latin" in scripts
-        ranges = "".join(_RANGES[script] for script in scripts)
-        self._run = re.compile(f"[{ranges}\u0300-\u036f]+") if scripts else None
+        self._run = _letters_of(tuple(scripts)) if scripts else None
 
     def __call__(self, text: str, other: str = "") -> float:
         """The share, from 0 to 1; 1 for a text without letters and for an unknown language.

@@ -6,20 +6,24 @@ Folder layout: `00000.arrow`, `00001.arrow`, … (Arrow streams of the `datasets
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polystill.data.tokenizer import Tokenizer
+from polystill.data.words import WordEncoder
+from polystill.environment.threads import in_order
 from polystill.errors import UserError, reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from polystill.data.training_text import Columns
 
 BLOCK_PAIRS = 20_000
 """Pairs tokenised at a time, and rows of one Arrow record batch."""
@@ -49,33 +53,73 @@ def pack(
     A pair with more than `max_tokens` tokens on a side, end mark included, is dropped. With `shorten` the side is cut
     to `max_tokens` tokens instead, the last of them the end mark: row i stays pair i.
     """
+    return pack_blocks(_blocks(pairs), tokenizer, folder, max_tokens, shorten=shorten)
+
+
+def pack_blocks(
+    blocks: Iterable[Callable[[], Columns]],
+    tokenizer: Tokenizer,
+    folder: Path,
+    max_tokens: int,
+    *,
+    shorten: bool = False,
+) -> Packed:
+    """The same for pairs that are in columns already, BLOCK_PAIRS of them at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     packed = Packed()
     shards = _Shards(folder, tokenizer.vocabulary_size)
-    threads = os.cpu_count() or 1
-    pairs = iter(pairs)
     first = 0
-    while block := list(islice(pairs, BLOCK_PAIRS)):
-        sources = tokenizer.encode_source([source for source, _ in block], threads)
-        targets = tokenizer.encode_target([target for _, target in block], threads)
-        long = [max(len(s), len(t)) > max_tokens for s, t in zip(sources, targets, strict=True)]
-        packed.too_long += [first + i for i, too_long in enumerate(long) if too_long]
-        first += len(block)
-        if shorten:
-            sources, targets = _shortened(sources, max_tokens), _shortened(targets, max_tokens)
-        else:
-            sources = [s for s, drop in zip(sources, long, strict=True) if not drop]
-            targets = [t for t, drop in zip(targets, long, strict=True) if not drop]
+    for sides in in_order(_encoder(tokenizer, shards.ids), blocks):
+        too_long = np.maximum(*map(_list_lengths, sides)) > max_tokens
+        packed.too_long += (first + np.flatnonzero(too_long)).tolist()
+        first += len(too_long)
+        if too_long.any():
+            sides = [_shortened(side, max_tokens) if shorten else side.filter(~too_long) for side in sides]
+        sources, targets = sides
         packed.rows += len(sources)
-        packed.source_tokens += sum(map(len, sources))
-        packed.target_tokens += sum(map(len, targets))
+        packed.source_tokens += len(sources.flatten())
+        packed.target_tokens += len(targets.flatten())
         shards.write(sources, targets)
     shards.close()
     return packed
 
 
-def _shortened(rows: list[list[int]], max_tokens: int) -> list[list[int]]:
-    return [row if len(row) <= max_tokens else row[: max_tokens - 1] + row[-1:] for row in rows]
+def _blocks(pairs: Iterable[tuple[str, str]]) -> Iterator[Callable[[], Columns]]:
+    pairs = iter(pairs)
+    while block := list(islice(pairs, BLOCK_PAIRS)):
+        yield partial(_columns, block)
+
+
+def _columns(pairs: list[tuple[str, str]]) -> Columns:
+    import pyarrow as pa
+
+    sources, targets = (pa.array(side, pa.string()) for side in zip(*pairs, strict=True))
+    return sources, targets
+
+
+def _encoder(tokenizer: Tokenizer, ids: type[np.integer[Any]]) -> Callable[[Callable[[], Columns]], list[Any]]:
+    """A function that reads a block and returns the token ids of both sides, lists (N,)."""
+    models = tokenizer.sentencepiece_models
+    marks = tokenizer.unk_id, tokenizer.eos_id
+    source = WordEncoder(tokenizer.encode_source, models[0], *marks, ids)
+    target = source if models[0] == models[1] else WordEncoder(tokenizer.encode_target, models[1], *marks, ids)
+
+    def encode(read: Callable[[], Columns]) -> list[pa.ListArray]:
+        sources, targets = read()
+        return [source(sources), target(targets)]
+
+    return encode
+
+
+def _shortened(rows: pa.ListArray, max_tokens: int) -> pa.ListArray:
+    import pyarrow as pa
+
+    cut = [row if len(row) <= max_tokens else row[: max_tokens - 1] + row[-1:] for row in rows.to_pylist()]
+    return pa.array(cut, rows.type)
+
+
+def _list_lengths(rows: pa.ListArray) -> np.ndarray:
+    return np.diff(rows.offsets.to_numpy())
 
 
 class _Shards:
@@ -85,7 +129,7 @@ class _Shards:
         from datasets import Features, List, Value
 
         self.folder = folder
-        self.ids = np.uint16 if vocabulary_size <= 2**16 else np.int32
+        self.ids: type[np.integer[Any]] = np.uint16 if vocabulary_size <= 2**16 else np.int32
         column = List(Value(np.dtype(self.ids).name))
         self.features = Features({"source": column, "target": column})
         self.count = 0
@@ -93,14 +137,13 @@ class _Shards:
         self.writer: Any = None
         self._next()
 
-    def write(self, sources: list[list[int]], targets: list[list[int]]) -> None:
+    def write(self, sources: pa.ListArray, targets: pa.ListArray) -> None:
         import pyarrow as pa
 
         if self.rows >= SHARD_ROWS:
             self._next()
-        if sources:
-            table = pa.table({"source": self._column(sources), "target": self._column(targets)})
-            self.writer.write_table(table)
+        if len(sources):
+            self.writer.write_table(pa.table({"source": sources, "target": targets}))
             self.rows += len(sources)
 
     def close(self) -> None:
@@ -116,14 +159,6 @@ class _Shards:
         self.writer = ArrowWriter(features=self.features, path=str(path))
         self.count += 1
         self.rows = 0
-
-    def _column(self, rows: list[list[int]]) -> pa.ListArray:
-        import pyarrow as pa
-
-        offsets = np.zeros(len(rows) + 1, dtype=np.int32)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
-        values = np.fromiter(chain.from_iterable(rows), dtype=self.ids, count=int(offsets[-1]))
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
 class PackedDataset:

@@ -19,8 +19,9 @@ from typing import Any, Protocol
 from polystill.config import Recipe
 from polystill.data.batching import BatchSchedule
 from polystill.data.cleaning import CleaningReport
+from polystill.data.columns import CleanedBlock
 from polystill.data.normalization import is_blank
-from polystill.data.packing import Packed, PackedDataset, pack
+from polystill.data.packing import BLOCK_PAIRS, Packed, PackedDataset, pack, pack_blocks
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
 from polystill.errors import UserError
@@ -107,7 +108,7 @@ def _prepare(
     tokenizer.save(folder / "tokenizer")
     clock.lap("tokenizer")
 
-    packed = pack(text.pairs(), tokenizer, folder / "train", data.max_tokens)
+    packed = pack_blocks(text.blocks(BLOCK_PAIRS), tokenizer, folder / "train", data.max_tokens)
     report_rows(report, "too_many_tokens", text.rows[packed.too_long], text.store, recipe)
     validation = pack(held_out["validation"].pairs, tokenizer, folder / "validation", data.max_tokens, shorten=True)
     clock.lap("pack")
@@ -143,12 +144,17 @@ def _train_tokenizer(recipe: Recipe, text: TrainingText, log: Callable[[str], No
     return train_tokenizer(lines, data.tokenizer, data.source_language, data.target_language, seed=recipe.seed)
 
 
-def _leakage_counter(held_out: dict[str, _HeldOut]) -> Callable[[str, str], None]:
-    """A function of a training pair that notes it in the held-out sets with the same source."""
-    sources = {source for held in held_out.values() for source in held.leaked}
+def _leakage_counter(held_out: dict[str, _HeldOut]) -> Callable[[CleanedBlock], None]:
+    """A function of training pairs that notes those in the held-out sets that have the same source."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    def note(source: str, target: str) -> None:
-        if source in sources:
+    sources = pa.array(sorted({source for held in held_out.values() for source in held.leaked}))
+
+    def note(block: CleanedBlock) -> None:
+        found = pc.is_in(block.sources, sources)
+        columns = (side.filter(found).to_pylist() for side in (block.sources, block.targets))
+        for source, target in zip(*columns, strict=True):
             for held in held_out.values():
                 held.note(source, target)
 

@@ -38,6 +38,25 @@ def without_mojibake(text: str) -> str:
     return _CONTROL.sub(" ", ftfy.fix_encoding(text))
 
 
+ENTITY_LIKE = "&[#A-Za-z]"
+"""Matches all text that `without_entities` changes, and some more, in Python and in RE2."""
+
+
+@cache
+def mojibake_patterns() -> tuple[str, str]:
+    """Both match all text that `without_mojibake` changes; for pyarrow's regular expressions (RE2).
+
+    The second is what ftfy asks first (`ftfy.badness.is_bad`), with wider classes for `\\s` and `\\w`, which mean
+    ASCII in RE2.
+    """
+    from ftfy.badness import BADNESS_RE
+
+    verbose = re.compile(r"(\[[^\]]*\])|#.*|[ \n]+")  # keeps brackets, removes comments and blanks
+    bad = verbose.sub(lambda part: part[1] or "", BADNESS_RE.pattern)
+    bad = bad.replace(r"\s", "[^!-~]").replace(r"\w", r"[^ -/:-@\[-^`{-~]")
+    return _pairs_of_characters(), bad
+
+
 _ENCODINGS = (
     *("latin-1", "windows-1252", "windows-1250", "windows-1251", "windows-1253", "windows-1254", "windows-1257"),
     *("iso-8859-2", "mac-roman", "cp437"),
@@ -51,10 +70,17 @@ def _maybe_mojibake() -> re.Pattern[str]:
 
     It takes a tenth of the time that ftfy takes to say no.
     """
-    firsts = [_characters(encoding, range(0xC2, 0xF5)) for encoding in _ENCODINGS]
-    seconds = [_characters(encoding, range(0x80, 0xC0)) for encoding in _ENCODINGS]
-    pairs = "|".join(f"[{first}][{second}]" for first, second in zip(firsts, seconds, strict=True))
-    return re.compile(f"(?=[{''.join(firsts)}][{''.join(seconds)}])(?:{pairs})")
+    firsts, seconds = zip(*_first_two_bytes(), strict=True)
+    return re.compile(f"(?=[{''.join(firsts)}][{''.join(seconds)}])(?:{_pairs_of_characters()})")
+
+
+def _pairs_of_characters() -> str:
+    return "|".join(f"[{first}][{second}]" for first, second in _first_two_bytes())
+
+
+def _first_two_bytes() -> list[tuple[str, str]]:
+    """What UTF-8's first and second byte of a character are read as in each encoding."""
+    return [(_characters(name, range(0xC2, 0xF5)), _characters(name, range(0x80, 0xC0))) for name in _ENCODINGS]
 
 
 def _characters(encoding: str, values: range) -> str:

@@ -37,6 +37,10 @@ SOURCE_MODEL, TARGET_MODEL = "source.spm", "target.spm"
 SAMPLE_CHARACTERS = 15_000_000
 """Limits SentencePiece's memory to about 400 MB: it takes 25 bytes for each character that it is trained on."""
 
+SCORE_STEP = 2.0**-10
+"""Scores of the pieces of vocabularies trained here are multiples of it, so that their sums are exact in float32; see
+`polystill.data.words`."""
+
 _PART_CHARACTERS = 1_000  # of at most four bytes each
 _TRAINING_THREADS = 2  # fixed, as the sums of EM steps depend on it, and so the vocabulary
 _CODE = re.compile(">>.*?<<")
@@ -247,6 +251,8 @@ def _train_model(sample: Sequence[str], settings: TokenizerSettings, languages: 
             minloglevel=2,
         )
     proto: Any = pb.ModelProto.FromString(written.getvalue())
+    for piece in proto.pieces:
+        piece.score = round(piece.score / SCORE_STEP) * SCORE_STEP
     proto.normalizer_spec.name = settings.normalization
     proto.normalizer_spec.ClearField("normalization_rule_tsv")
     content: bytes = proto.SerializeToString()

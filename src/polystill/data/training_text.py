@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polystill.config import Recipe
-from polystill.data.cleaning import EXAMPLES, Cleaner, CleaningReport, clean, mark_duplicates
+from polystill.data.cleaning import EXAMPLES, CleaningReport, mark_duplicates
+from polystill.data.columns import BlockCleaner, CleanedBlock, NumberedBlock
 from polystill.data.held_out import HeldOutText
+from polystill.environment.threads import in_order
 from polystill.errors import UserError
-from polystill.sources.base import SentencePair
+from polystill.sources.base import PairSource, SentencePair
+from polystill.sources.blocks import read_blocks
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Columns = tuple[pa.StringArray, pa.StringArray]
+    """Sources and targets (N,)."""
 
 _BLOCK_PAIRS = 20_000
 _PROGRESS_PAIRS = 1_000_000
@@ -39,9 +48,23 @@ class TrainingText:
         """All pairs in order."""
         return self.store.pairs(self._duplicate)
 
+    def blocks(self, size: int) -> Iterator[Callable[[], Columns]]:
+        """All pairs in order, so many at a time, each block read when it is asked for."""
+        for start in range(0, len(self), size):
+            yield partial(self.store.take, self.rows[start : start + size])
+
     def source_sha256(self) -> str:
         """The checksum of all sources in order."""
-        return lines_sha256(source for source, _ in self.pairs())
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        digest = hashlib.sha256()
+        for read in self.blocks(_BLOCK_PAIRS):
+            sources, _ = read()
+            lines = pc.binary_join(pa.ListArray.from_arrays([0, len(sources)], sources), "\n")[0]
+            digest.update(lines.as_buffer())
+            digest.update(b"\n")
+        return digest.hexdigest()
 
 
 def clean_training(
@@ -49,9 +72,9 @@ def clean_training(
     path: Path,
     report: CleaningReport,
     log: Callable[[str], None],
-    on_kept: Callable[[str, str], None] = lambda source, target: None,
+    on_kept: Callable[[CleanedBlock], None] = lambda block: None,
 ) -> TrainingText:
-    """Read and clean all training corpora of a recipe into the file `path`, and call `on_kept` with every pair kept.
+    """Read and clean all training corpora of a recipe into the file `path`, and call `on_kept` with all that is kept.
 
     Raises:
         UserError: whatever is wrong with a corpus; all pairs cleaned away.
@@ -72,29 +95,23 @@ def _clean_corpora(
     store: TextStore,
     report: CleaningReport,
     log: Callable[[str], None],
-    on_kept: Callable[[str, str], None],
+    on_kept: Callable[[CleanedBlock], None],
 ) -> np.ndarray:
     """Stream all training corpora into the store; returns a 64-bit hash of each stored pair (N,)."""
     data = recipe.data
-    languages = (data.source_language, data.target_language)
-    cleaner = Cleaner(data.cleaning, languages)
-    drops_held_out = data.cleaning.enabled and data.cleaning.drop_held_out
-    held_out = HeldOutText.of_recipe(recipe) if drops_held_out else None
+    cleaner = BlockCleaner(data.cleaning, (data.source_language, data.target_language), _held_out_text(recipe))
     hashes: list[np.ndarray] = []
     logged = 0
     for number, corpus in enumerate(data.train):
         name = corpus.describe(Path(data.folder))
         before = report.total
         left = None if data.first_pairs is None else data.first_pairs - before
-        pairs = islice(corpus.read_pairs(Path(data.folder), languages), left)
-        kept = clean(pairs, cleaner, report, name)
-        if held_out is not None:
-            kept = held_out.without(kept, report, name)
-        for block in _blocks(kept):
-            store.write(number, block)
-            hashes.append(np.array([_hash(pair) for _, pair in block], dtype=np.uint64))
-            for _, (source, target) in block:
-                on_kept(source, target)
+        for block in in_order(cleaner.clean, _numbered_blocks(recipe, corpus, left)):
+            report.add(block.report)
+            if len(block):
+                store.write(number, block.lines, block.sources, block.targets)
+                hashes.append(block.hashes)
+                on_kept(block)
             if report.total - logged >= _PROGRESS_PAIRS:
                 logged = report.total
                 log(f"read {report.total:,} pairs, {report.kept:,} kept so far")
@@ -105,6 +122,20 @@ def _clean_corpora(
     if not report.kept:
         raise all_cleaned_away(report)
     return np.concatenate(hashes)
+
+
+def _held_out_text(recipe: Recipe) -> HeldOutText | None:
+    cleaning = recipe.data.cleaning
+    return HeldOutText.of_recipe(recipe) if cleaning.enabled and cleaning.drop_held_out else None
+
+
+def _numbered_blocks(recipe: Recipe, corpus: PairSource, most: int | None) -> Iterator[NumberedBlock]:
+    """The blocks of a corpus, or of its first `most` pairs."""
+    data, before = recipe.data, 0
+    folder, languages = Path(data.folder), (data.source_language, data.target_language)
+    for rows, parse in read_blocks(corpus, folder, languages, most):
+        yield NumberedBlock(parse, corpus.describe(folder), before)
+        before += rows
 
 
 def all_cleaned_away(report: CleaningReport) -> UserError:
@@ -127,17 +158,6 @@ def lines_sha256(lines: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _hash(pair: SentencePair) -> int:
-    digest = hashlib.blake2b("\n".join(pair).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
-
-
-def _blocks(items: Iterable[Any]) -> Iterator[list[Any]]:
-    items = iter(items)
-    while block := list(islice(items, _BLOCK_PAIRS)):
-        yield block
-
-
 # --- text on disk -------------------------------------------------------------------------------------------------
 
 
@@ -153,38 +173,47 @@ class TextStore:
         )
         self._writer = pa.ipc.new_file(str(path), self._schema)
         self._starts = [0]
-        self._reader: Any = None
+        self._batches: list[Any] = []
 
-    def write(self, corpus: int, block: list[tuple[int, SentencePair]]) -> None:
+    def write(self, corpus: int, lines: np.ndarray, sources: pa.StringArray, targets: pa.StringArray) -> None:
+        """Add pairs (N,) of a corpus, with their lines (N,)."""
         import pyarrow as pa
 
-        columns = [
-            pa.array(np.full(len(block), corpus, dtype=np.int32)),
-            pa.array([line for line, _ in block], pa.int64()),
-            pa.array([source for _, (source, _) in block], pa.string()),
-            pa.array([target for _, (_, target) in block], pa.string()),
-        ]
-        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
-        self._starts.append(self._starts[-1] + len(block))
+        columns = [np.full(len(lines), corpus, dtype=np.int32), lines]
+        batch = pa.record_batch([*map(pa.array, columns), sources, targets], schema=self._schema)
+        self._writer.write_batch(batch)
+        self._starts.append(self._starts[-1] + len(lines))
 
     def finish(self) -> None:
         import pyarrow as pa
 
         self._writer.close()
-        self._reader = pa.ipc.open_file(pa.memory_map(str(self._path)))
+        reader = pa.ipc.open_file(pa.memory_map(str(self._path)))
+        self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
 
     def pairs(self, leave_out: np.ndarray) -> Iterator[SentencePair]:
         """All pairs in order, except those marked in `leave_out` (N,)."""
-        for i in range(self._reader.num_record_batches):
-            batch = self._reader.get_batch(i)
+        for i, batch in enumerate(self._batches):
             skipped = leave_out[self._starts[i] : self._starts[i + 1]].tolist()
             sources, targets = batch.column("source").to_pylist(), batch.column("target").to_pylist()
             for skip, source, target in zip(skipped, sources, targets, strict=True):
                 if not skip:
                     yield source, target
 
+    def take(self, rows: np.ndarray) -> Columns:
+        """The pairs of rows (N,), which ascend."""
+        import pyarrow as pa
+
+        first, last = (int(np.searchsorted(self._starts, row, side="right")) - 1 for row in (rows[0], rows[-1]))
+        batches = self._batches[first : last + 1]
+        places = rows - self._starts[first]
+        sources, targets = (
+            pa.concat_arrays([batch.column(side) for batch in batches]).take(places) for side in ("source", "target")
+        )
+        return sources, targets
+
     def row(self, number: int) -> tuple[int, int, SentencePair]:
         """Corpus number, line and text of one row."""
         i = int(np.searchsorted(self._starts, number, side="right")) - 1
-        row = self._reader.get_batch(i).slice(number - self._starts[i], 1).to_pylist()[0]
+        row = self._batches[i].slice(number - self._starts[i], 1).to_pylist()[0]
         return row["corpus"], row["line"], (row["source"], row["target"])

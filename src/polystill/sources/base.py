@@ -56,6 +56,16 @@ class PairSource(Strict):
                 column or language is missing throughout, or a data set cannot be fetched.
         """
 
+    def stream_lines(self, folder: Path, languages: tuple[str, str]) -> Iterator[tuple[int, bytes, bytes]] | None:
+        """Stream the same pairs, many at a time, as lines of text: how many, and each side with its line feeds.
+
+        None where a pair is more than a line of two files.
+
+        Raises:
+            UserError: as for `stream`.
+        """
+        return None
+
     def read_pairs(self, folder: Path, languages: tuple[str, str]) -> Iterator[RawPair]:
         """Stream all pairs in order, with sides that hold a NUL byte as `Unreadable`.
 
@@ -67,7 +77,10 @@ class PairSource(Strict):
             yield without_nul(source), without_nul(target)
             empty = False
         if empty:
-            raise UserError(f"{self.describe(folder)}: empty corpus, not one sentence pair")
+            raise self.is_empty(folder)
+
+    def is_empty(self, folder: Path) -> UserError:
+        return UserError(f"{self.describe(folder)}: empty corpus, not one sentence pair")
 
 
 def without_nul(side: str | Unreadable) -> str | Unreadable:

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from polystill.errors import UserError
 from polystill.sources.base import Unreadable
 
 _BLOCK = 1 << 20
 _LONGEST_LINE = 16 << 20
+_MANY_LINES = 100_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _CONTROL = bytes({*range(1, 32), 127} - set(b"\t\n\v\f\r\x1b"))
@@ -27,20 +30,63 @@ def read_lines(path: Path) -> Iterator[bytes]:
     Raises:
         UserError: the file is missing, unreadable, binary, damaged or cut short, or a line is longer than 16 MiB.
     """
+    for text in _whole_lines(path):
+        yield from text.split(b"\n")[:-1]
+
+
+class LineReader:
+    """Reads the lines of a file many at a time. Raises UserError as `read_lines`."""
+
+    def __init__(self, path: Path) -> None:
+        self._blocks = _whole_lines(path)
+        self._text = b""
+        self._ends = np.zeros(0, dtype=np.int64)
+        self.taken = 0
+        """The number of lines that were taken."""
+
+    def take(self, most: int, most_bytes: int | None = None) -> tuple[int, bytes]:
+        """The next lines, each with a line feed, and how many: `most`; fewer at the file's end or over `most_bytes`."""
+        while len(self._ends) < most and (most_bytes is None or len(self._text) < most_bytes) and self._read():
+            pass
+        count = min(most, len(self._ends))
+        if most_bytes is not None:
+            count = min(count, max(1, int(np.searchsorted(self._ends, most_bytes))))
+        end = int(self._ends[count - 1]) + 1 if count else 0
+        text, self._text, self._ends = self._text[:end], self._text[end:], self._ends[count:] - end
+        self.taken += count
+        return count, text
+
+    def count(self) -> int:
+        """The number of all lines, of which the rest is read."""
+        while self.take(_MANY_LINES)[0]:
+            pass
+        return self.taken
+
+    def _read(self) -> bool:
+        block = next(self._blocks, b"")
+        ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
+        self._ends = np.concatenate([self._ends, ends + len(self._text)])
+        self._text += block
+        return bool(block)
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Stream the file's text in blocks of whole lines, which all end at LF."""
     rest, number, first = b"", 0, True
     for block in read_blocks(path):
         if first:
             _refuse_binary(path, block)
             block, first = block.removeprefix(_BYTE_ORDER_MARK), False
-        lines = (rest + block).split(b"\n")
-        rest = lines.pop()
-        number += len(lines)
-        if len(rest) > _LONGEST_LINE:
+        text, feed, new = (rest + block).rpartition(b"\n")
+        number += text.count(b"\n") + len(feed)
+        if len(new) > _LONGEST_LINE:
             raise UserError(f"{path}: line {number + 1} is longer than {_LONGEST_LINE >> 20} MiB; expected sentences")
-        for line in lines:
-            yield line[:-1] if line.endswith(b"\r") else line
+        rest = new
+        if feed:
+            text += feed
+            yield text.replace(b"\r\n", b"\n") if b"\r" in text else text
     if rest:
-        yield rest.removesuffix(b"\r")
+        yield rest.removesuffix(b"\r") + b"\n"
 
 
 def decoded(line: bytes) -> str | Unreadable:

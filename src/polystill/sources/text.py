@@ -9,7 +9,11 @@ from typing import Literal
 
 from polystill.errors import UserError
 from polystill.sources.base import PairSource, RawPair
-from polystill.sources.lines import decoded, read_lines
+from polystill.sources.lines import LineReader, decoded, read_lines
+
+_BLOCK_LINES = 20_000
+_BLOCK_BYTES = 4 << 20
+"""Of the source side. Long lines make shorter blocks."""
 
 
 class TextSource(PairSource):
@@ -28,8 +32,22 @@ class TextSource(PairSource):
             if source is None or target is None:
                 source_count = count + (source is not None) + sum(1 for _ in sources)
                 target_count = count + (target is not None) + sum(1 for _ in targets)
-                raise UserError(
-                    f"{folder / self.source}: {source_count} lines, but {folder / self.target} has {target_count}; "
-                    "line n of one must translate line n of the other"
-                )
+                raise self._unequal(folder, source_count, target_count)
             yield decoded(source), decoded(target)
+
+    def stream_lines(self, folder: Path, languages: tuple[str, str]) -> Iterator[tuple[int, bytes, bytes]]:
+        sources, targets = LineReader(folder / self.source), LineReader(folder / self.target)
+        more = True
+        while more:
+            count, source = sources.take(_BLOCK_LINES, _BLOCK_BYTES)
+            found, target = targets.take(count or 1)
+            if found != count:
+                raise self._unequal(folder, sources.count(), targets.count())
+            if more := count > 0:
+                yield count, source, target
+
+    def _unequal(self, folder: Path, source_count: int, target_count: int) -> UserError:
+        return UserError(
+            f"{folder / self.source}: {source_count} lines, but {folder / self.target} has {target_count}; "
+            "line n of one must translate line n of the other"
+        )

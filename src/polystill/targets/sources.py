@@ -137,13 +137,16 @@ def text_sources(path: Path, scratch: Path, log: Callable[[str], None]) -> Itera
         UserError: the file cannot be read, more of its lines than `data.cleaning.max_unreadable` is by default, or all
             lines are blank.
     """
+    import pyarrow as pa
+
     report = CleaningReport()
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".text-") as folder:
         store = TextStore(Path(folder) / "lines.arrow")
         lines = _texts(path, report)
         filled, count = [], 0
         while block := list(islice(lines, _BLOCK_LINES)):
-            store.write(0, [(count + i + 1, (line, "")) for i, line in enumerate(block)])
+            numbers = np.arange(count + 1, count + len(block) + 1)
+            store.write(0, numbers, pa.array(block, pa.string()), pa.array([""] * len(block)))
             filled += [count + i for i, line in enumerate(block) if line]
             count += len(block)
         store.finish()
