@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from polystill.schema import Strict
 from polystill.sources.registry import Source
@@ -53,6 +53,20 @@ class TokenizerSettings(Strict):
         return 0.9999 if self.byte_fallback else 1.0
 
 
+class IbmAlignment(Strict):
+    """Alignments that polystill learns from the pairs themselves (`polystill.data.aligner`)."""
+
+    kind: Literal["ibm"]
+
+
+class PharaohAlignment(Strict):
+    """Alignments of words, such as `0-0 1-2`, in one file for each source of `train`, line by line."""
+
+    kind: Literal["pharaoh"]
+    files: list[str] = Field(min_length=1)
+
+
+Alignment = Annotated[IbmAlignment | PharaohAlignment, Field(discriminator="kind")]
 GOLD = "gold"
 TargetsName = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
 Weights = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
@@ -76,6 +90,15 @@ class Data(Strict):
     tokenizer: TokenizerSettings = TokenizerSettings()
     max_tokens: int = Field(256, ge=8)
     """Training pairs with more tokens on either side (end mark included) are dropped and counted."""
+    alignment: Alignment | None = None
+    """Word alignments of the training pairs, which a head of every student's attention then learns."""
+
+    @model_validator(mode="after")
+    def _check_alignment_files(self) -> Data:
+        if isinstance(self.alignment, PharaohAlignment) and len(self.alignment.files) != len(self.train):
+            given, wanted = len(self.alignment.files), len(self.train)
+            raise ValueError(f"alignment.files: {given} for {wanted} sources of train; give one for each, in order")
+        return self
 
     @field_validator("test")
     @classmethod

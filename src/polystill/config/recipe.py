@@ -215,8 +215,8 @@ class Recipe(Strict):
         """Refuse values that other values make void; those that equal their defaults count as not given.
 
         Raises:
-            UserError: a shape or tokenizer settings beside `model.start`, ranges beside `students.only`, or a key of
-                the objective that no stage's kind has.
+            UserError: a shape or tokenizer settings beside `model.start`, ranges beside `students.only`, a weight of
+                alignments without `data.alignment`, or a key of the objective that no stage's kind has.
         """
         if self.model.start is not None:
             used = {"architecture", "start", *BESIDE_START}
@@ -224,6 +224,8 @@ class Recipe(Strict):
             ignored += [f"data.tokenizer.{key}" for key in changed(self.data.tokenizer)]
             if ignored:
                 raise UserError(f"{', '.join(ignored)}: come from model.start ({self.model.start}); leave them out")
+        if self.data.alignment is None and "alignment_weight" in changed(self.training):
+            raise UserError("training.alignment_weight: of no use without data.alignment; give that, or leave it out")
         if self.students.only is not None and (ignored := [key for key in changed(self.students) if key != "only"]):
             names = ", ".join(f"students.{key}" for key in ignored)
             raise UserError(f"{names}: students.only lists the students already; give one or the other")

@@ -111,6 +111,8 @@ class Training(Strict):
     """Validations without a new best after which a stage ends; 0 never stops early."""
     modifiers: dict[ModifierName, Share] = Field(default_factory=dict)
     """Shares of the training pairs that are changed as users change text, others in every epoch."""
+    alignment_weight: float = Field(0.1, gt=0)
+    """Weight of the cross-entropy against `data.alignment`, where that is given; Marian's guided-alignment-weight."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads of one process; 0 takes as many as OMP_NUM_THREADS says, or else all cores."""

@@ -1,8 +1,9 @@
 """The data stage: make the folder that training and evaluation read from a recipe's corpora.
 
-The folder holds `tokenizer/`; packed data in `train/`, `targets/<name>/` and `validation/`; `cleaning.json`; and the
-unchanged text of validation and test sets in `validation.source.txt`, `validation.target.txt`, `test/<name>.source.txt`
-and `test/<name>.target.txt`, one sentence a line, UTF-8, LF.
+The folder holds `tokenizer/`; packed data in `train/`, `targets/<name>/` and `validation/`, the first two with
+alignments if the recipe wants them; `cleaning.json`; and the unchanged text of validation and test sets in
+`validation.source.txt`, `validation.target.txt`, `test/<name>.source.txt` and `test/<name>.target.txt`, one sentence a
+line, UTF-8, LF.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from polystill.config import Recipe
+from polystill.data.alignment import align
 from polystill.data.batching import BatchSchedule
 from polystill.data.cleaning import CleaningReport
 from polystill.data.columns import CleanedBlock
@@ -114,6 +116,9 @@ def _prepare(
     clock.lap("pack")
     generated = {name: _pack_targets(recipe, name, target, tokenizer, folder, log) for name, target in targets.items()}
     clock.lap("targets")
+    if data.alignment is not None and packed.rows:
+        align(data, folder, text, packed, tokenizer, log)
+        clock.lap("alignment")
     content = json.dumps(report.as_dict(), ensure_ascii=False, indent=1)
     (folder / "cleaning.json").write_text(content + "\n", encoding="utf-8")
     if not report.kept:

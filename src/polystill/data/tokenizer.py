@@ -140,6 +140,10 @@ class Tokenizer:
         """Pieces of each line as CTranslate2 takes them, `</s>` last; pieces outside the vocabulary are `<unk>`."""
         return [[self._pieces[i] for i in ids] for ids in self.encode_source(lines)]
 
+    def target_pieces(self, lines: Sequence[str]) -> list[list[str]]:
+        """As `source_pieces`, of target lines."""
+        return [[self._pieces[i] for i in ids] for ids in self.encode_target(lines)]
+
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Text of each sequence up to its first end mark, on one line; `<pad>` and `<unk>` are dropped."""
         return self.decode_pieces([[self._pieces[i] for i in row] for row in ids])

@@ -53,6 +53,10 @@ class TrainingText:
         for start in range(0, len(self), size):
             yield partial(self.store.take, self.rows[start : start + size])
 
+    def origins(self) -> Iterator[tuple[int, int]]:
+        """For each pair the number of its corpus, from 0, and its line there, from 1."""
+        return self.store.origins(self._duplicate)
+
     def source_sha256(self) -> str:
         """The checksum of all sources in order."""
         import pyarrow as pa
@@ -211,6 +215,13 @@ class TextStore:
             pa.concat_arrays([batch.column(side) for batch in batches]).take(places) for side in ("source", "target")
         )
         return sources, targets
+
+    def origins(self, leave_out: np.ndarray) -> Iterator[tuple[int, int]]:
+        """Corpus number and line of all pairs in order, except those marked in `leave_out` (N,)."""
+        for i, batch in enumerate(self._batches):
+            kept = ~leave_out[self._starts[i] : self._starts[i + 1]]
+            columns = (batch.column(name).to_numpy()[kept].tolist() for name in ("corpus", "line"))
+            yield from zip(*columns, strict=True)
 
     def row(self, number: int) -> tuple[int, int, SentencePair]:
         """Corpus number, line and text of one row."""

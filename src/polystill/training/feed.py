@@ -3,7 +3,7 @@
 An update's batch (rows of the corpus) is cut into micro-batches and those into one part a rank; which row goes where
 depends on the seed alone, so that any number of ranks sees the same batches.
 
-Shapes: B sentences, S source positions, T target positions.
+Shapes: B sentences, S source positions, T target positions, L links of aligned tokens.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polystill.data.alignment import Alignments
 from polystill.data.batching import Batches, collate
 from polystill.data.modifiers import Augmenter
 from polystill.data.packing import PackedDataset
@@ -27,18 +28,30 @@ class MicroBatch:
     """source (B, S), target_in and target (B, T), padded; target_in starts with `<pad>`, target ends with `</s>`.
 
     real (N,): where in the flattened target the real tokens stand, found on the host: a GPU would make it wait.
+    links (L,): where in a flattened (B, T, S) the tokens' alignments stand; none where there are no alignments.
+    link_shares (L,): 1 / the number of links of the link's target token.
     """
 
     source: Tensor
     target_in: Tensor
     target: Tensor
     real: Tensor
+    links: Tensor
+    link_shares: Tensor
 
     @classmethod
-    def of(cls, source: Tensor, target: Tensor, pad_id: int) -> MicroBatch:
+    def of(cls, source: Tensor, target: Tensor, pad_id: int, links: Sequence[np.ndarray] = ()) -> MicroBatch:
+        """links: (n, 2) of each sentence, positions in source and target; or none."""
         start = torch.full((len(target), 1), pad_id)
         real = (target.flatten() != pad_id).nonzero()[:, 0]
-        return cls(source, torch.cat([start, target[:, :-1]], 1), target, real)
+        counts = np.array([len(each) for each in links], dtype=np.int64)
+        sentence = torch.from_numpy(np.repeat(np.arange(len(links)), counts))
+        places = np.concatenate([np.empty((0, 2), dtype=np.int64), *links])
+        source_at, target_at = torch.from_numpy(places).unbind(1)
+        aligned = sentence * target.shape[1] + target_at
+        shares = 1 / aligned.bincount(minlength=target.numel())[aligned]
+        target_in = torch.cat([start, target[:, :-1]], 1)
+        return cls(source, target_in, target, real, aligned * source.shape[1] + source_at, shares)
 
     def to(self, device: torch.device) -> MicroBatch:
         return MicroBatch(*(x.to(device, non_blocking=True) for x in self._tensors))
@@ -48,8 +61,8 @@ class MicroBatch:
         return MicroBatch(*(x.pin_memory() for x in self._tensors))
 
     @property
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.source, self.target_in, self.target, self.real
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.source, self.target_in, self.target, self.real, self.links, self.link_shares
 
     def real_tokens(self, x: Tensor) -> Tensor:
         """(B, T, ...) -> (N, ...)."""
@@ -75,12 +88,14 @@ class UpdateBatch:
     following: Position
 
 
-def make_micro_batch(sources: Sequence[np.ndarray], targets: Sequence[np.ndarray], pad_id: int) -> MicroBatch:
+def make_micro_batch(
+    sources: Sequence[np.ndarray], targets: Sequence[np.ndarray], pad_id: int, links: Sequence[np.ndarray] = ()
+) -> MicroBatch:
     """Pad the rows; no rows make a batch of one sentence whose target is all padding, which adds nothing."""
     if not sources:
         return MicroBatch.of(torch.zeros(1, 1, dtype=torch.long), torch.full((1, 1), pad_id), pad_id)
     batch = collate(sources, targets, pad_id)
-    return MicroBatch.of(torch.from_numpy(batch.source), torch.from_numpy(batch.target), pad_id)
+    return MicroBatch.of(torch.from_numpy(batch.source), torch.from_numpy(batch.target), pad_id, links)
 
 
 class Schedule(Protocol):
@@ -103,9 +118,10 @@ class BatchFeed:
         ranks: int = 1,
         pin: bool = False,
         augmenter: Augmenter | None = None,
+        alignments: Alignments | None = None,
     ) -> None:
-        """pin: batches are pinned, for a GPU. augmenter: modifies some rows; of the same data set."""
-        self._dataset, self._schedule, self._augmenter = dataset, schedule, augmenter
+        """pin: batches are pinned, for a GPU. augmenter: modifies some rows. All are of the same data set."""
+        self._dataset, self._schedule, self._augmenter, self._alignments = dataset, schedule, augmenter, alignments
         self._pad_id, self._accumulate, self._rank, self._ranks, self._pin = pad_id, accumulate, rank, ranks, pin
 
     def updates(self, position: Position) -> Iterator[UpdateBatch]:
@@ -131,11 +147,26 @@ class BatchFeed:
         rows, position, following = next(planned)
         # Every rank has all rows, as the loss is a mean over the target tokens of all.
         sources, targets = self._augmenter.rows(rows, position.epoch) if self._augmenter else self._dataset.rows(rows)
+        links = self._links(rows, sources, targets)
         micro_batches = []
         for i in range(min(self._accumulate, len(rows))):
             mine = slice(i + self._rank * self._accumulate, None, self._accumulate * self._ranks)
-            micro_batches.append(make_micro_batch(sources[mine], targets[mine], self._pad_id))
+            micro_batches.append(make_micro_batch(sources[mine], targets[mine], self._pad_id, links[mine]))
         if self._pin:
             micro_batches = [batch.pinned() for batch in micro_batches]
         target_tokens = sum(map(len, targets))
         return UpdateBatch(micro_batches, target_tokens, rows, position, following)
+
+    def _links(
+        self, rows: np.ndarray, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """The links of each row, none of one that the augmenter has changed; empty without alignments."""
+        if self._alignments is None:
+            return []
+        links = self._alignments.rows(rows)
+        if self._augmenter is not None:
+            originals = zip(*self._dataset.rows(rows), strict=True)
+            for i, (source, target) in enumerate(originals):
+                if not (np.array_equal(source, sources[i]) and np.array_equal(target, targets[i])):
+                    links[i] = links[i][:0]
+        return links

@@ -226,6 +226,7 @@ class StageTraining:
             ranks=t.ranks,
             pin=t.accelerator.device.type == "cuda",
             augmenter=augmenter,
+            alignments=t.alignments(self.stage),
         )
 
     def _finish(self) -> None:

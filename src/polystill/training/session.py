@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from polystill.config import BESIDE_START, GOLD, Recipe, Stage
+from polystill.data.alignment import Alignments
 from polystill.data.batching import Mixture
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
@@ -84,7 +86,16 @@ class Session:
         return Mixture(parts, self.recipe.training.batch_tokens, seed)
 
     def _targets(self, name: str) -> PackedDataset:
-        return self.train_set if name == GOLD else PackedDataset.open(self.run.data / "targets" / name)
+        return self.train_set if name == GOLD else PackedDataset.open(self._folder(name))
+
+    def _folder(self, name: str) -> Path:
+        return self.run.data / "train" if name == GOLD else self.run.data / "targets" / name
+
+    def alignments(self, stage: Stage) -> Alignments | None:
+        """The alignments of a stage's training data, row by row as the mixture has them; None if there are none."""
+        if self.recipe.data.alignment is None:
+            return None
+        return Alignments.open([self._folder(name) for name in self.recipe.stage_targets(stage)])
 
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         return sum_over_ranks(self.accelerator, values)
