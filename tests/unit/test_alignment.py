@@ -41,7 +41,9 @@ def gold_pairs() -> list[tuple[str, str, set[tuple[int, int]], set[tuple[int, in
     rows = []
     for line in GOLD.read_text(encoding="utf-8").splitlines():
         source, target, links = line.split("\t")
-        sure, unsure = ({tuple(map(int, x.split(mark))) for x in links.split() if mark in x} for mark in "-?")
+        sure, unsure = (
+            {(int(s), int(t)) for s, t in (link.split(mark) for link in links.split() if mark in link)} for mark in "-?"
+        )
         rows.append((source, target, sure, sure | unsure))
     return rows
 

@@ -2,9 +2,11 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 
+from polystill.models.layers import score_mask, split_heads
 from polystill.models.supernets import Supernets
 from polystill.models.transformer import Transformer
 from polystill.objectives import base
@@ -12,6 +14,7 @@ from polystill.objectives.aio_kd import AioKd
 from polystill.objectives.base import Loss
 from polystill.objectives.nll import Nll
 from polystill.students import Student
+from polystill.training.feed import MicroBatch
 from polystill.training.update import BatchLoss, Expectation
 
 SPACE = [Student(e, d) for e in range(1, 4) for d in range(1, 4)]
@@ -148,3 +151,65 @@ def test_an_objective_that_decides_nothing_is_not_guessed_at(objective) -> None:
     expectation, networks = Expectation(objective), [Student(3, 3), Student(1, 1)]
     expectation.learn(networks, _loss_with([1.2]))
     assert expectation.cross_entropies(networks) is None
+
+
+# --- guided alignment -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def aligned_batch(make_batch) -> MicroBatch:
+    """A batch in which every sentence has a link, some tokens have two, and some none."""
+    batch = make_batch()
+    links = [np.array([(0, 0), (1, 0), (0, 2), (i % 3, 3)]) for i in range(len(batch.source))]
+    return MicroBatch.of(batch.source, batch.target, 39, links)
+
+
+@pytest.mark.parametrize("architecture", ["transformer", "lstm"])
+@pytest.mark.parametrize("mode", ["shared", "exact"])
+def test_alignments_are_learnt_as_by_the_plain_twin(make_model, aligned_batch, mode) -> None:
+    supernets = Supernets(make_model().double(), {"small": make_model(layers=2, d_model=8, seed=2).double()})
+    networks = [Student(3, 3), Student(1, 1), Student(3, 1), Student(1, 1), Student(2, 2, "small")]
+    plain, fast = (BatchLoss(supernets, AioKd(), m, alignment_weight=0.7) for m in ("plain", mode))
+    (expected, expected_gradients), (result, gradients) = (
+        _gradients(b, aligned_batch, networks) for b in (plain, fast)
+    )
+    torch.testing.assert_close(result.loss, expected.loss, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(result.alignment, expected.alignment, rtol=1e-9, atol=1e-9)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("architecture", ["transformer", "lstm"])
+@pytest.mark.parametrize("mode", ["shared", "exact", "plain"])
+def test_alignments_add_marians_cost_and_leave_the_rest_alone(make_model, make_batch, aligned_batch, mode) -> None:
+    model = make_model()
+    networks = [model.teacher, Student(1, 1), Student(2, 1)]
+    batch_loss = BatchLoss(Supernets(model), AioKd(), mode, alignment_weight=0.5)
+    without, with_alignment = batch_loss(make_batch(), networks), batch_loss(aligned_batch, networks)
+    assert without.alignment is None
+    torch.testing.assert_close(with_alignment.ce_each, without.ce_each)
+    wanted = torch.zeros(5, 7, 7).flatten().index_put((aligned_batch.links,), aligned_batch.link_shares).view(5, 7, 7)
+    cost = torch.zeros(())
+    for network in networks:
+        attention: list[torch.Tensor] = []
+        model(aligned_batch.source, aligned_batch.target_in, network, attention)
+        (weights,) = attention
+        torch.testing.assert_close(weights.sum(-1), torch.ones(5, 7))
+        assert not weights[(aligned_batch.source == model.pad_id)[:, None].expand_as(weights)].any()
+        cost += -(wanted * (weights + 1e-6).log()).sum()
+    torch.testing.assert_close(with_alignment.loss - without.loss, 0.5 * cost, rtol=1e-4, atol=1e-3)
+
+
+def test_the_first_head_is_the_one_that_attention_computes(make_model, make_batch) -> None:
+    """The module's output is that of its heads' weights; the other heads come from the same formula."""
+    layer, batch = make_model().decoder[0].cross_attention, make_batch()
+    x, memory = torch.randn(5, 7, 16), torch.randn(5, 7, 16)
+    mask = score_mask(batch.source == 39, torch.float32)[:, None, None, :]
+    first = layer.first_head(x, memory, mask)
+    torch.testing.assert_close(first, layer.plain_first_head(x, memory, mask))
+    keys, values = layer.project_memory(memory)
+    heads = split_heads(layer.query(x), 4) @ keys.transpose(-1, -2) / 2 + mask
+    heads = heads.softmax(-1)
+    heads[:, 0] = first
+    expected = layer.output((heads @ values).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(layer(x, memory, mask), expected, rtol=1e-4, atol=1e-5)

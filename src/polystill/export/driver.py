@@ -18,7 +18,7 @@ from polystill.errors import UserError, nearest
 from polystill.export import FORMATS
 from polystill.export.agreement import compare, greedy, ids_of
 from polystill.export.card import Record, model_card, search_of
-from polystill.export.format import Export, Format, Info, write_info
+from polystill.export.format import TRAINED, Export, Format, Info, write_info
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import (
     architecture_in,
@@ -165,7 +165,7 @@ def _readable(student: Path, form: Format) -> Iterator[Path]:
 
 def describe_export(student: Path, model: ElasticModel, tokenizer: Tokenizer, to: str) -> Info:
     """The part of polystill.json that does not depend on the format."""
-    trained = {key: value for key, value in read_info(student).items() if key in ("method", "targets")}
+    trained = {key: value for key, value in read_info(student).items() if key in TRAINED}
     languages = {"source_language": tokenizer.source_language, "target_language": tokenizer.target_language}
     return {
         "format": to,

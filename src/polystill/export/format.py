@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from polystill.models.elastic import ElasticModel
 
 CARD = "README.md"
+TRAINED = ("method", "targets", "alignment")
+"""Keys of a family's description that those of its students and exports repeat."""
 Info = dict[str, Any]
 """The contents of an export's polystill.json."""
 MakeCard = Callable[[Info, int], str]

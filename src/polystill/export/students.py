@@ -16,7 +16,7 @@ from polystill.decoding.ctranslate2 import INFO, check_files, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.export import FORMATS
-from polystill.export.format import write_info
+from polystill.export.format import TRAINED, write_info
 from polystill.progress import Progress
 from polystill.runs import Run
 from polystill.runs.family import WEIGHTS, family_space, read_family
@@ -207,7 +207,7 @@ def write_extracted(family: Path, student: Student, folder: Path) -> None:
     from polystill.runs.family import read_family, supernet_folder
 
     save_student(family, student, folder)
-    trained: dict[str, Any] = {key: value for key, value in read_family(family).items() if key in ("method", "targets")}
+    trained: dict[str, Any] = {key: value for key, value in read_family(family).items() if key in TRAINED}
     weights = weights_path(supernet_folder(family, student.supernet))
     write_info(folder, {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights)})
 

@@ -78,12 +78,28 @@ class ElasticModel(nn.Module, ABC):
         """The fewest passes that compute these networks (see `models.passes`)."""
 
     @abstractmethod
-    def forward(self, source: Tensor, target_in: Tensor, student: Student | None = None) -> Tensor:
-        """Compute logits (B, T, V) of one network, the teacher by default, in passes of its own."""
+    def forward(
+        self,
+        source: Tensor,
+        target_in: Tensor,
+        student: Student | None = None,
+        attention: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Compute logits (B, T, V) of one network, the teacher by default, in passes of its own.
+
+        If a list is given, the network's `attention` is added to it, as `hidden_states` computes it.
+        """
 
     @abstractmethod
-    def hidden_states(self, source: Tensor, target_in: Tensor, plan: PassPlan) -> list[Tensor]:
-        """Run all passes of a plan. Returns hidden states (B, T, D), which `project` takes, for each of its reads."""
+    def hidden_states(
+        self, source: Tensor, target_in: Tensor, plan: PassPlan, attention: list[Tensor] | None = None
+    ) -> list[Tensor]:
+        """Run all passes of a plan. Returns hidden states (B, T, D), which `project` takes, for each of its reads.
+
+        If a list is given, the attention (B, T, S) that stands for each read's word alignments is added to
+        it: the weights with which the step that predicts a token attends to the source, as the first head of the last
+        decoder layer has them in a Transformer. They are those before attention dropout.
+        """
 
     @abstractmethod
     def start(self, source: Tensor, student: Student | None = None, beam_size: int = 1) -> Any:

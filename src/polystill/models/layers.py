@@ -196,6 +196,20 @@ class CrossAttention(nn.Module):
         query = split_heads(self.query(x_RTD), self.heads)
         return self.output(self.kernels.attend(query, key, value, mask, drop))
 
+    def first_head(self, x_RTD: Tensor, memory_RSD: Tensor, mask: Tensor) -> Tensor:
+        """The first head's weights (R, T, S) without computing the others; mask (R, 1, 1, S)."""
+        width = x_RTD.shape[-1] // self.heads
+        query = F.linear(x_RTD, self.query.weight[:width], self.query.bias[:width])
+        key = F.linear(memory_RSD, self.key_value.weight[:width], self.key_value.bias[:width])
+        scores = query @ key.transpose(1, 2) / math.sqrt(width)
+        return (scores + mask[:, 0]).softmax(-1)
+
+    def plain_first_head(self, x_RTD: Tensor, memory_RSD: Tensor, mask: Tensor) -> Tensor:
+        """The twin of `first_head`: the first of all heads' weights."""
+        query, (key, _) = split_heads(self.query(x_RTD), self.heads), self.project_memory(memory_RSD)
+        scores = query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1]) + mask
+        return scores.softmax(-1)[:, 0]
+
     def project_memory(self, memory_RSD: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (R, H, S, K) of a memory."""
         key, value = self.key_value(memory_RSD).chunk(2, -1)

@@ -91,7 +91,7 @@ class DecoderState:
 
     hidden, cells: (rows, D) of each layer; a deeper layer has the first rows of the layer below.
     fed: (R, D), h~ of the previous step. keys, values: (M, S, D), the memory through W_a and the first half of W_c.
-    mask: (M, 1, S), added to the scores.
+    mask: (M, 1, S), added to the scores. attention: (M, K, S), that of the last step.
     """
 
     weights: StepWeights
@@ -101,6 +101,7 @@ class DecoderState:
     keys: Tensor
     values: Tensor
     mask: Tensor
+    attention: Tensor | None = None
 
     def reorder(self, rows: Tensor) -> None:
         """Let row i continue the old row rows[i] of the same sentence; rows (R,)."""
@@ -164,12 +165,20 @@ class Lstm(ElasticModel):
 
     # --- whole sentences----------
 
-    def forward(self, source: Tensor, target_in: Tensor, student: Student | None = None) -> Tensor:
+    def forward(
+        self,
+        source: Tensor,
+        target_in: Tensor,
+        student: Student | None = None,
+        attention: list[Tensor] | None = None,
+    ) -> Tensor:
         """Compute logits (B, T, V) of one network."""
-        (hidden,) = self.hidden_states(source, target_in, exact_plan([student or self.teacher]))
+        (hidden,) = self.hidden_states(source, target_in, exact_plan([student or self.teacher]), attention)
         return self.project(hidden)
 
-    def hidden_states(self, source: Tensor, target_in: Tensor, plan: PassPlan) -> list[Tensor]:
+    def hidden_states(
+        self, source: Tensor, target_in: Tensor, plan: PassPlan, attention: list[Tensor] | None = None
+    ) -> list[Tensor]:
         """Run all passes of a plan in one loop over time. Returns states h~ (B, T, D) for each of its reads."""
         batch = len(target_in)
         passes = plan.decoder_passes
@@ -177,8 +186,14 @@ class Lstm(ElasticModel):
         state = self._start(self._encode_passes(source, plan), [p.depth for p in passes], source)
         w = state.weights
         gates_RTG = F.linear(self.embed(target_in.repeat(len(passes), 1)), w.embedded, w.embedded_bias)
-        steps = [self._advance(state, gates_RG) for gates_RG in gates_RTG.unbind(1)]
+        steps, weights = [], []
+        for gates_RG in gates_RTG.unbind(1):
+            steps.append(self._advance(state, gates_RG))
+            weights.append(state.attention)
         hidden_RTD = torch.stack(steps, 1)
+        if attention is not None:
+            attention_RTS = torch.cat(cast(list[Tensor], weights), 1)
+            attention += [attention_RTS[i * batch : (i + 1) * batch] for i, _ in plan.reads]
         return [hidden_RTD[i * batch : (i + 1) * batch] for i, _ in plan.reads]
 
     def _encode_passes(self, source: Tensor, plan: PassPlan) -> list[Encoded]:
@@ -293,7 +308,8 @@ class Lstm(ElasticModel):
         """Compute h~ (R, D); the beams of a sentence share its memory."""
         query_MKD = top_RD.view(state.keys.shape[0], -1, top_RD.shape[1])
         scores = query_MKD @ state.keys.transpose(1, 2) + state.mask
-        context_RD = (scores.softmax(-1).to(state.values.dtype) @ state.values).flatten(0, 1)
+        state.attention = scores.softmax(-1)
+        context_RD = (state.attention.to(state.values.dtype) @ state.values).flatten(0, 1)
         return torch.tanh(state.weights.output(top_RD, context_RD))
 
     # --- step by step----------

@@ -163,13 +163,22 @@ class Transformer(ElasticModel):
 
     # --- whole sentences --------------------------------------------------------------------------------------------
 
-    def forward(self, source: Tensor, target_in: Tensor, student: Student | None = None) -> Tensor:
+    def forward(
+        self,
+        source: Tensor,
+        target_in: Tensor,
+        student: Student | None = None,
+        attention: list[Tensor] | None = None,
+    ) -> Tensor:
         """Compute logits (B, T, V) of one network in one encoder pass and one decoder pass."""
         student, mask = student or self.teacher, self.memory_mask(source)
         memory, causal = self._encode(source, mask, student.encoder_layers), self.causal_mask(target_in)
         x = self.embed(target_in)
-        for layer in self.decoder_layers(student.decoder_layers):
-            x = layer(x, causal, memory, mask)
+        for depth, layer in enumerate(self.decoder_layers(student.decoder_layers), start=1):
+            x = layer.read_target(x, causal)
+            if attention is not None and depth == student.decoder_layers:
+                attention.append(layer.cross_attention.plain_first_head(x, memory, mask))
+            x = layer.read_memory(x, memory, mask)
         return self.project(x)
 
     def _encode(self, source: Tensor, mask: Tensor, depth: int) -> Tensor:
@@ -179,10 +188,12 @@ class Transformer(ElasticModel):
             x = layer(x, mask)
         return x
 
-    def hidden_states(self, source: Tensor, target_in: Tensor, plan: PassPlan) -> list[Tensor]:
+    def hidden_states(
+        self, source: Tensor, target_in: Tensor, plan: PassPlan, attention: list[Tensor] | None = None
+    ) -> list[Tensor]:
         """Run all passes of a plan, batched. Returns hidden states (B, T, D) for each of its reads."""
         memories = self._encode_passes(source, plan)
-        return self._decode_passes(target_in, memories, self.memory_mask(source), plan)
+        return self._decode_passes(target_in, memories, self.memory_mask(source), plan, attention)
 
     def _encode_passes(self, source: Tensor, plan: PassPlan) -> list[Tensor]:
         """The memory (B, S, D) that each decoder pass reads."""
@@ -202,7 +213,12 @@ class Transformer(ElasticModel):
         return [memory_of[p.encoder_pass, p.encoder_depth] for p in plan.decoder_passes]
 
     def _decode_passes(
-        self, target_in: Tensor, memories: Sequence[Tensor], memory_mask: Tensor, plan: PassPlan
+        self,
+        target_in: Tensor,
+        memories: Sequence[Tensor],
+        memory_mask: Tensor,
+        plan: PassPlan,
+        attention: list[Tensor] | None = None,
     ) -> list[Tensor]:
         batch, passes = target_in.shape[0], len(plan.decoder_passes)
         causal, layers = self.causal_mask(target_in), self.decoder_layers(plan.decoder_passes[0].depth)
@@ -211,16 +227,20 @@ class Transformer(ElasticModel):
         x = layers[0].read_target(self.embed(target_in.repeat(apart, 1)), causal).repeat(together, 1, 1)
         wanted = set(plan.reads)
         hidden_of: dict[tuple[int, int], Tensor] = {}
+        attention_of: dict[tuple[int, int], Tensor] = {}
         for depth, layer in enumerate(layers, start=1):
             rows = batch * sum(p.depth >= depth for p in plan.decoder_passes)
             if rows < len(x):
                 x, memory, memory_mask = x[:rows], memory[:rows], memory_mask[:rows]
             if depth > 1:
                 x = layer.read_target(x, causal)
+            here = {i: slice(i * batch, (i + 1) * batch) for i in range(rows // batch) if (i, depth) in wanted}
+            for i, part in here.items() if attention is not None else ():
+                attention_of[i, depth] = layer.cross_attention.first_head(x[part], memory[part], memory_mask[part])
             x = layer.read_memory(x, memory, memory_mask)
-            for i in range(rows // batch):
-                if (i, depth) in wanted:
-                    hidden_of[i, depth] = x[i * batch : (i + 1) * batch]
+            hidden_of |= {(i, depth): x[part] for i, part in here.items()}
+        if attention is not None:
+            attention += [attention_of[read] for read in plan.reads]
         return [hidden_of[read] for read in plan.reads]
 
     def embed(self, tokens: Tensor) -> Tensor:

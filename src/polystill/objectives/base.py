@@ -60,6 +60,7 @@ class Loss:
     ce_each: the cross-entropy of each network that learns, in order. ce_decided: the same over all ranks.
     projections_again: products with the vocabulary's matrix beyond one forward and one backward pass (three for each
         network), in forward passes of all networks.
+    alignment: the mean of all networks' `objectives.alignment` per aligned token, where the batch has alignments.
     """
 
     loss: Tensor
@@ -69,6 +70,7 @@ class Loss:
     ce_each: Tensor
     ce_decided: Tensor
     projections_again: int = 0
+    alignment: Tensor | None = None
 
     @property
     def ratios(self) -> Tensor:

@@ -75,6 +75,7 @@ def _write_family(session: Session) -> None:
             "targets": recipe.targets_label,
             "seed": recipe.seed,
             "validation": record["validation"],
+            **({"alignment": True} if recipe.data.alignment else {}),
             **({"sparsity": record["sparsity"]} if "sparsity" in record else {}),
         }
         save_family(run.family, session.model, session.tokenizer, session.space, info)
@@ -178,6 +179,8 @@ class StageTraining:
             self._report_skipped(updated, batch)
         if state.update % LOG_EVERY == 0:
             self.curves.add(state.update, {"train/loss": updated.loss, "train/learning_rate": updated.learning_rate})
+            if (alignment := updated.losses[-1].alignment) is not None:
+                self.curves.add(state.update, {"train/alignment": float(alignment)})
             names = map(str, updated.networks[1:])
             self.curves.add(state.update, dict(zip(names, updated.losses[-1].ce_ratio, strict=True)), "ce_ratio/")
         self.progress.updated(updated.loss, batch.target_tokens)

@@ -22,6 +22,7 @@ from torch.nn.utils import clip_grad_norm_
 from polystill.config import Training
 from polystill.models.supernets import Plans, Supernets
 from polystill.objectives import base
+from polystill.objectives.alignment import alignment_loss
 from polystill.objectives.base import Loss, Objective
 from polystill.objectives.fused import fused_loss
 from polystill.objectives.plain import Sum, loss_of_logits
@@ -112,7 +113,12 @@ class Update:
     ) -> None:
         """seed: the recipe's. stage: its index. learning_rate: of an update, counted from 1."""
         self.batch_loss = BatchLoss(
-            model, objective, training.mode, lambda values: sum_over_ranks(accelerator, values), teacher
+            model,
+            objective,
+            training.mode,
+            lambda values: sum_over_ranks(accelerator, values),
+            teacher,
+            training.alignment_weight,
         )
         self._model, self._objective, self._space, self._accelerator = model, objective, space, accelerator
         self._optimizer, self._learning_rate, self._seed, self._stage = optimizer, learning_rate, seed, stage
@@ -191,27 +197,44 @@ class BatchLoss(nn.Module):
         mode: str,
         sum_over_ranks: Sum = lambda values: values,
         teacher: FrozenTeacher | None = None,
+        alignment_weight: float = 0.1,
     ) -> None:
         super().__init__()
         assert mode in MODES
-        self.model, self.objective, self.mode = model, objective, mode
+        self.model, self.objective, self.mode, self.alignment_weight = model, objective, mode, alignment_weight
         self._sum_over_ranks, self._teacher = sum_over_ranks, teacher
         self._expectation = Expectation(objective)
 
     def forward(self, batch: MicroBatch, networks: Sequence[Student], update: int = 1) -> Loss:
         """The loss of `networks` on a batch: sums over its real target tokens.
 
-        The teacher comes first, and the networks of one supernet stand together.
+        The teacher comes first, and the networks of one supernet stand together. Where the batch has alignments, every
+        network's attention learns them, too.
         """
+        attention: list[Tensor] | None = [] if len(batch.links) else None
+        loss = self._loss(batch, networks, update, attention)
+        if not attention:
+            return loss
+        alignment = torch.stack([alignment_loss(each, batch.links, batch.link_shares) for each in attention]).sum()
+        mean = alignment.detach() / (len(attention) * batch.link_shares.sum())
+        return replace(loss, loss=loss.loss + self.alignment_weight * alignment, alignment=mean)
+
+    def _loss(
+        self, batch: MicroBatch, networks: Sequence[Student], update: int, attention: list[Tensor] | None
+    ) -> Loss:
+        """The objective's loss; adds each network's attention (B, T, S) to a list, if one is given."""
         model, target = self.model, batch.real_tokens(batch.target)
         frozen = [] if self._teacher is None else [self._teacher.output(batch)]
         if self.mode == "plain":
-            return self._plain(batch, frozen, target, networks, update)
+            return self._plain(batch, frozen, target, networks, update, attention)
         outputs, members = [*frozen], [*range(len(frozen))]
         for name, plan in self.plans(networks).items():
             supernet = model[name]
             members += [len(outputs) + member for member in plan.members]
-            hidden = supernet.hidden_states(batch.source, batch.target_in, plan)
+            of_reads: list[Tensor] | None = None if attention is None else []
+            hidden = supernet.hidden_states(batch.source, batch.target_in, plan, of_reads)
+            if attention is not None and of_reads is not None:
+                attention += [of_reads[member] for member in plan.members]
             outputs += [Output(batch.real_tokens(h), supernet.embedding, supernet.output_bias) for h in hidden]
         expected = self._expectation.cross_entropies(networks)
         loss = fused_loss(outputs, members, target, self.objective, update, self._sum_over_ranks, expected)
@@ -225,10 +248,11 @@ class BatchLoss(nn.Module):
         target: Tensor,
         networks: Sequence[Student],
         update: int,
+        attention: list[Tensor] | None,
     ) -> Loss:
         model = self.model
         logits = [linear(output.hidden, output.weight, output.bias) for output in frozen]
-        logits += [batch.real_tokens(model[n.supernet](batch.source, batch.target_in, n)) for n in networks]
+        logits += [batch.real_tokens(model[n.supernet](batch.source, batch.target_in, n, attention)) for n in networks]
         return loss_of_logits(
             logits,
             target,
