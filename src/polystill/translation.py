@@ -156,19 +156,23 @@ def translate_files(
     beam_size: int = 5,
     n_best: int = 1,
     length_penalty: float = 1.0,
+    alignment: bool = False,
 ) -> None:
     """Translate files one after another, or stdin, to a file or stdout: one line in, one line out.
 
-    With n_best > 1 a line's translations stand on one line, best first, separated by tabs. Lines of a pipe or terminal
-    are translated and written as they arrive. An output file appears when it is complete; a symbolic link is followed.
+    With n_best > 1 a line's translations stand on one line, best first, separated by tabs. With `alignment` each is
+    followed by ` ||| ` and its links of words, such as `0-0 1-2` (see `decoding.alignment.word_links`). Lines of a pipe
+    or terminal are translated and written as they arrive. An output file appears when it is complete; a symbolic link
+    is followed.
 
     Raises:
         UserError: an input cannot be read or is not UTF-8, or the output cannot be written or is an input as well.
     """
+    from polystill.decoding.alignment import pharaoh, word_links
     from polystill.decoding.stream import longest_line, translate_n_best
     from polystill.decoding.translator import DecodingOptions
 
-    options = DecodingOptions(beam_size=beam_size, n_best=n_best, length_penalty=length_penalty)
+    options = DecodingOptions(beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, alignment=alignment)
     for path in inputs:  # check them all before translating the first
         with _reading(path):
             if not path.is_fifo():  # opening and closing it would stop its writer
@@ -179,6 +183,8 @@ def translate_files(
     with _output(output) as target:
         for hypotheses in translate_n_best(translator, lines, options, has_line=lines.has_line):
             texts = [hypothesis.text.replace("\t", " ") for hypothesis in hypotheses]
+            if alignment:
+                texts = [f"{text} ||| {pharaoh(word_links(h))}" for text, h in zip(texts, hypotheses, strict=True)]
             target.write("\t".join(texts).encode() + b"\n")
             target.flush()
 

@@ -10,10 +10,10 @@ import torch
 
 from polystill.config import parse_recipe
 from polystill.data.aligner import Aligner, blocks
-from polystill.data.alignment import Alignments, words_of, write_alignments
+from polystill.data.alignment import Alignments, write_alignments
 from polystill.data.packing import PackedDataset, pack
 from polystill.data.prepare import prepare_data
-from polystill.data.tokenizer import Tokenizer, train_tokenizer
+from polystill.data.tokenizer import Tokenizer, train_tokenizer, words_of
 from polystill.errors import UserError
 from polystill.sources.built_in import sentences
 from polystill.training.feed import MicroBatch, make_micro_batch

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from polystill.cli import main
+from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, counted_cuts
 from polystill.errors import UserError
 from polystill.translation import search_of, translate_files, translate_texts
@@ -214,3 +215,25 @@ def test_a_text_that_does_not_fit_is_not_translated_in_part() -> None:
     long = " ".join("abcdefghi")
     translated = translate_texts(Counting(), ["fits", f"fits\n{long}", f"also {long[:9]}"], DecodingOptions())
     assert translated == ["FITS", None, "ALSO A B C D E"]
+
+
+def test_alignments_follow_their_translations(counting_ctranslate2: Path, tmp_path: Path) -> None:
+    translator, out = CTranslate2Translator(counting_ctranslate2), tmp_path / "out"
+    lines = b"one two three\n\nseven\n"
+    translate_files(translator, [], out, io.BytesIO(lines), beam_size=2, n_best=2, alignment=True)
+    first, empty, _ = out.read_text().splitlines()
+    assert empty == " ||| "
+    for translation in first.split("\t"):
+        text, _, links = translation.partition(" ||| ")
+        pairs = [tuple(map(int, link.split("-"))) for link in links.split()]
+        assert pairs and all(source < 3 and target < len(text.split()) for source, target in pairs)
+    plain = tmp_path / "plain"
+    translate_files(translator, [], plain, io.BytesIO(lines), beam_size=2, n_best=2)
+    stripped = [[part.partition(" ||| ")[0] for part in line.split("\t")] for line in out.read_text().splitlines()]
+    assert [line.split("\t") for line in plain.read_text().splitlines()] == stripped
+
+
+def test_a_document_has_no_place_for_alignments(counting_ctranslate2: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["translate", str(counting_ctranslate2), "--alignment", "--input", "messages.po"])
+    assert "--alignment: a PO or XLIFF file has no place for alignments" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from polystill.cli.common import ModelEngine, Threads, show_log
+from polystill.cli.common import ModelEngine, Threads, say, show_log
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 
@@ -54,6 +54,14 @@ def translate(
             show_default=False,
         ),
     ] = None,
+    alignment: Annotated[
+        bool,
+        typer.Option(
+            "--alignment",
+            help="Write ` ||| ` and the word alignment behind each translation: source and target words, from 0, such "
+            "as `0-0 1-2`. The model has to be trained with alignments (`data.alignment`).",
+        ),
+    ] = False,
     engine: ModelEngine = None,
     precision: Annotated[
         str, typer.Option(help="Compute in this type, such as int8 or float32. By default the folder's own.")
@@ -80,11 +88,15 @@ def translate(
     from polystill.decoding.translator import DecodingOptions
     from polystill.translation import open_translator, search_of, translate_document, translate_files
 
-    document = _document(inputs or [], n_best)
+    document = _document(inputs or [], n_best, alignment)
     with open_translator(model, student, engine=engine, precision=precision, threads=threads) as translator:
         search = search_of(model)
         beam_size = beam or search.beam_size
         penalty = search.length_penalty if length_penalty is None else length_penalty
+        if alignment and not translator.info.get("alignment"):
+            say(
+                f"warning: {model} does not say that it was trained with alignments, without which they are often wrong"
+            )
         if document is not None:
             options = DecodingOptions(beam_size=beam_size, length_penalty=penalty)
             translate_document(translator, document, output, sys.stdin.buffer, options=options)
@@ -97,10 +109,11 @@ def translate(
             beam_size=beam_size,
             n_best=n_best,
             length_penalty=penalty,
+            alignment=alignment,
         )
 
 
-def _document(inputs: list[Path], n_best: int) -> Path | None:
+def _document(inputs: list[Path], n_best: int, alignment: bool) -> Path | None:
     """The PO or XLIFF file to fill in, if there is one among the inputs."""
     from polystill.documents import is_document
 
@@ -111,5 +124,7 @@ def _document(inputs: list[Path], n_best: int) -> Path | None:
         raise UserError(f"--input {documents[0]}: a PO or XLIFF file is written back whole; give it alone")
     if n_best > 1:
         raise UserError(f"--n-best {n_best}: a PO or XLIFF file has room for one translation of each text")
+    if alignment:
+        raise UserError("--alignment: a PO or XLIFF file has no place for alignments; leave it out")
     need_packages(f"translating {documents[0]}", ("lxml", "polib"), "documents")
     return documents[0]

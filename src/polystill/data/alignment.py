@@ -17,7 +17,7 @@ import numpy as np
 from polystill.config.data import Data, PharaohAlignment
 from polystill.data.aligner import Aligner, blocks
 from polystill.data.packing import BLOCK_PAIRS, Packed, PackedDataset
-from polystill.data.tokenizer import SPACE, Tokenizer
+from polystill.data.tokenizer import Tokenizer, words_of
 from polystill.data.training_text import TrainingText
 from polystill.errors import UserError
 from polystill.sources.lines import read_lines
@@ -119,12 +119,6 @@ def _from_words(
             links = lines.links(corpus, line)
             if number not in too_long:
                 yield _piece_links(links, *(words_of(side[:-1]) for side in sides))
-
-
-def words_of(pieces: Sequence[str]) -> list[int]:
-    """The number of the word that each piece is part of; a word begins behind a blank."""
-    numbers = np.cumsum([piece.startswith(SPACE) for piece in pieces])
-    return [max(0, int(number) - 1) for number in numbers]
 
 
 def _piece_links(links: Sequence[tuple[int, int]], source: Sequence[int], target: Sequence[int]) -> np.ndarray:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 EOS, UNK, PAD = "</s>", "<unk>", "<pad>"
 SPACE = "▁"
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+"""A piece that is one byte of a character."""
 VOCABULARY, ENGINES_VOCABULARY = "vocab.json", "shared_vocabulary.json"
 SOURCE_MODEL, TARGET_MODEL = "source.spm", "target.spm"
 
@@ -189,6 +191,15 @@ class Tokenizer:
         size = processor.get_piece_size()
         table = [self._vocabulary.get(processor.id_to_piece(i), self.unk_id) for i in range(size)]
         return None if table == list(range(size)) else table
+
+
+def words_of(pieces: Sequence[str]) -> list[int]:
+    """The number of the word that each piece is part of, from 0; a word begins where a blank ends."""
+    words, number = [], -1
+    for piece in pieces:
+        number += number < 0 or piece.startswith(SPACE)
+        words.append(number)
+    return words
 
 
 def train_tokenizer(

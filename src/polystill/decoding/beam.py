@@ -25,6 +25,7 @@ from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.translator import (
     EMPTY,
     UNLIMITED,
+    Alignment,
     Cuts,
     Decodable,
     DecodingOptions,
@@ -35,6 +36,7 @@ from polystill.decoding.translator import (
     longest_of_each,
 )
 from polystill.errors import UserError
+from polystill.models.passes import exact_plan
 
 KEEP_SHARE = 0.8
 """Finished sentences leave the batch when at most this share of it is alive. Leaving copies all caches."""
@@ -248,6 +250,7 @@ class TorchTranslator:
         self.model = model.eval()
         self.tokenizer, self.languages = tokenizer, tokenizer.languages
         self.pieces = tokenizer.pieces
+        self._ids = {piece: i for i, piece in enumerate(self.pieces)}
         self.student = student
         weight = next(model.parameters())
         self.device, self.compute_type = weight.device, str(weight.dtype).removeprefix("torch.")
@@ -277,7 +280,32 @@ class TorchTranslator:
             n_best_lists = beam_search(self.model, source.to(self.device), limited, self.student)
             for number, candidates in zip(numbers, n_best_lists, strict=True):
                 results[number] = self._hypotheses(candidates, limit, options.token_scores)
+            if options.alignment:
+                self._align(source.to(self.device), [results[number] for number in numbers])
         return results
+
+    def _align(self, source: Tensor, lists: Sequence[list[Hypothesis]]) -> None:
+        """Add alignments to the hypotheses of source (B, S), in place, by forced decoding: the search keeps none."""
+        for rank in range(max(map(len, lists))):
+            rows = [i for i, hypotheses in enumerate(lists) if len(hypotheses) > rank]
+            hypotheses = [lists[i][rank] for i in rows]
+            found = self.align(source[rows], [h.tokens for h in hypotheses])
+            for i, h, alignment in zip(rows, hypotheses, found, strict=True):
+                lists[i][rank] = replace(h, alignment=alignment)
+
+    @torch.inference_mode()
+    def align(self, source: Tensor, targets: Sequence[Sequence[str]]) -> list[Alignment]:
+        """The alignments of source (B, S) with given targets, pieces without end marks."""
+        ids = [[self._ids[piece] for piece in target] for target in targets]
+        target_in = torch.full((len(ids), max(1, *map(len, ids))), self.model.pad_id)
+        for row, each in zip(target_in, ids, strict=True):
+            row[1 : len(each)] = torch.tensor(each[:-1])  # the first step reads `<pad>`
+        attention: list[Tensor] = []
+        plan = exact_plan([self.student or self.model.teacher])
+        self.model.hidden_states(source, target_in.to(self.device), plan, attention)
+        pieces = [[self.pieces[i] for i in row if i != self.model.pad_id] for row in source.tolist()]
+        rows = zip(pieces, attention[0].tolist(), ids, strict=True)
+        return [Alignment.of(of, [row[: len(of)] for row in weights[: len(each)]]) for of, weights, each in rows]
 
     def _batches(
         self, sources: Sequence[Sequence[int]], options: DecodingOptions, limits: Sequence[int]
@@ -296,6 +324,6 @@ class TorchTranslator:
         tokens = [[self.pieces[i] for i in f.ids] for f in finished]
         texts = self.tokenizer.decode_pieces(tokens)
         return [
-            Hypothesis(text, pieces, f.score, f.token_scores if token_scores else None, len(pieces) >= limit)
+            Hypothesis(text, pieces, f.score, f.token_scores if token_scores else None, cut=len(pieces) >= limit)
             for text, pieces, f in zip(texts, tokens, finished, strict=True)
         ]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from polystill.decoding.engine import Engine
 from polystill.decoding.translator import (
     EMPTY,
+    Alignment,
     Cuts,
     DecodingOptions,
     Hypothesis,
@@ -122,6 +123,8 @@ class CTranslate2Translator:
             limits = longest_of_each(options, self.max_source_tokens, sources)
             results = self._translate(sources, options, limits)
             cuts.count_translations(results, limits)
+        if options.alignment:
+            results = self._with_alignments(sources, results, options)
         return self._with_token_scores(lines, results, limits) if options.token_scores else results
 
     def _translate(
@@ -159,6 +162,30 @@ class CTranslate2Translator:
             result.log_probs if len(target) <= most else result.log_probs[:-1]
             for target, result in zip(targets, scored, strict=True)
         ]
+
+    def _with_alignments(
+        self, sources: Sequence[list[str]], results: list[list[Hypothesis]], options: DecodingOptions
+    ) -> list[list[Hypothesis]]:
+        """Add alignments by forced decoding.
+
+        With several beams and sentences, the search itself (CTranslate2 4.8.5) returns for each translation's first
+        token the attention of another sentence.
+        """
+        flat = [(i, k) for i, hypotheses in enumerate(results) for k, h in enumerate(hypotheses) if h.tokens]
+        targets = [results[i][k].tokens for i, k in flat]
+        coming = begin_batch(
+            self._translator,
+            [sources[i] for i, _ in flat],
+            replace(options, beam_size=1, n_best=1),
+            max(map(len, targets), default=1),
+            target_prefix=targets,
+            return_attention=True,
+        )
+        results = [list(hypotheses) for hypotheses in results]
+        for (i, k), target, one in zip(flat, targets, coming, strict=True):
+            alignment = Alignment.of(sources[i], one.result().attention[0][: len(target)])
+            results[i][k] = replace(results[i][k], alignment=alignment)
+        return results
 
     def _with_token_scores(
         self, lines: Sequence[str], results: list[list[Hypothesis]], limits: Sequence[int]

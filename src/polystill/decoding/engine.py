@@ -33,7 +33,7 @@ class ModelTranslator(Translator, Protocol):
 
     @property
     def info(self) -> dict[str, Any]:
-        """The contents of the export's polystill.json; empty if there is none."""
+        """The contents of the folder's polystill.json; empty if there is none."""
         ...
 
 

@@ -50,7 +50,8 @@ def keep_placeholders(
     """The lines' translations, each with its line's long numbers, and with every placeholder as often as the line.
 
     Of several hypotheses those are left out that lack one. Where all do, the first is replaced by a translation of the
-    pieces between the placeholders; its tokens and score stay those of the model's own.
+    pieces between the placeholders; its tokens and score stay those of the model's own,
+    and there is no alignment.
     """
     kept = list(lists)
     lost = []
@@ -60,7 +61,7 @@ def keep_placeholders(
             kept[i] = [h for h in hypotheses if _has_all(h.text, wanted) and numbers <= readings(h.text)]
             lost += [i] * (not kept[i])
     for i, text in zip(lost, _by_pieces(translator, [lines[i] for i in lost], options), strict=True):
-        kept[i] = [replace(lists[i][0], text=text)]
+        kept[i] = [replace(lists[i][0], text=text, alignment=None)]
     return kept
 
 
@@ -80,7 +81,7 @@ def _by_pieces(translator: Translator, lines: Sequence[str], options: DecodingOp
     if not texts:
         yield from lines
         return
-    once = replace(options, n_best=1, token_scores=False)
+    once = replace(options, n_best=1, token_scores=False, alignment=False)
     translated = dict(zip(texts, translator.translate(texts, once, Cuts()), strict=True))
     for parts in pieces:
         yield "".join(

@@ -38,10 +38,13 @@ class Torch(Engine):
         import torch
 
         from polystill.decoding.beam import TorchTranslator
+        from polystill.decoding.ctranslate2 import read_info
         from polystill.models.folder import load_model_with_tokenizer
 
         dtype = self.dtype(precision)
         torch.set_num_threads(threads or available_cores())
         model, tokenizer = load_model_with_tokenizer(folder)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return TorchTranslator(model.to(device, dtype), tokenizer)
+        translator = TorchTranslator(model.to(device, dtype), tokenizer)
+        translator.info = read_info(folder)
+        return translator

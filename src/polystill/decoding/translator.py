@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from polystill.errors import UserError
 
@@ -45,6 +45,8 @@ class DecodingOptions:
     """Most source tokens (padding included) that are translated at once."""
     token_scores: bool = False
     """Also return the log-probability of every token."""
+    alignment: bool = False
+    """Also return which source token every token attends to."""
 
     def __post_init__(self) -> None:
         for name in ("beam_size", "n_best", "max_length", "batch_tokens"):
@@ -60,6 +62,25 @@ class DecodingOptions:
             )
 
 
+Links = list[tuple[int, int]]
+"""Pairs of positions in the source and in the target, in the target's order."""
+
+
+class Alignment(NamedTuple):
+    """Which source piece each target piece of a translation attends to most."""
+
+    source: list[str]
+    """The pieces that the engine read, end mark included."""
+    links: Links
+    """At most one for each target piece; those that attend to the end mark have none."""
+
+    @classmethod
+    def of(cls, source: Sequence[str], attention: Sequence[Sequence[float]]) -> Alignment:
+        """attention: (T, S), without the target's end mark."""
+        links = [(max(range(len(row)), key=row.__getitem__), place) for place, row in enumerate(attention)]
+        return cls(list(source), [link for link in links if link[0] < len(source) - 1])
+
+
 @dataclass(frozen=True)
 class Hypothesis:
     """One translation of one sentence."""
@@ -71,6 +92,7 @@ class Hypothesis:
     """Log-probability divided by n ** length_penalty, where n counts the tokens and the end mark."""
     token_scores: list[float] | None = None
     """Natural logarithms, one a token, and one more for the end mark where the translation reached it."""
+    alignment: Alignment | None = None
     cut: bool = False
     """It reached its length limit before its end mark."""
 
