@@ -225,6 +225,14 @@ def marian_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def aligned_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As marian_student; a head of its attention has learnt word alignments."""
+    folder = tmp_path_factory.mktemp("aligned-student")
+    settings = {"learning_rate": 3e-3, "vocabulary_size": 301, "alignment_weight": 0.5}
+    return train_counting_student(folder, positions="marian", d_model=64, **settings)
+
+
+@pytest.fixture(scope="session")
 def spelling_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As counting_student; it spells characters that it does not know in bytes."""
     return train_counting_student(tmp_path_factory.mktemp("spelling-student"), vocabulary_size=301)
@@ -241,19 +249,22 @@ def train_counting_student(
     architecture: str = "transformer",
     learning_rate: float = 5e-3,
     vocabulary_size: int = 45,
+    alignment_weight: float = 0.0,
     **changes: Any,
 ) -> Path:
-    """vocabulary_size: with room for 256 bytes, these are in it."""
+    """vocabulary_size: with room for 256 bytes, these are in it. alignment_weight: of guided alignment."""
     import numpy as np
     import torch
 
     from polystill.config import TokenizerSettings
-    from polystill.data.batching import collate
-    from polystill.data.tokenizer import train_tokenizer
+    from polystill.data.tokenizer import train_tokenizer, words_of
+    from polystill.export.format import write_info
     from polystill.models import ARCHITECTURES
     from polystill.models.folder import save_family, save_student
     from polystill.models.supernets import Supernets
+    from polystill.objectives.alignment import alignment_loss
     from polystill.students import StudentSpace
+    from polystill.training.feed import make_micro_batch
 
     pairs = counting_pairs(2000, seed=4)
     lines = [line for pair in pairs for line in pair]
@@ -269,13 +280,20 @@ def train_counting_student(
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=(0.9, 0.98))
     sources = [np.array(ids) for ids in tokenizer.encode_source([source for source, _ in pairs])]
     targets = [np.array(ids) for ids in tokenizer.encode_target([target for _, target in pairs])]
+    links = []  # each word is that at the same place from the end
+    for source, target in zip(sources, targets, strict=True):
+        words = [words_of([tokenizer.pieces[i] for i in side[:-1]]) for side in (source, target)]
+        of_same = [(s, t) for s, i in enumerate(words[0]) for t, j in enumerate(words[1]) if i + j == words[0][-1]]
+        links.append(np.array([*of_same, (len(source) - 1, len(target) - 1)]))
     for step in range(160):
         rows = slice(step * 32 % 2000, step * 32 % 2000 + 32)
-        batch = collate(sources[rows], targets[rows], tokenizer.pad_id)
-        source, target = torch.from_numpy(batch.source), torch.from_numpy(batch.target)
-        target_in = torch.cat([torch.full_like(target[:, :1], tokenizer.pad_id), target[:, :-1]], 1)
-        logits = model(source, target_in).flatten(0, 1)
-        loss = torch.nn.functional.cross_entropy(logits, target.flatten(), ignore_index=tokenizer.pad_id)
+        batch = make_micro_batch(sources[rows], targets[rows], tokenizer.pad_id, links[rows])
+        attention: list[torch.Tensor] = []
+        logits = model(batch.source, batch.target_in, None, attention).flatten(0, 1)
+        loss = torch.nn.functional.cross_entropy(logits, batch.target.flatten(), ignore_index=tokenizer.pad_id)
+        if alignment_weight:
+            aligned = alignment_loss(attention[0], batch.links, batch.link_shares) / len(batch.real)
+            loss = loss + alignment_weight * aligned
         optimizer.zero_grad()
         loss.backward()
         model.mask_pad_gradient()
@@ -283,6 +301,8 @@ def train_counting_student(
     space = StudentSpace.from_list([model.teacher], [])
     save_family(folder / "family", Supernets(model), tokenizer, space, {})
     save_student(folder / "family", space.teacher, folder / "e2d2")
+    if alignment_weight:
+        write_info(folder / "e2d2", {"format": "hf", "alignment": True})
     return folder / "e2d2"
 
 

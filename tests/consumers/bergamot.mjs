@@ -1,9 +1,9 @@
-// Translate stdin's lines with a Bergamot export: node bergamot.mjs NODE_MODULES EXPORT
+// Translate stdin's lines, text or HTML, with a Bergamot export: node bergamot.mjs NODE_MODULES EXPORT [html]
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { gunzipSync } from "node:zlib";
 
-const [modules, folder] = process.argv.slice(2);
+const [modules, folder, kind] = process.argv.slice(2);
 const { BatchTranslator, TranslatorBacking } = await import(
   pathToFileURL(`${modules}/@browsermt/bergamot-translator/translator.js`)
 );
@@ -24,6 +24,6 @@ class Local extends TranslatorBacking {
 
 const translator = new BatchTranslator({}, new Local({}));
 const lines = readFileSync(0, "utf8").replace(/\n$/, "").split("\n");
-const answers = await Promise.all(lines.map((text) => translator.translate({ from, to, text, html: false })));
+const answers = await Promise.all(lines.map((text) => translator.translate({ from, to, text, html: kind === "html" })));
 for (const answer of answers) console.log(answer.target.text);
 await translator.delete();

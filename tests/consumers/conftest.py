@@ -103,11 +103,11 @@ def node_modules(tools: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def run_node(node_modules: Path) -> Callable[..., list[str]]:
-    """Run one of the scripts here on an export; lines in, lines out."""
+    """Run one of the scripts here on an export; lines in, lines out. Further options go to the script."""
 
-    def run(script: str, folder: Path, lines: list[str]) -> list[str]:
+    def run(script: str, folder: Path, lines: list[str], *options: str) -> list[str]:
         text = "".join(f"{line}\n" for line in lines)
-        command = ["node", str(HERE / script), str(node_modules), str(folder)]
+        command = ["node", str(HERE / script), str(node_modules), str(folder), *options]
         done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
         return [line.strip() for line in done.stdout.splitlines()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,52 @@ def test_bergamot_translates_like_the_student(
     assert same >= 65
     assert len(set(theirs)) > 50
     assert not [path for path in (tmp_path / "out").iterdir() if "alphas" in path.name]
+
+
+def test_tags_go_where_the_alignment_says(
+    aligned_student: Path,
+    marian_student: Path,
+    tmp_path: Path,
+    with_pymarian: Path,
+    hundred_lines: list[str],
+    run_node: Callable[..., list[str]],
+) -> None:
+    """The toy language says words in reverse: the tagged word is known wherever the translation is right."""
+    shares = {}
+    for name, student in (("aligned", aligned_student), ("plain", marian_student)):
+        export_folder(student, tmp_path / name, "bergamot", lines=hundred_lines)
+        config = json.loads((tmp_path / name / "metadata.json").read_text())["modelConfig"]
+        assert config.get("alignment") == ("soft" if name == "aligned" else None)
+        lines, expected = tagged(hundred_lines)
+        # Behind the last word Bergamot repeats its tags, with nothing between them.
+        theirs = [line.replace("<b></b>", "") for line in run_node("bergamot.mjs", tmp_path / name, lines, "html")]
+        translated = [(a, b) for a, b in zip(theirs, expected, strict=True) if text_of(a) == text_of(b)]
+        shares[name] = sum(a == b for a, b in translated), len(translated)
+    print(f"tags in the right place, of right translations: {shares}")
+    assert shares["aligned"][1] > 40
+    assert shares["aligned"][0] > 0.9 * shares["aligned"][1]
+
+
+def tagged(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Each line with one of its words in bold, and its translation."""
+    german = dict(zip(ENGLISH, GERMAN, strict=True))
+    sources, targets = [], []
+    for i, line in enumerate(lines):
+        words = line.split()
+        at = i % len(words)
+        bold = [[f"<b>{word}</b>" if k == at else word for k, word in enumerate(row)]
+                for row in (words, [german[word] for word in words])]  # fmt: skip
+        sources.append(" ".join(bold[0]))
+        targets.append(" ".join(reversed(bold[1])))
+    return sources, targets
+
+
+ENGLISH = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+GERMAN = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub("</?b>", "", html).split())
 
 
 def test_a_list_of_all_pieces_changes_nothing(

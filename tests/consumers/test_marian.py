@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polystill.decoding.beam import TorchTranslator
+from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.export import marian
 from polystill.export.driver import export_folder
+from polystill.models.folder import load_model_with_tokenizer
 
 Translate = Callable[..., list[str]]
 
@@ -29,6 +32,28 @@ def test_marian_translates_like_the_student(
     assert len(different) <= 1
     assert len(set(theirs)) > 50
     assert all(line for line in run_marian(tmp_path / "out", hundred_lines))  # beam 5, as decoder.yml says
+
+
+def test_marian_aligns_as_the_student_does(
+    aligned_student: Path, tmp_path: Path, run_marian: Translate, hundred_lines: list[str]
+) -> None:
+    """Marian's `--alignment hard` gives the piece that each target piece, end mark included, attends to most."""
+    export_folder(aligned_student, tmp_path / "out", "marian", lines=hundred_lines)
+    theirs = run_marian(tmp_path / "out", hundred_lines, "--beam-size", "1", "--alignment", "hard")
+    translator = TorchTranslator(*load_model_with_tokenizer(aligned_student))
+    ours = translator.translate(hundred_lines, DecodingOptions(beam_size=1, alignment=True))
+    same = total = 0
+    for line, (found, *_) in zip(theirs, ours, strict=True):
+        text, _, links = line.partition(" ||| ")
+        assert found.alignment is not None
+        if text == found.text:
+            pairs = [(int(s), int(t)) for s, t in (link.split("-") for link in links.split())]
+            pairs = [(s, t) for s, t in pairs if t < len(found.tokens) and s < len(found.alignment.source) - 1]
+            same += sorted(pairs) == sorted(found.alignment.links)
+            total += 1
+    print(f"{same} of {total} alignments are the same")
+    assert total > 95
+    assert same >= total - 1
 
 
 def test_a_wrong_conversion_is_noticed_and_not_written(

@@ -136,12 +136,14 @@ def _metadata(folder: Path, info: Info) -> str:
             "estimatedCompressedSize": packed.stat().st_size,
             "expectedSha256Hash": hashlib.sha256(content).hexdigest(),
         }
+    alignment = {"alignment": "soft"} if info.get("alignment") else {}  # what HTML's tags are placed by
+    config = {"beam-size": 1, "normalize": 1.0, "gemm-precision": "int8shiftAll", "skip-cost": True, **alignment}
     values = {
         "architecture": f"transformer {info['name']}",
         "byteSize": sum(file["size"] for file in files.values()),
         "sourceLanguage": info["source_language"],
         "targetLanguage": info["target_language"],
-        "modelConfig": {"beam-size": 1, "normalize": 1.0, "gemm-precision": "int8shiftAll", "skip-cost": True},
+        "modelConfig": config,
         "files": files,
     }
     return json.dumps(values, indent=2) + "\n"

@@ -40,7 +40,8 @@ class Marian(Format):
 echo "A sentence." | marian-decoder --config decoder.yml
 ```
 
-or `pymarian decode --config decoder.yml`. Vocabularies are SentencePiece models: give it plain text.
+or `pymarian decode --config decoder.yml`. Vocabularies are SentencePiece models: give it plain text. If the model was
+trained with alignments, `--alignment hard` adds those of its pieces.
 """
 
     def check(self, model: ElasticModel, tokenizer: Tokenizer, origin: Path) -> None:
