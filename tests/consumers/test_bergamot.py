@@ -61,7 +61,7 @@ def test_tags_go_where_the_alignment_says(
         shares[name] = sum(a == b for a, b in translated), len(translated)
     print(f"tags in the right place, of right translations: {shares}")
     assert shares["aligned"][1] > 40
-    assert shares["aligned"][0] > 0.9 * shares["aligned"][1]
+    assert shares["aligned"][0] > 0.8 * shares["aligned"][1]
 
 
 def tagged(lines: list[str]) -> tuple[list[str], list[str]]:

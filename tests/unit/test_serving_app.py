@@ -14,6 +14,7 @@ import pytest
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.runs import Run
 from polystill.serving.app import Settings, create_app
+from polystill.serving.batching import Wanted
 from polystill.serving.family import Family, Student, open_family
 from polystill.serving.page import BrowserModels
 from polystill.serving.requests import Limits
@@ -152,7 +153,7 @@ def test_a_run_is_served_as_it_was_evaluated(
         (student,) = family.students
         assert student.measured.bleu == 25.0
         monkeypatch.setattr(CTranslate2Translator, "translate", keep)
-        _translate(student, 2, ["one two"], 1)
+        _translate(student, 2, ["one two"], Wanted())
     assert [(options.beam_size, options.length_penalty) for options in asked] == [(2, 0.25)]
 
 
@@ -170,8 +171,8 @@ def test_alternatives_leave_the_best_translation_as_it_is(
     export_folder(tmp_path / "model", tmp_path / "export", "ctranslate2")
     student = Student("e2d2", CTranslate2Translator(tmp_path / "export", threads=1))
     lines = [f"{a} {b}" for a in ("one", "two", "three", "four") for b in ("five", "six", "seven")]
-    alone = [best for (best,) in _translate(student, beam, lines, 1)]
-    assert alone != [best for best, *_ in _search(student, n_best, lines, n_best)]
-    for best, translations in zip(alone, _translate(student, beam, lines, n_best), strict=True):
+    alone = [best for (best,) in _translate(student, beam, lines, Wanted())]
+    assert alone != [best for best, *_ in _search(student, n_best, lines, Wanted(n_best))]
+    for best, translations in zip(alone, _translate(student, beam, lines, Wanted(n_best)), strict=True):
         assert translations[0] == best
         assert len(set(translations)) == len(translations) <= n_best

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from polystill.serving.batching import LARGEST_BATCH, Batcher
+from polystill.serving.batching import LARGEST_BATCH, Batcher, Wanted
 
 
 class Engine:
@@ -20,7 +20,8 @@ class Engine:
         self.batches: list[tuple[list[str], int]] = []
         self.go_on = threading.Event()
 
-    def __call__(self, sentences: list[str], n_best: int) -> list[list[str]]:
+    def __call__(self, sentences: list[str], wanted: Wanted) -> list[list[str]]:
+        n_best = wanted.n_best
         self.batches.append((sentences, n_best))
         assert self.go_on.wait(20)
         if "bad" in sentences:
@@ -44,7 +45,9 @@ def together(engine: Engine, *requests: tuple[list[str], int]) -> list[Any]:
             first = asyncio.ensure_future(batcher.translate(["first"]))
             while not engine.batches:
                 await asyncio.sleep(0.001)
-            others = [asyncio.ensure_future(batcher.translate(*request)) for request in requests]
+            others = [
+                asyncio.ensure_future(batcher.translate(sentences, Wanted(*n_best))) for sentences, *n_best in requests
+            ]
             await asyncio.sleep(0)
             assert batcher.waiting == sum(len(sentences) for sentences, _ in requests)
             engine.go_on.set()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html import unescape
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polystill.serving.text import Markup, PlainText, gap_between
+from polystill.serving.text import Markup, PlainText, Translation, gap_between
+
+
+def join(document: PlainText | Markup, translations: Sequence[str]) -> str:
+    return document.join([Translation(text) for text in translations])
 
 
 def fits(sentence: str) -> bool:
@@ -24,31 +29,31 @@ def test_sentences_are_told_apart_and_abbreviations_kept() -> None:
 def test_line_breaks_and_blanks_stay() -> None:
     text = PlainText("One.  Two.\r\n\r\n\t- three\n\n", "en", fits)
     assert text.sentences == ["One.", "Two.", "- three"]
-    assert text.join(["Eins.", "Zwei.", "- drei"]) == "Eins.  Zwei.\r\n\r\n\t- drei\n\n"
+    assert join(text, ["Eins.", "Zwei.", "- drei"]) == "Eins.  Zwei.\r\n\r\n\t- drei\n\n"
 
 
 @pytest.mark.parametrize("between", ["\u200b ", " \u200b", "\ufeff ", " \u00ad\u2060 "])
 def test_invisible_characters_do_not_swallow_the_blank_between_sentences(between: str) -> None:
     text = PlainText(f"One.{between}Two.", "en", fits)
     assert text.sentences == ["One.", "Two."]
-    assert text.join(["Eins.", "Zwei."]) == f"Eins.{between}Zwei."
+    assert join(text, ["Eins.", "Zwei."]) == f"Eins.{between}Zwei."
     markup = Markup(f"<p>One.{between}Two.</p>", "en", fits)
     assert markup.sentences == ["One.", "Two."]
-    assert markup.join(["Eins.", "Zwei."]) == f"<p>Eins.{between}Zwei.</p>"
+    assert join(markup, ["Eins.", "Zwei."]) == f"<p>Eins.{between}Zwei.</p>"
 
 
 def test_empty_and_blank_texts_have_no_sentence() -> None:
     for blank in ("", " ", "\n\n \t\n", "\u200b", "\ufeff\n\u00ad "):
         text = PlainText(blank, "en", fits)
         assert text.sentences == []
-        assert text.join([]) == blank
+        assert join(text, []) == blank
 
 
 def test_what_does_not_fit_is_parted_and_not_lost() -> None:
     long = "one two three, four five six seven eight nine ten eleven twelve " * 3
     text = PlainText(long, "en", fits)
     assert all(map(fits, text.sentences))
-    assert text.join(text.sentences) == long
+    assert join(text, text.sentences) == long
     assert PlainText("x" * 100, "en", fits).sentences == ["x" * 25] * 4
 
 
@@ -58,10 +63,10 @@ def test_what_is_longer_than_any_word_stays_as_it_is() -> None:
         assert PlainText(text, "en", fits).sentences == []
     around = PlainText(f"Look at {address} now. {data}", "en", fits)
     assert around.sentences == ["Look at", "now."]
-    assert around.join(["Schau", "an."]) == f"Schau {address} an. {data}"
+    assert join(around, ["Schau", "an."]) == f"Schau {address} an. {data}"
     chinese = "狗跑了" * 50
     assert len(PlainText(chinese, "zh", fits).sentences) > 1
-    assert PlainText(f"看{data}。", "zh", fits).join(["!", "?"]) == f"!{data}?"
+    assert join(PlainText(f"看{data}。", "zh", fits), ["!", "?"]) == f"!{data}?"
     assert translated(f"<p>a <b>{data[:50]}<i>{data[50:]}</i></b> b</p>") == (
         f"<p>A <b>{data[:50]}<i>{data[50:]}</i></b> B</p>"
     )
@@ -69,7 +74,7 @@ def test_what_is_longer_than_any_word_stays_as_it_is() -> None:
 
 def test_sentences_get_the_blank_that_their_own_language_does_not_write() -> None:
     text = PlainText("你好。再见。\n谢谢。", "zh", fits, gap_between("zh", "en"))
-    assert text.join(["Hello.", "Goodbye.", "Thanks."]) == "Hello. Goodbye.\nThanks."
+    assert join(text, ["Hello.", "Goodbye.", "Thanks."]) == "Hello. Goodbye.\nThanks."
     assert [gap_between(*pair) for pair in (("zh", "ja"), ("en", "zh"), ("en", "de"), ("th", "en"))] == [
         "",
         "",
@@ -82,7 +87,7 @@ def test_sentences_get_the_blank_that_their_own_language_does_not_write() -> Non
 @given(st.text(st.sampled_from("ab .!?\n\r\u2028 ,中。é😀"), max_size=120))
 def test_joined_without_a_change_it_is_the_text(text: str) -> None:
     parted = PlainText(text, "en", fits)
-    assert parted.join(parted.sentences) == text
+    assert join(parted, parted.sentences) == text
     assert all(sentence == sentence.strip() and fits(sentence) for sentence in parted.sentences)
 
 
@@ -106,14 +111,14 @@ def fits_html(sentence: str) -> bool:
 
 def translated(html: str) -> str:
     markup = Markup(html, "en", fits_html)
-    return markup.join([GERMAN.get(sentence, sentence.upper()) for sentence in markup.sentences])
+    return join(markup, [GERMAN.get(sentence, sentence.upper()) for sentence in markup.sentences])
 
 
 def test_html_sentences_get_the_blank_that_their_own_language_does_not_write() -> None:
     markup = Markup("<p><b>你好。</b>再见。</p><p>谢谢。</p>", "zh", fits, " ")
     english = {"你好。": "Hello.", "再见。": "Goodbye.", "谢谢。": "Thanks."}
     told = [english.get(sentence, "") for sentence in markup.sentences]
-    assert markup.join(told) == "<p><b>Hello.</b> Goodbye.</p><p>Thanks.</p>"
+    assert join(markup, told) == "<p><b>Hello.</b> Goodbye.</p><p>Thanks.</p>"
 
 
 @pytest.mark.parametrize(
@@ -184,14 +189,14 @@ def test_a_tag_within_a_word_leaves_no_empty_element(html: str, expected: str) -
 
 def test_an_element_takes_a_word_where_the_words_are_not_found_again() -> None:
     markup = Markup("The <b>dog</b> <i>runs</i> <u>fast</u> today.", "en", fits_html)
-    html = markup.join(["Eins zwei drei vier fünf.", *("?" for _ in markup.sentences[1:])])
+    html = join(markup, ["Eins zwei drei vier fünf.", *("?" for _ in markup.sentences[1:])])
     assert not re.search(r"<(\w)>\s*</\1>", html), html
 
 
 def test_every_character_of_a_script_without_blanks_may_have_a_tag() -> None:
     html = "<p>狗<b>跑</b>了，<i>猫</i>睡了。</p>"
     markup = Markup(html, "zh", fits_html)
-    assert markup.join(markup.sentences) == html
+    assert join(markup, markup.sentences) == html
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
@@ -229,9 +234,9 @@ def test_whatever_the_translation_is_no_tag_is_lost_or_moved_past_another(pieces
     html = "".join(pieces)
     markup = Markup(html, "en", fits_html)
     assert callable(change)
-    out = markup.join([change(sentence) for sentence in markup.sentences])
+    out = join(markup, [change(sentence) for sentence in markup.sentences])
     assert tags(out) == tags(html)
-    same = markup.join(markup.sentences)
+    same = join(markup, markup.sentences)
     assert text_of(same) == text_of(html)
 
 
@@ -244,5 +249,5 @@ def text_of(html: str) -> str:
 @given(st.text(st.sampled_from("<>&;/!-=\"'ab #x1?[]"), max_size=60))
 def test_broken_markup_does_no_harm(html: str) -> None:
     markup = Markup(html, "en", fits_html)
-    out = markup.join(markup.sentences)
+    out = join(markup, markup.sentences)
     assert sorted(re.sub(r"\s", "", unescape(out))) == sorted(re.sub(r"\s", "", unescape(html)))

@@ -13,21 +13,32 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import Generic, NamedTuple, TypeVar
 
 LARGEST_BATCH = 64
 """The most sentences of a batch. It takes a second at most, so no request waits long for an earlier one."""
 
-Translate = Callable[[list[str], int], list[list[str]]]
-"""Translates sentences into so many translations of each; runs in a thread."""
+
+class Wanted(NamedTuple):
+    """What a request wants of each sentence; a batch has sentences that want the same."""
+
+    n_best: int = 1
+    alignment: bool = False
+
+
+_ONE = Wanted()
+T = TypeVar("T")
+Translate = Callable[[list[str], Wanted], list[list[T]]]
+"""Translates sentences into n translations of each; runs in a thread."""
 
 
 @dataclass
-class _Job:
+class _Job(Generic[T]):
     sentences: Sequence[str]
-    n_best: int
-    done: asyncio.Future[list[list[str]]]
+    wanted: Wanted
+    done: asyncio.Future[list[list[T]]]
     taken: int = 0
-    translations: dict[int, list[str]] = field(default_factory=dict)
+    translations: dict[int, list[T]] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
@@ -35,15 +46,15 @@ class _Job:
         return len(self.sentences) - self.taken
 
 
-class Batcher:
+class Batcher(Generic[T]):
     """One model's queue."""
 
     def __init__(
-        self, translate: Translate, executor: Executor, workers: int, observe: Callable[[int], None] | None = None
+        self, translate: Translate[T], executor: Executor, workers: int, observe: Callable[[int], None] | None = None
     ) -> None:
         """Translate at most `workers` batches at a time, and call `observe` with the size of each."""
         self._translate, self._executor, self._workers, self._observe = translate, executor, workers, observe
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_Job[T]] = deque()
         self.is_stopping = False
         self._running: set[asyncio.Task[None]] = set()
 
@@ -52,7 +63,7 @@ class Batcher:
         """The number of sentences that no worker has taken yet."""
         return sum(job.left for job in self._waiting)
 
-    async def translate(self, sentences: Sequence[str], n_best: int = 1) -> list[list[str]]:
+    async def translate(self, sentences: Sequence[str], wanted: Wanted = _ONE) -> list[list[T]]:
         """Return each sentence's n-best translations, in order. A cancelled call leaves the queue.
 
         Raises:
@@ -60,7 +71,7 @@ class Batcher:
         """
         if not sentences:
             return []
-        job = _Job(sentences, n_best, asyncio.get_running_loop().create_future())
+        job = _Job[T](sentences, wanted, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         self._start()
         try:
@@ -76,15 +87,15 @@ class Batcher:
             task.add_done_callback(self._running.discard)
             task.add_done_callback(lambda _: self._start())
 
-    def _take(self) -> list[tuple[_Job, int]]:
-        """Take the sentences of one batch in turn from all requests that want as many translations as the first."""
+    def _take(self) -> list[tuple[_Job[T], int]]:
+        """Take the sentences of one batch in turn from all requests that want the same as the first."""
         if not self._waiting:
             return []
         if self.is_stopping:
             self._waiting = deque(sorted(self._waiting, key=attrgetter("left")))
-        n_best = self._waiting[0].n_best
-        turns = deque(job for job in self._waiting if job.n_best == n_best)
-        batch: list[tuple[_Job, int]] = []
+        wanted = self._waiting[0].wanted
+        turns = deque(job for job in self._waiting if job.wanted == wanted)
+        batch: list[tuple[_Job[T], int]] = []
         while turns and len(batch) < LARGEST_BATCH:
             job = turns.popleft()
             batch.append((job, job.taken))
@@ -98,13 +109,13 @@ class Batcher:
         self._waiting = deque(sorted(left, key=lambda job: id(job) in had_a_turn))
         return batch
 
-    async def _run(self, batch: list[tuple[_Job, int]]) -> None:
+    async def _run(self, batch: list[tuple[_Job[T], int]]) -> None:
         if self._observe is not None:
             self._observe(len(batch))
         sentences = [job.sentences[i] for job, i in batch]
         loop = asyncio.get_running_loop()
         try:
-            results = await loop.run_in_executor(self._executor, self._translate, sentences, batch[0][0].n_best)
+            results = await loop.run_in_executor(self._executor, self._translate, sentences, batch[0][0].wanted)
         except Exception as error:
             for job, _ in batch:
                 if not job.done.done():

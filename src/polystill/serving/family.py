@@ -53,6 +53,11 @@ class Student:
         checksum = getattr(self.engine, "info", {}).get("source_sha256")
         return None if checksum is None else str(checksum)
 
+    @property
+    def aligns(self) -> bool:
+        """Whether the model was trained with word alignments."""
+        return bool(self.engine.info.get("alignment"))
+
     def fits(self, sentence: str) -> bool:
         """Whether the model takes the sentence whole."""
         return len(self.engine.tokenizer.source_pieces([sentence])[0]) <= self.engine.max_source_tokens

@@ -14,14 +14,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from polystill.data.languages import ScriptShare
+from polystill.decoding.alignment import aligned_spans
 from polystill.decoding.stream import translate_n_best
 from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
-from polystill.serving.batching import Batcher
+from polystill.serving.batching import Batcher, Wanted
 from polystill.serving.family import Family, Student
 from polystill.serving.languages import asks_for, base_code
 from polystill.serving.requests import Limits, Refused, TranslateBody
-from polystill.serving.text import Markup, PlainText, gap_between
+from polystill.serving.text import Markup, PlainText, Translation, gap_between
 
 AUTO = "auto"
 
@@ -34,7 +35,7 @@ class Service:
         self._executor = ThreadPoolExecutor(family.threads, thread_name_prefix="translate")
         self._source_script = ScriptShare(family.source_language)
         self._active = 0
-        self._batchers: dict[str, Batcher] = {}
+        self._batchers: dict[str, Batcher[Translation]] = {}
         for student in family.students:
             observe = metrics.batches.labels(student.name).observe
             batcher = Batcher(partial(_translate, student, family.beam), self._executor, family.threads, observe)
@@ -80,11 +81,12 @@ class Service:
         gap = gap_between(self.family.source_language, self.family.target_language)
 
         def part() -> list[PlainText | Markup]:
-            return [kind(text, language, student.fits, gap) for text in body.texts]
+            return [kind(text, language, student.fits, gap, aligned=student.aligns) for text in body.texts]
 
         documents = await asyncio.to_thread(part)
         sentences = [sentence for document in documents for sentence in document.sentences]
-        translations = await self._batchers[student.name].translate(sentences, 1 + body.alternatives)
+        wanted = Wanted(1 + body.alternatives, student.aligns and kind is Markup)
+        translations = await self._batchers[student.name].translate(sentences, wanted)
         self.metrics.sentences.labels(student.name).inc(len(sentences))
         texts, done = [], 0
         for document in documents:
@@ -128,22 +130,33 @@ class Service:
             raise Refused(400, str(error)) from None
 
 
-def _translate(student: Student, beam: int, sentences: list[str], n_best: int) -> list[list[str]]:
+def _translate(student: Student, beam: int, sentences: list[str], wanted: Wanted) -> list[list[Translation]]:
     """Translate into so many translations each. The best is the one that is answered without alternatives.
 
     A search for several can end with another best one: it has a larger beam, or goes on for longer.
     """
-    best = _search(student, beam, sentences, 1)
+    best, n_best = _search(student, beam, sentences, wanted._replace(n_best=1)), wanted.n_best
     if n_best == 1:
         return best
-    more = _search(student, max(beam, n_best), sentences, n_best)
-    return [list(dict.fromkeys([*first, *others]))[:n_best] for first, others in zip(best, more, strict=True)]
+    more = _search(student, max(beam, n_best), sentences, wanted)
+    return [_distinct([*first, *others])[:n_best] for first, others in zip(best, more, strict=True)]
 
 
-def _search(student: Student, beam: int, sentences: list[str], n_best: int) -> list[list[str]]:
-    options = DecodingOptions(beam_size=beam, n_best=n_best, length_penalty=student.length_penalty)
+def _distinct(translations: Sequence[Translation]) -> list[Translation]:
+    """The first translation of each text."""
+    by_text: dict[str, Translation] = {}
+    for translation in translations:
+        by_text.setdefault(translation.text, translation)
+    return list(by_text.values())
+
+
+def _search(student: Student, beam: int, sentences: list[str], wanted: Wanted) -> list[list[Translation]]:
+    options = DecodingOptions(beam, wanted.n_best, student.length_penalty, alignment=wanted.alignment)
     lists = translate_n_best(student.engine, sentences, options)
-    return [[hypothesis.text for hypothesis in hypotheses] or [""] for hypotheses in lists]
+    return [
+        [Translation(h.text, tuple(aligned_spans(sentence, h))) for h in hypotheses] or [Translation("")]
+        for sentence, hypotheses in zip(sentences, lists, strict=True)
+    ]
 
 
 # --- metrics --------------------------------------------------------------------------------------------------------

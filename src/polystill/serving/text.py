@@ -1,8 +1,9 @@
 """Split plain text or HTML into sentences for a translator, and join their translations into the same document.
 
 Plain text keeps everything between sentences as it is. HTML keeps all markup byte for byte, in its order; only text
-changes. A paragraph's sentences are translated whole, with the words within inline tags in their context. A tag inside
-a sentence goes where the words next to it are found again in the translation, or else to an estimated place.
+changes. A paragraph's sentences are translated whole, with the words within inline tags in their context. An element
+inside a sentence goes around the words that are aligned with its own (see `placement`). Where the model has no
+alignments, a tag goes where the words next to it are found again in the translation, or else to an estimated place.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from sentencex import segment
 
 from polystill.data.languages import is_unspaced
 from polystill.data.normalization import INVISIBLE, is_blank
+from polystill.decoding.alignment import Span
 from polystill.serving.html import Token, read_tokens
+from polystill.serving.placement import placed_tags
 
 Fits = Callable[[str], bool]
 """Tells whether the model takes a sentence whole. A longer one would be cut and its rest lost."""
@@ -28,13 +31,20 @@ _BLANKS = re.compile(f"([\\s{INVISIBLE}]*)(.*?)([\\s{INVISIBLE}]*)", re.DOTALL)
 _PLACES = re.compile(r"[,;:.!?、，；。]\s*|\s+")
 
 
+class Translation(NamedTuple):
+    """A sentence's translation, and which parts of both belong together, where the model aligns words."""
+
+    text: str
+    spans: tuple[Span, ...] = ()
+
+
 class PlainText:
     """A text as a list of sentences, and the blanks and line breaks between them, which stay as they are."""
 
-    def __init__(self, text: str, language: str, fits: Fits, gap: str = "") -> None:
+    def __init__(self, text: str, language: str, fits: Fits, gap: str = "", *, aligned: bool = False) -> None:
         """Split `text`, written in `language`, into `sentences`, each of which `fits`.
 
-        `gap` separates translations where nothing separates their sentences.
+        `gap` separates translations where nothing separates their sentences. `aligned` is of no use here.
         """
         self._gap = gap
         self.sentences: list[str] = []
@@ -48,12 +58,12 @@ class PlainText:
                     self._between.append("")
                 self._between[-1] += after
 
-    def join(self, translations: Sequence[str]) -> str:
+    def join(self, translations: Sequence[Translation]) -> str:
         """Return the text with each sentence replaced by its translation."""
         assert len(translations) == len(self.sentences)
         text, last = self._between[0], len(translations) - 1
         for number, (translation, after) in enumerate(zip(translations, self._between[1:], strict=True)):
-            text += translation + (after or (self._gap if number < last else ""))
+            text += translation.text + (after or (self._gap if number < last else ""))
         return text
 
 
@@ -114,12 +124,13 @@ _WORD = re.compile(rf"[{_UNSPACED}]|{_LETTER}+")
 class Markup:
     """An HTML text as a list of sentences, with the markup around and within them."""
 
-    def __init__(self, html: str, language: str, fits: Fits, gap: str = "") -> None:
+    def __init__(self, html: str, language: str, fits: Fits, gap: str = "", *, aligned: bool = False) -> None:
         """Split `html`, written in `language`, into `sentences` (plain text), each of which `fits`.
 
-        `gap` separates translations where only tags separate their sentences.
+        `gap` separates translations where only tags separate their sentences. `aligned` says that translations come
+        with alignments; otherwise the parts between tags are asked for, too, to be found again.
         """
-        self._gap = gap
+        self._gap, self._aligned = gap, aligned
         self.sentences: list[str] = []
         self._parts: list[str | _Sentence] = []
         for is_fixed, group in groupby(read_tokens(html), lambda token: token.is_fixed):
@@ -154,14 +165,15 @@ class Markup:
             bounds = [0, *sorted(cut for cut in cuts if 0 < cut < len(words)), len(words)]
             for start, end in pairwise(bounds) if len(bounds) > 2 or divided else ():
                 text = " ".join(words[start:end].strip(_SIGNS).split())
-                sentence.pieces.append(_Piece(start, end, text, self._ask(text) if text else None))
+                number = self._ask(text) if text and not self._aligned else None
+                sentence.pieces.append(_Piece(start, end, text, number))
         self._parts.append(sentence)
 
     def _ask(self, text: str) -> int:
         self.sentences.append(text)
         return len(self.sentences) - 1
 
-    def join(self, translations: Sequence[str]) -> str:
+    def join(self, translations: Sequence[Translation]) -> str:
         """Return the HTML with the text of each sentence replaced by its translation."""
         assert len(translations) == len(self.sentences)
         html = ""
@@ -234,11 +246,24 @@ class _Sentence:
     def touches(self, following: _Sentence) -> bool:
         return bool(self.words and following.words) and not self.after and not following.before
 
-    def join(self, translations: Sequence[str]) -> str:
-        translation = "" if self.whole is None else translations[self.whole]
-        opens, closes = self._places(translation, translations)
+    def join(self, translations: Sequence[Translation]) -> str:
+        translation, spans = Translation("") if self.whole is None else translations[self.whole]
+        if spans and not self.divided:
+            flat = [(_flat_offset(self.words, at), tag) for at, tag in self.tags]
+            tags = placed_tags(" ".join(self.words.split()), translation, spans, flat, _WORD)
+        else:
+            tags = self._placed_by_pieces(translation, translations)
         text = self.before + translation + self.after
         markup, done = "", 0
+        for at, tag in tags:
+            place = max(done, len(self.before) + at)
+            markup += escape(text[done:place], quote=False) + tag
+            done = place
+        return markup + escape(text[done:], quote=False)
+
+    def _placed_by_pieces(self, translation: str, translations: Sequence[Translation]) -> list[tuple[int, str]]:
+        opens, closes = self._places(translation, translations)
+        tags = []
         for at, tag in self.tags:
             if at <= 0:
                 place = at
@@ -246,18 +271,16 @@ class _Sentence:
                 place = at - len(self.words) + len(translation)
             else:
                 place = (closes if _closes(tag) else opens)[at]
-            place = max(done, len(self.before) + place)
-            markup += escape(text[done:place], quote=False) + tag
-            done = place
-        return markup + escape(text[done:], quote=False)
+            tags.append((place, tag))
+        return tags
 
-    def _places(self, translation: str, translations: Sequence[str]) -> tuple[dict[int, int], dict[int, int]]:
+    def _places(self, translation: str, translations: Sequence[Translation]) -> tuple[dict[int, int], dict[int, int]]:
         """Map positions inside the words to the translation: for tags that open, and for tags that close."""
         opens: dict[int, int] = {}
         closes: dict[int, int] = {}
         last = 0
         for start, end, words, number in self.pieces:
-            translated = translations[number].strip(_SIGNS) if number is not None else ""
+            translated = translations[number].text.strip(_SIGNS) if number is not None else ""
             opens[start] = len(translation) - len(translation[last:].lstrip())
             if found := _find(translation, last, words, translated):
                 opens[start], last = found
@@ -270,6 +293,16 @@ class _Sentence:
             places = {at: opens[start] + share for at, share in zip(inside, shares, strict=True)}
             opens, closes = opens | places, closes | places
         return opens, closes
+
+
+def _flat_offset(words: str, at: int) -> int:
+    """An offset in words whose blanks are joined to one each."""
+    if at <= 0:
+        return at
+    if at >= len(words):
+        return at - len(words) + len(" ".join(words.split()))
+    before = words[:at]
+    return len(" ".join(before.split())) + before[-1].isspace()
 
 
 def _shares(length: int, shares: Sequence[float]) -> list[int]:
