@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,21 @@ import torch
 from polystill.config import parse_recipe
 from polystill.data.aligner import Aligner, blocks
 from polystill.data.alignment import Alignments, write_alignments
+from polystill.data.batching import BatchSchedule
+from polystill.data.modifiers import Augmenter
 from polystill.data.packing import PackedDataset, pack
 from polystill.data.prepare import prepare_data
 from polystill.data.tokenizer import Tokenizer, train_tokenizer, words_of
+from polystill.decoding.ctranslate2 import read_info
 from polystill.errors import UserError
+from polystill.export.students import extracted
+from polystill.runs import Run
+from polystill.runs.family import read_family
 from polystill.sources.built_in import sentences
-from polystill.training.feed import MicroBatch, make_micro_batch
-
-GOLD = Path(__file__).parents[1] / "data" / "gold_alignments.tsv"
+from polystill.students import Student
+from polystill.training.feed import BatchFeed, MicroBatch, Position, make_micro_batch
+from polystill.training.loop import train_family
+from tools.alignment_error import GOLD, aligner_links, error_rate, read_gold
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +36,7 @@ def built_in(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, Packe
 
     folder = tmp_path_factory.mktemp("packed")
     pairs = list(zip(*(list(sentences("train", language))[:6000] for language in ("en", "de")), strict=True))
-    pairs += [(source, target) for source, target, _, _ in gold_pairs()]
+    pairs += [(pair.source, pair.target) for pair in read_gold(GOLD)]
     tokenizer = train_tokenizer(
         (line for pair in pairs for line in pair), TokenizerSettings(vocabulary_size=1500), "en", "de"
     )
@@ -36,33 +44,13 @@ def built_in(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, Packe
     return tokenizer, PackedDataset.open(folder)
 
 
-def gold_pairs() -> list[tuple[str, str, set[tuple[int, int]], set[tuple[int, int]]]]:
-    """Source, target, sure links and possible links, which include the sure ones; between words."""
-    rows = []
-    for line in GOLD.read_text(encoding="utf-8").splitlines():
-        source, target, links = line.split("\t")
-        sure, unsure = (
-            {(int(s), int(t)) for s, t in (link.split(mark) for link in links.split() if mark in link)} for mark in "-?"
-        )
-        rows.append((source, target, sure, sure | unsure))
-    return rows
-
-
 def test_the_aligner_finds_most_links_and_few_wrong_ones(built_in: tuple[Tokenizer, PackedDataset]) -> None:
-    """The alignment error rate (Och & Ney 2003) on pairs aligned by hand, without punctuation."""
+    """By the alignment error rate on pairs that were aligned by hand."""
     tokenizer, data = built_in
-    aligner = Aligner.learn(data, tokenizer.vocabulary_size)
-    rows = np.arange(len(data) - 40, len(data))
-    links = [each for pairs in blocks(data, rows) for each in aligner.links(pairs)]
-    right = total = 0
-    for (source, target, sure, possible), found in zip(gold_pairs(), links, strict=True):
-        sides = tokenizer.source_pieces([source])[0], tokenizer.target_pieces([target])[0]
-        numbers = [words_of(side) for side in sides]
-        has_letters = [[any(map(str.isalnum, piece)) for piece in side] for side in sides]
-        words = {(numbers[0][s], numbers[1][t]) for s, t in found.tolist() if has_letters[0][s] and has_letters[1][t]}
-        right += len(words & sure) + len(words & possible)
-        total += len(words) + len(sure)
-    assert 1 - right / total < 0.2
+    gold = read_gold(GOLD)
+    assert error_rate(gold, aligner_links(Aligner.learn(data, tokenizer.vocabulary_size), tokenizer, gold)) < 0.2
+    assert error_rate(gold, [list(pair.sure) for pair in gold]) == 0
+    assert error_rate(gold, [[(0, 0)] for _ in gold]) > 0.5
 
 
 def test_blocks_do_not_matter(built_in: tuple[Tokenizer, PackedDataset], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,3 +155,35 @@ def test_a_recipe_names_a_file_for_each_source(counting_recipe: dict) -> None:
     data = {**counting_recipe["data"], "alignment": {"kind": "pharaoh", "files": ["a", "b"]}}
     with pytest.raises(UserError, match="2 for 1 sources of train"):
         parse_recipe({**counting_recipe, "data": data}, "test")
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def test_changed_pairs_have_no_links(built_in: tuple[Tokenizer, PackedDataset], tmp_path: Path) -> None:
+    tokenizer, data = built_in
+    write_alignments(tmp_path, [np.array([(0, 0)])] * len(data), data)
+    seed, pad = 1, tokenizer.pad_id
+    augmenter = Augmenter(data, tokenizer, {"UpperCase": 0.5}, 256, seed)
+    schedule = BatchSchedule(data.source_lengths, data.target_lengths, 2000, seed)
+    feed = BatchFeed(data, schedule, pad_id=pad, augmenter=augmenter, alignments=Alignments.open([tmp_path]))
+    update = next(feed.updates(Position()))
+    (batch,) = update.micro_batches
+    originals = data.rows(update.rows)[0]
+    changed = [i for i, ids in enumerate(originals) if ids.tolist() != batch.source[i, : len(ids)].tolist()]
+    sentences, counts = (batch.links // (batch.target.shape[1] * batch.source.shape[1])).unique(return_counts=True)
+    assert changed and sentences.tolist() == [i for i in range(len(batch.source)) if i not in changed]
+    assert set(counts.tolist()) == {2}  # the first tokens, and the end marks
+
+
+@pytest.mark.parametrize("architecture", ["transformer", "lstm"])
+def test_a_trained_family_says_that_it_aligns(
+    counting_recipe: dict, counting_lstm_recipe: dict, prepared_run: Callable[..., Run], architecture: str
+) -> None:
+    """And so do its students, whose exports are described by what they say."""
+    recipe = counting_recipe if architecture == "transformer" else counting_lstm_recipe
+    recipe = {**recipe, "data": {**recipe["data"], "alignment": {"kind": "ibm"}}}
+    run = prepared_run(recipe)
+    train_family(run)
+    assert read_family(run.family)["alignment"] is True
+    assert read_info(extracted(run, Student(1, 1)))["alignment"] is True
