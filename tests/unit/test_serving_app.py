@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,28 @@ def test_alternatives_leave_the_best_translation_as_it_is(
     for best, translations in zip(alone, _translate(student, beam, lines, Wanted(n_best)), strict=True):
         assert translations[0] == best
         assert len(set(translations)) == len(translations) <= n_best
+
+
+def test_tags_follow_their_words_where_the_model_aligns(aligned_student: Path, tmp_path: Path) -> None:
+    """The toy language says words in reverse. Text is translated without alignments, and as it is in HTML."""
+    from polystill.export.driver import export_folder
+
+    export_folder(aligned_student, tmp_path / "export", "ctranslate2")
+    student = Student("e2d2", CTranslate2Translator(tmp_path / "export", threads=1))
+    assert student.aligns
+    app = create_app(Family("test", [student], "en", "de"), Settings(Limits()))
+    english, german = ["one", "two", "three", "four", "five"], ["eins", "zwei", "drei", "vier", "fünf"]
+    pairs = [(a, b) for a in range(5) for b in range(5) if a != b]
+    html = [f"<p><b>{english[a]}</b> {english[b]}</p>" for a, b in pairs]
+    expected = [f"<p>{german[b]} <b>{german[a]}</b></p>" for a, b in pairs]
+
+    async def ask() -> list[Any]:
+        fields = {"source": "en", "target": "de"}
+        bodies = [{"q": html, "format": "html", **fields}, {"q": [re.sub("<.*?>", "", q) for q in html], **fields}]
+        return [(await post(app, body))[1]["translatedText"] for body in bodies]
+
+    translated, text = asyncio.run(ask())
+    assert [re.sub("<.*?>", "", each) for each in translated] == text
+    right = [a == b for a, b in zip(translated, expected, strict=True) if re.sub("<.*?>", "", b) in text]
+    assert len(right) > 10
+    assert sum(right) > 0.8 * len(right)
