@@ -284,7 +284,7 @@ def test_options_out_of_range_are_refused(field: str) -> None:
 class ToyTokenizer:
     """Words are letters a.. with ids 1..; the vocabulary is theirs, `</s>` 0 and `<pad>` last."""
 
-    vocabulary_size, eos_id = 20, EOS
+    vocabulary_size, eos_id, languages = 20, EOS, (None, None)
     pieces = ["</s>", *"abcdefghijklmnopqr", "<pad>"]  # noqa: RUF012
 
     def encode_source(self, lines: list[str]) -> list[list[int]]:
