@@ -1,4 +1,4 @@
-"""Seq-Inter: the choice is sacreBLEU's, sentence by sentence. The filter: what goes, and reports that add up."""
+"""The best of each list, by any criterion, in targets of their own. The filter: what goes, and reports that add up."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sacrebleu import sentence_bleu, sentence_chrf
 
 from polystill.config import Cleaning
 from polystill.errors import UserError
 from polystill.targets.select import (
     FilterReport,
     HypothesisFilter,
+    best_first,
     left_out,
-    nearest_candidate,
     select_targets,
-    similarity,
 )
 from polystill.targets.store import Candidate, Entry, write_manifest
 
@@ -31,21 +29,8 @@ LIST = [
 ]
 
 
-@pytest.mark.parametrize("by", ["bleu", "chrf"])
-@pytest.mark.parametrize("reference", [REFERENCE, "Katzen .", "Hund", *LIST])
-def test_the_choice_is_sacrebleus(by: Any, reference: str) -> None:
-    measure = sentence_bleu if by == "bleu" else sentence_chrf
-    scores = [measure(text, [reference]).score for text in LIST]
-    similar, signature = similarity(by, "de")
-    best, found = nearest_candidate([Candidate(text) for text in LIST], reference, similar)
-    assert found == pytest.approx(scores)
-    assert best == scores.index(max(scores))
-    assert ("smooth:exp" in signature) == (by == "bleu")
-
-
 def test_of_equals_the_teachers_best() -> None:
-    similar, _ = similarity("bleu", "de")
-    assert nearest_candidate([Candidate("x y"), Candidate("z w")], "a b", similar)[0] == 0
+    assert best_first([1.0, 2.0, 2.0, 0.0]) == [1, 2, 0, 3]
 
 
 ENTRIES = [
@@ -79,7 +64,50 @@ def test_each_sentence_by_its_own_reference(tmp_path: Path, make_targets: Any) -
     chosen.check_source(targets.source["sha256"], 5)
     counts = manifest["selection"]
     assert (counts["sentences"], counts["without_candidates"], counts["not_the_teachers_best"]) == (4, 1, 2)
-    assert counts["mean_similarity"] > counts["mean_similarity_of_the_teachers_best"] > 0
+    assert counts["mean_score"] > counts["mean_score_of_the_teachers_best"] > 0
+
+
+def test_without_references_sentences_with_one_source_share_the_choice(tmp_path: Path, make_targets: Any) -> None:
+    for kind in ("corpus", "text"):
+        references = [[], [], [], []] if kind == "text" else [entry.references for entry in ENTRIES]
+        entries = [
+            Entry(e.ids, e.source, r, e.hypotheses, e.filtered) for e, r in zip(ENTRIES, references, strict=True)
+        ]
+        targets = make_targets(tmp_path / kind, entries, kind=kind)
+        out = tmp_path / f"{kind}-out"
+        counts = select_targets(tmp_path / kind, out, by="mbr-chrf", keep=2)["selection"]
+        chosen = {tuple(entry.ids): entry for entry in type(targets).open(out).entries()}
+        assert [candidate.text for candidate in chosen[0, 3].hypotheses] == [LIST[4], LIST[1]]
+        assert chosen[0, 3].references == references[0]
+        assert (counts["sentences"], counts["translations"], counts["without_candidates"]) == (4, 8, 1)
+        pairs = list(type(targets).open(out).pairs())  # what a student learns from: each kept one of each sentence
+        assert len(pairs) == 8 and pairs.count(("black dog", LIST[4])) == 2
+
+
+def test_scores_from_a_file_and_from_a_command(tmp_path: Path, make_targets: Any) -> None:
+    targets = make_targets(tmp_path / "n-best", ENTRIES)
+    (tmp_path / "scores.txt").write_text("".join(f"{score}\n" for score in (0, 1, 5, 2, 3, 4, 0.1, 0.2, -1, 1e-3)))
+    select_targets(tmp_path / "n-best", tmp_path / "file", scores=tmp_path / "scores.txt", keep=2)
+    # The command prefers short translations, and says for which its score is.
+    command = """awk -F '\\t' -v OFS='\\t' '{print $1, $2, -length($2)}'"""
+    select_targets(tmp_path / "n-best", tmp_path / "command", scorer=command)
+
+    def found(name: str) -> list[list[str]]:
+        entries = type(targets).open(tmp_path / name).entries()
+        return [[candidate.text for candidate in entry.hypotheses] for entry in entries]
+
+    assert found("file") == [[LIST[2], LIST[5]], ["Katze .", "Hund"], ["Katze", "Hund"]]
+    assert found("command") == [["Katze ."], ["Hund"], ["Hund"]]
+
+
+def test_a_share_takes_the_scores_of_its_own_sentences(tmp_path: Path, make_targets: Any) -> None:
+    both = [Candidate("x", -1.0), Candidate("y", -2.0)]
+    targets = make_targets(tmp_path / "n-best", [Entry([i], f"line {i}", ["x"], both) for i in range(20)])
+    command = """awk -F '\\t' '{split($1, words, " "); print ($2 == "x") == (words[2] % 2)}'"""
+    select_targets(tmp_path / "n-best", tmp_path / "out", scorer=command, share=0.4)
+    entries = list(type(targets).open(tmp_path / "out").entries())
+    assert len(entries) == 8
+    assert all(entry.hypotheses[0].text == "yx"[entry.ids[0] % 2] for entry in entries)
 
 
 def test_a_share_is_drawn_the_same_every_time(tmp_path: Path, make_targets: Any) -> None:
@@ -110,7 +138,7 @@ def test_bad_input(tmp_path: Path, make_targets: Any) -> None:
 
     assert "expected more than 0 and at most 1" in error("n-best", share=1.5)
     assert "full: exists already" in error("n-best", "full")
-    assert "without references" in error("mono")
+    assert "without references, so there is nothing to be near to; choose with --by mbr-chrf" in error("mono")
     assert "one candidate a sentence" in error("one")
     assert "no translation of sentence 1 ('b')" in error("none")
     assert "no such folder" in error("nowhere")

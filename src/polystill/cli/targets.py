@@ -122,30 +122,55 @@ def generate(
 
 
 def select(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Targets with n-best lists and references.", show_default=False)
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Targets with n-best lists.", show_default=False)],
     out: Out,
     by: Annotated[
-        Literal["bleu", "chrf"], typer.Option(help="Measure nearness by smoothed sentence BLEU or by chrF.")
-    ] = "bleu",
+        Literal["bleu", "chrf", "mbr-bleu", "mbr-chrf"] | None,
+        typer.Option(
+            help="Choose by nearness to the reference (smoothed sentence BLEU, chrF), or by minimum Bayes risk (mbr-): "
+            "the mean nearness to the other candidates, which needs no reference. By default bleu."
+        ),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Choose by these scores, higher is better: a number a line for each candidate, in the order of the "
+            "shards; or source, tab, candidate, tab, number.",
+        ),
+    ] = None,
+    scorer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Choose by the scores of this shell command, such as a quality estimation: it reads lines of source, "
+            "tab, candidate, and prints a number for each.",
+        ),
+    ] = None,
+    keep: Annotated[int, typer.Option(min=1, help="Keep this many translations of each sentence, best first.")] = 1,
     share: Annotated[float, typer.Option(help="Keep this share of the sentences, drawn at random.")] = 1.0,
 ) -> None:
-    """Choose each sentence's candidate nearest to its reference: targets for Seq-Inter.
+    """Choose each sentence's best candidates: by its reference (Seq-Inter), by each other (MBR), or by given scores.
 
     **Examples**
 
         polystill select targets/n-best --by bleu --out targets/interpolated
 
-        polystill select targets/n-best --by chrf --share 0.5 --out targets/interpolated-half
+        polystill select targets/n-best --by mbr-chrf --out targets/mbr
+
+        polystill select targets/n-best --by mbr-chrf --keep 4 --out targets/four
+
+        polystill select targets/n-best --scorer "python estimate.py" --share 0.5 --out targets/estimated-half
     """
     need_packages("select")
     from polystill.targets.select import select_targets
 
-    selection = select_targets(folder, out, by=by, share=share)["selection"]
-    before, after = selection["mean_similarity_of_the_teachers_best"], selection["mean_similarity"]
+    manifest = select_targets(folder, out, by=by, scores=scores, scorer=scorer, keep=keep, share=share)
+    selection = manifest["selection"]
+    before, after = selection["mean_score_of_the_teachers_best"], selection["mean_score"]
     others, without = selection["not_the_teachers_best"], selection["without_candidates"]
+    several = f" with {selection['translations']:,} translations" if keep > 1 else ""
     say(
-        f"wrote {out}: {selection['sentences']:,} sentences, mean {by} {before:.1f} (the teacher's best) -> "
-        f"{after:.1f}; {others:,} are not the teacher's best, {without:,} had no candidate"
+        f"wrote {out}: {selection['sentences']:,} sentences{several}, mean {selection['name']} {before:.4g} (the "
+        f"teacher's best) -> {after:.4g}; {others:,} are not the teacher's best, {without:,} had no candidate"
     )

@@ -1,35 +1,32 @@
-"""Choose among a teacher's translations: leave out what is no use as a target, and keep the nearest to a reference.
+"""Choose among a teacher's translations: leave out what is no use as a target, and keep the best of a list.
 
 `HypothesisFilter` judges every translation while targets are generated. Length ratio, copies, wrong script and the like
 are judged as in the cleaning of pairs (`data.cleaning`). On top come repetitions, which a search that loops leaves
 behind, and candidates with the same text.
 
-`select_targets` is Seq-Inter (Kim & Rush 2016, section 3.3). Of each sentence's n-best list it keeps
-
-    y = argmax over the candidates c of sim(c, reference), sim = smoothed sentence BLEU or chrF, both sacreBLEU's
-
-and writes a folder of targets like the one it was chosen from, with one hypothesis a sentence.
+`select_targets` keeps the best of each sentence's n-best list by a criterion (`targets.criteria`), such as Seq-Inter's
+nearness to the reference, and writes a folder of targets like the one it was chosen from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from polystill.config import Cleaning
 from polystill.data.cleaning import EXAMPLES, MOST_REPEATS, Cleaner, Repetition
 from polystill.data.cleaning import REASONS as PAIR_REASONS
-from polystill.decoding.metrics import bleu_metric
 from polystill.errors import UserError
 from polystill.progress import Progress
 from polystill.runs.provenance import provenance
 from polystill.storage import atomic_folder, need_new_folder
 from polystill.targets import store
+from polystill.targets.criteria import By, Criterion, open_criterion
 from polystill.targets.store import Candidate, Entry, TargetSet
 
 # --- filter -------------------------------------------------------------------------------------------------------
@@ -115,55 +112,47 @@ class HypothesisFilter:
         return reason
 
 
-# --- Seq-Inter ----------------------------------------------------------------------------------------------------
+# --- the best of each list ----------------------------------------------------------------------------------------
 
-Measure = Literal["bleu", "chrf"]
-Similarity = Callable[[str, str], float]
 SAMPLE_SEED = 1
 
 
-def similarity(by: Measure, target_language: str) -> tuple[Similarity, str]:
-    """Return sim(candidate, reference) and its sacreBLEU signature."""
-    from sacrebleu import CHRF
+def select_targets(
+    folder: Path,
+    out: Path,
+    *,
+    by: By | None = None,
+    scores: Path | None = None,
+    scorer: str | None = None,
+    keep: int = 1,
+    share: float = 1.0,
+) -> dict[str, Any]:
+    """Write the `keep` best candidates of every sentence, or of a drawn share of them, to `out`; return its manifest.
 
-    metric: Any = bleu_metric(target_language, effective_order=True) if by == "bleu" else CHRF()
-
-    def score(candidate: str, reference: str) -> float:
-        return float(metric.sentence_score(candidate, [reference]).score)
-
-    score("a", "a")  # a metric has no signature before its first call
-    return score, metric.get_signature().format()
-
-
-def nearest_candidate(candidates: Sequence[Candidate], reference: str, similar: Similarity) -> tuple[int, list[float]]:
-    """Return the nearest candidate's number (the teacher's best among equals) and the similarity of each."""
-    scores = [similar(candidate.text, reference) for candidate in candidates]
-    return max(range(len(scores)), key=lambda i: (scores[i], -i)), scores
-
-
-def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) -> dict[str, Any]:
-    """Write the nearest candidate of every sentence, or of a drawn share of them, to `out` and return its manifest.
+    `by`, `scores` and `scorer` are as in `open_criterion`.
 
     Raises:
-        UserError: `share` is not in (0, 1], the targets are unfinished, damaged, without references or with one
-            candidate a sentence, or `out` holds something.
+        UserError: `share` is not in (0, 1], the targets are unfinished, damaged, or have one candidate a sentence, they
+            do not go with the criterion, or `out` holds something.
     """
     if not 0 < share <= 1:
         raise UserError(f"--share {share:g}: expected more than 0 and at most 1")
     need_new_folder(out)
     targets = TargetSet.open(folder)
-    if targets.source["kind"] != "corpus":
-        raise UserError(f"{folder}: was generated from text without references, so there is nothing to be near to")
     no_choice = UserError(
         f"{folder}: holds one candidate a sentence, so there is nothing to choose; generate with --n-best 35"
     )
     if targets.plan["n_best"] == 1:
         raise no_choice
-    similar, signature = similarity(by, targets.plan["languages"][1])
-    selection = {"by": by, "signature": signature, "share": share}
-    plan = {**targets.plan, "selected_from": store.plan_sha256(targets.plan), "selection": selection, "n_best": 1}
-    chosen = _Selection(targets, similar, share)
-    with atomic_folder(out) as temporary:
+    with atomic_folder(out) as temporary, open_criterion(targets, by, scores, scorer) as criterion:
+        selection = {**criterion.about, "share": share}
+        plan = {
+            **targets.plan,
+            "selected_from": store.plan_sha256(targets.plan),
+            "selection": selection,
+            "n_best": keep,
+        }
+        chosen = _Selection(targets, criterion, keep, share)
         (temporary / store.SHARDS).mkdir()
         shards = _write(temporary, chosen, plan)
         if chosen.longest_list == 1:
@@ -177,7 +166,7 @@ def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) 
             "teachers": targets.manifest["teachers"],
             "selected_from": str(folder),
             "sentences": sum(shard["sentences"] for shard in shards),
-            "selection": {**selection, **chosen.counts()},
+            "selection": {**selection, "name": criterion.name, **chosen.counts()},
             "shards": shards,
             "provenance": provenance().to_json(),
         }
@@ -185,16 +174,21 @@ def select_targets(folder: Path, out: Path, *, by: Measure, share: float = 1.0) 
     return manifest
 
 
-class _Selection:
-    """Chooses a candidate for each sentence, in one pass over the targets."""
+def best_first(scores: Sequence[float]) -> list[int]:
+    """Return the candidates' numbers, best first; among equals the teacher's order."""
+    return sorted(range(len(scores)), key=lambda i: -scores[i])
 
-    def __init__(self, targets: TargetSet, similar: Similarity, share: float) -> None:
-        self._targets, self._similar = targets, similar
+
+class _Selection:
+    """Chooses candidates for each sentence, in one pass over the targets."""
+
+    def __init__(self, targets: TargetSet, criterion: Criterion, keep: int, share: float) -> None:
+        self._targets, self._criterion, self._keep = targets, criterion, keep
         sentences = targets.source["sentences"]
         drawn = np.random.default_rng(SAMPLE_SEED).permutation(sentences)[: max(1, round(share * sentences))]
         self._is_drawn = np.zeros(sentences, dtype=bool)
         self._is_drawn[drawn] = True
-        self._chosen = self._without = self._changed = 0
+        self._chosen = self._without = self._changed = self._kept = 0
         self.longest_list = 0
         """The most candidates that a sentence had, with those that the filter left out."""
         self._total = self._total_first = 0.0
@@ -203,31 +197,45 @@ class _Selection:
         progress = Progress("choosing", "sentence", int(self._is_drawn.sum()))
         for entry in self._targets.entries():
             self.longest_list = max(self.longest_list, len(entry.hypotheses) + entry.filtered)
-            for i, reference in zip(entry.ids, entry.references, strict=True):
-                if self._is_drawn[i]:
-                    progress.add()
-                    self._without += not entry.hypotheses
-                    if entry.hypotheses:
-                        yield Entry([i], entry.source, [reference], [self._choose(entry, reference)])
+            drawn = [k for k, i in enumerate(entry.ids) if self._is_drawn[i]]
+            progress.add(len(drawn))
+            self._without += 0 if entry.hypotheses else len(drawn)
+            if entry.hypotheses:
+                yield from self._chosen_of(entry, drawn)
         progress.close()
 
-    def _choose(self, entry: Entry, reference: str) -> Candidate:
-        best, scores = nearest_candidate(entry.hypotheses, reference, self._similar)
-        self._chosen += 1
-        self._changed += best != 0
-        self._total += scores[best]
-        self._total_first += scores[0]
-        return entry.hypotheses[best]
+    def _chosen_of(self, entry: Entry, drawn: list[int]) -> Iterator[Entry]:
+        """Choose for the drawn ones of the sentences that have this source: for each by itself, or once for all."""
+        if self._criterion.by_reference:
+            for k in drawn:
+                reference = entry.references[k]
+                yield self._best(entry, [k], self._criterion.scores(entry, reference))
+        else:
+            scores = self._criterion.scores(entry, None)  # also where none is drawn: scores may be read one by one
+            if drawn:
+                yield self._best(entry, drawn, scores)
+
+    def _best(self, entry: Entry, sentences: list[int], scores: list[float]) -> Entry:
+        order, n = best_first(scores)[: self._keep], len(sentences)
+        self._chosen += n
+        self._changed += n * (order[0] != 0)
+        self._kept += n * len(order)
+        self._total += n * scores[order[0]]
+        self._total_first += n * scores[0]
+        references = [entry.references[k] for k in sentences] if entry.references else []
+        ids = [entry.ids[k] for k in sentences]
+        return Entry(ids, entry.source, references, [entry.hypotheses[i] for i in order])
 
     def counts(self) -> dict[str, Any]:
-        """Return the sentences with and without candidates, and the mean similarity before and after."""
+        """Return the sentences with and without candidates, and the best's mean score beside the teacher's best's."""
         n = max(1, self._chosen)
         return {
             "sentences": self._chosen,
+            "translations": self._kept,
             "without_candidates": self._without,
             "not_the_teachers_best": self._changed,
-            "mean_similarity": self._total / n,
-            "mean_similarity_of_the_teachers_best": self._total_first / n,
+            "mean_score": self._total / n,
+            "mean_score_of_the_teachers_best": self._total_first / n,
         }
 
 
