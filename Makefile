@@ -23,7 +23,7 @@ $(READY_TO_TRAIN): pyproject.toml constraints.txt tools/set_up.py
 	touch $@
 
 $(READY): pyproject.toml constraints.txt tools/set_up.py
-	$(PYTHON) tools/set_up.py $(VENV) train,onnx,ray,report,serve,energy,dev
+	$(PYTHON) tools/set_up.py $(VENV) train,bergamot,onnx,ray,report,serve,energy,dev
 	touch $@ $(READY_TO_TRAIN)
 
 $(READY_FOR_DOCS): pyproject.toml constraints.txt tools/set_up.py

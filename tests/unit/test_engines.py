@@ -22,7 +22,8 @@ from polystill.export import FORMATS
 from polystill.runs import Run
 from polystill.runs.results import totals
 from polystill.serving.family import open_family
-from polystill.targets.generate import Compute, generate_targets
+from polystill.targets.generate import generate_targets
+from polystill.targets.job import Compute
 from polystill.targets.sources import Text
 from polystill.translation import open_translator
 

@@ -14,7 +14,8 @@ import yaml
 from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.targets import store
-from polystill.targets.generate import Compute, generate_targets
+from polystill.targets.generate import generate_targets
+from polystill.targets.job import Compute
 from polystill.targets.sources import Text
 from polystill.targets.store import Candidate, Entry, TargetSet, shard_path
 

@@ -29,8 +29,8 @@ Teachers = Annotated[
     list[Path],
     typer.Argument(
         metavar="TEACHER...",
-        help="A run, a Hugging Face or CTranslate2 folder, or a TSV file (source, tab, translations). Several models "
-        "with one vocabulary translate as an ensemble.",
+        help="A run, a Hugging Face, CTranslate2 or Bergamot (Firefox) folder, or a TSV file (source, tab, "
+        "translations). Several models with one vocabulary translate as an ensemble.",
         show_default=False,
     ),
 ]
@@ -98,7 +98,8 @@ def generate(
     need_packages("generate")
     show_log()
     from polystill.decoding.translator import DecodingOptions
-    from polystill.targets.generate import Compute, default_beam, generate_targets
+    from polystill.targets.generate import generate_targets
+    from polystill.targets.job import Compute, default_beam
     from polystill.targets.select import left_out
     from polystill.targets.sources import Text
 

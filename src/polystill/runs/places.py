@@ -34,6 +34,8 @@ class Kind(Enum):
     """A folder with config.json: an extracted student, or a Marian or other Hugging Face model."""
     CTRANSLATE2 = auto()
     """A folder with model.bin."""
+    BERGAMOT = auto()
+    """A folder with model.*.bin and a *vocab*.spm, plain or packed: a Bergamot model, such as Firefox's."""
     EXPORT = auto()
     """An export for another program (see `OTHER_PROGRAMS`)."""
     FILE = auto()
@@ -78,6 +80,8 @@ def open_place(path: str | Path) -> Place:
         return Place(path, Kind.RUN, path / "family", run=path)
     if path.is_file():
         return Place(path, Kind.FILE, path)
+    if any(path.glob("model.*.bin*")) and any(path.glob("*vocab*.spm*")):
+        return Place(path, Kind.BERGAMOT, path)
     if _has_model(path.parent / "family"):
         return Place(path, Kind.STUDENT, path.parent / "family", run=path.parent, student=path.name)
     return Place(path, Kind.FOLDER if path.is_dir() else Kind.NOTHING, path)
@@ -147,4 +151,5 @@ def _need_model(path: Path, expected: str) -> Place:
             f"{path}: this run has no family yet; continue it with polystill run {path / 'recipe.yaml'} --out {path}"
         )
     reasons = {Kind.FILE: "a file", Kind.FOLDER: "no model here", Kind.NOTHING: "no such folder"}
+    reasons[Kind.BERGAMOT] = "a Bergamot model, which only polystill generate reads"
     raise UserError(f"{path}: {reasons[place.kind]}; expected {expected}")

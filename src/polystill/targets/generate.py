@@ -25,46 +25,17 @@ from polystill.progress import Progress
 from polystill.runs.places import Kind, find_folder, open_place
 from polystill.runs.provenance import provenance
 from polystill.storage import clear_left_overs, lock_folder, storage_errors
-from polystill.targets import store
+from polystill.targets import bergamot, store
 from polystill.targets import teachers as models
-from polystill.targets.pool import LocalPool, Pool, RayPool, Task, ThisProcess
+from polystill.targets.job import Compute, Job, Translate, refuse_search
+from polystill.targets.pool import Task, ThisProcess
 from polystill.targets.select import REASONS, FilterReport, HypothesisFilter, left_out
 from polystill.targets.sources import Source, Sources, Text, open_sources
 from polystill.targets.store import FORMAT, MANIFEST, SHARDS, Candidate, Entry
-from polystill.targets.teachers import Translate, TranslationsFile
+from polystill.targets.teachers import TranslationsFile
 
 SHARD_SIZE = 2_000
 SCRATCH = ".scratch"
-
-
-@dataclass(frozen=True)
-class Compute:
-    """The engine that translates, and the processes that it runs in."""
-
-    engine: str | None = None
-    """None is CTranslate2 where the model can run in it, else torch."""
-    precision: str = "default"
-    workers: int = 1
-    threads: int = 0
-    """Threads of each worker; 0 shares the cores among them."""
-    ray: bool = False
-    """Spread the workers over a Ray cluster."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A teacher, ready to be opened."""
-
-    plan: dict[str, Any]
-    """What decides which translations it writes, for the manifest."""
-    ready: Callable[[Path], Callable[[], Translate]]
-    """Called once, with a scratch folder, if there is something to translate. Each worker calls what it returns."""
-    pool: Pool
-
-
-def default_beam(n_best: int) -> int:
-    """Return Kim & Rush's beam of 5 for Seq-KD, or a larger one where more translations are wanted."""
-    return max(5, n_best)
 
 
 def generate_targets(
@@ -90,8 +61,7 @@ def generate_targets(
     _check_languages(text, recipe, folders)
     if recipe is not None:
         options = replace(options, max_length=recipe.data.max_tokens)
-    is_file = any(folder.is_file() for folder in folders)
-    job = _file_job(folders, options, compute) if is_file else _model_job(folders, text, recipe, options, compute, say)
+    job = _job(folders, text, recipe, options, compute, say)
     with _opened(out) as scratch, open_sources(recipe, text, scratch, say) as sources:
         say(f"{sources.sentences:,} sentences, {len(sources):,} different ones")
         languages = _languages(text, recipe, folders[0])
@@ -117,7 +87,7 @@ def generate_targets(
 def _model_folder(teacher: Path) -> Path:
     """Return the folder of a teacher's model, which for a run is its family, or the file of translations."""
     kind = open_place(teacher).kind
-    if kind is Kind.FILE:
+    if kind in (Kind.FILE, Kind.BERGAMOT):
         return teacher
     if kind is Kind.NOTHING and teacher.suffix:  # meant as a file
         raise UserError(f"{teacher}: no such file of translations (TSV), nor a model's folder")
@@ -142,17 +112,28 @@ def _languages(text: Text, recipe: Recipe | None, teacher: Path) -> tuple[str, s
 # --- teachers -----------------------------------------------------------------------------------------------------
 
 
-def _file_job(paths: Sequence[Path], options: DecodingOptions, compute: Compute) -> Job:
+def _job(
+    folders: Sequence[Path],
+    text: Text,
+    recipe: Recipe | None,
+    options: DecodingOptions,
+    compute: Compute,
+    say: Callable[[str], None],
+) -> Job:
+    for folder in folders:
+        kind = open_place(folder).kind
+        if kind is Kind.FILE:
+            return _file_job(folders, folder, options, compute)
+        if kind is Kind.BERGAMOT:
+            return bergamot.job(folders, folder, options, compute, say)
+    return _model_job(folders, text, recipe, options, compute, say)
+
+
+def _file_job(folders: Sequence[Path], file: Path, options: DecodingOptions, compute: Compute) -> Job:
     """Read translations from a file."""
-    file = next(path for path in paths if path.is_file())
-    if len(paths) > 1:
+    if len(folders) > 1:
         raise UserError(f"{file}: a file of translations stands alone; an ensemble is made of models")
-    defaults = DecodingOptions(default_beam(options.n_best), options.n_best, max_length=options.max_length)
-    if compute != Compute(threads=compute.threads) or options != defaults:
-        raise UserError(
-            f"{file}: translations are not made but read; leave out --engine, --precision, --workers, --beam, "
-            "--length-penalty and --batch-tokens"
-        )
+    refuse_search(file, "translations are not made but read", options, compute)
     plan = {"engine": "file", "beam": None, "n_best": options.n_best}
     return Job(plan, lambda _: lambda: TranslationsFile(file, options.n_best).translate, ThisProcess())
 
@@ -185,14 +166,11 @@ def _model_job(
         "max_length": options.max_length,
         **({"teachers' languages": list(text.languages)} if any(text.languages) else {}),
     }
-    pool: Pool = ThisProcess() if compute.workers == 1 else LocalPool(compute.workers, say)
-    if compute.ray:
-        pool = RayPool(compute.workers, say, threads)
 
     def ready(scratch: Path) -> Callable[[], Translate]:
         return partial(models.open_teacher, models.convert_teacher(teacher, scratch.resolve()))
 
-    return Job(plan, ready, pool)
+    return Job(plan, ready, compute.pool(threads, say))
 
 
 # --- the folder ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,15 +20,16 @@ from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.runs.places import Kind as PlaceKind
-from polystill.runs.places import find_model
+from polystill.runs.places import find_model, open_place
 from polystill.sources.lines import read_lines
+from polystill.targets import bergamot
+from polystill.targets.job import Translate
 from polystill.targets.store import Candidate, shortened
 
 if TYPE_CHECKING:
     from polystill.targets.adapters import Languages
 
 Kind = Literal["ctranslate2", "polystill", "huggingface"]
-Translate = Callable[[Sequence[str]], list[list[Candidate]]]
 
 CONVERTED = ("m2m_100",)
 """Types of Hugging Face models beside Marian that are converted for CTranslate2; NLLB's are of this type, too."""
@@ -145,7 +146,9 @@ def model_type(folder: Path) -> str:
 
 
 def languages_of(teacher: Path) -> Languages:
-    """Return the languages of a model for one pair, if its tokenizer_config.json names them, as Marian's does."""
+    """Return the languages of a model for one pair, if its folder names them, as Marian's and Firefox's do."""
+    if open_place(teacher).kind is PlaceKind.BERGAMOT:
+        return bergamot.languages_of(teacher)
     try:
         config = json.loads((teacher / "tokenizer_config.json").read_text(encoding="utf-8"))
         return config.get("source_lang"), config.get("target_lang")
@@ -153,14 +156,15 @@ def languages_of(teacher: Path) -> Languages:
         return None, None
 
 
+_OF_BERGAMOT = ("model.*.bin*", "lex*.bin*", "*vocab*.spm.*")
 _DECISIVE = ("model.bin", "*.safetensors", "*.spm", "*.model", "tokenizer.json", "*vocab*.json", "vmap.txt")
-"""Files on which a model's translations depend: weights, vocabulary, a CTranslate2 folder's shortlist."""
+"""Files on which a model's translations depend: weights, vocabulary, shortlist."""
 
 
 def fingerprint(teacher: Path) -> str:
     """Return the checksum of a model's weights and vocabulary, or of a file of translations."""
     digest = hashlib.sha256()
-    files = sorted({path for pattern in _DECISIVE for path in teacher.glob(pattern)})
+    files = sorted({path for pattern in (*_DECISIVE, *_OF_BERGAMOT) for path in teacher.glob(pattern)})
     for path in files if teacher.is_dir() else [teacher]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -240,10 +244,6 @@ def open_teacher(teacher: Teacher) -> Translate:
         ]
 
     return translate
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.splitlines()).strip()
 
 
 def _open(teacher: Teacher) -> Translator:
