@@ -29,8 +29,8 @@ Teachers = Annotated[
     list[Path],
     typer.Argument(
         metavar="TEACHER...",
-        help="A run, a Hugging Face, CTranslate2 or Bergamot (Firefox) folder, or a TSV file (source, tab, "
-        "translations). Several models with one vocabulary translate as an ensemble.",
+        help="A run, a Hugging Face, CTranslate2 or Bergamot (Firefox) folder, an endpoint's YAML file, or a TSV "
+        "file (source, tab, translations). Several models with one vocabulary translate as an ensemble.",
         show_default=False,
     ),
 ]
@@ -92,6 +92,10 @@ def generate(
         polystill generate runs/teacher --run runs/teacher --n-best 35 --out targets/n-best
 
         polystill generate opus-mt-en-de --source news.en.zst --workers 8 --threads 1 --out targets/news
+
+        polystill generate path/to/firefox/en-pt --run R.yaml --workers 8 --out targets/firefox
+
+        polystill generate endpoint.yaml --run R.yaml --n-best 4 --out targets/server
 
         polystill generate nllb --run R.yaml --source-language eng_Latn --target-language deu_Latn --out targets/nllb
     """

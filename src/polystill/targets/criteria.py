@@ -3,7 +3,7 @@
 `Nearness` is Seq-Inter's (Kim & Rush 2016, section 3.3): sim(candidate, reference).
 
 `MinimumBayesRisk` needs no reference. A candidate's score is its expected utility, with the other candidates in the
-reference's place (Kumar & Byrne 2004; Eikema & Aziz 2020, equation 6, with the n-best list for the samples):
+reference's place (Kumar & Byrne 2004; Eikema & Aziz 2020, with the n-best list for the samples):
 
     score(c) = 1/N · Σ sim(c, c') over the N candidates c'
 

@@ -25,7 +25,7 @@ from polystill.progress import Progress
 from polystill.runs.places import Kind, find_folder, open_place
 from polystill.runs.provenance import provenance
 from polystill.storage import clear_left_overs, lock_folder, storage_errors
-from polystill.targets import bergamot, store
+from polystill.targets import bergamot, endpoint, store
 from polystill.targets import teachers as models
 from polystill.targets.job import Compute, Job, Translate, refuse_search
 from polystill.targets.pool import Task, ThisProcess
@@ -122,6 +122,8 @@ def _job(
 ) -> Job:
     for folder in folders:
         kind = open_place(folder).kind
+        if endpoint.is_endpoint(folder):
+            return endpoint.job(folders, folder, options, compute, say)
         if kind is Kind.FILE:
             return _file_job(folders, folder, options, compute)
         if kind is Kind.BERGAMOT:
@@ -264,6 +266,7 @@ class _Generation:
                 finally:  # count the time of a process that was stopped, too
                     cost = self.manifest["cost"]
                     cost["seconds"] = round(cost["seconds"] + time.perf_counter() - start, 3)
+                    cost |= job.cost()
                     store.write_manifest(self.folder, self.manifest)
                 self._add_up()
         report = self.manifest["filter"]

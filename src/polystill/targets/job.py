@@ -43,8 +43,11 @@ class Job:
     plan: dict[str, Any]
     """What decides which translations it writes, for the manifest."""
     ready: Callable[[Path], Callable[[], Translate]]
-    """Called once, with a scratch folder, if there is something to translate. Each worker calls what it returns."""
+    """Called once if there is something to translate, with a scratch folder in the targets' folder. Each worker calls
+    what it returns."""
     pool: Pool
+    cost: Callable[[], dict[str, Any]] = dict
+    """What the translations took so far besides time, over all attempts, for the manifest."""
 
 
 def default_beam(n_best: int) -> int:

@@ -34,6 +34,7 @@ from polystill.targets.store import Candidate, Entry, TargetSet
 _JUDGED = ("empty", "too_short", "too_long", "ratio", "long_word", "identical", "wrong_script")
 REASONS = {
     "cut": "the source is longer than the teacher takes, or it had not ended when it was as long as it may be",
+    "several_lines": "an answer of several lines, so more than a translation",
     **{reason: PAIR_REASONS[reason] for reason in _JUDGED},
     "repetition": f"a phrase more than {MOST_REPEATS} times in a row, or characters ten times; and not in the source",
     "same": "the same text as a better candidate of this source",
@@ -106,6 +107,8 @@ class HypothesisFilter:
         """Return why a hypothesis is left out (a key of REASONS), or None if it stays."""
         if self._enabled and candidate.cut:
             return "cut"
+        if not {"\n", "\r"}.isdisjoint(candidate.text):
+            return "several_lines"
         reason = self._cleaner.reason(source.strip(), candidate.text.strip())
         if reason is None and self._enabled and self._repetition.is_looping(source, candidate.text):
             return "repetition"

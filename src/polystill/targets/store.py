@@ -34,7 +34,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One translation. Its score is log p / n ** length_penalty, or None if it was read from a file."""
+    """One translation. Its score is log p / n ** length_penalty, or None from a teacher that gives none."""
 
     text: str
     score: float | None = None

@@ -162,7 +162,11 @@ _DECISIVE = ("model.bin", "*.safetensors", "*.spm", "*.model", "tokenizer.json",
 
 
 def fingerprint(teacher: Path) -> str:
-    """Return the checksum of a model's weights and vocabulary, or of a file of translations."""
+    """Return the checksum of a model's weights and vocabulary, a file of translations, or an endpoint's settings."""
+    from polystill.targets import endpoint
+
+    if endpoint.is_endpoint(teacher):
+        return endpoint.fingerprint(teacher)
     digest = hashlib.sha256()
     files = sorted({path for pattern in (*_DECISIVE, *_OF_BERGAMOT) for path in teacher.glob(pattern)})
     for path in files if teacher.is_dir() else [teacher]:
