@@ -146,10 +146,11 @@ def test_what_commands_in_the_docs_name_exists(page: Path) -> None:
 
 
 def test_recipes_in_the_docs_have_known_sections() -> None:
-    """Fenced YAML of the docs has only keys that a recipe or a devices file has at its top."""
+    """Fenced YAML of the docs has only keys that a recipe, a devices file or an endpoint has at its top."""
     from polystill.config import Recipe
+    from polystill.targets.endpoint import Endpoint
 
-    known = {*Recipe.model_fields, "devices", "supernets"}
+    known = {*Recipe.model_fields, *Endpoint.model_fields, "devices"}
     for page in PAGES:
         for block in re.findall(r"^```yaml\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL):
             values = yaml.safe_load(block)

@@ -42,7 +42,7 @@ def test_quickstart_has_both_stages_and_unseen_test_sentences() -> None:
 
 def test_students_to_evaluate_are_those_that_are_trained() -> None:
     settings = ["evaluation.students=[e1d1]", "objective={kind: nll}", "stages=[{name: one, updates: 1}]"]
-    with pytest.raises(UserError, match="e1d1 is not in this family; it has: e3d3"):
+    with pytest.raises(UserError, match="e1d1 is not in this family; it has: small-e3d3 e3d3"):
         check_recipe(load_recipe(FOLDER / "quickstart.yaml", settings))
 
 

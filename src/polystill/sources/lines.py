@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from polystill.errors import UserError
 from polystill.sources.base import Unreadable
 
@@ -38,6 +36,8 @@ class LineReader:
     """Reads the lines of a file many at a time. Raises UserError as `read_lines`."""
 
     def __init__(self, path: Path) -> None:
+        import numpy as np
+
         self._blocks = _whole_lines(path)
         self._text = b""
         self._ends = np.zeros(0, dtype=np.int64)
@@ -46,6 +46,8 @@ class LineReader:
 
     def take(self, most: int, most_bytes: int | None = None) -> tuple[int, bytes]:
         """The next lines, each with a line feed, and how many: `most`; fewer at the file's end or over `most_bytes`."""
+        import numpy as np
+
         while len(self._ends) < most and (most_bytes is None or len(self._text) < most_bytes) and self._read():
             pass
         count = min(most, len(self._ends))
@@ -63,6 +65,8 @@ class LineReader:
         return self.taken
 
     def _read(self) -> bool:
+        import numpy as np
+
         block = next(self._blocks, b"")
         ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
         self._ends = np.concatenate([self._ends, ends + len(self._text)])
