@@ -81,20 +81,24 @@ def plain_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
 
 
-def students(source: str, mean: bool = False) -> str:
-    """All students of a run in float32: size, perplexity and, by search, BLEU, BLEU -lc and chrF."""
+def students(source: str, mean: bool = False, lowercased: bool = True) -> str:
+    """All students of a run in float32: size, perplexity and, by search, BLEU, BLEU -lc (if `lowercased`) and chrF."""
+    metrics = {"bleu": "BLEU", "bleu_lc": "-lc", "chrf": "chrF"}
+    if not lowercased:
+        del metrics["bleu_lc"]
     models = dict.fromkeys(each["model"] for each in content(source)["rows"])
     lines, scores = [], []
     for model in sorted(models, key=lambda model: -row(source, model, 1)["parameters"]):
         by_beam = [row(source, model, beam) for beam in (1, 5)]
-        figures = [each[key] for each in by_beam for key in ("bleu", "bleu_lc", "chrf")]
+        figures = [each[key] for each in by_beam for key in metrics]
         first = by_beam[0]
         size = [f"{first['parameters'] / 1e6:.2f} M", megabytes(first["size_bytes"]), shown(first["perplexity"])]
         lines.append([model, *size, *map(shown, figures)])
         scores.append(figures)
     if mean:
         lines.append(["mean", "", "", "", *(shown(sum(column) / len(column)) for column in zip(*scores, strict=True))])
-    titles = ["student", "parameters", "size", "PPL", *("BLEU greedy", "-lc", "chrF"), *("BLEU beam 5", "-lc", "chrF")]
+    greedy, beam = ([title.replace("BLEU", f"BLEU {how}") for title in metrics.values()] for how in ("greedy", "beam 5"))
+    titles = ["student", "parameters", "size", "PPL", *greedy, *beam]
     return plain_table(titles, lines)
 
 
