@@ -97,7 +97,9 @@ def students(source: str, mean: bool = False, lowercased: bool = True) -> str:
         scores.append(figures)
     if mean:
         lines.append(["mean", "", "", "", *(shown(sum(column) / len(column)) for column in zip(*scores, strict=True))])
-    greedy, beam = ([title.replace("BLEU", f"BLEU {how}") for title in metrics.values()] for how in ("greedy", "beam 5"))
+    greedy, beam = (
+        [title.replace("BLEU", f"BLEU {how}") for title in metrics.values()] for how in ("greedy", "beam 5")
+    )
     titles = ["student", "parameters", "size", "PPL", *greedy, *beam]
     return plain_table(titles, lines)
 
