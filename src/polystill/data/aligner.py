@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polystill.data.packing import PackedDataset
+from polystill.data.packing import PackedDataset, evenly_spread
 
 ITERATIONS = 5
 NO_LINK = 0.08
@@ -175,8 +175,7 @@ def _distinct(keys: np.ndarray) -> np.ndarray:
 def _spread(data: PackedDataset) -> np.ndarray:
     """Evenly spread rows with about MOST_LINKS possible links at most."""
     links = int((data.source_lengths.astype(np.int64) * data.target_lengths).sum())
-    count = len(data) if links <= MOST_LINKS else max(1, len(data) * MOST_LINKS // links)
-    return np.arange(count) * len(data) // max(1, count)
+    return evenly_spread(len(data), links, MOST_LINKS)
 
 
 def blocks(data: PackedDataset, rows: np.ndarray) -> Iterator[Pairs]:

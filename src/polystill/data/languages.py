@@ -109,13 +109,13 @@ def check_pair(what: str, pair: tuple[str | None, str | None], wanted: tuple[str
     Raises:
         UserError: it is for another pair; the message begins with `what`.
     """
-    bases = [[_base(code or "") for code in codes] for codes in (pair, wanted)]
+    bases = [[base_of(code or "") for code in codes] for codes in (pair, wanted)]
     if any(one != other and {one, other} <= _KNOWN for one, other in zip(*bases, strict=True)):
         shown, expected = ("–".join(code or "?" for code in codes) for codes in (pair, wanted))
         raise UserError(f"{what}: this is for {shown}, and {expected} is needed")
 
 
-def _base(language: str) -> str:
+def base_of(language: str) -> str:
     """The code without its script or country, with two letters if there is such a one."""
     base = re.split("[-_]", language.lower())[0]
     base = _SHORT.get(base, base)

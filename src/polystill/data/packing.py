@@ -161,6 +161,12 @@ class _Shards:
         self.rows = 0
 
 
+def evenly_spread(rows: int, size: int, most: int) -> np.ndarray:
+    """Evenly spread numbers of so many rows, whose sizes add up to about `most` at most; `size` is that of all."""
+    count = rows if size <= most else max(1, rows * most // size)
+    return np.arange(count) * rows // max(1, count)
+
+
 class PackedDataset:
     """Rows of token ids in memory-mapped files. Only the lengths are held in memory; they count the end mark."""
 

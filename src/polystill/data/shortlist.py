@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from polystill.data.packing import BLOCK_PAIRS, PackedDataset
+from polystill.data.packing import BLOCK_PAIRS, PackedDataset, evenly_spread
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
 from polystill.runs import Run
@@ -91,8 +91,7 @@ def learn_shortlist(
 def _spread(data: PackedDataset) -> np.ndarray:
     """Evenly spread rows with about MOST_TOKENS tokens at most."""
     tokens = int(data.source_lengths.sum(dtype=np.int64) + data.target_lengths.sum(dtype=np.int64))
-    count = len(data) if tokens <= MOST_TOKENS else max(1, len(data) * MOST_TOKENS // tokens)
-    return np.arange(count) * len(data) // max(1, count)
+    return evenly_spread(len(data), tokens, MOST_TOKENS)
 
 
 # --- the text ---------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from polystill.data.held_out import HeldOutText
 from polystill.environment.threads import in_order
 from polystill.errors import UserError
 from polystill.sources.base import PairSource, SentencePair
-from polystill.sources.blocks import read_blocks
+from polystill.sources.blocks import BLOCK_PAIRS, read_blocks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Columns = tuple[pa.StringArray, pa.StringArray]
     """Sources and targets (N,)."""
 
-_BLOCK_PAIRS = 20_000
 _PROGRESS_PAIRS = 1_000_000
 
 
@@ -63,7 +62,7 @@ class TrainingText:
         import pyarrow.compute as pc
 
         digest = hashlib.sha256()
-        for read in self.blocks(_BLOCK_PAIRS):
+        for read in self.blocks(BLOCK_PAIRS):
             sources, _ = read()
             lines = pc.binary_join(pa.ListArray.from_arrays([0, len(sources)], sources), "\n")[0]
             digest.update(lines.as_buffer())

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from polystill.data.languages import base_of
 from polystill.decoding.placeholders import split_at_placeholders
 
 FEWEST_LETTERS = 8
 """A shorter line may be an acronym or two, which a model copies."""
-_DOTTED_I = ("tr", "az", "tur", "aze")
+_DOTTED_I = ("tr", "az")
 """Languages in which the capital of i is İ, and that of ı is I."""
 _SENTENCE = re.compile(r"\w(?:[^.!?]|[.!?](?!\s))*")
 
@@ -49,4 +50,4 @@ def _upper(text: str, language: str | None) -> str:
 
 
 def _has_dotted_i(language: str | None) -> bool:
-    return language is not None and re.split("[-_]", language)[0] in _DOTTED_I
+    return language is not None and base_of(language) in _DOTTED_I

@@ -18,7 +18,7 @@ from polystill.errors import UserError, nearest
 from polystill.export import FORMATS
 from polystill.export.agreement import compare, greedy, ids_of
 from polystill.export.card import Record, model_card, search_of
-from polystill.export.format import TRAINED, Export, Format, Info, write_info
+from polystill.export.format import Export, Format, Info, how_trained, write_info
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import (
     architecture_in,
@@ -165,13 +165,12 @@ def _readable(student: Path, form: Format) -> Iterator[Path]:
 
 def describe_export(student: Path, model: ElasticModel, tokenizer: Tokenizer, to: str) -> Info:
     """The part of polystill.json that does not depend on the format."""
-    trained = {key: value for key, value in read_info(student).items() if key in TRAINED}
     languages = {"source_language": tokenizer.source_language, "target_language": tokenizer.target_language}
     return {
         "format": to,
         "name": str(model.teacher),
         "architecture": model.architecture.name,
-        **trained,
+        **how_trained(read_info(student)),
         **{key: value for key, value in languages.items() if value},
         "encoder_layers": model.config.encoder_layers,
         "decoder_layers": model.config.decoder_layers,

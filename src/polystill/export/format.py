@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from polystill.models.elastic import ElasticModel
 
 CARD = "README.md"
-TRAINED = ("method", "targets", "alignment")
-"""Keys of a family's description that those of its students and exports repeat."""
 Info = dict[str, Any]
 """The contents of an export's polystill.json."""
 MakeCard = Callable[[Info, int], str]
 """Makes the model card's text from polystill.json and the size of the export in bytes."""
+
+
+def how_trained(info: Info) -> Info:
+    """What the descriptions of a family's students and exports repeat of its own."""
+    return {key: value for key, value in info.items() if key in ("method", "targets", "alignment")}
 
 
 @dataclass(frozen=True)

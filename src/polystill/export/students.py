@@ -8,7 +8,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polystill.data.shortlist import Shortlist, shortlist_of
 from polystill.decoding import ENGINES
@@ -16,7 +16,7 @@ from polystill.decoding.ctranslate2 import INFO, check_files, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.export import FORMATS
-from polystill.export.format import TRAINED, write_info
+from polystill.export.format import how_trained, write_info
 from polystill.progress import Progress
 from polystill.runs import Run
 from polystill.runs.family import WEIGHTS, family_space, read_family
@@ -207,8 +207,8 @@ def write_extracted(family: Path, student: Student, folder: Path) -> None:
     from polystill.runs.family import read_family, supernet_folder
 
     save_student(family, student, folder)
-    trained: dict[str, Any] = {key: value for key, value in read_family(family).items() if key in TRAINED}
     weights = weights_path(supernet_folder(family, student.supernet))
+    trained = how_trained(read_family(family))
     write_info(folder, {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights)})
 
 

@@ -76,16 +76,17 @@ class Service:
 
     async def _translate_texts(self, student: Student, body: TranslateBody) -> list[list[str]]:
         """Return each text's translations, best first."""
-        kind = Markup if body.format == "html" else PlainText
+        is_aligned = student.aligns and body.format == "html"
+        split = partial(Markup, aligned=is_aligned) if body.format == "html" else PlainText
         language = base_code(self.family.source_language)
         gap = gap_between(self.family.source_language, self.family.target_language)
 
         def part() -> list[PlainText | Markup]:
-            return [kind(text, language, student.fits, gap, aligned=student.aligns) for text in body.texts]
+            return [split(text, language, student.fits, gap) for text in body.texts]
 
         documents = await asyncio.to_thread(part)
         sentences = [sentence for document in documents for sentence in document.sentences]
-        wanted = Wanted(1 + body.alternatives, student.aligns and kind is Markup)
+        wanted = Wanted(1 + body.alternatives, is_aligned)
         translations = await self._batchers[student.name].translate(sentences, wanted)
         self.metrics.sentences.labels(student.name).inc(len(sentences))
         texts, done = [], 0

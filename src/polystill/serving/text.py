@@ -41,10 +41,10 @@ class Translation(NamedTuple):
 class PlainText:
     """A text as a list of sentences, and the blanks and line breaks between them, which stay as they are."""
 
-    def __init__(self, text: str, language: str, fits: Fits, gap: str = "", *, aligned: bool = False) -> None:
+    def __init__(self, text: str, language: str, fits: Fits, gap: str = "") -> None:
         """Split `text`, written in `language`, into `sentences`, each of which `fits`.
 
-        `gap` separates translations where nothing separates their sentences. `aligned` is of no use here.
+        `gap` separates translations where nothing separates their sentences.
         """
         self._gap = gap
         self.sentences: list[str] = []
