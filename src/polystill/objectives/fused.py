@@ -40,6 +40,7 @@ from polystill.objectives.projection import (
     Projection,
     exponentiate,
     log_sum_exp,
+    widen,
 )
 
 
@@ -252,14 +253,16 @@ class _Batch:
                 group.normaliser.add_targets(tokens, logits)
         for block in self._groups[0].projection.blocks(tokens):
             parts = [t.part(slice(tokens.start + block.start, tokens.start + block.stop)) for t in terms]
-            log_p = [logits[:, block] for _, _, logits in chunks]
+            log_p = [widen(logits[:, block]) for _, _, logits in chunks]
             softened = _softened(log_p, parts)
-            for group, x in zip(self._groups, log_p, strict=True):
-                log_sums = group.normaliser.block(tokens, block)
-                if not group.normalised:
-                    log_sums[:] = log_sum_exp(x)
-                x.sub_(log_sums[..., None])
-            sums += _to_gradient(log_p, learns_by, parts, softened)
+            p = [
+                group.normaliser.normalise(tokens, block, x, group.normalised)
+                for group, x in zip(self._groups, log_p, strict=True)
+            ]
+            sums += _to_gradient(log_p, p, learns_by, parts, softened)
+            for group, x, (_, _, logits) in zip(self._groups, log_p, chunks, strict=True):
+                if group.gradients is not None:
+                    group.gradients.add_block(tokens, block, x, logits)
         for group, chunk in zip(self._groups, chunks, strict=True):
             if group.gradients is not None:
                 group.gradients.add(*chunk)
@@ -311,9 +314,11 @@ def _add_nll(group: _Group) -> None:
         if not group.normalised:
             normaliser.add_targets(chunk, logits)
         for block in projection.blocks(chunk):
-            largest, total = exponentiate(logits[:, block])
-            logits[:, block].mul_((weight / total)[..., None])
-            normaliser.block(chunk, block)[:] = total.log_().add_(largest)
+            x = widen(logits[:, block])
+            largest, total = exponentiate(x)
+            x.mul_((weight / total)[..., None])
+            group.gradients.add_block(chunk, block, x, logits)
+            normaliser.fill(chunk, block, largest, total)
         group.gradients.add(chunk, states, logits)
     group.normalised = True
 
@@ -330,6 +335,7 @@ def _softened(logits: Sequence[Tensor], terms: Sequence[_Divergence]) -> dict[tu
 
 def _to_gradient(
     log_p: Sequence[Tensor],
+    p: Sequence[Tensor],
     learns_by: Sequence[Tensor | None],
     terms: Sequence[_Divergence],
     softened: Mapping[tuple[Place, float], Tensor],
@@ -339,6 +345,7 @@ def _to_gradient(
     The parts of the cross-entropies' targets are left to `Gradients`. Of a frozen group nothing changes.
 
     Args:
+        p: the probabilities of each group; they may be changed.
         learns_by: of each group the weights (K,) of cross-entropies and terms that its networks learn by, without terms
             that have a weight for each token or a temperature. None for a frozen group.
         softened: log-probabilities for terms with a temperature.
@@ -346,8 +353,6 @@ def _to_gradient(
     Returns every term's divergence without the factor temperature**2, summed over the tokens; weights for each token
     are in the sum, other shares are not.
     """
-    read = {t.a[0] for t in terms if t.temperature == 1}
-    p = [x if w is None and i not in read else x.exp() for i, (x, w) in enumerate(zip(log_p, learns_by, strict=True))]
     factor = [None if w is None else w[:, None].repeat(1, x.shape[1]) for x, w in zip(log_p, learns_by, strict=True)]
     taught: dict[Place, Tensor] = {}
     later: list[tuple[Place, Tensor, float | Tensor]] = []

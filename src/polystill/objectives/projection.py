@@ -42,7 +42,7 @@ class Output:
 
 
 Chunk = tuple[slice, Tensor, Tensor]
-"""A chunk's tokens, its states (K * C, D), and its logits (K, C, V) in float32 at least."""
+"""A chunk's tokens, its states (K * C, D), and its logits (K, C, V), both as the product has them, such as bf16."""
 
 
 class Projection:
@@ -79,7 +79,7 @@ class Projection:
             yield self._chunk(chunk, states, logits)
 
     def _chunk(self, chunk: slice, states: Tensor, logits: Tensor) -> Chunk:
-        return chunk, states, widen(logits).unflatten(0, (self.networks, -1))
+        return chunk, states, logits.unflatten(0, (self.networks, -1))
 
     @property
     def kept(self) -> bool:
@@ -106,16 +106,18 @@ class Projection:
 class Normaliser:
     """The normalisers that turn a batch's logits into log-probabilities, and the cross-entropies that follow from it.
 
-    It is filled chunk by chunk: `add_targets` of each chunk, then the log denominators of each of its blocks.
+    It is filled chunk by chunk: `add_targets` of each chunk, then the normalisers of each of its blocks.
     """
 
     def __init__(self, hidden: Sequence[Tensor], target: Tensor) -> None:
         """hidden: K tensors (N, D). target: (N,) token ids."""
         networks, wide = len(hidden), _wide(hidden[0].dtype)
         self._target = target
-        self.log_sums = torch.empty(networks, len(target), dtype=wide, device=target.device)
+        self._largest = torch.empty(networks, len(target), dtype=wide, device=target.device)  # logits
+        self._totals = torch.empty_like(self._largest)  # of exp(logits - largest)
+        self.log_sums = torch.empty_like(self._largest)
         """(K, N): the softmaxes' log denominators."""
-        self._at_target = torch.empty_like(self.log_sums)
+        self._at_target = torch.empty_like(self._largest)
         self._at_target_sum = torch.zeros(networks, dtype=torch.float64, device=target.device)
 
     def run(self, projection: Projection, keep: bool = False) -> None:
@@ -123,7 +125,9 @@ class Normaliser:
         for chunk, _, logits in projection.chunks(keep):
             self.add_targets(chunk, logits)
             for block in projection.blocks(chunk):
-                self.block(chunk, block)[:] = log_sum_exp(logits[:, block])
+                wide = widen(logits[:, block])
+                largest = wide.amax(-1)
+                self.fill(chunk, block, largest, _exponentials(wide, largest).sum(-1))
 
     def add_targets(self, chunk: slice, logits: Tensor) -> None:
         """Take the targets' logits out of a chunk's (K, C, V)."""
@@ -132,9 +136,23 @@ class Normaliser:
         self._at_target[:, chunk] = at_target
         self._at_target_sum += at_target.sum(1, dtype=torch.float64)
 
-    def block(self, chunk: slice, block: slice) -> Tensor:
-        """The log denominators (K, C) of one block, a view to fill or to read."""
-        return self.log_sums[:, chunk][:, block]
+    def fill(self, chunk: slice, block: slice, largest: Tensor, totals: Tensor) -> None:
+        """Take a block's largest logits and its sums of exp(logits - largest), each (K, C)."""
+        self._largest[:, chunk][:, block] = largest
+        self._totals[:, chunk][:, block] = totals
+        self.log_sums[:, chunk][:, block] = totals.log() + largest
+
+    def normalise(self, chunk: slice, block: slice, logits: Tensor, filled: bool) -> Tensor:
+        """Turn a block's logits (K, C, V) in place into log-probabilities; returns the probabilities.
+
+        filled: the block's normalisers are known. The result is the same to the last bit.
+        """
+        largest = self._largest[:, chunk][:, block] if filled else logits.amax(-1)
+        p = _exponentials(logits, largest)
+        if not filled:
+            self.fill(chunk, block, largest, p.sum(-1))
+        logits.sub_(self.log_sums[:, chunk][:, block, None])
+        return p.div_(self._totals[:, chunk][:, block, None])
 
     @property
     def nll_each(self) -> Tensor:
@@ -163,7 +181,7 @@ def column_sums(matrix: Tensor) -> Tensor:
 def log_sum_exp(logits: Tensor) -> Tensor:
     """(K, C, V) -> (K, C): `logsumexp`, faster on a CPU."""
     largest = logits.amax(-1)
-    return (logits - largest[..., None]).exp_().sum(-1).log_().add_(largest)
+    return _exponentials(logits, largest).sum(-1).log_().add_(largest)
 
 
 def exponentiate(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,6 +189,10 @@ def exponentiate(logits: Tensor) -> tuple[Tensor, Tensor]:
     largest = logits.amax(-1)
     total = logits.sub_(largest[..., None]).exp_().sum(-1)
     return largest, total
+
+
+def _exponentials(logits: Tensor, largest: Tensor) -> Tensor:
+    return (logits - largest[..., None]).exp_()
 
 
 class Gradients:
@@ -186,16 +208,22 @@ class Gradients:
         self.weight = torch.zeros_like(projection.weight, dtype=wide)
         self.bias = torch.zeros_like(projection.bias, dtype=wide)
 
-    def add(self, chunk: slice, states: Tensor, gradient: Tensor) -> None:
-        """Multiply a chunk's gradient with respect to its logits (K, C, V) back.
+    def add_block(self, chunk: slice, block: slice, gradient: Tensor, logits: Tensor) -> None:
+        """Take the gradient (K, C, V) with respect to one block of a chunk's logits, and put it in their place.
 
-        What `gradient` lacks is the part of the cross-entropies' targets, which is added here and by `finish`.
+        It is in float32 at least, and lacks the part of the cross-entropies' targets, which is added here and by
+        `finish`.
         """
+        target = self._target[chunk][block]
         at_target = self._target_weight[:, None, None].to(gradient.dtype).expand(-1, gradient.shape[1], 1)
-        gradient.scatter_add_(2, self._target[chunk].expand(len(gradient), -1)[..., None], at_target)
+        gradient.scatter_add_(2, target.expand(len(gradient), -1)[..., None], at_target)
+        self.bias += gradient.sum((0, 1))
+        if gradient.dtype != logits.dtype:
+            logits[:, block] = gradient
+
+    def add(self, chunk: slice, states: Tensor, gradient: Tensor) -> None:
+        """Multiply a chunk's gradient (K, C, V) back, which `add_block` has put in the place of its logits."""
         flat = gradient.flatten(0, 1)
-        self.bias += flat.sum(0)
-        flat = flat.to(states.dtype)
         for into, part in zip(self.hidden, (flat @ self._projection.weight).chunk(len(self.hidden)), strict=True):
             into[chunk] = part
         if self.weight.dtype == flat.dtype:
@@ -230,5 +258,5 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 
 def widen(logits: Tensor) -> Tensor:
-    """Logits in float32 at least: losses are never computed in less."""
+    """Logits in float32 at least, the same tensor where they are: losses are never computed in less."""
     return logits.to(_wide(logits.dtype))
