@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polystill.config import Recipe, load_recipe
-from polystill.data.languages import check_pair
 from polystill.decoding import ENGINES
 from polystill.errors import UserError
+from polystill.languages import check_pair
 from polystill.runs import Run
 from polystill.runs.places import Kind, find_start, open_place
 from polystill.storage import atomic_folder

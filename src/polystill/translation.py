@@ -309,7 +309,8 @@ def _joined(parts: list[str], known: dict[str, str | None]) -> str | None:
 
 
 def _whole_translations(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> Iterator[str | None]:
-    from polystill.decoding.stream import BLOCK_LINES, translate_block
+    from polystill.decoding.keeping import translate_block
+    from polystill.decoding.stream import BLOCK_LINES
     from polystill.decoding.translator import Cuts
 
     for start in range(0, len(lines), BLOCK_LINES):

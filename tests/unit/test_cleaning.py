@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from polystill.config import Cleaning
 from polystill.data.cleaning import REASONS, Cleaner, CleaningReport, Repetition, clean, mark_duplicates, most_repeats
-from polystill.data.languages import ScriptShare, count_words, is_unspaced, scripts_of
 from polystill.data.repair import repaired, without_entities, without_mojibake
 from polystill.errors import UserError
+from polystill.languages import ScriptShare, count_words, is_unspaced, scripts_of
 from polystill.sources.base import RawPair, Unreadable
 
 Side = str | Unreadable

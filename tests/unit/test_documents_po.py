@@ -85,6 +85,7 @@ def test_a_message_of_several_lines_is_one_line(po: Path) -> None:
 
 def test_the_header_tells_the_direction(po: Path) -> None:
     assert pairs(po, ("pt-BR", "en"))[0] == ("_Abrir", "_Open")
+    assert pairs(po, ("eng", "por")) == pairs(po)
     with pytest.raises(UserError, match=r"messages\.po: is \(no language stated\) to pt_BR, the recipe wants en to de"):
         pairs(po, ("en", "de"))
 

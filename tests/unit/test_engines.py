@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,10 +34,12 @@ class LoudTranslator(TorchTranslator):
     """Translates as torch does, into capitals."""
 
     engine: ClassVar[str] = "loud"
+    asked: ClassVar[list[str]] = []
 
     def translate(
         self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
     ) -> list[list[Hypothesis]]:
+        self.asked.extend(lines)
         translated = super().translate(lines, options, cuts)
         return [[Hypothesis(h.text.upper(), h.tokens, h.score, cut=h.cut) for h in n_best] for n_best in translated]
 
@@ -73,6 +77,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> E
     made: Engine = request.param()
     monkeypatch.setitem(ENGINES, made.name, made)
     monkeypatch.setattr(Loud, "opened", [])
+    monkeypatch.setattr(LoudTranslator, "asked", [])
     return made
 
 
@@ -137,6 +142,9 @@ def test_a_new_engine_gets_lines_unlike_the_data(engine: Engine, run: Run, monke
     monkeypatch.setattr(robustness, "Apart", Here)
     (row,) = robustness.probe_run(run.folder, students=["e1d1"], engine="loud", beam=1)
     assert row.engine == "loud" and totals(row.kinds).crashed == totals(row.kept).crashed == 0
+    probes = Counter(json.loads(line)["source"] for line in (run.folder / row.outputs).read_text().splitlines())
+    asked = Counter(LoudTranslator.asked)
+    assert {source: asked[source] for source in probes} == probes  # counted twice, translated once
 
 
 def test_a_new_engine_runs_a_teacher(engine: Any, counting_student: Path, tmp_path: Path) -> None:

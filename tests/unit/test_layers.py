@@ -24,16 +24,17 @@ LAYERS = [
     {"runs"},
     {"config"},
     {"sources", "objectives"},
-    {"documents", "schema", "environment", "storage", "progress", "students"},
+    {"documents"},
+    {"languages", "schema", "environment", "storage", "progress", "students"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
 CORE = [
-    *("__main__", "cli/*", "errors", "progress", "students", "storage", "translation"),
+    *("__main__", "cli/*", "errors", "languages", "progress", "students", "storage", "translation"),
     *("environment/*", "runs/*", "evaluation/__init__", "evaluation/measure", "evaluation/speed"),
-    *("documents/*", "data/__init__", "data/languages", "data/normalization", "data/tokenizer"),
+    *("documents/*", "data/__init__", "data/normalization", "data/tokenizer"),
     *("sources/__init__", "sources/built_in"),
     *(f"decoding/{name}" for name in ("__init__", "engine", "translator", "ctranslate2", "torch", "stream")),
     *(f"export/{name}" for name in ("__init__", "format", "huggingface", "ctranslate2", "argos", "onnx", "marian")),

@@ -41,7 +41,9 @@ def test_files_and_other_folders_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "run" / "family").mkdir(parents=True)
     (tmp_path / "run" / "family" / "config.json").touch()
     (tmp_path / "run" / "recipe.yaml").touch()
-    assert open_place(tmp_path / "run" / "recipe.yaml").kind is Kind.FILE  # and no student
+    assert open_place(tmp_path / "run" / "recipe.yaml").kind is Kind.YAML  # and no student
+    (tmp_path / "run" / "translations.tsv").touch()
+    assert open_place(tmp_path / "run" / "translations.tsv").kind is Kind.FILE
     assert open_place(tmp_path).kind is Kind.FOLDER
     assert open_place(tmp_path / "nowhere").kind is Kind.NOTHING
     assert not any(open_place(path).has_model for path in (tmp_path, tmp_path / "nowhere"))

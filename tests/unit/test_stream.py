@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polystill.decoding.placeholders import placeholders
+from polystill.decoding.keeping import placeholders
 from polystill.decoding.stream import live, read_lines, translate_lines, translate_n_best
 from polystill.decoding.translator import EMPTY, Cuts, DecodingOptions, Hypothesis
 from polystill.errors import UserError

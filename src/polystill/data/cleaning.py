@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polystill.data.languages import ScriptShare, count_words, has_longer_word, is_unspaced
 from polystill.data.normalization import is_blank
 from polystill.data.repair import REPAIRS
 from polystill.errors import UserError
+from polystill.languages import ScriptShare, count_words, has_longer_word, is_unspaced
 from polystill.sources.base import RawPair, SentencePair, Unreadable
 
 if TYPE_CHECKING:

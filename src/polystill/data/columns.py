@@ -16,9 +16,9 @@ import numpy as np
 
 from polystill.data.cleaning import RATIO_FROM_WORDS, Cleaner, CleaningReport, clean_pair
 from polystill.data.held_out import HeldOutText
-from polystill.data.languages import scripts_of, simple_characters
 from polystill.data.normalization import is_blank
 from polystill.data.repair import ENTITY_LIKE, mojibake_patterns
+from polystill.languages import scripts_of, simple_characters
 from polystill.sources.base import SentencePair
 
 if TYPE_CHECKING:

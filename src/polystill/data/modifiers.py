@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from polystill.data.languages import is_unspaced
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
+from polystill.languages import is_unspaced
 
 Pair = tuple[str, str]
 Modifier = Callable[[Pair, random.Random], Pair | None]

@@ -19,7 +19,7 @@ from functools import cache
 from itertools import permutations
 from typing import Literal
 
-from polystill.data.languages import scripts_of
+from polystill.languages import scripts_of
 
 Form = Literal["nfc", "nfkc"]
 

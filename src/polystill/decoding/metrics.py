@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from polystill.data.languages import is_unspaced, scripts_of
+from polystill.languages import is_unspaced, scripts_of
 
 if TYPE_CHECKING:
     from sacrebleu import BLEU

@@ -13,17 +13,15 @@ import os
 import stat
 import sys
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 from select import select
 from typing import BinaryIO, Protocol
 
-from polystill.decoding.capitals import in_capitals, in_small_letters, is_in_capitals
-from polystill.decoding.placeholders import keep_placeholders
+from polystill.decoding.keeping import translate_block
 from polystill.decoding.translator import (
     CHARACTERS_PER_TOKEN,
-    Cuts,
     DecodingOptions,
     Hypothesis,
     Translator,
@@ -151,24 +149,6 @@ def translate_n_best(
         while block := _block(lines, block_lines, has_line):
             for hypotheses in translate_block(translator, block, options, cuts):
                 yield [_on_one_line(hypothesis) for hypothesis in hypotheses]
-
-
-def translate_block(
-    translator: Translator, lines: Sequence[str], options: DecodingOptions, cuts: Cuts
-) -> list[list[Hypothesis]]:
-    """Translate lines as users write them: as `Translator.translate`, and what small models break on is kept.
-
-    Lines in capitals are translated by way of small letters. Hypotheses that lack a placeholder or a long number of
-    their line are left out; a line's first one always has all of them.
-    """
-    source_language, target_language = translator.languages
-    capitals = [is_in_capitals(line) for line in lines]
-    lines = [in_small_letters(line, source_language) if c else line for line, c in zip(lines, capitals, strict=True)]
-    lists = keep_placeholders(translator, lines, translator.translate(lines, options, cuts), options)
-    return [
-        [replace(h, text=in_capitals(h.text, target_language)) for h in hypotheses] if c else hypotheses
-        for hypotheses, c in zip(lists, capitals, strict=True)
-    ]
 
 
 def _block(lines: Iterator[str], most: int, has_line: Callable[[], bool]) -> list[str]:

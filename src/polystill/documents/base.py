@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from polystill.errors import UserError
+from polystill.languages import base_of
 
 MARK = "machine translation by polystill"
 """What a filled-in translation is called where the format has a place for words."""
@@ -47,12 +48,8 @@ class Document(Protocol):
 
 
 def same_language(one: str | None, other: str | None) -> bool:
-    """Whether two codes ("pt", "pt-BR", "pt_BR") may be of one language; a missing one may be any."""
-    return one is None or other is None or _base(one) == _base(other)
-
-
-def _base(code: str) -> str:
-    return code.replace("_", "-").split("-")[0].lower()
+    """Whether two codes ("pt", "pt-BR", "por") may be of one language; a missing one may be any."""
+    return one is None or other is None or base_of(one) == base_of(other)
 
 
 def check_languages(name: str, stated: tuple[str | None, str | None], wanted: tuple[str | None, str | None]) -> None:

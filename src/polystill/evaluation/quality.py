@@ -30,7 +30,7 @@ from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.evaluation.measure import folder_bytes
 from polystill.evaluation.speed import Subject, measure_in_turn, sample
-from polystill.evaluation.spread import spread
+from polystill.evaluation.students import choose_students, file_name, model_id
 from polystill.export.students import extracted, folder_for
 from polystill.progress import Progress
 from polystill.runs import Run
@@ -137,62 +137,6 @@ def evaluate_students(
 
 def _in_words(row: QualityRow) -> str:
     return f"{row.label} {row.test_set} beam {row.beam}: BLEU {row.bleu:.2f}, chrF {row.chrf:.2f}"
-
-
-def choose_students(
-    run: Run,
-    students: Sequence[str] | None = None,
-    *,
-    engine: str | None = None,
-    precision: str | None = None,
-    shortlist: bool = False,
-) -> tuple[list[Student], Variant]:
-    """The students to run and how, checked before anything is loaded.
-
-    Defaults are the recipe's; without `students` there either, all candidates, or of a large family a `spread`.
-    Precision "default" is float32.
-
-    Raises:
-        UserError: an unknown student, engine or precision; no family, or one that the engine does not support; or a
-            shortlist for an engine without.
-    """
-    from polystill.runs.family import family_space, read_family, supernet_folder
-
-    settings = run.recipe.evaluation
-    space = family_space(run.family)
-    names = students if students is not None else settings.students
-    if names is not None:
-        members = [space.get(name) for name in names]
-    else:
-        family = read_family(run.family)
-        members = spread(space, family["parameters"], family.get("validation", {}).get("cross_entropy", {}))
-        if len(members) < len(space.candidates):
-            _log.info(
-                "takes %d of %d students, the extremes and those nearest to the front of size and validation loss; "
-                "--student NAME takes others: %s",
-                *(len(members), len(space.candidates), " ".join(map(str, members))),
-            )
-    chosen = find_engine(engine or settings.engine)
-    precision = precision or settings.precision
-    precision = "float32" if precision == "default" else precision
-    chosen.check_precision(precision)
-    if shortlist and not chosen.shortlist:
-        others = " or ".join(other.name for other in ENGINES.values() if other.shortlist)
-        raise UserError(f"--shortlist: the engine {chosen.name} has none; use --engine {others}")
-    for name in dict.fromkeys(member.supernet for member in members):
-        chosen.check_model(supernet_folder(run.family, name))
-    return members, Variant(chosen.name, precision, shortlist)
-
-
-def model_id(run: Run, student: Student) -> str:
-    """Such as "aio_kd-gold-e4d2"."""
-    return f"{run.recipe.method}-{run.recipe.targets_label}-{student}"
-
-
-def file_name(run: Run, student: Student, variant: Variant, options: DecodingOptions) -> str:
-    """The name, without suffix, of a file with one student's translations by one search."""
-    search = f"beam{options.beam_size}.penalty{options.length_penalty:g}"
-    return f"{model_id(run, student)}.{variant.file_name}.{search}"
 
 
 # --- one variant of the students -----------------------------------------------------------------------------------

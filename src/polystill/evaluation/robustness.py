@@ -2,7 +2,7 @@
 
 The lines ("probes") are made from the run's own test source, so that they have its language and domain, and from fixed
 text. Failures are counted twice: as `polystill translate` and `serve` translate, which keep what small models break on
-(`decoding.stream.translate_block`), and as the model translates by itself, in every other program. Translation happens
+(`decoding.keeping`), and as the model translates by itself, in every other program. Translation happens
 in a process of its own: an engine that dies is counted as well, and the rest goes on.
 """
 
@@ -24,12 +24,12 @@ from typing import Any, Self
 from polystill.data.cleaning import Repetition
 from polystill.decoding import ENGINES
 from polystill.decoding.engine import ModelTranslator
-from polystill.decoding.numbers import digits, readings
-from polystill.decoding.stream import read_lines, translate_block
-from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis
+from polystill.decoding.keeping import digits, readings, translate_block
+from polystill.decoding.stream import read_lines
+from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, Translator
 from polystill.environment.process import available_cores
 from polystill.errors import UserError
-from polystill.evaluation.quality import choose_students, file_name, model_id
+from polystill.evaluation.students import choose_students, file_name, model_id
 from polystill.progress import Progress
 from polystill.runs import Run
 from polystill.runs.results import ProbeCounts, RobustnessRow, Variant, totals
@@ -334,11 +334,26 @@ def _translate(
 ) -> list[Output]:
     translator, cuts = _translator(folder, engine, precision, threads), Cuts()
     by_itself = translator.translate(lines, options, cuts)
-    lists = translate_block(translator, lines, options, Cuts())
+    lists = translate_block(_Remembering(translator, dict(zip(lines, by_itself, strict=True))), lines, options, Cuts())
     return [
         Output(_text(n_best), _text(own), i in cuts.sources)
         for i, (n_best, own) in enumerate(zip(lists, by_itself, strict=True))
     ]
+
+
+class _Remembering:
+    """A translator that has translated some lines already, with the same options."""
+
+    def __init__(self, translator: Translator, known: Mapping[str, list[Hypothesis]]) -> None:
+        self._translator, self._known = translator, known
+        self.max_source_tokens, self.languages = translator.max_source_tokens, translator.languages
+
+    def translate(
+        self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
+    ) -> list[list[Hypothesis]]:
+        new = [line for line in dict.fromkeys(lines) if line not in self._known]
+        known = {**self._known, **dict(zip(new, self._translator.translate(new, options, cuts), strict=True))}
+        return [known[line] for line in lines]
 
 
 def _text(n_best: Sequence[Hypothesis]) -> str:

@@ -114,7 +114,7 @@ def _package(folder: Path) -> Path:
 
 def _change_to_argos(package: Path, pieces: bytes, source: str, target: str) -> None:
     """Turn a folder with a model into a package's: add the other files and change the model's configuration."""
-    from polystill.data.languages import language_name
+    from polystill.languages import language_name
 
     path = package / "model" / "config.json"
     config = json.loads(path.read_text(encoding="utf-8")) | {"add_source_eos": True}  # Argos gives the pieces alone

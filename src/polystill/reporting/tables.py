@@ -9,11 +9,11 @@ from itertools import groupby
 from typing import Any
 
 from polystill.data.cleaning import Repetition
-from polystill.data.languages import is_unspaced
 from polystill.errors import UserError, reason
 from polystill.evaluation.figures import TITLES, figure, search, sort_rows
 from polystill.evaluation.resampling import MARGIN
 from polystill.evaluation.robustness import KINDS, has_words
+from polystill.languages import is_unspaced
 from polystill.reporting.document import Gap, Line, Part, Sample, Samples, Table, Verbatim, Version
 from polystill.reporting.families import Family, Labels, Noise, Point, figure_columns
 from polystill.runs.results import DeviceRow, ProbeCounts, QualityRow, RobustnessRow, totals

@@ -38,7 +38,10 @@ class Kind(Enum):
     """A folder with model.*.bin and a *vocab*.spm, plain or packed: a Bergamot model, such as Firefox's."""
     EXPORT = auto()
     """An export for another program (see `OTHER_PROGRAMS`)."""
+    YAML = auto()
+    """A file that is named as YAML: a recipe, or an endpoint's description."""
     FILE = auto()
+    """Any other file."""
     FOLDER = auto()
     """A folder with none of these in it."""
     NOTHING = auto()
@@ -79,7 +82,7 @@ def open_place(path: str | Path) -> Place:
     if _has_model(path / "family"):
         return Place(path, Kind.RUN, path / "family", run=path)
     if path.is_file():
-        return Place(path, Kind.FILE, path)
+        return Place(path, Kind.YAML if path.suffix in (".yaml", ".yml") else Kind.FILE, path)
     if any(path.glob("model.*.bin*")) and any(path.glob("*vocab*.spm*")):
         return Place(path, Kind.BERGAMOT, path)
     if _has_model(path.parent / "family"):
@@ -150,6 +153,6 @@ def _need_model(path: Path, expected: str) -> Place:
         raise UserError(
             f"{path}: this run has no family yet; continue it with polystill run {path / 'recipe.yaml'} --out {path}"
         )
-    reasons = {Kind.FILE: "a file", Kind.FOLDER: "no model here", Kind.NOTHING: "no such folder"}
+    reasons = {Kind.YAML: "a file", Kind.FILE: "a file", Kind.FOLDER: "no model here", Kind.NOTHING: "no such folder"}
     reasons[Kind.BERGAMOT] = "a Bergamot model, which only polystill generate reads"
     raise UserError(f"{path}: {reasons[place.kind]}; expected {expected}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from langcodes import Language
 from langcodes.tag_parser import LanguageTagError
 
-from polystill.data.languages import language_name
+from polystill.languages import language_name
 
 _OLD_CODES = {"zt": "zh-Hant", "pb": "pt-BR"}
 """Codes of LibreTranslate's that are in no standard; its clients still send them."""

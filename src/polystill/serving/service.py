@@ -13,11 +13,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from polystill.data.languages import ScriptShare
 from polystill.decoding.alignment import aligned_spans
 from polystill.decoding.stream import translate_n_best
 from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
+from polystill.languages import ScriptShare
 from polystill.serving.batching import Batcher, Wanted
 from polystill.serving.family import Family, Student
 from polystill.serving.languages import asks_for, base_code

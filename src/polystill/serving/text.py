@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from sentencex import segment
 
-from polystill.data.languages import is_unspaced
 from polystill.data.normalization import INVISIBLE, is_blank
 from polystill.decoding.alignment import Span
+from polystill.languages import is_unspaced
 from polystill.serving.html import Token, read_tokens
 from polystill.serving.placement import placed_tags
 

@@ -97,11 +97,6 @@ def read_endpoint(path: Path) -> Endpoint:
         raise explained(error, str(path), {"": Endpoint}) from None
 
 
-def is_endpoint(path: Path) -> bool:
-    """Whether a teacher is an endpoint's file."""
-    return path.suffix in (".yaml", ".yml") and path.is_file()
-
-
 def _digest(*values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from polystill.config import Cleaning, Recipe
-from polystill.data.languages import check_pair
 from polystill.data.training_text import lines_sha256
 from polystill.decoding.translator import DecodingOptions
 from polystill.environment.process import available_cores
 from polystill.errors import UserError
+from polystill.languages import check_pair
 from polystill.progress import Progress
 from polystill.runs.places import Kind, find_folder, open_place
 from polystill.runs.provenance import provenance
@@ -87,7 +87,7 @@ def generate_targets(
 def _model_folder(teacher: Path) -> Path:
     """Return the folder of a teacher's model, which for a run is its family, or the file of translations."""
     kind = open_place(teacher).kind
-    if kind in (Kind.FILE, Kind.BERGAMOT):
+    if kind in (Kind.FILE, Kind.YAML, Kind.BERGAMOT):
         return teacher
     if kind is Kind.NOTHING and teacher.suffix:  # meant as a file
         raise UserError(f"{teacher}: no such file of translations (TSV), nor a model's folder")
@@ -122,7 +122,7 @@ def _job(
 ) -> Job:
     for folder in folders:
         kind = open_place(folder).kind
-        if endpoint.is_endpoint(folder):
+        if kind is Kind.YAML:
             return endpoint.job(folders, folder, options, compute, say)
         if kind is Kind.FILE:
             return _file_job(folders, folder, options, compute)

@@ -165,7 +165,7 @@ def fingerprint(teacher: Path) -> str:
     """Return the checksum of a model's weights and vocabulary, a file of translations, or an endpoint's settings."""
     from polystill.targets import endpoint
 
-    if endpoint.is_endpoint(teacher):
+    if open_place(teacher).kind is PlaceKind.YAML:
         return endpoint.fingerprint(teacher)
     digest = hashlib.sha256()
     files = sorted({path for pattern in (*_DECISIVE, *_OF_BERGAMOT) for path in teacher.glob(pattern)})

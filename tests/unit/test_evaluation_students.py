@@ -1,6 +1,6 @@
 """Which students of a large family are evaluated by default."""
 
-from polystill.evaluation.spread import spread
+from polystill.evaluation.students import spread
 from polystill.students import Student, StudentSpace, in_ranges
 
 TEACHER, TINY = Student(6, 6), Student(4, 2, "tiny")
