@@ -7,7 +7,7 @@ so changes are made in the file's text, at places that a small reader of tags fi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import unescape
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from polystill.documents.base import Skipped
-from polystill.documents.codes import Code, placed, with_codes, without_codes
 from polystill.documents.xliff import (
     MACHINE_SUBSTATE,
     REVIEW_QUALIFIER,
@@ -31,6 +30,7 @@ _TAG = re.compile(
     r"|<(?P<end>/)?(?P<name>[^\s/>]+)(?P<attributes>(?:[^>\"'/]|\"[^\"]*\"|'[^']*'|/(?!>))*)(?P<empty>/)?>",
     re.DOTALL,
 )
+_WORD = re.compile(r"\S+")
 _ATTRIBUTE = re.compile(r"\s([^\s=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 
 
@@ -67,12 +67,19 @@ class Node:
         return None if node is None else node.attributes[attribute]
 
 
+class _Code(NamedTuple):
+    """Markup that stands before the character `offset` of a text."""
+
+    offset: int
+    markup: str
+
+
 class _Segment(NamedTuple):
     """A piece of text to be translated: the node that holds it, its text, and the codes within."""
 
     node: Node
     text: str
-    codes: list[Code]
+    codes: list[_Code]
 
 
 class _Gap(NamedTuple):
@@ -137,7 +144,7 @@ class XliffDocument:
                     yield from self._gap(segment, source, [source], self._why_left(segment, target, source))
 
     def _gap(self, holder: Node, model: Node, parts: list[Node], reason: str | None) -> Iterator[_Gap]:
-        segments = [_Segment(part, *without_codes(self._parts(part))) for part in parts]
+        segments = [_Segment(part, *_without_codes(self._parts(part))) for part in parts]
         segments = [segment for segment in segments if segment.text.strip()]
         if reason is None and not segments:
             reason = "without text"
@@ -157,7 +164,7 @@ class XliffDocument:
         return None if is_copy else "translated"
 
     def _words(self, node: Node) -> str:
-        return " ".join(without_codes(self._parts(node))[0].split())
+        return " ".join(_without_codes(self._parts(node))[0].split())
 
     def _parts(self, node: Node) -> Iterator[tuple[str, str]]:
         """A segment's text in parts, each with the markup after it."""
@@ -198,8 +205,8 @@ class XliffDocument:
     def _target(self, gap: _Gap, translations: Sequence[str]) -> Iterator[_Edit]:
         content, done = "", gap.model.inner
         for segment, translation in zip(gap.segments, translations, strict=True):
-            codes = placed(segment.codes, segment.text, translation)
-            content += self._text[done : segment.node.inner] + with_codes(translation, codes, escape)
+            codes = _placed(segment.codes, segment.text, translation)
+            content += self._text[done : segment.node.inner] + _with_codes(translation, codes)
             done = segment.node.outer
         content += self._text[done : gap.model.outer]
         target = gap.holder.child("target")
@@ -275,3 +282,70 @@ def _tree(text: str) -> Node:
             node.children.append(child)
             node = node if match["empty"] else child
     return root
+
+
+# --- codes (tags, placeholders) within a text -----------------------------------------------------------------------
+
+
+def _without_codes(parts: Iterable[tuple[str, str]]) -> tuple[str, list[_Code]]:
+    """Split parts of (text, the markup after it) into the text as a whole and its codes."""
+    text, codes = "", []
+    for words, markup in parts:
+        text += words
+        if markup:
+            codes.append(_Code(len(text), markup))
+    return text, codes
+
+
+def _with_codes(text: str, codes: Sequence[_Code]) -> str:
+    """The text, escaped, with the codes at their offsets, which ascend."""
+    markup, done = "", 0
+    for code in codes:
+        markup += escape(text[done : code.offset]) + code.markup
+        done = code.offset
+    return markup + escape(text[done:])
+
+
+def _placed(codes: Sequence[_Code], source: str, translation: str) -> list[_Code]:
+    """The codes of a source text at places in its translation.
+
+    A code goes where the word next to it is found again, or else to the word boundary that is nearest to its share of
+    the text. Codes keep their order, so elements stay well-formed, and none is lost.
+    """
+    words = list(_WORD.finditer(translation))
+    starts, ends = [word.start() for word in words], [word.end() for word in words]
+    if len(words) < 2:  # no spaces between words
+        starts = ends = list(range(len(translation) + 1))
+    moved: list[_Code] = []
+    least = 0
+    for code in codes:
+        least = _place(code.offset, source, translation, starts, ends, least)
+        moved.append(_Code(least, code.markup))
+    return moved
+
+
+def _place(offset: int, source: str, translation: str, starts: Sequence[int], ends: Sequence[int], least: int) -> int:
+    if not source[:offset].strip():
+        return least
+    if not source[offset:].strip():
+        return len(translation)
+    before_word = source[offset - 1].isspace() or (not source[offset].isspace() and not source[offset - 1].isalnum())
+    boundaries = [place for place in (starts if before_word else ends) if place >= least]
+    if not boundaries:
+        return len(translation)
+    known = _same_word(offset, source, translation, before_word)
+    if known is not None and known >= least:
+        return known
+    share = offset / len(source) * len(translation)
+    return min(boundaries, key=lambda place: abs(place - share))
+
+
+def _same_word(offset: int, source: str, translation: str, before_word: bool) -> int | None:
+    """Where the word next to the code stands in the translation, if it stands there once, unchanged."""
+    match = re.match(r"\w{2,}", source[offset:]) if before_word else re.search(r"\w{2,}$", source[:offset])
+    if match is None:
+        return None
+    found = list(re.finditer(rf"\b{re.escape(match[0])}\b", translation))
+    if len(found) != 1:
+        return None
+    return found[0].start() if before_word else found[0].end()
