@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from polystill import drafting
 from polystill.config import load_recipe
 from polystill.data.held_out import likeness
-from polystill.drafting import Request, draft_recipe, timing
+from polystill.drafting import Request, draft_recipe
 from polystill.drafting.choice import SHAPES, choose, smaller_shape
-from polystill.drafting.inputs import languages_of, sources_of
-from polystill.drafting.survey import size_of_sets
+from polystill.drafting.text import languages_of, size_of_sets, sources_of
 from polystill.errors import UserError
 from polystill.pipeline import check_recipe
 
@@ -41,7 +41,7 @@ def write_text(folder: Path, pairs: list[tuple[str, str]], names: tuple[str, str
 def few_updates_are_timed() -> Iterator[None]:
     """The time that `init` takes to tell how long a training will take."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timing, "_ENOUGH_SECONDS", 0.0)
+        patch.setattr(drafting, "_ENOUGH_SECONDS", 0.0)
         yield
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import torch
 import yaml
 
+from polystill.bench.rounds import synchronize
+from polystill.bench.train import Trial, Variant, load_workload
 from polystill.config import Recipe, parse_recipe
 from polystill.data.held_out import HeldOutText
+from polystill.data.packing import PackedDataset
 from polystill.data.prepare import prepare_data
 from polystill.drafting.choice import FEWEST_EPOCHS, Choice, choose, smaller_shape, with_vocabulary_that_fits
-from polystill.drafting.inputs import languages_of, sources_of
 from polystill.drafting.recipe import Draft, recipe_text
-from polystill.drafting.survey import Survey, draw, size_of_sets, survey
-from polystill.drafting.timing import Times, measure_times
+from polystill.drafting.text import Survey, draw, languages_of, size_of_sets, sources_of, survey
+from polystill.objectives.aio_kd import AioKd
 from polystill.sources.base import SentencePair
 from polystill.storage import atomic_folder, need_new_folder
+from polystill.training.session import best_precision
+from polystill.training.validation import validate
 
 Log = Callable[[str], None]
 
@@ -28,6 +34,11 @@ FEW = 10_000
 """Pairs; from fewer no network learns a language."""
 _TIMED_PAIRS = 200_000
 """Pairs that are prepared to time updates."""
+_WARM_UP, _FEWEST, _MOST = 2, 4, 32
+"""Updates before the clock runs, and timed ones; batches differ in length, so that several are needed."""
+_ENOUGH_SECONDS = 10.0
+_SHARE_OF_VALIDATION = 8
+"""An eighth of the validation set is timed."""
 _SHOWN_TIME = ((3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -126,7 +137,7 @@ def _write_set(folder: Path, name: str, pairs: list[SentencePair], languages: tu
     return entry
 
 
-# --- sizes and times --------------------------------------------------------------------------------------------------
+# --- sizes and updates ----------------------------------------------------------------------------------------------
 
 
 def _with_choice(draft: Draft, seen: Survey, held_out: HeldOutText) -> Draft:
@@ -145,7 +156,7 @@ def _with_times(draft: Draft, folder: Path, scratch: Path, hours: float | None, 
         log(f"          {record['dropped']['held_out']:,} training pairs are left out, as they repeat lines held out")
     choice = draft.choice.with_epochs(batches)
     while True:
-        times = measure_times(_recipe(replace(draft, choice=choice), folder), data)
+        times = _measured_seconds(_recipe(replace(draft, choice=choice), folder), data)
         log(f"time      {_shown_shape(choice)}: {times.update:.3f} s an update, {times.validation:.1f} s a validation")
         limited = choice if hours is None else choice.within(hours * 3600, times.update, times.validation, batches)
         smaller = smaller_shape(choice)
@@ -155,7 +166,7 @@ def _with_times(draft: Draft, folder: Path, scratch: Path, hours: float | None, 
     return _explained(replace(draft, choice=limited), times, hours, seen, log)
 
 
-def _explained(draft: Draft, times: Times, hours: float | None, seen: Survey, log: Log) -> Draft:
+def _explained(draft: Draft, times: _Seconds, hours: float | None, seen: Survey, log: Log) -> Draft:
     choice = draft.choice
     duration = _shown(choice.seconds(times.update, times.validation))
     threads = f"{times.threads} thread{'s' if times.threads > 1 else ''}"
@@ -190,6 +201,44 @@ def _recipe(draft: Draft, folder: Path, first_pairs: int | None = None) -> Recip
     values = yaml.safe_load(recipe_text(replace(draft, reasons=reasons)))
     values["data"] |= {"folder": str(folder), "first_pairs": first_pairs}
     return parse_recipe(values, RECIPE)
+
+
+# --- times ----------------------------------------------------------------------------------------------------------
+
+
+class _Seconds(NamedTuple):
+    """Of an update and of a validation, and the threads that they were measured with."""
+
+    update: float
+    validation: float
+    threads: int
+
+
+def _measured_seconds(recipe: Recipe, data: Path) -> _Seconds:
+    """Time some updates of a family on its packed data, and a part of a validation of all its members."""
+    objective = recipe.objective
+    assert isinstance(objective, AioKd)
+    workload = load_workload(recipe, data, objective.students_per_step, _WARM_UP + _MOST)
+    trial = Trial(Variant("family", recipe.training.mode, best_precision()), workload)
+    update = _seconds_of_updates(trial, workload.device)
+    start = time.perf_counter()
+    validation_set, space = PackedDataset.open(data / "validation"), recipe.student_space(workload.sizes.teacher)
+    validate(trial.model, validation_set, space, objective.label_smoothing, ranks=_SHARE_OF_VALIDATION)
+    validation = (time.perf_counter() - start) * _SHARE_OF_VALIDATION
+    return _Seconds(update, validation, torch.get_num_threads())
+
+
+def _seconds_of_updates(trial: Trial, device: torch.device) -> float:
+    """Seconds of an update, on average."""
+    for number in range(_WARM_UP):
+        trial.update(number)
+    synchronize(device)
+    start, done, taken = time.perf_counter(), 0, 0.0
+    while done < _FEWEST or (done < _MOST and taken < _ENOUGH_SECONDS):
+        trial.update(_WARM_UP + done)
+        synchronize(device)
+        done, taken = done + 1, time.perf_counter() - start
+    return taken / done
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
