@@ -315,13 +315,13 @@ def test_text_is_text_where_pandas_reads_it(
 ) -> None:
     """As for a name on the hub, whose files are not local."""
     written(tmp_path, f"set/{name}", rows)
-    monkeypatch.setattr("polystill.sources.huggingface.reader_of", lambda name: None)
+    monkeypatch.setattr("polystill.sources.huggingface._reader_of", lambda name: None)
     assert read(huggingface("set", **COLUMNS), tmp_path) == rows
 
 
 def test_tsv_has_no_quoting_where_pandas_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, "set/train.tsv", QUOTES)
-    monkeypatch.setattr("polystill.sources.huggingface.reader_of", lambda name: None)
+    monkeypatch.setattr("polystill.sources.huggingface._reader_of", lambda name: None)
     assert read(huggingface("set", **COLUMNS), tmp_path) == QUOTES
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polystill.errors import UserError
 from polystill.schema import Strict
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Unreadable(Enum):
@@ -35,6 +40,18 @@ RawPair = tuple[str | Unreadable, str | Unreadable]
 """A pair as it is read."""
 
 
+@dataclass(frozen=True)
+class Lines:
+    """Text of whole lines."""
+
+    text: bytes
+    ends: np.ndarray
+    """(N,) the offset of each line's line feed."""
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+
 class PairSource(Strict):
     """A corpus that a recipe names: its keys, and how its pairs are read. A subclass is one `kind`.
 
@@ -56,8 +73,8 @@ class PairSource(Strict):
                 column or language is missing throughout, or a data set cannot be fetched.
         """
 
-    def stream_lines(self, folder: Path, languages: tuple[str, str]) -> Iterator[tuple[int, bytes, bytes]] | None:
-        """Stream the same pairs, many at a time, as lines of text: how many, and each side with its line feeds.
+    def stream_lines(self, folder: Path, languages: tuple[str, str]) -> Iterator[tuple[Lines, Lines]] | None:
+        """Stream the same pairs, many at a time: the lines of each side, as many of one as of the other.
 
         None where a pair is more than a line of two files.
 

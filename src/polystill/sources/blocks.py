@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from polystill.sources.base import PairSource, RawPair, without_nul
+from polystill.sources.base import Lines, PairSource, RawPair, without_nul
 from polystill.sources.lines import decoded
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def read_blocks(
         yield from _blocks(islice(corpus.read_pairs(folder, languages), most))
         return
     empty = True
-    for count, source, target in lines:
-        yield Unparsed(count, partial(_of_lines, source, target))
+    for source, target in lines:
+        yield Unparsed(len(source), partial(_of_lines, source, target))
         empty = False
     if empty:
         raise corpus.is_empty(folder)
@@ -86,14 +86,14 @@ _READABLE = (
 """Matches bytes that are UTF-8 (the Unicode Standard, table 3-7) without NUL."""
 
 
-def _of_lines(source: bytes, target: bytes) -> Block:
-    """The block of two texts with equally many lines, each with its line feed."""
+def _of_lines(source: Lines, target: Lines) -> Block:
+    """The block of two texts with equally many lines."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    binary = [_binary(text) for text in (source, target)]
+    binary = [_binary(lines) for lines in (source, target)]
     try:
-        if b"\0" not in source and b"\0" not in target:
+        if b"\0" not in source.text and b"\0" not in target.text:
             return Block(binary[0].cast(pa.string()), binary[1].cast(pa.string()), {})
     except pa.ArrowInvalid:  # Some are not UTF-8.
         pass
@@ -106,12 +106,11 @@ def _of_lines(source: bytes, target: bytes) -> Block:
     return Block(sources, targets, unreadable)
 
 
-def _binary(text: bytes) -> Any:
+def _binary(lines: Lines) -> Any:
     """The lines as a binary array (N,), without their line feeds."""
     import pyarrow as pa
 
-    ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
-    offsets = np.zeros(len(ends) + 1, dtype=np.int32)
-    offsets[1:] = ends - np.arange(len(ends))
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(text.replace(b"\n", b""))]
-    return pa.Array.from_buffers(pa.binary(), len(ends), buffers)
+    offsets = np.zeros(len(lines) + 1, dtype=np.int32)
+    offsets[1:] = lines.ends - np.arange(len(lines))
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(lines.text.replace(b"\n", b""))]
+    return pa.Array.from_buffers(pa.binary(), len(lines), buffers)

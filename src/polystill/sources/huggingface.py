@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Literal
 
 from polystill.errors import UserError, nearest
 from polystill.sources.base import PairSource, RawPair, Unreadable
-from polystill.sources.tables import Row, read_tsv, reader_of, valid
+from polystill.sources.lines import decoded, read_lines
 
 _TRANSLATION = "translation"
 _BUILDERS = {".json": "json", ".parquet": "parquet", ".arrow": "arrow"}
 _BLOCK_ROWS = 1000
 
+Row = dict[str, Any] | Unreadable
+"""Values by column."""
 Block = tuple[list[str], list[Row]]
 """The columns that rows have, and the rows with at least those that are needed."""
 
@@ -25,7 +28,7 @@ class HuggingFaceSource(PairSource):
     """A Hugging Face dataset: a local folder or file set, or the name of one on the hub.
 
     With a `translation` column (the hub's custom) the languages are its keys; otherwise give the two column names.
-    Local CSV, TSV and JSON Lines are read by `tables`, all else by `datasets`.
+    Local CSV, TSV and JSON Lines, plain, gzip or zstd, are read here, all else by `datasets`.
     """
 
     kind: Literal["huggingface"]
@@ -63,7 +66,7 @@ class HuggingFaceSource(PairSource):
             return self._table_blocks(self._open_saved(path))
         if path.is_dir():
             return self._built_blocks(str(path))
-        if reader := reader_of(self.path):
+        if reader := _reader_of(self.path):
             return _text_blocks((reader, Path(file)) for file in _files(path))
         if builder := _BUILDERS.get(path.suffix):
             return self._built_blocks(builder, split="train", data_files=_files(path))
@@ -89,7 +92,7 @@ class HuggingFaceSource(PairSource):
         builder = load_dataset_builder(path, self.name, **files)
         split = split or self.split
         local = (builder.config.data_files or {}).get(split, [])
-        known = [(reader, Path(file)) for file in local if (reader := reader_of(file)) and Path(file).is_file()]
+        known = [(reader, Path(file)) for file in local if (reader := _reader_of(file)) and Path(file).is_file()]
         if known and len(known) == len(local) and _is_plain(builder.config, local):
             return _text_blocks(known)
         if hasattr(builder.config, "quoting"):  # a CSV file on the hub, which pandas reads
@@ -140,7 +143,7 @@ class HuggingFaceSource(PairSource):
         if not isinstance(value, str):
             column = name or _TRANSLATION
             raise UserError(f"{self.path}: column {column!r} holds {type(value).__name__}; expected text")
-        return valid(value.replace("\r\n", " ").replace("\n", " "))
+        return _valid(value.replace("\r\n", " ").replace("\n", " "))
 
 
 def _files(path: Path) -> list[str]:
@@ -153,8 +156,8 @@ def _files(path: Path) -> list[str]:
 
 
 def _is_plain(config: Any, files: list[str]) -> bool:
-    """Whether CSV files have commas, TSV files tabs, and both a header: what `tables` takes for granted."""
-    separator = "\t" if reader_of(files[0]) is read_tsv else ","
+    """Whether CSV files have commas, TSV files tabs, and both a header: what `_text_blocks` takes for granted."""
+    separator = "\t" if _reader_of(files[0]) is _read_tsv else ","
     plain = {"sep": separator, "header": "infer", "names": None, "skiprows": None, "quotechar": '"', "encoding": None}
     return all(getattr(config, key, value) == value for key, value in plain.items())
 
@@ -164,3 +167,92 @@ def _text_blocks(files: Iterable[tuple[Callable[[Path], Iterator[Row]], Path]]) 
         rows = reader(path)
         while block := list(islice(rows, _BLOCK_ROWS)):
             yield list(dict.fromkeys(key for row in block if isinstance(row, dict) for key in row)), block
+
+
+# --- rows of local CSV, TSV and JSON Lines --------------------------------------------------------------------------
+#
+# Every value stays the text that the file has. CSV has quotation marks, TSV has none. What cannot be read is
+# `Unreadable`, a column that a short row lacks included. A blank line is empty in all columns.
+
+
+def _reader_of(name: str) -> Callable[[Path], Iterator[Row]] | None:
+    """The reader for a file with this name; None for other kinds of files."""
+    return _READERS.get(Path(name.removesuffix(".gz").removesuffix(".zst")).suffix)
+
+
+def _read_tsv(path: Path) -> Iterator[Row]:
+    """Stream the rows after the header.
+
+    Raises:
+        UserError: as `read_lines`.
+    """
+    lines = read_lines(path)
+    names = next(lines, b"").decode("utf-8", "replace").split("\t")
+    for line in lines:
+        yield _row(names, map(decoded, line.split(b"\t")) if line else repeat(""))
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
+    """Stream the rows after the header. A value in quotation marks may span several lines.
+
+    Raises:
+        UserError: as `read_lines`, or a quotation mark opens and does not close.
+    """
+    # A byte that is not UTF-8 becomes a lone surrogate, which `_valid` finds in its field.
+    lines = (line.decode("utf-8", "surrogateescape").replace("\r", " ") + "\n" for line in read_lines(path))
+    reader = csv.reader(lines, strict=True)
+    rows = _csv_rows(path, reader)
+    names = next(rows, None) or []
+    for fields in rows:
+        if fields is None:
+            yield Unreadable.BROKEN_ROW
+        else:
+            yield _row(names, map(_valid, fields) if fields else repeat(""))
+
+
+def _csv_rows(path: Path, reader: Any) -> Iterator[list[str] | None]:
+    """The fields of each row; None for a damaged one."""
+    while True:
+        start = reader.line_num + 1
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if "unexpected end of data" in str(error) or "field larger than" in str(error):
+                raise UserError(f"{path}: line {start}: a quotation mark opens here and does not close") from None
+            yield None
+
+
+def _read_json_lines(path: Path) -> Iterator[Row]:
+    """Stream the rows. Numbers are their digits, as text.
+
+    Raises:
+        UserError: as `read_lines`.
+    """
+    for line in read_lines(path):
+        text = decoded(line)
+        if isinstance(text, Unreadable):
+            yield text
+            continue
+        try:
+            row = json.loads(text, parse_int=str, parse_float=str) if text.strip() else {}
+        except (ValueError, RecursionError):
+            row = None
+        yield row if isinstance(row, dict) else Unreadable.BROKEN_ROW
+
+
+def _valid(text: str) -> str | Unreadable:
+    """The text, unless it holds lone surrogates, which no UTF-8 has."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return Unreadable.INVALID_UTF8
+    return text
+
+
+def _row(names: list[str], values: Iterable[str | Unreadable]) -> dict[str, Any]:
+    return dict(zip(names, chain(values, repeat(Unreadable.BROKEN_ROW)), strict=False))
+
+
+_READERS = {".csv": _read_csv, ".tsv": _read_tsv, ".jsonl": _read_json_lines}

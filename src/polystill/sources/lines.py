@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from polystill.errors import UserError
-from polystill.sources.base import Unreadable
+from polystill.sources.base import Lines, Unreadable
 
 _BLOCK = 1 << 20
 _LONGEST_LINE = 16 << 20
@@ -44,8 +44,8 @@ class LineReader:
         self.taken = 0
         """The number of lines that were taken."""
 
-    def take(self, most: int, most_bytes: int | None = None) -> tuple[int, bytes]:
-        """The next lines, each with a line feed, and how many: `most`; fewer at the file's end or over `most_bytes`."""
+    def take(self, most: int, most_bytes: int | None = None) -> Lines:
+        """The next `most` lines; fewer at the file's end or over `most_bytes`."""
         import numpy as np
 
         while len(self._ends) < most and (most_bytes is None or len(self._text) < most_bytes) and self._read():
@@ -54,13 +54,14 @@ class LineReader:
         if most_bytes is not None:
             count = min(count, max(1, int(np.searchsorted(self._ends, most_bytes))))
         end = int(self._ends[count - 1]) + 1 if count else 0
-        text, self._text, self._ends = self._text[:end], self._text[end:], self._ends[count:] - end
+        lines = Lines(self._text[:end], self._ends[:count])
+        self._text, self._ends = self._text[end:], self._ends[count:] - end
         self.taken += count
-        return count, text
+        return lines
 
     def count(self) -> int:
         """The number of all lines, of which the rest is read."""
-        while self.take(_MANY_LINES)[0]:
+        while len(self.take(_MANY_LINES)):
             pass
         return self.taken
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from polystill.errors import UserError
-from polystill.sources.base import PairSource, RawPair
+from polystill.sources.base import Lines, PairSource, RawPair
 from polystill.sources.lines import LineReader, decoded, read_lines
 
 _BLOCK_LINES = 20_000
@@ -35,16 +35,16 @@ class TextSource(PairSource):
                 raise self._unequal(folder, source_count, target_count)
             yield decoded(source), decoded(target)
 
-    def stream_lines(self, folder: Path, languages: tuple[str, str]) -> Iterator[tuple[int, bytes, bytes]]:
+    def stream_lines(self, folder: Path, languages: tuple[str, str]) -> Iterator[tuple[Lines, Lines]]:
         sources, targets = LineReader(folder / self.source), LineReader(folder / self.target)
         more = True
         while more:
-            count, source = sources.take(_BLOCK_LINES, _BLOCK_BYTES)
-            found, target = targets.take(count or 1)
-            if found != count:
+            source = sources.take(_BLOCK_LINES, _BLOCK_BYTES)
+            target = targets.take(len(source) or 1)
+            if len(source) != len(target):
                 raise self._unequal(folder, sources.count(), targets.count())
-            if more := count > 0:
-                yield count, source, target
+            if more := len(source) > 0:
+                yield source, target
 
     def _unequal(self, folder: Path, source_count: int, target_count: int) -> UserError:
         return UserError(
