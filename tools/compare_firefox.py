@@ -11,7 +11,6 @@ thread. Firefox's engine takes a sentence at a time; students do so, too, and al
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from polystill.bench.rounds import interleaved, quotients, shown_spread, spread
-from polystill.cli.bench import write_benchmark
+from polystill.cli.bench import text_tool_parser, write_benchmark
 from polystill.cli.common import check_new_file, say, user_errors
 from polystill.decoding import ENGINES
 from polystill.decoding.ctranslate2 import CTranslate2
@@ -114,15 +113,12 @@ def read_text(path: Path) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = text_tool_parser(__doc__)
     parser.add_argument("firefox", type=Path, help="a Bergamot model's folder")
     parser.add_argument("students", type=Path, nargs="*", help="CTranslate2 exports")
     parser.add_argument("--source", type=Path, required=True, help="the test set, plain, .gz or .zst")
     parser.add_argument("--target", type=Path, required=True, help="its references")
     parser.add_argument("--beam", type=int, default=1, help="of the students; Firefox has 1")
-    parser.add_argument("--sentences", type=int, default=200, help="that are timed")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="also write all figures here")
     given = parser.parse_args(arguments)
     with user_errors():
         check_new_file("--json", given.json)

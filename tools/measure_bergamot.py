@@ -10,7 +10,6 @@ line; then some of its sentences again, timed, all in turn.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -23,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from polystill.bench.rounds import interleaved, quotients, shown_spread, spread
-from polystill.cli.bench import write_benchmark
+from polystill.cli.bench import text_tool_parser, write_benchmark
 from polystill.cli.common import check_new_file, say, user_errors
 from polystill.decoding.ctranslate2 import read_info
 from polystill.decoding.metrics import corpus_scores
@@ -149,14 +148,11 @@ def report(result: dict[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = text_tool_parser(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("exports", type=Path, nargs="+")
     parser.add_argument("--runtime", type=Path, required=True, help="the npm package's folder")
     parser.add_argument("--batch", type=int, default=32, help="lines at a time")
-    parser.add_argument("--sentences", type=int, default=200, help="that are timed")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="also write all figures here")
     given = parser.parse_args(arguments)
     with user_errors():
         check_new_file("--json", given.json)

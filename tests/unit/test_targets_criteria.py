@@ -13,16 +13,8 @@ from sacrebleu import sentence_bleu, sentence_chrf
 from polystill.errors import UserError
 from polystill.targets.criteria import MinimumBayesRisk, Nearness, open_criterion, pairwise, pairwise_chrf, similarity
 from polystill.targets.store import Candidate, Entry
+from tests.candidates import LIST, REFERENCE
 
-REFERENCE = "Ein schwarzer Hund rennt über die grüne Wiese ."
-LIST = [
-    "Ein Hund läuft auf der Wiese .",
-    "Ein schwarzer Hund läuft über die grüne Wiese .",
-    "Ein schwarzer Hund rennt über eine Wiese .",
-    "Schwarzer Hund rennt über grüne Wiesen .",
-    "Ein schwarzer Hund rennt über die grünen Wiesen .",
-    "Katze .",
-]
 ENTRY = Entry([0], "A black dog runs over the green meadow .", [REFERENCE], [Candidate(text) for text in LIST])
 
 

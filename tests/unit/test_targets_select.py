@@ -17,16 +17,7 @@ from polystill.targets.select import (
     select_targets,
 )
 from polystill.targets.store import Candidate, Entry, write_manifest
-
-REFERENCE = "Ein schwarzer Hund rennt über die grüne Wiese ."
-LIST = [
-    "Ein Hund läuft auf der Wiese .",
-    "Ein schwarzer Hund läuft über die grüne Wiese .",
-    "Ein schwarzer Hund rennt über eine Wiese .",
-    "Schwarzer Hund rennt über grüne Wiesen .",
-    "Ein schwarzer Hund rennt über die grünen Wiesen .",
-    "Katze .",
-]
+from tests.candidates import LIST, REFERENCE
 
 
 def test_of_equals_the_teachers_best() -> None:

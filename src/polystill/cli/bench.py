@@ -270,10 +270,23 @@ def prepared_data(what: Path, settings: list[str] | None, out: Path | None) -> I
 
 
 def tool_parser(description: str | None, rounds: int) -> ArgumentParser:
-    """The arguments that the scripts of tools/ share: a recipe with --set, and --rounds."""
-    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    """The arguments that the scripts of tools/ share which time a training: a recipe with --set, and --rounds."""
+    parser = _rounds_parser(description, rounds)
     parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
+    return parser
+
+
+def text_tool_parser(description: str | None) -> ArgumentParser:
+    """The arguments of those that time the translation of a text: --sentences, --rounds and --json."""
+    parser = _rounds_parser(description, rounds=5)
+    parser.add_argument("--sentences", type=int, default=200, help="that are timed")
+    parser.add_argument("--json", type=Path, help="also write all figures here")
+    return parser
+
+
+def _rounds_parser(description: str | None, rounds: int) -> ArgumentParser:
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=rounds, help="times that each is measured, all of them in turn")
     return parser
 

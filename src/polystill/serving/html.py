@@ -22,24 +22,7 @@ _INLINE = (
 _KEPT = "canvas code kbd math noscript object samp script select style svg template textarea var"
 INLINE = frozenset(_INLINE.split())
 """Elements that may stand within a sentence. Every other one ends it."""
-KEPT = frozenset(
-    [
-        "canvas",
-        "code",
-        "kbd",
-        "math",
-        "noscript",
-        "object",
-        "samp",
-        "script",
-        "select",
-        "style",
-        "svg",
-        "template",
-        "textarea",
-        "var",
-    ]
-)
+KEPT = frozenset(_KEPT.split())
 """Elements whose text is not translated, unless they or elements within them say translate="yes"."""
 _NEVER = frozenset(("script", "style"))
 _MARKED = re.compile(r"<!\[(temp|cdata|ignore|include|rcdata|if|else|endif)(?![-\w.])", re.IGNORECASE)
