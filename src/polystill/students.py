@@ -85,7 +85,10 @@ def check_supernet(name: str) -> str:
 def in_ranges(
     largest: Student, encoder: tuple[int, int], decoder: tuple[int, int], rule: str = "decoder<=encoder"
 ) -> list[Student]:
-    """All e{E}d{D} of a supernet with E and D in the inclusive ranges, as far as the rule admits them."""
+    """All e{E}d{D} of a supernet with E and D in the inclusive ranges, as far as the rule admits them.
+
+    The published space is encoder (2, 6), decoder (2, 6), "decoder<=encoder": 15 networks.
+    """
     assert rule in RULES
     return [
         Student(e, d, largest.supernet)
@@ -135,16 +138,6 @@ class StudentSpace:
     def candidates(self) -> tuple[Student, ...]:
         """All of them: of each supernet the smallest first, the last supernet first, and so the teacher at the end."""
         return tuple(student for members in reversed(self.supernets) for student in members.candidates)
-
-    @classmethod
-    def from_ranges(
-        cls, teacher: Student, encoder: tuple[int, int], decoder: tuple[int, int], rule: str = "decoder<=encoder"
-    ) -> StudentSpace:
-        """All e{E}d{D} of one supernet in the inclusive ranges, as far as the rule admits them, and the teacher.
-
-        The published space is encoder (2, 6), decoder (2, 6), "decoder<=encoder": 15 networks.
-        """
-        return cls.from_list([teacher], in_ranges(teacher, encoder, decoder, rule))
 
     @classmethod
     def from_list(cls, largest: Sequence[Student], students: Iterable[Student]) -> StudentSpace:

@@ -169,7 +169,7 @@ def translate_files(
         UserError: an input cannot be read or is not UTF-8, or the output cannot be written or is an input as well.
     """
     from polystill.decoding.alignment import pharaoh, word_links
-    from polystill.decoding.stream import longest_line, translate_n_best
+    from polystill.decoding.stream import longest_line, translate_lines
     from polystill.decoding.translator import DecodingOptions
 
     options = DecodingOptions(beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, alignment=alignment)
@@ -181,7 +181,7 @@ def translate_files(
         _check_no_input(output, inputs, stdin)
     lines = _Lines(inputs, stdin, longest_line(translator))
     with _output(output) as target:
-        for hypotheses in translate_n_best(translator, lines, options, has_line=lines.has_line):
+        for hypotheses in translate_lines(translator, lines, options, has_line=lines.has_line):
             texts = [hypothesis.text.replace("\t", " ") for hypothesis in hypotheses]
             if alignment:
                 texts = [f"{text} ||| {pharaoh(word_links(h))}" for text, h in zip(texts, hypotheses, strict=True)]

@@ -17,7 +17,7 @@ from polystill.models.folder import load_model_with_tokenizer, parameter_count, 
 from polystill.models.passes import exact_plan
 from polystill.models.supernets import Supernets
 from polystill.objectives.nll import Nll
-from polystill.students import Student, StudentSpace
+from polystill.students import Student, StudentSpace, in_ranges
 from polystill.training.update import BatchLoss
 
 STUDENTS = [Student(e, d) for e in range(1, 4) for d in range(1, 4)]
@@ -141,7 +141,7 @@ def test_a_family_and_its_students_come_back_from_their_folders(
     make_model, make_batch, counting_data, tmp_path
 ) -> None:
     model, batch, student = make_model(), make_batch(), Student(2, 1)
-    space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3))
+    space = StudentSpace.from_list([model.teacher], in_ranges(model.teacher, (1, 3), (1, 3)))
     save_family(tmp_path / "family", Supernets(model), _tokenizer(counting_data), space, {})
     loaded, _ = load_model_with_tokenizer(tmp_path / "family")
     for name, tensor in model.state_dict().items():

@@ -12,6 +12,7 @@ from polystill.decoding.engine import Engine, ModelTranslator
 from polystill.decoding.stream import translate_lines
 from polystill.decoding.translator import EMPTY, DecodingOptions, Translator
 from polystill.errors import UserError
+from tests.best import best
 
 LINES = ["one two three", "", "nine eight seven six five", " \t ", "zero", "four four", "qqq ☃ </s> <pad>", "a\u2028b"]
 
@@ -199,7 +200,7 @@ def test_lines_beyond_all_positions(translator: Translator, caplog: pytest.LogCa
 
 
 def test_streams_keep_the_number_of_lines(translator: Translator) -> None:
-    out = list(translate_lines(translator, LINES * 3, DecodingOptions(beam_size=1), block_lines=5))
+    out = best(translate_lines(translator, LINES * 3, DecodingOptions(beam_size=1), block_lines=5))
     assert len(out) == len(LINES) * 3
     assert all(len(line.splitlines()) <= 1 for line in out)
     assert [bool(line) for line in out[:5]] == [True, False, True, False, True]

@@ -18,7 +18,7 @@ from polystill.errors import UserError
 from polystill.models.folder import load_model, load_model_with_tokenizer, save_family, save_student
 from polystill.models.supernets import Supernets
 from polystill.models.transformer import POSITIONS
-from polystill.students import Student, StudentSpace
+from polystill.students import Student, StudentSpace, in_ranges
 
 PUBLISHED = [Student(e, d) for e in range(2, 7) for d in range(2, e + 1)]
 ENGLISH = ["zero one two three four", "five six seven eight nine"]
@@ -76,7 +76,7 @@ def test_an_extracted_student_loads_with_the_auto_classes(
     settings = TokenizerSettings(vocabulary_size=40, byte_fallback=False)
     tokenizer = train_tokenizer(_lines(counting_data, "en", "de"), settings, "en", "de")
     model = make_model(layers=3, positions=positions)
-    space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3))
+    space = StudentSpace.from_list([model.teacher], in_ranges(model.teacher, (1, 3), (1, 3)))
     save_family(tmp_path / "family", Supernets(model), tokenizer, space, {})
     save_student(tmp_path / "family", Student(2, 1), tmp_path / "student")
     marian, loading = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "student", output_loading_info=True)

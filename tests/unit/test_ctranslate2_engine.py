@@ -47,7 +47,8 @@ from pathlib import Path
 from polystill.decoding.translator import DecodingOptions
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.decoding.stream import translate_lines
-print(*translate_lines(CTranslate2Translator(Path({str(exported)!r})), {LINES!r}, DecodingOptions()), sep="\\n")
+for hypotheses in translate_lines(CTranslate2Translator(Path({str(exported)!r})), {LINES!r}, DecodingOptions()):
+    print(hypotheses[0].text if hypotheses else "")
 assert not {{"torch", "transformers", "pydantic", "datasets"}} & set(sys.modules), sorted(sys.modules)
 """
     source = str(Path(__file__).parents[2] / "src")

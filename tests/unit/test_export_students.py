@@ -16,14 +16,14 @@ from polystill.models.folder import load_model, save_family
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import sparsity_of
 from polystill.models.supernets import Supernets
-from polystill.students import Student, StudentSpace
+from polystill.students import Student, StudentSpace, in_ranges
 
 
 @pytest.fixture
 def pruned(counting_student: Path, make_model: Callable[..., Any], tmp_path: Path) -> Path:
     tokenizer = Tokenizer.load(counting_student)
     model = make_model(layers=2, vocabulary_size=tokenizer.vocabulary_size, d_model=32)
-    space = StudentSpace.from_ranges(model.teacher, (1, 2), (1, 2))
+    space = StudentSpace.from_list([model.teacher], in_ranges(model.teacher, (1, 2), (1, 2)))
     save_family(tmp_path / "family", Supernets(model), tokenizer, space, {"seed": 7, "method": "aio_kd"})
     prune_folder(tmp_path / "family", tmp_path / "pruned", 0.5, "global")
     return tmp_path / "pruned"
@@ -45,7 +45,7 @@ def test_a_pruned_family_keeps_its_positions(
     """The sparse form has no table of positions, and other programs would take Hugging Face's instead."""
     tokenizer = Tokenizer.load(counting_student)
     model = make_model(layers=2, vocabulary_size=tokenizer.vocabulary_size, d_model=32, positions="marian")
-    space = StudentSpace.from_ranges(model.teacher, (1, 2), (1, 2))
+    space = StudentSpace.from_list([model.teacher], in_ranges(model.teacher, (1, 2), (1, 2)))
     save_family(tmp_path / "family", Supernets(model), tokenizer, space, {"seed": 7})
     prune_folder(tmp_path / "family", tmp_path / "pruned", 0.3, "global")
     export_student(tmp_path / "pruned", "e2d1", "hf", tmp_path / "out")  # verified: the same logits
@@ -69,7 +69,7 @@ def test_an_lstms_student_is_extracted(counting_student: Path, tmp_path: Path) -
     ids = {"pad_id": tokenizer.pad_id, "eos_id": tokenizer.eos_id, "vocabulary_size": tokenizer.vocabulary_size}
     config = LstmConfig(**ids, encoder_layers=2, decoder_layers=2, d_model=16)
     model = Lstm(config)
-    space = StudentSpace.from_ranges(model.teacher, (1, 2), (1, 2))
+    space = StudentSpace.from_list([model.teacher], in_ranges(model.teacher, (1, 2), (1, 2)))
     save_family(tmp_path / "family", Supernets(model), tokenizer, space, {})
     assert load_model(extract_student(tmp_path / "family", "e1d1", tmp_path / "out")).teacher == Student(1, 1)
 

@@ -25,7 +25,7 @@ from polystill.models.folder import (
 from polystill.models.supernets import Supernets
 from polystill.models.transformer import Transformer
 from polystill.runs.family import family_space, read_family
-from polystill.students import Student, StudentSpace
+from polystill.students import Student, StudentSpace, in_ranges
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def tokenizer(counting_data: Path) -> Tokenizer:
 @pytest.fixture
 def family(make_model: Any, tokenizer: Tokenizer, tmp_path: Path) -> tuple[Path, Transformer]:
     model = make_model(layers=3)
-    space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3))
+    space = StudentSpace.from_list([model.teacher], in_ranges(model.teacher, (1, 3), (1, 3)))
     save_family(tmp_path / "family", Supernets(model), tokenizer, space, {"seed": 1})
     return tmp_path / "family", model
 

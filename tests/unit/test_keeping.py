@@ -16,9 +16,10 @@ from polystill.decoding.keeping import (
     readings,
     split_at_long_numbers,
 )
-from polystill.decoding.stream import translate_lines, translate_n_best
+from polystill.decoding.stream import translate_lines
 from polystill.decoding.translator import EMPTY, Cuts, DecodingOptions, Hypothesis
 from polystill.translation import translate_texts
+from tests.best import best
 
 
 class Shouter:
@@ -61,7 +62,7 @@ def test_what_is_a_placeholder(text: str, expected: list[str]) -> None:
 
 def test_what_a_model_loses_is_put_back() -> None:
     lines = ["Delete {name} now", "DELETE {NAME} now", "  %s: 3 files ", "🙂", "no placeholder", "", "<b>a</b> b."]
-    out = list(translate_lines(Shouter(), lines, DecodingOptions()))
+    out = best(translate_lines(Shouter(), lines, DecodingOptions()))
     assert out == [
         "DELETE {name} NOW",
         "DELETE {NAME} NOW.",
@@ -92,7 +93,7 @@ def test_hypotheses_that_keep_all_stay_as_they_are() -> None:
 
 
 def test_files_and_documents_keep_them_alike() -> None:
-    (hypotheses,) = translate_n_best(Shouter(), ["copy %s"], DecodingOptions())
+    (hypotheses,) = translate_lines(Shouter(), ["copy %s"], DecodingOptions())
     assert hypotheses[0].text == "COPY %s" and hypotheses[0].score == -1.0
     assert translate_texts(Shouter(), ["copy %s\nand {this}"], DecodingOptions()) == ["COPY %s\nAND {this}"]
 
@@ -149,7 +150,7 @@ class Forgetful:
 
 def test_numbers_that_a_model_changes_are_put_back() -> None:
     lines = ["In 1984 it cost 3.75 {unit}.", "It cost 3.75.", "1984"]
-    out = list(translate_lines(Forgetful(), lines, DecodingOptions()))
+    out = best(translate_lines(Forgetful(), lines, DecodingOptions()))
     assert out == ["In 1984 it cost 3.75 {unit}.", "It cost 3,75.", "1984"]
 
 
@@ -211,6 +212,6 @@ class Parrot:
 def test_a_model_never_sees_a_line_in_capitals() -> None:
     lines = ["THE OLD DOG RUNS TO %s.", "The old dog", "", "USB"]
     expected = ["THE OLD DOG RUNS TO %s.", "The old dog", "", "DIE DIE DIE DIE"]
-    n_best = translate_n_best(Parrot(), lines, DecodingOptions())
+    n_best = translate_lines(Parrot(), lines, DecodingOptions())
     assert [hypotheses[0].text for hypotheses in n_best] == expected
     assert translate_texts(Parrot(), lines, DecodingOptions()) == expected

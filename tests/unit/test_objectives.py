@@ -16,9 +16,9 @@ from polystill.objectives.base import Weights
 from polystill.objectives.nll import Nll
 from polystill.objectives.selective_kd import SelectiveKd
 from polystill.objectives.word_kd import WordKd
-from polystill.students import Student, StudentSpace
+from polystill.students import Student, StudentSpace, in_ranges
 
-SPACE = StudentSpace.from_ranges(Student(6, 6), (2, 6), (2, 6))
+SPACE = StudentSpace.from_list([Student(6, 6)], in_ranges(Student(6, 6), (2, 6), (2, 6)))
 
 
 def test_teacher_first_then_the_drawn_students() -> None:

@@ -26,7 +26,7 @@ from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import matrices, nonzero_parameters, prune, sparsity_of
 from polystill.models.supernets import Supernets
 from polystill.runs.family import WEIGHTS, family_space, read_family
-from polystill.students import Student, StudentSpace
+from polystill.students import Student, StudentSpace, in_ranges
 
 
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -39,7 +39,7 @@ def family(counting_student: Path, make_model: Callable[..., Any], tmp_path: Pat
     """Three layers of random weights, with the toy language's tokenizer."""
     tokenizer = Tokenizer.load(counting_student)
     model = make_model(layers=3, vocabulary_size=tokenizer.vocabulary_size, d_model=32)
-    space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3))
+    space = StudentSpace.from_list([model.teacher], in_ranges(model.teacher, (1, 3), (1, 3)))
     save_family(tmp_path / "family", Supernets(model), tokenizer, space, {"seed": 7})
     return tmp_path / "family"
 

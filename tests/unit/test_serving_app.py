@@ -80,7 +80,7 @@ def test_a_mistake_of_the_server_is_logged_without_the_text(
     assert wrong == again == (500, {"error": "the server made a mistake; its log says where"})
     assert well[0] == 200
     assert "RuntimeError while answering" in caplog.text
-    assert "translate_n_best" in caplog.text  # where
+    assert "translate_lines" in caplog.text  # where
     assert SECRET not in caplog.text
 
 

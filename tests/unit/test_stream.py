@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polystill.decoding.keeping import placeholders
-from polystill.decoding.stream import live, read_lines, translate_lines, translate_n_best
+from polystill.decoding.stream import live, read_lines, translate_lines
 from polystill.decoding.translator import EMPTY, Cuts, DecodingOptions, Hypothesis
 from polystill.errors import UserError
+from tests.best import best
 
 
 class Shouter:
@@ -44,7 +45,7 @@ class BreakingTranslator(Shouter):
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_characters="\n", exclude_categories=["Cs"]))), st.integers(1, 5))
 def test_every_line_gives_one_line_in_order(lines: list[str], block_lines: int) -> None:
-    out = list(translate_lines(Shouter(), lines, DecodingOptions(), block_lines=block_lines))
+    out = best(translate_lines(Shouter(), lines, DecodingOptions(), block_lines=block_lines))
     assert len(out) == len(lines)
     for line, translation in zip(lines, out, strict=True):
         assert len(translation.splitlines()) <= 1
@@ -52,7 +53,8 @@ def test_every_line_gives_one_line_in_order(lines: list[str], block_lines: int) 
 
 
 def test_translations_never_break_a_line() -> None:
-    assert list(translate_lines(BreakingTranslator(), ["x", "", "y"], DecodingOptions())) == ["a b c", "", "a b c"]
+    out = best(translate_lines(BreakingTranslator(), ["x", "", "y"], DecodingOptions()))
+    assert out == ["a b c", "", "a b c"]
 
 
 def test_lines_are_read_as_they_are_needed() -> None:
@@ -67,13 +69,13 @@ def test_lines_are_read_as_they_are_needed() -> None:
 
     translator = Shouter()
     stream = translate_lines(translator, endless(), DecodingOptions(), block_lines=4)
-    assert [next(stream) for _ in range(5)] == [f"LINE {n}" for n in range(5)]
+    assert [next(stream)[0].text for _ in range(5)] == [f"LINE {n}" for n in range(5)]
     assert translator.blocks == [4, 4]
     assert len(taken) == 8
 
 
 def test_n_best_keeps_scores() -> None:
-    (found,) = translate_n_best(BreakingTranslator(), ["x"], DecodingOptions())
+    (found,) = translate_lines(BreakingTranslator(), ["x"], DecodingOptions())
     assert found == [Hypothesis("a b c", [], -1.0)]
 
 
@@ -117,7 +119,7 @@ def test_lines_of_a_pipe_are_translated_when_they_are_there() -> None:
     with os.fdopen(reader, "rb") as stream:
         source = live(stream)
         assert source is not None
-        found = translate_n_best(
+        found = translate_lines(
             translator, read_lines(source, "x"), DecodingOptions(), block_lines=3, has_line=source.has_line
         )
         os.write(writer, b"one\ntwo\nthr")

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 
 from polystill.errors import UserError
-from polystill.students import Student, StudentSpace, check_supernet
+from polystill.students import Student, StudentSpace, check_supernet, in_ranges
 
 TEACHER = Student(6, 6)
-PUBLISHED = StudentSpace.from_ranges(TEACHER, (2, 6), (2, 6))
+PUBLISHED = StudentSpace.from_list([TEACHER], in_ranges(TEACHER, (2, 6), (2, 6)))
 
 
 def test_published_space_has_15_networks() -> None:
@@ -23,7 +23,7 @@ def test_published_space_has_15_networks() -> None:
 
 
 def test_any_rule_has_decoders_deeper_than_encoders() -> None:
-    space = StudentSpace.from_ranges(Student(3, 3), (1, 2), (1, 3), "any")
+    space = StudentSpace.from_list([Student(3, 3)], in_ranges(Student(3, 3), (1, 2), (1, 3), "any"))
     expected = ["e1d1", "e1d2", "e1d3", "e2d1", "e2d2", "e2d3", "e3d3"]  # the teacher is always in it
     assert [student.name for student in space.candidates] == expected
 

@@ -16,7 +16,7 @@ from polystill.data.packing import PackedDataset
 from polystill.errors import UserError
 from polystill.models.passes import exact_plan
 from polystill.models.supernets import Supernets
-from polystill.students import Student, StudentSpace
+from polystill.students import Student, StudentSpace, in_ranges
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.feed import BatchFeed, Position
 from polystill.training.session import random_seed
@@ -324,7 +324,7 @@ def test_sharing_passes_saves_flops(make_model) -> None:
 @pytest.mark.parametrize("architecture", ["transformer", "lstm"])
 def test_validation_equals_one_network_at_a_time(make_model, dataset: PackedDataset) -> None:
     model = make_model()
-    space = StudentSpace.from_ranges(model.teacher, (1, 3), (1, 3), "any")
+    space = StudentSpace.from_list([model.teacher], in_ranges(model.teacher, (1, 3), (1, 3), "any"))
     result = validate(Supernets(model), dataset, space, label_smoothing=0.1)
     sources, targets = dataset.rows(np.arange(len(dataset)))
     for student in (Student(1, 3), Student(2, 1), model.teacher):
@@ -343,7 +343,7 @@ def test_validation_equals_one_network_at_a_time(make_model, dataset: PackedData
 
 def test_validation_by_ranks_adds_up(make_model, dataset: PackedDataset) -> None:
     model = make_model()
-    space = StudentSpace.from_ranges(model.teacher, (2, 3), (2, 3))
+    space = StudentSpace.from_list([model.teacher], in_ranges(model.teacher, (2, 3), (2, 3)))
     whole = validate(Supernets(model), dataset, space, 0.1)
     parts: list[torch.Tensor] = []
 

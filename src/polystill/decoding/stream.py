@@ -119,18 +119,6 @@ def longest_line(translator: Translator) -> int:
 
 
 def translate_lines(
-    translator: Translator, lines: Iterable[str], options: DecodingOptions, *, block_lines: int = BLOCK_LINES
-) -> Iterator[str]:
-    """Yield the best translation of each line, holding at most a block of lines in memory.
-
-    Lines come and go without line feeds. An empty line stays empty, and a line never becomes two. A line that is too
-    long is cut; the number of such lines is logged at the end.
-    """
-    for hypotheses in translate_n_best(translator, lines, options, block_lines=block_lines):
-        yield hypotheses[0].text if hypotheses else ""
-
-
-def translate_n_best(
     translator: Translator,
     lines: Iterable[str],
     options: DecodingOptions,
@@ -138,9 +126,10 @@ def translate_n_best(
     block_lines: int = BLOCK_LINES,
     has_line: Callable[[], bool] = lambda: True,
 ) -> Iterator[list[Hypothesis]]:
-    """Yield all hypotheses of each line, their texts without line breaks; otherwise as `translate_lines`.
+    """Yield the hypotheses of each line, those of `translate_block`, holding at most a block of lines in memory.
 
-    The translations are those of `translate_block`.
+    Lines come and go without line feeds. An empty line stays empty, and a line never becomes two. A line that is too
+    long is cut; the number of such lines is logged at the end.
 
     When `has_line` returns False, the lines read so far are translated before waiting for the next one.
     """

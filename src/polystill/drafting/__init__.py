@@ -34,7 +34,7 @@ FEW = 10_000
 """Pairs; from fewer no network learns a language."""
 _TIMED_PAIRS = 200_000
 """Pairs that are prepared to time updates."""
-_WARM_UP, _FEWEST, _MOST = 2, 4, 32
+_WARM_UP, _FEWEST_UPDATES, _MOST_UPDATES = 2, 4, 32
 """Updates before the clock runs, and timed ones; batches differ in length, so that several are needed."""
 _ENOUGH_SECONDS = 10.0
 _SHARE_OF_VALIDATION = 8
@@ -218,7 +218,7 @@ def _measured_seconds(recipe: Recipe, data: Path) -> _Seconds:
     """Time some updates of a family on its packed data, and a part of a validation of all its members."""
     objective = recipe.objective
     assert isinstance(objective, AioKd)
-    workload = load_workload(recipe, data, objective.students_per_step, _WARM_UP + _MOST)
+    workload = load_workload(recipe, data, objective.students_per_step, _WARM_UP + _MOST_UPDATES)
     trial = Trial(Variant("family", recipe.training.mode, best_precision()), workload)
     update = _seconds_of_updates(trial, workload.device)
     start = time.perf_counter()
@@ -234,7 +234,7 @@ def _seconds_of_updates(trial: Trial, device: torch.device) -> float:
         trial.update(number)
     synchronize(device)
     start, done, taken = time.perf_counter(), 0, 0.0
-    while done < _FEWEST or (done < _MOST and taken < _ENOUGH_SECONDS):
+    while done < _FEWEST_UPDATES or (done < _MOST_UPDATES and taken < _ENOUGH_SECONDS):
         trial.update(_WARM_UP + done)
         synchronize(device)
         done, taken = done + 1, time.perf_counter() - start

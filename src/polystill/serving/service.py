@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from polystill.decoding.alignment import aligned_spans
-from polystill.decoding.stream import translate_n_best
+from polystill.decoding.stream import translate_lines
 from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.languages import ScriptShare
@@ -153,7 +153,7 @@ def _distinct(translations: Sequence[Translation]) -> list[Translation]:
 
 def _search(student: Student, beam: int, sentences: list[str], wanted: Wanted) -> list[list[Translation]]:
     options = DecodingOptions(beam, wanted.n_best, student.length_penalty, alignment=wanted.alignment)
-    lists = translate_n_best(student.engine, sentences, options)
+    lists = translate_lines(student.engine, sentences, options)
     return [
         [Translation(h.text, tuple(aligned_spans(sentence, h))) for h in hypotheses] or [Translation("")]
         for sentence, hypotheses in zip(sentences, lists, strict=True)
