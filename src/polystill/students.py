@@ -16,6 +16,8 @@ from functools import total_ordering
 from polystill.errors import UserError
 
 RULES = ("decoder<=encoder", "any")
+NETWORKS = ("all", "largest", "smallest")
+"""The networks that a stage may train (`StudentSpace.only`)."""
 WORDS = ("teacher", "largest", "smallest")
 """Names that `StudentSpace.get` takes beside those of students."""
 
@@ -158,6 +160,14 @@ class StudentSpace:
                 raise UserError(f"student {student} is deeper than {which} {limit}")
             chosen[student.supernet].add(student)
         return cls(tuple(Members(deepest[name], tuple(sorted(chosen[name]))) for name in chosen))
+
+    def only(self, networks: str) -> StudentSpace:
+        """The space of the networks that a stage trains: "all", or of each supernet the "largest" or the "smallest"."""
+        assert networks in NETWORKS
+        if networks == "all":
+            return self
+        chosen = [m.largest if networks == "largest" else m.candidates[0] for m in self.supernets]
+        return StudentSpace(tuple(Members(network, (network,)) for network in chosen))
 
     def check(self, student: Student) -> Student:
         """Return the student if it is a candidate.

@@ -42,6 +42,7 @@ def test_two_processes_equal_one(counting_recipe: dict[str, Any], tmp_path: Path
     shape = {"encoder_layers": 2, "decoder_layers": 1, "d_model": 8, "ffn_dim": 16, "heads": 2, "dropout": 0.0}
     counting_recipe["supernets"] = {"tiny": shape}
     counting_recipe["objective"] = {"detach_threshold": 1.002}
+    counting_recipe["stages"].insert(0, {"name": "shallow", "updates": 4, "networks": "smallest"})
     counting_recipe["evaluation"] = {"beams": [1], "students": ["e1d1"]}
     one = _run(copy.deepcopy(counting_recipe), tmp_path / "one", 1)
     two = _run(copy.deepcopy(counting_recipe), tmp_path / "two", 2)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from polystill.runs import Run
+
 from .conftest import TINY_RECIPE
 
 SUPERNETS = "supernets:\n  tiny: {encoder_layers: 2, decoder_layers: 1, d_model: 8, ffn_dim: 16, heads: 2}\n"
@@ -73,6 +75,19 @@ def test_another_family_learns_from_a_student_of_this_one(polystill: Any, run: P
     polystill("run", tmp_path / "recipe.yaml", "--out", tmp_path / "run", *taught, *short).ok()
     rows = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
     assert {(row["model"], row["method"]) for row in rows} == {("tiny-e1d1", "word_kd")}
+
+
+def test_stages_of_one_network_a_supernet_train_and_score_these_alone(polystill: Any, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(TINY_RECIPE + SUPERNETS)
+    stages = ", ".join(f"{{name: {each}, updates: 2, networks: {each}}}" for each in ("smallest", "largest", "all"))
+    short = ["--set", f"stages=[{stages}]", "--set", "evaluation={beams: [1], students: [tiny-e1d1]}"]
+    polystill("run", tmp_path / "recipe.yaml", "--out", tmp_path / "run", *short).ok()
+    run = Run.open(tmp_path / "run")
+    records = {each: run.record(f"training.{each}") or {} for each in ("smallest", "largest", "all")}
+    scored = {name: [*record["validation"]["nll"]] for name, record in records.items()}
+    assert scored["smallest"] == ["tiny-e1d1", "e1d1"]
+    assert scored["largest"] == ["tiny-e2d1", "e2d2"]
+    assert scored["all"] == ["tiny-e1d1", "tiny-e2d1", "e1d1", "e2d1", "e2d2"]
 
 
 @pytest.mark.parametrize(

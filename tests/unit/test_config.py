@@ -111,6 +111,16 @@ def test_several_mistakes_are_reported_together() -> None:
         ({"stages": [{"name": "a", "updates": 1}, {"name": "a", "updates": 1}]}, "a name of its own"),
         ({"stages": [{"name": "a", "updates": 0}]}, "stages.0.updates"),
         ({"stages": [{"name": "a", "updates": 1, "objective": {"mutual": "half"}}]}, "mutual"),
+        ({"stages": [{"name": "a", "updates": 1, "networks": "teacher"}]}, "stages.0.networks"),
+        (
+            {
+                "stages": [
+                    {"name": "a", "updates": 1},
+                    {"name": "b", "updates": 1, "networks": "smallest"},
+                ]
+            },
+            "stages.1.networks: the last stage (b) trains the smallest networks alone, which harms the students",
+        ),
         ({"data": {**MINIMAL["data"], "train": [{"kind": "tvs", "path": "x"}]}}, "data.train.0"),
         ({"seed": "one"}, "seed"),
         ({"seed": -1}, "seed"),

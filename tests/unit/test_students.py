@@ -49,6 +49,16 @@ def test_words_for_the_ends_of_the_space() -> None:
     assert PUBLISHED.get("teacher") == PUBLISHED.get("largest") == TEACHER
 
 
+def test_the_networks_of_a_stage_are_all_or_one_of_each_supernet() -> None:
+    ranges = (Student(3, 3), Student(2, 1, "tiny"))
+    space = StudentSpace.from_list(ranges, [Student(1, 2), Student(1, 1, "tiny"), Student(3, 2)])
+    assert space.only("all") == space
+    assert [*map(str, space.only("largest").candidates)] == ["tiny-e2d1", "e3d3"]
+    assert [*map(str, space.only("smallest").candidates)] == ["tiny-e1d1", "e1d2"]
+    assert str(space.only("smallest").teacher) == "e1d2"
+    assert space.only("smallest").supernets[0].sample(2, seed=1, draw=1, sandwich=True) == []
+
+
 def test_student_deeper_than_its_teacher_is_refused() -> None:
     with pytest.raises(UserError, match="e7d2 is deeper than its teacher e6d6"):
         StudentSpace.from_list([TEACHER], [Student(7, 2)])

@@ -90,22 +90,36 @@ def test_detached_supernets_do_not_touch_the_teacher(supernets, make_batch) -> N
         torch.testing.assert_close(together[name], gradient)
 
 
-def _update(supernets: Supernets, batch, **training) -> Update:
+def _update(supernets: Supernets, batch, space: StudentSpace = SPACE, **training) -> Update:
     settings = Training(precision="fp32", **training)
     update = Update(
         supernets,
         AioKd(),
-        SPACE,
+        space,
         settings,
         Accelerator(cpu=True),
         optimizer=make_optimizer(supernets, settings, {"tiny": 0.0}),
         learning_rate=lambda update: 0.01,
         seed=1,
     )
-    assert update.networks(1)[0] == Student(3, 3)
+    assert update.networks(1)[0] == space.teacher
     micro_batch = UpdateBatch([batch], int((batch.target != 39).sum()), torch.arange(5).numpy(), Position(), Position())
     update(micro_batch, 1)
     return update
+
+
+def test_layers_that_a_stage_does_not_train_stay_as_they_are(supernets, make_batch) -> None:
+    smallest = SPACE.only("smallest")
+    supernets.hold_all_but(smallest)
+    before = {name: tensor.clone() for name, tensor in supernets.state_dict().items()}
+    _update(supernets, make_batch(), smallest)
+    moved = {name for name, tensor in supernets.state_dict().items() if not tensor.equal(before[name])}
+    assert {name for name in moved if name.startswith("first.")} == {
+        f"first.{name}" for name in supernets.network(Student(2, 1)).state()
+    }
+    assert any(name.startswith("further.recurrent.") for name in moved)
+    supernets.hold_all_but(SPACE)
+    assert all(parameter.requires_grad for parameter in supernets.parameters())
 
 
 def test_gradients_are_clipped_by_supernet(supernets, make_batch) -> None:

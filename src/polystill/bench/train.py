@@ -76,15 +76,15 @@ class Workload:
 
 
 def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Workload:
-    """The first batches of the corpus itself that the first stage would train on, and its objective.
+    """The first batches of the corpus itself, and the objective of the first stage that trains all networks.
 
     students: drawn for each batch, instead of `students_per_step`, by an objective that draws any.
 
     Raises:
-        UserError: the first stage learns from a frozen teacher, the data folder is damaged, or the student space does
+        UserError: that stage learns from a frozen teacher, the data folder is damaged, or the student space does
             not fit the teacher.
     """
-    stage = recipe.stages[0]
+    stage = next((stage for stage in recipe.stages if stage.networks == "all"), recipe.stages[0])
     objective = recipe.stage_objective(stage)
     objective = objective.drawing(students) if objective.trains_family else objective
     if objective.frozen_teacher:

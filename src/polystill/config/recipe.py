@@ -127,6 +127,12 @@ class Recipe(Strict):
             objective = self.stage_objective(stage)
             if "teacher" in OBJECTIVES[kind].model_fields and not objective.frozen_teacher:
                 raise ValueError(f"objective.teacher: missing; {kind} (stage {stage.name}) learns from one")
+        last = self.stages[-1]
+        if last.networks != "all" and self.trains_family:
+            raise ValueError(
+                f"stages.{len(self.stages) - 1}.networks: the last stage ({last.name}) trains the {last.networks} "
+                "networks alone, which harms the students that were trained before; put it before the others"
+            )
         return self
 
     @model_validator(mode="after")
@@ -155,8 +161,10 @@ class Recipe(Strict):
         return ",".join(dict.fromkeys(labels))
 
     def stage_objective(self, stage: Stage) -> Objective:
-        """The objective of one stage: the recipe's, with the stage's own keys on top."""
-        return combined(self.objective, stage.objective)
+        """The objective of one stage: the recipe's, with the stage's own keys on top; it draws no students for one that
+        does not train them."""
+        objective = combined(self.objective, stage.objective)
+        return objective if stage.networks == "all" else objective.drawing(0)
 
     @property
     def stage_objectives(self) -> list[Objective]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from polystill.models.elastic import ElasticModel, Network
 from polystill.models.passes import PassPlan, exact_plan
-from polystill.students import Student
+from polystill.students import Student, StudentSpace
 
 Plans = dict[str, PassPlan]
 """The passes of each supernet, by its name."""
@@ -44,6 +44,14 @@ class Supernets(nn.Module):
     def network(self, student: Student) -> Network:
         """One network of the family."""
         return self[student.supernet].network(student)
+
+    def hold_all_but(self, space: StudentSpace) -> None:
+        """Keep the layers that no network of the space has as they are: they require no gradient."""
+        for members in space.supernets:
+            network = self.network(members.largest)
+            used = network.supernet.architecture.shapes(network.config)
+            for name, parameter in network.supernet.named_parameters():
+                parameter.requires_grad_(name in used)
 
     def plans(self, networks: Sequence[Student], *, shared: bool) -> Plans:
         """By supernet, in their order, the passes that compute its networks, which stand together.

@@ -143,13 +143,17 @@ class Alone:
 def alone(family: Family) -> Alone | None:
     """Estimate what distilling each student alone would take. None if there is no base for it.
 
-    It needs a finished family of several students that were trained together in all stages, and their counted FLOPs.
+    It needs a finished family of several students that were trained together, and their counted FLOPs.
     """
     run, recipe = family.run, family.run.recipe
     data = run.record("data") or {}
     costs = [family.results.cost.get(f"training.{stage.name}", Cost()) for stage in recipe.stages]
-    together = all(recipe.stage_objective(stage).trains_family for stage in recipe.stages)
-    if not run.finished("family") or not together or not data.get("tokens") or any(not cost.flops for cost in costs):
+    if (
+        not run.finished("family")
+        or not recipe.trains_family
+        or not data.get("tokens")
+        or any(not cost.flops for cost in costs)
+    ):
         return None
     space = family_space(run.family)
     if len(space.candidates) < 2:
@@ -160,7 +164,8 @@ def alone(family: Family) -> Alone | None:
     flops: dict[Student, float] = dict.fromkeys(space.candidates, 0.0)
     for index, (stage, cost) in enumerate(zip(recipe.stages, costs, strict=True)):
         objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
-        draws = [objective.networks(space, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
+        trained = space.only(stage.networks)
+        draws = [objective.networks(trained, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
         shared = recipe.training.mode == "shared"
         mean = sum(model.update_flops(model.plans(networks, shared=shared), *shape) for networks in draws) / len(draws)
         teaching = model.first.forward_flops(model.first.shared_plan([space.teacher]), *shape)

@@ -101,7 +101,8 @@ class StageTraining:
     def __init__(self, session: Session, index: int, stage: Stage) -> None:
         recipe, silent = session.recipe, not session.is_main
         self.session, self.index, self.stage, self.training = session, index, stage, recipe.training
-        objective = recipe.stage_objective(stage)
+        objective, space = recipe.stage_objective(stage), session.space.only(stage.networks)
+        session.model.hold_all_but(space)
         self.checkpoints = session.checkpoints(stage)
         factors = {name: supernet.learning_rate_factor for name, supernet in recipe.supernets.items()}
         self.optimizer = make_optimizer(session.model, recipe.training, factors)
@@ -111,7 +112,7 @@ class StageTraining:
         self.update = Update(
             session.model,
             objective,
-            session.space,
+            space,
             recipe.training,
             session.accelerator,
             optimizer=self.optimizer,

@@ -1,6 +1,6 @@
-"""Validation of every candidate of a stage, and the choice of its best weights.
+"""Validation of every network that a stage trains, and the choice of its best weights.
 
-Candidates are scored at once by their cross-entropies (in every supernet one encoder pass, and one decoder pass for
+Networks are scored at once by their cross-entropies (in every supernet one encoder pass, and one decoder pass for
 each encoder depth), and by BLEU of greedy translations where the stage selects by it: Kim & Rush (2016) choose so when
 they fine-tune on Seq-Inter targets, which lowers BLEU's distance and not perplexity.
 """
@@ -109,15 +109,15 @@ def validate(
     return Validation(dict(zip(names, per_token[0], strict=True)), dict(zip(names, per_token[1], strict=True)))
 
 
-def with_bleu(result: Validation, session: Session) -> Validation:
-    """The same validation with greedy BLEU of every candidate; all ranks hold the same weights and compute the same."""
+def with_bleu(result: Validation, session: Session, space: StudentSpace) -> Validation:
+    """The same validation with greedy BLEU of every network; all ranks hold the same weights and compute the same."""
     source, references = (_text(session.run.data / f"validation.{side}.txt") for side in ("source", "target"))
     metric = bleu_metric(session.recipe.data.target_language)
     options = DecodingOptions(beam_size=1, batch_tokens=SCORED_BATCH_TOKENS, max_length=session.recipe.data.max_tokens)
     was_training = session.model.training
     bleu = {}
     with torch.no_grad():
-        for student in session.space.candidates:
+        for student in space.candidates:
             translator = TorchTranslator(session.model[student.supernet], session.tokenizer, student)
             translations = translator.translate(source, options, Cuts())
             bleu[student.name] = metric.corpus_score([h[0].text for h in translations], [references]).score
@@ -141,6 +141,7 @@ class BestWeights:
         pruner: Pruner,
     ) -> None:
         self._session, self._stage, self._state = session, stage, state
+        self._space = session.space.only(stage.networks)
         self._checkpoints, self._pruner = checkpoints, pruner
         self._average_last = session.recipe.training.average_last
 
@@ -169,13 +170,13 @@ class BestWeights:
         result = validate(
             t.model,
             t.validation_set,
-            t.space,
+            self._space,
             t.recipe.stage_objective(self._stage).label_smoothing,
             rank=t.rank,
             ranks=t.ranks,
             sum_over_ranks=t.sum_over_ranks,
         )
-        return with_bleu(result, t) if self._stage.select_by == "bleu" else result
+        return with_bleu(result, t, self._space) if self._stage.select_by == "bleu" else result
 
     def stopped_early(self) -> bool:
         """Whether the stage ends because it has not become better for `training.early_stopping` validations."""
