@@ -47,7 +47,8 @@ def subjects(workload: Workload) -> dict[str, Trial]:
     trials |= {str(s): word_kd(workload, s, teacher) for s in space.candidates if s != space.teacher}
     family = Variant("family", recipe.training.mode, "fp32")
     for stage in recipe.stages:
-        trials[f"family, {stage.name}"] = Trial(family, workload, recipe.stage_objective(stage))
+        objective = recipe.stage_objective(stage)
+        trials[f"family, {stage.name}"] = Trial(family, workload, objective, networks=stage.networks)
     return trials
 
 
@@ -96,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with user_errors():
         check_new_file("--json", given.json)
         with prepared_data(given.recipe, given.set, None) as (recipe, data):
-            students = getattr(recipe.stage_objective(recipe.stages[0]), "students_per_step", 0)
-            result = measure(load_workload(recipe, data, students, given.batches), given.rounds)
+            workload = load_workload(recipe, data, recipe.objective.students_per_step, given.batches)
+            result = measure(workload, given.rounds)
         report(result)
         write_benchmark(given.json, "one-by-one", result)
 

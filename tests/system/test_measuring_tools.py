@@ -1,4 +1,4 @@
-"""tools/measure_one_by_one.py, measure_start.py and measure_compile.py on a tiny family."""
+"""tools/measure_one_by_one.py, time_to_quality.py, measure_start.py and measure_compile.py on a tiny family."""
 
 from __future__ import annotations
 
@@ -40,6 +40,19 @@ def test_one_by_one_times_every_student_and_every_stage(tool: Tool, tmp_path: Pa
     assert len(seconds) > len(families) + 1 and all(name in done.stdout for name in seconds)
     again = tool("measure_one_by_one.py", "--json", str(out))
     assert again.returncode == 2 and "is there already" in again.stderr
+
+
+def test_time_to_quality_is_read_from_a_curve(tiny_recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "curve.json"
+    stages = "stages=[{name: shallow, updates: 4, networks: smallest}, {name: all, updates: 6}]"
+    command = [sys.executable, TOOLS / "time_to_quality.py", tiny_recipe, "--set", stages, "--every", "2"]
+    done = subprocess.run([*command, "--below", "9", "0.1", "--json", out], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    seconds = [point[0] for point in result["points"]]
+    assert len(seconds) == 5 and seconds == sorted(seconds)
+    assert 0 < result["seconds"]["9.0"] <= seconds[-1] and result["seconds"]["0.1"] is None
+    assert "0.1 nats: not reached" in done.stdout
 
 
 def test_malloc_is_timed_in_processes_of_their_own(tool: Tool) -> None:

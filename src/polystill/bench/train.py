@@ -144,8 +144,9 @@ class Trial:
         workload: Workload,
         objective: Objective | None = None,
         teacher: FrozenTeacher | None = None,
+        networks: str = "all",
     ) -> None:
-        """objective: instead of the workload's; teacher: the frozen one that it learns from."""
+        """objective: instead of the workload's. teacher: the frozen one that it learns from. networks: as a stage's."""
         self.variant, self.workload = variant, workload
         recipe = workload.recipe
         training = recipe.training.model_copy(update={"mode": variant.mode})
@@ -161,10 +162,12 @@ class Trial:
             optimizer = torch.optim.AdamW(
                 self.model.parameters(), betas=training.betas, weight_decay=training.weight_decay
             )
+        space = as_variant.students.space(self.model.first.teacher, as_variant.supernets).only(networks)
+        self.model.hold_all_but(space)
         self.run_update = Update(
             self.model,
             objective,
-            as_variant.students.space(self.model.first.teacher, as_variant.supernets),
+            space,
             training,
             make_accelerator(variant.precision),
             optimizer=optimizer,

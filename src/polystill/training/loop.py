@@ -142,14 +142,18 @@ class StageTraining:
                     self._train_updates(interruption)
             self._finish()
         finally:
-            self.progress.close()
-            self.curves.close()
-            self.cost.close()
-            self.session.accelerator.free_memory()  # it would go on scaling for this stage's optimizer
+            self.close()
+
+    def close(self) -> None:
+        """Let go of what an update needs beside the weights."""
+        self.progress.close()
+        self.curves.close()
+        self.cost.close()
+        self.session.accelerator.free_memory()  # it would go on scaling for this stage's optimizer
 
     def _train_updates(self, interruption: Interruption) -> None:
         state, stage = self.state, self.stage
-        for batch in self._feed().updates(state.position):
+        for batch in self.feed().updates(state.position):
             if state.update >= stage.updates:
                 return
             state.update += 1
@@ -213,7 +217,8 @@ class StageTraining:
             self.progress.say(f"{name}: no better for {self.training.early_stopping} validations, stopped")
         return stops
 
-    def _feed(self) -> BatchFeed:
+    def feed(self) -> BatchFeed:
+        """The batches of the stage's updates."""
         t = self.session
         seed = stage_seed(t.recipe.seed, self.index)
         mixture = t.mixture(self.stage, seed)
