@@ -45,8 +45,9 @@ def test_one_by_one_times_every_student_and_every_stage(tool: Tool, tmp_path: Pa
 def test_time_to_quality_is_read_from_a_curve(tiny_recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "curve.json"
     stages = "stages=[{name: shallow, updates: 4, networks: smallest}, {name: all, updates: 6}]"
-    command = [sys.executable, TOOLS / "time_to_quality.py", tiny_recipe, "--set", stages, "--every", "2"]
-    done = subprocess.run([*command, "--below", "9", "0.1", "--json", out], capture_output=True, text=True)
+    options = ["--set", stages, "--every", "2", "--below", "9", "0.1", "--json", out]
+    command = [sys.executable, TOOLS / "time_to_quality.py", tiny_recipe, *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
     seconds = [point[0] for point in result["points"]]

@@ -11,6 +11,7 @@ from torch import Tensor
 from polystill.config import Training
 from polystill.models import ARCHITECTURES
 from polystill.models.supernets import Supernets
+from polystill.models.transformer import Transformer
 from polystill.objectives.aio_kd import MUTUAL, AioKd
 from polystill.objectives.base import Loss, Objective
 from polystill.objectives.nll import Nll
@@ -120,6 +121,20 @@ def test_layers_that_a_stage_does_not_train_stay_as_they_are(supernets, make_bat
     assert any(name.startswith("further.recurrent.") for name in moved)
     supernets.hold_all_but(SPACE)
     assert all(parameter.requires_grad for parameter in supernets.parameters())
+
+
+def test_deeper_networks_grow_from_the_smallest(make_model, make_batch) -> None:
+    batch, model = make_batch(), Transformer(make_model().config)
+    networks = [Student(e, d) for e, d in product((2, 3), (1, 2, 3))]
+    before = [model(batch.source, batch.target_in, network) for network in networks]
+    model.grow_from(networks[0])
+    after = [model(batch.source, batch.target_in, network) for network in networks]
+    torch.testing.assert_close(after[0], before[0], rtol=0, atol=0)
+    for deep, was in zip(after[1:], before[1:], strict=True):
+        torch.testing.assert_close(deep, after[0], rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(was, after[0], rtol=1e-4, atol=1e-4)
+    model(batch.source, batch.target_in).square().mean().backward()
+    assert all(parameter.grad.any() for name, parameter in model.named_parameters() if "output.weight" in name)
 
 
 def test_gradients_are_clipped_by_supernet(supernets, make_batch) -> None:

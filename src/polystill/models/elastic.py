@@ -147,6 +147,13 @@ class ElasticModel(nn.Module, ABC):
         model.load_state_dict(self.state_dict())
         return model
 
+    @torch.no_grad()
+    def grow_from(self, student: Student) -> None:
+        """Make new layers above a student's pass on what they get, so that deeper networks begin where it stands.
+
+        Does nothing in an architecture whose layers have no path around them.
+        """
+
     def mask_pad_gradient(self) -> None:
         """Zero the gradient of `<pad>`'s row and bias, so that both stay exactly zero under Adam and weight decay."""
         for parameter in (self.embedding, self.output_bias):

@@ -155,6 +155,16 @@ class Transformer(ElasticModel):
                         if isinstance(module, nn.Linear):
                             module.weight /= math.sqrt(depth)
 
+    @torch.no_grad()
+    def grow_from(self, student: Student) -> None:
+        """Make the layers above a student's add nothing to what they get, which leaves their normalisations alone."""
+        above = [*self.encoder[student.encoder_layers :], *self.decoder[student.decoder_layers :]]
+        for layer in cast(list[EncoderLayer | DecoderLayer], above):
+            layer.self_attention.output.weight.zero_()
+            layer.feed_forward.contract.weight.zero_()
+            if isinstance(layer, DecoderLayer):
+                layer.cross_attention.output.weight.zero_()
+
     def encoder_layers(self, depth: int) -> list[EncoderLayer]:
         return cast(list[EncoderLayer], list(self.encoder)[:depth])
 

@@ -78,6 +78,14 @@ class Session:
         self.validation_set = PackedDataset.open(run.data / "validation")
         self.model = build_supernets(recipe, self.tokenizer).to(self.accelerator.device)
         self.space = recipe.student_space(self.model.first.teacher)
+        if recipe.stages[0].networks == "smallest":
+            self._grow_from_smallest()
+
+    def _grow_from_smallest(self) -> None:
+        """Let the deeper networks of new supernets begin where the first stage leaves the smallest ones."""
+        for members in self.space.supernets:
+            if members.largest.supernet or self.recipe.model.start is None:
+                self.model[members.largest.supernet].grow_from(members.candidates[0])
 
     def mixture(self, stage: Stage, seed: int) -> Mixture:
         """The training data of a stage: gold and generated pairs by their weights."""
