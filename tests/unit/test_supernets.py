@@ -134,7 +134,8 @@ def test_deeper_networks_grow_from_the_smallest(make_model, make_batch) -> None:
         torch.testing.assert_close(deep, after[0], rtol=1e-4, atol=1e-4)
         assert not torch.allclose(was, after[0], rtol=1e-4, atol=1e-4)
     model(batch.source, batch.target_in).square().mean().backward()
-    assert all(parameter.grad.any() for name, parameter in model.named_parameters() if "output.weight" in name)
+    gradients = [parameter.grad for name, parameter in model.named_parameters() if "output.weight" in name]
+    assert all(gradient is not None and gradient.any() for gradient in gradients)
 
 
 def test_gradients_are_clipped_by_supernet(supernets, make_batch) -> None:
