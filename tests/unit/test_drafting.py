@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,8 @@ def test_languages_that_yaml_would_misread(tmp_path: Path) -> None:
         (300, None, 450, 1024, 15),
         (100, None, 450, 1024, 5),
         (30_000, "tiny", 4_000, 1024, 1_500),
-        (100_000, "tiny", 8_000, 2048, 1_500),
+        (100_000, "tiny", 8_000, 1024, 1_500),
+        (1_000_000, "tiny", 16_000, 2048, 1_500),
         (5_000_000, "base-memory", 32_000, 8192, 1_500),
         (50_000_000, "base", 32_000, 8192, 1_500),
     ],
@@ -225,12 +227,13 @@ def test_an_alphabet_of_thousands_needs_a_vocabulary() -> None:
 def test_updates_follow_from_epochs_and_limits() -> None:
     choice = choose(words=1e6, characters=12_000_000, alphabet=90).with_epochs(batches=500)
     assert choice.updates == 15_000 and choice.epochs == 30
-    assert choice.distillation_updates + choice.mutual_updates == 15_000
+    assert choice.stage_updates == {"smallest": 3_750, "largest": 3_750, "distillation": 6_000, "mutual": 1_500}
+    assert sum(replace(choice, updates=22).stage_updates.values()) == 22
     limited = choice.within(seconds=1_000, update=0.5, validation=1, batches=500)
-    assert limited.validations == 20 and limited.updates == 1_956 and limited.epochs == pytest.approx(3.9, abs=0.1)
+    assert limited.validations == 20 and limited.updates == 1_952 and limited.epochs == pytest.approx(3.9, abs=0.1)
     assert limited.seconds(update=0.5, validation=1) == 1_000
     slow = choice.within(seconds=1_000, update=0.5, validation=40, batches=500)
-    assert slow.validations == 3 and slow.seconds(update=0.5, validation=40) == 1_000
+    assert slow.validations == 2 and slow.seconds(update=0.5, validation=40) == 1_000
     assert choice.within(seconds=1e9, update=0.5, validation=1, batches=500) == choice
     assert choice.within(seconds=1, update=0.5, validation=1, batches=500).updates == 20
     assert choose(1e3, 1e4, 60).with_epochs(batches=3).updates == 1_000

@@ -18,10 +18,9 @@ from polystill.config import Recipe, parse_recipe
 from polystill.data.held_out import HeldOutText
 from polystill.data.packing import PackedDataset
 from polystill.data.prepare import prepare_data
-from polystill.drafting.choice import FEWEST_EPOCHS, Choice, choose, smaller_shape, with_vocabulary_that_fits
+from polystill.drafting.choice import FEWEST_EPOCHS, STAGES, Choice, choose, smaller_shape, with_vocabulary_that_fits
 from polystill.drafting.recipe import Draft, recipe_text
 from polystill.drafting.text import Survey, draw, languages_of, size_of_sets, sources_of, survey
-from polystill.objectives.aio_kd import AioKd
 from polystill.sources.base import SentencePair
 from polystill.storage import atomic_folder, need_new_folder
 from polystill.training.session import best_precision
@@ -36,7 +35,7 @@ _TIMED_PAIRS = 200_000
 """Pairs that are prepared to time updates."""
 _WARM_UP, _FEWEST_UPDATES, _MOST_UPDATES = 2, 4, 32
 """Updates before the clock runs, and timed ones; batches differ in length, so that several are needed."""
-_ENOUGH_SECONDS = 10.0
+_ENOUGH_SECONDS = 4.0
 _SHARE_OF_VALIDATION = 8
 """An eighth of the validation set is timed."""
 _SHOWN_TIME = ((3600, "h"), (60, "min"), (1, "s"))
@@ -199,7 +198,7 @@ def _recipe(draft: Draft, folder: Path, first_pairs: int | None = None) -> Recip
     """The recipe as it will be read, with sets that still lie in `folder`; its comments may be missing."""
     reasons = dict.fromkeys(("text", "held_out", "vocabulary", "shape", "updates"), "-") | draft.reasons
     values = yaml.safe_load(recipe_text(replace(draft, reasons=reasons)))
-    values["data"] |= {"folder": str(folder), "first_pairs": first_pairs}
+    values["data"] |= {"folder": str(folder), "first_pairs": first_pairs, "alignment": None}  # that is not timed
     return parse_recipe(values, RECIPE)
 
 
@@ -207,7 +206,7 @@ def _recipe(draft: Draft, folder: Path, first_pairs: int | None = None) -> Recip
 
 
 class _Seconds(NamedTuple):
-    """Of an update and of a validation, and the threads that they were measured with."""
+    """Of an update, on average over all stages, and of a validation, and the threads that they were measured with."""
 
     update: float
     validation: float
@@ -215,16 +214,19 @@ class _Seconds(NamedTuple):
 
 
 def _measured_seconds(recipe: Recipe, data: Path) -> _Seconds:
-    """Time some updates of a family on its packed data, and a part of a validation of all its members."""
-    objective = recipe.objective
-    assert isinstance(objective, AioKd)
+    """Time some updates of each stage on its packed data, and a part of a validation of all members."""
+    objective, variant = recipe.objective, Variant("family", recipe.training.mode, best_precision())
     workload = load_workload(recipe, data, objective.students_per_step, _WARM_UP + _MOST_UPDATES)
-    trial = Trial(Variant("family", recipe.training.mode, best_precision()), workload)
-    update = _seconds_of_updates(trial, workload.device)
+    seconds: dict[str, float] = {}
+    for networks in dict.fromkeys(stage.networks for stage in recipe.stages):
+        drawn = objective if networks == "all" else objective.drawing(0)
+        trial = Trial(variant, workload, drawn, networks=networks)
+        seconds[networks] = _seconds_of_updates(trial, workload.device)
     start = time.perf_counter()
     validation_set, space = PackedDataset.open(data / "validation"), recipe.student_space(workload.sizes.teacher)
     validate(trial.model, validation_set, space, objective.label_smoothing, ranks=_SHARE_OF_VALIDATION)
     validation = (time.perf_counter() - start) * _SHARE_OF_VALIDATION
+    update = sum(STAGES[stage.name] * seconds[stage.networks] for stage in recipe.stages)
     return _Seconds(update, validation, torch.get_num_threads())
 
 

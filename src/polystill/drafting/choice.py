@@ -38,12 +38,13 @@ _VOCABULARIES = {
     **{32_000: 600e6, 16_000: 60e6, 8_000: 12e6, 4_000: 3e6, 2_000: 1e6},
     **{1_000: 200e3, 700: 50e3, 450: 9e3, 350: 3e3, 300: 0},
 }
-_BATCH_TOKENS = {8192: 50e6, 4096: 5e6, 2048: 600e3, 1024: 0}
+_BATCH_TOKENS = {8192: 50e6, 4096: 20e6, 2048: 5e6, 1024: 0}
 _EPOCHS = {3: 200e6, 5: 50e6, 10: 20e6, 20: 5e6, 30: 600e3, 40: 0}
 _FEWEST_UPDATES, _MOST_UPDATES = 1_000, 200_000
 _FEWEST_LIMITED = 20
 """Updates where the time is limited."""
-_MUTUAL_SHARE = 0.1
+STAGES = {"smallest": 0.25, "largest": 0.25, "distillation": 0.4, "mutual": 0.1}
+"""Shares of the updates (docs/aio-kd.md)."""
 _MOST_VALIDATIONS, _FEWEST_VALIDATIONS = 20, 2
 _VALIDATIONS_SHARE = 0.2
 """Of a limited time, at most."""
@@ -66,23 +67,21 @@ class Choice:
     updates: int = _FEWEST_UPDATES
     """Of both stages together."""
     validations: int = _MOST_VALIDATIONS
-    """In the first stage."""
+    """Beside the one at the end of each stage."""
 
     @property
-    def mutual_updates(self) -> int:
-        return max(1, round(self.updates * _MUTUAL_SHARE))
-
-    @property
-    def distillation_updates(self) -> int:
-        return max(1, self.updates - self.mutual_updates)
+    def stage_updates(self) -> dict[str, int]:
+        """The updates of each of `STAGES`."""
+        updates = {name: max(1, round(self.updates * share)) for name, share in STAGES.items()}
+        return {**updates, "distillation": updates["distillation"] + self.updates - sum(updates.values())}
 
     @property
     def validate_every(self) -> int:
-        return max(1, self.distillation_updates // self.validations)
+        return max(1, self.updates // self.validations)
 
     @property
     def warmup(self) -> int:
-        return max(1, min(4_000, self.distillation_updates // 10))
+        return max(1, min(4_000, self.updates // 10))
 
     def with_epochs(self, batches: float) -> Choice:
         """The same with as many updates as its epochs need, of so many batches each."""
@@ -90,12 +89,12 @@ class Choice:
         return replace(self, updates=updates, epochs=updates / batches)
 
     def seconds(self, update: float, validation: float) -> float:
-        """What the training takes at so many seconds an update and a validation; one ends each stage."""
-        return self.updates * update + (self.validations + 2) * validation
+        """What the training takes at so many seconds an update, on average, and a validation."""
+        return self.updates * update + (self.validations + len(STAGES)) * validation
 
     def within(self, seconds: float, update: float, validation: float, batches: float) -> Choice:
         """The same with as many updates and validations as these seconds have room for, or a least number of each."""
-        possible = int(_VALIDATIONS_SHARE * seconds / validation) - 2
+        possible = int(_VALIDATIONS_SHARE * seconds / validation) - len(STAGES)
         fewer = replace(self, validations=max(_FEWEST_VALIDATIONS, min(self.validations, possible)))
         updates = int((seconds - fewer.seconds(0, validation)) / update)
         updates = max(_FEWEST_LIMITED, min(self.updates, updates))

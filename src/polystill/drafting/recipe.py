@@ -28,6 +28,7 @@ class Draft:
 def recipe_text(draft: Draft) -> str:
     """The YAML; it holds no key whose default would do."""
     choice, reasons = draft.choice, draft.reasons
+    updates = choice.stage_updates
     model, students = choice.shape.model, choice.shape.students
     coverage = f"\n    character_coverage: {choice.character_coverage}" if choice.character_coverage else ""
     train = "\n".join(f"    - {_flow(source)}" for source in draft.train)
@@ -49,6 +50,7 @@ data:
     test: {_flow(draft.test)}
   cleaning:  # what is dropped, and how often, is written to RUN/data/cleaning.json
     drop_held_out: true  # no line of validation or test is learnt, also in other capitals
+  alignment: {{kind: ibm}}  # which word belongs to which: students learn faster so, and place tags by it
   tokenizer:
     vocabulary_size: {choice.vocabulary}  # {reasons["vocabulary"]}{coverage}
 
@@ -63,23 +65,27 @@ students:  # the family: smallest and largest number of layers of each side
 objective:
   kind: aio_kd  # a teacher and its students learn together
   kd_weight: 1.0  # small networks learnt better so than with the published 5.5 (docs/aio-kd.md)
+  detach_threshold: 0  # students do not change their teacher
   students_per_step: 2
   sampling: sandwich  # the smallest student in every update, and one drawn from all
 
 training:
-  batch_tokens: {choice.batch_tokens}  # target tokens of an update: small batches, many updates for little text
+  batch_tokens: {choice.batch_tokens}  # target tokens of an update; the smaller, the more updates learn from the text
   learning_rate: {_rate(choice.shape.learning_rate)}  # the wider the network, the lower
   schedule: cosine  # down to 0 at a stage's end
   warmup: {choice.warmup}
-  validate_every: {choice.validate_every}  # {choice.validations} times in the first stage
+  validate_every: {choice.validate_every}  # about {choice.validations} times
   checkpoint_every: {choice.validate_every}
   average_last: 3
 
 # {reasons["updates"]}
+# The smallest network learns first, which costs little; the largest grows from it; then all learn from the largest.
 stages:
-  - {{name: distillation, updates: {choice.distillation_updates}, objective: {{mutual: none}}}}
-  - name: mutual  # then students teach each other, gently
-    updates: {choice.mutual_updates}
+  - {{name: smallest, updates: {updates["smallest"]}, networks: smallest, schedule: constant}}
+  - {{name: largest, updates: {updates["largest"]}, networks: largest, schedule: constant, warmup: 0}}
+  - {{name: distillation, updates: {updates["distillation"]}, warmup: 0, objective: {{mutual: none}}}}
+  - name: mutual  # students teach each other, gently
+    updates: {updates["mutual"]}
     learning_rate: {_rate(choice.shape.learning_rate / 10)}
     warmup: {max(1, choice.warmup // 10)}
     objective: {{mutual: no_weight}}
