@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from polystill import pipeline
 from polystill.config import load_recipe
 from polystill.runs import Run
 from polystill.targets.store import Candidate, Entry
+from polystill.training.checkpoint import Checkpoints
 from polystill.training.update import Update, Updated
 from tests.apart import PROCESSES, start_command
 
@@ -139,7 +139,7 @@ def test_a_training_that_is_stopped_saves_the_update_in_progress(
         assert (folder / "checkpoints" / "distillation" / f"state-{saved:08d}.pt").is_file()
         assert update <= saved < 60
     assert before < saved
-    _note_more_memory(folder / "checkpoints" / "distillation" / f"state-{saved:08d}.pt", MUCH)
+    _note_more_memory(folder / "checkpoints" / "distillation", MUCH)
     assert train("stopped", counting_recipe, says=f"continues after update {saved} of 60") == 0
     assert train("whole", counting_recipe) == 0
     whole, again = (tmp_path / name / "family" / "model.safetensors" for name in ("whole", "stopped"))
@@ -151,10 +151,12 @@ def test_a_training_that_is_stopped_saves_the_update_in_progress(
 MUCH = 2**50
 
 
-def _note_more_memory(path: Path, peak: int) -> None:
-    state = torch.load(path, weights_only=True)
-    assert 0 < state["stage"]["peak_rss_bytes"] < peak
-    torch.save(state | {"stage": state["stage"] | {"peak_rss_bytes": peak}}, path)
+def _note_more_memory(stage: Path, peak: int) -> None:
+    checkpoints = Checkpoints(stage)
+    state = checkpoints.load_state(pytest.fail)
+    assert state is not None and 0 < state["stage"]["peak_rss_bytes"] < peak
+    noted = state["stage"] | {"peak_rss_bytes": peak}
+    checkpoints.save_state(noted["update"], state | {"stage": noted}, noted["best_update"])
 
 
 def _stop_after(recipe: Path, folder: Path, update: int, number: int, status: int) -> int:

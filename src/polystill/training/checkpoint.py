@@ -1,14 +1,16 @@
 """Checkpoints of one stage, written atomically: full states to resume from, and weights alone to choose from.
 
 A stage's folder holds `state-<update>.pt` (the last two), `weights-<update>.safetensors` (the last few validation
-points, for averaging), `best-<update>.safetensors` (for each of the states), and at the end `final.safetensors`.
+points, for averaging), `best-<update>.safetensors` (for each of the states), and at the end `final.safetensors`. Each
+carries its SHA-256. That of a state is the comment of the zip archive that torch writes, so `torch.load` reads it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
-import zipfile
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from polystill.errors import UserError, reason
+from polystill.errors import UserError
 from polystill.models.checksum import is_intact, with_checksum
 from polystill.storage import storage_errors, write_atomic
 
 _log = logging.getLogger(__name__)
 KEPT_STATES = 2
+_BEST_UPDATE = "best_update"
+_CHECKSUM_BYTES = 64
 
 State = dict[str, Any]
 
@@ -40,8 +44,8 @@ class Checkpoints:
     def save_state(self, update: int, state: State, best_update: int) -> None:
         """Write a full state, whose best weights are those of `best_update`, and drop all but the last two."""
         buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomic(self.folder / f"state-{update:08d}.pt", buffer.getvalue())
+        torch.save({**state, _BEST_UPDATE: best_update}, buffer)
+        write_atomic(self.folder / f"state-{update:08d}.pt", _with_checksum(buffer))
         for path in self._states()[KEPT_STATES:]:
             path.unlink()
         for path in self.folder.glob("best-*.safetensors"):
@@ -50,24 +54,28 @@ class Checkpoints:
         self._best_of_last_state = best_update
 
     def load_state(self, warn: Callable[[str], None]) -> State | None:
-        """The newest state that can be read, or None where there is none; each damaged one is named and passed over.
+        """The newest intact state, or None where there is none; each damaged one is named and passed over.
+
+        A state whose best weights are damaged is passed over as well: the stage could not end with them.
 
         Raises:
             UserError: there are states, and all of them are damaged; or one cannot be read, damaged or not.
         """
         states = self._states()
         for path in states:
-            content = io.BytesIO(_read(path))
-            if not _is_whole_archive(content):
+            content = _read(path)
+            if not _is_intact(content):
                 warn(f"{path}: this checkpoint is damaged, and is passed over")
                 continue
             try:
-                state: State = torch.load(content, map_location="cpu", weights_only=True)
+                state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError:
+                warn(f"{path}: this checkpoint holds more than tensors and plain values, and is passed over")
+                continue
+            best_update = state.pop(_BEST_UPDATE)
+            if not best_update or self._has_best(best_update):
                 return state
-            except MemoryError:
-                raise
-            except Exception as error:  # torch raises many kinds
-                warn(f"{path}: this checkpoint cannot be read, and is passed over ({reason(error)})")
+            warn(f"{path}: this checkpoint is passed over, its best weights are damaged ({self._best(best_update).name})")
         if states:
             raise UserError(
                 f"{self.folder}: none of the checkpoints can be read; bring them back from a copy, or move this folder "
@@ -112,20 +120,27 @@ class Checkpoints:
         write_atomic(self._best(update), _serialise(weights))
 
     def load_best(self, update: int) -> dict[str, Tensor]:
-        return self._load(self._best(update))
+        return self._load(self._best(update), "run the same command again, which goes on from the checkpoint before")
 
     def save_final(self, weights: dict[str, Tensor]) -> None:
         """Save the weights that the stage ends with: its best ones, or an average."""
         write_atomic(self.folder / "final.safetensors", _serialise(weights))
 
     def load_final(self) -> dict[str, Tensor]:
-        return self._load(self.folder / "final.safetensors")
+        return self._load(self.folder / "final.safetensors", "start a run in a new folder")
 
-    def _load(self, path: Path) -> dict[str, Tensor]:
+    def _load(self, path: Path, remedy: str) -> dict[str, Tensor]:
         try:
             return _load(path)
         except _DamagedWeights as error:
-            raise UserError(f"{error}; bring them back from a copy, or start a run in a new folder") from None
+            raise UserError(f"{error}; bring them back from a copy, or {remedy}") from None
+
+    def _has_best(self, update: int) -> bool:
+        """Whether the best weights are intact; damaged ones may be gone by now (`forget_after`)."""
+        try:
+            return self._best(update).exists() and bool(_load(self._best(update)))
+        except _DamagedWeights:
+            return False
 
     def _best(self, update: int) -> Path:
         return self.folder / f"best-{update:08d}.safetensors"
@@ -157,17 +172,17 @@ def _load(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _is_whole_archive(content: io.BytesIO) -> bool:
-    """Compare what `torch.save` wrote with its checksums, which `torch.load` does not look at."""
-    try:
-        with zipfile.ZipFile(content) as archive:
-            return archive.testzip() is None
-    except MemoryError:
-        raise
-    except Exception:  # zipfile raises many kinds for a damaged archive
-        return False
-    finally:
-        content.seek(0)
+def _with_checksum(archive: io.BytesIO) -> bytes:
+    """A zip archive with the SHA-256 of all bytes before it as its comment."""
+    archive.seek(-2, io.SEEK_END)  # the last field is the comment's length
+    archive.write(_CHECKSUM_BYTES.to_bytes(2, "little"))
+    archive.write(hashlib.sha256(archive.getbuffer()).hexdigest().encode())
+    return archive.getvalue()
+
+
+def _is_intact(content: bytes) -> bool:
+    view = memoryview(content)
+    return hashlib.sha256(view[:-_CHECKSUM_BYTES]).hexdigest().encode() == view[-_CHECKSUM_BYTES:]
 
 
 def _read(path: Path) -> bytes:
