@@ -111,7 +111,8 @@ def check_pair(what: str, pair: tuple[str | None, str | None], wanted: tuple[str
     """
     bases = [[base_of(code or "") for code in codes] for codes in (pair, wanted)]
     if any(one != other and {one, other} <= _KNOWN for one, other in zip(*bases, strict=True)):
-        shown, expected = ("–".join(code or "?" for code in codes) for codes in (pair, wanted))
+        shown = "–".join(code or "?" for code in pair)
+        expected = "–".join(code or own or "?" for code, own in zip(wanted, pair, strict=True))
         raise UserError(f"{what}: this is for {shown}, and {expected} is needed")
 
 

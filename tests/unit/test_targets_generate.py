@@ -169,6 +169,7 @@ def test_a_text_without_references(generate: Any, tmp_path: Path) -> None:
         (("de", "en"), ("en", "de"), "de–en, and en–de is needed"),
         (("eng", "deu"), ("en", "ja"), "eng–deu, and en–ja is needed"),
         (("en", "de"), ("eng_Latn", "fra_Latn"), "en–de, and eng_Latn–fra_Latn is needed"),
+        (("en", "de"), (None, "fr"), "en–de, and en–fr is needed"),
     ],
 )
 def test_a_teacher_of_another_language_pair_is_refused_first(
@@ -192,6 +193,31 @@ def test_the_recipes_languages_count_and_groups_of_languages_pass(
     for source, target in (("eng", "GEM"), ("mul", "de"), ("en", "deu")):
         _set_languages(teacher, source, target)
         generate(f"{source}-{target}", teachers=[teacher])
+
+
+def test_languages_that_are_not_the_recipes_are_refused(generate: Any, tmp_path: Path, recipe_file: Path) -> None:
+    with pytest.raises(UserError, match=r"--target-language: this is for en–fra_Latn, and en–de is needed"):
+        generate(text=Text(run=recipe_file, languages=("en", "fra_Latn")))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_teacher_that_does_not_say_its_languages_is_stopped_soon(
+    generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr("polystill.targets.generate.HOPELESS", 20)
+    lines = [f"one {i}" for i in range(60)]
+    (tmp_path / "mono").write_text("".join(f"{line}\n" for line in lines))
+    german = ["eins"] * kept + ["один"] * 60
+    (tmp_path / "mono.tsv").write_text("".join(f"{line}\t{german[i]} {i}\n" for i, line in enumerate(lines)))
+    text = Text(source=tmp_path / "mono", languages=("en", "de"))
+    if kept:
+        assert generate(text=text, teachers=[tmp_path / "mono.tsv"])["filter"]["kept"] == 1
+        return
+    message = r"of the first 20 translations the filters left none \(wrong_script 20\); check .* translates en to de"
+    with pytest.raises(UserError, match=message):
+        generate(text=text, teachers=[tmp_path / "mono.tsv"])
+    assert [path.name for path in (tmp_path / "out/shards").iterdir()] == [shard_path(tmp_path, 0).name]
 
 
 def _set_languages(folder: Path, source: str, target: str) -> None:
@@ -261,8 +287,8 @@ def test_a_folder_for_other_languages_or_of_another_vocabulary_is_refused(
     teacher = shutil.copytree(counting_student, tmp_path / "teacher")
     german = Text(run=recipe_file, languages=("eng_Latn", "deu_Latn"))
     assert generate(teachers=[teacher], text=german)["finished"]
-    with pytest.raises(UserError, match=r"teachers' languages .*deu_Latn.* not .*fra_Latn"):
-        generate(teachers=[teacher], text=Text(run=recipe_file, languages=("eng_Latn", "fra_Latn")))
+    with pytest.raises(UserError, match=r"teachers' languages .*deu_Latn.* not .*deu_Goth"):
+        generate(teachers=[teacher], text=Text(run=recipe_file, languages=("eng_Latn", "deu_Goth")))
     vocabulary = teacher / "vocab.json"
     vocabulary.write_text(vocabulary.read_text() + "\n")
     with pytest.raises(UserError, match="was begun with teachers "):

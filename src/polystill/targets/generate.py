@@ -35,6 +35,8 @@ from polystill.targets.store import FORMAT, MANIFEST, SHARDS, Candidate, Entry
 from polystill.targets.teachers import TranslationsFile
 
 SHARD_SIZE = 2_000
+HOPELESS = 1_000
+"""Translations of which the filters leave nothing when a generation stops: its teacher may be of other languages."""
 SCRATCH = ".scratch"
 
 
@@ -95,8 +97,11 @@ def _model_folder(teacher: Path) -> Path:
 
 
 def _check_languages(text: Text, recipe: Recipe | None, teachers: Sequence[Path]) -> None:
-    """Raise UserError where a teacher for one language pair says that it is for another one than the text's."""
-    wanted = text.languages if recipe is None else (recipe.data.source_language, recipe.data.target_language)
+    """Raise UserError where a teacher for one language pair, or an option, names another one than the text's."""
+    wanted = text.languages
+    if recipe is not None:
+        wanted = recipe.data.source_language, recipe.data.target_language
+        check_pair("--source-language and --target-language", text.languages, wanted)
     for teacher in teachers:
         check_pair(f"{teacher}", models.languages_of(teacher), wanted)
 
@@ -269,10 +274,7 @@ class _Generation:
                     cost |= job.cost()
                     store.write_manifest(self.folder, self.manifest)
                 self._add_up()
-        report = self.manifest["filter"]
-        if not report["kept"]:
-            why = left_out(report["dropped"])
-            raise UserError(f"{self.folder}: of {report['hypotheses']:,} translations the filters left none ({why})")
+        self._need_some(self.manifest["filter"])
         return self.manifest
 
     def _block(self, number: int) -> list[Source]:
@@ -293,7 +295,7 @@ class _Generation:
             return
         total, blocks = len(self.sources), dict[int, list[Source]]()
         left = sum(min(self.shard_size, total - number * self.shard_size) for number in numbers)
-        progress = Progress("translating", "sentence", total, total - left)
+        progress, so_far = Progress("translating", "sentence", total, total - left), FilterReport()
 
         def tasks() -> Iterator[Task]:
             for number in numbers:
@@ -307,8 +309,21 @@ class _Generation:
                 entries = [self._entry(source, candidates, report) for source, candidates in pairs]
                 store.write_shard(self.folder, number, self.plan, entries, report.as_dict())
                 progress.add(len(block))
+                so_far.add(report.as_dict())
+                if so_far.hypotheses >= HOPELESS:
+                    self._need_some(so_far.as_dict(), "the first ")
         finally:
             progress.close()
+
+    def _need_some(self, report: dict[str, Any], which: str = "") -> None:
+        """Raise UserError where the filters have left nothing."""
+        if not report["kept"]:
+            raise UserError(
+                f"{self.folder}: of {which}{report['hypotheses']:,} translations the filters left none "
+                f"({left_out(report['dropped'])}); check that the teacher translates "
+                f"{' to '.join(language or 'any language' for language in self.manifest['plan']['languages'])}, and "
+                "data.cleaning in the recipe"
+            )
 
     def _entry(self, source: Source, candidates: list[Candidate], report: FilterReport) -> Entry:
         if not candidates:
