@@ -42,7 +42,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         code = _error_code(error)
-        named = getattr(error, "filename", None)
+        named = getattr(error, "filename2", None) or getattr(
+            error, "filename", None
+        )  # of a copy: the file to be written
         shown = _final(Path(named) if isinstance(named, str) and f".{path.name}." not in named else path)
         if code in _NO_SPACE:
             raise UserError(f"{shown}: cannot be written, no space left ({os.strerror(code)})") from error
@@ -149,6 +151,19 @@ def need_new_folder(path: Path, advice: str = "give a new folder") -> None:
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: exists already; {advice}")
+
+
+def need_writable(path: Path) -> None:
+    """Check that a file can be written into its folder, before minutes are spent on its content.
+
+    Raises:
+        UserError: there is no such folder, or it may only be read.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise UserError(f"{path}: no such folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{path}: no permission to write into {folder}; give another file")
 
 
 def lock_folder(folder: Path, what: str = "run") -> IO[str]:

@@ -14,6 +14,7 @@ from polystill.storage import (
     clear_left_overs,
     locked_folder,
     need_new_folder,
+    need_writable,
     storage_errors,
     write_atomic,
 )
@@ -61,6 +62,29 @@ def test_a_file_system_that_may_only_be_read_is_said(tmp_path: Path, mounting) -
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=mounting(tmp_path), check=False)
     assert done.stdout == f"{tmp_path / 'a.txt'}: no permission (Read-only file system)\n" * 3, done.stderr
     assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_what_cannot_be_written_is_known_before_it_is_made(tmp_path: Path, mounting) -> None:
+    need_writable(tmp_path / "a.txt")
+    with pytest.raises(UserError, match=rf"a\.txt: no such folder {tmp_path}/no$"):
+        need_writable(tmp_path / "no" / "a.txt")
+    code = (
+        "import sys; from pathlib import Path; from polystill.errors import UserError\n"
+        "from polystill.cli.common import check_new_file; from polystill.reporting.build import write_report\n"
+        "for check in (lambda path: check_new_file('--out', path), lambda path: write_report([path.parent], path)):\n"
+        "    try: check(Path(sys.argv[1]))\n"
+        "    except UserError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.html")]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=mounting(tmp_path), check=False)
+    message = f"{tmp_path / 'a.html'}: no permission to write into {tmp_path}; give another file\n"
+    assert done.stdout == f"--out {message}{message}", done.stderr
+
+
+def test_an_error_of_a_copy_names_the_file_that_cannot_be_written(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "source"), None, str(tmp_path / "copy"))
+    with pytest.raises(UserError, match=rf"^{tmp_path}/copy: cannot be written"), storage_errors(tmp_path):
+        raise full
 
 
 def test_errors_name_the_folder_that_people_know(tmp_path: Path) -> None:

@@ -68,10 +68,16 @@ def numbers(option: str, text: str) -> list[int]:
 
 def check_new_file(option: str, path: Path | None) -> None:
     """Check, before hours are spent, that a file can be written and overwrites nothing."""
-    if path is not None and path.exists():
+    from polystill.storage import need_writable
+
+    if path is None:
+        return
+    if path.exists():
         raise UserError(f"{option} {path}: is there already; give a new file")
-    if path is not None and not path.parent.is_dir():
-        raise UserError(f"{option} {path}: no such folder {path.parent}")
+    try:
+        need_writable(path)
+    except UserError as error:
+        raise UserError(f"{option} {error}") from None
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from polystill.reporting.tables import (
     sample_parts,
 )
 from polystill.reporting.training import interaction_parts, training_parts
-from polystill.storage import need_new_folder, write_atomic
+from polystill.storage import need_new_folder, need_writable, write_atomic
 
 
 def build_report(folders: Sequence[Path]) -> Report:
@@ -101,6 +101,8 @@ def write_report(
         need_new_folder(static)
     if markdown is not None and markdown.exists():
         raise UserError(f"{markdown}: exists already; give a new file")
+    for path in filter(None, (out, markdown)):
+        need_writable(path)
     report = build_report(folders)
     write_atomic(out, to_html(report))
     if static is not None:
