@@ -1,5 +1,7 @@
 """The one exception that means "the user can fix this"."""
 
+from json import JSONDecodeError
+
 
 class UserError(Exception):
     """A mistake in what the user gave: one line that says what, where, and what would be right.
@@ -15,6 +17,8 @@ def reason(error: Exception) -> str:
         return error.strerror  # without "[Errno 21]" and the path
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 at byte {error.start + 1}"
+    if isinstance(error, JSONDecodeError):  # its own text is Python's: "Expecting value: line 1 column 1 (char 0)"
+        return f"broken at line {error.lineno}, column {error.colno}" if error.doc.strip() else "empty"
     return " ".join(str(error).split()) or type(error).__name__
 
 

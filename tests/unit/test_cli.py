@@ -146,7 +146,10 @@ def test_users_mistake_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.C
     assert exit_status(["status", str(tmp_path)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == f"error: {tmp_path}: this folder is no run (it has no recipe.yaml)\n"
+    assert (
+        captured.err
+        == f"error: {tmp_path}: this folder is no run (it has no recipe.yaml); give one that polystill run wrote\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -360,7 +360,10 @@ def test_wrong_overrides(recipe_file: Path, override: str, words: str) -> None:
         (b"", "expected a mapping"),
         (b"\xff\xfe\x00", "cannot be read as a recipe"),
         (b"a: \x01", "not valid YAML: character 4 is not printable"),
-        (b"a: [1", "not valid YAML: line 1, column 6: while parsing a flow sequence, expected"),
+        (
+            b"a: [1",
+            "not valid YAML: line 1, column 6: while parsing a flow sequence, expected ',' or ']', but got the end of",
+        ),
         (b"seed: 1\nname: x\nseed: 2\n", "not valid YAML: line 3, column 1: the key 'seed' stands twice"),
     ],
 )

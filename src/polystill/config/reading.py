@@ -66,7 +66,8 @@ def _yaml_reason(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         context = f"{error.context}, " if error.context else ""
-        return f"line {mark.line + 1}, column {mark.column + 1}: {context}{error.problem}"
+        problem = str(error.problem).replace("'<stream end>'", "the end of the file")
+        return f"line {mark.line + 1}, column {mark.column + 1}: {context}{problem}"
     if isinstance(error, yaml.reader.ReaderError):
         return f"character {error.position + 1} is not printable"
     return reason(error)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from polystill.decoding.ctranslate2 import MODEL, CTranslate2, check_files, own_search, read_info
 from polystill.decoding.stream import read_lines
 from polystill.decoding.translator import DecodingOptions
-from polystill.errors import UserError
+from polystill.errors import UserError, reason
 from polystill.evaluation.speed import Subject, measure_in_turn, sample
 from polystill.runs.provenance import provenance
 from polystill.runs.records import Record
@@ -278,7 +278,9 @@ def read_measured(path: Path) -> MeasuredFile:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
+        raise UserError(
+            f"{path}: cannot be read ({reason(error)}); give a file that polystill measure --out has written"
+        ) from None
     except ValueError:
         raise UserError(f"{path}: not JSON; give a file that polystill measure --out has written") from None
     try:

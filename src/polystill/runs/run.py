@@ -102,7 +102,9 @@ class Run:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such run")
         if not (folder / "recipe.yaml").is_file():
-            raise UserError(f"{folder}: this folder is no run (it has no recipe.yaml)")
+            raise UserError(
+                f"{folder}: this folder is no run (it has no recipe.yaml); give one that polystill run wrote"
+            )
         recipe = load_recipe(folder / "recipe.yaml")
         if not lock:
             return cls(folder, recipe)
