@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from tests.system.conftest import Polystill
@@ -19,8 +20,9 @@ def test_report_and_robustness(polystill: Polystill, own_run: Path, tmp_path: Pa
     before = {path: path.read_bytes() for path in own_run.rglob("*") if path.is_file()}
     out, pictures, card = tmp_path / "page.html", tmp_path / "pictures", tmp_path / "card.md"
     done = polystill("report", own_run, "--out", out, "--static", pictures, "--markdown", card).ok()
-    progress, *written = done.stderr.splitlines()
-    assert progress.startswith("reporting 14/14: ")
+    sections, drawings, *written = done.stderr.splitlines()
+    assert sections.startswith("reporting 14/14: ")
+    assert re.match(r"drawing (\d+)/\1: ", drawings)
     assert [line.split()[-1] for line in written] == [str(out), str(pictures), str(card)]
     assert "Robustness" in out.read_text() and "### Robustness" in card.read_text()
     assert {path.suffix for path in pictures.iterdir()} == {".png", ".svg"}

@@ -154,6 +154,14 @@ def test_a_cluster_whose_only_node_is_gone_is_said_and_given_up(
         cluster.shutdown()
 
 
+@pytest.mark.long
+def test_a_cluster_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(UserError, match=r"ray: the cluster at 127\.0\.0\.1:9 \(RAY_ADDRESS\) cannot be reached"):
+        next(RayPool(1, lambda line: None).run(lambda: lambda lines: lines, iter([(0, ["a"])])))
+
+
 def test_the_option_is_named_where_ray_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"--engine ray needs Ray: pip install .* '\.\[ray\]'"):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from polystill import __version__
+from polystill.progress import Progress
 from polystill.reporting.document import Cell, Chart, Gap, Part, Report, Spec, Table
 from polystill.storage import atomic_folder, need_new_folder
 
@@ -100,11 +102,14 @@ def write_static(report: Report, folder: Path) -> None:
         UserError: the folder is not empty, or cannot be written.
     """
     need_new_folder(folder)
-    with atomic_folder(folder) as temporary:
+    progress = Progress("drawing", "picture", len(report.charts))
+    with closing(progress), atomic_folder(folder) as temporary:
         for chart in report.charts:
+            progress.add(0, chart.name)
             svg, png = drawn(chart)
             (temporary / f"{chart.name}.svg").write_text(svg, encoding="utf-8")
             (temporary / f"{chart.name}.png").write_bytes(png)
+            progress.add()
 
 
 def drawn(chart: Chart) -> tuple[str, bytes]:

@@ -7,6 +7,7 @@ Results come when they are ready, once for each shard.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
 from collections import Counter, deque
@@ -16,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from polystill.environment.extras import installing
-from polystill.errors import UserError
+from polystill.errors import UserError, reason
 
 MOST_ATTEMPTS = 3
 """The number of workers that may die at a shard before it is given up."""
@@ -192,7 +193,7 @@ class RayPool:
             raise UserError(f"--engine ray needs Ray: {installing('ray')}") from None
         started = not ray.is_initialized()
         if started:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+            _start(ray)
         try:
             self._check_room(ray)
             yield from self._run(ray, open_work, tasks)
@@ -253,6 +254,16 @@ class RayPool:
                 )
             self._say(f"{what}; waiting for one")
         return answers
+
+
+def _start(ray: Any) -> None:
+    """Connect to the cluster, or start a local one; raises UserError where neither is possible."""
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+    except Exception as error:  # Ray raises many kinds
+        address = os.environ.get("RAY_ADDRESS")
+        what = f"the cluster at {address} (RAY_ADDRESS) cannot be reached" if address else "Ray cannot be started here"
+        raise UserError(f"--engine ray: {what}: {reason(error)}") from None
 
 
 class _Actor:
