@@ -42,9 +42,8 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         code = _error_code(error)
-        named = getattr(error, "filename2", None) or getattr(
-            error, "filename", None
-        )  # of a copy: the file to be written
+        # An error of a copy has two: the second is the file to be written.
+        named = getattr(error, "filename2", None) or getattr(error, "filename", None)
         shown = _final(Path(named) if isinstance(named, str) and f".{path.name}." not in named else path)
         if code in _NO_SPACE:
             raise UserError(f"{shown}: cannot be written, no space left ({os.strerror(code)})") from error

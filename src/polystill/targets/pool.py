@@ -193,7 +193,7 @@ class RayPool:
             raise UserError(f"--engine ray needs Ray: {installing('ray')}") from None
         started = not ray.is_initialized()
         if started:
-            _start(ray)
+            _connect(ray)
         try:
             self._check_room(ray)
             yield from self._run(ray, open_work, tasks)
@@ -256,7 +256,7 @@ class RayPool:
         return answers
 
 
-def _start(ray: Any) -> None:
+def _connect(ray: Any) -> None:
     """Connect to the cluster, or start a local one; raises UserError where neither is possible."""
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")

@@ -75,9 +75,8 @@ class Checkpoints:
             best_update = state.pop(_BEST_UPDATE)
             if not best_update or self._has_best(best_update):
                 return state
-            warn(
-                f"{path}: this checkpoint is passed over, its best weights are damaged ({self._best(best_update).name})"
-            )
+            best = self._best(best_update).name
+            warn(f"{path}: this checkpoint is passed over, its best weights are damaged ({best})")
         if states:
             raise UserError(
                 f"{self.folder}: none of the checkpoints can be read; bring them back from a copy, or move this folder "
