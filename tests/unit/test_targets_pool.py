@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -154,11 +155,13 @@ def test_a_cluster_whose_only_node_is_gone_is_said_and_given_up(
         cluster.shutdown()
 
 
-@pytest.mark.long
-def test_a_cluster_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_is_not_there_is_said_at_once(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    with pytest.raises(UserError, match=r"ray: the cluster at 127\.0\.0\.1:9 \(RAY_ADDRESS\) cannot be reached"):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=rf"ray: no cluster answers at {address} \(Connection refused\); correct RAY"):
         next(RayPool(1, lambda line: None).run(lambda: lambda lines: lines, iter([(0, ["a"])])))
 
 

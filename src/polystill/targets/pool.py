@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -257,13 +258,29 @@ class RayPool:
 
 
 def _connect(ray: Any) -> None:
-    """Connect to the cluster, or start a local one; raises UserError where neither is possible."""
+    """Connect to the cluster, or start a local one.
+
+    Raises:
+        UserError: neither is possible.
+    """
+    _check_address(os.environ.get("RAY_ADDRESS", ""))
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     except Exception as error:  # Ray raises many kinds
-        address = os.environ.get("RAY_ADDRESS")
-        what = f"the cluster at {address} (RAY_ADDRESS) cannot be reached" if address else "Ray cannot be started here"
-        raise UserError(f"--engine ray: {what}: {reason(error)}") from None
+        raise UserError(f"--engine ray: Ray does not start ({reason(error)})") from None
+
+
+def _check_address(address: str) -> None:
+    """Raise UserError where nothing answers at the cluster's address: Ray would try for minutes without a word."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():  # none, "auto" or "local"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise UserError(
+            f"--engine ray: no cluster answers at {address} ({reason(error)}); correct RAY_ADDRESS, or start it"
+        ) from None
 
 
 class _Actor:
