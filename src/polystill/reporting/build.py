@@ -102,7 +102,8 @@ def write_report(
     if markdown is not None and markdown.exists():
         raise UserError(f"{markdown}: exists already; give a new file")
     for path in filter(None, (out, markdown)):
-        need_writable(path)
+        if folders[0].is_dir():  # else it is no run, which is said first
+            need_writable(path)
     report = build_report(folders)
     write_atomic(out, to_html(report))
     if static is not None:
