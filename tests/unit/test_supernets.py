@@ -91,7 +91,7 @@ def test_detached_supernets_do_not_touch_the_teacher(supernets, make_batch) -> N
         torch.testing.assert_close(together[name], gradient)
 
 
-def _update(supernets: Supernets, batch, space: StudentSpace = SPACE, **training) -> Update:
+def _update(supernets: Supernets, batch, space: StudentSpace = SPACE, dropout: bool = True, **training) -> Update:
     settings = Training(precision="fp32", **training)
     update = Update(
         supernets,
@@ -102,6 +102,7 @@ def _update(supernets: Supernets, batch, space: StudentSpace = SPACE, **training
         optimizer=make_optimizer(supernets, settings, {"tiny": 0.0}),
         learning_rate=lambda update: 0.01,
         seed=1,
+        dropout=dropout,
     )
     assert update.networks(1)[0] == space.teacher
     micro_batch = UpdateBatch([batch], int((batch.target != 39).sum()), torch.arange(5).numpy(), Position(), Position())
@@ -136,6 +137,19 @@ def test_deeper_networks_grow_from_the_smallest(make_model, make_batch) -> None:
     model(batch.source, batch.target_in).square().mean().backward()
     gradients = [parameter.grad for name, parameter in model.named_parameters() if "output.weight" in name]
     assert all(gradient is not None and gradient.any() for gradient in gradients)
+
+
+def test_a_stage_may_be_without_dropout(make_model, make_batch) -> None:
+    space = StudentSpace.from_list([Student(3, 3)], [Student(2, 1)])
+
+    def trained(dropout: float, on: bool) -> Tensor:
+        model = Supernets(make_model(dropout=dropout))
+        _update(model, make_batch(), space, dropout=on)
+        return model.first.embedding.detach()
+
+    without = trained(0.0, True)
+    assert trained(0.5, False).equal(without)
+    assert not trained(0.5, True).equal(without)
 
 
 def test_gradients_are_clipped_by_supernet(supernets, make_batch) -> None:

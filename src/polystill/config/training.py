@@ -48,6 +48,8 @@ class Stage(Strict):
     updates: int = Field(ge=1)
     networks: Literal["all", "largest", "smallest"] = "all"
     """`largest` and `smallest` train one network of each supernet, without drawn students."""
+    dropout: bool = True
+    """False leaves all dropout out of this stage."""
     objective: dict[str, Any] = Field(default_factory=dict)
     """Keys of the recipe's `objective` that differ in this stage. With another `kind`, those keys of the recipe's are
     kept that were changed and that both kinds have."""

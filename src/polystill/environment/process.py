@@ -66,7 +66,7 @@ def malloc_is_slow() -> bool:
 
 def _with_fast_malloc(environment: Mapping[str, str]) -> dict[str, str] | None:
     """The environment to restart in; None if there is no reason to, or the user has chosen."""
-    if sys.platform != "linux" or _PRELOAD in environment:
+    if sys.platform != "linux" or environment.get(_PRELOAD):
         return None
     library = environment.get(MALLOC_SETTING) or installed_malloc()
     if library in (None, SYSTEM_MALLOC):

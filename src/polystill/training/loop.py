@@ -125,6 +125,7 @@ class StageTraining:
             ),
             seed=recipe.seed,
             stage=index,
+            dropout=stage.dropout,
             teacher=teacher,
             pruner=self.pruner,
         )

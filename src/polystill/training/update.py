@@ -108,10 +108,11 @@ class Update:
         learning_rate: Callable[[int], float],
         seed: int,
         stage: int = 0,
+        dropout: bool = True,
         teacher: FrozenTeacher | None = None,
         pruner: Pruner | None = None,
     ) -> None:
-        """seed: the recipe's. stage: its index. learning_rate: of an update, counted from 1."""
+        """seed: the recipe's. stage: its index. learning_rate: of an update, counted from 1. dropout: False: none."""
         self.batch_loss = BatchLoss(
             model,
             objective,
@@ -122,7 +123,7 @@ class Update:
         )
         self._model, self._objective, self._space, self._accelerator = model, objective, space, accelerator
         self._optimizer, self._learning_rate, self._seed, self._stage = optimizer, learning_rate, seed, stage
-        self._pruner = pruner or Pruner(model, None)
+        self._pruner, self._dropout = pruner or Pruner(model, None), dropout
         self._clip_norm = training.clip_norm or math.inf
         self._scaled = accelerator.mixed_precision == "fp16"
         self._wrapped_loss, self._wrapped_optimizer = accelerator.prepare(self.batch_loss, optimizer)
@@ -144,7 +145,7 @@ class Update:
             group["lr"] = rate * group.get("factor", 1.0)
         torch.manual_seed(random_seed(self._seed, self._stage, update, accelerator.process_index))
         self._pruner.begin(update)
-        self._model.train()
+        self._model.train(self._dropout)  # nothing else depends on it
         self._wrapped_optimizer.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=accelerator.device)
         losses: list[Loss] = []
