@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from polystill.decoding.alignment import Span, aligned_spans, pharaoh, piece_spans, word_links
+from polystill.decoding.alignment import aligned_spans, pharaoh, piece_spans, word_links
 from polystill.decoding.beam import TorchTranslator
 from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.decoding.translator import Alignment, DecodingOptions, Hypothesis, Translator
 from polystill.models.folder import load_model_with_tokenizer
+from polystill.placement import Span
 
 
 def test_each_piece_is_linked_with_the_one_it_attends_to_most_unless_that_is_the_end_mark() -> None:

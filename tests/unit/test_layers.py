@@ -25,14 +25,14 @@ LAYERS = [
     {"config"},
     {"sources", "objectives"},
     {"documents"},
-    {"languages", "schema", "environment", "storage", "progress", "students"},
+    {"languages", "schema", "environment", "storage", "progress", "students", "placement"},
     {"errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What a device runs: these must load where nothing but the core install is.
 CORE = [
-    *("__main__", "cli/*", "errors", "languages", "progress", "students", "storage", "translation"),
+    *("__main__", "cli/*", "errors", "languages", "placement", "progress", "students", "storage", "translation"),
     *("environment/*", "runs/*", "evaluation/__init__", "evaluation/measure", "evaluation/speed"),
     *("documents/*", "data/__init__", "data/normalization", "data/tokenizer"),
     *("sources/__init__", "sources/built_in"),

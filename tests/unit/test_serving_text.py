@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polystill.serving.text import Markup, PlainText, Translation, gap_between
+from polystill.placement import Translation
+from polystill.serving.text import Markup, PlainText, gap_between
 
 
 def join(document: PlainText | Markup, translations: Sequence[str]) -> str:

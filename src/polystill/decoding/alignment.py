@@ -7,17 +7,10 @@ links of words, or of places in the text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from polystill.data.tokenizer import BYTE, SPACE, words_of
 from polystill.decoding.translator import Hypothesis, Links
-
-
-class Span(NamedTuple):
-    """A part of a line and the part of its translation that it is linked with: start and end, in characters."""
-
-    source: tuple[int, int]
-    target: tuple[int, int]
+from polystill.placement import Span
 
 
 def word_links(hypothesis: Hypothesis) -> Links:

@@ -15,6 +15,8 @@ from html.parser import HTMLParser
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from polystill.placement import Tag
+
 _INLINE = (
     "a abbr acronym b bdi bdo big cite data del dfn em font i img ins label mark picture q rp rt ruby s small span "
     "strike strong sub sup time tt u wbr"
@@ -25,6 +27,8 @@ INLINE = frozenset(_INLINE.split())
 KEPT = frozenset(_KEPT.split())
 """Elements whose text is not translated, unless they or elements within them say translate="yes"."""
 _NEVER = frozenset(("script", "style"))
+_NAME = re.compile(r"<(/?)([A-Za-z][^\s/>]*)")
+_EMPTY = frozenset(("br", "img", "wbr", "input"))
 _MARKED = re.compile(r"<!\[(temp|cdata|ignore|include|rcdata|if|else|endif)(?![-\w.])", re.IGNORECASE)
 _MARKER = re.compile("\ue000([0-9]+)\ue001")
 _TABLE_PARTS = {
@@ -58,6 +62,15 @@ def read_tokens(html: str) -> Iterator[Token]:
             yield from (replace(token, raw=raw, is_fixed=i % 2 == 1) for i, raw in enumerate(lines) if raw)
         else:
             yield token
+
+
+def read_tag(at: int, raw: str) -> Tag:
+    """An inline token that is no text, at a place in the text."""
+    match = _NAME.match(raw)
+    name = match[2].lower() if match else ""
+    if match and match[1]:
+        return Tag(at, raw, closes=name)
+    return Tag(at, raw, opens="" if name in _EMPTY or raw.endswith("/>") else name)
 
 
 # --- where elements end ---------------------------------------------------------------------------------------------

@@ -18,11 +18,12 @@ from polystill.decoding.stream import translate_lines
 from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.languages import ScriptShare
+from polystill.placement import Translation
 from polystill.serving.batching import Batcher, Wanted
 from polystill.serving.family import Family, Student
 from polystill.serving.languages import asks_for, base_code
 from polystill.serving.requests import Limits, Refused, TranslateBody
-from polystill.serving.text import Markup, PlainText, Translation, gap_between
+from polystill.serving.text import Markup, PlainText, gap_between
 
 AUTO = "auto"
 

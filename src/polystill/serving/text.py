@@ -18,10 +18,9 @@ from typing import NamedTuple
 from sentencex import segment
 
 from polystill.data.normalization import INVISIBLE, is_blank
-from polystill.decoding.alignment import Span
 from polystill.languages import is_unspaced
-from polystill.serving.html import Token, read_tokens
-from polystill.serving.placement import placed_tags
+from polystill.placement import LETTER, WORD, Tag, Translation, out_of_words, placed_tags
+from polystill.serving.html import Token, read_tag, read_tokens
 
 Fits = Callable[[str], bool]
 """Tells whether the model takes a sentence whole. A longer one would be cut and its rest lost."""
@@ -29,13 +28,6 @@ Fits = Callable[[str], bool]
 LONGEST_WORD = 100
 _BLANKS = re.compile(f"([\\s{INVISIBLE}]*)(.*?)([\\s{INVISIBLE}]*)", re.DOTALL)
 _PLACES = re.compile(r"[,;:.!?、，；。]\s*|\s+")
-
-
-class Translation(NamedTuple):
-    """A sentence's translation, and which parts of both belong together, where the model aligns words."""
-
-    text: str
-    spans: tuple[Span, ...] = ()
 
 
 class PlainText:
@@ -113,12 +105,6 @@ def _fitting(sentence: str, fits: Fits) -> Iterator[str]:
 
 _FLAT = str.maketrans("\n\r\t\f", "    ")
 _SIGNS = " \t.,;:!?¿¡\"'„“”‚‘’«»()[]…–—"
-_UNSPACED = (
-    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-)
-"""Letters of scripts without spaces between words; each of them is taken for a word."""
-_LETTER = rf"[^\W{_UNSPACED}]"
-_WORD = re.compile(rf"[{_UNSPACED}]|{_LETTER}+")
 
 
 class Markup:
@@ -147,21 +133,21 @@ class Markup:
             if token.is_text:
                 text += unescape(token.raw)
             else:
-                tags.append((len(text), token.raw))
+                tags.append(read_tag(len(text), token.raw))
         start = 0
         for flat, is_kept in parts_of(text.translate(_FLAT), language, fits):  # in HTML a line break is a blank
             end = start + len(flat)
             count = len(tags) if end == len(text) else _count_until(end, tags)
-            self._add_sentence(text[start:end], [(at - start, tag) for at, tag in tags[:count]], is_kept)
+            self._add_sentence(text[start:end], [tag._replace(at=tag.at - start) for tag in tags[:count]], is_kept)
             tags, start = tags[count:], end
 
-    def _add_sentence(self, raw: str, tags: list[tuple[int, str]], is_kept: bool) -> None:
+    def _add_sentence(self, raw: str, tags: list[Tag], is_kept: bool) -> None:
         before, words, after = ("", "", raw) if is_kept else split_blanks(raw)
-        tags, divided = _out_of_words(words, [(at - len(before), tag) for at, tag in tags])
+        tags, divided = out_of_words(words, [tag._replace(at=tag.at - len(before)) for tag in tags])
         sentence = _Sentence(before, words, after, tags, divided)
         if words:
             sentence.whole = self._ask(" ".join(words.split()))
-            cuts = {at for at, _ in tags}.union(*divided).difference(*(range(a + 1, b) for a, b in divided))
+            cuts = {tag.at for tag in tags}.union(*divided).difference(*(range(a + 1, b) for a, b in divided))
             bounds = [0, *sorted(cut for cut in cuts if 0 < cut < len(words)), len(words)]
             for start, end in pairwise(bounds) if len(bounds) > 2 or divided else ():
                 text = " ".join(words[start:end].strip(_SIGNS).split())
@@ -184,39 +170,11 @@ class Markup:
         return html
 
 
-def _count_until(end: int, tags: Sequence[tuple[int, str]]) -> int:
+def _count_until(end: int, tags: Sequence[Tag]) -> int:
     """Count the tags of a sentence that ends at `end`: those before it, and those that close there."""
-    count = sum(at < end for at, _ in tags)
-    closing = [i for i, (at, tag) in enumerate(tags) if at == end and _closes(tag)]
+    count = sum(tag.at < end for tag in tags)
+    closing = [i for i, tag in enumerate(tags) if tag.at == end and tag.closes]
     return max(count, closing[-1] + 1) if closing else count
-
-
-def _closes(tag: str) -> bool:
-    return tag.startswith("</")
-
-
-def _out_of_words(words: str, tags: Sequence[tuple[int, str]]) -> tuple[list[tuple[int, str]], list[tuple[int, int]]]:
-    """Move tags out of words, whose translation has no such place: those that open to the start, others to the end.
-
-    Where an element opens after another has closed, as in `<b>d</b>og`, both need a part of the word. Their tags stay
-    where they are. Returns the tags, and the start and end of each such word.
-    """
-    moved, divided = list(tags), []
-    for word in _WORD.finditer(words):
-        inside = [i for i, (at, _) in enumerate(tags) if word.start() < at < word.end()]
-        closes = [_closes(tags[i][1]) and not _is_empty(tags, i) for i in inside]
-        if closes != sorted(closes):
-            divided.append(word.span())
-            continue
-        for i, is_closing in zip(inside, closes, strict=True):
-            moved[i] = (word.end() if is_closing else word.start(), tags[i][1])
-    return moved, divided
-
-
-def _is_empty(tags: Sequence[tuple[int, str]], closing: int) -> bool:
-    """Whether the tag before a closing one opens the same element at the same place."""
-    at, name = tags[closing][0], tags[closing][1][2:].rstrip("> ")
-    return closing > 0 and tags[closing - 1][0] == at and tags[closing - 1][1].startswith(f"<{name}")
 
 
 class _Piece(NamedTuple):
@@ -235,8 +193,8 @@ class _Sentence:
     words: str
     after: str
     """Blanks after the words."""
-    tags: list[tuple[int, str]]
-    """Positions, counted from the start of the words, and tags."""
+    tags: list[Tag]
+    """Their positions are counted from the start of the words."""
     divided: list[tuple[int, int]]
     """Start and end of those words that have tags inside."""
     whole: int | None = None
@@ -249,8 +207,8 @@ class _Sentence:
     def join(self, translations: Sequence[Translation]) -> str:
         translation, spans = Translation("") if self.whole is None else translations[self.whole]
         if spans and not self.divided:
-            flat = [(_flat_offset(self.words, at), tag) for at, tag in self.tags]
-            tags = placed_tags(" ".join(self.words.split()), translation, spans, flat, _WORD)
+            flat = [tag._replace(at=_flat_offset(self.words, tag.at)) for tag in self.tags]
+            tags = placed_tags(" ".join(self.words.split()), translation, spans, flat)
         else:
             tags = self._placed_by_pieces(translation, translations)
         text = self.before + translation + self.after
@@ -264,14 +222,15 @@ class _Sentence:
     def _placed_by_pieces(self, translation: str, translations: Sequence[Translation]) -> list[tuple[int, str]]:
         opens, closes = self._places(translation, translations)
         tags = []
-        for at, tag in self.tags:
+        for tag in self.tags:
+            at = tag.at
             if at <= 0:
                 place = at
             elif at >= len(self.words):
                 place = at - len(self.words) + len(translation)
             else:
-                place = (closes if _closes(tag) else opens)[at]
-            tags.append((place, tag))
+                place = (closes if tag.closes else opens)[at]
+            tags.append((place, tag.markup))
         return tags
 
     def _places(self, translation: str, translations: Sequence[Translation]) -> tuple[dict[int, int], dict[int, int]]:
@@ -288,7 +247,7 @@ class _Sentence:
                 last = _word_end(translation, opens[start], len(translation) * end // len(self.words))
             closes[end] = last
         for start, end in self.divided:
-            inside = sorted({at for at, _ in self.tags if start < at < end})
+            inside = sorted({tag.at for tag in self.tags if start < tag.at < end})
             shares = _shares(closes[end] - opens[start], [(at - start) / (end - start) for at in inside])
             places = {at: opens[start] + share for at, share in zip(inside, shares, strict=True)}
             opens, closes = opens | places, closes | places
@@ -316,7 +275,7 @@ def _shares(length: int, shares: Sequence[float]) -> list[int]:
 def _find(translation: str, start: int, *wanted: str) -> tuple[int, int] | None:
     """Return the span of the first wanted text that occurs as whole words from `start` on."""
     for text in filter(None, wanted):
-        match = re.compile(rf"(?<!{_LETTER}){re.escape(text)}(?!{_LETTER})", re.IGNORECASE).search(translation, start)
+        match = re.compile(rf"(?<!{LETTER}){re.escape(text)}(?!{LETTER})", re.IGNORECASE).search(translation, start)
         if match:
             return match.span()
     return None
@@ -324,5 +283,5 @@ def _find(translation: str, start: int, *wanted: str) -> tuple[int, int] | None:
 
 def _word_end(text: str, start: int, at: int) -> int:
     """Return the end of that word after `start` whose end is nearest to `at`, or the end of the text without words."""
-    ends = [match.end() for match in _WORD.finditer(text, start)]
+    ends = [match.end() for match in WORD.finditer(text, start)]
     return min(ends, key=lambda end: abs(end - at), default=max(start, len(text)))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polystill.decoding.alignment import Span
-from polystill.serving.text import Markup, Translation
+from polystill.placement import Span, Translation
+from polystill.serving.text import Markup
 
 
 def spans(source: str, target: str, links: str) -> tuple[Span, ...]:
