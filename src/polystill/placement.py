@@ -1,4 +1,4 @@
-"""Place the inline tags of a text in its translation by word alignments.
+"""Place the inline tags of a text (HTML's, XLIFF's codes) in its translation by word alignments.
 
 An element goes around the translation of its words, wherever that stands, so elements may change places. Where their
 translation is scattered, it takes the longest run of them: an element stays one. Other tags (`<br>`, comments, tags
@@ -28,6 +28,11 @@ class Span(NamedTuple):
 
     source: tuple[int, int]
     target: tuple[int, int]
+
+    def moved(self, in_source: int, in_target: int) -> Span:
+        """The same parts, where so many characters stand before both."""
+        (start, end), (first, last) = self
+        return Span((start + in_source, end + in_source), (first + in_target, last + in_target))
 
 
 class Translation(NamedTuple):

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
@@ -20,6 +21,7 @@ from polystill.decoding.ctranslate2 import CTranslate2
 from polystill.decoding.translator import DecodingOptions
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
+from polystill.placement import Span, Translation
 from polystill.runs.places import Kind, Place, find_model
 from polystill.storage import remove_if_possible, storage_errors
 
@@ -272,6 +274,8 @@ def translate_document(
 ) -> None:
     """Fill in what a document of `polystill.documents` leaves untranslated, and write it to a file or stdout.
 
+    Alignments are asked for where the document has codes to be placed by them, and the model was trained with them.
+
     Raises:
         UserError: the document cannot be read or is of other languages than the model, or the output cannot be written
             or is the document.
@@ -283,7 +287,8 @@ def translate_document(
     check_languages(str(document), opened.languages, translator.languages)
     if output is not None:
         _check_no_input(output, [document], stdin)
-    translations = translate_texts(translator, opened.texts, options)
+    aligns = opened.has_codes and bool(translator.info.get("alignment"))
+    translations = translate_texts(translator, opened.texts, replace(options, alignment=aligns))
     content = opened.filled(translations, translator.languages[1])
     with _output(output) as target:
         target.write(content)
@@ -292,10 +297,11 @@ def translate_document(
     _log.info("%s: %s; left as they were: %s", document, done, opened.left)
 
 
-def translate_texts(translator: Translator, texts: Sequence[str], options: DecodingOptions) -> list[str | None]:
+def translate_texts(translator: Translator, texts: Sequence[str], options: DecodingOptions) -> list[Translation | None]:
     """Translate texts of one or several lines, each line by itself; blanks around lines stay. Equal lines cost once.
 
-    A text is None of which a line, or its translation, is too long for the model: a part would pass for the whole.
+    A text is None of which a line, or its translation, is too long for the model: a part would pass for the whole. With
+    `options.alignment` a translation has spans, unless one of its lines has none (see `aligned_spans`).
     """
     split = [_BETWEEN_LINES.split(text) for text in texts]  # lines at even places, blanks at odd ones
     lines = list(dict.fromkeys(line for parts in split for line in parts[::2] if line))
@@ -303,12 +309,24 @@ def translate_texts(translator: Translator, texts: Sequence[str], options: Decod
     return [_joined(parts, known) for parts in split]
 
 
-def _joined(parts: list[str], known: dict[str, str | None]) -> str | None:
-    translated = [known[part] if part and not i % 2 else part for i, part in enumerate(parts)]
-    return None if None in translated else "".join(part or "" for part in translated)
+def _joined(parts: list[str], known: dict[str, Translation | None]) -> Translation | None:
+    text, spans, at = "", list[Span](), 0
+    is_aligned = True
+    for i, part in enumerate(parts):
+        is_line = bool(part) and not i % 2
+        translation = known[part] if is_line else Translation(part)
+        if translation is None:
+            return None
+        is_aligned = is_aligned and (bool(translation.spans) or not is_line)
+        spans += [span.moved(at, len(text)) for span in translation.spans]
+        text, at = text + translation.text, at + len(part)
+    return Translation(text, tuple(spans) if is_aligned else ())
 
 
-def _whole_translations(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> Iterator[str | None]:
+def _whole_translations(
+    translator: Translator, lines: Sequence[str], options: DecodingOptions
+) -> Iterator[Translation | None]:
+    from polystill.decoding.alignment import aligned_spans
     from polystill.decoding.keeping import translate_block
     from polystill.decoding.stream import BLOCK_LINES
     from polystill.decoding.translator import Cuts
@@ -317,5 +335,8 @@ def _whole_translations(translator: Translator, lines: Sequence[str], options: D
         cuts = Cuts()
         block = lines[start : start + BLOCK_LINES]
         for number, hypotheses in enumerate(translate_block(translator, block, options, cuts)):
-            is_cut = number in cuts.sources or not hypotheses or hypotheses[0].cut
-            yield None if is_cut else " ".join(hypotheses[0].text.split())
+            if number in cuts.sources or not hypotheses or hypotheses[0].cut:
+                yield None
+            else:
+                best = replace(hypotheses[0], text=" ".join(hypotheses[0].text.split()))
+                yield Translation(best.text, tuple(aligned_spans(block[number], best)))

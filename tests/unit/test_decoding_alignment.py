@@ -49,6 +49,7 @@ def test_bytes_are_the_character_that_they_spell() -> None:
     assert piece_spans("a 😀b", pieces) == [(0, 1), (2, 2), *[(2, 3)] * 4, (3, 4)]
     assert piece_spans("日本 語", ["▁", "日", "本", "▁語"]) == [(0, 0), (0, 1), (1, 2), (3, 4)]
     assert piece_spans("a c", ["▁a", "▁b"]) is None
+    assert piece_spans("a \u00a0\tb", ["▁a", "▁b"]) == [(0, 1), (4, 5)]
     assert Span((0, 1), (0, 1)).source == (0, 1)
 
 

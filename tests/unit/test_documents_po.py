@@ -9,6 +9,7 @@ import pytest
 from polystill.documents import open_document
 from polystill.documents.po import PoDocument
 from polystill.errors import UserError
+from polystill.placement import Translation
 from polystill.sources.base import RawPair
 from polystill.sources.po import PoSource
 
@@ -62,6 +63,10 @@ msgstr "Já feito"
 """
 
 
+def told(*texts: str | None) -> list[Translation | None]:
+    return [None if text is None else Translation(text) for text in texts]
+
+
 @pytest.fixture
 def po(tmp_path: Path) -> Path:
     (tmp_path / "messages.po").write_bytes(MESSAGES.encode())
@@ -94,7 +99,7 @@ def test_untranslated_messages_are_filled_in_and_marked(po: Path) -> None:
     document = open_document(po)
     assert document.texts == ['Save "%s"\nas a copy\n', "Print"]
     assert str(document.left) == "1 fuzzy, 2 obsolete, 2 translated, 1 with plural forms"
-    filled = document.filled(['Salvar "%s"\ncomo cópia\n', "Imprimir"], "pt").decode()
+    filled = document.filled(told('Salvar "%s"\ncomo cópia\n', "Imprimir"), "pt").decode()
     expected = MESSAGES.replace(
         '#: src/main.c:20\n#, c-format, no-wrap\nmsgctxt "menu"\nmsgid "Save \\"%s\\"\\n"\n"as a copy\\n"\nmsgstr ""\n',
         "# machine translation by polystill\n#: src/main.c:20\n#, fuzzy, c-format, no-wrap\n"
@@ -118,7 +123,7 @@ def test_a_file_with_nothing_to_fill_comes_out_byte_for_byte(po: Path, change: o
 def test_what_was_filled_in_reads_as_a_translation_that_is_not_approved(po: Path) -> None:
     import polib
 
-    po.write_bytes(PoDocument(po).filled(["x" * 30 + " y" * 60 + "\n", 'quotes " and \\ slash']))
+    po.write_bytes(PoDocument(po).filled(told("x" * 30 + " y" * 60 + "\n", 'quotes " and \\ slash')))
     entries = {entry.msgid: entry for entry in polib.pofile(str(po))}
     assert entries["Print"].msgstr == 'quotes " and \\ slash' and entries["Print"].fuzzy
     assert entries['Save "%s"\nas a copy\n'].msgstr == "x" * 30 + " y" * 60 + "\n"
@@ -129,12 +134,12 @@ def test_what_was_filled_in_reads_as_a_translation_that_is_not_approved(po: Path
 
 def test_long_lines_stay_long_where_the_file_has_them(po: Path) -> None:
     po.write_text(f'msgid "{"long " * 30}"\nmsgstr ""\n')
-    assert f'msgstr "{"y " * 60}"' in PoDocument(po).filled(["y " * 60]).decode()
+    assert f'msgstr "{"y " * 60}"' in PoDocument(po).filled(told("y " * 60)).decode()
 
 
 def test_crlf_and_a_missing_last_line_feed_stay(po: Path) -> None:
     po.write_bytes(b'msgid "One"\r\nmsgstr ""\r\n\r\nmsgid "Two"\r\nmsgstr ""')
-    assert PoDocument(po).filled(["Um", "Dois"]) == (
+    assert PoDocument(po).filled(told("Um", "Dois")) == (
         b'# machine translation by polystill\r\n#, fuzzy\r\nmsgid "One"\r\nmsgstr "Um"\r\n\r\n'
         b'# machine translation by polystill\r\n#, fuzzy\r\nmsgid "Two"\r\nmsgstr "Dois"'
     )
@@ -142,7 +147,7 @@ def test_crlf_and_a_missing_last_line_feed_stay(po: Path) -> None:
 
 def test_a_byte_order_mark_stays(po: Path) -> None:
     po.write_bytes('\ufeffmsgid "One"\nmsgstr ""\n'.encode())
-    filled = PoDocument(po).filled(["Um"]).decode()
+    filled = PoDocument(po).filled(told("Um")).decode()
     assert filled == '\ufeff# machine translation by polystill\n#, fuzzy\nmsgid "One"\nmsgstr "Um"\n'
 
 
@@ -151,7 +156,7 @@ def test_other_encodings_stay_and_lack_some_characters(po: Path) -> None:
     content = f'{header}\nmsgid "a"\nmsgstr "é"\n\nmsgid "b"\nmsgstr ""\n\nmsgid "c"\nmsgstr ""\n'.encode("latin-1")
     po.write_bytes(content)
     document = PoDocument(po)
-    filled = document.filled(["ç", "→"])
+    filled = document.filled(told("ç", "→"))
     assert 'msgstr "ç"' in filled.decode("latin-1") and b'msgid "c"\nmsgstr ""' in filled
     assert "1 with characters that ISO-8859-1 lacks" in str(document.left)
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate, count
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from lxml import etree
 
 from polystill.documents import open_document
 from polystill.documents.xliff_writing import XliffDocument
 from polystill.errors import UserError
+from polystill.placement import Span, Translation
 from polystill.sources.base import RawPair
 from polystill.sources.xliff import XliffSource
 
@@ -69,6 +75,10 @@ SEGMENTED = """<?xml version="1.0" encoding="utf-8"?>
 <seg-source><mrk mtype="seg" mid="3">A.</mrk> <mrk mtype="seg" mid="4">B.</mrk></seg-source></trans-unit>
 </body></file></xliff>
 """
+
+
+def told(*texts: str | None) -> list[Translation | None]:
+    return [None if text is None else Translation(text) for text in texts]
 
 
 def write(folder: Path, content: str) -> Path:
@@ -149,7 +159,7 @@ def test_version_1_is_filled_in_and_marked(tmp_path: Path) -> None:
     assert document.languages == ("en-US", "pt-BR")
     assert document.texts == ["Press Enter now", "Copied", "Tom & Jerry"]
     assert str(document.left) == "1 not to be translated, 4 translated, 1 without text"
-    filled = document.filled(["Pressione Enter agora", "Copiado", "Tom < Jerry"], "pt").decode()
+    filled = document.filled(told("Pressione Enter agora", "Copiado", "Tom < Jerry"), "pt").decode()
     mark = 'state="needs-review-translation" state-qualifier="mt-suggestion"'
     source = """<source>Press <x id="1" equiv-text="&lt;b&gt;"/>Enter<x id='2' /> now</source>"""
     target = f"""<target {mark}>Pressione <x id="1" equiv-text="&lt;b&gt;"/>Enter<x id='2' /> agora</target>"""
@@ -164,7 +174,7 @@ def test_version_1_is_filled_in_and_marked(tmp_path: Path) -> None:
 def test_version_2_is_filled_in_and_marked(tmp_path: Path) -> None:
     document = open_document(write(tmp_path, SECOND))
     assert document.texts == ["Save  file"]
-    filled = document.filled(["Salvar arquivo"], "pt").decode()
+    filled = document.filled(told("Salvar arquivo"), "pt").decode()
     assert filled == SECOND.replace(' srcLang="en">', ' srcLang="en" trgLang="pt">').replace(
         '<segment id="s2">\n    <source>Save <ph id="2" dataRef="d1"/> file</source>\n',
         '<segment id="s2" state="initial" subState="polystill:mt">\n    <source>Save <ph id="2" dataRef="d1"/> file'
@@ -177,9 +187,9 @@ def test_version_2_is_filled_in_and_marked(tmp_path: Path) -> None:
 def test_tools_segments_are_translated_each_in_its_place(tmp_path: Path) -> None:
     document = open_document(write(tmp_path, SEGMENTED))
     assert document.texts == ["A.", "B."]
-    filled = document.filled(["X.", "Y."]).decode()
+    filled = document.filled(told("X.", "Y.")).decode()
     assert '<mrk mtype="seg" mid="3">X.</mrk> <mrk mtype="seg" mid="4">Y.</mrk></target></trans-unit>' in filled
-    assert document.filled(["X.", None]).decode() == SEGMENTED  # never half a unit
+    assert document.filled(told("X.", None)).decode() == SEGMENTED  # never half a unit
 
 
 @pytest.mark.parametrize("content", [FIRST, FIRST.replace("\n", "\r\n"), "\ufeff" + SECOND, SEGMENTED])
@@ -194,7 +204,7 @@ def test_other_encodings_stay(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "a.xlf").write_bytes(content)
     document = XliffDocument(tmp_path / "a.xlf")
     assert document.filled([None] * 3) == content
-    filled = document.filled(["→ x", None, None])
+    filled = document.filled(told("→ x", None, None))
     assert filled[:2] == content[:2]
     targets = [target.text for target in etree.fromstring(filled).iter("{*}target")]
     assert targets[1].startswith("→")
@@ -208,7 +218,136 @@ def test_codes_are_never_lost_and_stay_well_formed(tmp_path: Path) -> None:
     path = write(tmp_path, f'<xliff version="1.2"><file source-language="en"><body>{unit}</body></file></xliff>')
     document = XliffDocument(path)
     for translation in ("", "x", "uma palavra", "end see A bold", "一個詞語沒有空格", "a, b; c (d) e " * 9):
-        filled = etree.fromstring(document.filled([translation], "pt"))
+        filled = etree.fromstring(document.filled(told(translation), "pt"))
         target = next(filled.iter("target"))
         assert "".join(target.itertext()) == translation
         assert [e.get("id") for e in target.iter() if e is not target] == ["1", "2", "3", "4", "5", "6"]
+
+
+# --- codes where words are aligned ------------------------------------------------------------------------------------
+
+
+def aligned(source: str, translation: str, links: str) -> Translation:
+    """Links of words, such as "0-1", as spans; a word has its signs with it."""
+    sides = [[match.span() for match in re.finditer(r"\S+", text)] for text in (source, translation)]
+    pairs = [tuple(map(int, link.split("-"))) for link in links.split()]
+    return Translation(translation, tuple(Span(sides[0][s], sides[1][t]) for s, t in pairs))
+
+
+def fill(content: str, translation: str, links: str) -> str:
+    """The target of a segment with this content."""
+    element = f'<trans-unit id="1"><source>{content}</source></trans-unit>'
+    with TemporaryDirectory() as folder:
+        file = f'<xliff version="1.2"><file source-language="en"><body>{element}</body></file></xliff>'
+        document = XliffDocument(write(Path(folder), file))
+        filled = document.filled([aligned(text, translation, links) for text in document.texts]).decode()
+    etree.fromstring(filled)
+    found = re.search(r"<target[^>]*>(.*)</target>", filled, re.DOTALL)
+    return found[1] if found else ""
+
+
+@pytest.mark.parametrize(
+    ("content", "translation", "links", "expected"),
+    [
+        (
+            'Click <g id="1">the red button</g> now',
+            "Jetzt den roten Knopf klicken",
+            "0-4 1-1 2-2 3-3 4-0",
+            'Jetzt <g id="1">den roten Knopf</g> klicken',
+        ),
+        (
+            '<pc id="1">Peter</pc> saw <pc id="2">the <pc id="3">old</pc> ship</pc>',
+            "Das alte Schiff sah Peter",
+            "0-4 1-3 2-0 3-1 4-2",
+            '<pc id="2">Das <pc id="3">alte</pc> Schiff</pc> sah <pc id="1">Peter</pc>',
+        ),
+        # Pairs of codes, named by rid, id or startRef.
+        (
+            'Read <bpt id="1" rid="7">[b]</bpt>this<ept id="2" rid="7">[/b]</ept> first',
+            "Zuerst dies lesen",
+            "0-2 1-1 2-0",
+            'Zuerst <bpt id="1" rid="7">[b]</bpt>dies<ept id="2" rid="7">[/b]</ept> lesen',
+        ),
+        ('a <bx id="1"/>b<ex id="1"/> c', "z y x", "0-2 1-1 2-0", 'z <bx id="1"/>y<ex id="1"/> x'),
+        ('<sc id="1"/>a<ec startRef="1"/> b', "y x", "0-1 1-0", 'y <sc id="1"/>x<ec startRef="1"/>'),
+        # A code by itself: a placeholder, and one whose partner is in another segment.
+        ('one <x id="1"/>two three', "eins zwei drei", "0-0 1-1 2-2", 'eins <x id="1"/>zwei drei'),
+        ('one two<ex id="9"/> three', "eins zwei drei", "0-0 1-1 2-2", 'eins zwei<ex id="9"/> drei'),
+        # Blanks around the text, within it, and several lines of it.
+        (' <g id="1">a</g>  b ', " y x ", "0-1 1-0", ' y <g id="1">x</g> '),
+        ('a b\n<g id="1">c</g> d', "y x\nw z", "0-1 1-0 2-3 3-2", 'y x\nw <g id="1">z</g>'),
+        # All codes keep their order where pairs overlap with another or an element, or two need a part of one word.
+        (
+            '<bx id="1"/>a <bx id="2"/>b<ex id="1"/> c<ex id="2"/>',
+            "z y x",
+            "0-2 1-1 2-0",
+            '<bx id="1"/>z <bx id="2"/>y<ex id="1"/> x<ex id="2"/>',
+        ),
+        (
+            'a <bx id="1"/>b <g id="2">c <ex id="1"/>d</g> e f g h',
+            "a d e f g h b c",
+            "0-0 1-6 2-7 3-1 4-2 5-3 6-4 7-5",
+            'a <bx id="1"/>d <g id="2">e <ex id="1"/>f</g> g h b c',
+        ),
+        ('<g id="1">d</g><g id="2">og</g> b', "y x", "0-1 1-0", '<g id="1">y</g><g id="2"></g> x'),
+    ],
+)
+def test_codes_go_with_their_words(content: str, translation: str, links: str, expected: str) -> None:
+    assert fill(content, translation, links) == expected
+
+
+@pytest.mark.parametrize(("content", "has_codes"), [("Go", False), ("Go <x id='1'/>on", True)])
+def test_a_document_says_whether_alignments_are_of_use(tmp_path: Path, content: str, has_codes: bool) -> None:
+    unit = f'<trans-unit id="1"><source>{content}</source></trans-unit>'
+    path = write(tmp_path, f'<xliff version="1.2"><file source-language="en"><body>{unit}</body></file></xliff>')
+    assert open_document(path).has_codes == has_codes
+
+
+def test_without_alignments_codes_keep_their_order() -> None:
+    content = 'Click <g id="1">the red button</g> now'
+    assert fill(content, "Jetzt den roten Knopf klicken", "").startswith("Jetzt <g")
+
+
+WORDS = st.sampled_from(["go ", "and ", "then ", "\n", "é. ", "日本", "&amp;", "it"])
+PARTNERS = [f"<{name} rid='{rid}'/>" for name in ("bx", "ex") for rid in (1, 2)]
+SINGLE = st.sampled_from(["<x/>", "<ph>%s</ph>", "<it>(</it>", *PARTNERS])
+CONTENT = st.recursive(
+    st.lists(WORDS | WORDS | SINGLE, min_size=2, max_size=4).map("".join),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=3).map("".join),
+        inner.map(lambda content: f"<g>{content}</g>"),
+        inner.map(lambda content: f"<bpt rid='3'>[</bpt>{content}<ept rid='3'>]</ept>"),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(
+    CONTENT,
+    st.lists(st.integers(0, 99), max_size=5),
+    st.sampled_from(["Eins zwei drei vier fünf.", " eins\nzwei ", "日本語", "x"]),
+)
+def test_each_code_is_written_once_and_nesting_is_kept(content: str, links: list[int], translation: str) -> None:
+    numbers = count()
+    content = re.sub(r"<(?!/)(\w+)", lambda code: f"<{code[1]} id='{next(numbers)}'", content)
+    source = etree.fromstring(f"<source>{content}</source>")
+    words = len(text_of(source).split())
+    assume(words)
+    pairs = " ".join(f"{link % words}-{t}" for t, link in enumerate(links[: len(translation.split())]))
+    target = etree.fromstring(f"<target>{fill(content, translation, pairs)}</target>")
+    assert text_of(target) == translation
+    assert sorted(ids(target)) == sorted(ids(source))
+    for element in source.iter("g"):
+        (placed,) = target.iterfind(f".//g[@id='{element.get('id')}']")
+        assert sorted(ids(placed)) == sorted(ids(element))
+    assert min(accumulate(1 if code.tag == "bpt" else -1 for code in target.iter("bpt", "ept")), default=0) >= 0
+
+
+def ids(element: Any) -> list[str]:
+    return [code.get("id") for code in element.iterdescendants()]
+
+
+def text_of(element: Any) -> str:
+    """The text outside of codes."""
+    return "".join(element.xpath(".//text()[not(ancestor::ph or ancestor::it or ancestor::bpt or ancestor::ept)]"))

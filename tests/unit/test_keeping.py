@@ -18,6 +18,7 @@ from polystill.decoding.keeping import (
 )
 from polystill.decoding.stream import translate_lines
 from polystill.decoding.translator import EMPTY, Cuts, DecodingOptions, Hypothesis
+from polystill.placement import Translation
 from polystill.translation import translate_texts
 from tests.best import best
 
@@ -95,7 +96,9 @@ def test_hypotheses_that_keep_all_stay_as_they_are() -> None:
 def test_files_and_documents_keep_them_alike() -> None:
     (hypotheses,) = translate_lines(Shouter(), ["copy %s"], DecodingOptions())
     assert hypotheses[0].text == "COPY %s" and hypotheses[0].score == -1.0
-    assert translate_texts(Shouter(), ["copy %s\nand {this}"], DecodingOptions()) == ["COPY %s\nAND {this}"]
+    assert translate_texts(Shouter(), ["copy %s\nand {this}"], DecodingOptions()) == [
+        Translation("COPY %s\nAND {this}")
+    ]
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -214,4 +217,4 @@ def test_a_model_never_sees_a_line_in_capitals() -> None:
     expected = ["THE OLD DOG RUNS TO %s.", "The old dog", "", "DIE DIE DIE DIE"]
     n_best = translate_lines(Parrot(), lines, DecodingOptions())
     assert [hypotheses[0].text for hypotheses in n_best] == expected
-    assert translate_texts(Parrot(), lines, DecodingOptions()) == expected
+    assert translate_texts(Parrot(), lines, DecodingOptions()) == [Translation(text) for text in expected]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,14 +208,63 @@ def test_texts_keep_their_line_breaks_and_blanks() -> None:
     texts = ["a dog", "  a\n\n b \n", "\n", "", "a dog", "one\r\ntwo"]
     translator = Counting()
     translated = translate_texts(translator, texts, DecodingOptions())
-    assert translated == ["A DOG", "  A\n\n B \n", "\n", "", "A DOG", "ONE\r\nTWO"]
+    assert [each and each.text for each in translated] == ["A DOG", "  A\n\n B \n", "\n", "", "A DOG", "ONE\r\nTWO"]
     assert sorted(translator.asked) == ["a", "a dog", "b", "one", "two"]  # each line once, none that is blank
 
 
 def test_a_text_that_does_not_fit_is_not_translated_in_part() -> None:
     long = " ".join("abcdefghi")
     translated = translate_texts(Counting(), ["fits", f"fits\n{long}", f"also {long[:9]}"], DecodingOptions())
-    assert translated == ["FITS", None, "ALSO A B C D E"]
+    assert [each and each.text for each in translated] == ["FITS", None, "ALSO A B C D E"]
+
+
+def test_spans_count_from_the_start_of_the_text(counting_ctranslate2: Path) -> None:
+    translator, options = CTranslate2Translator(counting_ctranslate2), DecodingOptions(alignment=True)
+    text = " seven\n\none  two three\n"
+    lines = [line for line in map(str.strip, text.splitlines()) if line]
+    alone = [translate_texts(translator, [line], options)[0] for line in lines]
+    (whole,) = translate_texts(translator, [text], options)
+    assert whole is not None and alone[0] is not None and alone[1] is not None
+    wanted = []
+    for line, translation in zip(lines, alone, strict=True):
+        assert translation is not None and translation.spans
+        wanted += [(line[slice(*s.source)], translation.text[slice(*s.target)]) for s in translation.spans]
+    assert [(text[slice(*s.source)], whole.text[slice(*s.target)]) for s in whole.spans] == wanted
+    (unasked,) = translate_texts(translator, [text], DecodingOptions())
+    assert unasked == whole._replace(spans=())
+
+
+def test_a_text_with_a_line_that_is_not_aligned_has_no_spans(counting_ctranslate2: Path) -> None:
+    translator = CTranslate2Translator(counting_ctranslate2)
+    lost = "one {name} two"  # its placeholder is put back
+    (whole,) = translate_texts(translator, [f"seven\n{lost}"], DecodingOptions(alignment=True))
+    assert whole is not None and "{name}" in whole.text and whole.spans == ()
+
+
+# --- codes of XLIFF ---------------------------------------------------------------------------------------------------
+
+
+def filled_in(model: Path, folder: Path, source: str) -> str:
+    """The target that the command writes for a segment."""
+    unit = f'<trans-unit id="1"><source>{source}</source></trans-unit>'
+    content = f'<xliff version="1.2"><file source-language="en" target-language="de"><body>{unit}</body></file></xliff>'
+    (folder / "a.xlf").write_text(content)
+    with pytest.raises(SystemExit) as caught:
+        main(["translate", str(model), "--input", str(folder / "a.xlf"), "--output", str(folder / "b.xlf")])
+    assert caught.value.code == 0
+    found = re.search("<target[^>]*>(.*)</target>", (folder / "b.xlf").read_text())
+    assert found is not None
+    return found[1]
+
+
+def test_codes_go_with_their_words_where_the_model_aligns(
+    aligned_student: Path, counting_student: Path, tmp_path: Path
+) -> None:
+    source = '<g id="1">one</g> two  <g id="2">three four</g>'
+    target = filled_in(aligned_student, tmp_path, source)
+    words = re.sub("<[^>]*>", "", target).split()
+    assert target == f'<g id="2">{words[0]} {words[1]}</g> {words[2]} <g id="1">{words[3]}</g>'
+    assert re.findall("<g[^>]*>", filled_in(counting_student, tmp_path, source)) == ['<g id="1">', '<g id="2">']
 
 
 def test_alignments_follow_their_translations(counting_ctranslate2: Path, tmp_path: Path) -> None:

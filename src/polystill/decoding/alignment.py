@@ -55,13 +55,17 @@ def aligned_spans(line: str, hypothesis: Hypothesis) -> list[Span]:
 
 
 def piece_spans(text: str, pieces: Sequence[str]) -> list[tuple[int, int]] | None:
-    """The start and end of each piece in a text, without the blank before it; None if the pieces do not spell it."""
+    """The start and end of each piece in a text, without the blanks before it; None if the pieces do not spell it.
+
+    One blank of a piece is any number of blanks in the text.
+    """
     spans, at = [], 0
     for surface, count in _surfaces(pieces):
-        blanks = len(surface) - len(surface.lstrip(" "))
-        start = at + (blanks if text.startswith(" " * blanks, at) and at else 0)
-        at = start + len(surface) - blanks
-        if text[start:at] != surface[blanks:]:
+        start, spelt = at, surface.lstrip(" ")
+        while spelt != surface and start < len(text) and text[start].isspace():
+            start += 1
+        at = start + len(spelt)
+        if text[start:at] != spelt:
             return None
         spans += [(start, at)] * count
     return spans if at == len(text) else None

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from polystill.errors import UserError
 from polystill.languages import base_of
+from polystill.placement import Translation
 
 MARK = "machine translation by polystill"
 """What a filled-in translation is called where the format has a place for words."""
@@ -35,10 +36,12 @@ class Document(Protocol):
     """Of source and target, as the file states them."""
     texts: list[str]
     """The texts that have no translation yet, in order. A text may have several lines."""
+    has_codes: bool
+    """Whether codes (tags) stand within the texts, which alignments help to place."""
     left: Skipped
     """The units that stay as they are."""
 
-    def filled(self, translations: Sequence[str | None], target_language: str | None = None) -> bytes:
+    def filled(self, translations: Sequence[Translation | None], target_language: str | None = None) -> bytes:
         """The file with the translation of each text; one that is None stays untranslated.
 
         `target_language` is stated in the file where the format wants it and the file does not state it. Everything

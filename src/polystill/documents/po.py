@@ -13,6 +13,7 @@ from typing import Any
 
 from polystill.documents.base import MARK, Skipped
 from polystill.errors import UserError
+from polystill.placement import Translation
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 _WIDTH = 78
@@ -70,6 +71,8 @@ def _why_not_training(entry: Any) -> str | None:
 class PoDocument:
     """A PO file to be filled in."""
 
+    has_codes = False
+
     def __init__(self, path: Path) -> None:
         """Read the file. Raises UserError as `read_po`."""
         po = read_po(path)
@@ -89,15 +92,15 @@ class PoDocument:
                 self.left.add(reason)
         self.texts: list[str] = [entry.msgid for entry in self._entries]
 
-    def filled(self, translations: Sequence[str | None], target_language: str | None = None) -> bytes:
+    def filled(self, translations: Sequence[Translation | None], target_language: str | None = None) -> bytes:
         """The file with translations as fuzzy entries. A header stays as it is, whatever language it states."""
         assert len(translations) == len(self._entries)
         lines = list(self._lines)
         for entry, translation in reversed(list(zip(self._entries, translations, strict=True))):
-            if translation is not None and self._is_writable(translation):
+            if translation is not None and self._is_writable(translation.text):
                 start = max(0, entry.linenum - 1)  # polib counts the first entry as 0
                 end = _message_end(lines, start)
-                lines[start:end] = self._filled_entry(lines[start:end], translation)
+                lines[start:end] = self._filled_entry(lines[start:end], translation.text)
         return "".join([self._mark, *lines]).encode(self._encoding)
 
     def _filled_entry(self, lines: list[str], translation: str) -> list[str]:

@@ -24,6 +24,7 @@ from polystill.documents.xliff import (
     languages_of,
 )
 from polystill.errors import UserError
+from polystill.placement import Tag, Translation, out_of_words, placed_tags
 
 _TAG = re.compile(
     r"(?P<other><!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>)|<!\[CDATA\[(?P<characters>.*?)\]\]>"
@@ -31,6 +32,10 @@ _TAG = re.compile(
     re.DOTALL,
 )
 _WORD = re.compile(r"\S+")
+_STARTS = {"ept": "bpt", "ex": "bx", "ec": "sc", "em": "sm"}
+"""Codes that end a pair, and those that begin it."""
+_NAMES = ("rid", "startRef", "id")
+"""Attributes by which the two find each other; the first one that is there counts."""
 _ATTRIBUTE = re.compile(r"\s([^\s=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 
 
@@ -67,19 +72,12 @@ class Node:
         return None if node is None else node.attributes[attribute]
 
 
-class _Code(NamedTuple):
-    """Markup that stands before the character `offset` of a text."""
-
-    offset: int
-    markup: str
-
-
 class _Segment(NamedTuple):
     """A piece of text to be translated: the node that holds it, its text, and the codes within."""
 
     node: Node
     text: str
-    codes: list[_Code]
+    codes: list[Tag]
 
 
 class _Gap(NamedTuple):
@@ -110,7 +108,9 @@ class XliffDocument:
         self.languages = self._languages(path)
         self.left = Skipped()
         self._gaps = [*self._gaps_of_trans_units(), *self._gaps_of_units()]
-        self.texts = [segment.text for gap in self._gaps for segment in gap.segments]
+        segments = [segment for gap in self._gaps for segment in gap.segments]
+        self.texts = [segment.text for segment in segments]
+        self.has_codes = any(segment.codes for segment in segments)
 
     def _languages(self, path: Path) -> tuple[str | None, str | None]:
         xliff = self._root.child("xliff")
@@ -166,32 +166,33 @@ class XliffDocument:
     def _words(self, node: Node) -> str:
         return " ".join(_without_codes(self._parts(node))[0].split())
 
-    def _parts(self, node: Node) -> Iterator[tuple[str, str]]:
-        """A segment's text in parts, each with the markup after it."""
+    def _parts(self, node: Node) -> Iterator[tuple[str, Tag | None]]:
+        """A segment's text in parts, each with the code after it, whose place is yet to be counted."""
         done = node.inner
         for child in node.children:
             words = unescape(self._text[done : child.start])
             if child.characters is not None:
-                yield words + child.characters, ""
+                yield words + child.characters, None
             elif child.name in SPANNING and child.inner < child.end:
-                yield words, self._text[child.start : child.inner]
+                element = f"element at {child.start}"
+                yield words, Tag(0, self._text[child.start : child.inner], opens=element)
                 yield from self._parts(child)
-                yield "", self._text[child.outer : child.end]
+                yield "", Tag(0, self._text[child.outer : child.end], closes=element)
             else:
-                yield words, self._text[child.start : child.end]
+                yield words, Tag(0, self._text[child.start : child.end], *_pair(child))
             done = child.end
-        yield unescape(self._text[done : node.outer]), ""
+        yield unescape(self._text[done : node.outer]), None
 
     # --- filling in ---
 
-    def filled(self, translations: Sequence[str | None], target_language: str | None = None) -> bytes:
+    def filled(self, translations: Sequence[Translation | None], target_language: str | None = None) -> bytes:
         """The file with translations, marked as a machine's and not approved."""
         assert len(translations) == len(self.texts)
         remaining = iter(translations)
         edits: list[_Edit] = []
         for gap in self._gaps:
             given = [next(remaining) for _ in gap.segments]
-            complete = [text for text in given if text is not None]
+            complete = [translation for translation in given if translation is not None]
             if len(complete) == len(given):
                 edits += self._target(gap, complete)
         if edits and target_language is not None and self.languages[1] is None:
@@ -202,11 +203,11 @@ class XliffDocument:
             done = edit.end
         return "".join([*pieces, self._text[done:]]).encode(self._encoding, "xmlcharrefreplace")
 
-    def _target(self, gap: _Gap, translations: Sequence[str]) -> Iterator[_Edit]:
+    def _target(self, gap: _Gap, translations: Sequence[Translation]) -> Iterator[_Edit]:
         content, done = "", gap.model.inner
         for segment, translation in zip(gap.segments, translations, strict=True):
             codes = _placed(segment.codes, segment.text, translation)
-            content += self._text[done : segment.node.inner] + _with_codes(translation, codes)
+            content += self._text[done : segment.node.inner] + _with_codes(translation.text, codes)
             done = segment.node.outer
         content += self._text[done : gap.model.outer]
         target = gap.holder.child("target")
@@ -287,41 +288,76 @@ def _tree(text: str) -> Node:
 # --- codes (tags, placeholders) within a text -----------------------------------------------------------------------
 
 
-def _without_codes(parts: Iterable[tuple[str, str]]) -> tuple[str, list[_Code]]:
-    """Split parts of (text, the markup after it) into the text as a whole and its codes."""
+def _pair(code: Node) -> tuple[str, str]:
+    """What a code opens and what it closes, if it is one of a pair."""
+    name = next((code.attributes[attribute] for attribute in _NAMES if attribute in code.attributes), "")
+    if code.name in _STARTS:
+        return "", f"{_STARTS[code.name]} {name}"
+    return f"{code.name} {name}" if code.name in _STARTS.values() else "", ""
+
+
+def _without_codes(parts: Iterable[tuple[str, Tag | None]]) -> tuple[str, list[Tag]]:
+    """Split parts of (text, the code after it) into the text as a whole and its codes."""
     text, codes = "", []
-    for words, markup in parts:
+    for words, code in parts:
         text += words
-        if markup:
-            codes.append(_Code(len(text), markup))
+        if code is not None:
+            codes.append(code._replace(at=len(text)))
     return text, codes
 
 
-def _with_codes(text: str, codes: Sequence[_Code]) -> str:
-    """The text, escaped, with the codes at their offsets, which ascend."""
-    markup, done = "", 0
-    for code in codes:
-        markup += escape(text[done : code.offset]) + code.markup
-        done = code.offset
-    return markup + escape(text[done:])
+def _with_codes(text: str, codes: Iterable[tuple[int, str]]) -> str:
+    """The text, escaped, with the codes at their places, which ascend."""
+    content, done = "", 0
+    for place, markup in codes:
+        content += escape(text[done:place]) + markup
+        done = place
+    return content + escape(text[done:])
 
 
-def _placed(codes: Sequence[_Code], source: str, translation: str) -> list[_Code]:
-    """The codes of a source text at places in its translation.
+def _placed(codes: Sequence[Tag], source: str, translation: Translation) -> list[tuple[int, str]]:
+    """The codes of a source text with their places in its translation, each once; elements stay well-formed.
 
-    A code goes where the word next to it is found again, or else to the word boundary that is nearest to its share of
-    the text. Codes keep their order, so elements stay well-formed, and none is lost.
+    Where words are aligned, elements and pairs of codes go around the translation of their words. Without alignments
+    all codes keep their order, and also where pairs overlap or several codes need a part of one word.
+    """
+    before = len(source) - len(source.lstrip())
+    words, text = source.strip(), translation.text.strip()
+    moved, divided = out_of_words(words, [code._replace(at=code.at - before) for code in codes])
+    if not translation.spans or divided or _overlap(codes):
+        return _in_order(codes, source, translation.text)
+    start = len(translation.text) - len(translation.text.lstrip())
+    spans = [span.moved(-before, -start) for span in translation.spans]
+    most = len(translation.text)
+    return [(max(0, min(most, start + at)), markup) for at, markup in placed_tags(words, text, spans, moved)]
+
+
+def _overlap(codes: Sequence[Tag]) -> bool:
+    """Whether a pair of codes begins within another pair, or within an element, and ends outside of it."""
+    opened: list[str] = []
+    for i, code in enumerate(codes):
+        if code.opens and any(later.closes == code.opens for later in codes[i + 1 :]):
+            opened.append(code.opens)
+        elif code.closes in opened and opened.pop() != code.closes:
+            return True
+    return False
+
+
+def _in_order(codes: Sequence[Tag], source: str, translation: str) -> list[tuple[int, str]]:
+    """The codes in their order, each where the word next to it is found again.
+
+    Where it is not, a code goes to the word boundary that is nearest to its share of the text.
     """
     words = list(_WORD.finditer(translation))
     starts, ends = [word.start() for word in words], [word.end() for word in words]
     if len(words) < 2:  # no spaces between words
         starts = ends = list(range(len(translation) + 1))
-    moved: list[_Code] = []
+    placed: list[tuple[int, str]] = []
     least = 0
     for code in codes:
-        least = _place(code.offset, source, translation, starts, ends, least)
-        moved.append(_Code(least, code.markup))
-    return moved
+        least = _place(code.at, source, translation, starts, ends, least)
+        placed.append((least, code.markup))
+    return placed
 
 
 def _place(offset: int, source: str, translation: str, starts: Sequence[int], ends: Sequence[int], least: int) -> int:
