@@ -136,6 +136,8 @@ def _fitting(side: str, given: Range | None, largest: Student, deepest: int, cli
 class Supernet(Shape):
     """A further supernet: a network of its own width or architecture that is elastic in depth, too."""
 
+    start: Literal["new", "projected"] = "new"
+    """Its first weights: new, or those of a first supernet that has a `start` itself, projected to this shape."""
     learning_rate_factor: float = Field(1.0, gt=0)
     """Of the stage's learning rate: narrow networks want larger ones than wide ones."""
     students: Depths | None = None

@@ -109,6 +109,21 @@ class Recipe(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _check_projected(self) -> Recipe:
+        for name, supernet in self.supernets.items():
+            if supernet.start != "projected":
+                continue
+            if self.model.start is None:
+                raise ValueError(
+                    f"supernets.{name}.start: projected needs model.start, a trained model whose weights are projected"
+                )
+            if {self.model.architecture, supernet.architecture} != {"transformer"}:
+                raise ValueError(
+                    f"supernets.{name}.start: projected is for a transformer beside a transformer; leave it out"
+                )
+        return self
+
     @property
     def architectures(self) -> list[str]:
         """Of all supernets, the first one's first."""

@@ -21,7 +21,9 @@ from polystill.errors import UserError
 from polystill.models import ARCHITECTURES
 from polystill.models.elastic import ElasticConfig, ElasticModel
 from polystill.models.folder import load_model_with_tokenizer
+from polystill.models.projection import check_projection, project
 from polystill.models.supernets import Supernets
+from polystill.models.transformer import Transformer, TransformerConfig
 from polystill.objectives.base import Objective
 from polystill.runs import Run
 from polystill.runs.places import find_start
@@ -136,7 +138,7 @@ def _precision(run: Run) -> str:
 
 
 def build_supernets(recipe: Recipe, tokenizer: Tokenizer) -> Supernets:
-    """The supernets that training starts from: the first as `build_model` has it, the others new.
+    """The supernets that training starts from: the first as `build_model` has it, the others new or projected from it.
 
     Raises:
         UserError: as `build_model`.
@@ -146,7 +148,11 @@ def build_supernets(recipe: Recipe, tokenizer: Tokenizer) -> Supernets:
         torch.manual_seed(random_seed(recipe.seed, *name.encode()))  # whatever other supernets there are
         has = {field.name for field in fields(ARCHITECTURES[shape.architecture].config_class)}
         common = {key: getattr(first.config, key) for key in has & _IN_COMMON if hasattr(first.config, key)}
-        further[name] = _new_model(shape.architecture, {**shape.sizes(), **common}, recipe, tokenizer)
+        new = _new_model(shape.architecture, {**shape.sizes(), **common}, recipe, tokenizer)
+        if shape.start == "projected":
+            assert isinstance(first, Transformer) and isinstance(new, Transformer)
+            project(first, new)
+        further[name] = new
     return Supernets(first, further)
 
 
@@ -194,6 +200,11 @@ def random_seed(*numbers: int) -> int:
 
 
 def check_architecture(started: ElasticConfig, recipe: Recipe) -> None:
-    """Raises UserError where the recipe says another architecture than that of the model it starts from."""
+    """Raises UserError where the model that the recipe starts from has another architecture than the recipe says, or
+    cannot be projected to the shape of a supernet that is to start from it."""
     if (name := started.architecture.name) != recipe.model.architecture:
         raise UserError(f"model.start: {recipe.model.start} needs model.architecture: {name}")
+    for name, shape in recipe.supernets.items():
+        if shape.start == "projected":
+            assert isinstance(started, TransformerConfig)
+            check_projection(name, started, shape)

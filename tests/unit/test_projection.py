@@ -1,0 +1,140 @@
+"""Supernets that start from the first one's weights, projected to fewer dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from polystill.config import parse_recipe
+from polystill.errors import UserError
+from polystill.models.elastic import ElasticModel
+from polystill.models.folder import load_model, load_model_with_tokenizer
+from polystill.models.projection import project
+from polystill.models.transformer import Transformer
+from polystill.pipeline import check_recipe
+from polystill.training.session import build_supernets
+
+
+@pytest.fixture
+def wide(make_model: Callable[..., ElasticModel]) -> Transformer:
+    """A network of random weights, whose normalisations have no gains."""
+    model = make_model(layers=3)
+    assert isinstance(model, Transformer)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("norm.weight"):
+                parameter.fill_(1.0)
+    return model
+
+
+def projected(wide: Transformer, **sizes: Any) -> Transformer:
+    narrow = Transformer(replace(wide.config, **sizes)).eval()
+    project(wide, narrow)
+    return narrow
+
+
+@pytest.mark.parametrize("positions", ["huggingface", "marian"])
+def test_the_same_function_at_the_same_width(positions: str, wide: Transformer, make_batch: Any) -> None:
+    wide = Transformer(replace(wide.config, positions=positions)).eval()
+    batch, narrow = make_batch(), projected(wide)
+    expected = wide(batch.source, batch.target_in)
+    assert torch.allclose(narrow(batch.source, batch.target_in), expected, atol=1e-4)
+
+
+def test_keeps_the_first_and_the_last_layer_and_others_between(wide: Transformer, make_batch: Any) -> None:
+    batch, narrow = make_batch(), projected(wide, encoder_layers=2, decoder_layers=1)
+    del wide.encoder[1], wide.decoder[1:]
+    assert torch.allclose(narrow(batch.source, batch.target_in), wide(batch.source, batch.target_in), atol=1e-4)
+
+
+def test_keeps_the_feed_forward_units_of_the_largest_norm(wide: Transformer, make_batch: Any) -> None:
+    with torch.no_grad():
+        for layer in (*wide.encoder_layers(3), *wide.decoder_layers(3)):
+            layer.feed_forward.contract.weight[:, ::2] = 0
+    batch, narrow = make_batch(), projected(wide, ffn_dim=16)
+    expected = wide(batch.source, batch.target_in)
+    assert torch.allclose(narrow(batch.source, batch.target_in), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"heads": 2}, {"ffn_dim": 8, "encoder_layers": 1}])
+def test_a_narrower_network_has_no_empty_weights(sizes: dict[str, int], wide: Transformer, make_batch: Any) -> None:
+    narrow, batch = projected(wide, d_model=8, **sizes), make_batch()
+    assert not narrow.embedding[narrow.pad_id].any() and not narrow.output_bias[narrow.pad_id]
+    narrow(batch.source, batch.target_in).square().sum().backward()
+    for name, parameter in narrow.named_parameters():
+        if parameter.ndim > 1:
+            assert parameter.norm() > 0.1 and parameter.grad is not None and parameter.grad.any(), name
+
+
+def test_a_trained_network_keeps_some_of_what_it_knows(marian_student: Path, make_batch: Any) -> None:
+    wide = load_model(marian_student).eval()
+    assert isinstance(wide, Transformer)
+    batch = make_batch(vocabulary_size=wide.config.vocabulary_size)
+    expected = wide(batch.source, batch.target_in).log_softmax(-1)
+
+    def distance(narrow: Transformer) -> float:
+        logits = narrow.eval()(batch.source, batch.target_in).log_softmax(-1)
+        return (expected.exp() * (expected - logits)).sum(-1).flatten()[batch.real].mean().item()
+
+    half = {"d_model": 32, "heads": 2}
+    assert distance(projected(wide, **half)) < 0.5 * distance(Transformer(replace(wide.config, **half)))
+
+
+# --- from the recipe ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recipe(counting_student: Path, counting_recipe: dict[str, Any]) -> dict[str, Any]:
+    del counting_recipe["data"]["tokenizer"]
+    counting_recipe["data"]["max_tokens"] = 48
+    tiny = {"encoder_layers": 2, "decoder_layers": 1, "d_model": 8, "ffn_dim": 16, "heads": 2, "start": "projected"}
+    return {**counting_recipe, "model": {"start": str(counting_student)}, "supernets": {"tiny": tiny}}
+
+
+def test_a_recipe_starts_a_supernet_new_or_projected(recipe: dict[str, Any], counting_student: Path) -> None:
+    _, tokenizer = load_model_with_tokenizer(counting_student)
+    started = build_supernets(parse_recipe(recipe, "test"), tokenizer)
+    recipe["supernets"]["tiny"]["start"] = "new"
+    new = build_supernets(parse_recipe(recipe, "test"), tokenizer)
+    first = started.first
+    assert isinstance(first, Transformer)
+    expected = projected(first, encoder_layers=2, decoder_layers=1, d_model=8, ffn_dim=16, heads=2)
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(started["tiny"].state_dict()[name], tensor)
+    assert not torch.equal(new["tiny"].embedding, started["tiny"].embedding)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"encoder_layers": 3}, r"supernets\.tiny\.encoder_layers: 3; .* at most its 2"),
+        ({"decoder_layers": 4}, r"supernets\.tiny\.decoder_layers: 4; .* at most its 2"),
+        ({"d_model": 64}, r"supernets\.tiny\.d_model: 64; .* at most its 32"),
+        ({"ffn_dim": 96}, r"supernets\.tiny\.ffn_dim: 96; .* at most its 64"),
+        ({"heads": 8, "d_model": 16}, r"supernets\.tiny\.heads: 8; .* at most its 4"),
+        ({"d_model": 12, "heads": 1}, r"supernets\.tiny\.heads: 1 of size 12; .* have size 8, at least 2"),
+        ({"activation": "gelu"}, r"supernets\.tiny\.activation: gelu; .* its relu"),
+        ({"start": "old"}, r"supernets\.tiny\.start: .*'new' or 'projected'"),
+    ],
+)
+def test_shapes_that_nothing_can_be_projected_to(recipe: dict[str, Any], change: dict[str, Any], words: str) -> None:
+    recipe["supernets"]["tiny"] |= change
+    with pytest.raises(UserError, match=words):
+        check_recipe(parse_recipe(recipe, "test"))
+
+
+def test_projected_needs_a_transformer_that_has_been_trained(recipe: dict[str, Any], counting_lstm: Path) -> None:
+    beside_new = {**recipe, "model": {"encoder_layers": 2, "decoder_layers": 2, "d_model": 16, "heads": 2}}
+    with pytest.raises(UserError, match=r"supernets\.tiny\.start: projected needs model\.start"):
+        parse_recipe(beside_new, "test")
+    beside_lstm = {**recipe, "model": {"start": str(counting_lstm), "architecture": "lstm"}}
+    with pytest.raises(UserError, match=r"supernets\.tiny\.start: projected is for a transformer"):
+        parse_recipe(beside_lstm, "test")
+    lstm = {"architecture": "lstm", "encoder_layers": 1, "decoder_layers": 1, "d_model": 8, "start": "projected"}
+    with pytest.raises(UserError, match=r"supernets\.tiny\.start: projected is for a transformer"):
+        parse_recipe({**recipe, "supernets": {"tiny": lstm}}, "test")
