@@ -131,9 +131,10 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
     if not (run and run.finished("family")):
         _check_frozen_teachers(recipe)
     space = recipe.student_space(teacher)
-    for name in recipe.evaluation.students or []:
-        space.get(name)
-    ENGINES[recipe.evaluation.engine].check_precision(recipe.evaluation.precision)
+    evaluated = [space.get(name) for name in recipe.evaluation.students or map(str, space.candidates)]
+    for supernet in dict.fromkeys(student.supernet for student in evaluated):
+        engine = ENGINES[recipe.evaluation.engine_for(recipe.architecture_of(supernet))]
+        engine.check_precision(recipe.evaluation.precision)
     return space
 
 

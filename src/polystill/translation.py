@@ -100,8 +100,7 @@ def _architecture(run: Path | None, supernet: str, folder: Path) -> str:
         return architecture_in(folder)
     from polystill.runs import Run
 
-    recipe = Run.open(run).recipe
-    return recipe.supernets[supernet].architecture if supernet else recipe.model.architecture
+    return Run.open(run).recipe.architecture_of(supernet)
 
 
 def _from_run(run_folder: Path, student: str, engine: Engine, precision: str, threads: int) -> ModelTranslator:
@@ -116,7 +115,8 @@ def _from_run(run_folder: Path, student: str, engine: Engine, precision: str, th
         return engine.open(extracted(run, member), precision, threads)
     if precision == "default":
         settings = run.recipe.evaluation
-        precision = settings.precision if settings.engine == engine.name else "float32"
+        usual = settings.engine_for(run.recipe.architecture_of(member.supernet))
+        precision = settings.precision if usual == engine.name else "float32"
     return engine.open(exported(run, member, precision, to=engine.export_format), threads=threads)
 
 

@@ -152,7 +152,7 @@ def test_wrong_values_name_their_field(values: dict[str, Any], words: str) -> No
 def test_an_lstms_engine_is_torch(evaluation: dict[str, Any]) -> None:
     lstm = {**MINIMAL, "model": {"architecture": "lstm", "d_model": 7, "dropout": 0.2}, **evaluation}
     recipe = parse_recipe(lstm, "my.yaml")
-    assert recipe.evaluation.engine == "torch"
+    assert recipe.evaluation.engine_for("lstm") == "torch"
     assert recipe.model.sizes() == {
         "encoder_layers": 6,
         "decoder_layers": 6,
@@ -161,7 +161,18 @@ def test_an_lstms_engine_is_torch(evaluation: dict[str, Any]) -> None:
         "max_positions": 512,
     }
     assert parse_recipe(recipe.model_dump(mode="json"), "resolved.yaml") == recipe
-    assert parse_recipe(MINIMAL, "my.yaml").evaluation.engine == "ctranslate2"
+    assert parse_recipe(MINIMAL, "my.yaml").evaluation.engine_for("transformer") == "ctranslate2"
+
+
+def test_supernets_of_several_architectures_have_an_engine_each_unless_the_recipe_names_one() -> None:
+    mixed = {**MINIMAL, "supernets": {"recurrent": {"architecture": "lstm", "d_model": 8}}}
+    recipe = parse_recipe(mixed, "my.yaml")
+    engines = {name: recipe.evaluation.engine_for(recipe.architecture_of(name)) for name in ("", "recurrent")}
+    assert engines == {"": "ctranslate2", "recurrent": "torch"}
+    named = parse_recipe({**mixed, "evaluation": {"engine": "torch"}}, "my.yaml")
+    assert named.evaluation.engine_for("transformer") == "torch"
+    with pytest.raises(UserError, match=r"evaluation\.engine: CTranslate2 has no LSTM; leave it out, or say torch"):
+        parse_recipe({**mixed, "evaluation": {"engine": "ctranslate2"}}, "my.yaml")
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ def test_keeps_the_first_and_the_last_layer_and_others_between(wide: Transformer
 
 def test_keeps_the_feed_forward_units_of_the_largest_norm(wide: Transformer, make_batch: Any) -> None:
     with torch.no_grad():
-        for layer in (*wide.encoder_layers(3), *wide.decoder_layers(3)):
+        layers: list[Any] = [*wide.encoder_layers(3), *wide.decoder_layers(3)]
+        for layer in layers:
             layer.feed_forward.contract.weight[:, ::2] = 0
     batch, narrow = make_batch(), projected(wide, ffn_dim=16)
     expected = wide(batch.source, batch.target_in)

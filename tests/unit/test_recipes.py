@@ -46,6 +46,13 @@ def test_students_to_evaluate_are_those_that_are_trained() -> None:
         check_recipe(load_recipe(FOLDER / "quickstart.yaml", settings))
 
 
+def test_a_precision_is_checked_with_the_engines_of_those_that_are_evaluated() -> None:
+    mixed = ["supernets={recurrent: {architecture: lstm, d_model: 8}}", "evaluation.precision=int8"]
+    with pytest.raises(UserError, match="precision 'int8': torch has float32"):
+        check_recipe(load_recipe(FOLDER / "quickstart.yaml", mixed))
+    check_recipe(load_recipe(FOLDER / "quickstart.yaml", [*mixed, "evaluation.students=[e2d2]"]))
+
+
 @pytest.mark.parametrize(
     ("engine", "message"), [("torch", "torch has float32 bfloat16 float16"), ("ctranslate2", "it has")]
 )
@@ -57,7 +64,7 @@ def test_a_precision_that_the_engine_lacks_is_found_before_training(engine: str,
 
 def test_multi30k_lstm_is_a_teacher_or_a_family_for_the_torch_engine() -> None:
     recipe = load_recipe(FOLDER / "multi30k-lstm.yaml")
-    assert recipe.evaluation.engine == "torch"
+    assert recipe.evaluation.engine_for(recipe.model.architecture) == "torch"
     assert list(map(str, check_recipe(recipe).candidates)) == ["e2d2"]
     family = load_recipe(FOLDER / "multi30k-lstm.yaml", ["objective.kind=aio_kd"])
     assert list(map(str, check_recipe(family).candidates)) == ["e1d1", "e2d1", "e2d2"]

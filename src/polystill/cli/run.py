@@ -88,7 +88,7 @@ def _print_summary(run: Run) -> None:
     if rows:
         out.print()
         out.print(results_table(rows))
-        out.print(f"{rows[0].engine}, {rows[0].precision}", style="dim")
+        out.print(", ".join(dict.fromkeys(f"{row.engine} {row.precision}" for row in rows)), style="dim")
     for sample in sample_translations(run, rows):
         out.print(Text(f"\n  {'source':<10} {sample.source}", style="bold"), soft_wrap=True)
         out.print(Text(f"  {'reference':<10} {sample.reference}", style="dim"), soft_wrap=True)

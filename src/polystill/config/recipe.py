@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -29,8 +29,7 @@ ENGINES = {
     "ctranslate2": EngineFacts("CTranslate2", ("transformer",)),
     "torch": EngineFacts("torch", ("transformer", "lstm")),
 }
-"""The same engines as in `polystill.decoding.ENGINES`, which is in a layer above. The first one that has the model's
-architecture is the default."""
+"""The same engines as in `polystill.decoding.ENGINES`, which is in a layer above."""
 
 if TYPE_CHECKING:
     EngineName: TypeAlias = str
@@ -41,7 +40,8 @@ else:
 class Evaluation(Strict):
     beams: list[Annotated[int, Field(ge=1, le=1000)]] = Field(default_factory=lambda: [1, 5], min_length=1)
     length_penalty: float = Field(1.0, ge=0)
-    engine: EngineName = next(iter(ENGINES))
+    engine: EngineName | None = None
+    """By default each student is evaluated by the first engine that has its architecture."""
     precision: str = "float32"
     students: list[str] | None = None
     """Which students to evaluate; all of them by default."""
@@ -53,6 +53,10 @@ class Evaluation(Strict):
     def _name_precision(cls, precision: str) -> str:
         """As rows of results name it: a family's weights are float32."""
         return "float32" if precision == "default" else precision
+
+    def engine_for(self, architecture: str) -> str:
+        """The engine that evaluates students of this architecture."""
+        return self.engine or next(name for name, facts in ENGINES.items() if architecture in facts.architectures)
 
 
 class Recipe(Strict):
@@ -70,28 +74,10 @@ class Recipe(Strict):
     stages: list[Stage] = Field(min_length=1)
     evaluation: Evaluation = Evaluation()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _choose_engine(cls, values: Any) -> Any:
-        """Unless the recipe names an engine, take the first one that has the architecture."""
-        if not isinstance(values, dict) or not isinstance(values.get("model"), dict):
-            return values
-        evaluation, architecture = values.get("evaluation", {}), values["model"].get("architecture", "transformer")
-        supernets = values.get("supernets")
-        shapes = supernets.values() if isinstance(supernets, dict) else []
-        wanted = {
-            architecture,
-            *(shape.get("architecture", "transformer") for shape in shapes if isinstance(shape, dict)),
-        }
-        usable = [name for name, engine in ENGINES.items() if wanted <= {*engine.architectures}]
-        if not usable or not isinstance(evaluation, dict):
-            return values
-        return {**values, "evaluation": {"engine": usable[0], **evaluation}}
-
     @model_validator(mode="after")
     def _check_engine(self) -> Recipe:
-        engine = ENGINES[self.evaluation.engine]
         for architecture in self.architectures:
+            engine = ENGINES[self.evaluation.engine_for(architecture)]
             if architecture not in engine.architectures:
                 usable = " or ".join(name for name, other in ENGINES.items() if architecture in other.architectures)
                 raise ValueError(
@@ -127,7 +113,11 @@ class Recipe(Strict):
     @property
     def architectures(self) -> list[str]:
         """Of all supernets, the first one's first."""
-        return list(dict.fromkeys([self.model.architecture, *(s.architecture for s in self.supernets.values())]))
+        return list(dict.fromkeys(self.architecture_of(name) for name in ("", *self.supernets)))
+
+    def architecture_of(self, supernet: str) -> str:
+        """The architecture of a supernet; the first one's name is empty."""
+        return self.supernets[supernet].architecture if supernet else self.model.architecture
 
     @model_validator(mode="after")
     def _check_stages(self) -> Recipe:

@@ -244,7 +244,7 @@ def robustness_table(rows: Sequence[RobustnessRow]) -> Table:
     from rich.table import Table
 
     kinds = [kind for kind, counts in rows[0].kinds.items() if counts.to_copy]
-    how = f"{rows[0].engine}, {rows[0].precision}, {search(rows[0].beam)}"
+    how = f"{', '.join(dict.fromkeys(f'{row.engine} {row.precision}' for row in rows))}, {search(rows[0].beam)}"
     table = Table(title=how, title_justify="left", title_style="dim")
     table.add_column("student")
     failures = [entry.name for entry in fields(ProbeCounts) if entry.name not in ("to_copy", "copied")]

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from polystill.decoding import ENGINES, find_engine
+from polystill.decoding import ENGINES
 from polystill.decoding.engine import ModelTranslator
 from polystill.decoding.metrics import corpus_scores
 from polystill.decoding.torch import Torch
@@ -69,8 +69,8 @@ def evaluate_run(
     with Run.open(folder, lock=True) as run:
         run.need_family()
         wanted = list(dict.fromkeys(precisions or [run.recipe.evaluation.precision]))
-        for precision in wanted:  # A wrong one is refused before the others have taken hours.
-            find_engine(engine or run.recipe.evaluation.engine).check_precision(precision)
+        for precision in wanted[1:]:  # A wrong one is refused before the first has taken hours.
+            choose_students(run, students, engine=engine, precision=precision, shortlist=shortlist)
         with run.spending("evaluation"):
             rows = [
                 row
@@ -116,13 +116,13 @@ def evaluate_students(
         UserError: an unknown student, engine or precision; a family or a shortlist that the engine does not support; or
             a test set without lines.
     """
-    members, variant = choose_students(run, students, engine=engine, precision=precision, shortlist=shortlist)
+    variants = choose_students(run, students, engine=engine, precision=precision, shortlist=shortlist)
     beams = beams if beams is not None else run.recipe.evaluation.beams
     beams = [DecodingOptions(beam_size=beam).beam_size for beam in beams]
-    measurement = _Measurement(run, variant, threads or available_cores())
+    measurement = _Measurement(run, variants, threads or available_cores())
     known = {} if force else {row.key: row for row in run.results().rows}
     test_sets = run.recipe.data.test if sets is None else sets
-    before = {one: known.get(measurement.key(*one)) for one in product(members, test_sets, beams)}
+    before = {one: known.get(measurement.key(*one)) for one in product(variants, test_sets, beams)}
     valid = {one for one, row in before.items() if row is not None and measurement.is_valid(row, measured_here)}
     progress = Progress("evaluating", "translation", len(before) - len(valid), silent=len(before) == len(valid))
     rows = []
@@ -139,14 +139,14 @@ def _in_words(row: QualityRow) -> str:
     return f"{row.label} {row.test_set} beam {row.beam}: BLEU {row.bleu:.2f}, chrF {row.chrf:.2f}"
 
 
-# --- one variant of the students -----------------------------------------------------------------------------------
+# --- one student after the other -----------------------------------------------------------------------------------
 
 
 class _Measurement:
-    """Measures students of a run in one engine and precision, with a shortlist or without; holds one at a time."""
+    """Measures students of a run, each in its engine and precision, with a shortlist or not; holds one at a time."""
 
-    def __init__(self, run: Run, variant: Variant, threads: int) -> None:
-        self.run, self.variant, self.threads = run, variant, threads
+    def __init__(self, run: Run, variants: Mapping[Student, Variant], threads: int) -> None:
+        self.run, self.variants, self.threads = run, variants, threads
         self._student: Student | None = None  # the one that the next four fields belong to
         self._translator: Any = None
         self._model: Any = None  # in torch and float32: it scores the translations of any engine
@@ -157,7 +157,7 @@ class _Measurement:
     def key(self, student: Student, test_set: str, beam: int) -> tuple[Any, ...]:
         """The key of the row of results."""
         length_penalty = self.run.recipe.evaluation.length_penalty
-        return (model_id(self.run, student), test_set, *self.variant, beam, length_penalty)
+        return (model_id(self.run, student), test_set, *self.variants[student], beam, length_penalty)
 
     def row(
         self, student: Student, test_set: str, beam: int, before: QualityRow | None, *, is_valid: bool
@@ -176,7 +176,7 @@ class _Measurement:
         """Whether a row needs no new translations. All speeds and latencies of a row are of one machine and setting."""
         if not (self.run.folder / row.hypotheses).is_file() or row.max_length_factor != LENGTH_FACTOR:
             return False
-        if not measured_here or not ENGINES[self.variant.engine].measured_apart or row.has_latency:
+        if not measured_here or not ENGINES[row.engine].measured_apart or row.has_latency:
             return True
         return (row.hardware, row.threads) == (provenance().hardware.summary, self.threads)
 
@@ -192,14 +192,14 @@ class _Measurement:
         translated = translator.translate(source, options)
         seconds = time.perf_counter() - start
         hypotheses = [n_best[0].text if n_best else "" for n_best in translated]
-        path = f"hypotheses/{test_set}/{file_name(self.run, student, self.variant, options)}.txt"
+        path = f"hypotheses/{test_set}/{file_name(self.run, student, self.variants[student], options)}.txt"
         return QualityRow(
             model_id=model_id(self.run, student),
             model=str(student),
             method=recipe.method,
             targets=recipe.targets_label,
             test_set=test_set,
-            **self.variant._asdict(),
+            **self.variants[student]._asdict(),
             beam=beam,
             length_penalty=options.length_penalty,
             **self._scores(hypotheses, references),
@@ -264,9 +264,10 @@ class _Measurement:
         in_float32 = Torch().open(folder, "float32", self.threads)
         self._model = in_float32.model
         shipped, self._translator = folder, in_float32
-        if self.variant != (Torch.name, "float32", False):
-            shipped = folder_for(self.run, student, self.variant)
-            self._translator = ENGINES[self.variant.engine].open(shipped, self.variant.precision, self.threads)
+        variant = self.variants[student]
+        if variant != (Torch.name, "float32", False):
+            shipped = folder_for(self.run, student, variant)
+            self._translator = ENGINES[variant.engine].open(shipped, variant.precision, self.threads)
         config = read_config(folder)
         self._sizes = {
             "architecture": config.architecture.name,

@@ -216,14 +216,14 @@ def probe_run(
 
     with Run.open(folder, lock=True) as run:
         run.need_family()
-        members, variant = choose_students(run, students, engine=engine, precision=precision, shortlist=shortlist)
+        variants = choose_students(run, students, engine=engine, precision=precision, shortlist=shortlist)
         settings, data = run.recipe.evaluation, run.recipe.data
         options = DecodingOptions(beam_size=beam or max(settings.beams), length_penalty=settings.length_penalty)
         probes = make_probes(_test_source(run))
         rows = []
-        progress = Progress("translating unusual lines", "student", len(members))
+        progress = Progress("translating unusual lines", "student", len(variants))
         with Apart(_translate) as apart:
-            for student in members:
+            for student, variant in variants.items():
                 model = folder_for(run, student, variant)
                 how = (str(model), variant.engine, variant.precision, options, available_cores())
                 outputs = apart.translate([probe.source for probe in probes], *how)

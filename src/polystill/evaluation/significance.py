@@ -78,7 +78,7 @@ def compare_students(folder: Path, names: Sequence[str], test_set: str | None, b
 
     A name is STUDENT, or OTHER_RUN/STUDENT, with `:PRECISION` behind it for another precision than the recipe's, and
     `+list` at the end for its shortlist. `test_set` is the recipe's first by default, `beam` its largest. Engine and
-    length penalty are those of the recipe in `folder`, also for students of other runs.
+    length penalty are those by which the recipe in `folder` evaluates such a student, also for students of other runs.
 
     Raises:
         UserError: a folder is no run, a student was not evaluated there, or the runs' references differ.
@@ -109,13 +109,14 @@ def _stored_translations(run: Run, name: str, test_set: str, beam: int, recipe: 
     run.need_family()
     shortlist = name.endswith(WITH_SHORTLIST)
     name, _, precision = name.removesuffix(WITH_SHORTLIST).partition(":")
-    student = family_space(run.family).get(name).name
-    rows = [row for row in run.results().rows if (row.test_set, row.model) == (test_set, student)]
+    student = family_space(run.family).get(name)
+    rows = [row for row in run.results().rows if (row.test_set, row.model) == (test_set, student.name)]
     for row in rows:
         if row.beam == beam and row.measured_as(recipe, precision, shortlist):
             return text_lines(run.folder / row.hypotheses)
     settings = recipe.evaluation
-    wanted = f"{settings.engine} {precision or settings.precision}, length penalty {settings.length_penalty:g}"
+    engine = settings.engine_for(run.recipe.architecture_of(student.supernet))
+    wanted = f"{engine} {precision or settings.precision}, length penalty {settings.length_penalty:g}"
     wanted += ", with its shortlist" * shortlist
     measured = {f"{row.engine} {row.precision}{' +list' * row.shortlist} beam {row.beam}" for row in rows}
     raise UserError(

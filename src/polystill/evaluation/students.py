@@ -25,17 +25,18 @@ def choose_students(
     engine: str | None = None,
     precision: str | None = None,
     shortlist: bool = False,
-) -> tuple[list[Student], Variant]:
+) -> dict[Student, Variant]:
     """The students to run and how, checked before anything is loaded.
 
-    Defaults are the recipe's; without `students` there either, all candidates, or of a large family a `spread`.
-    Precision "default" is float32.
+    Defaults are the recipe's; without `students` there either, all candidates, or of a large family a `spread`. Without
+    an engine there either, each student runs in the first one that has its architecture. Precision "default" is
+    float32.
 
     Raises:
         UserError: an unknown student, engine or precision; no family, or one that the engine does not support; or a
             shortlist for an engine without.
     """
-    from polystill.runs.family import family_space, read_family, supernet_folder
+    from polystill.runs.family import family_space, read_family
 
     settings = run.recipe.evaluation
     space = family_space(run.family)
@@ -51,16 +52,31 @@ def choose_students(
                 "--student NAME takes others: %s",
                 *(len(members), len(space.candidates), " ".join(map(str, members))),
             )
-    chosen = find_engine(engine or settings.engine)
-    precision = precision or settings.precision
+    variants = {}
+    for member in members:
+        if member.supernet not in variants:
+            variants[member.supernet] = _variant(run, member, engine, precision or settings.precision, shortlist)
+    return {member: variants[member.supernet] for member in members}
+
+
+def _variant(run: Run, member: Student, engine: str | None, precision: str, shortlist: bool) -> Variant:
+    """How a student runs, and all others of its supernet."""
+    from polystill.runs.family import supernet_folder
+
+    architecture = run.recipe.architecture_of(member.supernet)
+    chosen = find_engine(engine or run.recipe.evaluation.engine_for(architecture))
     precision = "float32" if precision == "default" else precision
-    chosen.check_precision(precision)
-    if shortlist and not chosen.shortlist:
-        others = " or ".join(other.name for other in ENGINES.values() if other.shortlist)
-        raise UserError(f"--shortlist: the engine {chosen.name} has none; use --engine {others}")
-    for name in dict.fromkeys(member.supernet for member in members):
-        chosen.check_model(supernet_folder(run.family, name))
-    return members, Variant(chosen.name, precision, shortlist)
+    try:
+        chosen.check_precision(precision)
+        if shortlist and not chosen.shortlist:
+            others = " or ".join(other.name for other in ENGINES.values() if other.shortlist)
+            raise UserError(f"--shortlist: the engine {chosen.name} has none; use --engine {others}")
+    except UserError as error:
+        if engine is None and len(run.recipe.architectures) > 1:  # the engines of other students may have it
+            raise UserError(f"{error}; {member} runs there, and --student leaves it out") from None
+        raise
+    chosen.check_model(supernet_folder(run.family, member.supernet))
+    return Variant(chosen.name, precision, shortlist)
 
 
 def spread(

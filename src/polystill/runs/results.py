@@ -143,7 +143,8 @@ class QualityRow(_StudentRow):
         Rows with a shortlist only count with `shortlist`, and then no others.
         """
         settings = recipe.evaluation
-        wanted = Variant(settings.engine, precision or settings.precision, shortlist)
+        engine = settings.engine_for(self.architecture or "transformer")
+        wanted = Variant(engine, precision or settings.precision, shortlist)
         return self.variant == wanted and self.length_penalty == settings.length_penalty
 
 
