@@ -240,7 +240,11 @@ def finish(folder: Path, step: Row, figures: dict[int, tuple[float, float]], **m
             rows.append(
                 {
                     **{"model_id": f"{step.name}-{model}", "model": model, "test_set": "counting", "beam": beam},
-                    **{"engine": recipe.evaluation.engine_for(recipe.model.architecture), "precision": "float32", "length_penalty": 1.0},
+                    **{
+                        "engine": recipe.evaluation.engine_for(recipe.model.architecture),
+                        "precision": "float32",
+                        "length_penalty": 1.0,
+                    },
                     **{"bleu": bleu, "bleu_signature": "sig", "p_mode": p_mode, "chrf": bleu, "perplexity": 10 + bleu},
                     **{"architecture": recipe.model.architecture, "parameters": 1000},
                     **{"targets": recipe.targets_label, "hypotheses": path, **more},

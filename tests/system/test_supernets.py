@@ -94,22 +94,22 @@ def test_each_architecture_is_evaluated_in_its_own_engine(polystill: Any, tmp_pa
     recurrent = "supernets:\n  recurrent: {architecture: lstm, encoder_layers: 1, decoder_layers: 1, d_model: 8}\n"
     (tmp_path / "recipe.yaml").write_text(TINY_RECIPE.replace("beams: [1, 2]", "beams: [1]") + recurrent)
     run, short = tmp_path / "run", ["--set", "stages=[{name: all, updates: 2}]"]
+    short += ["--set", "evaluation={beams: [1], students: [e1d1, recurrent-e1d1]}"]
     shown = polystill("run", tmp_path / "recipe.yaml", "--out", run, *short).ok().stdout
     assert "ctranslate2 float32, torch float32" in shown
-    engines = {"recurrent-e1d1": "torch", "e1d1": "ctranslate2", "e2d1": "ctranslate2", "e2d2": "ctranslate2"}
+    engines = {"recurrent-e1d1": "torch", "e1d1": "ctranslate2"}
     assert _engines(run, "rows") == engines
 
     polystill("evaluate", run, "--beam", "1").ok()
     rows = json.loads((run / "results.json").read_text())["rows"]
-    assert {row["model"] for row in rows if "latency_p50_ms" in row} == engines.keys() - {"recurrent-e1d1"}
+    assert {row["model"] for row in rows if "latency_p50_ms" in row} == {"e1d1"}
     reason = ["precision 'int8': torch has", "recurrent-e1d1 runs there, and --student leaves it out"]
     polystill("evaluate", run, "--precision", "float32,int8").refused(*reason)
-    polystill("evaluate", run, "--precision", "int8", "--beam", "1", "--student", "e1d1").ok()
     polystill("evaluate", run, "--engine", "ctranslate2").refused("CTranslate2 has no LSTM")
 
-    shown = polystill("robustness", run, "--student", "e1d1,recurrent-e1d1").ok().stdout
-    assert "ctranslate2 float32, torch float32" in shown
-    assert _engines(run, "robustness") == {name: engines[name] for name in ("e1d1", "recurrent-e1d1")}
+    shown = polystill("robustness", run).ok().stdout
+    assert "torch float32" in shown and "ctranslate2 float32" in shown
+    assert _engines(run, "robustness") == engines
     assert "recurrent-e1d1" in polystill("compare", run, "e1d1", "recurrent-e1d1").ok().stdout
     polystill("report", run, "--out", tmp_path / "report.html").ok()
     picked = polystill("pick", run, "--max-size", "1GB").ok().stdout
@@ -123,7 +123,8 @@ def _engines(run: Path, section: str) -> dict[str, str]:
 def test_a_supernet_starts_from_the_weights_of_the_first(polystill: Any, run: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(TINY_RECIPE + SUPERNETS)
     start = ["--set", f"model={{start: {run}}}", "--set", "data.tokenizer={}"]
-    start += ["--set", "stages=[{name: all, updates: 1}]", "--set", "evaluation={beams: [1], students: [tiny-e1d1]}"]
+    start += ["--set", "objective.detach_threshold=0", "--set", "stages=[{name: all, updates: 1}]"]
+    start += ["--set", "evaluation={beams: [1], students: [tiny-e1d1]}"]
     first = []
     for kind in ("new", "projected"):
         chosen = [*start, "--set", f"supernets.tiny.start={kind}"]

@@ -3,9 +3,10 @@
 The wide network's residual stream x is to lie in the narrow network as scale * x P, with one matrix P of orthonormal
 columns for all layers:
 
-- P spans the directions in which embeddings and positions are largest. It maps the direction (1, ..., 1) onto the
-  narrow network's, so that layer normalisation subtracts the same mean in both. Within that space P is turned so
-  that the wide network's sinusoids fall on the narrow one's, which no weight can change.
+- P spans the directions in which the stream is largest, that is embeddings, positions and the hidden states of random
+  sentences. It maps the direction (1, ..., 1) onto the narrow network's, so that layer normalisation subtracts the
+  same mean in both. Within that space P is turned so that the wide network's sinusoids fall on the narrow one's, which
+  no weight can change.
 - A matrix reads the stream by W P and writes it by Pᵀ W.
 - An attention head keeps the largest singular directions of its scores and of its update, so each head is the best one
   of its size. Where the narrow network has fewer heads or feed-forward units, those of the largest norm are kept.
@@ -27,12 +28,15 @@ from torch import Tensor, nn
 from polystill.config import Supernet
 from polystill.errors import UserError
 from polystill.models.layers import CrossAttention, FeedForward, Residual, SelfAttention
+from polystill.models.passes import shared_plan
 from polystill.models.transformer import DecoderLayer, EncoderLayer, Transformer, TransformerConfig
 
 Layer = EncoderLayer | DecoderLayer
 
 LONGEST = 128
 """Positions that P is made for: most sentences are no longer."""
+SENTENCES, LENGTH = 64, 24
+"""Random sentences whose hidden states P is made for, and the tokens in each: enough for a d_model of 1,024."""
 
 
 def check_projection(name: str, wide: TransformerConfig, narrow: Supernet) -> None:
@@ -95,7 +99,7 @@ class _Stream:
     def between(cls, wide: Transformer, narrow: Transformer) -> _Stream:
         embeddings = wide.embedding.double() * math.sqrt(wide.config.d_model)
         positions, wanted = (network.positions[:LONGEST].double() for network in (wide, narrow))
-        energy = embeddings.T @ embeddings / len(embeddings) + positions.T @ positions / len(positions)
+        energy = sum((x.T @ x / len(x) for x in (embeddings, positions, *_hidden_states(wide))), torch.zeros(()))
         (mean, others), (own_mean, own_others) = _mean_and_others(len(energy)), _mean_and_others(wanted.shape[1])
         directions = torch.linalg.eigh(others.T @ energy @ others).eigenvectors.flip(1)
         kept = others @ directions[:, : own_others.shape[1]]
@@ -103,6 +107,24 @@ class _Stream:
         basis = mean @ own_mean.T + kept @ left @ right @ own_others.T
         here = positions @ basis
         return cls(basis, ((here * wanted).sum() / here.square().sum()).item())
+
+
+def _hidden_states(network: Transformer) -> list[Tensor]:
+    """The outputs (B, D) of all normalisations for random sentences."""
+    generator = torch.Generator().manual_seed(1)
+    source, target = torch.randint(network.config.vocabulary_size, (2, SENTENCES, LENGTH), generator=generator)
+    states: list[Tensor] = []
+    hooks = [
+        module.register_forward_hook(lambda _, __, output: states.append(output.flatten(0, 1).double()))
+        for module in network.modules()
+        if isinstance(module, nn.LayerNorm)
+    ]
+    training = network.training
+    network.eval().hidden_states(source, target, shared_plan([network.teacher]))
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    return states
 
 
 def _mean_and_others(width: int) -> tuple[Tensor, Tensor]:
