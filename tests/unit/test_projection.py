@@ -11,13 +11,15 @@ import pytest
 import torch
 
 from polystill.config import parse_recipe
+from polystill.data.prepare import prepare_data
 from polystill.errors import UserError
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_model, load_model_with_tokenizer
 from polystill.models.projection import project
 from polystill.models.transformer import Transformer
 from polystill.pipeline import check_recipe
-from polystill.training.session import build_supernets
+from polystill.runs import Run
+from polystill.training.session import Session, build_supernets
 
 
 @pytest.fixture
@@ -108,6 +110,26 @@ def test_a_recipe_starts_a_supernet_new_or_projected(recipe: dict[str, Any], cou
     for name, tensor in expected.state_dict().items():
         assert torch.equal(started["tiny"].state_dict()[name], tensor)
     assert not torch.equal(new["tiny"].embedding, started["tiny"].embedding)
+
+
+def test_a_session_leaves_projected_layers_as_they_are(
+    recipe: dict[str, Any], counting_student: Path, tmp_path: Path
+) -> None:
+    """New layers above the smallest network's begin with none where that learns first; these have something to lose."""
+    recipe["stages"].insert(0, {"name": "smallest", "updates": 1, "networks": "smallest"})
+    tokenizer = load_model_with_tokenizer(counting_student)[1]
+
+    def has_second_layer() -> bool:
+        folder = tmp_path / recipe["supernets"]["tiny"]["start"]
+        run = Run.start(folder, parse_recipe(recipe, "test"))
+        run.finish("data", prepare_data(run.recipe, run.data, tokenizer=tokenizer, targets={}, log=print))
+        tiny = Session(run).model["tiny"]
+        assert isinstance(tiny, Transformer)
+        return bool(tiny.encoder_layers(2)[1].self_attention.output.weight.any())
+
+    assert has_second_layer()
+    recipe["supernets"]["tiny"]["start"] = "new"
+    assert not has_second_layer()
 
 
 @pytest.mark.parametrize(

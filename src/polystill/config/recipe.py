@@ -119,6 +119,10 @@ class Recipe(Strict):
         """The architecture of a supernet; the first one's name is empty."""
         return self.supernets[supernet].architecture if supernet else self.model.architecture
 
+    def starts_new(self, supernet: str) -> bool:
+        """Whether a supernet begins with new weights."""
+        return self.supernets[supernet].start == "new" if supernet else self.model.start is None
+
     @model_validator(mode="after")
     def _check_stages(self) -> Recipe:
         names = [stage.name for stage in self.stages]

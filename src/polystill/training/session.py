@@ -86,8 +86,8 @@ class Session:
     def _grow_from_smallest(self) -> None:
         """Let the deeper networks of new supernets begin where the first stage leaves the smallest ones."""
         for members in self.space.supernets:
-            if members.largest.supernet or self.recipe.model.start is None:
-                self.model[members.largest.supernet].grow_from(members.candidates[0])
+            if self.recipe.starts_new(name := members.largest.supernet):
+                self.model[name].grow_from(members.candidates[0])
 
     def mixture(self, stage: Stage, seed: int) -> Mixture:
         """The training data of a stage: gold and generated pairs by their weights."""
