@@ -21,7 +21,7 @@ from polystill.errors import UserError
 from polystill.models import ARCHITECTURES
 from polystill.models.elastic import ElasticConfig, ElasticModel
 from polystill.models.folder import load_model_with_tokenizer
-from polystill.models.projection import check_projection, project
+from polystill.models.projected_start import check_projection, project
 from polystill.models.supernets import Supernets
 from polystill.models.transformer import Transformer, TransformerConfig
 from polystill.objectives.base import Objective

@@ -15,7 +15,7 @@ from polystill.data.prepare import prepare_data
 from polystill.errors import UserError
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import load_model, load_model_with_tokenizer
-from polystill.models.projection import project
+from polystill.models.projected_start import project
 from polystill.models.transformer import Transformer
 from polystill.pipeline import check_recipe
 from polystill.runs import Run
