@@ -11,7 +11,6 @@ interpolated. Each stage goes on from the last weights of the one before it.
 from __future__ import annotations
 
 import time
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
@@ -20,7 +19,7 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from polystill.cli.bench import write_benchmark
+from polystill.cli.bench import recipe_tool_parser, write_benchmark
 from polystill.cli.common import check_new_file, say, user_errors
 from polystill.config import Recipe, load_recipe
 from polystill.pipeline import prepare_data
@@ -75,9 +74,7 @@ def measure(recipe: Recipe, below: Sequence[float], every: int) -> dict[str, Any
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
+    parser = recipe_tool_parser(__doc__)
     parser.add_argument("--below", type=float, nargs="+", default=[4.0, 3.0, 2.5], help="qualities, in nats a token")
     parser.add_argument("--every", type=int, default=50, help="updates between two validations")
     parser.add_argument("--json", type=Path, help="also write all figures here")

@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import total_ordering
+from typing import Literal
 
 from polystill.errors import UserError
 
-RULES = ("decoder<=encoder", "any")
-NETWORKS = ("all", "largest", "smallest")
+Networks = Literal["all", "largest", "smallest"]
 """The networks that a stage may train (`StudentSpace.only`)."""
+RULES = ("decoder<=encoder", "any")
 WORDS = ("teacher", "largest", "smallest")
 """Names that `StudentSpace.get` takes beside those of students."""
 
@@ -161,9 +162,8 @@ class StudentSpace:
             chosen[student.supernet].add(student)
         return cls(tuple(Members(deepest[name], tuple(sorted(chosen[name]))) for name in chosen))
 
-    def only(self, networks: str) -> StudentSpace:
-        """The space of the networks that a stage trains: "all", or of each supernet the "largest" or the "smallest"."""
-        assert networks in NETWORKS
+    def only(self, networks: Networks) -> StudentSpace:
+        """The space of the networks that a stage trains: all, or of each supernet the largest or the smallest."""
         if networks == "all":
             return self
         chosen = [m.largest if networks == "largest" else m.candidates[0] for m in self.supernets]

@@ -44,7 +44,7 @@ from polystill.errors import UserError
 from polystill.models.elastic import ElasticConfig
 from polystill.models.transformer import Transformer
 from polystill.objectives.base import Objective
-from polystill.students import Student
+from polystill.students import Networks, Student
 from polystill.training.feed import BatchFeed, Position, UpdateBatch
 from polystill.training.frozen import FrozenTeacher
 from polystill.training.session import best_precision, build_model, build_supernets, make_accelerator
@@ -144,7 +144,7 @@ class Trial:
         workload: Workload,
         objective: Objective | None = None,
         teacher: FrozenTeacher | None = None,
-        networks: str = "all",
+        networks: Networks = "all",
     ) -> None:
         """objective: instead of the workload's. teacher: the frozen one that it learns from. networks: as a stage's."""
         self.variant, self.workload = variant, workload

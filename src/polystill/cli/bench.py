@@ -271,24 +271,34 @@ def prepared_data(what: Path, settings: list[str] | None, out: Path | None) -> I
 
 def tool_parser(description: str | None, rounds: int) -> ArgumentParser:
     """The arguments that the scripts of tools/ share which time a training: a recipe with --set, and --rounds."""
-    parser = _rounds_parser(description, rounds)
-    parser.add_argument("recipe", type=Path, help="a recipe, or a run whose data are prepared")
+    parser = recipe_tool_parser(description, "a recipe, or a run whose data are prepared")
+    _add_rounds(parser, rounds)
+    return parser
+
+
+def recipe_tool_parser(description: str | None, recipe: str = "a recipe") -> ArgumentParser:
+    """The arguments of those that train once: a recipe with --set."""
+    parser = _parser(description)
+    parser.add_argument("recipe", type=Path, help=recipe)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in polystill run")
     return parser
 
 
 def text_tool_parser(description: str | None) -> ArgumentParser:
     """The arguments of those that time the translation of a text: --sentences, --rounds and --json."""
-    parser = _rounds_parser(description, rounds=5)
+    parser = _parser(description)
+    _add_rounds(parser, rounds=5)
     parser.add_argument("--sentences", type=int, default=200, help="that are timed")
     parser.add_argument("--json", type=Path, help="also write all figures here")
     return parser
 
 
-def _rounds_parser(description: str | None, rounds: int) -> ArgumentParser:
-    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+def _parser(description: str | None) -> ArgumentParser:
+    return ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+
+
+def _add_rounds(parser: ArgumentParser, rounds: int) -> None:
     parser.add_argument("--rounds", type=int, default=rounds, help="times that each is measured, all of them in turn")
-    return parser
 
 
 def write_benchmark(path: Path | None, benchmark: str, result: dict[str, Any]) -> None:

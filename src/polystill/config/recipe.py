@@ -170,8 +170,10 @@ class Recipe(Strict):
         return ",".join(dict.fromkeys(labels))
 
     def stage_objective(self, stage: Stage) -> Objective:
-        """The objective of one stage: the recipe's, with the stage's own keys on top; it draws no students for one that
-        does not train them."""
+        """The objective of one stage: the recipe's, with the stage's own keys on top.
+
+        It draws students only where the stage trains all networks.
+        """
         objective = combined(self.objective, stage.objective)
         return objective if stage.networks == "all" else objective.drawing(0)
 

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from polystill.config.data import Weights
 from polystill.objectives import checked_keys
 from polystill.schema import Strict, changed
+from polystill.students import Networks
 
 Schedule = Literal["inverse_sqrt", "cosine", "constant"]
 
@@ -46,7 +47,7 @@ class Stage(Strict):
 
     name: str = Field(pattern=r"^[a-z0-9_-]+$")
     updates: int = Field(ge=1)
-    networks: Literal["all", "largest", "smallest"] = "all"
+    networks: Networks = "all"
     """`largest` and `smallest` train one network of each supernet, without drawn students."""
     dropout: bool = True
     """False leaves all dropout out of this stage."""

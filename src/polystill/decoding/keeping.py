@@ -74,8 +74,7 @@ def keep_placeholders(
     """The lines' translations, each with its line's long numbers, and with every placeholder as often as the line.
 
     Of several hypotheses those are left out that lack one. Where all do, the first is replaced by a translation of the
-    pieces between the placeholders; its tokens and score stay those of the model's own,
-    and there is no alignment.
+    pieces between the placeholders; its tokens and score stay those of the model's own, and there is no alignment.
     """
     kept = list(lists)
     lost = []

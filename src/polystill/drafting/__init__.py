@@ -219,8 +219,7 @@ def _measured_seconds(recipe: Recipe, data: Path) -> _Seconds:
     workload = load_workload(recipe, data, objective.students_per_step, _WARM_UP + _MOST_UPDATES)
     seconds: dict[str, float] = {}
     for networks in dict.fromkeys(stage.networks for stage in recipe.stages):
-        drawn = objective if networks == "all" else objective.drawing(0)
-        trial = Trial(variant, workload, drawn, networks=networks)
+        trial = Trial(variant, workload, networks=networks)
         seconds[networks] = _seconds_of_updates(trial, workload.device)
     start = time.perf_counter()
     validation_set, space = PackedDataset.open(data / "validation"), recipe.student_space(workload.sizes.teacher)
