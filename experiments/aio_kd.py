@@ -29,6 +29,8 @@ from experiments.study import (
     merged,
     started,
 )
+from polystill.config.model import TRANSFORMER_ONLY, Shape
+from polystill.config.training import Training
 from polystill.errors import UserError
 from polystill.evaluation.resampling import MARGIN
 from polystill.objectives.aio_kd import AioKd as FamilyObjective
@@ -40,7 +42,7 @@ class Alone(Strict):
     """Students that are trained one by one: for likelihood, and by Word-KD from the teacher that was so trained."""
 
     students: list[str] = Field(min_length=1)
-    """The teacher's own shape is among them."""
+    """Of any supernet; the teacher's own shape is among them."""
     word_kd: Part = Field(default_factory=dict)
     """Keys of `objective`."""
     stages: list[Part] | None = Field(None, min_length=1)
@@ -61,6 +63,8 @@ class AioKd(Study):
     """The recipe of the study."""
 
     model: Part
+    supernets: dict[Name, Part] = Field(default_factory=dict)
+    """Further supernets of every family."""
     students: Part = Field(default_factory=dict)
     objective: Part = Field(default_factory=dict)
     stages: list[Part] = Field(min_length=1)
@@ -168,7 +172,8 @@ def _check_change(study: AioKd, name: str, change: Part, taken: set[str]) -> Non
 
 def _family(study: AioKd) -> Part:
     own = {"model": study.model, "students": study.students, "stages": study.stages}
-    return merged(study.common(), {"objective": {"kind": "aio_kd"}}, {"objective": study.objective}, own)
+    supernets = {"supernets": study.supernets} if study.supernets else {}
+    return merged(study.common(), {"objective": {"kind": "aio_kd"}}, {"objective": study.objective}, own, supernets)
 
 
 def teacher_of(study: AioKd) -> Student:
@@ -197,10 +202,38 @@ def _alone(study: AioKd, alone: Alone) -> Iterator[Row]:
     smoothing = _smoothing(study.objective)
     taught = {**smoothing, **alone.word_kd, "kind": "word_kd", "teacher": Path("runs") / f"{ALONE}-{teacher}"}
     for name in _students_alone(study, alone, teacher):
-        model = {**study.model, **layers_of(name)}
-        part = {**study.common(), "model": model, "stages": alone.stages or _stages_alone(study)}
         for kind, objective in ((ALONE, {"kind": "nll", **smoothing}), (WORD_KD, taught)):
-            yield study.run(f"{kind}-{name}", kind, {**part, "objective": objective})
+            yield study.run(f"{kind}-{name}", kind, {**_network(study, alone, name), "objective": objective})
+
+
+def _network(study: AioKd, alone: Alone, student: str) -> Part:
+    """One network by itself: of its supernet's shape, at the learning rates that the supernet has in the family."""
+    supernet = study.supernets.get(Student.parse(student).supernet)
+    stages = alone.stages or _stages_alone(study)
+    if supernet is None:
+        return {**study.common(), "model": {**study.model, **layers_of(student)}, "stages": stages}
+    factor = float(supernet.get("learning_rate_factor", 1.0))
+    shape = {key: value for key, value in supernet.items() if key in Shape.model_fields}
+    own = set(Shape.model_fields) | (TRANSFORMER_ONLY if shape.get("architecture") == "lstm" else set())
+    shared = {key: value for key, value in study.model.items() if key not in own}
+    training, *stages = (_times(factor, part) for part in ({**_RATE, **study.training}, *stages))
+    return {
+        **study.common(),
+        "training": training,
+        "model": {**shared, **shape, **layers_of(student)},
+        "stages": stages,
+    }
+
+
+_RATE = {"learning_rate": Training.model_fields["learning_rate"].default}
+
+
+def _times(factor: float, part: Part) -> Part:
+    """The same settings with another learning rate, if they have one."""
+    try:
+        return {**part, "learning_rate": float(part["learning_rate"]) * factor}
+    except (KeyError, TypeError, ValueError):  # none; or no number, as the check of the row says
+        return part
 
 
 def _students_alone(study: AioKd, alone: Alone, teacher: Student) -> list[str]:

@@ -112,6 +112,24 @@ def test_a_rows_setting_holds_in_stages_that_have_their_own(values: dict[str, An
     assert settings("mutual-full", "students_per_step") == [2, 3]
 
 
+def test_a_network_of_a_further_supernet_alone_is_as_in_the_family(values: dict[str, Any], tmp_path: Path) -> None:
+    small = {"d_model": 8, "ffn_dim": 16, "heads": 2, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
+    values["supernets"] = {"small": {**small, "learning_rate_factor": 2}}
+    values["alone"]["students"] = ["small-e2d1", "e2d2"]
+    values["training"]["learning_rate"] = 0.004
+    values["stages"][1] = {**values["stages"][1], "learning_rate": 0.001}
+    values["more_seeds"] = {2: ["word-kd-small-e2d1"]}
+    steps = {step.name: step for step in rows_of(study_of(values, tmp_path))}
+    assert list(steps["family"].parsed.supernets) == list(steps["students-1"].parsed.supernets) == ["small"]
+    for name in ("alone-small-e2d1", "word-kd-small-e2d1", "word-kd-small-e2d1-seed2"):
+        recipe = steps[name].parsed
+        assert not recipe.supernets
+        assert recipe.model.model_dump().items() >= {**small, "decoder_layers": 1}.items()
+        assert (recipe.training.learning_rate, recipe.stages[1].learning_rate) == (0.008, 0.002)
+    assert steps["word-kd-small-e2d1"].parsed.objective.frozen_teacher == "runs/alone-e2d2"
+    assert steps["alone-e2d2"].parsed.training.learning_rate == 0.004
+
+
 def test_no_row_has_other_rates_or_a_fresh_optimizer_at_another_time(values: dict[str, Any], tmp_path: Path) -> None:
     values["stages"][1] = {**values["stages"][1], "learning_rate": 0.001, "warmup": 3, "schedule": "constant"}
     steps = {step.name: step for step in rows_of(study_of(values, tmp_path))}

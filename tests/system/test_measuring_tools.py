@@ -1,4 +1,4 @@
-"""tools/measure_one_by_one.py, time_to_quality.py, measure_start.py and measure_compile.py on a tiny family."""
+"""The tools that measure time, on tiny models."""
 
 from __future__ import annotations
 
@@ -54,6 +54,27 @@ def test_time_to_quality_is_read_from_a_curve(tiny_recipe: Path, tmp_path: Path)
     assert len(seconds) == 5 and seconds == sorted(seconds)
     assert 0 < result["seconds"]["9.0"] <= seconds[-1] and result["seconds"]["0.1"] is None
     assert "0.1 nats: not reached" in done.stdout
+
+
+def test_generation_is_timed_beside_a_bare_loop(counting_ctranslate2: Path, tmp_path: Path) -> None:
+    text, out = tmp_path / "text", tmp_path / "figures.json"
+    text.write_text("one two\n\nthree\none two\nfour five six\n")
+    command = [
+        sys.executable,
+        TOOLS / "measure_generation.py",
+        counting_ctranslate2,
+        text,
+        "--rounds",
+        "1",
+        "--json",
+        out,
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    assert result["lines"] == 3
+    assert 0 < result["share_of_bare"][0] < 1
+    assert "generate / bare: 0.0" in done.stdout
 
 
 def test_malloc_is_timed_in_processes_of_their_own(tool: Tool) -> None:
