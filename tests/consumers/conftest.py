@@ -143,8 +143,8 @@ def run_argos(argos: Path, tmp_path: Path) -> Callable[[Path, list[str]], list[s
 def run_marian(with_pymarian: Path) -> Callable[..., list[str]]:
     """Translate lines with a Marian export; further options go to `pymarian decode`."""
 
-    def run(folder: Path, lines: list[str], *options: str) -> list[str]:
-        command = [str(with_pymarian), "decode", "--config", str(folder / "decoder.yml"), "--quiet", *options]
+    def run(folder: Path, lines: list[str], *options: str, config: str = "decoder.yml") -> list[str]:
+        command = [str(with_pymarian), "decode", "--config", str(folder / config), "--quiet", *options]
         text = "".join(f"{line}\n" for line in lines)
         done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=300, check=True)
         return [line.strip() for line in done.stdout.splitlines()]

@@ -22,6 +22,7 @@ def test_marian_translates_like_the_student(
     marian_student: Path, tmp_path: Path, run_marian: Translate, hundred_lines: list[str], translate: Translate
 ) -> None:
     info = export_folder(marian_student, tmp_path / "out", "marian", lines=hundred_lines)
+    assert not (tmp_path / "out" / "decoder-alignment.yml").exists()  # it was trained without
     assert info["verification"]["identical"] == 1
     assert info["verification"]["largest_difference"] < 1e-3
     lines = [*hundred_lines, "", "eins ⁇ 😀", "seven"]
@@ -37,19 +38,21 @@ def test_marian_translates_like_the_student(
 def test_marian_aligns_as_the_student_does(
     aligned_student: Path, tmp_path: Path, run_marian: Translate, hundred_lines: list[str]
 ) -> None:
-    """Marian's `--alignment hard` gives the piece that each target piece, end mark included, attends to most."""
+    """Of each target piece, end mark included, Marian gives the attention to every source piece."""
     export_folder(aligned_student, tmp_path / "out", "marian", lines=hundred_lines)
-    theirs = run_marian(tmp_path / "out", hundred_lines, "--beam-size", "1", "--alignment", "hard")
+    theirs = run_marian(tmp_path / "out", hundred_lines, "--beam-size", "1", config="decoder-alignment.yml")
     translator = TorchTranslator(*load_model_with_tokenizer(aligned_student))
     ours = translator.translate(hundred_lines, DecodingOptions(beam_size=1, alignment=True))
     same = total = 0
     for line, (found, *_) in zip(theirs, ours, strict=True):
-        text, _, links = line.partition(" ||| ")
+        text, _, rows = line.partition(" ||| ")
         assert found.alignment is not None
         if text == found.text:
-            pairs = [(int(s), int(t)) for s, t in (link.split("-") for link in links.split())]
-            pairs = [(s, t) for s, t in pairs if t < len(found.tokens) and s < len(found.alignment.source) - 1]
-            same += sorted(pairs) == sorted(found.alignment.links)
+            attention = [[float(share) for share in row.split(",")] for row in rows.split()]
+            assert all(sum(row) == pytest.approx(1, abs=1e-3) for row in attention)
+            links = [(int(np.argmax(row)), target) for target, row in enumerate(attention)]
+            links = [(s, t) for s, t in links if t < len(found.tokens) and s < len(found.alignment.source) - 1]
+            same += sorted(links) == sorted(found.alignment.links)
             total += 1
     print(f"{same} of {total} alignments are the same")
     assert total > 95

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polystill.errors import UserError
-from polystill.export.format import Export, Format, Verified
+from polystill.export.format import Export, Format, Info, MakeCard, Verified
 from polystill.export.pymarian import decode_with_scores, find_pymarian
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from polystill.models.elastic import ElasticModel
     from polystill.models.transformer import TransformerConfig
 
-MODEL = "model.npz"
+MODEL, DECODER, ALIGNING = "model.npz", "decoder.yml", "decoder-alignment.yml"
 
 _ATTENTION = (("q_proj", "q"), ("k_proj", "k"), ("v_proj", "v"), ("out_proj", "o"))
 _SUBLAYERS = {"encoder": (("self_attn", "self"),), "decoder": (("self_attn", "self"), ("encoder_attn", "context"))}
@@ -41,7 +41,7 @@ echo "A sentence." | marian-decoder --config decoder.yml
 ```
 
 or `pymarian decode --config decoder.yml`. Vocabularies are SentencePiece models: give it plain text. If the model was
-trained with alignments, `--alignment hard` adds those of its pieces.
+trained with alignments, `--config decoder-alignment.yml` writes those of its pieces behind each translation.
 """
 
     def check(self, model: ElasticModel, tokenizer: Tokenizer, origin: Path) -> None:
@@ -61,11 +61,17 @@ trained with alignments, `--alignment hard` adds those of its pieces.
         for name, content in zip(names, models, strict=True):
             (folder / name).write_bytes(content)
         settings = decoder_settings(export.model, (names[0], names[-1]), export.search or DecodingOptions())
-        (folder / "decoder.yml").write_text(settings, encoding="utf-8")
+        (folder / DECODER).write_text(settings, encoding="utf-8")
 
     def verify(self, export: Export, folder: Path) -> Verified:
         vocabularies = sorted(folder.glob("*.spm"))  # vocab.spm, or source.spm and target.spm
         return verify_in_marian(export, folder / MODEL, [vocabularies[0], vocabularies[-1]])
+
+    def finish(self, folder: Path, info: Info, card: MakeCard) -> None:
+        if info.get("alignment"):
+            settings = (folder / DECODER).read_text(encoding="utf-8")
+            (folder / ALIGNING).write_text(f"{settings}alignment: soft\n", encoding="utf-8")
+        super().finish(folder, info, card)
 
 
 def check_shape(model: ElasticModel, origin: Path) -> None:
