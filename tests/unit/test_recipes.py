@@ -70,10 +70,12 @@ def test_multi30k_lstm_is_a_teacher_or_a_family_for_the_torch_engine() -> None:
     assert list(map(str, check_recipe(family).candidates)) == ["e1d1", "e2d1", "e2d2"]
 
 
-def test_multi30k_is_the_published_space() -> None:
+def test_multi30k_has_two_widths_and_the_published_space_one() -> None:
     recipe = load_recipe(FOLDER / "multi30k.yaml", ["data.folder=/elsewhere"])
-    assert len(check_recipe(recipe).candidates) == 15
+    names = list(map(str, check_recipe(recipe).candidates))
+    assert len(names) == 42 and {"small-e1d1", "small-e6d6", "e1d1", "e6d6"} <= set(names)
     assert recipe.data.folder == "/elsewhere"
+    assert len(check_recipe(load_recipe(FOLDER / "multi30k-one-width.yaml")).candidates) == 15
 
 
 def test_the_recipe_for_an_opus_mt_model_is_one(tmp_path: Path) -> None:
