@@ -1,6 +1,7 @@
 # make quickstart   trains, evaluates and tries a small family (a few minutes on two cores)
 # make test         the tests (six minutes on two cores);  make test-long  those that train for longer
 # make test-consumers  exports in the programs that they are for, which are installed into .pytest_cache/tools
+# make chaos        kills, full disks, damage, swaps and jumping clocks at random moments (half an hour on two quiet cores)
 # make lint         ruff and mypy;  make format  ruff's formatter
 # make results   recomputes the figures of docs/results.md and docs/claims.md from docs/results/, and fails on a mismatch
 # make docs         the documentation as a site, in site/
@@ -14,7 +15,7 @@ READY := $(VENV)/.ready
 READY_FOR_DOCS := $(VENV)/.ready-for-docs
 RUN ?= runs/quickstart
 
-.PHONY: setup quickstart test test-long test-consumers lint format results docs clean
+.PHONY: setup quickstart test test-long test-consumers chaos lint format results docs clean
 
 setup: $(READY)
 
@@ -42,6 +43,10 @@ test-long: $(READY)
 
 test-consumers: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m consumer $(ARGS)
+
+# CHAOS_SEED=7 repeats the moments of a run; CHAOS_PART=0.1 does a tenth of everything.
+chaos: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m chaos tests/chaos $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

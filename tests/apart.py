@@ -25,18 +25,28 @@ PROCESSES.set_forkserver_preload(
 )
 
 
-def start_command(arguments: list[str], log: Path, environment: Mapping[str, str] | None = None) -> ForkServerProcess:
-    """Start polystill with its output in a file; the process ends with the command's status."""
+def start_command(
+    arguments: list[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    before: Callable[[], object] | None = None,
+) -> ForkServerProcess:
+    """Start polystill with its output in a file; the process ends with the command's status.
+
+    `before`, if given, is what pickle takes, and is called first in the process.
+    """
     log.unlink(missing_ok=True)
-    process = PROCESSES.Process(target=_command, args=(arguments, log, dict(environment or {})))
+    process = PROCESSES.Process(target=_command, args=(arguments, log, dict(environment or {}), before))
     process.start()
     return process
 
 
-def _command(arguments: list[str], log: Path, environment: dict[str, str]) -> None:
+def _command(arguments: list[str], log: Path, environment: dict[str, str], before: Callable[[], object] | None) -> None:
     from polystill import cli
 
     gc.freeze()
+    if before is not None:
+        before()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(environment)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

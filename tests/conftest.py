@@ -324,7 +324,7 @@ def make_targets() -> Callable[..., TargetSet]:
             store.write_shard(folder, len(shards), store.plan_sha256(plan), entries[start : start + size], {})
             note = store.read_note(store.shard_path(folder, len(shards)))
             shards.append({key: note[key] for key in ("sources", "sentences", "source_sha256")})
-        manifest = {"format": 1, "finished": True, "plan": plan, "teachers": ["someone"]}
+        manifest = {"format": store.FORMAT, "finished": True, "plan": plan, "teachers": ["someone"]}
         store.write_manifest(folder, {**manifest, "sentences": sentences, "shards": shards})
         return store.TargetSet.open(folder)
 

@@ -26,11 +26,14 @@ def with_checksum(content: bytes) -> bytes:
     return b"".join((len(text).to_bytes(8, "little"), text, data))
 
 
-def is_intact(content: Buffer) -> bool:
-    """Whether a safetensors file that can be parsed has the content that its checksum is of, or has no checksum."""
+def is_intact(content: Buffer, needs_checksum: bool = False) -> bool:
+    """Whether a safetensors file that can be parsed has the content that its checksum is of.
+
+    A file without a checksum counts as intact, unless it needs one.
+    """
     header, data = _split(memoryview(content))
     noted = header[_METADATA].pop(_KEY, None)
-    return noted in (None, _digest(header, data))
+    return not needs_checksum if noted is None else noted == _digest(header, data)
 
 
 def is_intact_file(path: Path) -> bool:

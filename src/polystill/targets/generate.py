@@ -24,7 +24,7 @@ from polystill.languages import check_pair
 from polystill.progress import Progress
 from polystill.runs.places import Kind, find_folder, open_place
 from polystill.runs.provenance import provenance
-from polystill.storage import clear_left_overs, lock_folder, storage_errors
+from polystill.storage import clear_left_overs, lock_folder, storage_errors, temporary_of
 from polystill.targets import bergamot, endpoint, store
 from polystill.targets import teachers as models
 from polystill.targets.job import Compute, Job, Translate, refuse_search
@@ -193,7 +193,9 @@ def _opened(folder: Path) -> Iterator[Path]:
     existed = folder.exists()
     with storage_errors(folder):
         if folder.is_dir() and not (folder / MANIFEST).is_file():
-            others = sorted(path.name for path in folder.iterdir() if path.name not in (".lock", SCRATCH))
+            begun = (".lock", SCRATCH)
+            names = sorted(path.name for path in folder.iterdir())
+            others = [name for name in names if name not in begun and temporary_of(name) != MANIFEST]
             if others:
                 raise UserError(f"{folder}: holds {others[0]} and no generated targets; give a new or empty folder")
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,8 @@
                                    filtered
 
 `ids` number the sentences of the training corpus, or the lines of a text, that have this source; both count from 0. A
-shard carries the checksums of its sources and of its plan.
+shard carries the checksums of its sources and of its plan, and that of its whole file: Parquet's own are of pages only,
+and a reader that meets a damaged footer can give other translations without a word.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from polystill.data.training_text import lines_sha256
 from polystill.errors import UserError, reason
 from polystill.storage import write_atomic
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 SHARDS = "shards"
 _METADATA = b"polystill"
+_CHECKSUM = "polystill-sha256:"
+"""Comes in the footer before the SHA-256 of the file, which is of the file with `_NO_CHECKSUM` in this place."""
+_NO_CHECKSUM = "0" * 64
 
 Pair = tuple[str, str]
 
@@ -91,9 +95,35 @@ def write_shard(folder: Path, number: int, plan: str, entries: Sequence[Entry], 
         "report": report,
     }
     table = pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(note)})
-    content = io.BytesIO()
-    pq.write_table(table, content, compression="zstd", write_page_checksum=True)
-    write_atomic(shard_path(folder, number), content.getvalue())
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"checksum": _CHECKSUM + _NO_CHECKSUM})
+    write_atomic(shard_path(folder, number), _with_checksum(buffer.getvalue()))
+
+
+def _with_checksum(content: bytes) -> bytes:
+    before, _, after = _split(content)
+    return b"".join((before, _sha256(before, after).encode(), after))
+
+
+def _is_intact(content: bytes) -> bool:
+    before, noted, after = _split(content)
+    return noted == _sha256(before, after).encode()
+
+
+def _split(content: bytes) -> tuple[memoryview, bytes, memoryview]:
+    """What stands before the checksum, the checksum, and what stands after it."""
+    start = content.rfind(_CHECKSUM.encode()) + len(_CHECKSUM)
+    end, view = start + len(_NO_CHECKSUM), memoryview(content)
+    return view[:start], content[start:end], view[end:]
+
+
+def _sha256(before: memoryview, after: memoryview) -> str:
+    digest = hashlib.sha256(before)
+    digest.update(_NO_CHECKSUM.encode())
+    digest.update(after)
+    return digest.hexdigest()
 
 
 def shard_summary(note: dict[str, Any]) -> dict[str, Any]:
@@ -107,25 +137,30 @@ def read_note(path: Path, plan: str | None = None) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, damaged, or no shard, or its plan's checksum is not `plan`.
     """
+    return _open(path, plan)[1]
+
+
+def _open(path: Path, plan: str | None) -> tuple[Any, dict[str, Any]]:
+    """Return a shard that is ready to be read, and its metadata."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        note: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[_METADATA])
+        content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: this shard is missing; run the same `polystill generate` command again") from None
-    except KeyError:
-        raise UserError(f"{path}: no shard of generated targets") from None
-    except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds too
-        raise _damaged(path, error) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from None
+    if not _is_intact(content):
+        raise UserError(
+            f"{path}: damaged, its content is not what was written (SHA-256); delete it, and the same `polystill "
+            "generate` command makes it again"
+        )
+    file = pq.ParquetFile(pa.BufferReader(content))
+    note: dict[str, Any] = json.loads(file.schema_arrow.metadata[_METADATA])
     if plan not in (None, note["plan"]):
         raise UserError(f"{path}: this shard was made of another source, by another teacher or with another search")
-    return note
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(
-        f"{path}: damaged ({reason(error)}); delete it, and the same `polystill generate` command makes it again"
-    )
+    return file, note
 
 
 def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
@@ -134,13 +169,7 @@ def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
     Raises:
         UserError: it is missing or damaged, or belongs to another source, teacher or search.
     """
-    import pyarrow.parquet as pq
-
-    read_note(path, expected["plan"])
-    try:
-        rows = pq.read_table(path, page_checksum_verification=True).to_pylist()
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from None
+    file, _ = _open(path, expected["plan"])
     entries = [
         Entry(
             row["ids"],
@@ -149,7 +178,7 @@ def read_shard(path: Path, expected: dict[str, Any]) -> list[Entry]:
             [Candidate(text, score) for text, score in zip(row["hypotheses"], row["scores"], strict=True)],
             row["filtered"],
         )
-        for row in rows
+        for row in file.read().to_pylist()
     ]
     checksum = lines_sha256(entry.source for entry in entries)
     if len(entries) != expected["sources"] or checksum != expected["source_sha256"]:

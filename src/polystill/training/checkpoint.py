@@ -168,7 +168,7 @@ def _load(path: Path) -> dict[str, Tensor]:
         weights = load(content)
     except SafetensorError:
         raise _DamagedWeights(f"{path}: damaged weights") from None
-    if not is_intact(content):
+    if not is_intact(content, needs_checksum=True):
         raise _DamagedWeights(f"{path}: damaged weights (their checksum is another)")
     return weights
 
