@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+_CHECKSUM = "sha256"
 _LEFT_OVER = re.compile(r"\.(?P<name>.+)\.(?P<kind>tmp|old)-[0-9a-f]{8}")
 
 
@@ -283,6 +284,28 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a JSON object")
     return values
+
+
+def checked_json(values: dict[str, Any]) -> str:
+    """A JSON object that carries the SHA-256 of its content, for a file that decides what is done next."""
+    return json.dumps({**values, _CHECKSUM: _digest(values)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_checked_json(path: Path) -> Any:
+    """What `checked_json` was given; a file of other making, without a checksum, is taken as it is.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, or has changed since it was written.
+    """
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(values, dict) and values.pop(_CHECKSUM, None) not in (None, _digest(values)):
+        raise ValueError("its content is not what was written (SHA-256)")
+    return values
+
+
+def _digest(values: dict[str, Any]) -> str:
+    as_read = json.loads(json.dumps(values))
+    return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()
 
 
 def text_lines(path: Path) -> list[str]:

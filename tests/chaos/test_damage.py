@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -45,14 +47,25 @@ def _complaints(run: Path, caplog: pytest.LogCaptureFixture) -> str:
     for stage in stages:
         finals = [stage.load_final] if (stage.folder / "final.safetensors").exists() else []
         bests = [int(path.stem[-8:]) for path in stage.folder.glob("best-*")]
-        reads += [lambda stage=stage: stage.load_state(said.append), stage.average_weights, *finals]
-        reads += [lambda stage=stage, best=best: stage.load_best(best) for best in bests]
+        reads += [partial(_load_states, stage, said.append), stage.average_weights, *finals]
+        reads += [partial(stage.load_best, best) for best in bests]
     for read in reads:
         try:
             read()
         except UserError as error:
             said.append(str(error))
     return "\n".join([*said, caplog.text])
+
+
+def _load_states(stage: Checkpoints, warn: Callable[[str], None]) -> None:
+    """Every state, as if it were the newest."""
+    states = sorted(stage.folder.glob("state-*.pt"), reverse=True)
+    for state in states:
+        with suppress(UserError):  # it is the only one, and damaged, as has been said
+            stage.load_state(warn)
+        state.rename(state.with_suffix(".read"))
+    for state in states:
+        state.with_suffix(".read").rename(state)
 
 
 def test_every_damage_of_a_checkpoint_or_the_data_is_found(

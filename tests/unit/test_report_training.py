@@ -48,6 +48,7 @@ def recorded(run: Path, records: dict[str, Any]) -> Path:
     """Replace what the stages have on record of their draws."""
     path = run / "state.json"
     state = json.loads(path.read_text())
+    del state["sha256"]
     for name in ("distillation", "mutual"):
         stage = state["stages"][f"training.{name}"]
         stage.pop("interaction", None)

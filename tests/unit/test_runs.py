@@ -291,6 +291,17 @@ def test_damaged_files_are_named_and_never_overwritten(folder: Path, name: str, 
     assert (folder / name).read_text(encoding="latin-1") == content
 
 
+def test_a_digit_that_has_changed_in_the_state_is_found(folder: Path) -> None:
+    with Run.start(folder, recipe()) as run:
+        run.finish("data", {"pairs": 100})
+    state = folder / "state.json"
+    state.write_text(state.read_text().replace("100", "900"))
+    with pytest.raises(
+        UserError, match=r"state\.json: damaged \(its content is not what was written \(SHA-256\)\); it says"
+    ):
+        Run.start(folder, recipe())
+
+
 def test_missing_state_is_not_taken_for_a_new_run(folder: Path) -> None:
     Run.start(folder, recipe()).close()
     (folder / "state.json").unlink()

@@ -17,7 +17,7 @@ from polystill.targets import store
 from polystill.targets.generate import generate_targets
 from polystill.targets.job import Compute
 from polystill.targets.sources import Text
-from polystill.targets.store import Candidate, Entry, TargetSet, shard_path
+from polystill.targets.store import Candidate, Entry, TargetSet, read_manifest, shard_path, write_manifest
 
 OPTIONS = DecodingOptions(beam_size=3, n_best=3)
 
@@ -309,9 +309,7 @@ def test_a_folder_of_another_plan_is_refused(generate: Any, tmp_path: Path, reci
 def test_a_shard_from_another_generation_is_refused(generate: Any, tmp_path: Path) -> None:
     generate("other", options=DecodingOptions(2))
     generate()
-    (tmp_path / "out/manifest.json").write_text(
-        (tmp_path / "out/manifest.json").read_text().replace('"finished": true', '"finished": false')
-    )
+    write_manifest(tmp_path / "out", {**read_manifest(tmp_path / "out"), "finished": False})
     shutil.copy(shard_path(tmp_path / "other", 0), shard_path(tmp_path / "out", 0))
     with pytest.raises(UserError, match="was made of another source, by another teacher or with another search"):
         generate()

@@ -10,7 +10,6 @@ Everything is written atomically (see `storage`); temporaries of killed processe
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
@@ -27,8 +26,10 @@ from polystill.runs.provenance import provenance
 from polystill.runs.results import VALIDATION, Cost, Provenance, QualityRow, Results, RobustnessRow, Row
 from polystill.storage import (
     check_checksum,
+    checked_json,
     clear_left_overs,
     lock_folder,
+    read_checked_json,
     storage_errors,
     temporary_of,
     text_lines,
@@ -306,7 +307,7 @@ class Run:
         path = self.folder / "state.json"
         remedy = "it says which stages are finished: restore it from a copy, or start a run in a new folder"
         try:
-            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            state: dict[str, Any] = read_checked_json(path)
         except FileNotFoundError:
             raise UserError(f"{path}: missing; {remedy}") from None
         except (OSError, ValueError) as error:
@@ -317,7 +318,7 @@ class Run:
         return state
 
     def _write_state(self, state: dict[str, Any]) -> None:
-        write_atomic(self.folder / "state.json", json.dumps(state, indent=1) + "\n")
+        write_atomic(self.folder / "state.json", checked_json(state))
 
     def _write_recipe(self) -> None:
         import yaml

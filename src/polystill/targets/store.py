@@ -23,7 +23,7 @@ import numpy as np
 
 from polystill.data.training_text import lines_sha256
 from polystill.errors import UserError, reason
-from polystill.storage import write_atomic
+from polystill.storage import checked_json, read_checked_json, write_atomic
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -200,7 +200,7 @@ def shortened(text: str) -> str:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(folder / MANIFEST, checked_json(manifest))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{folder}: no generated targets here ({MANIFEST} is missing)")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_checked_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({reason(error)}); restore it from a copy, or generate anew") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "plan" not in manifest:

@@ -31,6 +31,8 @@ from polystill.storage import storage_errors, write_atomic
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.frozen import FrozenTeacher, load_teacher
 
+PRECISIONS = ("fp32", "bf16", "fp16")
+
 
 def best_precision() -> str:
     """ "bf16" where the hardware multiplies it fast, else "fp32".
@@ -128,7 +130,10 @@ def _precision(run: Run) -> str:
     """The precision of the run: decided once, so that a run goes on as it began, on whatever machine."""
     note = run.checkpoints / "precision"
     if note.is_file():
-        return note.read_text(encoding="utf-8").strip()
+        noted = note.read_text(encoding="utf-8", errors="replace").strip()
+        if noted not in PRECISIONS:
+            raise UserError(f"{note}: damaged, it holds none of {', '.join(PRECISIONS)}; write the run's there")
+        return noted
     wanted = run.recipe.training.precision
     precision = best_precision() if wanted == "auto" else wanted
     with storage_errors(run.checkpoints):
