@@ -315,6 +315,17 @@ def test_a_shard_from_another_generation_is_refused(generate: Any, tmp_path: Pat
         generate()
 
 
+def test_killed_while_its_first_file_was_written(generate: Any, tmp_path: Path) -> None:
+    (tmp_path / "out/.scratch").mkdir(parents=True)
+    for name in (".lock", ".manifest.json.tmp-0123abcd"):
+        (tmp_path / "out" / name).touch()
+    (tmp_path / "done.tsv").write_text("".join(f"one {i}\teins {i}\n" for i in range(9)))
+    (tmp_path / "text").write_text("".join(f"one {i}\n" for i in range(9)))
+    generate(teachers=[tmp_path / "done.tsv"], text=Text(source=tmp_path / "text"))
+    assert len(entries(tmp_path / "out")) == 9
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "manifest.json", "shards"]
+
+
 def test_mistakes_before_anything_is_written(
     generate: Any, counting_student: Path, tmp_path: Path, recipe_file: Path
 ) -> None:
