@@ -125,6 +125,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path = Path(path)
     temporary = _sibling(path, "tmp")
     aside = _sibling(path, "old")
+    is_there = False
     try:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,15 +133,28 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             with _locked(temporary, wait=True):  # so that no other process takes it for a left-over
                 yield temporary
                 _sync_tree(temporary)
-                if path.exists():
-                    path.rename(aside)
-                temporary.rename(path)
+                _put(temporary, path, aside)
+                is_there = True
             _sync_folder(path.parent)
     finally:
-        if aside.exists() and not path.exists():
+        if not is_there and aside.exists() and not path.exists():
             aside.rename(path)
         for left_over in (temporary, aside):
             shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _put(folder: Path, path: Path, aside: Path) -> None:
+    """Rename a folder to `path`; what is there goes aside. Others may do the same meanwhile: the last one stays."""
+    while True:
+        with suppress(FileNotFoundError):  # nothing is there, or another process has just moved it
+            path.rename(aside)
+        try:
+            folder.rename(path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        shutil.rmtree(aside, ignore_errors=True)  # another process has put its folder there, so this is outdated
 
 
 def need_new_folder(path: Path, advice: str = "give a new folder") -> None:

@@ -50,13 +50,22 @@ class Clients:
     serving: list[str]
     """The models that may answer now: one, or two while the server changes."""
     done: int = 0
+    failure: BaseException | None = None
+    """The first; all further requests end at once."""
     answers: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, texts: list[str]) -> None:
+        try:
+            self._ask(texts)
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
+
+    def _ask(self, texts: list[str]) -> None:
         body = json.dumps({"q": texts, "source": "en", "target": "de"}).encode()
         deadline = time.monotonic() + 600
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self.failure is None:
             before = list(self.serving)
             kind, content = self._once(body)
             with self.lock:
@@ -120,10 +129,10 @@ def test_swapped_underneath(
         server = stack.enter_context(start_server(live, tmp_path / "log-0", *options))
         asked = [threads.submit(clients.ask, question) for question in questions]
         for swap in range(1, swaps + 1):
-            _wait_for(clients, len(questions) * swap // (swaps + 1), asked)
+            _wait_for(clients, len(questions) * swap // (swaps + 1))
             other = "narrow" if clients.serving == ["wide"] else "wide"
             _swap(live, models[other], in_place=dice.random() < 0.5)
-            _wait_for(clients, len(questions) * (2 * swap + 1) // (2 * swaps + 2), asked)
+            _wait_for(clients, len(questions) * (2 * swap + 1) // (2 * swaps + 2))
             clients.serving[:] = [*clients.serving, other]
             logs.append(server.stop())
             server = stack.enter_context(start_server(live, tmp_path / f"log-{swap}", *options))
@@ -143,11 +152,10 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _wait_for(clients: Clients, count: int, asked: list[Any]) -> None:
+def _wait_for(clients: Clients, count: int) -> None:
     while clients.done < count:
-        for future in asked:
-            if future.done():
-                future.result()
+        if clients.failure is not None:
+            raise clients.failure
         time.sleep(0.05)
 
 

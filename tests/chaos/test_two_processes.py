@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from polystill.decoding.translator import DecodingOptions
+from polystill.storage import temporary_of
 from polystill.targets.store import TargetSet
 from polystill.translation import open_translator
 from tests.apart import start_command
@@ -92,15 +93,17 @@ def test_two_generations_in_a_folder(
 
 
 def test_two_exports_to_a_folder(
-    counting_student: Path, dice: Random, part: Callable[[int], int], note: Callable[[str], None], tmp_path: Path
+    whole: Any, dice: Random, part: Callable[[int], int], note: Callable[[str], None], tmp_path: Path
 ) -> None:
+    """Of a student that both of them extract first."""
     refused = 0
     for number in range(part(RACES)):
-        out = tmp_path / f"export-{number}"
-        command = ["export", str(counting_student), "--to", "ctranslate2", "--out", str(out)]
+        run, out = Path(shutil.copytree(whole.folder, tmp_path / f"run-{number}")), tmp_path / f"export-{number}"
+        command = ["export", str(run), "e1d1", "--to", "ctranslate2", "--out", str(out)]
         ended = _race([command, command], dice, tmp_path)
-        refused += _count(ended, "exists already")[0]
-        with open_translator(out, None, threads=1) as translator:  # compares the files with their checksums
-            assert best(translator.translate(["one two three"], DecodingOptions(1)))[0]
-        assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
-    note(f"{part(RACES)} times two exports to a folder: {refused} refused, the export whole")
+        refused += _count(ended, "not empty")[0]
+        for model in (out, run / "students/e1d1"):
+            with open_translator(model, None, threads=1) as translator:  # compares the files with their checksums
+                assert len(best(translator.translate(["one two three"], DecodingOptions(1)))) == 1
+        assert not [path for path in tmp_path.rglob(".*") if temporary_of(path.name)]
+    note(f"{part(RACES)} times two exports to a folder: {refused} refused, the others and the student whole")

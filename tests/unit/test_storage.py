@@ -179,6 +179,19 @@ def test_atomic_folder_restores_the_old_one_when_the_last_rename_fails(
     assert (path / "file").read_text() == "old"
 
 
+def test_two_processes_that_replace_a_folder_again_and_again_leave_one_whole(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from polystill.storage import atomic_folder\n"
+        "for number in range(300):\n"
+        "    with atomic_folder(Path(sys.argv[1])) as folder: (folder / 'file').write_text('whole')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "result")]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate()[1] for process in processes] == [""] * 3
+    assert (tmp_path / "result/file").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
 def test_checksums_of_a_folder_find_a_flipped_bit(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/b").write_bytes(b"content")
