@@ -1,7 +1,7 @@
 # make quickstart   trains, evaluates and tries a small family (a few minutes on two cores)
 # make test         the tests (six minutes on two cores);  make test-long  those that train for longer
 # make test-consumers  exports in the programs that they are for, which are installed into .pytest_cache/tools
-# make chaos        kills, full disks, damage, swaps and jumping clocks at random moments (half an hour on two quiet cores)
+# make chaos        kills, full disks, damage, swaps and jumping clocks at random moments
 # make lint         ruff and mypy;  make format  ruff's formatter
 # make results   recomputes the figures of docs/results.md and docs/claims.md from docs/results/, and fails on a mismatch
 # make docs         the documentation as a site, in site/
