@@ -37,9 +37,10 @@ class Progress:
             self._bar.update(count)
         elif time.monotonic() - self._last_line >= LINE_SECONDS or self._done == self._total:
             self._last_line = time.monotonic()
-            speed = (self._done - self._before) / self.seconds
-            left = (self._total - self._done) / max(1e-9, speed)
-            shown = note or f"{speed:,.1f} {self._unit}s/s"
+            speed = max(1e-9, self._done - self._before) / self.seconds
+            left = (self._total - self._done) / speed
+            fast = f"{speed:,.1f} {self._unit}s/s"
+            shown = note or (fast if speed >= 0.1 else f"{format_seconds(1 / speed)} a {self._unit}")
             self.say(f"{self._job} {self._done:,}/{self._total:,}: {shown}, {format_seconds(left)} left")
 
     def say(self, line: str) -> None:

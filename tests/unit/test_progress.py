@@ -27,6 +27,15 @@ def test_a_line_now_and_then_and_at_the_end(
     assert capsys.readouterr().err == "translating 1,000/1,000: loss 3.2, 0 s left\n"
 
 
+def test_slow_work_has_the_time_of_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    shown = Progress("evaluating", "translation", 40)
+    now += 50
+    shown.add(2)
+    assert capsys.readouterr().err == "evaluating 2/40: 25 s a translation, 16 min left\n"
+
+
 def test_silent_ranks_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     shown = Progress("training", "update", 1, silent=True)
     shown.add()
