@@ -16,11 +16,12 @@ from polystill.data.packing import PackedDataset
 from polystill.errors import UserError
 from polystill.models.passes import exact_plan
 from polystill.models.supernets import Supernets
+from polystill.objectives.aio_kd import AioKd
 from polystill.students import Student, StudentSpace, in_ranges
 from polystill.training.checkpoint import Checkpoints
-from polystill.training.feed import BatchFeed, Position
+from polystill.training.feed import BatchFeed, Position, make_micro_batch
 from polystill.training.session import random_seed
-from polystill.training.update import learning_rate, stage_seed
+from polystill.training.update import BatchLoss, learning_rate, stage_seed
 from polystill.training.validation import validate
 
 # --- learning rate ----------------------------------------------------------------------------------------------------
@@ -104,9 +105,25 @@ def test_all_of_a_batch_is_made_in_the_thread_the_order_of_an_epoch_too(dataset:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_batches_for_a_gpu_are_pinned(dataset: PackedDataset) -> None:
     schedule = BatchSchedule(dataset.source_lengths, dataset.target_lengths, 100, seed=1)
-    (batch,) = next(BatchFeed(dataset, schedule, pad_id=39, pin=True).updates(Position())).micro_batches
+    (batch,) = next(BatchFeed(dataset, schedule, pad_id=39, gpu=True).updates(Position())).micro_batches
     assert batch.source.is_pinned() and batch.real.is_pinned()
     assert batch.to(torch.device("cuda")).target.tolist() == batch.target.tolist()
+
+
+@pytest.mark.parametrize("architecture", ["transformer", "lstm"])
+def test_few_shapes_add_padding_and_nothing_else(dataset: PackedDataset, make_model) -> None:
+    """A GPU's batches: the same rows, the same tokens, the same loss, in multiples of 8."""
+    plain, few = (
+        make_micro_batch(*dataset.rows(np.arange(11)), 39, [np.array([(0, 0), (1, 1)])] * 11, multiple)
+        for multiple in (1, 8)
+    )
+    assert [size % 8 for size in (*few.source.shape, *few.target.shape)] == [0] * 4
+    assert few.real_tokens(few.target).tolist() == plain.real_tokens(plain.target).tolist()
+    model = make_model()
+    loss, networks = BatchLoss(Supernets(model), AioKd(), "shared"), [model.teacher, Student(1, 1)]
+    expected, result = loss(plain, networks), loss(few, networks)
+    torch.testing.assert_close(result.ce_each, expected.ce_each)
+    torch.testing.assert_close(result.alignment, expected.alignment)
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

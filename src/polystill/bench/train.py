@@ -48,7 +48,7 @@ from polystill.students import Networks, Student
 from polystill.training.feed import BatchFeed, Position, UpdateBatch
 from polystill.training.frozen import FrozenTeacher
 from polystill.training.session import best_precision, build_model, build_supernets, make_accelerator
-from polystill.training.update import Update, learning_rate, make_optimizer, stage_seed
+from polystill.training.update import Update, Updated, learning_rate, make_optimizer, stage_seed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,7 +97,8 @@ def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Wo
     tokenizer, train_set = Tokenizer.load(data / "tokenizer"), PackedDataset.open(data / "train")
     seed = stage_seed(recipe.seed, 0)
     schedule = BatchSchedule(train_set.source_lengths, train_set.target_lengths, recipe.training.batch_tokens, seed)
-    feed = BatchFeed(train_set, schedule, pad_id=tokenizer.pad_id, accumulate=recipe.training.accumulate)
+    accumulate, gpu = recipe.training.accumulate, device.type == "cuda"
+    feed = BatchFeed(train_set, schedule, pad_id=tokenizer.pad_id, accumulate=accumulate, gpu=gpu)
     made = list(islice(feed.updates(Position()), batches))
     sizes = build_model(recipe, tokenizer).config
     space = recipe.students.space(sizes.teacher, recipe.supernets)
@@ -177,8 +178,13 @@ class Trial:
             seed=recipe.seed,
             teacher=teacher,
         )
-        self.loss = float("nan")
-        """Of the last update, a target token."""
+        self.last: Updated | None = None
+        """The last update, whose loss is not read yet: a GPU would be waited for."""
+
+    @property
+    def loss(self) -> float:
+        """Of the last update, a target token; NaN before the first."""
+        return float("nan") if self.last is None else self.last.loss
 
     def networks(self, number: int) -> list[Student]:
         return self.run_update.networks(number + 1)
@@ -190,7 +196,7 @@ class Trial:
 
     def update(self, number: int, mark: Callable[[str | None], object] = lambda part: None) -> None:
         """One update on one batch, counted from 0. mark: as in `Update`."""
-        self.loss = self.run_update(self.workload.batches[number], number + 1, mark).loss
+        self.last = self.run_update(self.workload.batches[number], number + 1, mark)
 
     def shares(self) -> dict[str, float]:
         """Of the update's parts in its time; empty for an LSTM, whose decoder layers take turns at every position."""

@@ -34,16 +34,24 @@ class Batch:
 
 
 def collate(
-    sources: Sequence[np.ndarray], targets: Sequence[np.ndarray], pad_id: int, rows: np.ndarray | None = None
+    sources: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    pad_id: int,
+    rows: np.ndarray | None = None,
+    multiple: int = 1,
 ) -> Batch:
-    """Pad the rows of one batch to the longest of each side. `rows` defaults to 0..B-1."""
+    """Pad the rows of one batch to the longest of each side. `rows` defaults to 0..B-1.
+
+    multiple: rounds up B, S and T, so that batches have few shapes; further rows are all padding.
+    """
     assert len(sources) == len(targets) > 0
     numbers = np.arange(len(sources)) if rows is None else np.asarray(rows)
-    return Batch(_padded(sources, pad_id), _padded(targets, pad_id), numbers)
+    return Batch(_padded(sources, pad_id, multiple), _padded(targets, pad_id, multiple), numbers)
 
 
-def _padded(rows: Sequence[np.ndarray], pad_id: int) -> np.ndarray:
-    out = np.full((len(rows), max(len(row) for row in rows)), pad_id, dtype=np.int64)
+def _padded(rows: Sequence[np.ndarray], pad_id: int, multiple: int) -> np.ndarray:
+    shape = [-(-size // multiple) * multiple for size in (len(rows), max(len(row) for row in rows))]
+    out = np.full(shape, pad_id, dtype=np.int64)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row
     return out

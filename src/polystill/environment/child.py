@@ -81,9 +81,19 @@ def process_peak() -> int:
     return _resident("VmHWM")
 
 
+CGROUP = Path("/sys/fs/cgroup")
+"""A container's limits (version 2)."""
+
+
 def available() -> int | None:
-    """Bytes that the system could give to processes; None if it does not tell."""
-    return _size(Path("/proc/meminfo"), "MemAvailable")
+    """Bytes that the system, or a container's limit, leaves to processes; None if the system does not tell."""
+    free = _size(Path("/proc/meminfo"), "MemAvailable")
+    with suppress(OSError, ValueError):  # no container, or "max"
+        limit, used = (int((CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+        files = re.search(r"^inactive_file (\d+)$", (CGROUP / "memory.stat").read_text(encoding="ascii"), re.MULTILINE)
+        left = max(0, limit - used + (int(files[1]) if files else 0))  # what caches files is given back
+        return left if free is None else min(free, left)
+    return free
 
 
 def _forget_peak() -> None:

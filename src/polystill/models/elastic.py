@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from polystill.errors import UserError
 from polystill.models.passes import PassPlan
+from polystill.models.recurrence import Packing
 from polystill.students import Student
 
 _log = logging.getLogger(__name__)
@@ -92,13 +93,20 @@ class ElasticModel(nn.Module, ABC):
 
     @abstractmethod
     def hidden_states(
-        self, source: Tensor, target_in: Tensor, plan: PassPlan, attention: list[Tensor] | None = None
+        self,
+        source: Tensor,
+        target_in: Tensor,
+        plan: PassPlan,
+        attention: list[Tensor] | None = None,
+        packing: Packing | None = None,
     ) -> list[Tensor]:
         """Run all passes of a plan. Returns hidden states (B, T, D), which `project` takes, for each of its reads.
 
         If a list is given, the attention (B, T, S) that stands for each read's word alignments is added to
         it: the weights with which the step that predicts a token attends to the source, as the first head of the last
         decoder layer has them in a Transformer. They are those before attention dropout.
+
+        packing: of the source. An LSTM makes it where none is given; a GPU waits for that.
         """
 
     @abstractmethod
@@ -112,6 +120,15 @@ class ElasticModel(nn.Module, ABC):
     @abstractmethod
     def multiply_adds(self, plan: PassPlan, sentences: int, source_length: int, target_length: int) -> int:
         """Multiply-adds of a plan's forward passes over one padded batch, without projections to the vocabulary."""
+
+    @abstractmethod
+    def activation_bytes(
+        self, plan: PassPlan, sentences: int, source_length: int, target_length: int, product: int, on_host: bool
+    ) -> int:
+        """Bytes that a plan's forward passes over one padded batch keep for the backward pass: an estimate.
+
+        product: bytes of a number in matrix products, 2 under bf16. on_host: for the operations of a CPU.
+        """
 
     # --- what all share ---------------------------------------------------------------------------------------------
 

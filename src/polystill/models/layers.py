@@ -51,7 +51,7 @@ def score_mask(is_hidden: Tensor, dtype: torch.dtype) -> Tensor:
 
 def attend(query_RHTK: Tensor, key_RHSK: Tensor, value_RHSK: Tensor, mask: Tensor | None, drop: float) -> Tensor:
     """Scaled dot-product attention; `mask` is added to the scores (see `score_mask`). Returns (R, T, D)."""
-    if query_RHTK.is_cuda:
+    if not query_RHTK.is_cpu:
         return plain_attend(query_RHTK, key_RHSK, value_RHSK, mask, drop)
     scale = 1.0 / math.sqrt(query_RHTK.shape[-1])
     scores = query_RHTK @ key_RHSK.transpose(-1, -2)
@@ -67,7 +67,7 @@ def softmax(scores: Tensor) -> Tensor:
     as rows of 16. Such rows are padded.
     """
     missing = SOFTMAX_ROW - scores.shape[-1]
-    if missing <= 0 or scores.is_cuda or torch.onnx.is_in_onnx_export():
+    if missing <= 0 or not scores.is_cpu or torch.onnx.is_in_onnx_export():
         return scores.softmax(-1)
     return F.pad(scores, (0, missing), value=-math.inf).softmax(-1)[..., :-missing]
 
@@ -85,7 +85,7 @@ def dropout(x: Tensor, probability: float) -> Tensor:
     """Zero elements with the given probability and scale the others so that the expectation stays; as `F.dropout`."""
     if probability == 0.0:
         return x
-    if x.device.type != "cpu":
+    if not x.is_cpu:
         return F.dropout(x, probability)
     out: Tensor = _ByteDropout.apply(x, _of_256(probability))
     return out
@@ -93,7 +93,7 @@ def dropout(x: Tensor, probability: float) -> Tensor:
 
 def add_dropped(x: Tensor, update: Tensor, probability: float) -> Tensor:
     """x + dropout(update), in one pass over the data."""
-    if probability == 0.0 or x.device.type != "cpu":
+    if probability == 0.0 or not x.is_cpu:
         return x + dropout(update, probability)
     out: Tensor = _AddDropped.apply(x, update, _of_256(probability))
     return out

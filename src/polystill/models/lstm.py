@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -31,6 +32,7 @@ from polystill.models.elastic import Architecture, ElasticConfig, ElasticModel, 
 from polystill.models.layers import KERNELS, score_mask
 from polystill.models.passes import PassPlan, exact_plan, shared_encoder_plan
 from polystill.models.recurrence import (
+    Packing,
     Product,
     StepProduct,
     lstm_cell,
@@ -38,6 +40,7 @@ from polystill.models.recurrence import (
     plain_lstm_cell,
     plain_product,
 )
+from polystill.objectives.projection import product_type
 from polystill.students import Student
 
 
@@ -177,13 +180,18 @@ class Lstm(ElasticModel):
         return self.project(hidden)
 
     def hidden_states(
-        self, source: Tensor, target_in: Tensor, plan: PassPlan, attention: list[Tensor] | None = None
+        self,
+        source: Tensor,
+        target_in: Tensor,
+        plan: PassPlan,
+        attention: list[Tensor] | None = None,
+        packing: Packing | None = None,
     ) -> list[Tensor]:
         """Run all passes of a plan in one loop over time. Returns states h~ (B, T, D) for each of its reads."""
         batch = len(target_in)
         passes = plan.decoder_passes
         assert all(depth == passes[i].depth for i, depth in plan.reads), "a pass with input feeding serves one depth"
-        state = self._start(self._encode_passes(source, plan), [p.depth for p in passes], source)
+        state = self._start(self._encode_passes(source, plan, packing), [p.depth for p in passes], source)
         w = state.weights
         gates_RTG = F.linear(self.embed(target_in.repeat(len(passes), 1)), w.embedded, w.embedded_bias)
         steps, weights = [], []
@@ -196,36 +204,40 @@ class Lstm(ElasticModel):
             attention += [attention_RTS[i * batch : (i + 1) * batch] for i, _ in plan.reads]
         return [hidden_RTD[i * batch : (i + 1) * batch] for i, _ in plan.reads]
 
-    def _encode_passes(self, source: Tensor, plan: PassPlan) -> list[Encoded]:
+    def _encode_passes(self, source: Tensor, plan: PassPlan, packing: Packing | None) -> list[Encoded]:
         """The encoder states that each decoder pass reads."""
         wanted = [
             {p.encoder_depth for p in plan.decoder_passes if p.encoder_pass == i}
             for i in range(len(plan.encoder_depths))
         ]
-        encoded = [self.encode(source, depths) for depths in wanted]
+        encoded = [self.encode(source, depths, packing) for depths in wanted]
         return [encoded[p.encoder_pass][p.encoder_depth] for p in plan.decoder_passes]
 
-    def encode(self, source: Tensor, depths: set[int]) -> dict[int, Encoded]:
+    def encode(self, source: Tensor, depths: set[int], packing: Packing | None = None) -> dict[int, Encoded]:
         """Run one encoder pass over source (B, S) without its padding; returns its states at each of these depths."""
-        lengths = (source != self.pad_id).sum(1).clamp(min=1).cpu()
-        packed = pack_padded_sequence(self.embed(source), lengths, batch_first=True, enforce_sorted=False)
-        return self._encode_packed(packed, depths, source.shape[1])
+        longest = source.shape[1]
+        if packing is None:
+            lengths = (source != self.pad_id).sum(1).clamp(min=1).cpu()
+            packing = Packing.of(lengths, longest).on(lambda x: x.to(source.device))
+        unpack = partial(packing.unpack, longest=longest)
+        return self._encode_packed(packing.pack(self.embed(source)), depths, unpack)
 
-    def _encode_packed(self, packed: PackedSequence, depths: set[int], length: int) -> dict[int, Encoded]:
+    def _encode_packed(
+        self, packed: PackedSequence, depths: set[int], unpack: Callable[[PackedSequence], Tensor]
+    ) -> dict[int, Encoded]:
         hidden: list[Tensor] = []
         cells: list[Tensor] = []
         encoded = {}
         for depth, layer in enumerate(cast(list[nn.LSTM], list(self.encoder)[: max(depths)]), start=1):
             inputs = packed if depth == 1 else _with_data(packed, self._drop(packed.data))
             if self._is_fast and inputs.data.is_cpu:
-                packed, last_hidden, last_cells = packed_lstm(layer, inputs, _product_type(self.embedding))
+                packed, last_hidden, last_cells = packed_lstm(layer, inputs, product_type(self.embedding))
             else:
                 packed, ((last_hidden,), (last_cells,)) = layer(inputs)
             hidden.append(last_hidden)
             cells.append(last_cells)
             if depth in depths:
-                memory, _ = pad_packed_sequence(packed, batch_first=True, total_length=length)
-                encoded[depth] = Encoded(memory, list(hidden), list(cells))
+                encoded[depth] = Encoded(unpack(packed), list(hidden), list(cells))
         return encoded
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -252,6 +264,21 @@ class Lstm(ElasticModel):
         decoders = len(plan.decoder_passes) * (target * fed + attention)
         decoders += sum(p.depth for p in plan.decoder_passes) * target * layer
         return sum(plan.encoder_depths) * source * layer + decoders
+
+    def activation_bytes(
+        self, plan: PassPlan, sentences: int, source_length: int, target_length: int, product: int, on_host: bool
+    ) -> int:
+        source, target, width = sentences * source_length, sentences * target_length, self.config.d_model
+        random = int(self.config.dropout > 0)
+        cell = 6 * 4 * width  # four gates, the cells and their tanh, in fp32
+        step = (2 * product + random) * width  # input and state of a layer
+        encoder_layer = source * (cell + step)
+        memory = source * (3 + (product < 4)) * product * width  # as it enters the projections; keys and values
+        top = (2 * product + random) * width + source_length * (4 + product * (product < 4))  # h, attention and h~
+        depths = [p.depth for p in plan.decoder_passes]
+        decoders = target * (sum(depths) * (cell + step) + len(depths) * (top + (product + random) * width))
+        states = len(plan.reads) * target * width * 4
+        return sum(plan.encoder_depths) * encoder_layer + len(depths) * memory + decoders + states
 
     # --- one step of the decoder --------------------------------------------------------------------------------------
 
@@ -283,7 +310,7 @@ class Lstm(ElasticModel):
         weights = [torch.cat([fed, cells[0].weight_hh], 1)]
         weights += [torch.cat([cell.weight_ih, cell.weight_hh], 1) for cell in cells[1:]]
         biases = [cell.bias_ih + cell.bias_hh for cell in cells]
-        dtype = _product_type(embedded)
+        dtype = product_type(embedded)  # autocast caches casts of parameters, but not of tensors made from them
         product, cell = (StepProduct, lstm_cell) if self._is_fast else (plain_product, plain_lstm_cell)
         layers = [product(weight.to(dtype)) for weight in weights]
         return StepWeights(embedded, biases[0], layers, biases, product(output_weight.to(dtype)), cell)
@@ -338,8 +365,13 @@ class Lstm(ElasticModel):
         first; the traced function takes sentences in any order.
         """
         packed = pack_padded_sequence(self.embed(source), mask.sum(1).cpu(), batch_first=True)
-        depth = self.config.encoder_layers
-        encoded = self._encode_packed(packed, {depth}, source.shape[1])[depth]
+        depth, longest = self.config.encoder_layers, source.shape[1]
+
+        def unpack(packed: PackedSequence) -> Tensor:  # torch's own, which the export knows
+            memory: Tensor = pad_packed_sequence(packed, batch_first=True, total_length=longest)[0]
+            return memory
+
+        encoded = self._encode_packed(packed, {depth}, unpack)[depth]
         state = self._start([encoded], [self.config.decoder_layers], source)
         return torch.stack(state.hidden), torch.stack(state.cells), state.fed, state.keys, state.values
 
@@ -368,12 +400,6 @@ def _topmost(hidden: list[Tensor]) -> Tensor:
 
 def _with_data(packed: PackedSequence, data: Tensor) -> PackedSequence:
     return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
-
-
-def _product_type(weight: Tensor) -> torch.dtype:
-    """The type that autocast multiplies in. It caches casts of parameters, but not of tensors made from them."""
-    kind = weight.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
 
 # --- the folder: config.json in our own terms, and model.safetensors under our own names ------------------------------

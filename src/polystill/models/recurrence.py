@@ -10,12 +10,53 @@ steps together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+
+
+@dataclass(frozen=True)
+class Packing:
+    """The order in which B sentences lie step after step, longest first and without padding (`PackedSequence`).
+
+    It is made of lengths on the host: the way of `torch.nn.utils.rnn` to it makes a GPU wait.
+
+    places (N,): where the packed tokens stand in a flattened (B, S). order (B,): the sentences, longest first; ranks
+    (B,): its inverse. sizes (S',): sentences that have a token at each step; it stays on the host, where LSTMs read it.
+    """
+
+    places: Tensor
+    order: Tensor
+    ranks: Tensor
+    sizes: Tensor
+
+    @classmethod
+    def of(cls, lengths: Tensor, longest: int) -> Packing:
+        """Of sentences of these lengths (B,), at least 1, on the host, that are padded to `longest` tokens."""
+        sorted_lengths, order = lengths.sort(descending=True)
+        steps = torch.arange(int(sorted_lengths[0]))
+        has_token = sorted_lengths > steps[:, None]
+        places = (order * longest + steps[:, None])[has_token]
+        return cls(places, order, order.argsort(), has_token.sum(1))
+
+    def on(self, move: Callable[[Tensor], Tensor]) -> Packing:
+        """The same elsewhere: `move` copies a tensor to a device, or pins it."""
+        return Packing(move(self.places), move(self.order), move(self.ranks), self.sizes)
+
+    def pack(self, x_BSD: Tensor) -> PackedSequence:
+        data = x_BSD.flatten(0, 1).index_select(0, self.places)
+        return PackedSequence(data, self.sizes, self.order, self.ranks)
+
+    def unpack(self, packed: PackedSequence, longest: int) -> Tensor:
+        """(B, longest, D), with zeros for padding."""
+        data = packed.data
+        padded = data.new_zeros(len(self.order) * longest, data.shape[1]).index_copy(0, self.places, data)
+        return padded.unflatten(0, (-1, longest))
 
 
 class Product(Protocol):

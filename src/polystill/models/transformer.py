@@ -19,8 +19,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polystill.models.elastic import ElasticConfig, ElasticModel, beam_rows
-from polystill.models.layers import KERNELS, CrossAttention, FeedForward, Residual, SelfAttention, score_mask
+from polystill.models.layers import (
+    KERNELS,
+    SOFTMAX_ROW,
+    CrossAttention,
+    FeedForward,
+    Residual,
+    SelfAttention,
+    score_mask,
+)
 from polystill.models.passes import PassPlan, shared_plan
+from polystill.models.recurrence import Packing
 from polystill.students import Student
 
 POSITIONS = ("huggingface", "marian")
@@ -199,7 +208,12 @@ class Transformer(ElasticModel):
         return x
 
     def hidden_states(
-        self, source: Tensor, target_in: Tensor, plan: PassPlan, attention: list[Tensor] | None = None
+        self,
+        source: Tensor,
+        target_in: Tensor,
+        plan: PassPlan,
+        attention: list[Tensor] | None = None,
+        packing: Packing | None = None,
     ) -> list[Tensor]:
         """Run all passes of a plan, batched. Returns hidden states (B, T, D) for each of its reads."""
         memories = self._encode_passes(source, plan)
@@ -280,6 +294,37 @@ class Transformer(ElasticModel):
         if plan.shared:  # passes share the first layer's self-attention, which depends on the target alone
             decoders -= (len(plan.decoder_passes) - 1) * self_attention
         return sum(plan.encoder_depths) * encoder_layer + decoders
+
+    def activation_bytes(
+        self, plan: PassPlan, sentences: int, source_length: int, target_length: int, product: int, on_host: bool
+    ) -> int:
+        c, source, target = self.config, sentences * source_length, sentences * target_length
+        d, random = c.d_model, int(c.dropout > 0)
+        # A residual keeps what LayerNorm got and a byte of dropout, attention its input, query, key, value and output.
+        residual = d * (4 + random)
+        attention = 5 * d * product + residual
+        feed_forward = (d + c.ffn_dim * (1 + (c.activation != "relu"))) * product + residual
+        feed_forward += c.ffn_dim * (product + 1) * (c.activation_dropout > 0)
+
+        def weights(length: int) -> int:
+            """Of a position's attention: a CPU keeps them, as they are padded and as they enter the product."""
+            if not on_host:
+                return 0
+            copies = product * (product < 4 or length < SOFTMAX_ROW) + 5 * (c.attention_dropout > 0)
+            return c.heads * (4 * max(length, SOFTMAX_ROW) + length * copies)
+
+        encoder_layer = source * (attention + feed_forward + weights(source_length))
+        self_attention = target * (attention + weights(target_length))
+        # The memory enters its projection in fp32 once for all layers, or as a copy of each layer.
+        cross_attention = target * (3 * d * product + residual + weights(source_length)) + source * 2 * d * product
+        cross_attention += source * d * product * (product < 4)
+        decoder_layer = self_attention + cross_attention + target * feed_forward
+        decoders = sum(p.depth for p in plan.decoder_passes) * decoder_layer
+        if plan.shared:
+            decoders -= (len(plan.decoder_passes) - 1) * self_attention
+        memories = len(plan.decoder_passes) * source * d * 4
+        states = len(plan.reads) * target * d * 4
+        return sum(plan.encoder_depths) * encoder_layer + decoders + memories + states
 
     # --- step by step -----------------------------------------------------------------------------------------------
 

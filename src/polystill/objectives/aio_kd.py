@@ -141,17 +141,20 @@ def _pairs_on(
     """Pairs (who teaches, who learns): the teacher and each student; with `mutual` then two students.
 
     Returns them, those who teach (P,), those who learn (P,), and a float64 matrix (P, P): 1 where two pairs are of one
-    kind and have learners of one supernet. They are kept, since a copy to a GPU would make it wait.
+    kind and have learners of one supernet. They are kept, and filled in where a copy to a GPU would make it wait.
     """
     import torch
 
     students = range(1, len(supernets))
     pairs = [(0, s) for s in students]
     pairs += permutations(students, 2) if mutual else []
-    kinds = [(a == 0, supernets[b]) for a, b in pairs]
-    same = torch.tensor([[one == other for other in kinds] for one in kinds], dtype=torch.float64)
-    a, b = torch.tensor(pairs, device=device).unbind(1)
-    return pairs, a, b, same.to(device)
+
+    def filled(values: Sequence[int]) -> Tensor:
+        return torch.stack([torch.full((), value, device=device) for value in values])
+
+    a, b = (filled(each) for each in zip(*pairs, strict=True))
+    kinds = filled([2 * supernets[b] + (a == 0) for a, b in pairs])
+    return pairs, a, b, (kinds == kinds[:, None]).double()
 
 
 def aio_kd_loss(

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ from polystill.objectives.projection import (
     Projection,
     exponentiate,
     log_sum_exp,
+    product_type,
     widen,
 )
 
@@ -86,14 +87,9 @@ def cross_entropies(
 class _FusedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, batch: _Batch, expected: Tensor | None, *_: Tensor) -> tuple[Tensor, Tensor]:
-        terms, sums = batch.run(expected)
-        weights, ce = batch.weights, batch.cross_entropies
-        kd, mutual = _reported(terms, sums)
-        loss = weights.ce * ce.sum() + weights.kd * kd + weights.mutual * mutual
-        report = torch.stack([*ce, *batch.decided, kd, mutual])
-        ctx.gradients = batch.finish()
+        loss, report, ctx.gradients = batch.compute(expected)
         ctx.mark_non_differentiable(report)
-        return loss.to(batch.wide), report
+        return loss, report
 
     @staticmethod
     @once_differentiable
@@ -113,9 +109,7 @@ class _Group:
 
     def __init__(self, outputs: Sequence[Output], target: Tensor, largest: int) -> None:
         tensors = outputs[0].weight, outputs[0].bias, *(output.hidden for output in outputs)
-        if torch.is_autocast_enabled(target.device.type):
-            dtype = torch.get_autocast_dtype(target.device.type)
-            tensors = tuple(x.to(dtype) for x in tensors)
+        tensors = tuple(x.to(product_type(x)) for x in tensors)
         weight, bias, *hidden = tensors
         self.projection, self.normaliser = Projection(hidden, weight, bias, largest), Normaliser(hidden, target)
         self.normalised = False
@@ -150,10 +144,11 @@ class _Batch:
         self._supernets = [self._places[i][0] for i in members]
         self._learning = [self._places[i] for i in members if not outputs[i].frozen]
         self._no_sums = torch.zeros(0, dtype=torch.float64, device=target.device)
+        self._computed: tuple[Tensor, Tensor] | None = None
         self.wide = self._groups[0].projection.wide
 
     def differentiable(self, outputs: Sequence[Output]) -> list[Tensor]:
-        """The tensors that `finish` has gradients of, in the same order."""
+        """The tensors that `compute` returns gradients of, in the same order."""
         tensors = []
         for group, numbers in zip(self._groups, self._numbers, strict=True):
             if group.gradients is not None:
@@ -161,7 +156,20 @@ class _Batch:
                 tensors += [first.weight, first.bias, *(outputs[i].hidden for i in numbers)]
         return tensors
 
-    def run(self, expected: Tensor | None) -> tuple[Sequence[_Divergence], Tensor]:
+    def compute(self, expected: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The loss, its parts, and the gradients of the tensors in `differentiable`: all arithmetic, without autograd.
+
+        The parts are cross-entropies of the members that learn, the same over all ranks, and the terms' two sums.
+        """
+        terms, sums = self._add_all(expected)
+        weights, ce = self.weights, self.cross_entropies
+        kd, mutual = _reported(terms, sums)
+        loss = weights.ce * ce.sum() + weights.kd * kd + weights.mutual * mutual
+        report = torch.stack([*ce, *self.decided, kd, mutual])
+        gradients = [x for group in self._groups if group.gradients is not None for x in group.gradients.finish()]
+        return loss.to(self.wide), report, gradients
+
+    def _add_all(self, expected: Tensor | None) -> tuple[Sequence[_Divergence], Tensor]:
         """Compute all gradients; returns the terms, and the sum of each over the tokens, in float64."""
         if len(self._places) == 1:  # it has no terms with itself
             return [], self._add_gradients([])
@@ -194,19 +202,25 @@ class _Batch:
                 if not group.projection.kept:
                     self.projections_again = _FORWARD
 
-    @cached_property
+    @property
     def cross_entropies(self) -> Tensor:
         """Label-smoothed sums in float64 of the members that learn."""
-        smoothing = self._objective.label_smoothing
-        smoothed = [g.normaliser.smoothed(g.projection, smoothing) if g.gradients else None for g in self._groups]
-        return torch.stack([_at(smoothed, place) for place in self._learning])
+        return self._sums()[0]
 
-    @cached_property
+    @property
     def decided(self) -> Tensor:
         """`cross_entropies` over all ranks, by which gradients are detached."""
-        reads: Reads = self._objective.reads(self._supernets)
-        ce = self.cross_entropies
-        return self._sum_over_ranks(ce) if compared(len(ce), reads) else ce
+        return self._sums()[1]
+
+    def _sums(self) -> tuple[Tensor, Tensor]:
+        """`cross_entropies` and `decided`, computed once."""
+        if self._computed is None:
+            smoothing = self._objective.label_smoothing
+            smoothed = [g.normaliser.smoothed(g.projection, smoothing) if g.gradients else None for g in self._groups]
+            ce = torch.stack([_at(smoothed, place) for place in self._learning])
+            reads: Reads = self._objective.reads(self._supernets)
+            self._computed = ce, self._sum_over_ranks(ce) if compared(len(ce), reads) else ce
+        return self._computed
 
     def _nll_each(self) -> Tensor:
         """(members that learn, N)."""
@@ -267,18 +281,14 @@ class _Batch:
             if group.gradients is not None:
                 group.gradients.add(*chunk)
 
-    def finish(self) -> list[Tensor]:
-        """The gradients of the tensors in `differentiable`."""
-        return [x for group in self._groups if group.gradients is not None for x in group.gradients.finish()]
-
 
 _FORWARD, _FORWARD_AND_BACKWARD = 1, 3
 
 
 @lru_cache(maxsize=4096)
 def _counts_on(device: torch.device, counts: tuple[int, ...]) -> Tensor:
-    """The number of draws of each distinct network (K,) in float64; kept, since a copy to a GPU would make it wait."""
-    return torch.tensor(counts).to(device, torch.float64)
+    """The number of draws of each distinct network (K,) in float64; kept, and filled in where a copy would wait."""
+    return torch.stack([torch.full((), count, dtype=torch.float64, device=device) for count in counts])
 
 
 # --- arithmetic on one block ------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class Projection:
             return
         slices = _slices(self.tokens, self._elements() // self._row)
         keep = keep and self._fits()
-        rows = self.tokens if keep else max((chunk.stop - chunk.start for chunk in slices), default=0)
+        rows = self.tokens if keep or not slices else slices[0].stop
         buffer, start = self.weight.new_empty(self.networks * rows, self.vocabulary), 0
         for chunk in slices:
             states = torch.cat([h[chunk] for h in self.hidden])
@@ -101,6 +101,25 @@ class Projection:
     def state_sums(self) -> Tensor:
         """(K, D) in float64: every network's states added up."""
         return torch.stack([column_sums(h) for h in self.hidden])
+
+
+def loss_bytes(
+    networks: int, largest: int, tokens: int, d_model: int, vocabulary: int, *, product: int, on_host: bool
+) -> int:
+    """What the fused loss holds of one projection beside the states it is given, in bytes: an estimate.
+
+    These are the states as the product takes them, all gradients, and a chunk's logits with what is made of them.
+
+    product: bytes of a number in products. largest: as in `Projection`.
+    """
+    states = networks * tokens * d_model * (4 + product * (product < 4))
+    matrix = vocabulary * d_model * (4 + product * (product < 4))
+    elements = CHUNK_ELEMENTS if on_host else CHUNK_ELEMENTS_OF_GPU
+    chunk = min(tokens, max(1, elements // (largest * vocabulary))) * networks * vocabulary
+    whole = networks * tokens * vocabulary * product
+    logits = whole if not on_host and whole <= KEPT_BYTES else chunk * product
+    block = min(chunk, BLOCK_ELEMENTS) if on_host else chunk
+    return states + matrix + logits + block * 4 * 4  # in fp32: log-probabilities, probabilities, terms, exponentials
 
 
 class Normaliser:
@@ -255,6 +274,14 @@ def _slices(length: int, size: int) -> list[slice]:
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def product_type(x: Tensor) -> torch.dtype:
+    """The type in which products with a tensor are computed: autocast's, where that is on."""
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return x.dtype
 
 
 def widen(logits: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ Shapes: B sentences, S source positions, T target positions, L links of aligned 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +21,11 @@ from polystill.data.alignment import Alignments
 from polystill.data.batching import Batches, collate
 from polystill.data.modifiers import Augmenter
 from polystill.data.packing import PackedDataset
+from polystill.models.recurrence import Packing
+
+GPU_MULTIPLE = 8
+"""On a GPU sentences and positions of a batch are padded to multiples of this, which adds nothing to the loss: few
+shapes of passes to compile and to keep memory for. A CPU would pay for the padding."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class MicroBatch:
     real (N,): where in the flattened target the real tokens stand, found on the host: a GPU would make it wait.
     links (L,): where in a flattened (B, T, S) the tokens' alignments stand; none where there are no alignments.
     link_shares (L,): 1 / the number of links of the link's target token.
+    packing: of the source, as LSTMs read it.
     """
 
     source: Tensor
@@ -38,6 +44,7 @@ class MicroBatch:
     real: Tensor
     links: Tensor
     link_shares: Tensor
+    packing: Packing
 
     @classmethod
     def of(cls, source: Tensor, target: Tensor, pad_id: int, links: Sequence[np.ndarray] = ()) -> MicroBatch:
@@ -51,18 +58,20 @@ class MicroBatch:
         aligned = sentence * target.shape[1] + target_at
         shares = 1 / aligned.bincount(minlength=target.numel())[aligned]
         target_in = torch.cat([start, target[:, :-1]], 1)
-        return cls(source, target_in, target, real, aligned * source.shape[1] + source_at, shares)
+        packing = Packing.of((source != pad_id).sum(1).clamp(min=1), source.shape[1])
+        return cls(source, target_in, target, real, aligned * source.shape[1] + source_at, shares, packing)
 
     def to(self, device: torch.device) -> MicroBatch:
-        return MicroBatch(*(x.to(device, non_blocking=True) for x in self._tensors))
+        return self._moved(lambda x: x.to(device, non_blocking=True))
 
     def pinned(self) -> MicroBatch:
         """The same in memory that a GPU reads by itself: `to` does not wait for it then."""
-        return MicroBatch(*(x.pin_memory() for x in self._tensors))
+        return self._moved(Tensor.pin_memory)
 
-    @property
-    def _tensors(self) -> tuple[Tensor, ...]:
-        return self.source, self.target_in, self.target, self.real, self.links, self.link_shares
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> MicroBatch:
+        tensors = (self.source, self.target_in, self.target, self.real, self.links, self.link_shares)
+        source, target_in, target, real, links, shares = map(move, tensors)
+        return MicroBatch(source, target_in, target, real, links, shares, self.packing.on(move))
 
     def real_tokens(self, x: Tensor) -> Tensor:
         """(B, T, ...) -> (N, ...)."""
@@ -89,12 +98,16 @@ class UpdateBatch:
 
 
 def make_micro_batch(
-    sources: Sequence[np.ndarray], targets: Sequence[np.ndarray], pad_id: int, links: Sequence[np.ndarray] = ()
+    sources: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    pad_id: int,
+    links: Sequence[np.ndarray] = (),
+    multiple: int = 1,
 ) -> MicroBatch:
-    """Pad the rows; no rows make a batch of one sentence whose target is all padding, which adds nothing."""
+    """Pad the rows as `collate` does; no rows make a batch of one sentence, whose target is all padding."""
     if not sources:
         return MicroBatch.of(torch.zeros(1, 1, dtype=torch.long), torch.full((1, 1), pad_id), pad_id)
-    batch = collate(sources, targets, pad_id)
+    batch = collate(sources, targets, pad_id, multiple=multiple)
     return MicroBatch.of(torch.from_numpy(batch.source), torch.from_numpy(batch.target), pad_id, links)
 
 
@@ -116,13 +129,13 @@ class BatchFeed:
         accumulate: int = 1,
         rank: int = 0,
         ranks: int = 1,
-        pin: bool = False,
+        gpu: bool = False,
         augmenter: Augmenter | None = None,
         alignments: Alignments | None = None,
     ) -> None:
-        """pin: batches are pinned, for a GPU. augmenter: modifies some rows. All are of the same data set."""
+        """gpu: batches are pinned, and have few shapes. augmenter: modifies some rows. All are of the same data set."""
         self._dataset, self._schedule, self._augmenter, self._alignments = dataset, schedule, augmenter, alignments
-        self._pad_id, self._accumulate, self._rank, self._ranks, self._pin = pad_id, accumulate, rank, ranks, pin
+        self._pad_id, self._accumulate, self._rank, self._ranks, self._gpu = pad_id, accumulate, rank, ranks, gpu
 
     def updates(self, position: Position) -> Iterator[UpdateBatch]:
         """Every update from `position` on; the next one is made while the current one is trained on."""
@@ -148,11 +161,11 @@ class BatchFeed:
         # Every rank has all rows, as the loss is a mean over the target tokens of all.
         sources, targets = self._augmenter.rows(rows, position.epoch) if self._augmenter else self._dataset.rows(rows)
         links = self._links(rows, sources, targets)
-        micro_batches = []
+        micro_batches, multiple = [], GPU_MULTIPLE if self._gpu else 1
         for i in range(min(self._accumulate, len(rows))):
             mine = slice(i + self._rank * self._accumulate, None, self._accumulate * self._ranks)
-            micro_batches.append(make_micro_batch(sources[mine], targets[mine], self._pad_id, links[mine]))
-        if self._pin:
+            micro_batches.append(make_micro_batch(sources[mine], targets[mine], self._pad_id, links[mine], multiple))
+        if self._gpu:
             micro_batches = [batch.pinned() for batch in micro_batches]
         target_tokens = sum(map(len, targets))
         return UpdateBatch(micro_batches, target_tokens, rows, position, following)

@@ -31,7 +31,7 @@ class FrozenTeacher:
     @torch.no_grad()
     def output(self, batch: MicroBatch) -> Output:
         """Its states at the batch's real target tokens, and its projection."""
-        (hidden,) = self.model.hidden_states(batch.source, batch.target_in, self._plan)
+        (hidden,) = self.model.hidden_states(batch.source, batch.target_in, self._plan, packing=batch.packing)
         return Output(batch.real_tokens(hidden), self.model.embedding, self.model.output_bias, frozen=True)
 
     def flops(self, sentences: int, source_length: int, target_length: int) -> int:

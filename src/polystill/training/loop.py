@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -21,13 +21,16 @@ from typing import Any, Self
 import numpy as np
 
 from polystill.config import Stage
+from polystill.data.batching import Mixture
 from polystill.data.modifiers import Augmenter
 from polystill.environment.process import MALLOC_ADVICE, malloc_is_slow
 from polystill.errors import UserError
 from polystill.models.folder import save_family
+from polystill.objectives import base
 from polystill.progress import Progress
 from polystill.runs import Run
-from polystill.training.feed import BatchFeed, UpdateBatch
+from polystill.training.feed import GPU_MULTIPLE, BatchFeed, UpdateBatch
+from polystill.training.memory import LOOKED_AT, Batching, MemoryOfUpdates, check_memory, free_bytes
 from polystill.training.pruning import Pruner, warn_of_zeros
 from polystill.training.record import Interaction, StageCost, StageState
 from polystill.training.session import Session
@@ -35,7 +38,7 @@ from polystill.training.update import Update, Updated, learning_rate, make_optim
 from polystill.training.validation import BestWeights
 
 LOG_EVERY = 10
-"""Updates between two points of the training curves."""
+"""Updates between two points of the training curves. A GPU is not waited for in between."""
 
 
 def train_family(run: Run) -> None:
@@ -134,11 +137,13 @@ class StageTraining:
         self.best = BestWeights(session, stage, self.state, self.checkpoints, self.pruner)
         self.cost = StageCost(session, self.state, self.update.batch_loss, teacher)
         self.interaction = Interaction(self.state, stage.updates, objective)
+        self._unread: list[tuple[int, Updated, UpdateBatch]] = []
 
     def train(self) -> None:
         """Train to the stage's end and keep the best weights."""
         try:
             if not self.best.stopped_early():
+                self._check_memory()
                 with Interruption(alone=self.session.ranks == 1) as interruption:
                     self._train_updates(interruption)
             self._finish()
@@ -151,6 +156,25 @@ class StageTraining:
         self.curves.close()
         self.cost.close()
         self.session.accelerator.free_memory()  # it would go on scaling for this stage's optimizer
+
+    def _check_memory(self) -> None:
+        """Raises UserError where updates need more memory than there is; the plain mode is not estimated."""
+        t, state, device = self.session, self.state, self.session.accelerator.device
+        free = free_bytes(device)
+        if free is None or self.training.mode == "plain" or state.update >= self.stage.updates:
+            return
+        numbers = range(state.update + 1, min(self.stage.updates, state.update + LOOKED_AT) + 1)
+        drawn = dict.fromkeys(tuple(self.update.networks(number)) for number in numbers)
+        plans = [self.update.batch_loss.plans(networks) for networks in drawn]
+        check_memory(
+            MemoryOfUpdates(t.model, plans, t.precision, device),
+            self._mixture()[0],
+            state.position.epoch,
+            Batching(self.training.batch_tokens, self.training.accumulate * t.ranks, GPU_MULTIPLE if self._gpu else 1),
+            moments=not self.optimizer.state,
+            free=free,
+            where=f"stage {self.stage.name} on {device}",
+        )
 
     def _train_updates(self, interruption: Interruption) -> None:
         state, stage = self.state, self.stage
@@ -172,29 +196,40 @@ class StageTraining:
                 return
 
     def _train_on(self, batch: UpdateBatch) -> None:
-        """One update, and what is counted and shown of it."""
+        """One update, and what is counted of it."""
         state = self.state
         updated = self.update(batch, state.update)
         for micro_batch, loss in zip(batch.micro_batches, updated.losses, strict=True):
             self.cost.count(micro_batch, updated.networks, loss.projections_again)
             self.interaction.add(updated.networks, loss)
         state.target_tokens += batch.target_tokens
-        if not updated.applied or not math.isfinite(updated.norm):
-            state.skipped += 1
-        if not updated.applied:
-            self._report_skipped(updated, batch)
-        if state.update % LOG_EVERY == 0:
-            self.curves.add(state.update, {"train/loss": updated.loss, "train/learning_rate": updated.learning_rate})
-            if (alignment := updated.losses[-1].alignment) is not None:
-                self.curves.add(state.update, {"train/alignment": float(alignment)})
-            names = map(str, updated.networks[1:])
-            self.curves.add(state.update, dict(zip(names, updated.losses[-1].ce_ratio, strict=True)), "ce_ratio/")
-        self.progress.updated(updated.loss, batch.target_tokens)
+        self._unread.append((state.update, updated, replace(batch, micro_batches=[])))
+        if state.update % LOG_EVERY == 0 or base.on_host(updated.figures):
+            self._read()
 
-    def _report_skipped(self, updated: Updated, batch: UpdateBatch) -> None:
+    def _read(self) -> None:
+        """Count and show how the updates went whose figures were left on a device, which is waited for."""
+        for update, updated, batch in self._unread:
+            if not updated.applied or not math.isfinite(updated.norm):
+                self.state.skipped += 1
+            if not updated.applied:
+                self._report_skipped(update, updated, batch)
+            if update % LOG_EVERY == 0:
+                self._draw_curves(update, updated)
+            self.progress.updated(updated.loss, batch.target_tokens)
+        self._unread.clear()
+
+    def _draw_curves(self, update: int, updated: Updated) -> None:
+        self.curves.add(update, {"train/loss": updated.loss, "train/learning_rate": updated.learning_rate})
+        if (alignment := updated.losses[-1].alignment) is not None:
+            self.curves.add(update, {"train/alignment": float(alignment)})
+        names = map(str, updated.networks[1:])
+        self.curves.add(update, dict(zip(names, updated.losses[-1].ce_ratio, strict=True)), "ce_ratio/")
+
+    def _report_skipped(self, update: int, updated: Updated, batch: UpdateBatch) -> None:
         """Raise, or say under `on_nonfinite: skip`, that an update's loss or gradient is not finite."""
         where = (
-            f"stage {self.stage.name}, update {self.state.update}, epoch {batch.position.epoch}, "
+            f"stage {self.stage.name}, update {update}, epoch {batch.position.epoch}, "
             f"batch {batch.position.batch} (training rows {_first_few(batch.rows)})"
         )
         loss_is_finite = math.isfinite(updated.loss)
@@ -208,6 +243,7 @@ class StageTraining:
 
     def _validate(self) -> bool:
         """Score all candidates and keep the weights if they are the best; returns whether the stage ends early."""
+        self._read()
         name, update = self.stage.name, self.state.update
         result, is_best = self.best.validate()
         self.curves.add(update, result.nll, "validation/")
@@ -218,8 +254,12 @@ class StageTraining:
             self.progress.say(f"{name}: no better for {self.training.early_stopping} validations, stopped")
         return stops
 
-    def feed(self) -> BatchFeed:
-        """The batches of the stage's updates."""
+    @property
+    def _gpu(self) -> bool:
+        return self.session.accelerator.device.type == "cuda"
+
+    def _mixture(self) -> tuple[Mixture, Augmenter | None]:
+        """The stage's training data, and what modifies it."""
         t = self.session
         seed = stage_seed(t.recipe.seed, self.index)
         mixture = t.mixture(self.stage, seed)
@@ -227,6 +267,12 @@ class StageTraining:
         if shares := {str(name): share for name, share in t.recipe.training.modifiers.items()}:
             augmenter = Augmenter(mixture.dataset, t.tokenizer, shares, t.recipe.data.max_tokens, seed)
             mixture.lengths = augmenter.lengths
+        return mixture, augmenter
+
+    def feed(self) -> BatchFeed:
+        """The batches of the stage's updates."""
+        t = self.session
+        mixture, augmenter = self._mixture()
         return BatchFeed(
             mixture.dataset,
             mixture,
@@ -234,7 +280,7 @@ class StageTraining:
             accumulate=self.training.accumulate,
             rank=t.rank,
             ranks=t.ranks,
-            pin=t.accelerator.device.type == "cuda",
+            gpu=self._gpu,
             augmenter=augmenter,
             alignments=t.alignments(self.stage),
         )
@@ -270,6 +316,7 @@ class StageTraining:
         t.accelerator.wait_for_everyone()
 
     def _save(self) -> None:
+        self._read()
         self.interaction.flush()
         if not self.session.is_main:
             return

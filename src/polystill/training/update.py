@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from accelerate import Accelerator
@@ -78,19 +79,35 @@ def learning_rate(update: int, *, peak: float, warmup: int, schedule: str, updat
 
 @dataclass(frozen=True)
 class Updated:
-    """The outcome of an update.
+    """The outcome of an update. What is read of `figures` waits for a GPU, once.
 
-    loss: per target token, over all ranks. norm: of the gradient, before it was clipped. applied: whether the optimizer
-    took its step; it does not where the loss or the gradient is not finite. losses: one for each micro-batch of this
-    rank, without gradients.
+    figures (3,): loss, norm and applied, on the device. losses: of each micro-batch of this rank, without gradients.
     """
 
-    loss: float
-    norm: float
-    applied: bool
+    figures: Tensor
     learning_rate: float
     networks: list[Student]
     losses: list[Loss]
+
+    @cached_property
+    def _read(self) -> list[float]:
+        figures: list[float] = self.figures.tolist()
+        return figures
+
+    @property
+    def loss(self) -> float:
+        """Per target token, over all ranks."""
+        return self._read[0]
+
+    @property
+    def norm(self) -> float:
+        """Of the gradient, before it was clipped."""
+        return self._read[1]
+
+    @property
+    def applied(self) -> bool:
+        """Whether the optimizer took its step; it does not where the loss or the gradient is not finite."""
+        return bool(self._read[2])
 
 
 class Update:
@@ -126,6 +143,8 @@ class Update:
         self._pruner, self._dropout = pruner or Pruner(model, None), dropout
         self._clip_norm = training.clip_norm or math.inf
         self._scaled = accelerator.mixed_precision == "fp16"
+        # Fused optimizers leave a step out by a number on the device, as GradScaler has them do.
+        self._decides_on_device = not self._scaled and getattr(optimizer, "_step_supports_amp_scaling", False)
         self._wrapped_loss, self._wrapped_optimizer = accelerator.prepare(self.batch_loss, optimizer)
 
     def networks(self, update: int) -> list[Student]:
@@ -159,12 +178,12 @@ class Update:
             losses.append(replace(loss, loss=loss.loss.detach()))
             total += losses[-1].loss
         mark("optimizer")
-        mean, norm, applied = self._apply(sum_over_ranks(accelerator, total) / batch.target_tokens)
+        figures = self._apply(sum_over_ranks(accelerator, total) / batch.target_tokens)
         mark(None)
-        return Updated(mean, norm, applied, rate, networks, losses)
+        return Updated(figures, rate, networks, losses)
 
-    def _apply(self, mean_loss: Tensor) -> tuple[float, float, bool]:
-        """Take the optimizer's step, unless the loss or the gradient is not finite."""
+    def _apply(self, mean_loss: Tensor) -> Tensor:
+        """Take the optimizer's step, unless the loss or the gradient is not finite. Returns `Updated.figures`."""
         supernets = self._model.each()
         for supernet in supernets:
             supernet.mask_pad_gradient()
@@ -173,15 +192,16 @@ class Update:
         # By supernet: one norm over all would let a poor supernet slow the teacher down.
         norms = [clip_grad_norm_(supernet.parameters(), self._clip_norm).double() for supernet in supernets]
         total = norms[0] if len(norms) == 1 else torch.stack(norms).norm()
-        loss, norm = torch.stack([mean_loss, total]).tolist()  # a GPU waits here, once an update
         # Under fp16 the scaler itself leaves out updates whose gradient overflows, and lowers its scale.
-        applied = math.isfinite(loss) and (self._scaled or math.isfinite(norm))
-        if applied:
+        applied = mean_loss.isfinite() if self._scaled else mean_loss.isfinite() & total.isfinite()
+        if self._decides_on_device:
+            self._optimizer.found_inf = (~applied).float()  # type: ignore[attr-defined]
+        if self._decides_on_device or applied:  # with a scaler or another optimizer a GPU waits here
             self._wrapped_optimizer.step()
             self._pruner.hold()
         elif self._scaled:
             self._accelerator.scaler.update()  # this update's unscaling is over
-        return loss, norm, applied
+        return torch.stack([mean_loss, total, applied])
 
 
 class BatchLoss(nn.Module):
@@ -233,7 +253,7 @@ class BatchLoss(nn.Module):
             supernet = model[name]
             members += [len(outputs) + member for member in plan.members]
             of_reads: list[Tensor] | None = None if attention is None else []
-            hidden = supernet.hidden_states(batch.source, batch.target_in, plan, of_reads)
+            hidden = supernet.hidden_states(batch.source, batch.target_in, plan, of_reads, batch.packing)
             if attention is not None and of_reads is not None:
                 attention += [of_reads[member] for member in plan.members]
             outputs += [Output(batch.real_tokens(h), supernet.embedding, supernet.output_bias) for h in hidden]

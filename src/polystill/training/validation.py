@@ -100,7 +100,8 @@ def validate(
         target = batch.real_tokens(batch.target)
         for name, plan in plans.items():
             net = model[name]
-            hidden = [batch.real_tokens(h) for h in net.hidden_states(batch.source, batch.target_in, plan)]
+            states = net.hidden_states(batch.source, batch.target_in, plan, packing=batch.packing)
+            hidden = [batch.real_tokens(h) for h in states]
             scores = cross_entropies(hidden, net.embedding, net.output_bias, target, label_smoothing)
             sums[:, columns[name]] += torch.stack(scores)[:, list(plan.members)]
     model.train(was_training)
