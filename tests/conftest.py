@@ -225,6 +225,26 @@ def marian_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def marian_npz(marian_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """marian_student as Marian keeps it: model.npz and vocab.spm."""
+    import numpy as np
+
+    from polystill.export.pieces import joint_pieces
+    from polystill.models.folder import load_model_with_tokenizer
+    from polystill.models.marian_npz import arrays_of
+    from polystill.models.transformer import Transformer
+
+    folder = tmp_path_factory.mktemp("marian")
+    model, tokenizer = load_model_with_tokenizer(marian_student)
+    assert isinstance(model, Transformer)
+    arrays: dict[str, Any] = arrays_of(model)
+    np.savez(folder / "model.npz", **arrays)
+    (vocabulary,) = joint_pieces(tokenizer, [])
+    (folder / "vocab.spm").write_bytes(vocabulary)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def aligned_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As marian_student; a head of its attention has learnt word alignments."""
     folder = tmp_path_factory.mktemp("aligned-student")

@@ -12,8 +12,9 @@ from polystill.decoding.translator import DecodingOptions
 from polystill.errors import UserError
 from polystill.export import FORMATS, pymarian
 from polystill.export.driver import export_folder
-from polystill.export.marian import decoder_settings, parameters
+from polystill.export.marian import decoder_settings
 from polystill.models.folder import load_model_with_tokenizer
+from polystill.models.marian_npz import arrays_of
 from polystill.models.transformer import Transformer
 
 
@@ -64,7 +65,7 @@ def test_the_search_is_the_one_that_was_picked(marian_student: Path) -> None:
 def test_names_shapes_and_settings(marian_student: Path) -> None:
     model, _ = load_model_with_tokenizer(marian_student)
     assert isinstance(model, Transformer)
-    arrays = dict(parameters(model))
+    arrays = arrays_of(model)
     settings = yaml.safe_load(arrays.pop("special:model.yml").tobytes().rstrip(b"\0"))
     assert {"type": "transformer", "enc-depth": 2, "dec-depth": 2, "dim-vocabs": [300, 300]}.items() <= settings.items()
     assert arrays["Wemb"].shape == (300, 64)

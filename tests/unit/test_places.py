@@ -29,6 +29,18 @@ def test_runs_students_and_folders_are_found(tmp_path: Path) -> None:
     assert find_model(model) == Place(model, Kind.MODEL, model)
 
 
+@pytest.mark.parametrize("names", [["model.npz"], ["model.bin", "decoder.yml"], ["model.npz", "model.bin"]])
+def test_what_marian_wrote_is_told_from_what_looks_like_it(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert find_model(tmp_path) == Place(tmp_path, Kind.MARIAN, tmp_path)
+    (tmp_path / "model.en.intgemm8.bin").touch()
+    (tmp_path / "vocab.en.spm").touch()
+    assert open_place(tmp_path).kind is Kind.BERGAMOT  # which Firefox's engine runs
+    (tmp_path / "config.json").touch()
+    assert open_place(tmp_path).kind in (Kind.MODEL, Kind.CTRANSLATE2)
+
+
 def test_a_run_is_a_run_before_its_training_is_finished(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").touch()
     place = open_place(tmp_path)
@@ -70,7 +82,6 @@ def test_what_is_none_is_said_with_what_would_be(tmp_path: Path) -> None:
         ("argos", ["translate-en_de-1_0.argosmodel"], "an Argos package, .* argospm install {f}/translate-en_de-1_0"),
         ("argos", [], "an Argos package, .* argospm install {f}/FILE"),
         ("bergamot", ["metadata.json"], "a Bergamot model, for Firefox's translator"),
-        ("marian", ["decoder.yml"], "a Marian model, for marian-decoder --config decoder.yml"),
         ("onnx", ["config.json"], "an ONNX model, for the programs that its README.md shows"),
     ],
 )
@@ -78,7 +89,7 @@ def test_exports_for_other_programs_are_named(tmp_path: Path, to: str, files: li
     for name in files:
         (tmp_path / name).touch()
     (tmp_path / "polystill.json").write_text(json.dumps({"format": to}))
-    others = "; polystill itself translates with runs and with exports to ctranslate2, hf and sparse"
+    others = "; polystill itself translates with runs and with exports to ctranslate2, hf, marian and sparse"
     place = open_place(tmp_path)
     assert (place.kind, place.format, place.has_model) == (Kind.EXPORT, to, False)
     with pytest.raises(UserError, match=f"{message.format(f=tmp_path)}.*{others}"):
@@ -93,4 +104,4 @@ def test_another_or_damaged_note_is_no_such_export(tmp_path: Path, info: str) ->
 
 
 def test_every_format_is_translated_with_or_named() -> None:
-    assert set(OTHER_PROGRAMS) | {"ctranslate2", "hf", "sparse"} == set(FORMATS)
+    assert set(OTHER_PROGRAMS) | {"ctranslate2", "hf", "marian", "sparse"} == set(FORMATS)

@@ -107,6 +107,7 @@ def _prepare(
         _check_source(name, target, source_sha256, text)
 
     tokenizer = tokenizer or _train_tokenizer(recipe, text, log)
+    tokenizer = tokenizer.with_languages(recipe.data.source_language, recipe.data.target_language)
     tokenizer.save(folder / "tokenizer")
     clock.lap("tokenizer")
 

@@ -20,8 +20,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polystill.data.marian_folder import marian_files, read_vocabulary
 from polystill.data.normalization import on_one_line, rules_tsv
 from polystill.errors import UserError
+from polystill.runs.places import is_marian
 from polystill.storage import write_json
 
 if TYPE_CHECKING:
@@ -46,6 +48,17 @@ SCORE_STEP = 2.0**-10
 _PART_CHARACTERS = 1_000  # of at most four bytes each
 _TRAINING_THREADS = 2  # fixed, as the sums of EM steps depend on it, and so the vocabulary
 _CODE = re.compile(">>.*?<<")
+_CONFIG = {
+    "tokenizer_class": "MarianTokenizer",
+    "eos_token": EOS,
+    "unk_token": UNK,
+    "pad_token": PAD,
+    "model_max_length": 512,
+    "separate_vocabs": False,
+    "split_special_tokens": True,  # "</s>" in a text is ordinary text
+    "clean_up_tokenization_spaces": False,
+}
+"""tokenizer_config.json, without the languages."""
 
 
 class Tokenizer:
@@ -76,7 +89,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """Open a tokenizer's folder: one of ours, of a Marian model, of OPUS-MT, or of a CTranslate2 model.
+        """Open a tokenizer's folder: one of ours, of a Marian model in any layout, or of a CTranslate2 model.
 
         Raises:
             UserError: a file is missing, unreadable or of another kind, a special token is missing, or the ids are not
@@ -85,6 +98,8 @@ class Tokenizer:
         folder = Path(folder)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; expected a tokenizer with source.spm, target.spm, vocab.json")
+        if is_marian(folder):
+            return cls(*_read_marian(folder), dict(_CONFIG))
         if (folder / "target_vocab.json").exists():
             raise UserError(f"{folder}: separate source and target vocabularies (target_vocab.json) are not supported")
         if (folder / VOCABULARY).exists() or not (folder / ENGINES_VOCABULARY).exists():
@@ -105,6 +120,11 @@ class Tokenizer:
         (folder / TARGET_MODEL).write_bytes(self._models[1])
         write_json(folder / VOCABULARY, {piece: i for i, piece in enumerate(self._pieces)}, indent=1)
         write_json(folder / "tokenizer_config.json", self._config, indent=1)
+
+    def with_languages(self, source_language: str, target_language: str) -> Tokenizer:
+        """The same tokenizer; languages that it does not state are these."""
+        config = {**_languages(source_language, target_language), **self._config}
+        return Tokenizer(*self._models, self._vocabulary, config)
 
     def save_with_engine(self, folder: Path) -> None:
         """Write the files that `load` needs beside those of a CTranslate2 model, and nothing twice."""
@@ -226,19 +246,7 @@ def train_tokenizer(
     pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
     vocabulary = {piece: i for i, piece in enumerate([*pieces, PAD])}
     assert len(vocabulary) == settings.vocabulary_size  # No piece is "<pad>": pieces never mix letters with signs.
-    config = {
-        "tokenizer_class": "MarianTokenizer",
-        "source_lang": source_language,
-        "target_lang": target_language,
-        "eos_token": EOS,
-        "unk_token": UNK,
-        "pad_token": PAD,
-        "model_max_length": 512,
-        "separate_vocabs": False,
-        "split_special_tokens": True,  # "</s>" in a text is ordinary text
-        "clean_up_tokenization_spaces": False,
-    }
-    return Tokenizer(model, model, vocabulary, config)
+    return Tokenizer(model, model, vocabulary, {**_CONFIG, **_languages(source_language, target_language)})
 
 
 def _train_model(sample: Sequence[str], settings: TokenizerSettings, languages: tuple[str, str]) -> bytes:
@@ -340,6 +348,33 @@ def _read_model(path: Path) -> bytes:
     except RuntimeError:
         raise UserError(f"{path}: not a SentencePiece model") from None
     return content
+
+
+def _languages(source: str, target: str) -> dict[str, str]:
+    return {"source_lang": source, "target_lang": target}
+
+
+def _read_marian(folder: Path) -> tuple[bytes, bytes, dict[str, int]]:
+    """The SentencePiece models of a Marian folder, and its vocabulary with `<pad>`, which Marian lacks, at the end."""
+    files = marian_files(folder)
+    source, target = (_read_model(path) for path in files.sentencepiece)
+    if files.vocabulary is not None:
+        vocabulary, path = read_vocabulary(files.vocabulary), files.vocabulary
+    else:
+        (vocabulary, of_target), path = (_pieces_of(model) for model in (source, target)), files.sentencepiece[0]
+        if vocabulary != of_target:
+            raise UserError(
+                f"{folder}: {path.name} and {files.sentencepiece[1].name} have other pieces; polystill needs one "
+                "vocabulary for both languages"
+            )
+    if PAD in vocabulary:
+        raise UserError(f"{path}: {PAD} is among the pieces; polystill, which adds its own, needs a vocabulary without")
+    return source, target, _checked({**vocabulary, PAD: len(vocabulary)}, path)
+
+
+def _pieces_of(model: bytes) -> dict[str, int]:
+    processor = _processor(model)
+    return {processor.id_to_piece(i): i for i in range(processor.get_piece_size())}
 
 
 def _read_vocabulary(path: Path) -> dict[str, int]:

@@ -62,8 +62,8 @@ translateLocally) with `gemm-precision: int8shiftAll`. `metadata.json` names the
         from polystill.export.pieces import filled, joint_pieces
 
         pair, size = _pair(export.tokenizer), _size(export.tokenizer)
-        _write(folder / f"model.{pair}.intgemm8.bin", write_binary(bergamot_items(export.model)))
         vocabularies = [filled(pieces, size) for pieces in joint_pieces(export.tokenizer, export.lines)]
+        _write(folder / f"model.{pair}.intgemm8.bin", write_binary(bergamot_items(export.model)))
         sides = ["vocab"] if len(vocabularies) == 1 else ["srcvocab", "trgvocab"]
         for side, content in zip(sides, vocabularies, strict=True):
             _write(folder / f"{side}.{pair}.spm", content)

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polystill.data.shortlist import Shortlist
-from polystill.export import marian
 from polystill.models.elastic import ElasticModel
+from polystill.models.marian_npz import BIAS, EMBEDDING, SETTINGS, arrays_of, model_settings
+from polystill.models.transformer import Transformer
 
 INT8, FLOAT32, CHAR = 0x4101, 0x0404, 0x0101
 """Types by the numbers of Bergamot's Marian: int8 for intgemm, for any processor; float; the model's settings."""
@@ -41,19 +42,20 @@ class Item(NamedTuple):
 
 def bergamot_items(model: ElasticModel) -> Iterator[Item]:
     """The model's arrays, in alphabetical order, as Marian writes them."""
-    for name, array in sorted(marian.parameters(model)):
-        if name == "special:model.yml":
+    assert isinstance(model, Transformer)
+    for name, array in sorted(arrays_of(model).items()):
+        if name == SETTINGS:
             continue
-        if name == "Wemb":
+        if name == EMBEDDING:
             yield _rounded(name, _filled(array, 0, 0.0), transpose=False)
-        elif name == "decoder_ff_logit_out_b":
+        elif name == BIAS:
             yield _exact(name, _filled(array, 1, NEVER))
         elif name.rsplit("_", 1)[-1].startswith("W"):
             yield _rounded(name, array, transpose=True)
         else:
             yield _exact(name, array)
-    settings = marian.model_settings(model, rounded_up(model.config.vocabulary_size - 1, 8)).encode() + b"\0"
-    yield Item("special:model.yml", CHAR, (len(settings),), _padded(settings))
+    settings = model_settings(model.config, rounded_up(model.config.vocabulary_size - 1, 8)).encode() + b"\0"
+    yield Item(SETTINGS, CHAR, (len(settings),), _padded(settings))
 
 
 def _filled(array: NDArray[Any], axis: int, value: float) -> NDArray[Any]:
@@ -118,7 +120,7 @@ def _read_array(name: str, kind: int, shape: tuple[int, ...], content: bytes) ->
         return np.frombuffer(content, np.int8 if kind == CHAR else np.float32, size).reshape(shape)
     (multiplier,) = struct.unpack_from("<f", content, size)
     stored = np.frombuffer(content, np.int8, size)
-    rounded = stored.reshape(shape) if name == "Wemb" else stored.reshape(shape[::-1]).T
+    rounded = stored.reshape(shape) if name == EMBEDDING else stored.reshape(shape[::-1]).T
     return np.ascontiguousarray(rounded / np.float32(multiplier), np.float32)
 
 

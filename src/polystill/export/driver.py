@@ -22,7 +22,7 @@ from polystill.export.format import Export, Format, Info, how_trained, write_inf
 from polystill.models.elastic import ElasticModel
 from polystill.models.folder import (
     architecture_in,
-    is_sparse,
+    is_ordinary,
     load_model_with_tokenizer,
     parameter_count,
     weights_path,
@@ -154,8 +154,8 @@ def _check_architecture(folder: Path, form: Format) -> None:
 
 @contextmanager
 def _readable(student: Path, form: Format) -> Iterator[Path]:
-    """The student's folder; with sparse weights, which other programs do not read, a copy with ordinary ones."""
-    if form.reads_sparse or not is_sparse(student):
+    """The student's folder; of weights in a form that other programs do not read, a copy with ordinary ones."""
+    if form.reads_sparse or is_ordinary(student):
         yield student
         return
     with TemporaryDirectory(prefix="polystill-") as temporary:

@@ -1,4 +1,4 @@
-"""Export to Marian: model.npz with Marian's own parameter names, its vocabulary, and decoder.yml to run it with.
+"""Export to Marian: model.npz (see `polystill.models.marian_npz`), its vocabulary, and decoder.yml to run it with.
 
 Marian's sinusoids are not Hugging Face's (`polystill.models.transformer.POSITIONS`), and no setting of Marian's changes
 that. A model that was trained with the other ones translates some 10 to 20 % of sentences otherwise there, so only
@@ -7,7 +7,7 @@ models with `positions: marian` are exported; those run in every other engine as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +16,11 @@ from polystill.export.format import Export, Format, Info, MakeCard, Verified
 from polystill.export.pymarian import decode_with_scores, find_pymarian
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from polystill.data.tokenizer import Tokenizer
     from polystill.decoding.translator import DecodingOptions
     from polystill.models.elastic import ElasticModel
-    from polystill.models.transformer import TransformerConfig
 
 MODEL, DECODER, ALIGNING = "model.npz", "decoder.yml", "decoder-alignment.yml"
-
-_ATTENTION = (("q_proj", "q"), ("k_proj", "k"), ("v_proj", "v"), ("out_proj", "o"))
-_SUBLAYERS = {"encoder": (("self_attn", "self"),), "decoder": (("self_attn", "self"), ("encoder_attn", "context"))}
 
 
 class Marian(Format):
@@ -53,10 +47,13 @@ trained with alignments, `--config decoder-alignment.yml` writes those of its pi
 
         from polystill.decoding.translator import DecodingOptions
         from polystill.export.pieces import joint_pieces
+        from polystill.models.marian_npz import arrays_of
+        from polystill.models.transformer import Transformer
 
-        arrays: dict[str, Any] = dict(parameters(export.model))
-        np.savez(folder / MODEL, **arrays)
+        assert isinstance(export.model, Transformer)
         models = joint_pieces(export.tokenizer, export.lines)
+        arrays: dict[str, Any] = arrays_of(export.model)
+        np.savez(folder / MODEL, **arrays)
         names = ["vocab.spm"] if len(models) == 1 else ["source.spm", "target.spm"]
         for name, content in zip(names, models, strict=True):
             (folder / name).write_bytes(content)
@@ -80,21 +77,20 @@ def check_shape(model: ElasticModel, origin: Path) -> None:
     Raises:
         UserError: the model has positions or an activation that Marian lacks.
     """
-    config = _config(model)
+    from polystill.models.marian_npz import ACTIVATIONS
+    from polystill.models.transformer import TransformerConfig
+
+    config = model.config
+    assert isinstance(config, TransformerConfig)
     if config.positions != "marian":
         raise UserError(
             f"{origin}: Marian has other sinusoidal positions than this model was trained with; train with "
             "model.positions: marian (or continue this family so, with model.start)"
         )
-    if config.activation == "gelu":
-        raise UserError(f"{origin}: Marian computes gelu by another formula; train with relu or swish")
-
-
-def _config(model: ElasticModel) -> TransformerConfig:
-    from polystill.models.transformer import TransformerConfig
-
-    assert isinstance(model.config, TransformerConfig)
-    return model.config
+    if config.activation not in ACTIVATIONS:
+        raise UserError(
+            f"{origin}: Marian computes {config.activation} by another formula; train with {' or '.join(ACTIVATIONS)}"
+        )
 
 
 def verify_in_marian(export: Export, written: Path, vocabularies: Sequence[Path]) -> Verified:
@@ -112,84 +108,6 @@ def verify_in_marian(export: Export, written: Path, vocabularies: Sequence[Path]
         differences += score_differences(forced_log_probs(model, source, target), scores, strict=False)
         translations.append(target)
     return Verified(translations, differences)
-
-
-# --- the one table of Marian's names ------------------------------------------------------------------------------
-
-
-def parameters(model: ElasticModel) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Marian's names and arrays: matrices (in, out), vectors (1, out); without `<pad>`, which Marian lacks."""
-    import numpy as np
-
-    depths = {"encoder": model.config.encoder_layers, "decoder": model.config.decoder_layers}
-    state = {n: t.numpy() for n, t in model.architecture.to_folder(model.state_dict(), model.config).items()}
-    yield "Wemb", np.delete(state["model.shared.weight"], model.pad_id, 0)
-    yield "decoder_ff_logit_out_b", np.delete(state["final_logits_bias"], model.pad_id, 1)
-    for side, depth in depths.items():
-        for i in range(depth):
-            layer, named = f"model.{side}.layers.{i}", f"{side}_l{i + 1}"  # Hugging Face's name, and Marian's
-            for block, name in _SUBLAYERS[side]:
-                for projection, letter in _ATTENTION:
-                    yield from _linear(state, f"{layer}.{block}.{projection}", f"{named}_{name}", letter)
-                yield from _norm(state, f"{layer}.{block}_layer_norm", f"{named}_{name}_Wo")
-            yield from _linear(state, f"{layer}.fc1", f"{named}_ffn", "1")
-            yield from _linear(state, f"{layer}.fc2", f"{named}_ffn", "2")
-            yield from _norm(state, f"{layer}.final_layer_norm", f"{named}_ffn_ffn")
-    settings = model_settings(model, model.config.vocabulary_size - 1)
-    yield "special:model.yml", np.frombuffer(settings.encode() + b"\0", dtype=np.int8)
-
-
-def _linear(state: dict[str, NDArray[Any]], layer: str, named: str, letter: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    yield f"{named}_W{letter}", state[f"{layer}.weight"].T.copy()
-    yield f"{named}_b{letter}", state[f"{layer}.bias"][None]
-
-
-def _norm(state: dict[str, NDArray[Any]], layer: str, named: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    yield f"{named}_ln_scale", state[f"{layer}.weight"][None]
-    yield f"{named}_ln_bias", state[f"{layer}.bias"][None]
-
-
-def model_settings(model: ElasticModel, vocabulary_size: int) -> str:
-    """The model's shape, as Marian keeps it in the model file."""
-    import yaml
-
-    c = _config(model)
-    settings = {
-        "version": "v1.12.0",
-        "type": "transformer",
-        "dim-vocabs": [vocabulary_size] * 2,
-        "dim-emb": c.d_model,
-        "enc-depth": c.encoder_layers,
-        "dec-depth": c.decoder_layers,
-        "transformer-heads": c.heads,
-        "transformer-dim-ffn": c.ffn_dim,
-        "transformer-decoder-dim-ffn": c.ffn_dim,
-        "transformer-ffn-depth": 2,
-        "transformer-decoder-ffn-depth": 2,
-        "transformer-ffn-activation": c.activation,
-        "transformer-decoder-autoreg": "self-attention",
-        "transformer-preprocess": "",
-        "transformer-postprocess": "dan",
-        "transformer-postprocess-emb": "d",
-        "transformer-postprocess-top": "",
-        "transformer-no-projection": False,
-        "transformer-tied-layers": [],
-        "transformer-train-position-embeddings": False,
-        "transformer-guided-alignment-layer": "last",
-        "transformer-aan-depth": 2,
-        "transformer-aan-activation": "swish",
-        "transformer-aan-nogate": False,
-        "transformer-dim-aan": 2048,
-        "tied-embeddings": False,
-        "tied-embeddings-src": False,
-        "tied-embeddings-all": True,
-        "input-types": [],
-        "layer-normalization": False,
-        "lemma-dim-emb": 0,
-        "right-left": False,
-        "skip": False,
-    }
-    return yaml.safe_dump(settings, sort_keys=False)
 
 
 def decoder_settings(model: ElasticModel, vocabularies: Sequence[str], search: DecodingOptions) -> str:

@@ -109,7 +109,7 @@ def _learnt_shortlist(run: Run, to: str) -> Shortlist | None:
 
 def _is_model(folder: Path) -> bool:
     """Whether the folder holds a family or a student itself, and is no run."""
-    return open_place(folder).kind in (Kind.FAMILY, Kind.MODEL, Kind.CTRANSLATE2, Kind.EXPORT)
+    return open_place(folder).kind in (Kind.FAMILY, Kind.MODEL, Kind.MARIAN, Kind.CTRANSLATE2, Kind.EXPORT)
 
 
 def _export_from_model(

@@ -4,7 +4,7 @@ A Transformer's folder is an ordinary Hugging Face Marian folder; `model_type` i
 RUN/family holds the teacher's weights and family.json, which lists the candidates. A further supernet of the family is
 a model's folder in it, which has the supernet's name. A student's folder is that of an ordinary model of its size. A
 pruned model's folder may hold its weights in the sparse form (see `models.sparse`), in a file of another name;
-everything that reads folders here reads both.
+everything that reads folders here reads both, and the folder of a model that Marian wrote (see `models.marian_npz`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from polystill.data.marian_folder import marian_files
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError, reason
-from polystill.models import ARCHITECTURES
+from polystill.models import ARCHITECTURES, marian_npz
 from polystill.models.checksum import is_intact_file, with_checksum
 from polystill.models.elastic import ElasticConfig, ElasticModel, Network
 from polystill.models.sparse import SparseFile, sparse_bytes
 from polystill.models.supernets import Supernets
+from polystill.models.transformer import TransformerConfig
 from polystill.runs.family import FAMILY, WEIGHTS, family_space, supernet_folder
+from polystill.runs.places import is_marian
 from polystill.storage import atomic_folder, read_json, write_json
 from polystill.students import Student, StudentSpace
 
@@ -74,13 +77,15 @@ def save_student(family: Path, student: Student, out: Path) -> None:
 
 
 def read_config(folder: Path) -> ElasticConfig:
-    """The sizes of a folder's model, and their `architecture`, from config.json alone.
+    """The sizes of a folder's model, and their `architecture`, from config.json alone, or Marian's own settings.
 
     Raises:
         UserError: there is no config.json, or it describes a model that polystill does not have.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
+    if is_marian(folder):
+        return marian_npz.read_config(folder, Tokenizer.load(folder))
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder}: no model here (config.json is missing)")
@@ -118,6 +123,9 @@ def read_all_but_weights(folder: Path) -> tuple[ElasticConfig, Tokenizer]:
     Raises:
         UserError: as `load_model_with_tokenizer`, except for weights that do not fit the configuration.
     """
+    if is_marian(folder):
+        tokenizer = Tokenizer.load(folder)
+        return marian_npz.read_config(folder, tokenizer), tokenizer
     config, tokenizer = read_config(folder), Tokenizer.load(folder)
     if tokenizer.vocabulary_size != config.vocabulary_size:
         raise UserError(
@@ -135,13 +143,18 @@ def read_all_but_weights(folder: Path) -> tuple[ElasticConfig, Tokenizer]:
 
 
 def load_model(folder: Path) -> ElasticModel:
-    """Load a folder of any architecture (OPUS-MT's, a student's, a family's) in float32.
+    """Load a folder of any architecture (OPUS-MT's, a student's, a family's, Marian's own) in float32.
 
     Raises:
-        UserError: files are missing, the weights are not safetensors, or shapes do not fit config.json.
+        UserError: files are missing, the weights are not safetensors (or Marian's), or shapes do not fit the
+            configuration.
     """
     config = read_config(folder)
-    state = config.architecture.from_folder(_read_weights(folder), config, str(folder))
+    if is_marian(folder):
+        assert isinstance(config, TransformerConfig)
+        state = marian_npz.read_state(folder, config)
+    else:
+        state = config.architecture.from_folder(_read_weights(folder), config, str(folder))
     model = config.architecture.model_class(config)
     model.load_state_dict(state, strict=True)
     return model.eval()
@@ -164,20 +177,22 @@ def load_model_with_tokenizer(folder: Path) -> tuple[ElasticModel, Tokenizer]:
 
 
 def parameter_count(folder: Path) -> int:
-    """The parameters of a folder's model, zeros included, from config.json alone."""
+    """The parameters of a folder's model, zeros included, from its configuration alone."""
     config = read_config(folder)
     return config.architecture.parameter_count(config)
 
 
 def weights_path(folder: Path) -> Path:
-    """The file that a model's weights are read from, sparse or not; where there is none, the ordinary one's path."""
+    """The file that a model's weights are read from, of any form; where there is none, the ordinary one's path."""
+    if is_marian(folder):
+        return marian_files(folder).model
     sparse = folder / SPARSE_WEIGHTS
     return sparse if sparse.is_file() and not (folder / WEIGHTS).is_file() else folder / WEIGHTS
 
 
-def is_sparse(folder: Path) -> bool:
-    """Whether a folder's weights are in the sparse form, which other programs do not read."""
-    return weights_path(folder).name == SPARSE_WEIGHTS
+def is_ordinary(folder: Path) -> bool:
+    """Whether a folder's weights are in the form that Hugging Face's library and CTranslate2's converter read."""
+    return weights_path(folder).name == WEIGHTS
 
 
 def _open_weights(folder: Path) -> Any:

@@ -15,10 +15,12 @@ from polystill.errors import UserError
 OTHER_PROGRAMS = {
     "argos": "an Argos package, to be installed with argospm install {package}",
     "bergamot": "a Bergamot model, for Firefox's translator, translateLocally and polystill serve's page",
-    "marian": "a Marian model, for marian-decoder --config decoder.yml",
     "onnx": "an ONNX model, for the programs that its README.md shows",
 }
 """The formats that polystill writes and does not read, and what such an export is."""
+
+MARIAN_SETTINGS = "decoder.yml"
+"""How Marian's decoder runs a model: names of its files among others."""
 
 
 class Kind(Enum):
@@ -31,7 +33,9 @@ class Kind(Enum):
     FAMILY = auto()
     """A folder with family.json beside the model: RUN/family, or a pruned copy of one."""
     MODEL = auto()
-    """A folder with config.json: an extracted student, or a Marian or other Hugging Face model."""
+    """A folder with config.json: an extracted student, or another Hugging Face model, such as OPUS-MT's."""
+    MARIAN = auto()
+    """A folder with *.npz or decoder.yml: a model of Marian itself."""
     CTRANSLATE2 = auto()
     """A folder with model.bin."""
     BERGAMOT = auto()
@@ -65,7 +69,7 @@ class Place:
     def has_model(self) -> bool:
         """Whether there is a model that polystill can read: not for a run that is still training."""
         with_models = (Kind.RUN, Kind.STUDENT, Kind.FAMILY, Kind.MODEL, Kind.CTRANSLATE2)
-        return self.kind in with_models and _has_model(self.folder)
+        return self.kind is Kind.MARIAN or (self.kind in with_models and _has_model(self.folder))
 
 
 def open_place(path: str | Path) -> Place:
@@ -75,7 +79,7 @@ def open_place(path: str | Path) -> Place:
         return Place(path, Kind.EXPORT, path, format=format)
     if (path / "recipe.yaml").is_file():
         return Place(path, Kind.RUN, path / "family", run=path)
-    if (path / "model.bin").is_file():
+    if (path / "model.bin").is_file() and not is_marian(path):  # which has binary files of that name, too
         return Place(path, Kind.CTRANSLATE2, path)
     if (path / "config.json").is_file():
         return Place(path, Kind.FAMILY if (path / "family.json").is_file() else Kind.MODEL, path)
@@ -85,9 +89,18 @@ def open_place(path: str | Path) -> Place:
         return Place(path, Kind.YAML if path.suffix in (".yaml", ".yml") else Kind.FILE, path)
     if any(path.glob("model.*.bin*")) and any(path.glob("*vocab*.spm*")):
         return Place(path, Kind.BERGAMOT, path)
+    if is_marian(path):
+        return Place(path, Kind.MARIAN, path)
     if _has_model(path.parent / "family"):
         return Place(path, Kind.STUDENT, path.parent / "family", run=path.parent, student=path.name)
     return Place(path, Kind.FOLDER if path.is_dir() else Kind.NOTHING, path)
+
+
+def is_marian(folder: Path) -> bool:
+    """Whether a folder holds a model as Marian writes it, and none in Hugging Face's or CTranslate2's layout."""
+    if any((folder / name).is_file() for name in ("config.json", "vocab.json")):
+        return False
+    return (folder / MARIAN_SETTINGS).is_file() or any(folder.glob("*.npz"))
 
 
 def _has_model(folder: Path) -> bool:
@@ -105,7 +118,10 @@ def _format_for_others(folder: Path) -> str | None:
 
 # --- places where a model is needed -------------------------------------------------------------------------------
 
-_FOLDER, _RUN = "a model's folder (with a config.json)", "a run (with a recipe.yaml) whose training is finished"
+_FOLDER, _RUN = (
+    "a model's folder (with a config.json, or Marian's .npz)",
+    "a run (with a recipe.yaml) whose training is finished",
+)
 
 
 def find_model(path: str | Path) -> Place:
@@ -147,7 +163,7 @@ def _need_model(path: Path, expected: str) -> Place:
         package = next(iter(sorted(path.glob("*.argosmodel"))), path / "FILE.argosmodel")
         raise UserError(
             f"{path}: {OTHER_PROGRAMS[place.format].format(package=package)}; polystill itself translates with runs "
-            "and with exports to ctranslate2, hf and sparse"
+            "and with exports to ctranslate2, hf, marian and sparse"
         )
     if place.kind is Kind.RUN:
         raise UserError(

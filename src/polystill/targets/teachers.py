@@ -59,8 +59,11 @@ def kind_of(folder: Path) -> Kind:
     Raises:
         UserError: there is no model in it, or none with safetensors weights.
     """
-    if find_model(folder).kind is PlaceKind.CTRANSLATE2:
+    place = find_model(folder).kind
+    if place is PlaceKind.CTRANSLATE2:
         return "ctranslate2"
+    if place is PlaceKind.MARIAN:
+        return "polystill"
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     check_safetensors(folder)
@@ -157,6 +160,7 @@ def languages_of(teacher: Path) -> Languages:
 
 
 _OF_BERGAMOT = ("model.*.bin*", "lex*.bin*", "*vocab*.spm.*")
+_OF_MARIAN = ("*.npz", "*.yml")
 _DECISIVE = ("model.bin", "*.safetensors", "*.spm", "*.model", "tokenizer.json", "*vocab*.json", "vmap.txt")
 """Files on which a model's translations depend: weights, vocabulary, shortlist."""
 
@@ -168,7 +172,7 @@ def fingerprint(teacher: Path) -> str:
     if open_place(teacher).kind is PlaceKind.YAML:
         return endpoint.fingerprint(teacher)
     digest = hashlib.sha256()
-    files = sorted({path for pattern in (*_DECISIVE, *_OF_BERGAMOT) for path in teacher.glob(pattern)})
+    files = sorted({path for pattern in (*_DECISIVE, *_OF_BERGAMOT, *_OF_MARIAN) for path in teacher.glob(pattern)})
     for path in files if teacher.is_dir() else [teacher]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
