@@ -46,6 +46,7 @@ def test_ids_and_texts_are_the_tokenizers(opus: Tokenizer) -> None:
     for line, ids in zip(GERMAN, opus.encode_target(GERMAN), strict=True):
         assert target.encode(line) == ids[:-1]
         assert target.decode(ids[:-1]) == line
+    assert target.decode([*ids[:2], opus.unk_id, *ids[2:-1]]) == GERMAN[-1]  # as `Tokenizer` has it
     english = opus.encode_source(ENGLISH)[0][:-1]
     assert target.decode(english) == ENGLISH[0]  # pieces of the other side can be written, as when copying
 

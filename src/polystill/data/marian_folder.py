@@ -143,7 +143,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> Any:
     """A YAML file with all values as text: the pieces `no`, `null` and `1` are words."""
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # in C a vocabulary takes a second, else ten
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # in C: a vocabulary has tens of thousands of lines
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
     except (OSError, UnicodeDecodeError) as error:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from polystill.errors import UserError
 from polystill.export.format import Export, Format, Info, MakeCard, Verified
 from polystill.export.pymarian import decode_with_scores, find_pymarian
+from polystill.runs.places import MARIAN_SETTINGS
 
 if TYPE_CHECKING:
     from polystill.data.tokenizer import Tokenizer
     from polystill.decoding.translator import DecodingOptions
     from polystill.models.elastic import ElasticModel
 
-MODEL, DECODER, ALIGNING = "model.npz", "decoder.yml", "decoder-alignment.yml"
+MODEL, ALIGNING = "model.npz", "decoder-alignment.yml"
 
 
 class Marian(Format):
@@ -58,7 +59,7 @@ trained with alignments, `--config decoder-alignment.yml` writes those of its pi
         for name, content in zip(names, models, strict=True):
             (folder / name).write_bytes(content)
         settings = decoder_settings(export.model, (names[0], names[-1]), export.search or DecodingOptions())
-        (folder / DECODER).write_text(settings, encoding="utf-8")
+        (folder / MARIAN_SETTINGS).write_text(settings, encoding="utf-8")
 
     def verify(self, export: Export, folder: Path) -> Verified:
         vocabularies = sorted(folder.glob("*.spm"))  # vocab.spm, or source.spm and target.spm
@@ -66,7 +67,7 @@ trained with alignments, `--config decoder-alignment.yml` writes those of its pi
 
     def finish(self, folder: Path, info: Info, card: MakeCard) -> None:
         if info.get("alignment"):
-            settings = (folder / DECODER).read_text(encoding="utf-8")
+            settings = (folder / MARIAN_SETTINGS).read_text(encoding="utf-8")
             (folder / ALIGNING).write_text(f"{settings}alignment: soft\n", encoding="utf-8")
         super().finish(folder, info, card)
 

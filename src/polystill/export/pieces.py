@@ -14,7 +14,7 @@ def joint_pieces(tokenizer: Tokenizer, lines: Sequence[str]) -> list[bytes]:
 
     Their ids are those of the vocabulary without `<pad>`, its last entry. A vocabulary trained by polystill is in that
     order already. OPUS-MT has one vocabulary beside two SentencePiece models: pieces that one side's model lacks are
-    added to it as unused ones, which it can write but never reads.
+    added to it as unused ones, which it can write but never reads. `<unk>` is written as nothing, as by `Tokenizer`.
 
     Raises:
         UserError: `<pad>` is not the last entry, or a line of `lines` is not cut into the same ids.
@@ -36,8 +36,9 @@ def _in_order(model: bytes, vocabulary: Sequence[str]) -> bytes:
     from sentencepiece import sentencepiece_model_pb2 as pb
 
     proto: Any = pb.ModelProto.FromString(model)
+    proto.trainer_spec.unk_surface = ""  # SentencePiece would print ⁇
     if [piece.piece for piece in proto.pieces] == list(vocabulary):
-        return model
+        return proto.SerializeToString()
     known = {piece.piece: piece for piece in proto.pieces}
     kinds = pb.ModelProto.SentencePiece
     pieces = []
