@@ -13,7 +13,8 @@ from experiments.claims import Claim
 from experiments.make import run_rows
 from experiments.study import Study, chosen_rows, load_study, with_begun_seeds, with_seed
 from polystill.cli import main
-from polystill.cli.common import Out, Settings, console, say, saying_how_to_continue, show_log, words
+from polystill.cli.common import Out, Settings, console, say, saying_how_to_continue, words
+from polystill.progress import show_log
 
 STUDIES: dict[str, type[Study]] = {"kim-rush": kim_rush.KimRush, "aio-kd": aio_kd.AioKd}
 MODULES: dict[str, tuple[Any, Any]] = {"kim-rush": (kim_rush, kim_rush_results), "aio-kd": (aio_kd, aio_kd_results)}

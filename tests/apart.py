@@ -8,8 +8,9 @@ import gc
 import multiprocessing
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -57,6 +58,25 @@ def _command(arguments: list[str], log: Path, environment: dict[str, str], befor
         cli.main(arguments)
     finally:
         atexit._run_exitfuncs()  # multiprocessing leaves them out
+
+
+def start_ranks(arguments: Sequence[Sequence[str]], logs: Path) -> list[ForkServerProcess]:
+    """Start polystill once for each list of arguments, as torchrun would start the ranks of one training.
+
+    Their output is in `logs`, in 0.log and so on.
+    """
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    several = {"WORLD_SIZE": str(len(arguments)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [
+        start_command(
+            list(given),
+            logs / f"{rank}.log",
+            {"RANK": str(rank), "LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true", **several},
+        )
+        for rank, given in enumerate(arguments)
+    ]
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:

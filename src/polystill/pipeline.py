@@ -41,13 +41,13 @@ def run_recipe(recipe: Recipe, folder: Path) -> Run | None:
     if int(os.environ.get("RANK", "0")) > 0:
         run = Run(folder, recipe)
         _wait_for_data(run)
-        _train(run)
+        training_stage(run)
         return None
     check_recipe(recipe, folder)
     with Run.start(folder, recipe) as run:
-        _prepare(run)
-        _train(run)
-        _evaluate(run)
+        data_stage(run)
+        training_stage(run)
+        evaluation_stage(run)
     return run
 
 
@@ -56,7 +56,7 @@ def prepare_data(recipe: Recipe, folder: Path) -> None:
     recipe = recipe.with_absolute_paths()
     check_recipe(recipe, folder)
     with Run.start(folder, recipe) as run:
-        _prepare(run)
+        data_stage(run)
 
 
 # --- stages -------------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def _wait_for_data(run: Run) -> None:
             _log.info("%s: waiting since %d min for the first rank to prepare the data", run.folder, waited // 120)
 
 
-def _prepare(run: Run) -> None:
+def data_stage(run: Run) -> None:
     from polystill.data import prepare
 
     if run.finished("data"):
@@ -86,7 +86,7 @@ def _prepare(run: Run) -> None:
     run.finish("data", record)
 
 
-def _train(run: Run) -> None:
+def training_stage(run: Run) -> None:
     if run.finished("family"):
         return
     from polystill.training.loop import train_family
@@ -94,7 +94,7 @@ def _train(run: Run) -> None:
     train_family(run)
 
 
-def _evaluate(run: Run) -> None:
+def evaluation_stage(run: Run) -> None:
     if run.finished("evaluation"):
         return
     from polystill.evaluation.quality import evaluate_students

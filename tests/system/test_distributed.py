@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
-import socket
+import os
+import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +14,18 @@ import pytest
 import yaml
 
 from polystill.runs import Run
-from tests.apart import start_command
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+from tests.apart import start_command, start_ranks
 
 
 def _run(recipe: dict[str, Any], folder: Path, processes: int) -> dict[str, Any]:
     folder.mkdir()
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    arguments, port = ["run", str(path), "--out", str(folder / "run")], str(_free_port())
-    ranks = []
-    for rank in range(processes):
-        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_PORT": port}
-        several = {**place, "MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"} if processes > 1 else {}
-        ranks.append(start_command(arguments, folder / f"{rank}.log", several))
+    arguments = ["run", str(path), "--out", str(folder / "run")]
+    if processes > 1:
+        ranks = start_ranks([arguments] * processes, folder)
+    else:
+        ranks = [start_command(arguments, folder / "0.log")]
     for rank, process in enumerate(ranks):
         process.join(300)
         assert process.exitcode == 0, (folder / f"{rank}.log").read_text()
@@ -53,6 +49,29 @@ def test_two_processes_equal_one(counting_recipe: dict[str, Any], tmp_path: Path
     assert losses[0]["train/loss"] == pytest.approx(losses[1]["train/loss"], rel=2e-4)
     ratios = [value for name, values in losses[0].items() if name.startswith("ce_ratio/") for value in values]
     assert min(ratios) < 1.002 < max(ratios)
+
+
+def test_ranks_that_see_other_checkpoints_are_told(counting_recipe: dict[str, Any], tmp_path: Path) -> None:
+    """Folders of one path that two nodes do not share, or whose changes one of them sees too late."""
+    counting_recipe["stages"] = [{"name": "distillation", "updates": 2000}]
+    path, folder, other = tmp_path / "recipe.yaml", tmp_path / "run", tmp_path / "other"
+    path.write_text(yaml.safe_dump(counting_recipe), encoding="utf-8")
+    alone = start_command(["run", str(path), "--out", str(folder)], tmp_path / "log")
+    saved = folder / "checkpoints" / "distillation"
+    while len([*saved.glob("state-*.pt")]) < 2:
+        assert alone.exitcode is None, (tmp_path / "log").read_text()
+        time.sleep(0.005)
+    assert alone.pid is not None
+    os.kill(alone.pid, signal.SIGKILL)
+    alone.join()
+    shutil.copytree(folder, other)
+    max((other / "checkpoints" / "distillation").glob("state-*.pt")).unlink()
+    ranks = start_ranks([["run", str(path), "--out", str(each)] for each in (folder, other)], tmp_path)
+    for rank, process in enumerate(ranks):
+        process.join(300)
+        said = (tmp_path / f"{rank}.log").read_text()
+        assert process.exitcode == 2, said
+        assert "not all ranks see the same checkpoints in" in said and f"number {rank}, that of update" in said
 
 
 def _training_losses(logs: Path) -> dict[str, list[float]]:

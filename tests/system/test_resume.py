@@ -51,8 +51,8 @@ def _train(folder: Path, recipe: Path, kind: str, moment: int, log: Path) -> Non
     elif kind == "update":
         Update.__call__ = counted_update  # type: ignore[method-assign, assignment]
     with Run.start(folder, load_recipe(recipe)) as run:
-        pipeline._prepare(run)
-        pipeline._train(run)
+        pipeline.data_stage(run)
+        pipeline.training_stage(run)
     os.fsync, Update.__call__ = fsync, update  # type: ignore[method-assign]
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "polystill"
 # docs/architecture.md shows the same list. Names of one line do not import each other.
 LAYERS = [
     {"cli"},
-    {"drafting"},
+    {"drafting", "cluster"},
     {"pipeline", "picking", "bench", "reporting", "serving"},
     {"evaluation", "targets", "translation"},
     {"training", "export"},

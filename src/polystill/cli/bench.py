@@ -20,13 +20,13 @@ from polystill.cli.common import (
     console,
     numbers,
     say,
-    show_log,
     words,
     write_json,
 )
 from polystill.decoding import ENGINES
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
+from polystill.progress import show_log
 
 if TYPE_CHECKING:
     from polystill.bench.decode import DecodeRow, GenerateRow

@@ -109,15 +109,3 @@ def saying_how_to_continue(where: str = "the last checkpoint") -> Iterator[None]
     except (KeyboardInterrupt, SystemExit):
         say(f"stopped; the same command goes on from {where}")
         raise
-
-
-def show_log() -> None:
-    """Show polystill's log messages (progress, warnings) on stderr."""
-    import logging
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("polystill")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False

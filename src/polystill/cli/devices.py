@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polystill.cli.common import Out, RunFolder, check_new_file, console, numbers, say, show_log, words, write_json
+from polystill.cli.common import Out, RunFolder, check_new_file, console, numbers, say, words, write_json
 from polystill.environment.extras import need_packages
+from polystill.progress import show_log
 from polystill.storage import need_new_folder
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from polystill.cli.common import RunFolder, console, numbers, say, show_log, words
+from polystill.cli.common import RunFolder, console, numbers, say, words
 from polystill.decoding import EngineName
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
+from polystill.progress import show_log
 
 EvaluationEngine = Annotated[EngineName | None, typer.Option(help="Engine that runs the models.")]
 COMET_MODEL = "Unbabel/wmt22-comet-da"

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from polystill.cli.common import Out, say, show_log, words
+from polystill.cli.common import Out, say, words
 from polystill.environment.extras import need_packages
+from polystill.progress import show_log
 
 HeldOut = Annotated[
     list[str] | None,

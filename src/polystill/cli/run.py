@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from polystill.cli.common import Out, RunFolder, Settings, console, saying_how_to_continue, show_log
+from polystill.cli.common import Out, RunFolder, Settings, console, say, saying_how_to_continue
 from polystill.environment.extras import need_packages
+from polystill.errors import UserError
+from polystill.progress import show_log
 
 if TYPE_CHECKING:
     from polystill.runs import Run
@@ -22,7 +24,21 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
 
 
-def run(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
+def run(
+    recipe: RecipeFile,
+    out: Out,
+    settings: Settings = None,
+    engine: Annotated[
+        Literal["ray"] | None,
+        typer.Option(
+            help="Do all stages on a Ray cluster: the one that RAY_ADDRESS names, or one of this machine alone. FOLDER "
+            "must be the same on all nodes.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=1024, help="Processes that train, and that evaluate; with *--engine ray*.")
+    ] = 1,
+) -> None:
     """Prepare the data, train and evaluate, as the recipe says. Run again to continue after an interruption.
 
     Finished stages are skipped. In a run that has begun, you can add test sets, updates of the last stage and what is
@@ -35,15 +51,25 @@ def run(recipe: RecipeFile, out: Out, settings: Settings = None) -> None:
         polystill run recipes/multi30k.yaml --out runs/m30k --set data.folder=multi30k --set seed=2
 
         torchrun --nproc-per-node 4 -m polystill run recipe.yaml --out runs/big
+
+        RAY_ADDRESS=head:6379 polystill run recipe.yaml --out /shared/runs/big --engine ray --workers 8
     """
     need_packages("run")
     show_log()
     from polystill.config import load_recipe
-    from polystill.pipeline import run_recipe
 
+    if engine is None and workers > 1:
+        raise UserError(f"--workers {workers}: is for --engine ray; torchrun starts several processes without Ray")
     loaded = load_recipe(recipe, settings)
     with saying_how_to_continue():
-        finished = run_recipe(loaded, out)
+        if engine == "ray":
+            from polystill.cluster import run_on_cluster
+
+            finished: Run | None = run_on_cluster(loaded, out, workers, say)
+        else:
+            from polystill.pipeline import run_recipe
+
+            finished = run_recipe(loaded, out)
     if finished is not None:
         _print_summary(finished)
 

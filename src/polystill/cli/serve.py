@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from polystill.cli.common import ModelEngine, Threads, say, show_log, words
+from polystill.cli.common import ModelEngine, Threads, say, words
 from polystill.environment.extras import need_packages
+from polystill.progress import show_log
 
 _PACKAGES = ("fastapi", "uvicorn", "prometheus_client", "sentencex", "langcodes", "python_multipart", "selectolax")
 

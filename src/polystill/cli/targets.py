@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from polystill.cli.common import Out, say, saying_how_to_continue, show_log
+from polystill.cli.common import Out, say, saying_how_to_continue
 from polystill.decoding import ENGINES
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
+from polystill.progress import show_log
 
 
 def register(app: typer.Typer) -> None:

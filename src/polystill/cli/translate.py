@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from polystill.cli.common import ModelEngine, Threads, say, show_log
+from polystill.cli.common import ModelEngine, Threads, say
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
+from polystill.progress import show_log
 
 
 def register(app: typer.Typer) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -102,15 +102,16 @@ def evaluate_students(
     threads: int = 0,
     measured_here: bool = False,
     force: bool = False,
+    add: Callable[[Sequence[QualityRow]], object] | None = None,
 ) -> list[QualityRow]:
     """Translate test sets with students and score the translations. Defaults are the recipe's.
 
     `sets` are test sets, or VALIDATION for the validation set, which `polystill pick` chooses by.
 
-    Missing students are extracted and exported into RUN/students. Each row goes to RUN/results.json as soon as it is
-    measured, its translations to RUN/hypotheses. Existing rows are returned as they are, unless `force`; with
-    `measured_here` those are measured again to which `add_latency` would add latency of another machine or number of
-    threads.
+    Missing students are extracted and exported into RUN/students. Each row goes to RUN/results.json, or to `add`, as
+    soon as it is measured, its translations to RUN/hypotheses. Existing rows are returned as they are, unless `force`;
+    with `measured_here` those are measured again to which `add_latency` would add latency of another machine or number
+    of threads.
 
     Raises:
         UserError: an unknown student, engine or precision; a family or a shortlist that the engine does not support; or
@@ -119,7 +120,7 @@ def evaluate_students(
     variants = choose_students(run, students, engine=engine, precision=precision, shortlist=shortlist)
     beams = beams if beams is not None else run.recipe.evaluation.beams
     beams = [DecodingOptions(beam_size=beam).beam_size for beam in beams]
-    measurement = _Measurement(run, variants, threads or available_cores())
+    measurement = _Measurement(run, variants, threads or available_cores(), add or run.add)
     known = {} if force else {row.key: row for row in run.results().rows}
     test_sets = run.recipe.data.test if sets is None else sets
     before = {one: known.get(measurement.key(*one)) for one in product(variants, test_sets, beams)}
@@ -145,8 +146,14 @@ def _in_words(row: QualityRow) -> str:
 class _Measurement:
     """Measures students of a run, each in its engine and precision, with a shortlist or not; holds one at a time."""
 
-    def __init__(self, run: Run, variants: Mapping[Student, Variant], threads: int) -> None:
-        self.run, self.variants, self.threads = run, variants, threads
+    def __init__(
+        self,
+        run: Run,
+        variants: Mapping[Student, Variant],
+        threads: int,
+        add: Callable[[Sequence[QualityRow]], object],
+    ) -> None:
+        self.run, self.variants, self.threads, self._add = run, variants, threads, add
         self._student: Student | None = None  # the one that the next four fields belong to
         self._translator: Any = None
         self._model: Any = None  # in torch and float32: it scores the translations of any engine
@@ -162,14 +169,14 @@ class _Measurement:
     def row(
         self, student: Student, test_set: str, beam: int, before: QualityRow | None, *, is_valid: bool
     ) -> QualityRow:
-        """The row of results: `before`, if it is valid, or else a new one, which is added to the run."""
+        """The row of results: `before`, if it is valid, or else a new one, which is added."""
         row = before
         if row is None or not is_valid:
             row = self.measure(student, test_set, beam)
         elif self.run.recipe.evaluation.lowercase and row.bleu_lc is None:
             row = self.score_again(row)
         if row is not before:
-            self.run.add([row])
+            self._add([row])
         return row
 
     def is_valid(self, row: QualityRow, measured_here: bool) -> bool:

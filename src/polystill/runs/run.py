@@ -260,13 +260,14 @@ class Run:
         again = f"restore it from a copy, or remove it and measure again with polystill evaluate {self.folder}"
         return Results.read(self._results_path, again)
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[Row], measured: Provenance | None = None) -> None:
         """Add rows of any kind to results.json; a row replaces the one of its kind with the same `key`.
 
-        Rows of quality get this run's `run_id` and `seed` and this machine's `hardware` and `commit` where they have
-        none. Rows of quality and robustness are measured by this process: they update the provenance.
+        Rows of quality get this run's `run_id` and `seed` and their machine's `hardware` and `commit` where they have
+        none. Rows of quality and robustness update the provenance. `measured` is that of the process that has measured
+        them, by default this one.
         """
-        now = provenance()
+        now = measured or provenance()
         stamped = [self._stamped(row, now) if isinstance(row, QualityRow) else row for row in rows]
         results = self.results().merge(stamped)
         if any(isinstance(row, QualityRow | RobustnessRow) for row in rows):
@@ -289,17 +290,20 @@ class Run:
         replace(results, provenance=results.provenance or provenance()).write(self._results_path)
 
     @contextmanager
-    def spending(self, stage: str) -> Iterator[None]:
-        """Add the block's seconds to the stage's cost, also when the block fails: interrupted work was paid for."""
-        wall, cpu = time.perf_counter(), _cpu_seconds()
+    def spending(self, stage: str) -> Iterator[list[float]]:
+        """Add the block's seconds to the stage's cost, also when the block fails: interrupted work was paid for.
+
+        The block gets a list for the processor seconds of other machines' processes that work for it.
+        """
+        wall, cpu, elsewhere = time.perf_counter(), cpu_seconds(), list[float]()
         try:
-            yield
+            yield elsewhere
         finally:
             with suppress(UserError):  # A full disk; the block's own error says so.
                 before = self.results().cost.get(stage, Cost())
                 seconds = (before.seconds or 0) + time.perf_counter() - wall
-                cpu_seconds = (before.cpu_seconds or 0) + _cpu_seconds() - cpu
-                self.add_cost(stage, Cost(seconds=round(seconds, 3), cpu_seconds=round(cpu_seconds, 3)))
+                processor = (before.cpu_seconds or 0) + cpu_seconds() - cpu + sum(elsewhere)
+                self.add_cost(stage, Cost(seconds=round(seconds, 3), cpu_seconds=round(processor, 3)))
 
     # Files
 
@@ -327,8 +331,9 @@ class Run:
         write_atomic(self.folder / "recipe.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def _cpu_seconds() -> float:
-    return sum(os.times()[:4])  # user and system, of this process and of ended children
+def cpu_seconds() -> float:
+    """User's and system's, of this process and of ended children."""
+    return sum(os.times()[:4])
 
 
 def _refuse_other_things(folder: Path) -> None:

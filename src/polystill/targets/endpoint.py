@@ -23,11 +23,11 @@ from pydantic import Field, ValidationError, field_validator
 
 from polystill.config.reading import explained, read_yaml
 from polystill.decoding.translator import DecodingOptions
+from polystill.environment.pool import ThisProcess
 from polystill.errors import UserError
 from polystill.schema import Strict
 from polystill.storage import storage_errors
 from polystill.targets.job import Compute, Job, Say, Translate, refuse_search
-from polystill.targets.pool import ThisProcess
 from polystill.targets.store import Candidate, shortened
 
 ANSWERS = "answers.jsonl"

@@ -18,6 +18,7 @@ from typing import Any
 from polystill.config import Cleaning, Recipe
 from polystill.data.training_text import lines_sha256
 from polystill.decoding.translator import DecodingOptions
+from polystill.environment.pool import Task, ThisProcess
 from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.languages import check_pair
@@ -28,7 +29,6 @@ from polystill.storage import clear_left_overs, lock_folder, storage_errors, tem
 from polystill.targets import bergamot, endpoint, store
 from polystill.targets import teachers as models
 from polystill.targets.job import Compute, Job, Translate, refuse_search
-from polystill.targets.pool import Task, ThisProcess
 from polystill.targets.select import REASONS, FilterReport, HypothesisFilter, left_out
 from polystill.targets.sources import Source, Sources, Text, open_sources
 from polystill.targets.store import FORMAT, MANIFEST, SHARDS, Candidate, Entry

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from polystill.decoding.translator import DecodingOptions
+from polystill.environment.pool import LocalPool, Pool, ThisProcess
+from polystill.environment.ray_pool import RayPool
 from polystill.errors import UserError
-from polystill.targets.pool import LocalPool, Pool, RayPool, ThisProcess
 from polystill.targets.store import Candidate
 
 Translate = Callable[[Sequence[str]], list[list[Candidate]]]

@@ -110,6 +110,12 @@ class StageTraining:
         factors = {name: supernet.learning_rate_factor for name, supernet in recipe.supernets.items()}
         self.optimizer = make_optimizer(session.model, recipe.training, factors)
         self.state = self._resume()
+        if not session.alike_on_all_ranks(index, self.state.update):
+            raise UserError(
+                f"stage {stage.name}: not all ranks see the same checkpoints in {self.checkpoints.folder} (this one, "
+                f"number {session.rank}, that of update {self.state.update}); all nodes must share that folder, and "
+                "see at once what changes in it (NFS: mount with actimeo=0)"
+            )
         self.pruner = Pruner(session.model, recipe.stage_pruning(stage))
         teacher = session.frozen_teacher(objective)
         self.update = Update(

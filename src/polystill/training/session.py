@@ -112,6 +112,12 @@ class Session:
     def sum_over_ranks(self, values: Tensor) -> Tensor:
         return sum_over_ranks(self.accelerator, values)
 
+    def alike_on_all_ranks(self, *numbers: int) -> bool:
+        """Whether all processes give the same numbers; each of them learns it."""
+        values = torch.tensor(numbers, dtype=torch.float64, device=self.accelerator.device)
+        total, squares = self.sum_over_ranks(torch.stack([values, values.square()]))
+        return bool((squares * self.ranks == total.square()).all())  # by Cauchy and Schwarz
+
     def frozen_teacher(self, objective: Objective) -> FrozenTeacher | None:
         """The teacher that a stage's objective learns from, if it has one.
 

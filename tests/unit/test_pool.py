@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
+from polystill.environment import ray_pool
+from polystill.environment.pool import LocalPool, Pool, ThisProcess
+from polystill.environment.ray_pool import RayPool
 from polystill.errors import UserError
-from polystill.targets import pool
-from polystill.targets.pool import LocalPool, Pool, RayPool, ThisProcess
 
 # What workers run; a module of its own, for they are processes that import it.
 WORK = """
@@ -137,8 +138,8 @@ def test_a_cluster_whose_only_node_is_gone_is_said_and_given_up(
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setattr(pool, "PATIENCE_S", 5)
-    monkeypatch.setattr(pool, "LIMIT_S", 20)
+    monkeypatch.setattr(ray_pool, "PATIENCE_S", 5)
+    monkeypatch.setattr(ray_pool, "LIMIT_S", 20)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     node = cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
@@ -147,7 +148,7 @@ def test_a_cluster_whose_only_node_is_gone_is_said_and_given_up(
         results = RayPool(1, said.append).run(open_work, tasks())
         next(results)
         cluster.remove_node(node, allow_graceful=False)
-        with pytest.raises(UserError, match=r"no node has had room for a worker .* goes on from the first shard"):
+        with pytest.raises(UserError, match=r"no node has had room for a worker .* goes on where this one ended"):
             list(results)
         assert any(line.endswith("; waiting for one") for line in said)
     finally:

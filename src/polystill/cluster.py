@@ -1,0 +1,298 @@
+"""Take a run through its stages on a Ray cluster, by the code that does it on one machine.
+
+    data ── one task │ training.<stage> ── Ray Train, one rank a worker │ evaluation ── one task a student
+
+The process that starts it holds the run's lock, hands out the work, and writes the evaluation's results. All else is
+written into the run's folder by the workers, so every node needs that folder at the same path.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from polystill import pipeline
+from polystill.config import Recipe
+from polystill.environment.following import following, write_stderr_into
+from polystill.environment.pool import MOST_ATTEMPTS, Lines, Wording, Work
+from polystill.environment.ray_pool import LIMIT_S, PATIENCE_S, RayPool, connection, cpus_of_nodes
+from polystill.errors import UserError, reason
+from polystill.progress import show_log
+from polystill.runs import Run
+from polystill.runs.provenance import provenance
+from polystill.runs.results import Provenance, QualityRow
+from polystill.runs.run import cpu_seconds
+from polystill.storage import clear_left_overs, write_atomic
+
+Say = Callable[[str], None]
+
+MOST_STARTS = 10
+"""Minutes that Ray Train waits for CPUs that others have: it looks for them for a minute at a time."""
+_PREPARING_THREADS = 8
+"""More hardly make the data stage faster (`environment.threads`)."""
+
+
+def run_on_cluster(recipe: Recipe, folder: Path, workers: int, say: Say) -> Run:
+    """Take a run from wherever it is to its end and return it, unlocked. Equals `pipeline.run_recipe` by torchrun with
+    as many ranks as `workers`.
+
+    The cluster is that of `ray_pool.connection`. Each worker has `training.threads` CPUs, or an equal share of all of
+    them, and a GPU if the cluster has any.
+
+    Raises:
+        UserError: as `run_recipe`; there is no cluster, or it has no room for the workers; a node does not see the
+            run's folder; or MOST_ATTEMPTS workers died one after another without getting any further.
+    """
+    recipe, folder = recipe.with_absolute_paths(), folder.resolve()
+    pipeline.check_recipe(recipe, folder)
+    with Run.start(folder, recipe) as run, connection() as ray, following(_logs(run), say):
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        share = Share.of(cpus_of_nodes(ray), gpus, workers, recipe.training.threads)
+        place = Place(folder, run.run_id)
+        _prepare(ray, place, say)
+        if not run.finished("family"):
+            _train(ray, run, place, share, say)
+        if not run.finished("evaluation"):
+            _evaluate(run, place, share, say)
+    return run
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each of the workers has for itself."""
+
+    workers: int
+    threads: int
+    gpus: int
+
+    @classmethod
+    def of(cls, nodes: list[int], gpus: int, workers: int, threads: int) -> Share:
+        """nodes: the CPUs of each node. gpus: of all nodes. threads: of each worker; 0 is as many as fit.
+
+        Raises:
+            UserError: the cluster has not enough CPUs or GPUs.
+        """
+        wanted = [threads] if threads else range(max(nodes, default=1), 0, -1)
+        threads = next((each for each in wanted if _room(nodes, each) >= workers), 0)
+        if not threads:
+            raise UserError(
+                f"--workers {workers}: the cluster has no room for as many of {wanted[-1]} CPUs (its nodes have "
+                f"{', '.join(map(str, nodes))}); use fewer workers or threads (--set training.threads=N)"
+            )
+        if 0 < gpus < workers:
+            raise UserError(f"--workers {workers}: the cluster has {gpus} GPUs; use --workers {gpus} or fewer")
+        return cls(workers, threads, min(1, gpus))
+
+    def wait_for_room(self, ray: Any, say: Say) -> None:
+        """Wait until there is room for all workers: nodes may have been lost, or others may use them.
+
+        Raises:
+            UserError: there is none for LIMIT_S.
+        """
+        begin = time.monotonic()
+        said = 0.0
+        while not self._has_room(ray):
+            waited = time.monotonic() - begin
+            what = f"no room for {self.workers} workers ({self.threads} CPUs each) for {waited / 60:.0f} min"
+            if waited >= LIMIT_S:
+                raise UserError(
+                    f"--engine ray: {what}; start nodes (ray status shows them), and the same command goes on where "
+                    "this one ended"
+                )
+            if waited - said >= PATIENCE_S:
+                said = waited
+                say(f"{what}; waiting for it")
+            time.sleep(1)
+
+    def _has_room(self, ray: Any) -> bool:
+        needed, free = self.workers * self.threads, ray.available_resources().get("CPU", 0)
+        return _room(cpus_of_nodes(ray), self.threads) >= self.workers and needed <= free
+
+
+def _room(nodes: list[int], threads: int) -> int:
+    """How many workers fit on nodes of so many CPUs."""
+    return sum(cpus // threads for cpus in nodes)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker finds the run."""
+
+    folder: Path
+    run_id: str
+
+    def open(self) -> Run:
+        """The run, in a worker; what is said there is shown by the process that `following` runs in.
+
+        Raises:
+            UserError: this node does not see the run's folder.
+        """
+        if not (self.folder / "state.json").is_file() or (run := Run.open(self.folder)).run_id != self.run_id:
+            raise UserError(
+                f"{self.folder}: node {socket.gethostname()} does not see this run; give an --out on storage that all "
+                "nodes have at the same path, such as NFS"
+            )
+        write_stderr_into(_logs(run))
+        show_log()
+        return run
+
+
+def _logs(run: Run) -> Path:
+    return run.logs / "ray"
+
+
+# --- data ---------------------------------------------------------------------------------------------------------
+
+
+def _prepare(ray: Any, place: Place, say: Say) -> None:
+    threads = min(_PREPARING_THREADS, max(cpus_of_nodes(ray), default=1))
+    wording = Wording(lambda task: "data", "use nodes with more")
+    for _ in RayPool(1, say, threads, wording=wording).run(partial(_preparation, place), [(0, [])]):
+        pass
+
+
+def _preparation(place: Place) -> Work:
+    run = place.open()
+
+    def work(lines: Lines) -> None:
+        clear_left_overs(run.folder)  # of a worker that died before
+        pipeline.data_stage(run)
+
+    return work
+
+
+# --- training -----------------------------------------------------------------------------------------------------
+
+
+def _train(ray: Any, run: Run, place: Place, share: Share, say: Say) -> None:
+    """Train to the end; if a worker dies, all begin again from the last checkpoint.
+
+    Ray Train's own restarts are off: it would repeat users' mistakes as well, and count deaths without regard to what
+    was reached between them.
+    """
+    fit = ray.remote(num_cpus=0, max_retries=0)(_fit)
+    in_vain = 0
+    while True:
+        share.wait_for_room(ray, say)
+        before = _reached(run)
+        _mistake(run).unlink(missing_ok=True)
+        try:
+            ray.get(fit.remote(place, share))
+            return
+        except ray.exceptions.RayError as error:
+            if _mistake(run).is_file():
+                raise UserError(_mistake(run).read_text(encoding="utf-8")) from None
+            why = _why(error)
+        in_vain = in_vain + 1 if _reached(run) == before else 1
+        if in_vain == MOST_ATTEMPTS:
+            raise UserError(
+                f"training: workers died {MOST_ATTEMPTS} times without reaching a further checkpoint ({why}); "
+                "their logs are in /tmp/ray/session_latest/logs on their nodes; the same command tries again"
+            )
+        say(f"training: a worker died ({why}); all go on from the last checkpoint")
+        clear_left_overs(run.folder)
+
+
+def _fit(place: Place, share: Share) -> None:
+    """Train with Ray Train. Runs on the cluster, where Ray may have SIGINT for itself."""
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    run = place.open()
+    resources = {"CPU": share.threads} | ({"GPU": share.gpus} if share.gpus else {})
+    TorchTrainer(
+        _rank,
+        train_loop_config={"place": place},
+        scaling_config=ScalingConfig(num_workers=share.workers, use_gpu=share.gpus > 0, resources_per_worker=resources),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=str(run.checkpoints),  # it only leaves a mark there
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=MOST_STARTS),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    ).fit()
+
+
+def _rank(config: dict[str, Place]) -> None:
+    """What each worker does; Ray Train has set it up as torchrun would have."""
+    run = config["place"].open()
+    try:
+        pipeline.training_stage(run)
+    except UserError as error:  # Ray Train would hand on its traceback
+        write_atomic(_mistake(run), str(error))
+        raise
+
+
+def _mistake(run: Run) -> Path:
+    """The message about a user's mistake that a rank has found."""
+    return _logs(run) / "mistake"
+
+
+def _reached(run: Run) -> object:
+    """What changes when a training gets further."""
+    return len(run.stages()), sorted(run.checkpoints.glob("*/state-*.pt"))
+
+
+def _why(error: Exception) -> str:
+    """Why a training ended, in a few words."""
+    cause = getattr(error, "cause", None) or error
+    failures: dict[int, Exception] = getattr(cause, "worker_failures", {})
+    died = [rank for rank, failure in failures.items() if not str(failure).startswith("Traceback")]
+    if died:
+        return f"rank {', '.join(map(str, sorted(died)))} died"
+    for rank, failure in failures.items():
+        return f"rank {rank}: {str(failure).strip().splitlines()[-1]}"
+    return reason(cause)
+
+
+# --- evaluation ---------------------------------------------------------------------------------------------------
+
+
+def _evaluate(run: Run, place: Place, share: Share, say: Say) -> None:
+    from polystill.evaluation.students import choose_students
+
+    students = list(map(str, choose_students(run)))
+    pool = RayPool(
+        share.workers,
+        say,
+        share.threads,
+        gpus=share.gpus,
+        wording=Wording(lambda task: f"evaluation of {task[1][0]}", "use fewer --workers"),
+    )
+    measuring = partial(_measuring, place, share.threads)
+    count = 0
+    with run.spending("evaluation") as elsewhere:
+        for _, measured in pool.run(measuring, enumerate([student] for student in students)):
+            run.add(measured.new, measured.by)
+            elsewhere.append(measured.cpu_seconds)
+            count += measured.rows
+    run.finish("evaluation", {"rows": count})
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A student's rows of results: the new ones, and how many there are with those that were measured before."""
+
+    new: list[QualityRow]
+    rows: int
+    by: Provenance
+    cpu_seconds: float
+
+
+def _measuring(place: Place, threads: int) -> Work:
+    from polystill.evaluation.quality import evaluate_students
+
+    run = place.open()
+
+    def work(students: Lines) -> _Measured:
+        new: list[QualityRow] = []
+        begin = cpu_seconds()
+        rows = evaluate_students(run, students=students, sets=run.held_out, threads=threads, add=new.extend)
+        return _Measured(new, len(rows), provenance(), cpu_seconds() - begin)
+
+    return work
