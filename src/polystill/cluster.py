@@ -8,6 +8,7 @@ written into the run's folder by the workers, so every node needs that folder at
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def run_on_cluster(recipe: Recipe, folder: Path, workers: int, say: Say) -> Run:
 
     Raises:
         UserError: as `run_recipe`; there is no cluster, or it has no room for the workers; a node does not see the
-            run's folder; or MOST_ATTEMPTS workers died one after another without getting any further.
+            run's folder; or workers died MOST_ATTEMPTS times without getting any further.
     """
     recipe, folder = recipe.with_absolute_paths(), folder.resolve()
     pipeline.check_recipe(recipe, folder)
@@ -54,6 +55,7 @@ def run_on_cluster(recipe: Recipe, folder: Path, workers: int, say: Say) -> Run:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         share = Share.of(cpus_of_nodes(ray), gpus, workers, recipe.training.threads)
         place = Place(folder, run.run_id)
+        _check_nodes(ray, place)
         _prepare(ray, place, say)
         if not run.finished("family"):
             _train(ray, run, place, share, say)
@@ -132,18 +134,40 @@ class Place:
         Raises:
             UserError: this node does not see the run's folder.
         """
+        run = self.check()
+        write_stderr_into(_logs(run))
+        show_log()
+        return run
+
+    def check(self) -> Run:
+        """The same run. Raises the same errors."""
         if not (self.folder / "state.json").is_file() or (run := Run.open(self.folder)).run_id != self.run_id:
             raise UserError(
                 f"{self.folder}: node {socket.gethostname()} does not see this run; give an --out on storage that all "
                 "nodes have at the same path, such as NFS"
             )
-        write_stderr_into(_logs(run))
-        show_log()
         return run
 
 
 def _logs(run: Run) -> Path:
     return run.logs / "ray"
+
+
+def _check_nodes(ray: Any, place: Place) -> None:
+    """Raise UserError where one of the nodes that may get work does not see the run's folder."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    check = ray.remote(num_cpus=0)(_check)
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    on_each = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
+    try:
+        ray.get([check.options(scheduling_strategy=on_this).remote(place) for on_this in on_each])
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, UserError) else error from None
+
+
+def _check(place: Place) -> None:
+    place.check()
 
 
 # --- data ---------------------------------------------------------------------------------------------------------
@@ -188,13 +212,13 @@ def _train(ray: Any, run: Run, place: Place, share: Share, say: Say) -> None:
             if _mistake(run).is_file():
                 raise UserError(_mistake(run).read_text(encoding="utf-8")) from None
             why = _why(error)
-        in_vain = in_vain + 1 if _reached(run) == before else 1
+        in_vain = in_vain + 1 if _reached(run) == before else 0
         if in_vain == MOST_ATTEMPTS:
             raise UserError(
-                f"training: workers died {MOST_ATTEMPTS} times without reaching a further checkpoint ({why}); "
-                "their logs are in /tmp/ray/session_latest/logs on their nodes; the same command tries again"
+                f"training: {MOST_ATTEMPTS} times no further checkpoint was reached ({why}); the workers' logs are in "
+                "/tmp/ray/session_latest/logs on their nodes, and the same command tries again"
             )
-        say(f"training: a worker died ({why}); all go on from the last checkpoint")
+        say(f"training: {why}; all ranks go on from the last checkpoint")
         clear_left_overs(run.folder)
 
 
@@ -203,15 +227,16 @@ def _fit(place: Place, share: Share) -> None:
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    run = place.open()
+    run = place.check()
+    os.environ["RAY_TRAIN_ENABLE_PRINT_PATCH"] = "0"  # workers would print every line twice
     resources = {"CPU": share.threads} | ({"GPU": share.gpus} if share.gpus else {})
     TorchTrainer(
         _rank,
         train_loop_config={"place": place},
         scaling_config=ScalingConfig(num_workers=share.workers, use_gpu=share.gpus > 0, resources_per_worker=resources),
         run_config=RunConfig(
-            name="ray",
-            storage_path=str(run.checkpoints),  # it only leaves a mark there
+            name=_logs(run).name,
+            storage_path=str(_logs(run).parent),  # for its checkpoints, of which there are none
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=MOST_STARTS),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),

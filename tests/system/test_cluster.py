@@ -102,7 +102,7 @@ def test_a_cluster_gives_what_torchrun_gives(
     assert cost["training.mutual"].processes == 2
     assert all((cost[stage].cpu_seconds or 0) > 0 for stage in ("data", "training.distillation", "evaluation"))
     assert "distillation 60: validation nll" in said and "packed: " in said
-    assert "Traceback" not in said
+    assert "Traceback" not in said and ":task_name:" not in said
 
 
 @pytest.mark.long
@@ -115,13 +115,14 @@ def test_killed_workers_cost_what_they_did_since_the_last_checkpoint(
     first = kill_a_rank(folder, process, "distillation 10: validation", set())
     kill_a_rank(folder, process, "mutual 10: validation", first, other=True)
     said = end_of(process, folder / "log")
-    assert said.count("died); all go on from the last checkpoint") == 2
+    assert len(re.findall(r"training: rank \d died; all ranks go on from the last checkpoint", said)) == 2
     for stage in ("distillation", "mutual"):
         (update,) = re.findall(rf"{stage}: continues after update (\d+) of 60", said)
         assert 8 <= int(update) < 60
     assert weights(folder) == weights(undisturbed)
     assert quality(folder) == quality(undisturbed)
     assert not [path for path in (folder / "run").rglob("*") if ".tmp-" in path.name]
+    assert ":task_name:" not in said
 
 
 def kill_a_rank(
@@ -146,4 +147,22 @@ def test_a_users_mistake_is_said_once(address: str, by_torchrun: tuple[dict[str,
     training = {**recipe["training"], "learning_rate": 1e30, "warmup": 0}
     said = end_of(start_on(address, {**recipe, "training": training}, folder), folder / "log", 2)
     assert said.count("error: stage distillation, update") == 1
-    assert "all go on" not in said and "Traceback" not in said
+    assert "all ranks go on" not in said and "Traceback" not in said
+
+
+@pytest.mark.long
+def test_one_worker_on_a_cluster_of_its_own(counting_recipe: dict[str, Any], tmp_path: Path) -> None:
+    """By a command that starts Ray for itself, it is what a run without Ray is."""
+    pytest.importorskip("ray")
+    recipe = {**counting_recipe, "evaluation": {"beams": [1], "students": ["e1d1"]}}
+    alone, folder = tmp_path / "alone", tmp_path / "ray"
+    end_of(start_command(_arguments(recipe, alone), alone / "log"), alone / "log")
+    arguments = [*_arguments(recipe, folder), "--engine", "ray"]
+    end_of(start_command(arguments, folder / "log", {"RAY_ADDRESS": "local"}), folder / "log")
+    assert weights(folder) == weights(alone)
+    assert quality(folder) == quality(alone)
+
+
+def test_workers_are_rays(polystill: Any, tmp_path: Path) -> None:
+    command = ["run", tmp_path / "recipe.yaml", "--out", tmp_path / "run", "--workers", "2"]
+    polystill(*command).refused("--workers 2: is for --engine ray", "torchrun")

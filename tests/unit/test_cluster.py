@@ -40,6 +40,6 @@ def test_a_node_that_does_not_see_the_run(
 ) -> None:
     with prepared_run(counting_recipe) as run:
         with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path))}/nothing: node .* does not see this run"):
-            Place(tmp_path / "nothing", run.run_id).open()
+            Place(tmp_path / "nothing", run.run_id).check()
         with pytest.raises(UserError, match="does not see this run"):  # but one of its own at that path
-            Place(run.folder, "counting-0000").open()
+            Place(run.folder, "counting-0000").check()
