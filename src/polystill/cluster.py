@@ -238,7 +238,7 @@ def _fit(place: Place, share: Share) -> None:
             name=_logs(run).name,
             storage_path=str(_logs(run).parent),  # for its checkpoints, of which there are none
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=MOST_STARTS),
-            logging_config=LoggingConfig(log_level="WARNING"),
+            logging_config=LoggingConfig(log_level="CRITICAL"),
         ),
     ).fit()
 
