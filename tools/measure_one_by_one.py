@@ -1,6 +1,7 @@
 """Compare the cost of training a family in one run with that of training its members one by one.
 
-    python tools/measure_one_by_one.py recipes/multi30k.yaml --set data.folder=multi30k --rounds 3
+    python tools/measure_one_by_one.py recipes/multi30k.yaml --set data.folder=multi30k --rounds 3 --precision bf16
+    python tools/measure_one_by_one.py recipes/multi30k.yaml --set data.folder=multi30k --student e6d6,e4d4,small-e1d1
 
 One by one: the teacher alone by likelihood, then every other student by Word-KD from it, frozen. In one run: the
 recipe's own stages and mode, with the students that it draws. Both by our fused step, on the same batches, in turn.
@@ -21,41 +22,45 @@ from polystill.bench.train import Trial, Variant, Workload, load_workload
 from polystill.cli.bench import prepared_data, tool_parser, write_benchmark
 from polystill.cli.common import check_new_file, say, user_errors
 from polystill.config import Students
+from polystill.config.model import Shape
 from polystill.objectives.word_kd import WordKd
 from polystill.students import Student
 from polystill.training.frozen import FrozenTeacher
 from polystill.training.session import build_model
 
-ALONE = Variant("teacher", "shared", "fp32")
 
-
-def word_kd(workload: Workload, student: Student, teacher: FrozenTeacher) -> Trial:
+def word_kd(workload: Workload, student: Student, teacher: FrozenTeacher, alone: Variant) -> Trial:
     """A network of the student's shape that learns from the teacher."""
-    layers = {"encoder_layers": student.encoder_layers, "decoder_layers": student.decoder_layers}
-    model = workload.recipe.model.model_copy(update=layers)
-    recipe = workload.recipe.model_copy(update={"model": model, "students": Students(only=[])})
-    alone = replace(workload, recipe=recipe)
-    return Trial(ALONE, alone, WordKd(label_smoothing=recipe.objective.label_smoothing), teacher)
-
-
-def subjects(workload: Workload) -> dict[str, Trial]:
-    """By name: every student one by one, and the family in every stage of the recipe."""
     recipe = workload.recipe
+    shape = recipe.supernets[student.supernet] if student.supernet else recipe.model
+    sizes = {name: getattr(shape, name) for name in Shape.model_fields}
+    sizes |= {"encoder_layers": student.encoder_layers, "decoder_layers": student.decoder_layers}
+    model = recipe.model.model_copy(update=sizes)
+    recipe = recipe.model_copy(update={"model": model, "supernets": {}, "students": Students(only=[])})
+    objective = WordKd(label_smoothing=recipe.objective.label_smoothing)
+    return Trial(alone, replace(workload, recipe=recipe), objective, teacher)
+
+
+def subjects(workload: Workload, students: Sequence[str] | None, precision: str) -> dict[str, Trial]:
+    """By name: the teacher and the students one by one, and the family in every stage of the recipe."""
+    recipe, alone = workload.recipe, Variant("teacher", "shared", precision)
     teacher = FrozenTeacher(build_model(recipe, workload.tokenizer), workload.networks[0][0])
-    space = recipe.students.space(teacher.model.teacher)
-    trials = {str(space.teacher): Trial(ALONE, workload)}
-    trials |= {str(s): word_kd(workload, s, teacher) for s in space.candidates if s != space.teacher}
-    family = Variant("family", recipe.training.mode, "fp32")
+    space = recipe.students.space(teacher.model.teacher, recipe.supernets)
+    chosen = space.candidates if students is None else [space.get(name) for name in students]
+    trials = {str(space.teacher): Trial(alone, workload)}
+    trials |= {str(s): word_kd(workload, s, teacher, alone) for s in chosen if s != space.teacher}
+    family = Variant("family", recipe.training.mode, precision)
     for stage in recipe.stages:
         objective = recipe.stage_objective(stage)
         trials[f"family, {stage.name}"] = Trial(family, workload, objective, networks=stage.networks)
     return trials
 
 
-def measure(workload: Workload, rounds: int) -> dict[str, Any]:
+def measure(workload: Workload, rounds: int, students: Sequence[str] | None, precision: str) -> dict[str, Any]:
     """Seconds an update by subject, and how many times as much the students cost one by one."""
     stages, batches = workload.recipe.stages, len(workload.batches)
-    runs: dict[str, Callable[[], object]] = {name: trial.run for name, trial in subjects(workload).items()}
+    trials = subjects(workload, students, precision)
+    runs: dict[str, Callable[[], object]] = {name: trial.run for name, trial in trials.items()}
     seconds = interleaved(runs, rounds, log=say)
     updates = sum(stage.updates for stage in stages)
     families = [f"family, {stage.name}" for stage in stages]
@@ -67,6 +72,7 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
     return {
         "updates": {stage.name: stage.updates for stage in stages},
         "mode": workload.recipe.training.mode,
+        "precision": precision,
         "batches": batches,
         "rounds": rounds,
         "seconds_an_update": {name: spread([s / batches for s in taken]) for name, taken in seconds.items()},
@@ -92,13 +98,16 @@ def report(result: dict[str, Any]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = tool_parser(__doc__, rounds=3)
     parser.add_argument("--batches", type=int, default=12, help="each with students of its own")
+    parser.add_argument("--student", help="some of them, with commas between; all by default")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--json", type=Path, help="also write all figures here")
     given = parser.parse_args(arguments)
     with user_errors():
         check_new_file("--json", given.json)
         with prepared_data(given.recipe, given.set, None) as (recipe, data):
             workload = load_workload(recipe, data, recipe.objective.students_per_step, given.batches)
-            result = measure(workload, given.rounds)
+            students = given.student.split(",") if given.student else None
+            result = measure(workload, given.rounds, students, given.precision)
         report(result)
         write_benchmark(given.json, "one-by-one", result)
 

@@ -38,6 +38,11 @@ def test_one_by_one_times_every_student_and_every_stage(tool: Tool, tmp_path: Pa
     together = sum(seconds[name] * updates for name, updates in families.items())
     assert result["one_by_one_to_family"]["median"] == pytest.approx(apart / together)
     assert len(seconds) > len(families) + 1 and all(name in done.stdout for name in seconds)
+    narrow = ("--set", "supernets={tiny: {encoder_layers: 2, decoder_layers: 1, d_model: 8, ffn_dim: 16, heads: 2}}")
+    some = tool("measure_one_by_one.py", *narrow, "--student", "e1d1,tiny-e2d1")
+    assert some.returncode == 0, some.stderr
+    names = [line.split()[0] for line in some.stdout.splitlines()]
+    assert {"e1d1", "tiny-e2d1"} < set(names) and "tiny-e1d1" not in names
     again = tool("measure_one_by_one.py", "--json", str(out))
     assert again.returncode == 2 and "is there already" in again.stderr
 
