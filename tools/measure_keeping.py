@@ -1,6 +1,6 @@
 """What keeping placeholders, numbers and capitals does to ordinary sentences.
 
-    python -m tools.measure_keeping RUN --student smallest --beam 5
+    python tools/measure_keeping.py RUN --student smallest --beam 5
 
 Counts loops in the translations of the first 300 sentences of the run's first test set, as they are and in capitals,
 and measures BLEU and chrF of its validation set: as a student translates by itself, and as `translate` does.

@@ -1,6 +1,6 @@
 """Every export of a real student, translating a run's whole test set in the program that it is for.
 
-    POLYSTILL_RUN=runs/multi30k POLYSTILL_STUDENT=e4d2 make test-consumers ARGS='-s -k whole_test_set'
+    POLYSTILL_RUN=runs/one-width POLYSTILL_STUDENT=e4d2 make test-consumers ARGS='-s -k whole_test_set'
 
 Compared with the student's own translations in torch, searched alike. The run's model needs `positions: marian`.
 """

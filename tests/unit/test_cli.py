@@ -62,7 +62,7 @@ def test_help_loads_no_heavy_library() -> None:
     assert "typer" in loaded
     parts = {name.split(".")[1] for name in loaded if name.startswith("polystill.")}
     # decoding and export for the names of their engines and formats
-    assert parts <= {"cli", "decoding", "environment", "errors", "export", "storage"}
+    assert parts <= {"cli", "decoding", "environment", "errors", "export", "progress", "storage"}
 
 
 def test_every_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from polystill.errors import UserError
 from polystill.export.format import Export, Format, Info, MakeCard, Verified
 from polystill.export.pymarian import decode_with_scores, find_pymarian
-from polystill.runs.places import MARIAN_SETTINGS
 
 if TYPE_CHECKING:
     from polystill.data.tokenizer import Tokenizer
@@ -50,6 +49,7 @@ trained with alignments, `--config decoder-alignment.yml` writes those of its pi
         from polystill.export.pieces import joint_pieces
         from polystill.models.marian_npz import arrays_of
         from polystill.models.transformer import Transformer
+        from polystill.runs.places import MARIAN_SETTINGS
 
         assert isinstance(export.model, Transformer)
         models = joint_pieces(export.tokenizer, export.lines)
@@ -66,6 +66,8 @@ trained with alignments, `--config decoder-alignment.yml` writes those of its pi
         return verify_in_marian(export, folder / MODEL, [vocabularies[0], vocabularies[-1]])
 
     def finish(self, folder: Path, info: Info, card: MakeCard) -> None:
+        from polystill.runs.places import MARIAN_SETTINGS
+
         if info.get("alignment"):
             settings = (folder / MARIAN_SETTINGS).read_text(encoding="utf-8")
             (folder / ALIGNING).write_text(f"{settings}alignment: soft\n", encoding="utf-8")
