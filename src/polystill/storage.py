@@ -306,13 +306,13 @@ def checked_json(values: dict[str, Any]) -> str:
 
 
 def read_checked_json(path: Path) -> Any:
-    """What `checked_json` was given; a file of other making, without a checksum, is taken as it is.
+    """What `checked_json` was given.
 
     Raises:
-        OSError, ValueError: the file cannot be read, or has changed since it was written.
+        OSError, ValueError: the file cannot be read, or is not what was written.
     """
     values = json.loads(path.read_text(encoding="utf-8"))
-    if isinstance(values, dict) and values.pop(_CHECKSUM, None) not in (None, _digest(values)):
+    if not isinstance(values, dict) or values.pop(_CHECKSUM, None) != _digest(values):
         raise ValueError("its content is not what was written (SHA-256)")
     return values
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from polystill.picking.choice import choose, explain, figures, how_to_measure
 from polystill.picking.devices import Device, limits_from_options
 from polystill.runs import Run
 from polystill.runs.results import DeviceRow, QualityRow
+from polystill.storage import checked_json, read_checked_json
 
 
 def row(model: str, bleu: float, megabytes: float, p95: float | None = None, **changes: Any) -> QualityRow:
@@ -245,10 +245,9 @@ def test_runs_must_be_comparable(evaluated: Callable[..., Run]) -> None:
         candidates([first, second], "counting", Device())
     with pytest.raises(UserError, match=r"--test-set other: .*first has counting validation"):
         check_test_set([first, second], "other")
-    state = json.loads((second.folder / "state.json").read_text())
-    del state["sha256"]
+    state = read_checked_json(second.folder / "state.json")
     del state["stages"]["data"]["files"]  # a run of other text has other checksums
-    (second.folder / "state.json").write_text(json.dumps(state))
+    (second.folder / "state.json").write_text(checked_json(state))
     (second.data / "test" / "counting.target.txt").write_text("something else\n")
     with pytest.raises(UserError, match=r"second: has not the same test set counting as .*first"):
         check_test_set([first, second], "counting")

@@ -23,6 +23,7 @@ from polystill.evaluation import quality, speed
 from polystill.evaluation.quality import add_latency, evaluate_run, evaluate_students
 from polystill.export import students as artefacts
 from polystill.runs import Run
+from polystill.storage import checked_json, read_checked_json
 from polystill.students import Student
 
 E2D1 = Student(2, 1)
@@ -159,10 +160,9 @@ def test_p_mode_is_that_of_what_the_engine_wrote(
     source_file, target_file = (run.data / "test" / f"counting.{side}.txt" for side in ("source", "target"))
     source_file.write_text("one two\n\nnine three four\n")
     target_file.write_text("zwei eins\n\nvier drei neun\n")
-    state = json.loads((run.folder / "state.json").read_text())
-    del state["sha256"]
+    state = read_checked_json(run.folder / "state.json")
     state["stages"].get("data", {}).pop("files", None)  # a run of other text has other checksums
-    (run.folder / "state.json").write_text(json.dumps(state))
+    (run.folder / "state.json").write_text(checked_json(state))
     (row,) = evaluate_students(run, students=["e2d1"], beams=[2], engine=engine)
     model, tokenizer = load_model_with_tokenizer(artefacts.extracted(run, E2D1))
     translator = ENGINES["torch"].open(artefacts.extracted(run, E2D1), "float32")

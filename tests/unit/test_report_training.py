@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +15,7 @@ from polystill.reporting.build import build_report
 from polystill.reporting.document import Chart, Part
 from polystill.reporting.training import Interaction, detached_chart, interaction, ratio_chart
 from polystill.runs import Run
+from polystill.storage import checked_json, read_checked_json
 
 STAGE = Interaction(
     threshold=1.1,
@@ -47,13 +47,12 @@ RECORDS: dict[str, Any] = {
 def recorded(run: Path, records: dict[str, Any]) -> Path:
     """Replace what the stages have on record of their draws."""
     path = run / "state.json"
-    state = json.loads(path.read_text())
-    del state["sha256"]
+    state = read_checked_json(path)
     for name in ("distillation", "mutual"):
         stage = state["stages"][f"training.{name}"]
         stage.pop("interaction", None)
         stage |= {"interaction": records[name]} if name in records else {}
-    path.write_text(json.dumps(state))
+    path.write_text(checked_json(state))
     return run
 
 
