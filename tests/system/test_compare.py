@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
 from typing import Any
+
+from polystill.storage import checked_json, read_checked_json
 
 
 def test_students_of_one_run(polystill: Any, finished_run: Path) -> None:
@@ -50,10 +51,9 @@ def test_bad_input(polystill: Any, finished_run: Path, own_run: Path, tmp_path: 
     polystill("compare", finished_run, "e2d2", "e1d1", "--test-set", "other").refused("other", "the run has unseen")
     polystill("compare", finished_run, "e2d2").refused("at least two")
     polystill("compare", finished_run, "e2d2", f"{tmp_path}/nowhere/e2d2").refused("nowhere: no such run")
-    state = json.loads((own_run / "state.json").read_text())
-    del state["sha256"]
+    state = read_checked_json(own_run / "state.json")
     del state["stages"]["data"]["files"]  # a run of other text has other checksums
-    (own_run / "state.json").write_text(json.dumps(state))
+    (own_run / "state.json").write_text(checked_json(state))
     references = own_run / "data" / "test" / "unseen.target.txt"
     shutil.copy(own_run / "data" / "test" / "unseen.source.txt", references)
     polystill("compare", finished_run, "e2d2", f"{own_run}/e2d2").refused(own_run, "has not the same test set unseen")

@@ -208,13 +208,11 @@ def test_checksums_of_a_folder_find_a_flipped_bit(tmp_path: Path) -> None:
 
 
 def test_a_flipped_bit_in_a_checked_json_file_is_found_or_changes_nothing(tmp_path: Path) -> None:
-    """It changes nothing in the key of the checksum, which files of other making lack."""
     values = {"stages": {"data": {"pairs": 7, "loss": 0.1, "language": "ä"}}, "pair": (1, 2)}
     path = tmp_path / "state.json"
     path.write_text(checked_json(values), encoding="utf-8")
     content = path.read_bytes()
     assert read_checked_json(path) == {**values, "pair": [1, 2]}
-    key = range(content.index(b'"sha256"'), content.index(b'"sha256"') + 8)
     for bit in range(8 * len(content)):
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << bit % 8
@@ -223,5 +221,4 @@ def test_a_flipped_bit_in_a_checked_json_file_is_found_or_changes_nothing(tmp_pa
             read = read_checked_json(path)
         except ValueError:
             continue
-        assert bit // 8 in key or read == {**values, "pair": [1, 2]}
-        assert read["stages"] == values["stages"]
+        assert read == {**values, "pair": [1, 2]}
