@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from polystill.data.batching import SOURCE_BUDGET, Mixture
+from polystill.data.packing import PackedDataset
 from polystill.environment import child
 from polystill.errors import UserError
 from polystill.models.supernets import Supernets
 from polystill.students import Student
-from polystill.training import loop
+from polystill.training import loop, memory
 from polystill.training.loop import train_family
-from polystill.training.memory import Batching
+from polystill.training.memory import Batching, MemoryOfUpdates, check_memory, free_bytes
 
 
 @pytest.mark.parametrize("architecture", ["transformer", "lstm"])
@@ -40,8 +44,8 @@ def test_activations_are_estimated_as_they_are_kept(
         states = model.hidden_states(batch.source, batch.target_in, plan, packing=batch.packing)
     kept |= {x.untyped_storage().data_ptr(): x for x in states}
     real = sum(x.untyped_storage().nbytes() for x in kept.values())
-    product = 2 if precision == "bf16" else 4
-    estimate = model.activation_bytes(plan, *batch.source.shape, batch.target.shape[1], product, True)
+    number = 2 if precision == "bf16" else 4
+    estimate = model.activation_bytes(plan, *batch.source.shape, batch.target.shape[1], number, True)
     assert estimate == pytest.approx(real, rel=0.15)
 
 
@@ -55,6 +59,40 @@ def test_a_batch_is_divided_as_the_feed_divides_it() -> None:
     assert Batching(4096, parts=3).part((100, 9, 11)) == (34, 9, 11)
     assert Batching(4096, parts=3, multiple=8).part((100, 9, 11)) == (40, 16, 16)
     assert Batching(4096).bound(16, 32) == (512, 16, 32)
+
+
+@pytest.mark.parametrize("parts", [1, 3, 4])
+@pytest.mark.parametrize("batch_tokens", [16, 60, 100])
+def test_no_micro_batch_has_more_positions_than_the_bound(batch_tokens: int, parts: int) -> None:
+    batching = Batching(batch_tokens, parts)
+    for longest in product((1, 3, 10, 25, 64), repeat=2):
+        most, *_ = batching.bound(*longest)
+        for source, target in product(*(range(1, length + 1) for length in longest)):
+            allowed = max(1, min(batch_tokens // target, SOURCE_BUDGET * batch_tokens // source))
+            sentences, *_ = batching.part((allowed, source, target))
+            assert sentences * source <= most * longest[0] and sentences * target <= most * longest[1]
+
+
+def test_short_sentences_that_grow_when_they_are_rounded_up_are_refused(make_model) -> None:
+    """As (2048, 8, 8) on a GPU 2,048 sentences of two tokens are more than those of 60."""
+    lengths = np.array([60] * 70 + [2] * 2048)
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    rows = [(offsets, np.ones(offsets[-1], dtype=np.uint16))]
+    supernets = Supernets(make_model())
+    updates = MemoryOfUpdates(supernets, [supernets.plans([Student(3, 3)], shared=True)], "fp32", torch.device("cuda"))
+    mixture, batching = Mixture([(PackedDataset(rows, rows), 1.0)], 4096, seed=1), Batching(4096, multiple=8)
+    shapes = {(72, 64, 64), (2048, 8, 8)}
+    long, short = sorted(updates.need(shape, moments=True).total for shape in shapes)
+    check_memory(updates, mixture, 0, batching, moments=True, free=short, where="here")
+    with pytest.raises(UserError, match="on 2048 sentences of up to 8 source and 8 target tokens"):
+        check_memory(updates, mixture, 0, batching, moments=True, free=(long + short) // 2, where="here")
+
+
+def test_the_ranks_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 4_000_000)
+    assert free_bytes(torch.device("cpu")) == 4_000_000
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # as torchrun and Ray Train say it
+    assert free_bytes(torch.device("cpu")) == 1_000_000
 
 
 def test_too_large_a_batch_is_refused_before_the_first_update(

@@ -9,12 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from polystill.data.modifiers import Augmenter
 from polystill.environment.child import process_peak
 from polystill.errors import UserError
 from polystill.models.folder import load_model_with_tokenizer, load_supernets, save_student
 from polystill.models.pruning import sparsity_of
 from polystill.runs.family import family_space, read_family
 from polystill.students import Student
+from polystill.training import loop
 from polystill.training.loop import train_family
 
 
@@ -302,6 +304,20 @@ def test_supernets_train_together_and_leave_as_ordinary_models(supernets_recipe,
         source, target = (torch.tensor([ids]) for ids in tokenizer.encode_source(["one two three", "four five six"]))
         expected = family[student.supernet](source, target, student)
         torch.testing.assert_close(alone(source, target), expected, atol=1e-6, rtol=0)
+
+
+def test_what_modifies_a_stages_data_is_made_once(counting_recipe, prepared_run, monkeypatch) -> None:
+    made = []
+
+    class Counted(Augmenter):
+        def __init__(self, *given) -> None:
+            made.append(given)
+            super().__init__(*given)
+
+    monkeypatch.setattr(loop, "Augmenter", Counted)
+    counting_recipe["training"]["modifiers"] = {"Typos": 0.2}
+    train_family(prepared_run({**counting_recipe, "stages": [{"name": "one", "updates": 1}]}))
+    assert len(made) == 1
 
 
 def test_supernets_go_on_to_the_bit_where_they_were_stopped(supernets_recipe, prepared_run) -> None:

@@ -116,6 +116,7 @@ class StageTraining:
                 f"number {session.rank}, that of update {self.state.update}); all nodes must share that folder, and "
                 "see at once what changes in it (NFS: mount with actimeo=0)"
             )
+        self._mixture, self._augmenter = self._training_data()
         self.pruner = Pruner(session.model, recipe.stage_pruning(stage))
         teacher = session.frozen_teacher(objective)
         self.update = Update(
@@ -174,7 +175,7 @@ class StageTraining:
         plans = [self.update.batch_loss.plans(networks) for networks in drawn]
         check_memory(
             MemoryOfUpdates(t.model, plans, t.precision, device),
-            self._mixture()[0],
+            self._mixture,
             state.position.epoch,
             Batching(self.training.batch_tokens, self.training.accumulate * t.ranks, GPU_MULTIPLE if self._gpu else 1),
             moments=not self.optimizer.state,
@@ -264,7 +265,7 @@ class StageTraining:
     def _gpu(self) -> bool:
         return self.session.accelerator.device.type == "cuda"
 
-    def _mixture(self) -> tuple[Mixture, Augmenter | None]:
+    def _training_data(self) -> tuple[Mixture, Augmenter | None]:
         """The stage's training data, and what modifies it."""
         t = self.session
         seed = stage_seed(t.recipe.seed, self.index)
@@ -278,16 +279,15 @@ class StageTraining:
     def feed(self) -> BatchFeed:
         """The batches of the stage's updates."""
         t = self.session
-        mixture, augmenter = self._mixture()
         return BatchFeed(
-            mixture.dataset,
-            mixture,
+            self._mixture.dataset,
+            self._mixture,
             pad_id=t.model.first.pad_id,
             accumulate=self.training.accumulate,
             rank=t.rank,
             ranks=t.ranks,
             gpu=self._gpu,
-            augmenter=augmenter,
+            augmenter=self._augmenter,
             alignments=t.alignments(self.stage),
         )
 

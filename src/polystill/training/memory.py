@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from accelerate.utils import get_cpu_distributed_information
 
 from polystill.data.batching import SOURCE_BUDGET, Mixture
 from polystill.environment.child import available
@@ -46,9 +47,14 @@ class Batching:
         return sentences, source, target
 
     def bound(self, source: int, target: int) -> Shape:
-        """A micro-batch that no other of sentences of at most these lengths exceeds by more than the rounding."""
+        """A micro-batch that has as many source and target positions as any of sentences of at most these lengths.
+
+        None is known with a multiple: a batch of short sentences grows many times over as it is rounded up.
+        """
+        assert self.multiple == 1
         tokens = self.batch_tokens
-        return self.part((max(1, tokens // target, SOURCE_BUDGET * tokens // source), source, target))
+        sentences = max(-(-tokens // target), -(-SOURCE_BUDGET * tokens // source))
+        return self.part((sentences + self.parts - 1, source, target))  # the largest part may have one more than others
 
 
 @dataclass(frozen=True)
@@ -106,16 +112,19 @@ def shapes(mixture: Mixture, epoch: int) -> Iterator[Shape]:
 def check_memory(
     memory: MemoryOfUpdates, mixture: Mixture, epoch: int, batching: Batching, *, moments: bool, free: int, where: str
 ) -> None:
-    """Compare the largest update of an epoch with the free bytes of a device. Batches are made only where it is close.
+    """Compare the largest update of an epoch with the free bytes of a device.
+
+    Batches are made only where sizes are rounded up, or it is close.
 
     where: the stage and the device, as the error names them.
 
     Raises:
         UserError: an update needs more.
     """
-    source, target = (int(lengths.max()) for lengths in mixture.lengths(epoch))
-    if memory.need(batching.bound(source, target), moments=moments).total <= free:
-        return
+    if batching.multiple == 1:
+        source, target = (int(lengths.max()) for lengths in mixture.lengths(epoch))
+        if memory.need(batching.bound(source, target), moments=moments).total <= free:
+            return
     parts = {batching.part(shape) for shape in shapes(mixture, epoch)}
     need = max((memory.need(shape, moments=moments) for shape in parts), key=lambda need: need.total)
     if need.total > free:
@@ -141,8 +150,14 @@ def _gb(size: int) -> str:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that this process may still take on a device; None where that is not known."""
+    """Memory that this process may still take on a device; None where that is not known.
+
+    The ranks on one machine share what its CPUs have; each rank has a GPU of its own.
+    """
+    if device.type == "cpu":
+        free = available()
+        return None if free is None else free // get_cpu_distributed_information().local_world_size
     if device.type != "cuda":
-        return available() if device.type == "cpu" else None
+        return None
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + unused
