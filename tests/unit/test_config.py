@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from polystill.config import load_recipe, parse_recipe
+from polystill.config import Precision, load_recipe, parse_recipe
 from polystill.errors import UserError
 from polystill.objectives.aio_kd import AioKd
 from polystill.students import Student
@@ -49,6 +49,12 @@ def test_defaults_are_the_published_settings() -> None:
 
 def test_a_default_precision_is_named_as_results_name_it() -> None:
     assert parse_recipe({**MINIMAL, "evaluation": {"precision": "default"}}, "test").evaluation.precision == "float32"
+
+
+def test_a_training_may_have_any_of_the_precisions_or_leave_it_to_the_machine() -> None:
+    for precision in ("auto", *get_args(Precision)):
+        assert parse_recipe({**MINIMAL, "training": {"precision": precision}}, "test").training.precision == precision
+    assert "'auto', 'fp32', 'bf16' or 'fp16'" in error({"training": {"precision": "fp8"}})
 
 
 def test_recipe_survives_a_round_trip(recipe_file: Path, tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ class Stage(Strict):
         return self
 
 
+Precision = Literal["fp32", "bf16", "fp16"]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -103,7 +104,7 @@ class Training(Strict):
     weight_decay: float = Field(1e-4, ge=0)
     clip_norm: float = Field(0.0, ge=0)
     """Largest gradient norm; 0 does not clip."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", Precision] = "auto"
     """`auto` takes bf16 where the hardware has instructions for it (a GPU's, AVX-512 BF16, AMX), otherwise fp32."""
     mode: Literal["shared", "exact", "plain"] = "shared"
     """`shared`: one encoder pass for all sampled networks. `exact`: batched, with dropout masks of each network's own.

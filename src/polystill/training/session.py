@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from polystill.config import BESIDE_START, GOLD, Recipe, Stage
+from polystill.config import BESIDE_START, GOLD, Precision, Recipe, Stage
 from polystill.data.alignment import Alignments
 from polystill.data.batching import Mixture
 from polystill.data.packing import PackedDataset
@@ -31,7 +31,7 @@ from polystill.storage import storage_errors, write_atomic
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.frozen import FrozenTeacher, load_teacher
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = get_args(Precision)
 
 
 def best_precision() -> str:
