@@ -38,11 +38,22 @@ class Progress:
             self._bar.update(count)
         elif time.monotonic() - self._last_line >= LINE_SECONDS or self._done == self._total:
             self._last_line = time.monotonic()
-            speed = max(1e-9, self._done - self._before) / self.seconds
-            left = (self._total - self._done) / speed
-            fast = f"{speed:,.1f} {self._unit}s/s"
-            shown = note or (fast if speed >= 0.1 else f"{format_seconds(1 / speed)} a {self._unit}")
-            self.say(f"{self._job} {self._done:,}/{self._total:,}: {shown}, {format_seconds(left)} left")
+            shown = ", ".join(filter(None, (note or self._speed(), self._time_left())))
+            self.say(f"{self._job} {self._done:,}/{self._total:,}" + (f": {shown}" if shown else ""))
+
+    def _speed(self) -> str:
+        """How fast units were finished since the start; empty while none was."""
+        count = self._done - self._before
+        if count <= 0:
+            return ""
+        if count / self.seconds >= 0.1:
+            return f"{count / self.seconds:,.1f} {self._unit}s/s"
+        return f"{format_seconds(self.seconds / count)} a {self._unit}"
+
+    def _time_left(self) -> str:
+        """The time that the other units take at that speed; empty while there is none."""
+        count = self._done - self._before
+        return f"{format_seconds((self._total - self._done) * self.seconds / count)} left" if count > 0 else ""
 
     def say(self, line: str) -> None:
         """Print a line of its own."""

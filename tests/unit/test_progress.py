@@ -36,6 +36,21 @@ def test_slow_work_has_the_time_of_one(capsys: pytest.CaptureFixture[str], monke
     assert capsys.readouterr().err == "evaluating 2/40: 25 s a translation, 16 min left\n"
 
 
+def test_nothing_is_said_of_a_speed_before_something_is_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    shown = Progress("translating", "shard", 10, done=4)
+    now += 1800
+    shown.add(0)
+    shown.add(6)
+    now += 1800
+    Progress("translating", "shard", 10, done=10).add(0)
+    lines = ["translating 4/10", "translating 10/10: 5 min a shard, 0 s left", "translating 10/10"]
+    assert capsys.readouterr().err.splitlines() == lines
+
+
 def test_silent_ranks_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     shown = Progress("training", "update", 1, silent=True)
     shown.add()
