@@ -74,6 +74,21 @@ def test_it_is_a_teacher_of_its_own_weights(folder: Path) -> None:
     assert fingerprint(folder) != before
 
 
+def test_what_its_training_leaves_beside_it_is_not_the_teacher(folder: Path) -> None:
+    shutil.copy(folder / "vocab.spm", folder / "source.spm")
+    shutil.copy(folder / "vocab.spm", folder / "target.spm")
+    vocabulary = folder / "a.vocab.yml"
+    vocabulary.write_text("</s>: 0")
+    before = fingerprint(folder)
+    for name in ("model.npz.optimizer.npz", "model.npz.progress.yml", "notes.yml", "corpus.spm"):
+        (folder / name).write_text("changes")
+    assert fingerprint(folder) == before
+    for path in (vocabulary, folder / "target.spm"):
+        path.write_text("changes")
+        assert fingerprint(folder) != before
+        before = fingerprint(folder)
+
+
 def test_decoder_yml_names_the_files_and_the_longest_sentence(folder: Path) -> None:
     """As after a training: its paths are of another machine, and other models lie beside the best one."""
     for name in ("model.npz.optimizer.npz", "model.npz.best-chrf.npz"):
@@ -95,6 +110,21 @@ def test_marians_own_note_beside_a_model_names_the_vocabularies(folder: Path) ->
         load_model(folder)
     (folder / "model.npz.decoder.yml").write_text(yaml.safe_dump({"vocabs": ["vocab.spm"] * 2}))
     assert load_model(folder).teacher
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("max-length: 0", "max-length is '0'; expected a number of tokens up to 10,000"),
+        ("vocabs: vocab.spm", "vocabs: expected a list of files"),
+        ("vocabs: [vocab.spm]", "vocabs: vocab.spm; expected a vocabulary for the source and one for the target"),
+    ],
+)
+def test_errors_name_the_settings_that_were_read(folder: Path, settings: str, message: str) -> None:
+    (folder / "model.npz.decoder.yml").write_text(settings)
+    with pytest.raises(UserError) as caught:
+        load_model(folder)
+    assert str(caught.value) == f"{folder / 'model.npz.decoder.yml'}: {message}"
 
 
 def test_files_that_older_marians_wrote_are_read(folder: Path, marian_npz: Path) -> None:
@@ -138,6 +168,20 @@ def test_what_our_transformer_lacks_is_refused_by_key_and_value(folder: Path, ke
         load_model(folder)
     assert str(caught.value).startswith(f"{folder / 'model.npz'}: {key} is {value!r}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"transformer_heads": 3}, "transformer-heads is 3, which does not divide dim-emb 64"),
+        ({"dim_emb": 65, "transformer_heads": 5}, "dim-emb is 65; polystill's Transformer needs an even one"),
+    ],
+)
+def test_a_width_that_heads_cannot_share_is_refused(folder: Path, values: dict[str, int], message: str) -> None:
+    change_settings(folder, **values)
+    with pytest.raises(UserError) as caught:
+        read_all_but_weights(folder)
+    assert str(caught.value) == f"{folder / 'model.npz'}: {message}"
 
 
 @pytest.mark.parametrize(

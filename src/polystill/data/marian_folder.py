@@ -41,11 +41,14 @@ def marian_files(folder: Path) -> MarianFiles:
         UserError: a file is missing, several models or vocabularies could be meant, or polystill does not read files of
             their kind.
     """
-    settings = _settings(folder / MARIAN_SETTINGS)
-    model = _model(folder, settings)
-    settings = settings or _settings(folder / f"{model.name}.{MARIAN_SETTINGS}")
-    source, target = _vocabularies(folder, settings)
-    length = _max_length(folder, settings)
+    path = folder / MARIAN_SETTINGS
+    settings = _settings(path)
+    model = _model(path, settings)
+    if not settings:
+        path = folder / f"{model.name}.{MARIAN_SETTINGS}"
+        settings = _settings(path)
+    source, target = _vocabularies(path, settings)
+    length = _max_length(path, settings)
     if {source.suffix, target.suffix} == {".spm"}:
         return MarianFiles(model, (source, target), None, length)
     if source.suffix not in (".yml", ".yaml") or target != source:
@@ -69,34 +72,29 @@ def read_vocabulary(path: Path) -> dict[str, int]:
         raise UserError(f"{path}: expected lines of PIECE: ID") from None
 
 
-def _model(folder: Path, settings: dict[str, Any]) -> Path:
-    named = _names(folder, settings, "models")
+def _model(path: Path, settings: dict[str, Any]) -> Path:
+    """path: of the settings, which lie beside the model; as in the functions below."""
+    named, folder = _names(path, settings, "models"), path.parent
     if len(named) > 1:
-        raise UserError(
-            f"{folder / MARIAN_SETTINGS}: models: {_named(named)}: an ensemble; name the one that polystill shall read"
-        )
+        raise UserError(f"{path}: models: {_named(named)}: an ensemble; name the one that polystill shall read")
     if named and named[0].suffix != ".npz":
-        raise UserError(
-            f"{folder / MARIAN_SETTINGS}: models: {named[0].name}: polystill reads Marian's .npz, not its .bin files"
-        )
-    found = named or sorted(path for path in folder.glob("*.npz") if not path.name.endswith(OPTIMIZER))
+        raise UserError(f"{path}: models: {named[0].name}: polystill reads Marian's .npz, not its .bin files")
+    found = named or sorted(file for file in folder.glob("*.npz") if not file.name.endswith(OPTIMIZER))
     if len(found) != 1:
-        raise UserError(f"{folder}: {_named(found) or 'no model'}; name one model under models: in {MARIAN_SETTINGS}")
+        raise UserError(f"{folder}: {_named(found) or 'no model'}; name one model under models: in {path.name}")
     if not found[0].is_file():
-        raise UserError(f"{found[0]}: missing; {MARIAN_SETTINGS} names it")
+        raise UserError(f"{found[0]}: missing; {path.name} names it")
     return found[0]
 
 
-def _vocabularies(folder: Path, settings: dict[str, Any]) -> tuple[Path, Path]:
+def _vocabularies(path: Path, settings: dict[str, Any]) -> tuple[Path, Path]:
     """Of source and target."""
-    named = _names(folder, settings, "vocabs") or _only_vocabularies(folder)
+    named = _names(path, settings, "vocabs") or _only_vocabularies(path.parent)
     if len(named) != 2:
-        raise UserError(
-            f"{folder}: vocabs: {_named(named)}; expected a vocabulary for the source and one for the target"
-        )
-    for path in named:
-        if not path.is_file():
-            raise UserError(f"{path}: missing; it is the vocabulary that the model was trained with")
+        raise UserError(f"{path}: vocabs: {_named(named)}; expected a vocabulary for the source and one for the target")
+    for vocabulary in named:
+        if not vocabulary.is_file():
+            raise UserError(f"{vocabulary}: missing; it is the vocabulary that the model was trained with")
     return named[0], named[1]
 
 
@@ -114,21 +112,19 @@ def _only_vocabularies(folder: Path) -> list[Path]:
     return found * 2
 
 
-def _max_length(folder: Path, settings: dict[str, Any]) -> int:
+def _max_length(path: Path, settings: dict[str, Any]) -> int:
     given = settings.get("max-length", str(USUAL_LENGTH))
     if not (isinstance(given, str) and given.isdecimal() and 1 <= int(given) <= LONGEST):
-        raise UserError(
-            f"{folder}: max-length is {given!r} in {MARIAN_SETTINGS}; expected a number of tokens up to {LONGEST:,}"
-        )
+        raise UserError(f"{path}: max-length is {given!r}; expected a number of tokens up to {LONGEST:,}")
     return int(given)
 
 
-def _names(folder: Path, settings: dict[str, Any], key: str) -> list[Path]:
-    """The files that the settings name, in this folder."""
+def _names(path: Path, settings: dict[str, Any], key: str) -> list[Path]:
+    """The files that the settings name, in their own folder."""
     values = settings.get(key) or []
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise UserError(f"{folder}: {key}: expected a list of files in {MARIAN_SETTINGS}")
-    return [folder / Path(value).name for value in values]
+        raise UserError(f"{path}: {key}: expected a list of files")
+    return [path.parent / Path(value).name for value in values]
 
 
 def _settings(path: Path) -> dict[str, Any]:

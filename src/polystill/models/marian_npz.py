@@ -176,13 +176,18 @@ def read_config(folder: Path, tokenizer: Tokenizer) -> TransformerConfig:
     size, sizes = tokenizer.vocabulary_size - 1, settings.get("dim-vocabs")
     if sizes != [size, size]:
         raise UserError(f"{files.model}: dim-vocabs is {sizes!r}, but the vocabulary beside it has {size} pieces")
+    width, heads = (_size(settings, key, files.model) for key in ("dim-emb", "transformer-heads"))
+    if width % 2:
+        raise UserError(f"{files.model}: dim-emb is {width}; polystill's Transformer needs an even one")
+    if width % heads:
+        raise UserError(f"{files.model}: transformer-heads is {heads}, which does not divide dim-emb {width}")
     return TransformerConfig(
         vocabulary_size=tokenizer.vocabulary_size,
         pad_id=tokenizer.pad_id,
         eos_id=tokenizer.eos_id,
-        d_model=_size(settings, "dim-emb", files.model),
+        d_model=width,
         ffn_dim=_size(settings, "transformer-dim-ffn", files.model),
-        heads=_size(settings, "transformer-heads", files.model),
+        heads=heads,
         encoder_layers=_size(settings, "enc-depth", files.model),
         decoder_layers=_size(settings, "dec-depth", files.model),
         activation=settings["transformer-ffn-activation"],

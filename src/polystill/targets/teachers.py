@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from polystill.data.marian_folder import marian_files
 from polystill.data.repair import repaired
 from polystill.decoding import ENGINES, find_engine
 from polystill.decoding.torch import Torch
@@ -160,23 +161,35 @@ def languages_of(teacher: Path) -> Languages:
 
 
 _OF_BERGAMOT = ("model.*.bin*", "lex*.bin*", "*vocab*.spm.*")
-_OF_MARIAN = ("*.npz", "*.yml")
 _DECISIVE = ("model.bin", "*.safetensors", "*.spm", "*.model", "tokenizer.json", "*vocab*.json", "vmap.txt")
 """Files on which a model's translations depend: weights, vocabulary, shortlist."""
 
 
 def fingerprint(teacher: Path) -> str:
-    """Return the checksum of a model's weights and vocabulary, a file of translations, or an endpoint's settings."""
+    """Return the checksum of a model's weights and vocabulary, a file of translations, or an endpoint's settings.
+
+    Raises:
+        UserError: a Marian folder lacks a file, or an endpoint's description cannot be read.
+    """
     from polystill.targets import endpoint
 
-    if open_place(teacher).kind is PlaceKind.YAML:
+    kind = open_place(teacher).kind
+    if kind is PlaceKind.YAML:
         return endpoint.fingerprint(teacher)
     digest = hashlib.sha256()
-    files = sorted({path for pattern in (*_DECISIVE, *_OF_BERGAMOT, *_OF_MARIAN) for path in teacher.glob(pattern)})
-    for path in files if teacher.is_dir() else [teacher]:
+    for path in _decisive_files(teacher, kind):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def _decisive_files(teacher: Path, kind: PlaceKind) -> list[Path]:
+    if not teacher.is_dir():
+        return [teacher]
+    if kind is PlaceKind.MARIAN:  # progress.yml, optimizer.npz and others change while its training goes on
+        files = marian_files(teacher)
+        return sorted({files.model, *files.sentencepiece, *filter(None, [files.vocabulary])})
+    return sorted({path for pattern in (*_DECISIVE, *_OF_BERGAMOT) for path in teacher.glob(pattern)})
 
 
 # --- getting ready ------------------------------------------------------------------------------------------------
