@@ -3,9 +3,12 @@
     polystill export runs/teacher teacher --to ctranslate2 --out teacher-ct2
     python tools/measure_generation.py teacher-ct2 train.en --lines 10000 --rounds 3
 
-The bare loop hands pieces that were made before to CTranslate2, in a single call, and drops what comes back. `generate`
-is the whole command: it starts, reads text, tokenises, translates, detokenises, filters and writes shards. Its time for
-a single line, which is that of starting, is measured as well. All on the same cores, in turn.
+The bare loop hands pieces that were made before to CTranslate2, all of them before it waits for any, and drops what
+comes back. Its translations have the length limit of `generate --source`: three times the source's tokens, rounded up
+to a multiple of 16 first, and no more than the model's positions. Lines of one limit are one call.
+
+`generate` is the whole command: it starts, reads text, tokenises, translates, detokenises, filters and writes shards.
+Its time for a single line, which is that of starting, is measured as well. All on the same cores, in turn.
 """
 
 from __future__ import annotations
@@ -15,16 +18,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import ctranslate2
+
 from polystill.cli.bench import write_benchmark
 from polystill.cli.common import check_new_file, user_errors
 from polystill.decoding.ctranslate2 import CTranslate2Translator, begin_batch
-from polystill.decoding.translator import DecodingOptions
+from polystill.decoding.translator import Cuts, DecodingOptions, by_limit, longest_of_each
 from polystill.environment.process import available_cores
 from polystill.storage import text_lines
 
@@ -33,16 +38,22 @@ class Bare:
     """CTranslate2 by itself on lines whose pieces are known."""
 
     def __init__(self, folder: Path, lines: Sequence[str], options: DecodingOptions) -> None:
+        translator = CTranslate2Translator(folder)
+        sources = Cuts().fit_sources(lines, translator.tokenizer.source_pieces, translator.max_source_tokens)
+        limits = longest_of_each(options, translator.max_source_tokens, sources)
         self._options = options
-        self._translator = CTranslate2Translator(folder)
-        self._sources = self._translator.tokenizer.source_pieces(lines)
-        self.words = sum(len(h[0].text.split()) for h in self._translator.translate(lines, options))
+        self._calls = [(limit, [sources[i] for i in group]) for limit, group in by_limit(range(len(lines)), limits)]
+        self.words = sum(len(h[0].text.split()) for h in translator.translate(lines, options))
         """Target words of all translations."""
+        self._engine = ctranslate2.Translator(
+            str(folder), compute_type="default", inter_threads=available_cores(), intra_threads=1
+        )
 
     def run(self) -> float:
         """Seconds."""
         started = time.perf_counter()
-        for result in begin_batch(self._translator._translator, self._sources, self._options, max_length=256):
+        begun = [begin_batch(self._engine, sources, self._options, limit) for limit, sources in self._calls]
+        for result in chain.from_iterable(begun):
             result.result()
         return time.perf_counter() - started
 
