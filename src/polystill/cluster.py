@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from polystill import pipeline
 from polystill.config import Recipe
 from polystill.environment.following import following, write_stderr_into
 from polystill.environment.pool import MOST_ATTEMPTS, Lines, Wording, Work
-from polystill.environment.ray_pool import LIMIT_S, PATIENCE_S, RayPool, connection, cpus_of_nodes
+from polystill.environment.ray_pool import LIMIT_S, PATIENCE_S, Node, RayPool, connection, nodes_of
 from polystill.errors import UserError, reason
 from polystill.progress import show_log
 from polystill.runs import Run
@@ -51,15 +52,15 @@ def run_on_cluster(recipe: Recipe, folder: Path, workers: int, say: Say) -> Run:
     """
     recipe, folder = recipe.with_absolute_paths(), folder.resolve()
     pipeline.check_recipe(recipe, folder)
-    with Run.start(folder, recipe) as run, connection() as ray, following(_logs(run), say):
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        share = Share.of(cpus_of_nodes(ray), gpus, workers, recipe.training.threads)
+    with Run.start(folder, recipe) as run, connection() as ray, following(_logs(folder), say):
+        share = Share.of(nodes_of(ray), workers, recipe.training.threads)
         place = Place(folder, run.run_id)
         _check_nodes(ray, place)
         _prepare(ray, place, say)
         if not run.finished("family"):
             _train(ray, run, place, share, say)
         if not run.finished("evaluation"):
+            share.wait_for_room(ray, say)
             _evaluate(run, place, share, say)
     return run
 
@@ -73,22 +74,25 @@ class Share:
     gpus: int
 
     @classmethod
-    def of(cls, nodes: list[int], gpus: int, workers: int, threads: int) -> Share:
-        """nodes: the CPUs of each node. gpus: of all nodes. threads: of each worker; 0 is as many as fit.
+    def of(cls, nodes: Sequence[Node], workers: int, threads: int) -> Share:
+        """threads: of each worker; 0 is as many as fit.
 
         Raises:
             UserError: the cluster has not enough CPUs or GPUs.
         """
-        wanted = [threads] if threads else range(max(nodes, default=1), 0, -1)
-        threads = next((each for each in wanted if _room(nodes, each) >= workers), 0)
-        if not threads:
-            raise UserError(
-                f"--workers {workers}: the cluster has no room for as many of {wanted[-1]} CPUs (its nodes have "
-                f"{', '.join(map(str, nodes))}); use fewer workers or threads (--set training.threads=N)"
-            )
+        gpus = sum(node.gpus for node in nodes)
         if 0 < gpus < workers:
             raise UserError(f"--workers {workers}: the cluster has {gpus} GPUs; use --workers {gpus} or fewer")
-        return cls(workers, threads, min(1, gpus))
+        wanted = [threads] if threads else range(max([1, *(node.cpus for node in nodes)]), 0, -1)
+        shares = (cls(workers, each, min(1, gpus)) for each in wanted)
+        if share := next((share for share in shares if share._room(nodes) >= workers), None):
+            return share
+        have = [f"{node.cpus} and {node.gpus} GPUs" if gpus else str(node.cpus) for node in nodes]
+        raise UserError(
+            f"--workers {workers}: the cluster has no room for as many of {wanted[-1]} CPUs"
+            f"{' and a GPU' if gpus else ''} (its nodes have {', '.join(have)}); start more nodes, or use fewer "
+            "workers or threads (--set training.threads=N)"
+        )
 
     def wait_for_room(self, ray: Any, say: Say) -> None:
         """Wait until there is room for all workers: nodes may have been lost, or others may use them.
@@ -100,7 +104,8 @@ class Share:
         said = 0.0
         while not self._has_room(ray):
             waited = time.monotonic() - begin
-            what = f"no room for {self.workers} workers ({self.threads} CPUs each) for {waited / 60:.0f} min"
+            each = f"{self.threads} CPUs {'and a GPU ' if self.gpus else ''}each"
+            what = f"no room for {self.workers} workers ({each}) for {waited / 60:.0f} min"
             if waited >= LIMIT_S:
                 raise UserError(
                     f"--engine ray: {what}; start nodes (ray status shows them), and the same command goes on where "
@@ -112,13 +117,15 @@ class Share:
             time.sleep(1)
 
     def _has_room(self, ray: Any) -> bool:
-        needed, free = self.workers * self.threads, ray.available_resources().get("CPU", 0)
-        return _room(cpus_of_nodes(ray), self.threads) >= self.workers and needed <= free
+        free, needed = ray.available_resources(), {"CPU": self.threads, "GPU": self.gpus}
+        return self._room(nodes_of(ray)) >= self.workers and all(
+            self.workers * each <= free.get(kind, 0) for kind, each in needed.items()
+        )
 
-
-def _room(nodes: list[int], threads: int) -> int:
-    """How many workers fit on nodes of so many CPUs."""
-    return sum(cpus // threads for cpus in nodes)
+    def _room(self, nodes: Sequence[Node]) -> int:
+        """How many workers fit on the nodes."""
+        by_cpus = [node.cpus // self.threads for node in nodes]
+        return sum(map(min, by_cpus, [node.gpus for node in nodes])) if self.gpus else sum(by_cpus)
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ class Place:
             UserError: this node does not see the run's folder.
         """
         run = self.check()
-        write_stderr_into(_logs(run))
+        write_stderr_into(_logs(self.folder))
         show_log()
         return run
 
@@ -149,8 +156,8 @@ class Place:
         return run
 
 
-def _logs(run: Run) -> Path:
-    return run.logs / "ray"
+def _logs(folder: Path) -> Path:
+    return folder / "logs" / "ray"
 
 
 def _check_nodes(ray: Any, place: Place) -> None:
@@ -170,12 +177,16 @@ def _check(place: Place) -> None:
     place.check()
 
 
+def _start_larger(cpus: int) -> str:
+    return "start larger nodes, and the same command goes on where this one ended"
+
+
 # --- data ---------------------------------------------------------------------------------------------------------
 
 
 def _prepare(ray: Any, place: Place, say: Say) -> None:
-    threads = min(_PREPARING_THREADS, max(cpus_of_nodes(ray), default=1))
-    wording = Wording(lambda task: "data", "use nodes with more")
+    threads = min(_PREPARING_THREADS, max((node.cpus for node in nodes_of(ray)), default=1))
+    wording = Wording(lambda task: "data", "use nodes with more", _start_larger)
     for _ in RayPool(1, say, threads, wording=wording).run(partial(_preparation, place), [(0, [])]):
         pass
 
@@ -200,18 +211,21 @@ def _train(ray: Any, run: Run, place: Place, share: Share, say: Say) -> None:
     was reached between them.
     """
     fit = ray.remote(num_cpus=0, max_retries=0)(_fit)
+    mistake = _mistake(place.folder)
     in_vain = 0
     while True:
         share.wait_for_room(ray, say)
         before = _reached(run)
-        _mistake(run).unlink(missing_ok=True)
+        mistake.unlink(missing_ok=True)
         try:
             ray.get(fit.remote(place, share))
             return
         except ray.exceptions.RayError as error:
-            if _mistake(run).is_file():
-                raise UserError(_mistake(run).read_text(encoding="utf-8")) from None
+            if mistake.is_file():
+                raise UserError(mistake.read_text(encoding="utf-8")) from None
             why = _why(error)
+        with suppress(ray.exceptions.RayError):  # of a node that is lost; one that came later may not see the run
+            _check_nodes(ray, place)
         in_vain = in_vain + 1 if _reached(run) == before else 0
         if in_vain == MOST_ATTEMPTS:
             raise UserError(
@@ -227,7 +241,8 @@ def _fit(place: Place, share: Share) -> None:
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    run = place.check()
+    place.check()
+    logs = _logs(place.folder)
     os.environ["RAY_TRAIN_ENABLE_PRINT_PATCH"] = "0"  # workers would print every line twice
     resources = {"CPU": share.threads} | ({"GPU": share.gpus} if share.gpus else {})
     TorchTrainer(
@@ -235,8 +250,8 @@ def _fit(place: Place, share: Share) -> None:
         train_loop_config={"place": place},
         scaling_config=ScalingConfig(num_workers=share.workers, use_gpu=share.gpus > 0, resources_per_worker=resources),
         run_config=RunConfig(
-            name=_logs(run).name,
-            storage_path=str(_logs(run).parent),  # for its checkpoints, of which there are none
+            name=logs.name,
+            storage_path=str(logs.parent),  # for its checkpoints, of which there are none
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=MOST_STARTS),
             logging_config=LoggingConfig(log_level="CRITICAL"),
         ),
@@ -245,17 +260,18 @@ def _fit(place: Place, share: Share) -> None:
 
 def _rank(config: dict[str, Place]) -> None:
     """What each worker does; Ray Train has set it up as torchrun would have."""
-    run = config["place"].open()
+    place = config["place"]
     try:
-        pipeline.training_stage(run)
+        pipeline.training_stage(place.open())
     except UserError as error:  # Ray Train would hand on its traceback
-        write_atomic(_mistake(run), str(error))
+        with suppress(OSError, UserError):  # where this node does not see the run
+            write_atomic(_mistake(place.folder), str(error))
         raise
 
 
-def _mistake(run: Run) -> Path:
+def _mistake(folder: Path) -> Path:
     """The message about a user's mistake that a rank has found."""
-    return _logs(run) / "mistake"
+    return _logs(folder) / "mistake"
 
 
 def _reached(run: Run) -> object:
@@ -287,7 +303,7 @@ def _evaluate(run: Run, place: Place, share: Share, say: Say) -> None:
         say,
         share.threads,
         gpus=share.gpus,
-        wording=Wording(lambda task: f"evaluation of {task[1][0]}", "use fewer --workers"),
+        wording=Wording(lambda task: f"evaluation of {task[1][0]}", "use fewer --workers", _start_larger),
     )
     measuring = partial(_measuring, place, share.threads)
     count = 0

@@ -34,3 +34,18 @@ def test_lines_of_another_process(tmp_path: Path) -> None:
             assert writer.communicate(b"\n")[1] == b""
     assert said == ["first", "Grüße"]
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".log", ".log"]
+
+
+def test_what_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    with following(tmp_path, said.append):
+        (tmp_path / "a.log").mkdir()
+        (tmp_path / "b.log").write_text("from b\n")
+        deadline = time.monotonic() + 60
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert said == ["from b"]
+        (tmp_path / "a.log").rmdir()
+        (tmp_path / "c.log").mkdir()  # and to the end
+        (tmp_path / "a.log").write_text("from a\n")
+    assert said == ["from b", "from a"]

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _SECONDS = 0.5
@@ -23,15 +23,24 @@ def write_stderr_into(folder: Path) -> None:
 
 @contextmanager
 def following(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Say every line that is written into files of the folder while the block runs."""
-    read = {path: path.stat().st_size for path in folder.glob("*.log")}
+    """Say every line that is written into files of the folder while the block runs.
+
+    A file that cannot be read at the moment, which happens on shared storage, is tried again later.
+    """
+    read = dict[Path, int]()
+    for path in _logs(folder):
+        with suppress(OSError):
+            read[path] = path.stat().st_size
     over = threading.Event()
 
     def look() -> None:
-        for path in sorted(folder.glob("*.log")):
-            with path.open("rb") as file:
-                file.seek(read.get(path, 0))
-                whole = file.read().rpartition(b"\n")[0]
+        for path in _logs(folder):
+            try:
+                with path.open("rb") as file:
+                    file.seek(read.get(path, 0))
+                    whole = file.read().rpartition(b"\n")[0]
+            except OSError:
+                continue
             if whole:
                 read[path] = read.get(path, 0) + len(whole) + 1
                 for line in whole.decode(errors="replace").split("\n"):
@@ -49,3 +58,10 @@ def following(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
         over.set()
         thread.join()
         look()
+
+
+def _logs(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.glob("*.log"))
+    except OSError:
+        return []

@@ -37,10 +37,13 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class Wording:
-    """How messages name a task, and what helps where workers die of it."""
+    """How messages name a task, and what helps."""
 
     task: Callable[[Task], str] = lambda task: f"shard {task[0]}"
     remedy: str = "use fewer --workers, a smaller --batch-tokens or a smaller --beam"
+    """Where workers die of it."""
+    too_large: Callable[[int], str] = lambda cpus: f"use --threads {cpus} or fewer"
+    """Where a worker has more threads than the largest node's CPUs, which are given."""
 
 
 class Tasks:

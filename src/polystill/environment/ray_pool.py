@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from polystill.environment.extras import installing
 from polystill.environment.pool import Lines, Task, Tasks, Wording, Work
@@ -36,7 +36,8 @@ class RayPool:
         wording: Wording | None = None,
     ) -> None:
         """threads, gpus: of each worker."""
-        self._count, self._say, self._threads, self._gpus, self._wording = workers, say, threads, gpus, wording
+        self._count, self._say, self._threads, self._gpus = workers, say, threads, gpus
+        self._wording = wording or Wording()
 
     def run(self, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
         with connection() as ray:
@@ -45,11 +46,11 @@ class RayPool:
 
     def _check_room(self, ray: Any) -> None:
         """Raise UserError where no node is large enough for a worker: Ray would wait for one without a message."""
-        most = max(cpus_of_nodes(ray), default=0)
+        most = max((node.cpus for node in nodes_of(ray) if node.gpus >= self._gpus), default=0)
         if self._threads > most:
             raise UserError(
-                f"--engine ray: a worker has {self._threads} threads, but the largest node {most} CPUs; use --threads "
-                f"{most} or fewer"
+                f"--engine ray: a worker has {self._threads} threads, but the largest node "
+                f"{'with a GPU ' if self._gpus else ''}{most} CPUs; {self._wording.too_large(most)}"
             )
 
     def _run(self, ray: Any, open_work: Callable[[], Work], tasks: Iterable[Task]) -> Iterator[tuple[int, Any]]:
@@ -142,9 +143,17 @@ def connection() -> Iterator[Any]:
         ray.shutdown()
 
 
-def cpus_of_nodes(ray: Any) -> list[int]:
-    """The CPUs of each node that is alive."""
-    return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+class Node(NamedTuple):
+    """What a node has for workers."""
+
+    cpus: int
+    gpus: int = 0
+
+
+def nodes_of(ray: Any) -> list[Node]:
+    """Each node that is alive."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(int(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in resources]
 
 
 def _check_address(address: str) -> None:
