@@ -223,6 +223,8 @@ def _train(ray: Any, run: Run, place: Place, share: Share, say: Say) -> None:
         except ray.exceptions.RayError as error:
             if mistake.is_file():
                 raise UserError(mistake.read_text(encoding="utf-8")) from None
+            if isinstance(cause := getattr(error, "cause", None), UserError):  # of `_fit` itself
+                raise cause from None
             why = _why(error)
         with suppress(ray.exceptions.RayError):  # of a node that is lost; one that came later may not see the run
             _check_nodes(ray, place)
