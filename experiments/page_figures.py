@@ -42,6 +42,7 @@ def row(
     """
     is_study = "study" in content(source)
     names = {"row": name, "model": model} if is_study else {"model": name}
+    names["test_set"] = content(source).get("test_set", "")  # a study's; its rows are of the validation set, too
     wanted = {key: value for key, value in names.items() if value} | {"beam": beam, "precision": precision}
     found = [
         each
