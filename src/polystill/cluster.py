@@ -287,7 +287,7 @@ def _why(error: Exception) -> str:
     failures: dict[int, Exception] = getattr(cause, "worker_failures", {})
     died = [rank for rank, failure in failures.items() if not str(failure).startswith("Traceback")]
     if died:
-        return f"rank {', '.join(map(str, sorted(died)))} died"
+        return f"rank{'s' * (len(died) > 1)} {', '.join(map(str, sorted(died)))} died"
     for rank, failure in failures.items():
         return f"rank {rank}: {str(failure).strip().splitlines()[-1]}"
     return reason(cause)

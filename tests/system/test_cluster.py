@@ -115,7 +115,8 @@ def test_killed_workers_cost_what_they_did_since_the_last_checkpoint(
     first = kill_a_rank(folder, process, "distillation 10: validation", set())
     kill_a_rank(folder, process, "mutual 10: validation", first, other=True)
     said = end_of(process, folder / "log")
-    assert len(re.findall(r"training: rank \d died; all ranks go on from the last checkpoint", said)) == 2
+    died = r"training: ranks? [01, ]+ died; all ranks go on from the last checkpoint"  # a rank may take its peer along
+    assert len(re.findall(died, said)) == 2
     for stage in ("distillation", "mutual"):
         (update,) = re.findall(rf"{stage}: continues after update (\d+) of 60", said)
         assert 8 <= int(update) < 60
