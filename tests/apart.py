@@ -60,15 +60,18 @@ def _command(arguments: list[str], log: Path, environment: dict[str, str], befor
         atexit._run_exitfuncs()  # multiprocessing leaves them out
 
 
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 def start_ranks(arguments: Sequence[Sequence[str]], logs: Path) -> list[ForkServerProcess]:
     """Start polystill once for each list of arguments, as torchrun would start the ranks of one training.
 
     Their output is in `logs`, in 0.log and so on.
     """
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = str(listener.getsockname()[1])
-    several = {"WORLD_SIZE": str(len(arguments)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    several = {"WORLD_SIZE": str(len(arguments)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     return [
         start_command(
             list(given),

@@ -20,12 +20,12 @@ import time
 from collections.abc import Sequence
 from itertools import chain, islice
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import ctranslate2
 
+from polystill.bench.rounds import shown_spread, spread
 from polystill.cli.bench import write_benchmark
 from polystill.cli.common import check_new_file, user_errors
 from polystill.decoding.ctranslate2 import CTranslate2Translator, begin_batch
@@ -105,15 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lines = list(islice(dict.fromkeys(line for line in text_lines(given.text) if line.strip()), given.lines))
         result = measure(given.folder, lines, given.beam, given.rounds)
         for name, values in result["words_per_second"].items():
-            print(f"{name}: {shown(values, 0)} target words a second")
-        print(f"generate / bare: {shown(result['share_of_bare'], 3)}")
-        print(f"without the start: {shown(result['share_of_bare_without_start'], 3)}")
+            print(f"{name}: {shown_spread(spread(values), 0)} target words a second")
+        print(f"generate / bare: {shown_spread(spread(result['share_of_bare']), 3)}")
+        print(f"without the start: {shown_spread(spread(result['share_of_bare_without_start']), 3)}")
         write_benchmark(given.json, "generation", result)
-
-
-def shown(values: Sequence[float], digits: int) -> str:
-    """Median, and the least and the largest."""
-    return f"{median(values):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-import socket
 import threading
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ import pytest
 from polystill.decoding.translator import DecodingOptions
 from polystill.export.driver import export_folder
 from polystill.translation import open_translator
+from tests.apart import free_port
 from tests.best import best
 from tests.conftest import counting_pairs, train_counting_student
 
@@ -119,7 +119,7 @@ def test_swapped_underneath(
         with open_translator(folder, None, threads=1) as translator:
             expected[name] = dict(zip(lines, best(translator.translate(lines, DecodingOptions(1))), strict=True))
     assert expected["wide"] != expected["narrow"]
-    live, port = tmp_path / "live", _free_port()
+    live, port = tmp_path / "live", free_port()
     shutil.copytree(models["wide"], live)
     clients = Clients(port, expected, ["wide"])
     questions = [dice.sample(lines, dice.randint(1, 3)) for _ in range(part(REQUESTS))]
@@ -144,12 +144,6 @@ def test_swapped_underneath(
     assert not [log for log in logs if "Traceback" in log]
     others = ", ".join(f"{count} {kind}" for kind, count in sorted(clients.answers.items()) if kind != "200")
     note(f"{len(questions)} requests of {CLIENTS} clients, {swaps} swaps: all right (besides: {others})")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _wait_for(clients: Clients, count: int) -> None:
