@@ -24,7 +24,6 @@ from experiments.forest import write_forest
 from experiments.measured import Measured
 from experiments.study import BEAM, BEAMS, GREEDY, Row
 from polystill.evaluation.figures import TITLES, search
-from polystill.models.folder import weights_path
 from polystill.objectives.aio_kd import AioKd as FamilyObjective
 from polystill.reporting.training import Interaction, interaction
 from polystill.students import Student
@@ -97,7 +96,7 @@ class Done(Finished[AioKd]):
             "runs": len(rows),
             **{key: sum(getattr(stage, key) or 0 for stage in stages) for key in keys},
             "peak_rss_bytes": max((stage.peak_rss_bytes or 0 for stage in stages), default=0),
-            "bytes_kept": sum(weights_path(self.runs[name].family).stat().st_size for name in rows),
+            "bytes_kept": sum(map(self.bytes_of_weights, rows)),
         }
 
     def cost_of_ways(self) -> dict[str, Values]:

@@ -21,8 +21,9 @@ from experiments.comparisons import (
     write_translations,
 )
 from experiments.measured import Measured, measured_models
-from experiments.study import Row, S
+from experiments.study import Row, S, read_kept
 from polystill.evaluation.figures import search
+from polystill.models.folder import weights_path
 from polystill.runs import Run
 from polystill.runs.provenance import provenance
 from polystill.storage import write_atomic
@@ -69,6 +70,14 @@ class Finished(Generic[S]):
             signatures = f"BLEU {row.bleu_signature}; chrF {row.chrf_signature}"
             return f"{row.test_set}; {row.engine}, {row.precision}; {signatures}."
         return "Nothing is measured yet."
+
+    def bytes_of_weights(self, name: str) -> int:
+        """Of a row's model, as it was kept where the weights themselves are not here."""
+        row = self.rows[name]
+        if (kept := row.kept(self.folder)).is_file():
+            return read_kept(kept)
+        folder = self.runs[name].family if name in self.runs else self.folder / row.out
+        return weights_path(folder).stat().st_size
 
     # Comparisons
 

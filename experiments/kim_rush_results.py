@@ -29,7 +29,6 @@ from experiments.kim_rush import (
 from experiments.measured import Measured
 from experiments.study import BEAM, BEAMS, GREEDY, Row
 from polystill.errors import UserError
-from polystill.models.folder import weights_path
 
 TIMES = 10
 """The greedy student is so many times as fast as the teacher with beam 5."""
@@ -85,16 +84,9 @@ class Done(Finished[KimRush]):
         """Bytes of the weights: `dense` is the run's own file in float32, `float32` and `int8` the sparse forms."""
         for row in self.pruned_and_whole():
             forms = {"dense": row.name, **{values: sparse_name(row.name, values) for values in SPARSE_VALUES}}
-            sizes = {form: self._size(name) for form, name in forms.items() if name in self.written}
+            sizes = {form: self.bytes_of_weights(name) for form, name in forms.items() if name in self.written}
             if sizes:
                 yield {"row": row.name, "sparsity": row.sparsity, "bytes": sizes}
-
-    def _size(self, name: str) -> int:
-        return (
-            weights_path(self.runs[name].family if name in self.runs else self.folder / self.rows[name].out)
-            .stat()
-            .st_size
-        )
 
 
 def _timings(path: Path) -> Values:

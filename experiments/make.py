@@ -5,6 +5,7 @@
     STUDY/recipes/<row>.yaml    the recipe of a row that is a run
     STUDY/steps/<row>.json      its command and recipe, for comparison when the study is run again
     STUDY/steps/<row>.done      it has ended well
+    STUDY/steps/<row>.kept      it came from an archive, without its weights (`experiments.kept`)
     STUDY/logs/<row>.log        what its command printed
 
 Every row is a process of its own. A study that was stopped goes on where it stood: rows that have ended well stay as
@@ -61,13 +62,18 @@ def run_rows(
             settings, text is missing, or rows failed.
     """
     assert parallel > 0
-    if not (folder / "steps").is_dir():
-        _check_text(chosen)
+    if not any((folder / "logs").glob("*.log")):
+        _check_text([row for row in chosen if not _is_finished(row, folder)])
     with open_study(folder, study):
-        changed = {row.name for row in rows if _has_changed(row, folder)}
+        changed = {row.name for row in rows if has_changed(row, folder)}
         todo = [row for row in chosen if row.name in changed or not _is_finished(row, folder)]
+        todo = _with_those_kept(todo, chosen, folder, say)
         for row in chosen:
-            _stamp(row, folder).unlink(missing_ok=True) if row in todo else _stamp(row, folder).touch()
+            if row in todo:
+                row.stamp(folder).unlink(missing_ok=True)
+                _remove_kept(row, folder)
+            else:
+                row.stamp(folder).touch()
             _write_note(row, folder)
         say(f"{len(chosen)} rows, {len(chosen) - len(todo)} of them finished; their logs are in {folder / 'logs'}")
         write_atomic(folder / "Makefile", makefile(chosen, folder))
@@ -77,7 +83,7 @@ def run_rows(
 
         def look() -> None:
             """Tell of rows that have ended well."""
-            if done := [row for row in waiting if _stamp(row, folder).exists()]:
+            if done := [row for row in waiting if row.stamp(folder).exists()]:
                 waiting[:] = [row for row in waiting if row not in done]
                 for row in done:
                     say(f"{row.name}: done")
@@ -85,13 +91,33 @@ def run_rows(
 
         _make([row for row in todo if not row.alone], folder, parallel, look)
         for row in todo:
-            if row.alone and all(_stamp(need, folder).exists() for need in needs(row, chosen)):
+            if row.alone and all(need.stamp(folder).exists() for need in needs(row, chosen)):
                 _make([row], folder, 1, look)
         write(True)
-    failed = [row for row in todo if not _stamp(row, folder).exists()]
+    failed = [row for row in todo if not row.stamp(folder).exists()]
     if failed:
         reasons = (f"  {row.name}: {_reason(row, failed, folder, before[_log(row, folder)])}" for row in failed)
         raise UserError("\n".join([f"{folder}: not everything was done:", *reasons]))
+
+
+def _with_those_kept(todo: Sequence[Row], chosen: Sequence[Row], folder: Path, say: Callable[[str], None]) -> list[Row]:
+    """`todo`, and the rows that it needs of which an archive has left out the weights or targets."""
+    waiting, names = list(todo), {row.name for row in todo}
+    while waiting:
+        row = waiting.pop(0)
+        for need in needs(row, chosen):
+            if need.name not in names and need.kept(folder).is_file():
+                say(f"{need.name}: is done again for {row.name}, which needs more of it than an archive has")
+                names.add(need.name)
+                waiting.append(need)
+    return [row for row in chosen if row.name in names]
+
+
+def _remove_kept(row: Row, folder: Path) -> None:
+    """Remove what an archive had of a row, which is done again."""
+    if row.kept(folder).is_file():
+        shutil.rmtree(folder / row.out, ignore_errors=True)
+        row.kept(folder).unlink()
 
 
 def _check_text(rows: Sequence[Row]) -> None:
@@ -214,54 +240,54 @@ def _log(row: Row, folder: Path) -> Path:
     return folder / "logs" / f"{row.name}.log"
 
 
-def _stamp(row: Row, folder: Path) -> Path:
-    return folder / "steps" / f"{row.name}.done"
-
-
-def _note(row: Row, folder: Path) -> Path:
-    return folder / "steps" / f"{row.name}.json"
-
-
 def _is_finished(row: Row, folder: Path) -> bool:
     """Whether nothing is left to do. A run is called again where it has not ended well since its recipe changed."""
-    return row.is_written(folder) and (row.recipe is None or _stamp(row, folder).exists())
+    return row.is_written(folder) and (row.recipe is None or row.stamp(folder).exists())
 
 
 def _write_note(row: Row, folder: Path) -> None:
-    """Write the note and the recipe of a row; `_has_changed` has seen that they may be replaced."""
+    """Write the note and the recipe of a row; `has_changed` has seen that they may be replaced."""
     content = {"label": row.label or row.name, "seed": row.seed, "command": row.shown_command()}
     content["recipe"] = located(row.recipe, None)
-    write_atomic(_note(row, folder), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(row.note(folder), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     if row.recipe is not None:
         text = yaml.safe_dump(located(row.recipe, folder.resolve()), sort_keys=False, allow_unicode=True)
         write_atomic(folder / "recipes" / f"{row.name}.yaml", text)
 
 
-def _has_changed(row: Row, folder: Path) -> bool:
-    """Whether a row was begun with settings that its run can replace by those of now.
+def has_changed(row: Row, folder: Path, archive: Path | None = None) -> bool:
+    """Whether a row was begun with settings that its run can replace by those of now. What an archive has cannot.
+
+    Args:
+        archive: where `folder` was unpacked from, for the error.
 
     Raises:
         UserError: it was begun with other settings, which cannot be replaced.
     """
-    path = _note(row, folder)
+    path = row.note(folder)
     if not path.exists():
         return False
     note = read_note(path)
-    if not (_log(row, folder).exists() or _stamp(row, folder).exists()):
+    if not (_log(row, folder).exists() or row.stamp(folder).exists()):
         return False  # it was to run, and never began
+    kept = row.kept(folder).is_file()
     if note["command"] != row.shown_command():
         changes = refused = [("the command", note["command"], row.shown_command())]
     elif row.recipe is None:
         return False
     else:
         changes = recipe_differences(parse_recipe(note["recipe"], str(path)), row.parsed)
-        refused = [change for change in changes if not change[0].startswith(_REPLACEABLE)]
+        replaceable = _REPLACEABLE if kept else (*_MEASURED, *_REPLACEABLE)
+        refused = [change for change in changes if not change[0].startswith(replaceable)]
     if refused:
-        lines = (f"  {key}: was {shown_value(old)}, now {shown_value(new)}" for key, old, new in refused)
-        what = "\n".join([f"{folder}: {row.name} was begun with other settings:", *lines])
+        lines = [f"  {key}: was {shown_value(old)}, now {shown_value(new)}" for key, old, new in refused]
+        lines += ["its weights were not kept, and nothing more can be measured"] * any(
+            key.startswith(_MEASURED) for key, _, _ in refused
+        )
+        what = "\n".join([f"{archive or folder}: {row.name} was begun with other settings:", *lines])
         raise UserError(f"{what}\nuse the old ones, or another folder")
-    return bool(changes)
+    return bool(changes) and not kept
 
 
-_REPLACEABLE = ("evaluation.", "data.test.", "data.folder", *FREE)
-"""Keys that a run itself takes up, and on which no other row depends."""
+_MEASURED, _REPLACEABLE = ("evaluation.", "data.test."), ("data.folder", *FREE)
+"""Keys that a run itself takes up, and on which no other row depends. The first ones need its weights."""

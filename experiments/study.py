@@ -92,11 +92,25 @@ class Row:
             raise UserError(f"{where}: {error}") from None
         return recipe
 
+    def note(self, folder: Path) -> Path:
+        """Its command and recipe."""
+        return folder / "steps" / f"{self.name}.json"
+
+    def stamp(self, folder: Path) -> Path:
+        """It is there when the row has ended well."""
+        return folder / "steps" / f"{self.name}.done"
+
+    def kept(self, folder: Path) -> Path:
+        """It is there when the row came from an archive, without weights or targets (`experiments.kept`)."""
+        return folder / "steps" / f"{self.name}.kept"
+
     def is_written(self, folder: Path) -> bool:
         """Whether what it makes is complete."""
         out = folder / self.out
         if self.recipe is not None:
             return (out / "recipe.yaml").is_file() and Run.open(out).finished("evaluation")
+        if self.kept(folder).is_file():
+            return True
         if self.command[0] == "generate":
             return (out / MANIFEST).is_file() and bool(read_manifest(out).get("finished"))
         return out.exists()
@@ -237,7 +251,10 @@ def with_begun_seeds(study: S, folder: Path, seedable: Sequence[str]) -> S:
     `seedable` are the rows that the recipe can have with a further seed; others are left where they lie.
     """
     paths = sorted((folder / "steps").glob("*.json"))
-    notes = [read_note(path) for path in paths if (folder / "logs" / f"{path.stem}.log").exists()]
+    logs = folder / "logs"
+    notes = [
+        read_note(path) for path in paths if (logs / f"{path.stem}.log").exists() or path.with_suffix(".kept").exists()
+    ]
     begun = [(note["seed"], note["label"]) for note in notes if note["label"] in seedable]
     return _with_rows(study, [(seed, label) for seed, label in begun if seed != study.seed])
 
@@ -260,6 +277,20 @@ def read_note(path: Path) -> dict[str, Any]:
         return {key: note[key] for key in ("label", "seed", "command", "recipe")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); remove it, and {path.stem} goes on by itself") from None
+
+
+def read_kept(path: Path) -> int:
+    """Read steps/<row>.kept: the bytes of the weights that are left out.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["bytes"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: damaged ({error}); remove it and {path.stem}.done, and the row is done again"
+        ) from None
 
 
 # --- which rows -------------------------------------------------------------------------------------------------------
