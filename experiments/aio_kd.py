@@ -1,9 +1,10 @@
 """The rows that test the claims of AIO-KD (Miao et al. 2023).
 
-family            as published; all other families differ from it in one thing and have as many updates
-alone-e2d2        one network for likelihood; word-kd-e2d2: the same, taught by the teacher that was trained alone
+family            as the recipe has it; all other families differ from it in one thing and have as many updates
+alone-e2d2        one network for likelihood; word-kd-e2d2, selective-kd-e2d2: the same, taught by alone-TEACHER
 no-detaching …    the strategies, one left out or changed
 students-3        other numbers of students a step;  space-NAME: other spaces of students;  `changes`: other settings
+common            the first stages of `branches`, each of which goes on from its weights
 pretrained        a family from a trained teacher's Marian folder;  from-scratch: one from nothing, to compare curves
 """
 
@@ -45,8 +46,22 @@ class Alone(Strict):
     """Of any supernet; the teacher's own shape is among them."""
     word_kd: Part = Field(default_factory=dict)
     """Keys of `objective`."""
+    selective_kd: Part | None = None
+    """Keys of `objective`, for rows that are taught by Selective-KD as well."""
     stages: list[Part] | None = Field(None, min_length=1)
     """By default the family's: the same updates, learning rates and schedules."""
+    families: list[str] = Field(default_factory=list)
+    """Some of `changes` that are compared with these students as the family is."""
+
+
+class Branches(Strict):
+    """Families that go on from one training, each with a fresh optimizer."""
+
+    stages: list[Part] = Field(min_length=1)
+    """Of row `common`, the family without what the branches add."""
+    continued: dict[Name, Part] = Field(min_length=2)
+    """By row: its further stages, and other keys in which it differs from the family. The others are compared with the
+    first one."""
 
 
 class Pretrained(Strict):
@@ -77,17 +92,22 @@ class AioKd(Study):
     spaces: dict[Name, Part] = Field(default_factory=dict)
     """Other spaces of students, as keys of `students`."""
     changes: dict[Name, Part] = Field(default_factory=dict)
-    """Other families by their rows' names: the keys of a recipe in which each differs from the one as published."""
+    """Other families by their rows' names: the keys of a recipe in which each differs from the family, or from that
+    other change that its key `of` names."""
+    branches: Branches | None = None
     pretrained: Pretrained | None = None
 
     def tuned_with(self, row: Row) -> str:
-        """Families share the tuning of the one as published, from which they differ in one thing."""
-        return row.kind if row.kind in (ALONE, WORD_KD) else FAMILY
+        """All families share the tuning of `family`."""
+        return row.kind if row.kind in ONE_BY_ONE else FAMILY
 
 
 FAMILY, ALONE, WORD_KD, PRETRAINED, FROM_SCRATCH = "family", "alone", "word-kd", "pretrained", "from-scratch"
 STRATEGY, STUDENTS, SPACE, CHANGE, EXPORT = "strategy", "students", "space", "change", "export"
-"""Kinds of rows. A row of kind family, pretrained or from-scratch has its kind as its label."""
+SELECTIVE_KD, COMMON, BRANCH = "selective-kd", "common", "branch"
+"""Kinds of rows. A row of kind family, common, pretrained or from-scratch has its kind as its label."""
+ONE_BY_ONE = (ALONE, WORD_KD, SELECTIVE_KD)
+"""Kinds of rows that train one network."""
 OUT_OF_REACH = 1e9
 """A threshold that no ratio of cross-entropies reaches: nothing is ever detached. Under 0 everything is."""
 STRATEGIES: dict[str, tuple[str, str, Any, bool]] = {
@@ -113,10 +133,18 @@ def rows_of(study: AioKd) -> list[Row]:
         rows += _pretrained(study, study.pretrained, f"{ALONE}-{teacher_of(study)}" in labels)
     for seed, names in study.more_seeds.items():
         check_names(study, "more_seeds", names, list(labels))
-        for row in (labels[name] for name in names):
-            rows.append(study.run(row.label, row.kind, {**(row.recipe or {}), "seed": seed}, seed, claim=row.claim))
+        if any(labels[name].kind == BRANCH for name in names):
+            names = list(dict.fromkeys([*names, COMMON]))
+        rows += [_with_seed(study, labels[name], seed) for name in names]
     check_rows(study, rows)
     return rows
+
+
+def _with_seed(study: AioKd, row: Row, seed: int) -> Row:
+    recipe = {**(row.recipe or {}), "seed": seed}
+    if row.kind == BRANCH:
+        recipe = merged(recipe, {"model": {"start": _family_of(study, COMMON, seed)}})
+    return study.run(row.label, row.kind, recipe, seed, claim=row.claim, against=row.against)
 
 
 def seedable(study: AioKd) -> list[str]:
@@ -140,7 +168,7 @@ def _seedable(study: AioKd) -> list[Row]:
         raise study.mistake(f"students_per_step: {own} is what the family has itself")
 
     rows = [family]
-    better = "As published is better than"
+    better = "The family is better than"
     for name in wanted:
         text, *setting = STRATEGIES[name]
         rows.append(study.run(name, STRATEGY, _changed(study, *setting), claim=f"{better} {name}: {text}"))
@@ -152,19 +180,55 @@ def _seedable(study: AioKd) -> list[Row]:
         claim = f"The space {name} harms the others by less than {MARGIN} BLEU and chrF"
         rows.append(study.run(f"space-{name}", SPACE, {**_family(study), "students": space}, claim=claim))
     alone = list(_alone(study, study.alone)) if study.alone else []
-    for name, change in study.changes.items():
-        _check_change(study, name, change, {row.label for row in (*rows, *alone)} | {PRETRAINED, FROM_SCRATCH})
-        rows.append(study.run(name, CHANGE, merged(_family(study), change), claim=f"{better} {name}"))
+    taken = {row.label for row in (*rows, *alone)} | {COMMON, PRETRAINED, FROM_SCRATCH}
+    rows += _changes(study, taken)
+    rows += _branches(study, study.branches, taken | set(study.changes)) if study.branches else []
     return [*rows, *alone]
 
 
-def _check_change(study: AioKd, name: str, change: Part, taken: set[str]) -> None:
+def _changes(study: AioKd, taken: set[str]) -> Iterator[Row]:
+    for name, change in study.changes.items():
+        _check_part(study, f"changes.{name}", change, taken)
+        recipe, base = _change(study, name, ()), change.get("of", FAMILY)
+        claim = f"{'The family' if base == FAMILY else base} is better than {name}"
+        yield study.run(name, CHANGE, recipe, claim=claim, against=(base,))
+
+
+def _change(study: AioKd, name: str, changed: tuple[str, ...]) -> Part:
+    """The recipe of a change, which those of `changed` are changes of."""
+    if name == FAMILY:
+        return _family(study)
+    change = study.changes[name]
+    check_names(study, f"changes.{name}.of", [base := change.get("of", FAMILY)], [FAMILY, *study.changes])
+    if base in (*changed, name):
+        raise study.mistake(f"changes.{name}.of: {base} is itself a change of {name}; one of them needs another base")
+    own = {key: value for key, value in change.items() if key != "of"}
+    return merged(_change(study, base, (*changed, name)), own)
+
+
+def _check_part(study: AioKd, key: str, part: Part, taken: set[str]) -> None:
+    name = key.rpartition(".")[2]
     if name in taken or name.startswith(("students-", "space-")):
-        raise study.mistake(f"changes.{name}: there is a row of that name, or there may be one; use another name")
-    if not change:
-        raise study.mistake(f"changes.{name}: changes nothing")
-    if "seed" in change:
-        raise study.mistake(f"changes.{name}.seed: a further seed has `more_seeds`, or --seed")
+        raise study.mistake(f"{key}: there is a row of that name, or there may be one; use another name")
+    if not part.keys() - {"of"}:
+        raise study.mistake(f"{key}: changes nothing")
+    if "seed" in part:
+        raise study.mistake(f"{key}.seed: a further seed has `more_seeds`, or --seed")
+
+
+def _branches(study: AioKd, branches: Branches, taken: set[str]) -> Iterator[Row]:
+    """The common training, and what goes on from it."""
+    if study.supernets:
+        raise study.mistake("branches: further supernets would begin anew in each; leave `supernets` out")
+    yield study.run(COMMON, COMMON, {**_family(study), "stages": branches.stages})
+    first = next(iter(branches.continued))
+    for name, part in branches.continued.items():
+        _check_part(study, f"branches.continued.{name}", part, taken)
+        if "stages" not in part:
+            raise study.mistake(f"branches.continued.{name}.stages: missing; they follow those of {COMMON}")
+        recipe = merged(started(_family(study), _family_of(study, COMMON, study.seed)), part)
+        claim = "" if name == first else f"From the same first stage, {first} is better than {name}"
+        yield study.run(name, BRANCH, recipe, claim=claim, against=(first,))
 
 
 # --- families ---------------------------------------------------------------------------------------------------------
@@ -174,6 +238,11 @@ def _family(study: AioKd) -> Part:
     own = {"model": study.model, "students": study.students, "stages": study.stages}
     supernets = {"supernets": study.supernets} if study.supernets else {}
     return merged(study.common(), {"objective": {"kind": "aio_kd"}}, {"objective": study.objective}, own, supernets)
+
+
+def _family_of(study: AioKd, label: str, seed: int) -> Path:
+    """The folder of a row's family."""
+    return Path("runs") / study.named(label, seed) / "family"
 
 
 def teacher_of(study: AioKd) -> Student:
@@ -197,12 +266,16 @@ def _changed(study: AioKd, key: str, value: Any, everywhere: bool = True) -> Par
 
 
 def _alone(study: AioKd, alone: Alone) -> Iterator[Row]:
-    check_left_out(study, "alone.word_kd", alone.word_kd, "kind", "teacher")
+    check_names(study, "alone.families", alone.families, list(study.changes))
     teacher = teacher_of(study)
     smoothing = _smoothing(study.objective)
-    taught = {**smoothing, **alone.word_kd, "kind": "word_kd", "teacher": Path("runs") / f"{ALONE}-{teacher}"}
+    objectives = {ALONE: {"kind": "nll", **smoothing}}
+    for kind, key, part in ((WORD_KD, "word_kd", alone.word_kd), (SELECTIVE_KD, "selective_kd", alone.selective_kd)):
+        if part is not None:
+            check_left_out(study, f"alone.{key}", part, "kind", "teacher")
+            objectives[kind] = {**smoothing, **part, "kind": key, "teacher": Path("runs") / f"{ALONE}-{teacher}"}
     for name in _students_alone(study, alone, teacher):
-        for kind, objective in ((ALONE, {"kind": "nll", **smoothing}), (WORD_KD, taught)):
+        for kind, objective in objectives.items():
             yield study.run(f"{kind}-{name}", kind, {**_network(study, alone, name), "objective": objective})
 
 
@@ -210,15 +283,17 @@ def _network(study: AioKd, alone: Alone, student: str) -> Part:
     """One network by itself: of its supernet's shape, at the learning rates that the supernet has in the family."""
     supernet = study.supernets.get(Student.parse(student).supernet)
     stages = alone.stages or _stages_alone(study)
+    evaluation = {key: value for key, value in study.evaluation.items() if key != "students"}
+    common = {**study.common(), "evaluation": evaluation}
     if supernet is None:
-        return {**study.common(), "model": {**study.model, **layers_of(student)}, "stages": stages}
+        return {**common, "model": {**study.model, **layers_of(student)}, "stages": stages}
     factor = float(supernet.get("learning_rate_factor", 1.0))
     shape = {key: value for key, value in supernet.items() if key in Shape.model_fields}
     own = set(Shape.model_fields) | (TRANSFORMER_ONLY if shape.get("architecture") == "lstm" else set())
     shared = {key: value for key, value in study.model.items() if key not in own}
     training, *stages = (_times(factor, part) for part in ({**_RATE, **study.training}, *stages))
     return {
-        **study.common(),
+        **common,
         "training": training,
         "model": {**shared, **shape, **layers_of(student)},
         "stages": stages,

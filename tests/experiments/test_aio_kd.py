@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from experiments import aio_kd_results
 from experiments.aio_kd import STRATEGIES, AioKd, rows_of
 from experiments.claims import Claim
 from experiments.finished import shown, signed
-from experiments.study import Row, load_study, merged, needs
+from experiments.study import Row, load_study, located, merged, needs
+from polystill.config import parse_recipe
 from polystill.errors import UserError
+from polystill.pipeline import run_recipe
 from polystill.runs import Run
 from polystill.runs.results import Cost, QualityRow
 
@@ -146,6 +150,68 @@ def test_no_row_has_other_rates_or_a_fresh_optimizer_at_another_time(values: dic
     assert [stage.learning_rate for stage in teacher.parsed.stages] == [None, 0.001]
 
 
+def test_a_change_of_a_change(values: dict[str, Any], tmp_path: Path) -> None:
+    values["changes"]["both"] = {"of": "otherwise", "objective": {"kd_weight": 0.0}}
+    values["more_seeds"] = {2: ["both"]}
+    rows = {row.name: row for row in rows_of(study_of(values, tmp_path))}
+    for name in ("both", "both-seed2"):
+        recipe = rows[name].parsed
+        objective = recipe.objective.model_dump()
+        assert (recipe.training.mode, objective["sampling"], objective["kd_weight"]) == ("exact", "sandwich", 0)
+        assert rows[name].claim == "otherwise is better than both" and rows[name].against == ("otherwise",)
+    assert rows["otherwise"].claim == "The family is better than otherwise"
+
+
+def test_selective_kd_stands_beside_word_kd(values: dict[str, Any], tmp_path: Path) -> None:
+    values["alone"]["selective_kd"] = {"share": 0.4}
+    values["evaluation"]["students"] = ["e1d1", "e2d1", "e2d2"]  # of families
+    rows = {row.name: row for row in rows_of(study_of(values, tmp_path))}
+    recipe = rows["selective-kd-e1d1"].parsed
+    assert recipe.method == "selective_kd" and recipe.objective.frozen_teacher == "runs/alone-e2d2"
+    assert recipe.objective.model_dump().items() >= {"share": 0.4, "label_smoothing": 0.2}.items()
+    assert recipe.evaluation.students is None
+    assert [row.name for row in needs(rows["selective-kd-e1d1"], list(rows.values()))] == ["alone-e2d2"]
+    assert rows["family"].parsed.evaluation.students == ["e1d1", "e2d1", "e2d2"]
+
+
+BRANCHES = {
+    "stages": [{"name": "first", "updates": 2}],
+    "continued": {
+        "mutual": {"stages": [{"name": "more", "updates": 1, "objective": {"mutual": "no_weight"}}]},
+        "no-mutual": {"stages": [{"name": "more", "updates": 1}]},
+    },
+}
+
+
+def test_branches_go_on_from_one_training(values: dict[str, Any], tmp_path: Path) -> None:
+    values |= {"branches": BRANCHES, "more_seeds": {2: ["no-mutual"]}}
+    rows = {row.name: row for row in rows_of(study_of(values, tmp_path))}
+    assert [stage.name for stage in rows["common"].parsed.stages] == ["first"]
+    for name, common in {"mutual": "common", "no-mutual": "common", "no-mutual-seed2": "common-seed2"}.items():
+        recipe = rows[name].parsed
+        assert recipe.model.start == f"runs/{common}/family" and [stage.name for stage in recipe.stages] == ["more"]
+        assert [row.name for row in needs(rows[name], list(rows.values()))] == [common]
+        assert recipe.seed == rows[common].parsed.seed
+    assert rows["no-mutual"].claim == "From the same first stage, mutual is better than no-mutual"
+    assert rows["no-mutual"].against == ("mutual",) and not rows["mutual"].claim
+
+
+def test_a_branch_begins_with_all_weights_and_the_vocabulary(values: dict[str, Any], tmp_path: Path) -> None:
+    still = {"stages": [{"name": "more", "updates": 1, "learning_rate": 1e-12, "warmup": 0}]}
+    values |= {"branches": {**BRANCHES, "continued": {"one": still, "other": still}}, "more_seeds": {}}
+    values["evaluation"]["students"] = ["e1d1"]
+    rows = {row.name: row for row in rows_of(study_of(values, tmp_path))}
+    for name in ("common", "one"):
+        recipe = parse_recipe(located(rows[name].recipe, tmp_path), name)
+        run_recipe(recipe, tmp_path / rows[name].out)
+    before, after = (load_file(tmp_path / "runs" / name / "family" / "model.safetensors") for name in ("common", "one"))
+    assert before.keys() == after.keys() and any("layers.1." in name for name in before)
+    for name, weights in before.items():
+        assert torch.allclose(weights, after[name], rtol=0, atol=1e-9), name
+    vocabularies = {(tmp_path / "runs" / name / "family" / "vocab.json").read_bytes() for name in ("common", "one")}
+    assert len(vocabularies) == 1
+
+
 def test_from_scratch_goes_as_far_as_the_familys_first_stage(values: dict[str, Any], tmp_path: Path) -> None:
     steps = {step.name: step for step in rows_of(study_of(values, tmp_path))}
     (stage,) = steps["from-scratch"].parsed.stages
@@ -187,6 +253,37 @@ def test_from_scratch_goes_as_far_as_the_familys_first_stage(values: dict[str, A
         ({"changes": {"same": {}}}, r"changes.same: changes nothing"),
         ({"changes": {"other": {"seed": 5}}}, r"changes.other.seed: a further seed has `more_seeds`"),
         ({"changes": {"wide": {"model": {"d_modle": 8}}}}, r"row wide: unknown key .model.d_modle. .did you mean"),
+        ({"changes": {"other": {"of": "family"}}}, r"changes.other: changes nothing"),
+        ({"changes": {"other": {"of": "late", "seed": 1}}}, r"changes.other.seed: a further seed has"),
+        (
+            {"changes": {"other": {"of": "othrwise", "data": {}}}},
+            r"changes.other.of: 'othrwise' is no row .did you mean 'otherwise'.*; there are: family ",
+        ),
+        (
+            {"changes": {"otherwise": {"of": "other"}, "other": {"of": "otherwise", "data": {}}}},
+            r"changes.other.*.of: other.* is itself a change of ",
+        ),
+        ({"alone": {"selective_kd": {"share": 2}}}, r"row selective-kd-e1d1: objective.share: "),
+        ({"alone": {"selective_kd": {"kind": "nll"}}}, r"alone.selective_kd.kind: is given by the study"),
+        ({"alone": {"families": ["family"]}}, r"alone.families: 'family' is no row; there are: otherwise"),
+        ({"branches": {"stages": [], "continued": {}}}, r"study.yaml: branches.stages: "),
+        ({"branches": {**BRANCHES, "continued": {"one": {"stages": []}}}}, r"study.yaml: branches.continued: "),
+        (
+            {"branches": merged(BRANCHES, {"continued": {"otherwise": {"stages": []}}})},
+            r"branches.continued.otherwise: there is a row of that name",
+        ),
+        (
+            {"branches": merged(BRANCHES, {"continued": {"one": {"objective": {"kd_weight": 1}}}})},
+            r"branches.continued.one.stages: missing; they follow those of common",
+        ),
+        (
+            {"branches": merged(BRANCHES, {"continued": {"mutual": {"model": {"d_model": 8}}}})},
+            r"row mutual: model.d_model: come from model.start",
+        ),
+        (
+            {"branches": BRANCHES, "supernets": {"small": {"d_model": 8, "heads": 2}}},
+            r"branches: further supernets would begin anew in each",
+        ),
         ({"stages": []}, r"study.yaml: stages: "),
         ({"training": {"precision": "auto"}}, r"training.precision: name it, such as fp32"),
         ({"trials": {"familly": []}}, r"trials: 'familly' is no row \(did you mean 'family'"),
@@ -241,7 +338,8 @@ def finish(folder: Path, step: Row, scores: dict[str, float], bleu_history: list
 
 def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
     seeds = {2: ["family", "no-detaching", "alone-e1d1", "alone-e2d2"]}
-    study = study_of({**values, "more_seeds": seeds}, tmp_path)
+    further = {"branches": BRANCHES, "alone": {"selective_kd": {}, "families": ["otherwise"]}}
+    study = study_of(merged({**values, "more_seeds": seeds}, further), tmp_path)
     steps = rows_of(study)
     named = {step.name: step for step in steps}
     folder = tmp_path / "study"
@@ -256,7 +354,9 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
         finish(folder, named[f"alone-e2d2{suffix}"], {"e2d2": 19.0 + more})
     finish(folder, named["space-any"], {"e1d1": 17.0, "e1d2": 2.0, "e2d1": 17.0, "e2d2": 18.7})
     finish(folder, named["otherwise"], {"e1d1": 17.0, "e2d1": 8.0, "e2d2": 19.0})
-    for name, score in (("word-kd-e1d1", 18.0), ("word-kd-e2d2", 19.0)):
+    for name, score in (("mutual", 17.0), ("no-mutual", 12.0)):
+        finish(folder, named[name], {"e1d1": score, "e2d2": 19.0})
+    for name, score in (("word-kd-e1d1", 18.0), ("word-kd-e2d2", 19.0), ("selective-kd-e1d1", 12.0)):
         finish(folder, named[name], {name[-4:]: score})
     finish(folder, named["pretrained"], {"e1d1": 18.0, "e2d2": 20.0}, bleu_history=[17.0, 19.0])
     finish(folder, named["from-scratch"], {"e1d1": 18.0, "e2d2": 20.0}, bleu_history=[2.0, 3.0])
@@ -267,8 +367,16 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
     taught = claims["e2d2: as good in the family as distilled alone (beam 5)"]
     assert taught.verdict == "not clear" and taught.ours["seeds"] == [1, 2]
     cheaper = claims["One family of all students takes fewer FLOPs than 2 of them by Word-KD, the teacher among them"]
+    teacher = claims["The teacher e2d2 is better in the family than alone (beam 5)"]
+    assert teacher.paper == "+2.66, +3.43, +1.20" and teacher.ours["BLEU"]["difference"] == 0
+    beside = claims["e1d1: as good in otherwise as distilled alone (beam 5)"]
+    assert beside.verdict == "not clear" and beside.ours["BLEU"]["difference"] < 0
+    branches = claims["From the same first stage, mutual is better than no-mutual (beam 5)"]
+    assert branches.ours["BLEU"]["difference"] > 0
+    selective = claims["e1d1: as good in the family as distilled alone by Selective-KD (beam 5)"]
+    assert selective.ours["BLEU"]["difference"] > 0
     assert cheaper.holds is True and cheaper.ours["FLOPs family"] == "10"  # two stages, against two runs of two
-    text = "As published is better than no-detaching: gradients reach the teacher from every student"
+    text = "The family is better than no-detaching: gradients reach the teacher from every student"
     for how in ("greedy", "beam 5"):
         detaching = claims[f"{text} ({how})"]
         assert detaching.holds is True and detaching.ours["members"] == 3
@@ -292,7 +400,8 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
     assert result["cost_of_ways"]["alone"]["bytes_kept"] == 2000
     table = (folder / "results.md").read_text()
     assert "| family | 1 | 3 | 17.67 | 17.00 | 19.00 | 17.67 | 17.67 | 17.00 | 19.00 | 17.67 | 0.01 | 10 |" in table
-    assert "| e1d1 | 5.50 ± 0.71 | 18.00 | 17.50 ± 0.71 |" in table
+    assert "| e1d1 | 5.50 ± 0.71 | 18.00 | 12.00 | 17.50 ± 0.71 | 17.00 |" in table
+    assert "BLEU greedy, Selective-KD | BLEU greedy, family | BLEU greedy, otherwise" in table
     assert "| space-any | 1 | e2d1 | 17.00 | 17.00 |" in table
     assert "| family, distillation | 1.10 | 2 | e1d1 50% |" in table
     assert "| no-detaching: mean of 3 | family: mean of 3 | beam 5 | 2 / 2 | 0 / 0 | +" in table
@@ -305,7 +414,7 @@ def test_one_seed_decides_nothing(values: dict[str, Any], tmp_path: Path) -> Non
     study = study_of({**values, "more_seeds": {2: ["family", "no-detaching"]}}, tmp_path)
     steps = rows_of(study)
     named = {step.name: step for step in steps}
-    text = "As published is better than no-detaching: gradients reach the teacher from every student (beam 5)"
+    text = "The family is better than no-detaching: gradients reach the teacher from every student (beam 5)"
     folder = tmp_path / "study"
     finish(folder, named["family"], {"e1d1": 18.0, "e2d2": 20.0})
     finish(folder, named["no-detaching"], {"e1d1": 6.0, "e2d2": 20.0})
