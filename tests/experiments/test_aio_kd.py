@@ -16,13 +16,13 @@ from experiments.aio_kd import STRATEGIES, AioKd, rows_of
 from experiments.claims import Claim
 from experiments.finished import shown, signed
 from experiments.study import Row, load_study, located, merged, needs
-from polystill.config import parse_recipe
+from polystill.config import load_recipe, parse_recipe
 from polystill.errors import UserError
 from polystill.pipeline import run_recipe
 from polystill.runs import Run
 from polystill.runs.results import Cost, QualityRow
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "studies" / "aio-kd.yaml"
+RECIPES = Path(__file__).parents[2] / "recipes" / "studies"
 
 
 @pytest.fixture
@@ -56,8 +56,30 @@ def study_of(values: dict[str, Any], tmp_path: Path) -> AioKd:
     return load_study(AioKd, path, None, {})
 
 
+@pytest.mark.parametrize(
+    "path", sorted(set(RECIPES.glob("*.yaml")) - set(RECIPES.glob("kim-rush*"))), ids=lambda path: path.name
+)
+def test_shipped_recipes_work(path: Path) -> None:
+    study = load_study(AioKd, path, None, {})
+    assert study.name == path.stem
+    for row in rows_of(study):
+        assert row.command[-1] == row.out  # as `keep` reads it
+
+
+def test_all_rows_of_the_controls_have_as_many_updates() -> None:
+    rows = {row.name: row for row in rows_of(load_study(AioKd, RECIPES / "controls.yaml", None, {}))}
+    updates = {name: sum(stage.updates for stage in row.parsed.stages) for name, row in rows.items()}
+    branches = {"common": 2000, "mutual": 1000, "no-mutual": 1000}
+    for name, number in updates.items():
+        label = rows[name].label
+        assert number == (13000 if label.startswith("long") else branches.get(label, 2500)), name
+    published = load_recipe(RECIPES.parent / "published.yaml").objective.model_dump()
+    keys = {"kd_weight", "mutual_weight", "detach_threshold", "sampling", "students_per_step", "kd_warmup"}
+    assert rows["published"].parsed.objective.model_dump(include=keys) == {key: published[key] for key in keys}
+
+
 def test_the_shipped_recipe_has_all_that_the_claims_need() -> None:
-    study = load_study(AioKd, RECIPE, None, {})
+    study = load_study(AioKd, RECIPES / "aio-kd.yaml", None, {})
     steps = rows_of(study)
     names = {step.name for step in steps}
     assert {"family", *STRATEGIES, "students-1", "space-any", "pretrained", "from-scratch", "family-seed2"} <= names

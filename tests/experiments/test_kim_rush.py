@@ -57,6 +57,7 @@ def test_shipped_recipes_work(path: Path) -> None:
     study = load_study(KimRush, path, ["data.first_pairs=5000"], {})
     assert study.name == path.stem
     for step in rows_of(study):
+        assert step.command[-1] == step.out  # as `keep` reads it
         if step.recipe is not None:
             recipe = step.parsed
             assert recipe.data.first_pairs == 5000

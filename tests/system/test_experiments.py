@@ -132,6 +132,14 @@ def test_kim_rush_to_its_end(kim_rush: Path, tmp_path: Path) -> None:
     assert (out / "runs" / "baseline-seed5").is_dir()
     experiments(*few, "--rows", "baseline").ok()
     assert "| baseline-seed5 |" in (out / "results.md").read_text()
+
+    # On another machine all rows are finished, targets and sparse forms among them, and the tables are the same.
+    experiments("keep", out, "--out", tmp_path / "rows.tar.xz").ok()
+    there = [*few[:4], tmp_path / "there", *few[5:], "--rows-from", tmp_path / "rows.tar.xz"]
+    assert "14 rows, 14 of them finished" in experiments(*there).ok().stderr
+    same = [json.loads((folder / "results.json").read_text()) for folder in (out, tmp_path / "there")]
+    for key in ("claims", "comparisons", "pruning", "speed", "rows", "cost"):
+        assert same[0][key] == same[1][key], key
     changed = experiments(*few, "--set", "student.stages.0.updates=9", "--rows", "baseline")
     changed.refused(out, "baseline was begun with other settings", "stages.0.updates: was 8, now 9")
 
@@ -172,6 +180,8 @@ def test_bad_input(kim_rush: Path, tiny_recipe: Path, tmp_path: Path) -> None:
         f"{kim_rush}: is a recipe of `python -m experiments kim-rush`"
     )
     refused(*study, kim_rush, "--rows", ",").refused("--rows ,: expected names")
+    refused(*study, kim_rush, "--rows-from", tmp_path / "none.tar.xz").refused("none.tar.xz: no such file")
+    refused("keep", tmp_path, "--out", tmp_path / "a.tar.xz").refused(f"{tmp_path}: holds no study")
     assert not out.exists()
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "a.txt").write_text("dear")
