@@ -58,20 +58,17 @@ def keep(folder: Path, archive: Path, say: Callable[[str], None]) -> None:
 
 def _add(files: dict[str, bytes], note: Path, folder: Path) -> bool:
     """Add a row's files, unless what it made is gone."""
-    content = read_note(note)
-    out = Path(shlex.split(content["command"])[-1])  # every row's command ends with what it writes
-    before = note.with_suffix(".kept")
+    content, before = read_note(note), note.with_suffix(".kept")
+    out = folder / shlex.split(content["command"])[-1]  # every row's command ends with what it writes
     if content["recipe"] is not None:
-        if not ((folder / out / "recipe.yaml").is_file() and Run.open(folder / out).finished("evaluation")):
+        run = Run.open(out) if (out / "recipe.yaml").is_file() else None
+        if run is None or not run.finished("evaluation"):
             return False
-        named = _files_of(Run.open(folder / out))
-    elif (folder / out).is_file():
-        named = [folder / out]
-    elif (folder / out).is_dir() or before.is_file():
-        named = []
+        named, model = _files_of(run), run.family
+    elif out.exists() or before.is_file():
+        named, model = [out] if out.is_file() else [], out
     else:
         return False
-    model = folder / out / ("" if content["recipe"] is None else "family")
     size = read_kept(before) if before.is_file() else _size(model)
     files.update({str(path.relative_to(folder)): path.read_bytes() for path in (note, *named)})
     files[f"steps/{note.stem}.kept"] = (json.dumps({"bytes": size}) + "\n").encode()
@@ -88,7 +85,8 @@ def _files_of(run: Run) -> list[Path]:
 
 
 def _size(model: Path) -> int:
-    weights = weights_path(model) if model.is_dir() else model
+    """The bytes of the weights; 0 where it is no model."""
+    weights = weights_path(model)
     return weights.stat().st_size if weights.is_file() else 0
 
 

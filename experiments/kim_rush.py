@@ -166,7 +166,14 @@ def rows_of(study: KimRush) -> list[Row]:
     rows += [_network(study, name, seed) for name, seed in needed if study.named(name, seed) not in present]
     rows += [_speed(study, study.speed)] if study.speed else []
     check_rows(study, rows)
-    return _with_comparisons(study, rows)
+    return _with_comparisons(study, _without_idle_targets(rows))
+
+
+def _without_idle_targets(rows: list[Row]) -> list[Row]:
+    """The rows without translations that no row learns from; n-best lists take long."""
+    read = {path for row in rows for path in row.reads()}
+    needed = [row for row in rows if row.kind != TARGETS or row.out in read]
+    return needed if len(needed) == len(rows) else _without_idle_targets(needed)
 
 
 def seedable(study: KimRush) -> list[str]:

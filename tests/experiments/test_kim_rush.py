@@ -64,6 +64,13 @@ def test_shipped_recipes_work(path: Path) -> None:
             assert recipe.data.tokenizer.vocabulary_size in (4000, 8000)  # 8000: comes from the start model
 
 
+def test_translations_that_no_row_learns_from_are_not_made(values: dict[str, Any], tmp_path: Path) -> None:
+    few = {**values, "rows": ["baseline", "seq-kd"], "families": {}, "speed": None, "pruning": None}
+    targets = {"beam", "n-best", "interpolated"}
+    assert targets & set(by_name(study_of(few, tmp_path))) == {"beam"}
+    assert targets <= set(by_name(study_of({**few, "rows": ["baseline+seq-inter"]}, tmp_path)))
+
+
 def test_every_row_is_what_its_name_says(values: dict[str, Any], tmp_path: Path) -> None:
     steps = by_name(study_of(values, tmp_path))
     assert set(METHODS) <= set(steps)
