@@ -11,8 +11,9 @@ pretrained        a family from a trained teacher's Marian folder;  from-scratch
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import Field
 
@@ -21,6 +22,7 @@ from experiments.study import (
     Part,
     Positive,
     Row,
+    Shows,
     Study,
     check_left_out,
     check_method,
@@ -33,7 +35,6 @@ from experiments.study import (
 from polystill.config.model import TRANSFORMER_ONLY, Shape
 from polystill.config.training import Training
 from polystill.errors import UserError
-from polystill.evaluation.resampling import MARGIN
 from polystill.objectives.aio_kd import AioKd as FamilyObjective
 from polystill.schema import Strict
 from polystill.students import Student
@@ -61,7 +62,7 @@ class Branches(Strict):
     """Of row `common`, the family without what the branches add."""
     continued: dict[Name, Part] = Field(min_length=2)
     """By row: its further stages, and other keys in which it differs from the family. The others are compared with the
-    first one."""
+    first one. `named` and `shows` are as in `changes`."""
 
 
 class Pretrained(Strict):
@@ -93,7 +94,8 @@ class AioKd(Study):
     """Other spaces of students, as keys of `students`."""
     changes: dict[Name, Part] = Field(default_factory=dict)
     """Other families by their rows' names: the keys of a recipe in which each differs from the family, or from that
-    other change that its key `of` names."""
+    other change that its key `of` names. Its keys `named` and `shows` are for its claim: what it is, after the words
+    "the family", and what the comparison is to show (`Shows`)."""
     branches: Branches | None = None
     pretrained: Pretrained | None = None
 
@@ -111,14 +113,15 @@ ONE_BY_ONE = (ALONE, WORD_KD, SELECTIVE_KD)
 OUT_OF_REACH = 1e9
 """A threshold that no ratio of cross-entropies reaches: nothing is ever detached. Under 0 everything is."""
 STRATEGIES: dict[str, tuple[str, str, Any, bool]] = {
-    "no-detaching": ("gradients reach the teacher from every student", "detach_threshold", OUT_OF_REACH, True),
-    "always-detached": ("gradients reach the teacher from no student", "detach_threshold", 0.0, True),
-    "mutual-from-start": ("mutual learning from the first update", "mutual", "no_weight", True),
-    "stage-1-only": ("no mutual learning, as many updates", "mutual", "none", True),
-    "mutual-full": ("mutual learning in both directions", "mutual", "full", False),
-    "mutual-detaching": ("mutual learning with the threshold", "mutual", "detaching", False),
+    "no-detaching": ("whose teacher gets gradients from every student", "detach_threshold", OUT_OF_REACH, True),
+    "always-detached": ("whose teacher gets gradients from no student", "detach_threshold", 0.0, True),
+    "mutual-from-start": ("with mutual learning from the first update", "mutual", "no_weight", True),
+    "stage-1-only": ("without mutual learning", "mutual", "none", True),
+    "mutual-full": ("with mutual learning in both directions", "mutual", "full", False),
+    "mutual-detaching": ("with the detaching threshold in mutual learning, too", "mutual", "detaching", False),
 }
-"""What each changes: a key of the objective, its value, and whether in all stages or only where it is not "none"."""
+"""What each is in words, and what it changes: a key of the objective, its value, and whether in all stages or only
+where it is not "none"."""
 
 
 def rows_of(study: AioKd) -> list[Row]:
@@ -144,7 +147,7 @@ def _with_seed(study: AioKd, row: Row, seed: int) -> Row:
     recipe = {**(row.recipe or {}), "seed": seed}
     if row.kind == BRANCH:
         recipe = merged(recipe, {"model": {"start": _family_of(study, COMMON, seed)}})
-    return study.run(row.label, row.kind, recipe, seed, claim=row.claim, against=row.against)
+    return study.run(row.label, row.kind, recipe, seed, claim=row.claim, shows=row.shows, against=row.against)
 
 
 def seedable(study: AioKd) -> list[str]:
@@ -168,17 +171,19 @@ def _seedable(study: AioKd) -> list[Row]:
         raise study.mistake(f"students_per_step: {own} is what the family has itself")
 
     rows = [family]
-    better = "The family is better than"
     for name in wanted:
-        text, *setting = STRATEGIES[name]
-        rows.append(study.run(name, STRATEGY, _changed(study, *setting), claim=f"{better} {name}: {text}"))
+        named, *setting = STRATEGIES[name]
+        rows.append(study.run(name, STRATEGY, _changed(study, *setting), **_claim("the family", f"the family {named}")))
     for count in study.students_per_step:
-        claim = f"{better} {count} student{'s' * (count > 1)} a step"
         recipe = _changed(study, "students_per_step", count)
-        rows.append(study.run(f"students-{count}", STUDENTS, recipe, claim=claim))
+        named = f"with {count} student{'s' * (count > 1)} a step"
+        claim = _claim("the family", f"the family {named}")
+        rows.append(study.run(f"students-{count}", STUDENTS, recipe, **claim))
     for name, space in study.spaces.items():
-        claim = f"The space {name} harms the others by less than {MARGIN} BLEU and chrF"
-        rows.append(study.run(f"space-{name}", SPACE, {**_family(study), "students": space}, claim=claim))
+        row = study.run(f"space-{name}", SPACE, {**_family(study), "students": space}, shows="as good")
+        number = len(row.parsed.student_space(row.parsed.model.teacher).candidates)
+        text = f"In the space {name} of {number} students, those that the family has too are as good as in the family"
+        rows.append(replace(row, claim=text))
     alone = list(_alone(study, study.alone)) if study.alone else []
     taken = {row.label for row in (*rows, *alone)} | {COMMON, PRETRAINED, FROM_SCRATCH}
     rows += _changes(study, taken)
@@ -190,8 +195,31 @@ def _changes(study: AioKd, taken: set[str]) -> Iterator[Row]:
     for name, change in study.changes.items():
         _check_part(study, f"changes.{name}", change, taken)
         recipe, base = _change(study, name, ()), change.get("of", FAMILY)
-        claim = f"{'The family' if base == FAMILY else base} is better than {name}"
-        yield study.run(name, CHANGE, recipe, claim=claim, against=(base,))
+        claim = _claim(called(study, base), called(study, name), change.get("shows", "worse"))
+        yield study.run(name, CHANGE, recipe, **claim, against=(base,))
+
+
+def called(study: AioKd, label: str) -> str:
+    """The family of a row in words."""
+    if label == FAMILY:
+        return "the family"
+    change = study.changes[label]
+    base = change.get("of", FAMILY)
+    return f"{called(study, base)}{',' * (base != FAMILY)} {change.get('named', f'of row {label}')}"
+
+
+def _claim(base: str, row: str, shows: Shows = "worse", before: str = "") -> dict[str, Any]:
+    """What the comparison of a row with its base is to show, both in words, after the words `before`."""
+    texts: dict[Shows, str] = {
+        **{"worse": f"{base} is better than {row}", "better": f"{row} is better than {base}"},
+        **{"as good": f"{row} is as good as {base}", "no better": f"{base} is as good as {row}"},
+    }
+    text = before + texts[shows]
+    return {"claim": text[0].upper() + text[1:], "shows": shows}
+
+
+_FOR_CLAIMS = {"named", "shows"}
+"""Keys of a change that are none of a recipe."""
 
 
 def _change(study: AioKd, name: str, changed: tuple[str, ...]) -> Part:
@@ -202,7 +230,7 @@ def _change(study: AioKd, name: str, changed: tuple[str, ...]) -> Part:
     check_names(study, f"changes.{name}.of", [base := change.get("of", FAMILY)], [FAMILY, *study.changes])
     if base in (*changed, name):
         raise study.mistake(f"changes.{name}.of: {base} is itself a change of {name}; one of them needs another base")
-    own = {key: value for key, value in change.items() if key != "of"}
+    own = {key: value for key, value in change.items() if key not in {"of", *_FOR_CLAIMS}}
     return merged(_change(study, base, (*changed, name)), own)
 
 
@@ -210,8 +238,12 @@ def _check_part(study: AioKd, key: str, part: Part, taken: set[str]) -> None:
     name = key.rpartition(".")[2]
     if name in taken or name.startswith(("students-", "space-")):
         raise study.mistake(f"{key}: there is a row of that name, or there may be one; use another name")
-    if not part.keys() - {"of"}:
+    if not part.keys() - {"of", *_FOR_CLAIMS}:
         raise study.mistake(f"{key}: changes nothing")
+    if not isinstance(part.get("named", ""), str):
+        raise study.mistake(f"{key}.named: say in words what it is, such as: without distillation")
+    if part.get("shows", "worse") not in get_args(Shows):
+        raise study.mistake(f"{key}.shows: {part['shows']!r}; it is one of: {', '.join(get_args(Shows))}")
     if "seed" in part:
         raise study.mistake(f"{key}.seed: a further seed has `more_seeds`, or --seed")
 
@@ -226,9 +258,11 @@ def _branches(study: AioKd, branches: Branches, taken: set[str]) -> Iterator[Row
         _check_part(study, f"branches.continued.{name}", part, taken)
         if "stages" not in part:
             raise study.mistake(f"branches.continued.{name}.stages: missing; they follow those of {COMMON}")
-        recipe = merged(started(_family(study), _family_of(study, COMMON, study.seed)), part)
-        claim = "" if name == first else f"From the same first stage, {first} is better than {name}"
-        yield study.run(name, BRANCH, recipe, claim=claim, against=(first,))
+        own = {key: value for key, value in part.items() if key not in _FOR_CLAIMS}
+        recipe = merged(started(_family(study), _family_of(study, COMMON, study.seed)), own)
+        here, base = (f"going on {branches.continued[row].get('named', f'as row {row}')}" for row in (name, first))
+        claim = {} if name == first else _claim(base, here, part.get("shows", "worse"), "after the same first stage, ")
+        yield study.run(name, BRANCH, recipe, **claim, against=(first,))
 
 
 # --- families ---------------------------------------------------------------------------------------------------------

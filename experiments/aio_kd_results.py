@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -16,11 +16,25 @@ from experiments.aio_kd import (
     PRETRAINED,
     SELECTIVE_KD,
     SPACE,
+    STRATEGY,
     WORD_KD,
     AioKd,
+    called,
     teacher_of,
 )
+from experiments.aio_kd_paper import cost_times, gain
 from experiments.claims import NOT_CLEAR, Claim, Values, Verdict, as_good, better, judged
+from experiments.costs import (
+    ABOUT,
+    FIGURES,
+    HEADINGS,
+    Cost,
+    enough,
+    estimate,
+    flops_of_updates,
+    summed,
+    table_lines,
+)
 from experiments.finished import Finished, markdown, over_seeds, shown
 from experiments.forest import write_forest
 from experiments.measured import Measured
@@ -30,7 +44,10 @@ from polystill.objectives.aio_kd import AioKd as FamilyObjective
 from polystill.reporting.training import Interaction, interaction
 from polystill.students import Student
 
-WAYS = {ALONE: "trained alone", WORD_KD: "distilled alone", SELECTIVE_KD: "distilled alone by Selective-KD"}
+WAYS = {
+    **{ALONE: "trained alone", WORD_KD: "taught alone by Word-KD"},
+    **{SELECTIVE_KD: "taught alone by Selective-KD"},
+}
 """How one student is trained by itself."""
 TITLES_OF_WAYS = {ALONE: "alone", WORD_KD: "Word-KD", SELECTIVE_KD: "Selective-KD"}
 
@@ -45,6 +62,7 @@ def write(study: AioKd, folder: Path, rows: Sequence[Row], *, final: bool) -> li
     content: Values = {
         "families": [done.summary(row) for row in done.families],
         "cost_of_ways": done.cost_of_ways(),
+        "cost_of_all": done.cost_of_all,
         "interaction": {
             name: {stage: _interaction(counts) for stage, counts in interaction(done.runs[name]).items()}
             for name in (row.name for row in done.families)
@@ -117,8 +135,57 @@ class Done(Finished[AioKd]):
         for kind in list(self.ways)[1:]:
             taught = [f"{kind}-{student}" for student in self.students if student != self.teacher]
             ways[kind] = [f"{ALONE}-{self.teacher}", *taught]
-        counted = {name for name in self.runs if self.cost([name])["flops"]}
-        return {way: self.cost(names) for way, names in ways.items() if counted.issuperset(names)}
+        return {way: self.cost(names) for way, names in ways.items() if self.counted.issuperset(names)}
+
+    @cached_property
+    def counted(self) -> set[str]:
+        """The rows whose training left its cost on record."""
+        return {name for name in self.runs if self.cost([name])["flops"]}
+
+    @cached_property
+    def cost_of_all(self) -> dict[str, Values]:
+        """By way, what all students of the family cost together, those that were not trained one by one by estimate.
+
+        A way of which too few students are trained for an estimate is left out.
+        """
+        if not self.students or FAMILY not in self.counted:
+            return {}
+        ways = {label: self._family_cost(label) for label in self.beside if label in self.counted}
+        ways |= {kind: cost for kind in self.ways if (cost := self._cost_one_by_one(kind)) is not None}
+        family = ways[FAMILY]["all"]
+        for values in ways.values():
+            if values["all"]["students"] == family["students"]:
+                values["times_family"] = {f: values["all"][f] / family[f] for f in FIGURES if family[f]}
+        return ways
+
+    def _family_cost(self, label: str) -> Values:
+        recipe = self.rows[label].parsed
+        students = len(recipe.student_space(recipe.model.teacher).candidates)
+        return {"all": {**summed([self.cost([label])]), "students": students}, "machines": self._machines([label])}
+
+    def _cost_one_by_one(self, kind: str) -> Values | None:
+        """None where it cannot be told."""
+        labels = {student: f"{kind}-{student}" for student in self.students}
+        trained: dict[str, Cost] = {s: self.cost([label]) for s, label in labels.items() if label in self.counted}
+        mine = {**labels, self.teacher: f"{ALONE}-{self.teacher}"}  # nobody teaches the teacher
+        if not self.counted.issuperset(mine.values()):
+            return None
+        spent = summed([self.cost([label]) for label in mine.values()])
+        values: Values = {"all": spent, "machines": self._machines(list(mine.values()))}
+        space = self.rows[FAMILY].parsed.student_space(self.rows[FAMILY].parsed.model.teacher)
+        if len(mine) == len(space.candidates):
+            return values
+        updates = flops_of_updates(self.runs[FAMILY], taught=kind != ALONE)
+        if not updates or not enough(trained, updates):
+            return None
+        others, off = estimate(trained, updates)
+        guessed = summed([cost for student, cost in others.items() if student not in mine])
+        both = {key: spent[key] + guessed[key] for key in spent}
+        return {**values, "all": both, "trained": spent, "estimated": guessed, "estimate_off_by": off}
+
+    def _machines(self, rows: Sequence[str]) -> list[str]:
+        """On which these rows were measured."""
+        return sorted({row.hardware for name in rows for row in self.results[name].rows if row.hardware})
 
     def learning_curves(self) -> dict[str, Values]:
         """Greedy validation BLEU of every candidate over updates, where the stages select by it.
@@ -180,15 +247,22 @@ def _one_by_one(done: Done) -> Iterator[Claim]:
     for (kind, way), family in product(done.ways.items(), done.beside):
         for students in dict.fromkeys([*((student,) for student in done.students), tuple(done.students)]):
             labels = [f"{kind}-{student}" for student in students]
-            who = students[0] if len(students) == 1 else f"{', '.join(students)} on average"
+            who = f"{', '.join(students)} of {called(done.study, family)}"
+            like = (
+                "is as good as the same network"
+                if len(students) == 1
+                else "are on average as good as the same networks"
+            )
             for beam in BEAMS:
-                text = f"{who}: as good in {_called(family)} as {way} ({search(beam)})"
                 decide = partial(judge, labels, family, students, beam)
-                yield from done.claim(text, "as good or better", [*labels, family], decide)
+                paper = gain(kind, FAMILY, students) if beam == BEAM and _teaches(done, family) else "–"
+                yield from done.claim(f"{who} {like} {way} ({search(beam)})", paper, [*labels, family], decide)
 
 
-def _called(family: str) -> str:
-    return "the family" if family == FAMILY else family
+def _teaches(done: Done, family: str) -> bool:
+    """Whether a family is one as the paper has them."""
+    objective = done.rows[family].parsed.objective
+    return isinstance(objective, FamilyObjective) and objective.kd_weight > 0
 
 
 def _teachers_gain(done: Done) -> Iterator[Claim]:
@@ -199,24 +273,37 @@ def _teachers_gain(done: Done) -> Iterator[Claim]:
         return judged(done.compare(alone, family, beam, [done.teacher]), better)
 
     for family, beam in product(done.beside, BEAMS):
-        text = f"The teacher {done.teacher} is better in {_called(family)} than alone ({search(beam)})"
-        paper = TEACHERS_GAIN if beam == BEAM else "–"
+        text = (
+            f"The teacher {done.teacher} of {called(done.study, family)} is better than trained alone ({search(beam)})"
+        )
+        paper = gain(ALONE, FAMILY, [done.teacher]) if beam == BEAM and _teaches(done, family) else "–"
         yield from done.claim(text, paper, [alone, family], partial(judge, family, beam))
-
-
-TEACHERS_GAIN = "+2.66, +3.43, +1.20"
-"""BLEU of the paper's 6-6 in AIO-KD minus that alone, with beam 5: IWSLT'14 De-En, WMT'16 En-Ro, WMT'14 En-De."""
 
 
 def _cost(done: Done) -> Iterator[Claim]:
     """One family for less than students distilled one by one."""
-    ways, count = done.cost_of_ways(), len(done.students)
-    text = f"One family of all students takes fewer FLOPs than {count} of them by Word-KD, the teacher among them"
+    ways, every = done.cost_of_ways(), done.cost_of_all
+    recipe = done.rows[FAMILY].parsed
+    number = len(recipe.student_space(recipe.model.teacher).candidates)
+    text = f"Training the family of {number} students takes fewer FLOPs than"
+    some = (
+        f"{text} training {', '.join(done.students)} one by one, {done.teacher} alone and the others by Word-KD from it"
+    )
     if missing := [way for way in (FAMILY, ALONE, WORD_KD) if way not in ways]:
-        yield Claim(text, "–", None, {}, missing)
+        yield Claim(some, "–", None, {}, missing)
     else:
         ours = {f"FLOPs {way}": f"{ways[way]['flops']:.3g}" for way in ways}
-        yield Claim(text, "–", ways[FAMILY]["flops"] < ways[WORD_KD]["flops"], ours)
+        yield Claim(some, "–", ways[FAMILY]["flops"] < ways[WORD_KD]["flops"], ours)
+    if number == len(done.students):
+        return
+    paper = f"GPU hours: {cost_times(WORD_KD, 'hours')} times"
+    missing = [way for way in (FAMILY, WORD_KD) if way not in every]
+    times = every.get(WORD_KD, {}).get("times_family", {})
+    names = {"flops": "FLOPs", "cpu_seconds": "CPU time"}
+    ours = {f"{name}, times the family's": times[key] for key, name in names.items() if key in times}
+    holds = times["flops"] > 1 if times else None
+    rest = f"{number - len(done.students)} of them estimated"
+    yield Claim(f"{text} training all of them one by one by Word-KD, {rest}", paper, holds, ours, missing)
 
 
 def _between_families(done: Done) -> Iterator[Claim]:
@@ -225,23 +312,29 @@ def _between_families(done: Done) -> Iterator[Claim]:
     def judge(row: Row, base: str, beam: int) -> Verdict | None:
         if not (members := done.shared(base, row.label)):
             return None, {}, "no member in common"
-        if row.kind == SPACE:
-            compared = done.compare(base, row.label, beam, members)
-            return judged(compared, as_good, members=len(members))
-        compared = done.compare(row.label, base, beam, members)
-        return judged(compared, better, members=len(members))
+        first, second = (row.label, base) if row.shows in ("worse", "no better") else (base, row.label)
+        compared = done.compare(first, second, beam, members)
+        return judged(compared, better if row.shows in ("worse", "better") else as_good, members=len(members))
 
-    for row in {row.label: row for row in reversed(done.rows.values()) if row.claim}.values():
+    rows: dict[str, Row] = {}
+    for row in (row for row in done.rows.values() if row.claim):
+        rows.setdefault(row.label, row)
+    for row in rows.values():
         base = row.against[0] if row.against else FAMILY
         for beam in BEAMS:
             text = f"{row.claim} ({search(beam)})"
-            yield from done.claim(text, "–", [base, row.label], partial(judge, row, base, beam))
+            paper = gain(row.label, FAMILY) if row.kind == STRATEGY and beam == BEAM else "–"
+            yield from done.claim(text, paper, [base, row.label], partial(judge, row, base, beam))
 
 
 def _pretrained(done: Done) -> Iterator[Claim]:
     """A family from a trained teacher needs few updates."""
-    curves = done.learning_curves()
-    text = "All students of a trained teacher are usable after fewer updates than from nothing"
+    curves, settings = done.learning_curves(), done.study.pretrained
+    assert settings is not None
+    text = (
+        f"All students have {settings.usable:.0%} of the best teacher's validation BLEU after fewer updates where the "
+    )
+    text += "family starts from a trained teacher than where it starts from nothing"
     if missing := [name for name in (PRETRAINED, FROM_SCRATCH) if name not in curves]:
         yield Claim(text, "–", None, {}, missing)
         return
@@ -264,6 +357,9 @@ def _tables(done: Done, content: Values) -> Iterator[str]:
     if done.students:
         yield from ("## Against one by one", _one_by_one_table(done))
         yield from ("## Cost", _cost_table(content["cost_of_ways"]))
+    if content["cost_of_all"]:
+        yield from ("## Cost of all students", ABOUT, markdown(HEADINGS, table_lines(content["cost_of_all"])))
+        yield _about_estimates(content["cost_of_all"])
     yield from ("## Families", "The cost of `pretrained` is without its teacher's.", _family_table(content["families"]))
     if done.study.spaces:
         yield from ("## Wider spaces", _space_table(done))
@@ -303,6 +399,19 @@ def _cost_table(ways: dict[str, Values]) -> str:
         for way, cost in ways.items()
     ]
     return markdown(["way", "runs", "hours", "CPU hours", "target tokens", "FLOPs", "peak MB", "weights MB"], lines)
+
+
+def _about_estimates(ways: dict[str, Values]) -> str:
+    """How good the estimates are, and where the trainings were."""
+    names = {"flops": "FLOPs", "cpu_seconds": "CPU time", "seconds": "time", "peak_rss_bytes": "memory"}
+    told = []
+    for way, off in ((way, values["estimate_off_by"]) for way, values in ways.items() if "estimate_off_by" in values):
+        told.append(f"{way}: " + ", ".join(f"{name} {off[key]:.1%}" for key, name in names.items() if key in off))
+    lines = [f"For the trained students the estimate is off by at most, {'; '.join(told)}."] if told else []
+    machines = sorted({machine for values in ways.values() for machine in values["machines"]})
+    if len(machines) > 1:
+        lines.append(f"The rows were trained on several machines, whose times do not compare: {'; '.join(machines)}.")
+    return " ".join(lines)
 
 
 _SCORES = {"mean": "mean", "worst": "worst", "teacher": "teacher", "mean_chrf": "mean chrF"}

@@ -30,6 +30,8 @@ class Claim:
     """Rows without which nothing can be said."""
     undecided: str = ""
     """Why our figures do not decide it."""
+    rows: Sequence[str] = ()
+    """That it is about."""
 
     @property
     def verdict(self) -> str:
@@ -40,7 +42,7 @@ class Claim:
     def record(self) -> Values:
         """For JSON; what is not known is absent."""
         values: Values = {"claim": self.text, "paper": self.paper, "holds": self.holds, "verdict": self.verdict}
-        values |= {"ours": self.ours, "missing": list(self.missing)}
+        values |= {"ours": self.ours, "missing": list(self.missing), "rows": list(self.rows)}
         return {key: value for key, value in values.items() if value not in (None, {}, [])}
 
 

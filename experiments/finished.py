@@ -23,7 +23,7 @@ from experiments.comparisons import (
 from experiments.measured import Measured, measured_models
 from experiments.study import Row, S, read_kept
 from polystill.evaluation.figures import search
-from polystill.models.folder import weights_path
+from polystill.models.folder import weights_bytes
 from polystill.runs import Run
 from polystill.runs.provenance import provenance
 from polystill.storage import write_atomic
@@ -77,7 +77,7 @@ class Finished(Generic[S]):
         if (kept := row.kept(self.folder)).is_file():
             return read_kept(kept)
         folder = self.runs[name].family if name in self.runs else self.folder / row.out
-        return weights_path(folder).stat().st_size
+        return weights_bytes(folder)
 
     # Comparisons
 
@@ -166,10 +166,10 @@ class Finished(Generic[S]):
         missing = [label for label in labels if not self.seeds(label)]
         verdict = None if missing else judge()
         if verdict is None:
-            yield Claim(text, paper, None, {}, missing)
+            yield Claim(text, paper, None, {}, missing, rows=labels)
         else:
             holds, ours, why = verdict
-            yield Claim(text, paper, holds, ours, undecided=why)
+            yield Claim(text, paper, holds, ours, undecided=why, rows=labels)
 
     # Files
 
@@ -261,11 +261,12 @@ def _trials_table(trials: Mapping[str, list[Values]]) -> str:
 
 
 def _claims_table(claims: Sequence[Claim]) -> str:
-    lines = ["| claim | paper | holds here | ours |", "|---|---|---|---|"]
+    lines = ["| claim | rows | paper | holds here | ours |", "|---|---|---|---|---|"]
     for claim in claims:
         ours = "; ".join(f"{name} {_told(value)}" for name, value in claim.ours.items())
         ours = f"rows missing: {', '.join(claim.missing)}" if claim.missing else ours
-        lines.append(f"| {claim.text} | {claim.paper} | {claim.verdict} | {ours} |")
+        rows = ", ".join(dict.fromkeys(claim.rows))
+        lines.append(f"| {claim.text} | {rows} | {claim.paper} | {claim.verdict} | {ours} |")
     return "\n".join(lines)
 
 

@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 from experiments.make import has_changed, open_study
 from experiments.study import Row, read_kept, read_note
 from polystill.errors import UserError, reason
-from polystill.models.folder import weights_path
+from polystill.models.folder import weights_bytes
 from polystill.runs import Run
 from polystill.storage import storage_errors, write_atomic
 
@@ -69,7 +69,7 @@ def _add(files: dict[str, bytes], note: Path, folder: Path) -> bool:
         named, model = [out] if out.is_file() else [], out
     else:
         return False
-    size = read_kept(before) if before.is_file() else _size(model)
+    size = read_kept(before) if before.is_file() else weights_bytes(model)
     files.update({str(path.relative_to(folder)): path.read_bytes() for path in (note, *named)})
     files[f"steps/{note.stem}.kept"] = (json.dumps({"bytes": size}) + "\n").encode()
     files[f"steps/{note.stem}.done"] = b""
@@ -82,12 +82,6 @@ def _files_of(run: Run) -> list[Path]:
     translations = [row.hypotheses for row in run.results().rows if row.test_set in sets and row.hypotheses]
     names = ["recipe.yaml", "state.json", "results.json", *(f"data/test/{name}.target.txt" for name in sets)]
     return [path for name in (*sorted(names), *translations) if (path := run.folder / name).is_file()]
-
-
-def _size(model: Path) -> int:
-    """The bytes of the weights; 0 where it is no model."""
-    weights = weights_path(model)
-    return weights.stat().st_size if weights.is_file() else 0
 
 
 @contextmanager

@@ -70,6 +70,8 @@ class Pruned(Strict):
     model: Part = Field(default_factory=dict)
     """Such as dropout, of which a network with fewer weights needs less (Han et al. 2015)."""
     training: Part = Field(default_factory=dict)
+    teacher_as_long: bool = False
+    """Also train a teacher for as many updates as a pruned student has in all, as row teacher-as-long."""
 
 
 class Speed(Strict):
@@ -109,6 +111,8 @@ class KimRush(Study):
         """Families, and pruned networks, are tuned once; the student in other depths as in its own."""
         if row.kind in (FAMILY, PRUNED):
             return row.kind
+        if row.label == AS_LONG:
+            return TEACHER
         return SEQ_KD if row.label.removeprefix(f"{SEQ_KD}-") in self.depths else row.label
 
 
@@ -127,6 +131,7 @@ class Method:
 
 
 TEACHER, TUNED_TEACHER, BASELINE, SEQ_KD = "teacher", "teacher+seq-inter", "baseline", "seq-kd"
+AS_LONG = "teacher-as-long"
 METHODS = {
     TEACHER: Method(of="teacher", against=None),
     TUNED_TEACHER: Method(of="teacher", tunes=TEACHER, against=TEACHER),
@@ -143,6 +148,15 @@ METHODS = {
 STUDENTS = [name for name, method in METHODS.items() if method.of == "student"]
 SPARSE_VALUES = ("float32", "int8")
 """What the non-zero weights of a pruned model are written as, to count their bytes."""
+
+
+def base_of(label: str) -> str | None:
+    """The row that a network's Δ is to."""
+    if label in METHODS:
+        return METHODS[label].against
+    return TEACHER if label == AS_LONG else BASELINE
+
+
 # Kinds of rows.
 NETWORK, FAMILY, PRUNED, TARGETS, SPARSE, SPEED = "network", "family", "pruned", "targets", "sparse", "speed"
 
@@ -158,9 +172,11 @@ def rows_of(study: KimRush) -> list[Row]:
     rows += [_network(study, name, study.seed) for name in study.rows or METHODS if name != TEACHER]
     rows += [_in_depth(study, depth) for depth in study.depths]
     rows += [_family(study, name, study.seed) for name in study.families]
-    rows += _pruned(study, study.pruning) if study.pruning else []
+    if study.pruning:
+        rows += _with_sparse_forms(_pruned(study, study.pruning, s, study.seed) for s in study.pruning.sparsities)
+        rows += [_teacher_as_long(study, study.pruning)] if study.pruning.teacher_as_long else []
     for seed, names in study.more_seeds.items():
-        rows += [(_family if name in study.families else _network)(study, name, seed) for name in names]
+        rows += [_seeded(study, name, seed) for name in names]
     present = {row.name for row in rows}
     needed = dict.fromkeys(_needed(study))
     rows += [_network(study, name, seed) for name, seed in needed if study.named(name, seed) not in present]
@@ -178,7 +194,21 @@ def _without_idle_targets(rows: list[Row]) -> list[Row]:
 
 def seedable(study: KimRush) -> list[str]:
     """The rows that can be trained with a further seed."""
-    return [*STUDENTS, *study.families]
+    return [*STUDENTS, *study.families, *_sparsities(study)]
+
+
+def _sparsities(study: KimRush) -> dict[str, float]:
+    """Of the pruned rows, by label."""
+    return {
+        f"{PRUNED}-{100 * sparsity:g}": sparsity for sparsity in (study.pruning.sparsities if study.pruning else [])
+    }
+
+
+def _seeded(study: KimRush, name: str, seed: int) -> Row:
+    """A row of a further seed."""
+    if study.pruning and name in (sparsities := _sparsities(study)):
+        return _pruned(study, study.pruning, sparsities[name], seed)
+    return (_family if name in study.families else _network)(study, name, seed)
 
 
 def _check(study: KimRush) -> None:
@@ -201,7 +231,12 @@ def _check(study: KimRush) -> None:
 def _needed(study: KimRush) -> Iterator[tuple[str, int]]:
     """Rows that others start from or measure, whether the recipe lists them itself or not, with their seeds."""
     measured = [*([study.pruning.row] if study.pruning else []), *(study.speed.rows if study.speed else [])]
-    seeds = [(study.seed, [*(study.rows or []), *measured]), *study.more_seeds.items()]
+    pruned = _sparsities(study)
+    further = {
+        seed: [study.pruning.row if study.pruning and name in pruned else name for name in names]
+        for seed, names in study.more_seeds.items()
+    }
+    seeds = [(study.seed, [*(study.rows or []), *measured]), *further.items()]
     for seed, name in ((seed, name) for seed, names in seeds for name in names if name in METHODS):
         yield from ((name, seed), (METHODS[name].tunes or name, seed))
 
@@ -292,20 +327,39 @@ def _settings(study: KimRush, family: str) -> Part:
     return {key: value for key, value in study.families[family].items() if key != "targets"}
 
 
-def _pruned(study: KimRush, settings: Pruned) -> list[Row]:
+def _pruned(study: KimRush, settings: Pruned, sparsity: float, seed: int) -> Row:
     base = METHODS[settings.row].tunes or settings.row
-    training = merged(_recipe(study, base, study.seed)["training"], settings.training)  # not that of the fine-tuning
-    whole = merged(_started(_network(study, settings.row, study.seed)), {"model": settings.model})
-    rows = []
-    for sparsity in settings.sparsities:
-        first = merged({"pruning": {"sparsity": sparsity, "scope": settings.scope}}, settings.stages[0])
-        if not sparsity:
-            del first["pruning"]
-        recipe = _with_targets({**whole, "training": training, "stages": [first, *settings.stages[1:]]})
-        label = f"{PRUNED}-{100 * sparsity:g}"
-        row = study.run(label, PRUNED, recipe, sparsity=sparsity, against=(TEACHER,))
-        rows += [row, *(_sparse(row, values) for values in SPARSE_VALUES if sparsity)]
-    return rows
+    training = merged(_recipe(study, base, seed)["training"], settings.training)  # not that of the fine-tuning
+    whole = merged(_started(_network(study, settings.row, seed)), {"model": settings.model})
+    first = merged({"pruning": {"sparsity": sparsity, "scope": settings.scope}}, settings.stages[0])
+    if not sparsity:
+        del first["pruning"]
+    recipe = _with_targets({**whole, "training": training, "stages": [first, *settings.stages[1:]]})
+    label = f"{PRUNED}-{100 * sparsity:g}"
+    return study.run(label, PRUNED, recipe, seed, sparsity=sparsity, against=(TEACHER, AS_LONG))
+
+
+def _with_sparse_forms(rows: Iterable[Row]) -> Iterator[Row]:
+    """Pruned rows, each with those that write it in the sparse forms."""
+    for row in rows:
+        yield from (row, *(_sparse(row, values) for values in SPARSE_VALUES if row.sparsity))
+
+
+def _teacher_as_long(study: KimRush, settings: Pruned) -> Row:
+    """The teacher with all of a pruned student's updates, in stages as the teacher has them."""
+    pruned = _pruned(study, settings, settings.sparsities[0], study.seed)
+    taught = [settings.row, *([tuned] if (tuned := METHODS[settings.row].tunes) else [])]
+    parts = [pruned.parsed, *(_network(study, name, study.seed).parsed for name in taught)]
+    updates = sum(stage.updates for part in parts for stage in part.stages)
+    teacher = _network(study, TEACHER, study.seed).parsed
+    own = [stage.updates for stage in teacher.stages]
+    ends = [round(updates * sum(own[: i + 1]) / sum(own)) for i in range(len(own))]
+    recipe = _recipe(study, TEACHER, study.seed)
+    stages = [
+        {**stage, "updates": end - before}
+        for stage, before, end in zip(recipe["stages"], [0, *ends], ends, strict=False)
+    ]
+    return study.run(AS_LONG, NETWORK, {**recipe, "stages": stages})
 
 
 def sparse_name(row: str, values: str) -> str:
@@ -342,7 +396,7 @@ def _with_comparisons(study: KimRush, rows: list[Row]) -> list[Row]:
 
     def compared(row: Row) -> Row:
         if row.kind == NETWORK:
-            against = METHODS[row.label].against if row.label in METHODS else BASELINE
+            against = base_of(row.label)
             return replace(row, against=present([against] if against else [], row.seed))
         if row.kind != FAMILY:
             return row

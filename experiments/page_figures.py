@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.claims import Values
+from experiments.costs import HEADINGS, table_lines
 from experiments.finished import between, shown, signed
 from experiments.kim_rush import BASELINE, METHODS
 from polystill.errors import UserError
@@ -290,6 +291,11 @@ def one_by_one(source: str, students: Sequence[str], seeds: dict[str, str]) -> s
 _ONE_BY_ONE = (("bleu", 1), ("bleu", 5), ("chrf", 5))
 
 
+def costs(source: str) -> str:
+    """What all students of an AIO-KD study cost as one family and one by one, beside the paper's Table 3."""
+    return plain_table(HEADINGS, table_lines(content(source)["cost_of_all"]))
+
+
 def verdicts(source: str, claims: Sequence[str]) -> str:
     """Claims of a study: what was found in both metrics, with intervals, the seeds, and the verdict."""
     known = {each["claim"]: each for each in content(source)["claims"]}
@@ -305,7 +311,7 @@ def verdicts(source: str, claims: Sequence[str]) -> str:
 
 FUNCTIONS: dict[str, Any] = {
     **{"content": content, "row": row, "gain": gain, "family": family, "cpu_seconds": cpu_seconds},
-    **{each.__name__: each for each in (students, gains, one_by_one, families, speed, pruning, verdicts)},
+    **{each.__name__: each for each in (students, gains, one_by_one, families, costs, speed, pruning, verdicts)},
     **{each.__name__: each for each in (pairs, recipes, as_shipped)},
     **{"table": plain_table, "sum": sum, "signed": signed},
 }

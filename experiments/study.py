@@ -31,6 +31,8 @@ Part = dict[str, Any]
 """Keys of a recipe."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
 Positive = Annotated[int, Field(ge=1)]
+Shows = Literal["worse", "better", "as good", "no better"]
+"""How a row is, beside another one; "no better": the other is as good."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Row:
     trained_alone: tuple[str, ...] = ()
     """Of a family: rows that train one of its members alone on the same translations."""
     claim: str = ""
-    """What the comparison is to show."""
+    """What the comparison is to show, in words."""
+    shows: Shows = "worse"
+    """And as a verdict: how it is, beside the row that it is compared with."""
     sparsity: float = 0.0
 
     def reads(self) -> set[Path]:

@@ -173,15 +173,19 @@ def test_no_row_has_other_rates_or_a_fresh_optimizer_at_another_time(values: dic
 
 
 def test_a_change_of_a_change(values: dict[str, Any], tmp_path: Path) -> None:
-    values["changes"]["both"] = {"of": "otherwise", "objective": {"kd_weight": 0.0}}
+    values["changes"]["otherwise"]["named"] = "as published"
+    values["changes"]["both"] = {"of": "otherwise", "named": "too", "shows": "better", "objective": {"kd_weight": 0.0}}
+    values["changes"]["plain"] = {"shows": "no better", "objective": {"kd_weight": 0.5}}
     values["more_seeds"] = {2: ["both"]}
     rows = {row.name: row for row in rows_of(study_of(values, tmp_path))}
     for name in ("both", "both-seed2"):
         recipe = rows[name].parsed
         objective = recipe.objective.model_dump()
         assert (recipe.training.mode, objective["sampling"], objective["kd_weight"]) == ("exact", "sandwich", 0)
-        assert rows[name].claim == "otherwise is better than both" and rows[name].against == ("otherwise",)
-    assert rows["otherwise"].claim == "The family is better than otherwise"
+        assert rows[name].claim == "The family as published, too is better than the family as published"
+        assert (rows[name].against, rows[name].shows) == (("otherwise",), "better")
+    assert rows["otherwise"].claim == "The family is better than the family as published"
+    assert rows["plain"].claim == "The family is as good as the family of row plain"
 
 
 def test_selective_kd_stands_beside_word_kd(values: dict[str, Any], tmp_path: Path) -> None:
@@ -214,7 +218,8 @@ def test_branches_go_on_from_one_training(values: dict[str, Any], tmp_path: Path
         assert recipe.model.start == f"runs/{common}/family" and [stage.name for stage in recipe.stages] == ["more"]
         assert [row.name for row in needs(rows[name], list(rows.values()))] == [common]
         assert recipe.seed == rows[common].parsed.seed
-    assert rows["no-mutual"].claim == "From the same first stage, mutual is better than no-mutual"
+    text = "After the same first stage, going on as row mutual is better than going on as row no-mutual"
+    assert rows["no-mutual"].claim == text
     assert rows["no-mutual"].against == ("mutual",) and not rows["mutual"].claim
 
 
@@ -285,6 +290,12 @@ def test_from_scratch_goes_as_far_as_the_familys_first_stage(values: dict[str, A
             {"changes": {"otherwise": {"of": "other"}, "other": {"of": "otherwise", "data": {}}}},
             r"changes.other.*.of: other.* is itself a change of ",
         ),
+        ({"changes": {"same": {"named": "x"}}}, r"changes.same: changes nothing"),
+        ({"changes": {"other": {"named": 1, "data": {}}}}, r"changes.other.named: say in words what it is"),
+        (
+            {"changes": {"other": {"shows": "worst", "data": {}}}},
+            r"changes.other.shows: 'worst'; it is one of: worse, better, as good, no better",
+        ),
         ({"alone": {"selective_kd": {"share": 2}}}, r"row selective-kd-e1d1: objective.share: "),
         ({"alone": {"selective_kd": {"kind": "nll"}}}, r"alone.selective_kd.kind: is given by the study"),
         ({"alone": {"families": ["family"]}}, r"alone.families: 'family' is no row; there are: otherwise"),
@@ -346,6 +357,8 @@ def finish(folder: Path, step: Row, scores: dict[str, float], bleu_history: list
                 )
         run.add([QualityRow(**row) for row in rows])
         run.finish("evaluation", {"rows": len(rows)})
+        tokens = {"vocabulary_size": 30, "pairs": {"train": 10}, "tokens": {"source": 70, "target": 90}}
+        run.finish("data", tokens)
         for stage in recipe.stages:
             scores_of = {key: {"e1d1": 2.4, "e2d2": 2.0} for key in ("nll", "cross_entropy")}
             history = [{"update": 5 * (i + 1), **scores_of} for i in range(len(bleu_history or [0]))]
@@ -356,6 +369,12 @@ def finish(folder: Path, step: Row, scores: dict[str, float], bleu_history: list
             run.finish(f"training.{stage.name}", record)
             run.add_cost(f"training.{stage.name}", Cost(seconds=10.0, cpu_seconds=20.0, flops=5, target_tokens=7))
     return run
+
+
+CHEAPER = (
+    "Training the family of 3 students takes fewer FLOPs than training e1d1, e2d2 one by one, e2d2 alone and the "
+    "others by Word-KD from it"
+)
 
 
 def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
@@ -383,31 +402,38 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
     finish(folder, named["pretrained"], {"e1d1": 18.0, "e2d2": 20.0}, bleu_history=[17.0, 19.0])
     finish(folder, named["from-scratch"], {"e1d1": 18.0, "e2d2": 20.0}, bleu_history=[2.0, 3.0])
     claims = {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, final=True)}
-    alone = claims["e1d1: as good in the family as trained alone (beam 5)"]
+    alone = claims["e1d1 of the family is as good as the same network trained alone (beam 5)"]
     assert alone.holds is True and alone.ours["BLEU"]["low"] > 0 and alone.ours["seeds"] == [2, 2]
-    assert claims["e1d1, e2d2 on average: as good in the family as trained alone (greedy)"].holds is True
-    taught = claims["e2d2: as good in the family as distilled alone (beam 5)"]
+    text = "e1d1, e2d2 of the family are on average as good as the same networks trained alone (greedy)"
+    assert claims[text].holds is True
+    taught = claims["e2d2 of the family is as good as the same network taught alone by Word-KD (beam 5)"]
+    assert taught.paper == "De→En -0.29, En→Ro +0.49, En→De -0.21"
     assert taught.verdict == "not clear" and taught.ours["seeds"] == [1, 2]
-    cheaper = claims["One family of all students takes fewer FLOPs than 2 of them by Word-KD, the teacher among them"]
-    teacher = claims["The teacher e2d2 is better in the family than alone (beam 5)"]
-    assert teacher.paper == "+2.66, +3.43, +1.20" and teacher.ours["BLEU"]["difference"] == 0
-    beside = claims["e1d1: as good in otherwise as distilled alone (beam 5)"]
+    cheaper = claims[CHEAPER]
+    teacher = claims["The teacher e2d2 of the family is better than trained alone (beam 5)"]
+    assert teacher.paper == "De→En +1.16, En→Ro +3.67, En→De -0.28" and teacher.ours["BLEU"]["difference"] == 0
+    assert teacher.rows == ["alone-e2d2", "family"]
+    otherwise = "e1d1 of the family of row otherwise is as good as the same network"
+    beside = claims[f"{otherwise} taught alone by Word-KD (beam 5)"]
     assert beside.verdict == "not clear" and beside.ours["BLEU"]["difference"] < 0
-    branches = claims["From the same first stage, mutual is better than no-mutual (beam 5)"]
+    text = "After the same first stage, going on as row mutual is better than going on as row no-mutual (beam 5)"
+    branches = claims[text]
     assert branches.ours["BLEU"]["difference"] > 0
-    selective = claims["e1d1: as good in the family as distilled alone by Selective-KD (beam 5)"]
+    selective = claims["e1d1 of the family is as good as the same network taught alone by Selective-KD (beam 5)"]
     assert selective.ours["BLEU"]["difference"] > 0
     assert cheaper.holds is True and cheaper.ours["FLOPs family"] == "10"  # two stages, against two runs of two
-    text = "The family is better than no-detaching: gradients reach the teacher from every student"
+    text = "The family is better than the family whose teacher gets gradients from every student"
     for how in ("greedy", "beam 5"):
         detaching = claims[f"{text} ({how})"]
         assert detaching.holds is True and detaching.ours["members"] == 3
         for metric in ("BLEU", "chrF"):
             found = detaching.ours[metric]
             assert 0 < found["low"] < found["difference"] < found["high"]
-    space = claims["The space any harms the others by less than 0.3 BLEU and chrF (beam 5)"]
+    assert claims[f"{text} (beam 5)"].paper == "En→De +0.76"
+    text = "In the space any of 4 students, those that the family has too are as good as in the family (beam 5)"
+    space = claims[text]
     assert space.ours["members"] == 3 and space.verdict == "not clear"  # one line of 20 is no proof of it
-    usable = claims["All students of a trained teacher are usable after fewer updates than from nothing"]
+    (usable,) = (claim for text, claim in claims.items() if "the best teacher's validation BLEU" in text)
     assert usable.holds is True and usable.ours == {"updates pretrained": 10, "updates from-scratch": "not within it"}
 
     result = json.loads((folder / "results.json").read_text())
@@ -420,10 +446,21 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
     assert result["pretrained"]["pretrained"]["bleu"]["e1d1"] == [17.0, 19.0]
     assert result["cost_of_ways"]["word-kd"]["runs"] == 2
     assert result["cost_of_ways"]["alone"]["bytes_kept"] == 2000
+    every = result["cost_of_all"]
+    assert set(every) == {"family", "otherwise", "alone", "word-kd"}  # of Selective-KD one is trained
+    assert every["family"]["all"]["students"] == 3 and "trained" not in every["family"]
+    for way in ("alone", "word-kd"):
+        parts = [every[way][part] for part in ("trained", "estimated", "all")]
+        assert [part["students"] for part in parts] == [2, 1, 3]
+        assert parts[0]["bytes_kept"] == 2000 and parts[1]["bytes_kept"] == pytest.approx(1000)
+        assert every[way]["times_family"]["bytes_kept"] == pytest.approx(3)
+    (all_of_them,) = (claim for text, claim in claims.items() if "1 of them estimated" in text)
+    assert all_of_them.holds is True and all_of_them.paper == "GPU hours: 2.42, 2.47, 2.09 times"
     table = (folder / "results.md").read_text()
     assert "| family | 1 | 3 | 17.67 | 17.00 | 19.00 | 17.67 | 17.67 | 17.00 | 19.00 | 17.67 | 0.01 | 10 |" in table
     assert "| e1d1 | 5.50 ± 0.71 | 18.00 | 12.00 | 17.50 ± 0.71 | 17.00 |" in table
     assert "BLEU greedy, Selective-KD | BLEU greedy, family | BLEU greedy, otherwise" in table
+    assert "| each by Word-KD: trained | 2 | 20 | 0.02 |" in table
     assert "| space-any | 1 | e2d1 | 17.00 | 17.00 |" in table
     assert "| family, distillation | 1.10 | 2 | e1d1 50% |" in table
     assert "| no-detaching: mean of 3 | family: mean of 3 | beam 5 | 2 / 2 | 0 / 0 | +" in table
@@ -436,7 +473,7 @@ def test_one_seed_decides_nothing(values: dict[str, Any], tmp_path: Path) -> Non
     study = study_of({**values, "more_seeds": {2: ["family", "no-detaching"]}}, tmp_path)
     steps = rows_of(study)
     named = {step.name: step for step in steps}
-    text = "The family is better than no-detaching: gradients reach the teacher from every student (beam 5)"
+    text = "The family is better than the family whose teacher gets gradients from every student (beam 5)"
     folder = tmp_path / "study"
     finish(folder, named["family"], {"e1d1": 18.0, "e2d2": 20.0})
     finish(folder, named["no-detaching"], {"e1d1": 6.0, "e2d2": 20.0})
@@ -466,7 +503,7 @@ def test_unequal_care_is_no_comparison(values: dict[str, Any], tmp_path: Path) -
     for suffix in ("", "-seed2"):
         finish(folder, named[f"family{suffix}"], {"e1d1": 18.0, "e2d2": 20.0})
         finish(folder, named[f"alone-e1d1{suffix}"], {"e1d1": 6.0})
-    text = "e1d1: as good in the family as trained alone (beam 5)"
+    text = "e1d1 of the family is as good as the same network trained alone (beam 5)"
 
     def verdict() -> str:
         return {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, final=True)}[text].verdict
@@ -489,7 +526,7 @@ def test_a_family_without_its_results_or_cost_is_not_cheap(values: dict[str, Any
     assert not named["family"].is_written(folder)  # it is measured again
     Run.open(folder / named["family"].out).add([])
     claims = {claim.text: claim for claim in aio_kd_results.write(study, folder, steps, final=False)}
-    cheaper = claims["One family of all students takes fewer FLOPs than 2 of them by Word-KD, the teacher among them"]
+    cheaper = claims[CHEAPER]
     assert cheaper.holds is None and cheaper.missing == ["family"]
 
 

@@ -76,7 +76,7 @@ def test_rows_of_two_machines_stand_in_one_table(study: AioKd, archives: tuple[P
     run_rows(wanted, rows_of(study), both, "aio-kd", parallel=1, say=said.append, write=lambda final: None)
     assert said[2].startswith("5 rows, 5 of them finished")
     claims = {c.text: c for c in aio_kd_results.write(study, both, rows_of(study), final=True)}
-    compared = claims["e1d1: as good in the family as trained alone (beam 5)"].ours
+    compared = claims["e1d1 of the family is as good as the same network trained alone (beam 5)"].ours
     assert compared["BLEU"]["low"] > 0 and compared["seeds"] == [1, 2]
     result = json.loads((both / "results.json").read_text())
     assert result["cost_of_ways"]["alone"]["bytes_kept"] == 2000  # of the weights that are not here

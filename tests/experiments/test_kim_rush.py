@@ -148,6 +148,49 @@ def test_retraining_stops_as_the_row_and_not_as_its_tuning(values: dict[str, Any
     assert [steps[row].parsed.model.dropout for row in ("pruned-80", "seq-kd+seq-inter")] == [0.0, 0.4]
 
 
+def test_a_pruned_row_of_a_further_seed_has_what_it_starts_from(values: dict[str, Any], tmp_path: Path) -> None:
+    few = {**values, "rows": ["baseline"], "speed": None, "more_seeds": {2: ["pruned-80"]}}
+    steps = by_name(study_of(few, tmp_path))
+    assert {"seq-kd-seed2", "seq-kd+seq-inter-seed2", "pruned-80-seed2"} <= set(steps)
+    needed = [row.name for row in needs(steps["pruned-80-seed2"], list(steps.values()))]
+    assert needed == ["interpolated", "seq-kd+seq-inter-seed2"]
+    with pytest.raises(UserError, match=r"more_seeds: 'pruned-90' is no row .did you mean 'pruned-80'"):
+        rows_of(study_of({**few, "more_seeds": {2: ["pruned-90"]}}, tmp_path))
+
+
+def test_a_teacher_trained_as_long_as_the_pruned_student(values: dict[str, Any], tmp_path: Path) -> None:
+    stages = [{"name": "one", "updates": 6}, {"name": "two", "updates": 2, "learning_rate": 0.01}]
+    values["teacher"] = {**values["teacher"], "stages": stages}
+    values["tuning"] = {"updates": 11}
+    assert "teacher-as-long" not in by_name(study_of(values, tmp_path))
+    values["pruning"] |= {"teacher_as_long": True}
+    study = study_of(values, tmp_path)
+    steps = by_name(study)
+    recipe = steps["teacher-as-long"].parsed
+    assert [(s.name, s.updates, s.learning_rate) for s in recipe.stages] == [("one", 15, None), ("two", 5, 0.01)]
+    assert recipe.model == steps["teacher"].parsed.model and steps["teacher-as-long"].against == ("teacher",)
+    assert study.tuned_with(steps["teacher-as-long"]) == "teacher"
+
+    study = study_of({**values, "more_seeds": {2: ["pruned-80"]}}, tmp_path)
+    steps = by_name(study)
+    folder = tmp_path / "study"
+    finish(folder, steps["teacher"], {1: (20.0, 0.01), 5: (20.0, 0.01)}, parameters=30_000)
+    finish(folder, steps["teacher-as-long"], {1: (20.0, 0.01), 5: (30.0, 0.01)}, parameters=30_000)
+    for suffix in ("", "-seed2"):
+        finish(folder, steps[f"pruned-80{suffix}"], {1: (20.0, 0.0), 5: (20.0, 0.0)}, nonzero_parameters=1000)
+        weights(folder / f"runs/pruned-80{suffix}/family/model.safetensors", 40_000)
+    claims = {claim.text: claim for claim in kim_rush_results.write(study, folder, list(steps.values()), final=True)}
+    text = "Pruned by 80 % and trained on, the student is at most 0.4 below {} (beam 5), with 25 times fewer parameters"
+    near, far = (
+        claims[text.format(teacher)] for teacher in ("the teacher", "a teacher trained for as many updates as it")
+    )
+    assert near.holds is True and near.ours["seeds"] == [1, 2] and near.rows == ["teacher", "pruned-80"]
+    assert far.holds is False and far.ours["BLEU"]["high"] < -0.4
+    table = (folder / "results.md").read_text()
+    assert "| 80 %, seed 2 | 0.001 M | 30.0 | 20.00 | 20.00 | +0.00 |" in table
+    assert "| teacher-as-long | 0.03 M | 20.00 | +0.00 | 30.00 | +10.00 |" in table
+
+
 def test_pruned_models_are_written_in_the_sparse_form(values: dict[str, Any], tmp_path: Path) -> None:
     steps = by_name(study_of(values, tmp_path))
     sparse = steps["pruned-80-int8"]
@@ -171,6 +214,11 @@ def test_a_further_seed_gives_rows_of_their_own(values: dict[str, Any], tmp_path
     assert (again.seed, again.model.start) == (7, "runs/seq-kd-seed7/family")
     assert steps["seq-kd-seed7"].parsed.data.targets == {"beam": "targets/beam"}
     assert steps["seq-kd"].parsed.seed == 1
+    study = with_seed(study, 7, ["pruned-80"], seedable(study))
+    steps = by_name(study)
+    pruned = steps["pruned-80-seed7"]
+    assert (pruned.parsed.seed, pruned.parsed.model.start) == (7, "runs/seq-kd+seq-inter-seed7/family")
+    assert pruned.against == steps["pruned-80"].against and "pruned-80-seed7-int8" not in steps
     with pytest.raises(UserError, match=r"--seed 7: say which rows"):
         with_seed(study, 7, None, seedable(study))
     with pytest.raises(UserError, match=r"--seed 1: is the study's own"):
@@ -270,7 +318,11 @@ def test_greedy_is_behind_beam_search_where_that_is_no_luck(values: dict[str, An
 
     def verdict(final: bool) -> Claim:
         claims = kim_rush_results.write(study, tmp_path, steps, final=final)
-        return next(claim for claim in claims if claim.text == "After Seq-KD greedy is as good as beam 5")
+        return next(
+            claim
+            for claim in claims
+            if claim.text == "After Seq-KD the student's greedy search is as good as its beam 5"
+        )
 
     assert verdict(final=False).verdict == "not tested yet"
     assert verdict(final=True).verdict == "not clear: one seed"
@@ -319,20 +371,22 @@ def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
     claims = {claim.text: claim for claim in kim_rush_results.write(study, folder, steps, final=True)}
     gain = claims["Seq-KD raises the student's greedy BLEU"]
     assert gain.holds is True and gain.ours["seeds"] == [2, 2] and gain.ours["chrF"]["low"] > 0
-    larger = claims["The gain from Seq-KD is larger greedily"]
+    larger = claims["Seq-KD brings more BLEU with greedy search than with beam 5"]
     assert larger.holds is True and larger.ours["greedy"] == "+9.80 and +9.80"
-    assert claims["After Seq-KD greedy is as good as beam 5"].holds is True  # the texts are the same
-    tenfold = claims["Seq-KD raises p(mode) at least tenfold"]
+    assert (
+        claims["After Seq-KD the student's greedy search is as good as its beam 5"].holds is True
+    )  # the texts are the same
+    tenfold = claims["Seq-KD raises the probability of the student's best translation, p(mode), at least tenfold"]
     assert tenfold.holds is True and tenfold.ours["times"] == "11.0 and 11.0"
-    assert claims["Perplexity is worse while BLEU is better"].holds is True
-    assert claims["Word-KD raises greedy BLEU"].holds is None
+    assert claims["After Seq-KD the student's perplexity is worse, and its BLEU with beam 5 better"].holds is True
+    assert claims["Word-KD raises the student's greedy BLEU"].holds is None
     (fast,) = (claim for text, claim in claims.items() if "10 times as fast" in text)
     assert fast.verdict == "not clear" and fast.ours == {"times": 9.5, "from": 8.5, "to": 10.5}
-    (pruned,) = (claim for text, claim in claims.items() if "pruned" in text)
+    (pruned,) = (claim for text, claim in claims.items() if "Pruned" in text)
     assert pruned.holds is False and pruned.ours["times fewer"] == 20  # not 25
-    near = claims["family-beam e2d2: greedy is as good as its own beam 5"]
+    near = claims["e2d2 of family-beam is as good greedily as with beam 5"]
     assert near.verdict == "not clear: one seed"
-    close = claims["family-beam e2d2: greedy as good as the same student alone"]
+    close = claims["e2d2 of family-beam is as good greedily as the same student trained alone on the same translations"]
     assert close.verdict == "not clear: one seed" and close.ours["seeds"] == [2, 1]
 
     result = json.loads((folder / "results.json").read_text())
@@ -340,7 +394,7 @@ def test_tables_and_claims(values: dict[str, Any], tmp_path: Path) -> None:
     runs = {step.name for step in steps if step.recipe is not None and (folder / step.out).is_dir()}
     assert {row["row"] for row in result["rows"]} == runs
     assert (folder / result["rows"][0]["hypotheses"]).is_file()
-    assert "holds" not in next(c for c in result["claims"] if c["claim"] == "Word-KD raises greedy BLEU")
+    assert "holds" not in next(c for c in result["claims"] if c["claim"] == "Word-KD raises the student's greedy BLEU")
     table = (folder / "results.md").read_text()
     line = next(line for line in table.splitlines() if line.startswith("| seq-kd |"))
     assert "| 19.80 | +9.80 | 20.00 | +6.00 |" in line
@@ -400,7 +454,9 @@ def test_members_are_compared_with_their_twins_on_gold(values: dict[str, Any], t
         *((base, name) for base in ("baseline", "word-kd") for name in ("a-gold", "b-gold")),
         *(("a-gold", "a-beam"), ("b-gold", "b-beam")),
     }
-    assert "a-beam e2d2: greedy as good as the same student alone" in {claim.text for claim in claims}
+    assert "e2d2 of a-beam is as good greedily as the same student trained alone on the same translations" in {
+        claim.text for claim in claims
+    }
 
 
 def test_a_member_that_no_row_trains_alone_is_not_missed(values: dict[str, Any], tmp_path: Path) -> None:
@@ -408,11 +464,11 @@ def test_a_member_that_no_row_trains_alone_is_not_missed(values: dict[str, Any],
     steps = rows_of(study)
     named = {step.name: step for step in steps}
     folder = tmp_path / "study"
-    text = "family-beam {}: greedy as good as the same student alone"
+    text = "{} of family-beam is as good greedily as the same student trained alone on the same translations"
 
     def missing() -> dict[str, list[str]]:
         claims = kim_rush_results.write(study, folder, steps, final=False)
-        return {claim.text: list(claim.missing) for claim in claims if "the same student alone" in claim.text}
+        return {claim.text: list(claim.missing) for claim in claims if "the same student trained alone" in claim.text}
 
     finish(folder, named["family-beam"], {1: (10.0, 0.1), 5: (10.0, 0.1)}, model="e2d1")
     assert missing() == {}
@@ -449,7 +505,10 @@ def test_without_p_mode_nothing_is_said_of_it(values: dict[str, Any], tmp_path: 
     finish(folder, named["baseline"], {1: (10.0, 0.1), 5: (10.0, 0.1)}, p_mode=None)
     finish(folder, named["seq-kd"], {1: (10.0, 0.1), 5: (10.0, 0.1)})
     claims = {claim.text: claim for claim in kim_rush_results.write(study, folder, steps, final=False)}
-    assert claims["Seq-KD raises p(mode) at least tenfold"].verdict == "not measured"
+    assert (
+        claims["Seq-KD raises the probability of the student's best translation, p(mode), at least tenfold"].verdict
+        == "not measured"
+    )
     assert claims["Seq-KD raises the student's greedy BLEU"].verdict == "not tested yet"  # no bootstrap, no verdict
 
 

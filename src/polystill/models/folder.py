@@ -190,6 +190,12 @@ def weights_path(folder: Path) -> Path:
     return sparse if sparse.is_file() and not (folder / WEIGHTS).is_file() else folder / WEIGHTS
 
 
+def weights_bytes(folder: Path) -> int:
+    """The bytes of a model's weights, of a family those of all its supernets; 0 where there are none."""
+    paths = [weights_path(folder), *folder.glob(f"*/{WEIGHTS}")]
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
 def is_ordinary(folder: Path) -> bool:
     """Whether a folder's weights are in the form that Hugging Face's library and CTranslate2's converter read."""
     return weights_path(folder).name == WEIGHTS

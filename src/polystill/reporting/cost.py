@@ -14,6 +14,7 @@ from typing import Any
 
 from polystill.evaluation.figures import megabytes
 from polystill.models.folder import load_supernets
+from polystill.models.supernets import Supernets
 from polystill.reporting.document import Cell, Chart, Gap, Line, Part, Spec, Table, category, quantity, tip
 from polystill.reporting.families import Family
 from polystill.runs.family import family_space
@@ -158,8 +159,7 @@ def alone(family: Family) -> Alone | None:
     space = family_space(run.family)
     if len(space.candidates) < 2:
         return None
-    pairs = data["pairs"]["train"]
-    shape = (SENTENCES, round(data["tokens"]["source"] / pairs), round(data["tokens"]["target"] / pairs))
+    shape = mean_batch(data)
     model = load_supernets(run.family)
     flops: dict[Student, float] = dict.fromkeys(space.candidates, 0.0)
     for index, (stage, cost) in enumerate(zip(recipe.stages, costs, strict=True)):
@@ -168,14 +168,24 @@ def alone(family: Family) -> Alone | None:
         draws = [objective.networks(trained, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
         shared = recipe.training.mode == "shared"
         mean = sum(model.update_flops(model.plans(networks, shared=shared), *shape) for networks in draws) / len(draws)
-        teaching = model.first.forward_flops(model.first.shared_plan([space.teacher]), *shape)
         for student in space.candidates:
-            update = model.update_flops(model.plans([student], shared=True), *shape)
-            update += 0 if student == space.teacher else teaching
-            flops[student] += (cost.flops or 0) * update / mean
+            teacher = None if student == space.teacher else space.teacher
+            flops[student] += (cost.flops or 0) * update_alone(model, student, teacher, shape) / mean
     total = sum(cost.flops or 0 for cost in costs)
     seconds = sum(cost.seconds or 0 for cost in costs)
     return Alone({student: value / total for student, value in flops.items()}, total, seconds)
+
+
+def mean_batch(data: dict[str, Any]) -> tuple[int, int, int]:
+    """Sentences, source and target length of a batch of the corpus's mean lengths, by the record of stage `data`."""
+    pairs = data["pairs"]["train"]
+    return SENTENCES, round(data["tokens"]["source"] / pairs), round(data["tokens"]["target"] / pairs)
+
+
+def update_alone(model: Supernets, student: Student, teacher: Student | None, batch: tuple[int, int, int]) -> int:
+    """FLOPs of an update of one student by itself, with the pass of its frozen teacher of the first supernet."""
+    update = model.update_flops(model.plans([student], shared=True), *batch)
+    return update + (model.first.forward_flops(model.first.shared_plan([teacher]), *batch) if teacher else 0)
 
 
 def _alone_chart(estimates: dict[str, Alone], several: bool) -> Chart:

@@ -1,0 +1,122 @@
+"""What all students of a family cost: trained as one family, or one by one.
+
+Where only some were trained one by one, the others are estimated from those:
+
+FLOPs                                an update's by the formulas of `models.flops`, in proportion to what was counted
+time, memory, bytes of the weights   a straight line over FLOPs through the trained students of the same supernet
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import linear_regression
+
+import torch
+
+from experiments.aio_kd_paper import PAPER, cost_times
+from experiments.claims import Values
+from polystill.models import ARCHITECTURES
+from polystill.models.supernets import Supernets
+from polystill.reporting.cost import mean_batch, update_alone
+from polystill.runs import Run
+from polystill.students import Student
+
+FIGURES = ("flops", "cpu_seconds", "seconds", "peak_rss_bytes", "bytes_kept")
+"""Of a training; of several their sums, also of peak memory, as the paper has it."""
+Cost = dict[str, float]
+
+
+def flops_of_updates(run: Run, taught: bool) -> dict[str, float]:
+    """FLOPs of one update of every student of a family by itself, on a batch of the corpus's mean lengths.
+
+    With `taught`, a frozen teacher's pass is part of it. Empty where the run has no record of its data. Weights are not
+    needed.
+    """
+    data, recipe = run.record("data"), run.recipe
+    if data is None:
+        return {}
+    models = []
+    with torch.device("meta"):
+        for shape in (recipe.model, *recipe.supernets.values()):
+            architecture = ARCHITECTURES[shape.architecture]
+            sizes = {"vocabulary_size": data["vocabulary_size"], "pad_id": 0, "eos_id": 1, **shape.sizes()}
+            models.append(architecture.model_class(architecture.config_class(**sizes)))
+    supernets = Supernets(models[0], dict(zip(recipe.supernets, models[1:], strict=True)))
+    space, batch = recipe.student_space(recipe.model.teacher), mean_batch(data)
+    teacher = space.teacher if taught else None
+    return {str(student): update_alone(supernets, student, teacher, batch) for student in space.candidates}
+
+
+def enough(trained: Iterable[str], updates: Mapping[str, float]) -> bool:
+    """Whether two students of every supernet were trained, whose updates differ in FLOPs: a line goes through two."""
+    known = {(_supernet(student), updates[student]) for student in trained}
+    return all(sum(name == each for each, _ in known) > 1 for name in set(map(_supernet, updates)))
+
+
+def estimate(trained: Mapping[str, Cost], updates: Mapping[str, float]) -> tuple[dict[str, Cost], Cost]:
+    """The cost of the students that were not trained, and how far off the same estimate of the trained ones is at most.
+
+    trained: by name, of `enough` students. updates: FLOPs of an update of all students.
+    """
+    counted = sum(cost["flops"] for cost in trained.values()) / sum(updates[student] for student in trained)
+    flops = {student: counted * update for student, update in updates.items()}
+    estimates: dict[str, Cost] = {student: {"flops": value} for student, value in flops.items()}
+    for supernet in dict.fromkeys(map(_supernet, updates)):
+        known = [student for student in trained if _supernet(student) == supernet]
+        for figure in FIGURES[1:]:
+            line = linear_regression([flops[s] for s in known], [trained[s][figure] for s in known])
+            for student in (student for student in updates if _supernet(student) == supernet):
+                estimates[student][figure] = line.intercept + line.slope * flops[student]
+    off = {
+        figure: max(abs(estimates[student][figure] / cost[figure] - 1) for student, cost in trained.items())
+        for figure in FIGURES
+        if all(cost[figure] for cost in trained.values())
+    }
+    return {student: cost for student, cost in estimates.items() if student not in trained}, off
+
+
+def _supernet(student: str) -> str:
+    return Student.parse(student).supernet
+
+
+def summed(costs: Sequence[Mapping[str, float]]) -> Values:
+    """The sums of all figures, and of how many students they are."""
+    return {"students": len(costs), **{figure: sum(cost[figure] for cost in costs) for figure in FIGURES}}
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+ABOUT = (
+    "All students of the family, trained together or one by one: sums over the trainings, of peak memory as well. In "
+    "brackets: times the family's. Time includes validations. Estimated are the students that were not trained: their "
+    "FLOPs by formula, in proportion to those counted; time, memory and weights on a straight line over FLOPs through "
+    "the students that were trained. Paper: Table 3, times AIO-KD's, of "
+    f"{', '.join(PAPER['bleu'])}; there a student alone takes a quarter to a third of AIO-KD's updates."
+)
+HEADINGS = ["way", "students", "FLOPs", "CPU hours", "hours", "peak memory (GB)", "weights (MB)"]
+HEADINGS += ["paper: GPU hours", "paper: memory"]
+_TITLES_OF_WAYS = {
+    **{"family": "the family", "alone": "each alone"},
+    **{"word-kd": "each by Word-KD", "selective-kd": "each by Selective-KD"},
+}
+_UNITS: dict[str, tuple[float, str]] = {"flops": (1, ".3g"), "cpu_seconds": (3600, ".2f"), "seconds": (3600, ".2f")}
+_UNITS |= {"peak_rss_bytes": (1e9, ".1f"), "bytes_kept": (1e6, ".1f")}
+
+
+def table_lines(ways: Mapping[str, Values]) -> list[list[str]]:
+    """A line of each way's students together; before it those that were trained and those that are estimated."""
+    lines = []
+    for way, values in ways.items():
+        title = _TITLES_OF_WAYS.get(way, f"the family {way}")
+        parts = {part: values[part] for part in ("trained", "estimated") if "estimated" in values}
+        for part, cost in parts.items():
+            lines.append([f"{title}: {part}", str(cost["students"]), *_figures(cost), "", ""])
+        times = values.get("times_family", {})
+        paper = [cost_times(way, figure) for figure in ("hours", "gigabytes")] if times else ["", ""]
+        lines.append([title, str(values["all"]["students"]), *_figures(values["all"], times), *paper])
+    return lines
+
+
+def _figures(cost: Values, times: Mapping[str, float] | None = None) -> list[str]:
+    cells = {figure: f"{cost[figure] / unit:{form}}" for figure, (unit, form) in _UNITS.items()}
+    return [cell + (f" ({times[f]:.2f})" if times and f in times else "") for f, cell in cells.items()]
