@@ -267,7 +267,9 @@ def pruning(source: str, whole: str) -> str:
         cells.append(shown(teacher["bleu"] - here["bleu"]))
         on_disk = [sizes.get(name, {}).get(form) for form in ("dense", "float32", "int8")]
         cells += ["" if size is None else f"{size / 1e6:.2f}" for size in on_disk]
-        lines.append(["not pruned, as it was" if name == whole else f"{name.removeprefix('pruned-')} %", *cells])
+        sparsity, _, seed = name.removeprefix("pruned-").partition("-seed")
+        title = "not pruned, as it was" if name == whole else f"{sparsity} %{', seed ' * bool(seed)}{seed}"
+        lines.append([title, *cells])
     titles = ["pruned", "not zero", "times fewer than the teacher", "BLEU greedy", "beam 5", "chrF greedy", "beam 5"]
     return plain_table([*titles, "below the teacher's beam 5", "MB dense", "MB sparse", "sparse int8"], lines)
 
