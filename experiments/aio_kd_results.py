@@ -406,8 +406,8 @@ def _about_estimates(ways: dict[str, Values]) -> str:
     names = {"flops": "FLOPs", "cpu_seconds": "CPU time", "seconds": "time", "peak_rss_bytes": "memory"}
     told = []
     for way, off in ((way, values["estimate_off_by"]) for way, values in ways.items() if "estimate_off_by" in values):
-        told.append(f"{way}: " + ", ".join(f"{name} {off[key]:.1%}" for key, name in names.items() if key in off))
-    lines = [f"For the trained students the estimate is off by at most, {'; '.join(told)}."] if told else []
+        told.append(f"{way} " + ", ".join(f"{name} {off[key]:.1%}" for key, name in names.items() if key in off))
+    lines = [f"For the trained students the estimate is off by at most: {'; '.join(told)}."] if told else []
     machines = sorted({machine for values in ways.values() for machine in values["machines"]})
     if len(machines) > 1:
         lines.append(f"The rows were trained on several machines, whose times do not compare: {'; '.join(machines)}.")

@@ -67,11 +67,13 @@ def estimate(trained: Mapping[str, Cost], updates: Mapping[str, float]) -> tuple
             line = linear_regression([flops[s] for s in known], [trained[s][figure] for s in known])
             for student in (student for student in updates if _supernet(student) == supernet):
                 estimates[student][figure] = line.intercept + line.slope * flops[student]
-    off = {
-        figure: max(abs(estimates[student][figure] / cost[figure] - 1) for student, cost in trained.items())
-        for figure in FIGURES
-        if all(cost[figure] for cost in trained.values())
-    }
+    names = list(map(_supernet, trained))
+    tested = [student for student in trained if names.count(_supernet(student)) > 2]  # any line meets two points
+    off: Cost = {}
+    for figure in FIGURES:
+        students = list(trained) if figure == "flops" else tested
+        if students and all(trained[student][figure] for student in students):
+            off[figure] = max(abs(estimates[student][figure] / trained[student][figure] - 1) for student in students)
     return {student: cost for student, cost in estimates.items() if student not in trained}, off
 
 
