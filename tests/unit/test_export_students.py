@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from polystill.data.tokenizer import Tokenizer
+from polystill.decoding.ctranslate2 import INFO
 from polystill.errors import UserError
 from polystill.export.prune import prune_folder
-from polystill.export.students import export_student, extract_student
+from polystill.export.students import export_student, extract_student, write_extracted
 from polystill.models.folder import load_model, save_family
 from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import sparsity_of
@@ -62,6 +64,20 @@ def test_one_student_is_itself(counting_student: Path, tmp_path: Path) -> None:
 
 def test_students_are_extracted(pruned: Path, tmp_path: Path) -> None:
     assert load_model(extract_student(pruned, "smallest", tmp_path / "out")).teacher == Student(1, 1)
+
+
+def test_a_student_whose_note_cannot_be_written(pruned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder may become read-only at any moment."""
+    whole = Path.open
+
+    def refused(path: Path, mode: str = "r", *rest: Any, **others: Any) -> Any:
+        if INFO in path.name and mode != "r":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return whole(path, mode, *rest, **others)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(UserError, match=rf"^{tmp_path}/out/{INFO}: no permission"):
+        write_extracted(pruned, Student(1, 1), tmp_path / "out")
 
 
 def test_an_lstms_student_is_extracted(counting_student: Path, tmp_path: Path) -> None:

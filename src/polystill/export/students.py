@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -16,13 +17,13 @@ from polystill.decoding.ctranslate2 import INFO, check_files, read_info
 from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.export import FORMATS
-from polystill.export.format import how_trained, write_info
+from polystill.export.format import how_trained
 from polystill.progress import Progress
 from polystill.runs import Run
 from polystill.runs.family import WEIGHTS, family_space, read_family
 from polystill.runs.places import Kind, open_place
 from polystill.runs.results import Variant
-from polystill.storage import is_no_permission, locked_folder, need_new_folder, sha256
+from polystill.storage import is_no_permission, locked_folder, need_new_folder, sha256, write_atomic
 from polystill.students import Student
 
 if TYPE_CHECKING:
@@ -209,7 +210,8 @@ def write_extracted(family: Path, student: Student, folder: Path) -> None:
     save_student(family, student, folder)
     weights = weights_path(supernet_folder(family, student.supernet))
     trained = how_trained(read_family(family))
-    write_info(folder, {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights)})
+    note = {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights)}
+    write_atomic(folder / INFO, json.dumps(note, indent=2, ensure_ascii=False) + "\n")
 
 
 def _is_extracted(run: Run, student: Student, folder: Path) -> bool:
