@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,19 +43,37 @@ def storage_errors(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        code = _error_code(error)
-        # An error of a copy has two: the second is the file to be written.
-        named = getattr(error, "filename2", None) or getattr(error, "filename", None)
-        shown = _final(Path(named) if isinstance(named, str) and f".{path.name}." not in named else path)
-        if code in _NO_SPACE:
-            raise UserError(f"{shown}: cannot be written, no space left ({os.strerror(code)})") from error
-        if code in _NO_PERMISSION:
-            raise UserError(f"{shown}: no permission ({os.strerror(code)})") from error
+        if refused := refusal(error, path):
+            raise UserError(refused) from error
+        code, shown = _error_code(error), _shown(error, path)
         if code in (errno.ENOTDIR, errno.EEXIST):
             raise UserError(f"{shown}: is a file where a folder is needed ({os.strerror(code)})") from error
         if code in (errno.ENOENT, errno.EISDIR):
             raise UserError(f"{shown}: {os.strerror(code).lower()}") from error
         raise
+
+
+def refusal(error: Exception, path: Path | None = None) -> str | None:
+    """The line that says that there is no space left, or no permission; None of any other error.
+
+    path: what was to be written, if the error does not name it.
+    """
+    code, shown = _error_code(error), _shown(error, path)
+    where = "" if shown is None else f"{shown}: "
+    if code in _NO_SPACE:
+        return f"{where}cannot be written, no space left ({os.strerror(code)})"
+    if code in _NO_PERMISSION:
+        return f"{where}no permission ({os.strerror(code)})"
+    return None
+
+
+def _shown(error: Exception, path: Path | None) -> Path | None:
+    """The path that an error is about."""
+    # An error of a copy has two: the second is the file to be written.
+    named = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    if isinstance(named, str) and (path is None or f".{path.name}." not in named):
+        path = Path(named)
+    return path and _final(path)
 
 
 def _final(path: Path) -> Path:
@@ -109,6 +128,19 @@ def remove_if_possible(path: Path) -> None:
 def write_json(path: Path, values: dict[str, Any], indent: int = 2) -> None:
     """Write a JSON file into a folder that is still being made. Files of a finished folder need `write_atomic`."""
     path.write_text(json.dumps(values, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A temporary folder in a folder that is a user's, removed at the end if that is allowed.
+
+    In a parent that has become read-only `tempfile.TemporaryDirectory` recurses without end (Python 3.11).
+    """
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

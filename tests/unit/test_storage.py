@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from polystill.cli.common import user_errors
 from polystill.errors import UserError
 from polystill.storage import (
     atomic_folder,
@@ -127,6 +128,42 @@ def test_locked_folder_waits_for_the_other_process(tmp_path: Path) -> None:
             other.wait(1.5)
         (tmp_path / "mine").touch()
     assert other.communicate(timeout=30)[0] == "True\n"
+
+
+def test_a_scratch_folder_in_a_folder_that_becomes_read_only(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.apart import drop_powers\n"
+        "from polystill.storage import scratch_folder\n"
+        "drop_powers(); parent = Path(sys.argv[1])\n"
+        "with scratch_folder(parent, 'text-') as folder:\n"
+        "    (folder / 'lines').write_text('one'); parent.chmod(0o555)\n"
+        "    raise InterruptedError('the cause')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    tmp_path.chmod(0o755)
+    assert done.stderr.endswith("InterruptedError: the cause\n") and "During handling" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "run/hypotheses"), "run/hypotheses: no permission ("),
+        (OSError(errno.EROFS, "Read-only file system", "run/.data.tmp-0123abcd"), "run/data: no permission ("),
+        (OSError(errno.ENOSPC, "No space left on device"), "cannot be written, no space left ("),
+    ],
+)
+def test_a_disks_refusal_anywhere_ends_a_command_with_one_line(
+    capsys: pytest.CaptureFixture[str], error: OSError, line: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"), user_errors():
+        raise error
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {line}") and said.count("\n") == 1
+
+
+def test_other_errors_of_the_system_are_not_hidden() -> None:
+    with pytest.raises(FileNotFoundError), user_errors():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "lost")
 
 
 def test_storage_errors_understands_libraries_that_only_give_the_text(tmp_path: Path) -> None:

@@ -40,11 +40,16 @@ Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The fo
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """End the process at a user's mistake: one line on stderr, and exit status 2."""
+    """End the process at a mistake, a full disk or a missing permission: one line on stderr, and exit status 2."""
+    from polystill.storage import refusal
+
     try:
         yield
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        line = str(error) if isinstance(error, UserError) else refusal(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
 
 

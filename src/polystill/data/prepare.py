@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
 from polystill.errors import UserError
 from polystill.sources.base import PairSource, SentencePair, Unreadable
-from polystill.storage import checksums, storage_errors, write_atomic
+from polystill.storage import checksums, scratch_folder, storage_errors, write_atomic
 
 _OTHER_LINE_ENDS = re.compile("[\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 
@@ -67,8 +66,8 @@ def prepare_data(
     assert set(targets or {}) == set(recipe.data.targets)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix="text-") as scratch:
-            record = _prepare(recipe, folder, Path(scratch), tokenizer, targets or {}, log)
+        with scratch_folder(folder, "text-") as scratch:
+            record = _prepare(recipe, folder, scratch, tokenizer, targets or {}, log)
         return {**record, "files": checksums(folder)}
 
 

@@ -6,7 +6,6 @@ The text stays on disk; memory holds about 50 bytes a sentence.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from polystill.errors import UserError
 from polystill.runs import Run
 from polystill.sources.base import Unreadable, without_nul
 from polystill.sources.lines import decoded, read_lines
+from polystill.storage import scratch_folder
 
 _BLOCK_LINES = 20_000
 
@@ -120,9 +120,9 @@ def open_sources(recipe: Recipe | None, text: Text, scratch: Path, log: Callable
 @contextmanager
 def corpus_sources(recipe: Recipe, scratch: Path, log: Callable[[str], None]) -> Iterator[Sources]:
     """Open a recipe's cleaned training text with its references, as `clean_training`; ids are `TrainingText`'s."""
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".text-") as folder:
+    with scratch_folder(scratch, ".text-") as folder:
         report = CleaningReport()
-        text = clean_training(recipe, Path(folder) / "kept.arrow", report, log)
+        text = clean_training(recipe, folder / "kept.arrow", report, log)
         about = {"kind": "corpus", "sha256": text.source_sha256(), "sentences": len(text)}
         yield Sources(text.store, text.rows, np.arange(len(text)), about)
 
@@ -140,8 +140,8 @@ def text_sources(path: Path, scratch: Path, log: Callable[[str], None]) -> Itera
     import pyarrow as pa
 
     report = CleaningReport()
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".text-") as folder:
-        store = TextStore(Path(folder) / "lines.arrow")
+    with scratch_folder(scratch, ".text-") as folder:
+        store = TextStore(folder / "lines.arrow")
         lines = _texts(path, report)
         filled, count = [], 0
         while block := list(islice(lines, _BLOCK_LINES)):
