@@ -92,8 +92,8 @@ row is an ordinary polystill command.
 """
 _AIO_KD = """Test the claims of AIO-KD (Miao et al. 2023) on your data.
 
-The family as published, without each of its parts, against students one by one, and from a trained teacher. Each row is
-an ordinary polystill command.
+A family of students as the recipe has it, without each of its parts, against students one by one, and from a trained
+teacher. Each row is an ordinary polystill command.
 """
 _EXAMPLES = """
 Run it again to continue: finished rows are not done again. FOLDER/results.md and results.json hold the tables and

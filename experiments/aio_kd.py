@@ -37,7 +37,7 @@ from polystill.config.training import Training
 from polystill.errors import UserError
 from polystill.objectives.aio_kd import AioKd as FamilyObjective
 from polystill.schema import Strict
-from polystill.students import Student
+from polystill.students import Student, StudentSpace
 
 
 class Alone(Strict):
@@ -118,7 +118,7 @@ STRATEGIES: dict[str, tuple[str, str, Any, bool]] = {
     "mutual-from-start": ("with mutual learning from the first update", "mutual", "no_weight", True),
     "stage-1-only": ("without mutual learning", "mutual", "none", True),
     "mutual-full": ("with mutual learning in both directions", "mutual", "full", False),
-    "mutual-detaching": ("with the detaching threshold in mutual learning, too", "mutual", "detaching", False),
+    "mutual-detaching": ("with the detaching threshold in mutual learning as well", "mutual", "detaching", False),
 }
 """What each is in words, and what it changes: a key of the objective, its value, and whether in all stages or only
 where it is not "none"."""
@@ -181,8 +181,8 @@ def _seedable(study: AioKd) -> list[Row]:
         rows.append(study.run(f"students-{count}", STUDENTS, recipe, **claim))
     for name, space in study.spaces.items():
         row = study.run(f"space-{name}", SPACE, {**_family(study), "students": space}, shows="as good")
-        number = len(row.parsed.student_space(row.parsed.model.teacher).candidates)
-        text = f"In the space {name} of {number} students, those that the family has too are as good as in the family"
+        number = len(space_of(row).candidates)
+        text = f"In the space {name} of {number} students, the family's own students are as good as in the family"
         rows.append(replace(row, claim=text))
     alone = list(_alone(study, study.alone)) if study.alone else []
     taken = {row.label for row in (*rows, *alone)} | {COMMON, PRETRAINED, FROM_SCRATCH}
@@ -205,7 +205,7 @@ def called(study: AioKd, label: str) -> str:
         return "the family"
     change = study.changes[label]
     base = change.get("of", FAMILY)
-    return f"{called(study, base)}{',' * (base != FAMILY)} {change.get('named', f'of row {label}')}"
+    return f"{called(study, base)}{' and' * (base != FAMILY)} {change.get('named', f'of row {label}')}"
 
 
 def _claim(base: str, row: str, shows: Shows = "worse", before: str = "") -> dict[str, Any]:
@@ -284,6 +284,11 @@ def teacher_of(study: AioKd) -> Student:
     return study.run(FAMILY, FAMILY, _family(study)).parsed.model.teacher
 
 
+def space_of(row: Row) -> StudentSpace:
+    """The students of a row's family."""
+    return row.parsed.student_space(row.parsed.model.teacher)
+
+
 def _changed(study: AioKd, key: str, value: Any, everywhere: bool = True) -> Part:
     """The family with a key of its objective changed: everywhere, or where it is given and not "none"."""
 
@@ -347,7 +352,7 @@ def _times(factor: float, part: Part) -> Part:
 
 def _students_alone(study: AioKd, alone: Alone, teacher: Student) -> list[str]:
     """Members of the family, its teacher among them."""
-    space = study.run(FAMILY, FAMILY, _family(study)).parsed.student_space(teacher)
+    space = space_of(study.run(FAMILY, FAMILY, _family(study)))
     try:
         names = [space.check(Student.parse(name)).name for name in alone.students]
     except UserError as error:

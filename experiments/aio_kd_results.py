@@ -20,6 +20,7 @@ from experiments.aio_kd import (
     WORD_KD,
     AioKd,
     called,
+    space_of,
     teacher_of,
 )
 from experiments.aio_kd_paper import cost_times, gain
@@ -45,11 +46,11 @@ from polystill.reporting.training import Interaction, interaction
 from polystill.students import Student
 
 WAYS = {
-    **{ALONE: "trained alone", WORD_KD: "taught alone by Word-KD"},
-    **{SELECTIVE_KD: "taught alone by Selective-KD"},
+    ALONE: "trained alone",
+    WORD_KD: "taught alone by Word-KD",
+    SELECTIVE_KD: "taught alone by Selective-KD",
 }
 """How one student is trained by itself."""
-TITLES_OF_WAYS = {ALONE: "alone", WORD_KD: "Word-KD", SELECTIVE_KD: "Selective-KD"}
 
 
 def write(study: AioKd, folder: Path, rows: Sequence[Row], *, final: bool) -> list[Claim]:
@@ -159,12 +160,11 @@ class Done(Finished[AioKd]):
         return ways
 
     def _family_cost(self, label: str) -> Values:
-        recipe = self.rows[label].parsed
-        students = len(recipe.student_space(recipe.model.teacher).candidates)
+        students = len(space_of(self.rows[label]).candidates)
         return {"all": {**summed([self.cost([label])]), "students": students}, "machines": self._machines([label])}
 
     def _cost_one_by_one(self, kind: str) -> Values | None:
-        """None where it cannot be told."""
+        """None where a row is missing, or too few students were trained for an estimate of the others."""
         labels = {student: f"{kind}-{student}" for student in self.students}
         trained: dict[str, Cost] = {s: self.cost([label]) for s, label in labels.items() if label in self.counted}
         mine = {**labels, self.teacher: f"{ALONE}-{self.teacher}"}  # nobody teaches the teacher
@@ -172,8 +172,7 @@ class Done(Finished[AioKd]):
             return None
         spent = summed([self.cost([label]) for label in mine.values()])
         values: Values = {"all": spent, "machines": self._machines(list(mine.values()))}
-        space = self.rows[FAMILY].parsed.student_space(self.rows[FAMILY].parsed.model.teacher)
-        if len(mine) == len(space.candidates):
+        if len(mine) == len(space_of(self.rows[FAMILY]).candidates):
             return values
         updates = flops_of_updates(self.runs[FAMILY], taught=kind != ALONE)
         if not updates or not enough(trained, updates):
@@ -283,8 +282,7 @@ def _teachers_gain(done: Done) -> Iterator[Claim]:
 def _cost(done: Done) -> Iterator[Claim]:
     """One family for less than students distilled one by one."""
     ways, every = done.cost_of_ways(), done.cost_of_all
-    recipe = done.rows[FAMILY].parsed
-    number = len(recipe.student_space(recipe.model.teacher).candidates)
+    number = len(space_of(done.rows[FAMILY]).candidates)
     text = f"Training the family of {number} students takes fewer FLOPs than"
     some = (
         f"{text} training {', '.join(done.students)} one by one, {done.teacher} alone and the others by Word-KD from it"
@@ -382,7 +380,7 @@ def _one_by_one_table(done: Done) -> str:
         ]
         lines.append([student, *cells])
     names = [f"{TITLES[key]} {search(beam)}" for key, beam in _FIGURES]
-    ways = [*(TITLES_OF_WAYS[kind] for kind in done.ways), *done.beside]
+    ways = [*done.ways, *done.beside]
     return markdown(["student", *(f"{name}, {way}" for name in names for way in ways)], lines)
 
 
@@ -407,7 +405,10 @@ def _about_estimates(ways: dict[str, Values]) -> str:
     told = []
     for way, off in ((way, values["estimate_off_by"]) for way, values in ways.items() if "estimate_off_by" in values):
         told.append(f"{way} " + ", ".join(f"{name} {off[key]:.1%}" for key, name in names.items() if key in off))
-    lines = [f"For the trained students the estimate is off by at most: {'; '.join(told)}."] if told else []
+    lines = []
+    if told:
+        about = "For the trained students, from which it is made, the estimate is off by at most"
+        lines.append(f"{about} {'; '.join(told)}.")
     machines = sorted({machine for values in ways.values() for machine in values["machines"]})
     if len(machines) > 1:
         lines.append(f"The rows were trained on several machines, whose times do not compare: {'; '.join(machines)}.")

@@ -31,7 +31,7 @@ class Claim:
     undecided: str = ""
     """Why our figures do not decide it."""
     rows: Sequence[str] = ()
-    """That it is about."""
+    """The rows that it is about."""
 
     @property
     def verdict(self) -> str:

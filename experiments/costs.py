@@ -36,7 +36,7 @@ def flops_of_updates(run: Run, taught: bool) -> dict[str, float]:
     if data is None:
         return {}
     models = []
-    with torch.device("meta"):
+    with torch.device("meta"):  # shapes without weights
         for shape in (recipe.model, *recipe.supernets.values()):
             architecture = ARCHITECTURES[shape.architecture]
             sizes = {"vocabulary_size": data["vocabulary_size"], "pad_id": 0, "eos_id": 1, **shape.sizes()}
@@ -56,7 +56,13 @@ def enough(trained: Iterable[str], updates: Mapping[str, float]) -> bool:
 def estimate(trained: Mapping[str, Cost], updates: Mapping[str, float]) -> tuple[dict[str, Cost], Cost]:
     """The cost of the students that were not trained, and how far off the same estimate of the trained ones is at most.
 
-    trained: by name, of `enough` students. updates: FLOPs of an update of all students.
+    Args:
+        trained: costs by student, of `enough` students.
+        updates: FLOPs of an update of all students.
+
+    Returns:
+        Costs by student, and by figure the largest relative error for the students that the estimate is made from. A
+        line's error is known where a supernet has three of them: any line meets two points.
     """
     counted = sum(cost["flops"] for cost in trained.values()) / sum(updates[student] for student in trained)
     flops = {student: counted * update for student, update in updates.items()}
@@ -68,7 +74,7 @@ def estimate(trained: Mapping[str, Cost], updates: Mapping[str, float]) -> tuple
             for student in (student for student in updates if _supernet(student) == supernet):
                 estimates[student][figure] = line.intercept + line.slope * flops[student]
     names = list(map(_supernet, trained))
-    tested = [student for student in trained if names.count(_supernet(student)) > 2]  # any line meets two points
+    tested = [student for student in trained if names.count(_supernet(student)) > 2]
     off: Cost = {}
     for figure in FIGURES:
         students = list(trained) if figure == "flops" else tested

@@ -37,13 +37,15 @@ def keep(folder: Path, archive: Path, say: Callable[[str], None]) -> None:
     """Write the finished rows of the study in `folder` to a .tar.xz file. The study may be running.
 
     Raises:
-        UserError: it is no study, no row is finished, a file is damaged, or the archive cannot be written.
+        UserError: it is no study, no row is finished, a file is damaged or cannot be read, or the archive cannot be
+            written.
     """
     if not (folder / "study.json").is_file():
         raise UserError(f"{folder}: holds no study; give the folder of one")
-    files = {"study.json": (folder / "study.json").read_bytes()}
-    rows = [note for note in sorted((folder / "steps").glob("*.json")) if note.with_suffix(".done").exists()]
-    kept = [note.stem for note in rows if _add(files, note, folder)]
+    with storage_errors(folder):
+        files = {"study.json": (folder / "study.json").read_bytes()}
+        rows = [note for note in sorted((folder / "steps").glob("*.json")) if note.with_suffix(".done").exists()]
+        kept = [note.stem for note in rows if _add(files, note, folder)]
     if not kept:
         raise UserError(f"{folder}: no row is finished yet")
     content = io.BytesIO()
@@ -57,7 +59,7 @@ def keep(folder: Path, archive: Path, say: Callable[[str], None]) -> None:
 
 
 def _add(files: dict[str, bytes], note: Path, folder: Path) -> bool:
-    """Add a row's files, unless what it made is gone."""
+    """Add a row's files. Returns False where what it made is gone."""
     content, before = read_note(note), note.with_suffix(".kept")
     out = folder / shlex.split(content["command"])[-1]  # every row's command ends with what it writes
     if content["recipe"] is not None:
@@ -122,13 +124,19 @@ def take(rows: Sequence[Row], kept: Path, folder: Path, study: str, archive: Pat
             raise UserError(f"{archive}: damaged, not all of {row.name} is there; write it again with {_KEEP}")
         read_kept(row.kept(kept))
     with open_study(folder, study), storage_errors(folder):
-        new = [row for row in found if not (row.stamp(folder).exists() or (folder / row.out).exists())]
+        new = [row for row in found if not _has(folder, row)]
         for row in new:
+            for path in (row.note, row.kept):
+                shutil.move(path(kept), path(folder))
+            shutil.rmtree(folder / row.out, ignore_errors=True)  # of a call that was killed while it moved this row
             if (kept / row.out).exists():
                 (folder / row.out).parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(kept / row.out, folder / row.out)
-            for path in (row.note, row.kept, row.stamp):  # it is finished with the last one
-                shutil.move(path(kept), path(folder))
-    say(
-        f"{archive}: {len(new)} rows taken" + (f", {len(found) - len(new)} were there" if len(found) > len(new) else "")
-    )
+            shutil.move(row.stamp(kept), row.stamp(folder))
+    were_there = f", {len(found) - len(new)} were there" if len(found) > len(new) else ""
+    say(f"{archive}: {len(new)} rows taken{were_there}")
+
+
+def _has(folder: Path, row: Row) -> bool:
+    """Whether a study's folder has something of a row, other than what a call of `take` left that was killed."""
+    return row.stamp(folder).exists() or ((folder / row.out).exists() and not row.kept(folder).exists())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -150,15 +151,19 @@ SPARSE_VALUES = ("float32", "int8")
 """What the non-zero weights of a pruned model are written as, to count their bytes."""
 
 
+# Kinds of rows.
+NETWORK, FAMILY, PRUNED, TARGETS, SPARSE, SPEED = "network", "family", "pruned", "targets", "sparse", "speed"
+
+
 def base_of(label: str) -> str | None:
-    """The row that a network's Δ is to."""
+    """The label that a network is compared with."""
     if label in METHODS:
         return METHODS[label].against
     return TEACHER if label == AS_LONG else BASELINE
 
 
-# Kinds of rows.
-NETWORK, FAMILY, PRUNED, TARGETS, SPARSE, SPEED = "network", "family", "pruned", "targets", "sparse", "speed"
+def pruned_label(sparsity: float) -> str:
+    return f"{PRUNED}-{100 * sparsity:g}"
 
 
 def rows_of(study: KimRush) -> list[Row]:
@@ -199,9 +204,7 @@ def seedable(study: KimRush) -> list[str]:
 
 def _sparsities(study: KimRush) -> dict[str, float]:
     """Of the pruned rows, by label."""
-    return {
-        f"{PRUNED}-{100 * sparsity:g}": sparsity for sparsity in (study.pruning.sparsities if study.pruning else [])
-    }
+    return {pruned_label(sparsity): sparsity for sparsity in (study.pruning.sparsities if study.pruning else [])}
 
 
 def _seeded(study: KimRush, name: str, seed: int) -> Row:
@@ -335,8 +338,7 @@ def _pruned(study: KimRush, settings: Pruned, sparsity: float, seed: int) -> Row
     if not sparsity:
         del first["pruning"]
     recipe = _with_targets({**whole, "training": training, "stages": [first, *settings.stages[1:]]})
-    label = f"{PRUNED}-{100 * sparsity:g}"
-    return study.run(label, PRUNED, recipe, seed, sparsity=sparsity, against=(TEACHER, AS_LONG))
+    return study.run(pruned_label(sparsity), PRUNED, recipe, seed, sparsity=sparsity, against=(TEACHER, AS_LONG))
 
 
 def _with_sparse_forms(rows: Iterable[Row]) -> Iterator[Row]:
@@ -355,10 +357,8 @@ def _teacher_as_long(study: KimRush, settings: Pruned) -> Row:
     own = [stage.updates for stage in teacher.stages]
     ends = [round(updates * sum(own[: i + 1]) / sum(own)) for i in range(len(own))]
     recipe = _recipe(study, TEACHER, study.seed)
-    stages = [
-        {**stage, "updates": end - before}
-        for stage, before, end in zip(recipe["stages"], [0, *ends], ends, strict=False)
-    ]
+    lengths = [end - before for before, end in pairwise([0, *ends])]
+    stages = [{**stage, "updates": length} for stage, length in zip(recipe["stages"], lengths, strict=True)]
     return study.run(AS_LONG, NETWORK, {**recipe, "stages": stages})
 
 

@@ -114,7 +114,7 @@ class Row:
         if self.recipe is not None:
             return (out / "recipe.yaml").is_file() and Run.open(out).finished("evaluation")
         if self.kept(folder).is_file():
-            return True
+            return self.stamp(folder).exists()
         if self.command[0] == "generate":
             return (out / MANIFEST).is_file() and bool(read_manifest(out).get("finished"))
         return out.exists()

@@ -174,7 +174,12 @@ def test_no_row_has_other_rates_or_a_fresh_optimizer_at_another_time(values: dic
 
 def test_a_change_of_a_change(values: dict[str, Any], tmp_path: Path) -> None:
     values["changes"]["otherwise"]["named"] = "as published"
-    values["changes"]["both"] = {"of": "otherwise", "named": "too", "shows": "better", "objective": {"kd_weight": 0.0}}
+    values["changes"]["both"] = {
+        "of": "otherwise",
+        "named": "unweighted",
+        "shows": "better",
+        "objective": {"kd_weight": 0.0},
+    }
     values["changes"]["plain"] = {"shows": "no better", "objective": {"kd_weight": 0.5}}
     values["more_seeds"] = {2: ["both"]}
     rows = {row.name: row for row in rows_of(study_of(values, tmp_path))}
@@ -182,7 +187,7 @@ def test_a_change_of_a_change(values: dict[str, Any], tmp_path: Path) -> None:
         recipe = rows[name].parsed
         objective = recipe.objective.model_dump()
         assert (recipe.training.mode, objective["sampling"], objective["kd_weight"]) == ("exact", "sandwich", 0)
-        assert rows[name].claim == "The family as published, too is better than the family as published"
+        assert rows[name].claim == "The family as published and unweighted is better than the family as published"
         assert (rows[name].against, rows[name].shows) == (("otherwise",), "better")
     assert rows["otherwise"].claim == "The family is better than the family as published"
     assert rows["plain"].claim == "The family is as good as the family of row plain"
@@ -430,7 +435,7 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
             found = detaching.ours[metric]
             assert 0 < found["low"] < found["difference"] < found["high"]
     assert claims[f"{text} (beam 5)"].paper == "En→De +0.76"
-    text = "In the space any of 4 students, those that the family has too are as good as in the family (beam 5)"
+    text = "In the space any of 4 students, the family's own students are as good as in the family (beam 5)"
     space = claims[text]
     assert space.ours["members"] == 3 and space.verdict == "not clear"  # one line of 20 is no proof of it
     (usable,) = (claim for text, claim in claims.items() if "the best teacher's validation BLEU" in text)
@@ -459,7 +464,7 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
     table = (folder / "results.md").read_text()
     assert "| family | 1 | 3 | 17.67 | 17.00 | 19.00 | 17.67 | 17.67 | 17.00 | 19.00 | 17.67 | 0.01 | 10 |" in table
     assert "| e1d1 | 5.50 ± 0.71 | 18.00 | 12.00 | 17.50 ± 0.71 | 17.00 |" in table
-    assert "BLEU greedy, Selective-KD | BLEU greedy, family | BLEU greedy, otherwise" in table
+    assert "BLEU greedy, selective-kd | BLEU greedy, family | BLEU greedy, otherwise" in table
     assert "| each by Word-KD: trained | 2 | 20 | 0.02 |" in table
     assert "| space-any | 1 | e2d1 | 17.00 | 17.00 |" in table
     assert "| family, distillation | 1.10 | 2 | e1d1 50% |" in table

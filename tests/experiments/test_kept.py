@@ -82,6 +82,12 @@ def test_rows_of_two_machines_stand_in_one_table(study: AioKd, archives: tuple[P
     assert result["cost_of_ways"]["alone"]["bytes_kept"] == 2000  # of the weights that are not here
     assert {row["bleu"] for row in result["rows"] if row["row"] == "alone-e2d2"} == {19.0}  # the first archive's
 
+    # A call that was killed while it moved a row is repeated.
+    rows["family"].stamp(both).unlink()
+    (both / "runs" / "family" / "results.json").unlink()
+    brought(study, archives[0], both, said)
+    assert said[-1].endswith("1 rows taken, 2 were there") and rows["family"].is_written(both)
+
     # What came from archives is kept again, and a second call takes nothing.
     keep(both, tmp_path / "all.tar.xz", said.append)
     assert said[-1].startswith(f"wrote {tmp_path / 'all.tar.xz'}: 5 rows, 0.0")

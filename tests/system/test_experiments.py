@@ -117,10 +117,8 @@ def test_kim_rush_to_its_end(kim_rush: Path, tmp_path: Path) -> None:
     result = json.loads((out / "results.json").read_text())
     rows = {"teacher", "baseline", "seq-kd", "seq-kd+word-kd", "seq-kd+seq-inter", "pruned-50", "family-beam"}
     assert {row["row"] for row in result["rows"]} == rows
-    assert {claim["claim"] for claim in result["claims"] if "holds" not in claim} == {
-        "Pruned by 80 % and trained on, the student is at most 0.4 below the teacher (beam 5), with 25 times fewer "
-        "parameters",
-    } | {claim["claim"] for claim in result["claims"] if claim["verdict"].startswith("not clear")}
+    undecided = [claim["verdict"] for claim in result["claims"] if "holds" not in claim]
+    assert all(verdict.startswith("not clear") for verdict in undecided)
     whole, pruned = result["pruning"]
     assert pruned["bytes"]["int8"] < pruned["bytes"]["float32"] < pruned["bytes"]["dense"] == whole["bytes"]["dense"]
     assert {row["engine"] for row in result["speed"]["rows"]} == {"torch"}
