@@ -73,7 +73,7 @@ def test_multi30k_lstm_is_a_teacher_or_a_family_for_the_torch_engine() -> None:
 def test_multi30k_has_two_widths_and_the_published_space_one() -> None:
     recipe = load_recipe(FOLDER / "multi30k.yaml", ["data.folder=/elsewhere"])
     names = list(map(str, check_recipe(recipe).candidates))
-    assert len(names) == 42 and {"small-e1d1", "small-e6d6", "e1d1", "e6d6"} <= set(names)
+    assert len(names) == 29 and {"tiny-e1d1", "small-e3d2", "small-e6d6", "e3d2", "e6d6"} <= set(names)
     assert recipe.data.folder == "/elsewhere"
     assert len(check_recipe(load_recipe(FOLDER / "multi30k-one-width.yaml")).candidates) == 15
 
