@@ -211,8 +211,10 @@ def called(study: AioKd, label: str) -> str:
 def _claim(base: str, row: str, shows: Shows = "worse", before: str = "") -> dict[str, Any]:
     """What the comparison of a row with its base is to show, both in words, after the words `before`."""
     texts: dict[Shows, str] = {
-        **{"worse": f"{base} is better than {row}", "better": f"{row} is better than {base}"},
-        **{"as good": f"{row} is as good as {base}", "no better": f"{base} is as good as {row}"},
+        "worse": f"{base} is better than {row}",
+        "better": f"{row} is better than {base}",
+        "as good": f"{row} is as good as {base}",
+        "no better": f"{base} is as good as {row}",
     }
     text = before + texts[shows]
     return {"claim": text[0].upper() + text[1:], "shows": shows}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ from polystill.evaluation.figures import search
 from polystill.models.folder import weights_bytes
 from polystill.runs import Run
 from polystill.runs.provenance import provenance
-from polystill.storage import write_atomic
+from polystill.storage import json_text, write_atomic
 
 
 class Finished(Generic[S]):
@@ -193,7 +192,7 @@ class Finished(Generic[S]):
             "commands": {name: row.shown_command() for name, row in self.rows.items()},
             "provenance": provenance().to_json(),
         }
-        write_atomic(self.folder / "results.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_atomic(self.folder / "results.json", json_text(result))
         tables = ["## Comparisons", ABOUT_COMPARISONS, comparison_table(self.compared.values())]
         tables += ["## Tuning trials", _trials_table(result["tuning_trials"])] if result["tuning_trials"] else []
         text = "\n\n".join([*parts, *tables, "## Claims", _claims_table(claims)]) + "\n"

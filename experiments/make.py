@@ -36,7 +36,7 @@ from polystill.errors import UserError
 from polystill.runs.changes import FREE, recipe_differences, shown_value
 from polystill.sources.text import TextSource
 from polystill.sources.tsv import TsvSource
-from polystill.storage import clear_left_overs, lock_folder, storage_errors, write_atomic
+from polystill.storage import clear_left_overs, json_text, lock_folder, storage_errors, write_atomic
 
 _POLL_SECONDS = 0.2
 _END_SECONDS = 60
@@ -249,7 +249,7 @@ def _write_note(row: Row, folder: Path) -> None:
     """Write the note and the recipe of a row; `has_changed` has seen that they may be replaced."""
     content = {"label": row.label or row.name, "seed": row.seed, "command": row.shown_command()}
     content["recipe"] = located(row.recipe, None)
-    write_atomic(row.note(folder), json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(row.note(folder), json_text(content))
     if row.recipe is not None:
         text = yaml.safe_dump(located(row.recipe, folder.resolve()), sort_keys=False, allow_unicode=True)
         write_atomic(folder / "recipes" / f"{row.name}.yaml", text)
@@ -281,9 +281,8 @@ def has_changed(row: Row, folder: Path, archive: Path | None = None) -> bool:
         refused = [change for change in changes if not change[0].startswith(replaceable)]
     if refused:
         lines = [f"  {key}: was {shown_value(old)}, now {shown_value(new)}" for key, old, new in refused]
-        lines += ["its weights were not kept, and nothing more can be measured"] * any(
-            key.startswith(_MEASURED) for key, _, _ in refused
-        )
+        if any(key.startswith(_MEASURED) for key, _, _ in refused):
+            lines.append("its weights were not kept, and nothing more can be measured")
         what = "\n".join([f"{archive or folder}: {row.name} was begun with other settings:", *lines])
         raise UserError(f"{what}\nuse the old ones, or another folder")
     return bool(changes) and not kept

@@ -127,7 +127,12 @@ def remove_if_possible(path: Path) -> None:
 
 def write_json(path: Path, values: dict[str, Any], indent: int = 2) -> None:
     """Write a JSON file into a folder that is still being made. Files of a finished folder need `write_atomic`."""
-    path.write_text(json.dumps(values, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json_text(values, indent), encoding="utf-8")
+
+
+def json_text(values: dict[str, Any], indent: int = 1) -> str:
+    """The content of a JSON file, for `write_atomic`."""
+    return json.dumps(values, indent=indent, ensure_ascii=False) + "\n"
 
 
 @contextmanager
@@ -334,7 +339,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def checked_json(values: dict[str, Any]) -> str:
     """A JSON object that carries the SHA-256 of its content, for a file that decides what is done next."""
-    return json.dumps({**values, _CHECKSUM: _digest(values)}, indent=1, ensure_ascii=False) + "\n"
+    return json_text({**values, _CHECKSUM: _digest(values)})
 
 
 def read_checked_json(path: Path) -> Any:

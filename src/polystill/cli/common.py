@@ -86,11 +86,9 @@ def check_new_file(option: str, path: Path | None) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    import json
+    from polystill.storage import json_text, write_atomic
 
-    from polystill.storage import write_atomic
-
-    write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, json_text(content))
     say(f"wrote {path}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -23,7 +22,7 @@ from polystill.runs import Run
 from polystill.runs.family import WEIGHTS, family_space, read_family
 from polystill.runs.places import Kind, open_place
 from polystill.runs.results import Variant
-from polystill.storage import is_no_permission, locked_folder, need_new_folder, sha256, write_atomic
+from polystill.storage import is_no_permission, json_text, locked_folder, need_new_folder, sha256, write_atomic
 from polystill.students import Student
 
 if TYPE_CHECKING:
@@ -211,7 +210,7 @@ def write_extracted(family: Path, student: Student, folder: Path) -> None:
     weights = weights_path(supernet_folder(family, student.supernet))
     trained = how_trained(read_family(family))
     note = {"format": "hf", "name": str(student), **trained, "family_sha256": sha256(weights)}
-    write_atomic(folder / INFO, json.dumps(note, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(folder / INFO, json_text(note, indent=2))
 
 
 def _is_extracted(run: Run, student: Student, folder: Path) -> bool:

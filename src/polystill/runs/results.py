@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from polystill.errors import UserError, reason
 from polystill.runs.records import Record, json_types
-from polystill.storage import write_atomic
+from polystill.storage import json_text, write_atomic
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
@@ -377,4 +377,4 @@ class Results(Record):
 
     def write(self, path: Path) -> None:
         """Replace the file in one step; UserError where that is not possible."""
-        write_atomic(path, json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
+        write_atomic(path, json_text(self.to_json()))
