@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from experiments.claims import Values
@@ -290,6 +291,31 @@ def one_by_one(source: str, students: Sequence[str], seeds: dict[str, str]) -> s
     return plain_table(["student", "seed", *titles], lines)
 
 
+def over_seeds(source: str, models: Sequence[str], ways: dict[str, str]) -> str:
+    """Students of a study by the ways in which they were trained: means over seeds, and their standard deviations.
+
+    `ways` has the row of each way, in which `{}` stands for the student. Ways that are not finished are left out.
+    """
+    lines = []
+    for model in models:
+        for title, label in ways.items():
+            name = label.format(model)
+            known = dict.fromkeys(each["row"] for each in content(source)["rows"])
+            seeds = [each for each in known if each == name or each.startswith(f"{name}-seed")]
+            columns = [[row(source, seed, beam, model)[m] for seed in seeds] for beam in (1, 5) for m in _BOTH]
+            if seeds:
+                lines.append([model, title, *map(_mean_and_deviation, columns), str(len(seeds))])
+    scores = [f"{title} {how}" for how in ("greedy", "beam 5") for title in ("BLEU", "chrF")]
+    return plain_table(["student", "trained", *scores, "seeds"], lines)
+
+
+_BOTH = ("bleu", "chrf")
+
+
+def _mean_and_deviation(scores: Sequence[float]) -> str:
+    return f"{fmean(scores):.2f}" + (f" ± {stdev(scores):.2f}" if len(scores) > 1 else "")
+
+
 _ONE_BY_ONE = (("bleu", 1), ("bleu", 5), ("chrf", 5))
 
 
@@ -314,6 +340,6 @@ def verdicts(source: str, claims: Sequence[str]) -> str:
 FUNCTIONS: dict[str, Any] = {
     **{"content": content, "row": row, "gain": gain, "family": family, "cpu_seconds": cpu_seconds},
     **{each.__name__: each for each in (students, gains, one_by_one, families, costs, speed, pruning, verdicts)},
-    **{each.__name__: each for each in (pairs, recipes, as_shipped)},
+    **{each.__name__: each for each in (over_seeds, pairs, recipes, as_shipped)},
     **{"table": plain_table, "sum": sum, "signed": signed},
 }

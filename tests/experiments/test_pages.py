@@ -60,6 +60,21 @@ def test_a_table_is_written_and_checked(results: Path) -> None:
     assert "line 3: '| x | 1.6 |' should be '| x | 1.5 |'" in problem
 
 
+def test_students_are_shown_by_their_means_over_seeds(results: Path) -> None:
+    rows = [
+        {"row": name, "model": "e1d1", "beam": beam, "precision": "float32", "bleu": bleu, "chrf": 50.0}
+        for name, bleu in (("family", 20.0), ("family-seed2", 22.0), ("alone-e1d1", 19.0))
+        for beam in (1, 5)
+    ]
+    (results / "seeds.json").write_text(json.dumps({"study": "aio-kd", "rows": rows}))
+    ways = {"alone": "alone-{}", "by Word-KD": "word-kd-{}", "in": "family"}
+    table = page_figures.over_seeds("seeds", ["e1d1"], ways)
+    assert table.splitlines()[2:] == [
+        "| e1d1 | alone | 19.00 | 50.00 | 19.00 | 50.00 | 1 |",
+        "| e1d1 | in | 21.00 ± 1.41 | 50.00 ± 0.00 | 21.00 ± 1.41 | 50.00 ± 0.00 | 2 |",
+    ]
+
+
 @pytest.mark.parametrize("expression", ['row("run", "e9d9", 1)', 'row("none", "e1d1", 1)', "().__class__", "1 +"])
 def test_an_expression_that_does_not_work_is_named(results: Path, expression: str) -> None:
     with pytest.raises(UserError):
