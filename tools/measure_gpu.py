@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,7 +41,8 @@ from polystill.training.update import stage_seed
 
 def mixture_of(workload: Workload, train_set: PackedDataset) -> Mixture:
     recipe = workload.recipe
-    return Mixture([(train_set, 1.0)], recipe.training.batch_tokens, stage_seed(recipe.seed, 0))
+    groups = [(np.arange(len(train_set)), 1.0)]
+    return Mixture(train_set, groups, recipe.training.batch_tokens, stage_seed(recipe.seed, 0))
 
 
 def unpadded(workload: Workload, train_set: PackedDataset) -> list[UpdateBatch]:

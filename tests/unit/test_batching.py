@@ -130,13 +130,21 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> list[PackedDataset]:
     return [PackedDataset.open(folder / name) for name in "ab"]
 
 
+def mixture_of(parts: list[tuple[PackedDataset, float]], seed: int = 7) -> Mixture:
+    """Of whole data sets with these weights."""
+    dataset = PackedDataset.joined([part for part, _ in parts])
+    ends = np.cumsum([len(part) for part, _ in parts]).tolist()
+    groups = [(np.arange(end - len(part), end), weight) for (part, weight), end in zip(parts, ends, strict=True)]
+    return Mixture(dataset, groups, 60, seed)
+
+
 def drawn(mixture: Mixture, epoch: int) -> Counter[int]:
     return Counter(np.concatenate(list(mixture.epoch(epoch))).tolist())
 
 
 def test_gold_alone_is_batched_as_ever(parts: list[PackedDataset]) -> None:
     ours, plain = (
-        Mixture([(parts[0], 1.0)], 60, 7),
+        mixture_of([(parts[0], 1.0)]),
         BatchSchedule(parts[0].source_lengths, parts[0].target_lengths, 60, 7),
     )
     assert ours.dataset is parts[0]
@@ -146,7 +154,7 @@ def test_gold_alone_is_batched_as_ever(parts: list[PackedDataset]) -> None:
 
 
 def test_rows_of_all_parts(parts: list[PackedDataset]) -> None:
-    mixture = Mixture([(part, 1.0) for part in parts], 60, 7)
+    mixture = mixture_of([(part, 1.0) for part in parts])
     assert drawn(mixture, 0) == Counter(range(26))
     for i in (0, 15, 16, 25):
         expected = parts[i // 16].rows(np.array([i % 16]))
@@ -155,7 +163,7 @@ def test_rows_of_all_parts(parts: list[PackedDataset]) -> None:
 
 
 def test_whole_weights_repeat_and_fractions_sample(parts: list[PackedDataset]) -> None:
-    mixture = Mixture([(parts[0], 0.5), (parts[1], 2.3)], 60, 7)
+    mixture = mixture_of([(parts[0], 0.5), (parts[1], 2.3)])
     seen: Counter[int] = Counter()
     for epoch in range(40):
         counts = drawn(mixture, epoch)
@@ -167,13 +175,36 @@ def test_whole_weights_repeat_and_fractions_sample(parts: list[PackedDataset]) -
     assert all(8 <= seen[i] <= 32 for i in range(16)), seen  # 20 are expected
 
 
+def test_each_row_comes_as_often_as_the_weight_of_its_group_says(parts: list[PackedDataset]) -> None:
+    """Rows of a group lie apart, and those in none never come."""
+    dataset = PackedDataset.joined(parts)
+    groups = [(np.arange(0, 16, 2), 2.0), (np.arange(1, 16, 4), 0.25), (np.arange(16, 20), 1.5)]
+    mixture = Mixture(dataset, groups, 60, 7)
+    assert mixture.drawn is not None and sorted(mixture.drawn) == sorted(np.concatenate([rows for rows, _ in groups]))
+    seen: Counter[int] = Counter()
+    for epoch in range(40):
+        counts = drawn(mixture, epoch)
+        assert {row: counts[row] for row in range(0, 16, 2)} == dict.fromkeys(range(0, 16, 2), 2)
+        assert sum(counts[row] for row in range(1, 16, 4)) == 1
+        assert sorted(counts[row] for row in range(16, 20)) == [1, 1, 2, 2]
+        seen += counts
+    assert set(seen) == {*range(0, 16, 2), *range(1, 16, 4), *range(16, 20)}
+
+
+def test_groups_that_are_all_drawn_once_are_batched_as_ever(parts: list[PackedDataset]) -> None:
+    whole, groups = mixture_of([(parts[0], 1.0)]), [(np.arange(start, 16, 2), 1.0) for start in (0, 1)]
+    mixture = Mixture(parts[0], groups, 60, 7)
+    assert mixture.drawn is None
+    assert [batch.tolist() for batch in mixture.epoch(3)] == [batch.tolist() for batch in whole.epoch(3)]
+
+
 def test_a_small_share_of_a_small_part_is_one_row(parts: list[PackedDataset]) -> None:
-    assert sum(drawn(Mixture([(parts[1], 0.01)], 60, 7), 0).values()) == 1
+    assert sum(drawn(mixture_of([(parts[1], 0.01)]), 0).values()) == 1
 
 
 def test_an_epoch_of_a_mixture_depends_on_seed_and_number_alone(parts: list[PackedDataset]) -> None:
     def epoch(number: int, seed: int = 7) -> list[list[int]]:
-        mixture = Mixture([(parts[0], 1.0), (parts[1], 0.5)], 60, seed)
+        mixture = mixture_of([(parts[0], 1.0), (parts[1], 0.5)], seed)
         mixture.epoch(1)
         return [batch.tolist() for batch in mixture.epoch(number)]
 
@@ -182,6 +213,6 @@ def test_an_epoch_of_a_mixture_depends_on_seed_and_number_alone(parts: list[Pack
 
 
 def test_batches_keep_their_budget(parts: list[PackedDataset]) -> None:
-    mixture = Mixture([(parts[0], 2.0), (parts[1], 0.5)], 60, 7)
+    mixture = mixture_of([(parts[0], 2.0), (parts[1], 0.5)])
     for batch in mixture.epoch(0):
         assert len(batch) * mixture.dataset.target_lengths[batch].max() <= 60

@@ -444,3 +444,63 @@ def test_a_stages_own_targets_and_schedule() -> None:
 )
 def test_wrong_targets_are_named(values: dict[str, Any], words: str) -> None:
     assert words in error(values)
+
+
+# --- domains ------------------------------------------------------------------------------------------------------
+
+
+def with_domains(*stages: dict[str, Any], sources: tuple[str | None, ...] = ("software", "chat"), **values: Any) -> Any:
+    train = [{"kind": "synthetic", **({"domain": domain} if domain else {})} for domain in sources]
+    named = [{"name": f"stage{i}", "updates": 1, **stage} for i, stage in enumerate(stages or ({},))]
+    return {**MINIMAL, "data": {**MINIMAL["data"], "train": train}, "stages": named, **values}
+
+
+@pytest.mark.parametrize(
+    ("values", "of_stages", "label"),
+    [
+        (with_domains(sources=(None, None)), [None], ""),
+        (with_domains(), [None], ""),
+        (with_domains(domains={"chat": 0.5, "software": 2}), [{"software": 2.0, "chat": 0.5}], "2xsoftware+0.5xchat"),
+        (with_domains(domains={"chat": 3}), [{"chat": 3.0}], "3xchat"),
+        (with_domains({}, {"domains": {"chat": 1}}), [None, {"chat": 1.0}], "software+chat,chat"),
+        (
+            with_domains(
+                {}, {"domains": {"chat": 1}}, {}, sources=("software", "chat", "software"), domains={"chat": 2}
+            ),
+            [{"chat": 2.0}, {"chat": 1.0}, {"chat": 2.0}],
+            "2xchat,chat",
+        ),
+    ],
+)
+def test_the_domains_of_stages(values: dict[str, Any], of_stages: list[dict[str, float] | None], label: str) -> None:
+    recipe = parse_recipe(values, "test")
+    found = [recipe.stage_domains(stage) for stage in recipe.stages]
+    assert [each and list(each.items()) for each in found] == [each and list(each.items()) for each in of_stages]
+    assert recipe.domains_label == label
+    assert parse_recipe(recipe.model_dump(mode="json"), "test") == recipe
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            with_domains(domains={"sofware": 1}),
+            "domains: 'sofware' is no domain of data.train (did you mean 'software'?); there are: software chat",
+        ),
+        (with_domains({"domains": {"x": 1}}), "stages.0.domains: 'x' is no domain of data.train; there are"),
+        (with_domains(domains={}), "my.yaml: domains: "),
+        (with_domains(domains={"chat": 0}), "my.yaml: domains.chat: "),
+        (with_domains(sources=("chat", None)), "data.train.1.domain: missing; where domains are given, every source"),
+        (with_domains({"domains": {"x": 1}}, sources=(None,)), "data.train.0.domain: missing; where domains are given"),
+        (with_domains(sources=("Chat", "a+b")), "my.yaml: data.train.1.domain: String should match pattern"),
+    ],
+)
+def test_wrong_domains_are_named(values: dict[str, Any], words: str) -> None:
+    assert words in error(values)
+
+
+@pytest.mark.parametrize("place", ["validation", "test.news"])
+def test_a_held_out_set_has_no_domain(place: str) -> None:
+    source = {"kind": "synthetic", "split": "test", "domain": "chat"}
+    data = {**MINIMAL["data"], **({"test": {"news": source}} if place == "test.news" else {"validation": source})}
+    assert f"my.yaml: data: {place}.domain: of no use" in error({"data": data})

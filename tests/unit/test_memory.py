@@ -80,7 +80,8 @@ def test_short_sentences_that_grow_when_they_are_rounded_up_are_refused(make_mod
     rows = [(offsets, np.ones(offsets[-1], dtype=np.uint16))]
     supernets = Supernets(make_model())
     updates = MemoryOfUpdates(supernets, [supernets.plans([Student(3, 3)], shared=True)], "fp32", torch.device("cuda"))
-    mixture, batching = Mixture([(PackedDataset(rows, rows), 1.0)], 4096, seed=1), Batching(4096, multiple=8)
+    mixture = Mixture(PackedDataset(rows, rows), [(np.arange(len(lengths)), 1.0)], 4096, seed=1)
+    batching = Batching(4096, multiple=8)
     shapes = {(72, 64, 64), (2048, 8, 8)}
     long, short = sorted(updates.need(shape, moments=True).total for shape in shapes)
     check_memory(updates, mixture, 0, batching, moments=True, free=short, where="here")

@@ -90,6 +90,13 @@ def test_each_modifier_has_its_share_and_each_epoch_other_rows(dataset: PackedDa
     assert _texts(again, tokenizer, 1) == second  # whatever was asked for before
 
 
+def test_rows_are_merged_with_those_that_are_trained_on(dataset: PackedDataset, tokenizer: Tokenizer) -> None:
+    trained_on = np.array([3, 7, 100])
+    augmenter = Augmenter(dataset, tokenizer, {"Merge": 1.0}, 64, seed=1, trained_on=trained_on)
+    partners = {source.split(".")[1].strip() for source, _ in _texts(augmenter, tokenizer, 0)}
+    assert partners == {LINES[row][0].strip(".") for row in trained_on}
+
+
 def test_what_does_not_fit_stays_as_it_is(dataset: PackedDataset, tokenizer: Tokenizer) -> None:
     longest = int(max(dataset.source_lengths.max(), dataset.target_lengths.max()))
     augmenter = Augmenter(dataset, tokenizer, {"Merge": 1.0}, longest, seed=1)
@@ -107,7 +114,7 @@ def test_expected_lengths_are_near_the_real_ones(dataset: PackedDataset, tokeniz
 def test_batches_by_expected_lengths_have_little_padding(dataset: PackedDataset, tokenizer: Tokenizer) -> None:
     """Capitals are about twice as long: batches by the lengths of the rows as they are would be padded to theirs."""
     augmenter = Augmenter(dataset, tokenizer, {"UpperCase": 0.2}, 64, seed=2)
-    mixture = Mixture([(dataset, 1.0)], 256, seed=4)
+    mixture = Mixture(dataset, [(np.arange(len(dataset)), 1.0)], 256, seed=4)
     padded: dict[bool, int] = {}
     for expected in (False, True):
         mixture.lengths = augmenter.lengths if expected else mixture.lengths
@@ -119,7 +126,7 @@ def test_batches_by_expected_lengths_have_little_padding(dataset: PackedDataset,
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_ranks_share_the_modified_batch(dataset: PackedDataset, tokenizer: Tokenizer, accumulate: int) -> None:
     def feed(rank: int, ranks: int):
-        mixture = Mixture([(dataset, 1.0)], 256, seed=4)
+        mixture = Mixture(dataset, [(np.arange(len(dataset)), 1.0)], 256, seed=4)
         augmenter = Augmenter(dataset, tokenizer, {name: 0.05 for name in (*MODIFIERS, MERGE)}, 64, seed=4)
         mixture.lengths = augmenter.lengths
         made = BatchFeed(

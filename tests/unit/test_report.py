@@ -17,6 +17,8 @@ from polystill.reporting.cost import alone
 from polystill.reporting.document import Cell, Chart, Gap, Part, Report, Samples, Section, Table
 from polystill.reporting.families import open_families
 from polystill.reporting.page import to_markdown
+from polystill.runs import Run
+from polystill.storage import checked_json, read_checked_json, write_atomic
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +281,25 @@ def test_what_cleaning_dropped_and_repaired_is_shown(changed: Callable[..., Path
     assert tables["Repaired pairs"][0][::2] == ["mojibake", "1"]
     assert tables["Examples of repaired pairs"] == [["mojibake", "a", "Fuß"]]
     assert len(tables["Examples of dropped pairs"]) == 1
+
+
+def test_what_each_source_gave_is_shown(small_run: Path, changed: Callable[..., Path]) -> None:
+    def by_source(folder: Path) -> list[Table]:
+        tables = parts(build_report([folder]), "data", Table)
+        return [table for table in tables if table.caption == "Training text by source"]
+
+    (table,) = by_source(small_run)
+    run = Run.open(small_run)
+    record, name = run.record("data"), f"{run.recipe.data.folder}/train.en"
+    assert record is not None
+    counts = [f"{record['pairs']['train']:,}", f"{record['tokens']['target']:,}"]
+    assert (list(table.columns), texts(table)) == (["source", "pairs", "target tokens"], [[name, *counts]])
+
+    folder = changed()
+    state = read_checked_json(folder / "state.json")
+    del state["stages"]["data"]["sources"]
+    write_atomic(folder / "state.json", checked_json(state))
+    assert by_source(folder) == []  # as in runs of before sources were counted
 
 
 def test_robustness_is_shown(changed: Callable[..., Path]) -> None:

@@ -70,7 +70,8 @@ Alignment = Annotated[IbmAlignment | PharaohAlignment, Field(discriminator="kind
 GOLD = "gold"
 TargetsName = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
 Weights = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
-"""How often the pairs of each kind of targets are drawn in an epoch: 2 takes each twice, 0.5 half of them."""
+"""How often the pairs of each kind of targets are drawn in an epoch, or those of each domain: 2 takes each twice, 0.5
+half of them."""
 
 
 class Data(Strict):
@@ -92,6 +93,18 @@ class Data(Strict):
     """Training pairs with more tokens on either side (end mark included) are dropped and counted."""
     alignment: Alignment | None = None
     """Word alignments of the training pairs, which a head of every student's attention then learns."""
+
+    @property
+    def domains(self) -> list[str]:
+        """The domains of `train`, in the order of their first source; none where the sources have none."""
+        return list(dict.fromkeys(source.domain for source in self.train if source.domain is not None))
+
+    @model_validator(mode="after")
+    def _check_held_out_domains(self) -> Data:
+        for name, source in {"validation": self.validation, **{f"test.{n}": s for n, s in self.test.items()}}.items():
+            if source.domain is not None:
+                raise ValueError(f"{name}.domain: of no use, only sources of train are drawn by domain; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _check_alignment_files(self) -> Data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
@@ -70,6 +71,9 @@ class Recipe(Strict):
     objective: AnyObjective = AioKd()
     targets: Weights = Field(default_factory=lambda: {GOLD: 1.0})
     """What the networks learn to say: `gold`, names of `data.targets`, or a mixture of them with weights."""
+    domains: Weights | None = None
+    """How often the pairs of each domain of `data.train` are drawn; a domain that is not named is not drawn. A pair's
+    weight is that of its targets times that of its domain. By default all are drawn alike."""
     training: Training = Training()
     stages: list[Stage] = Field(min_length=1)
     evaluation: Evaluation = Evaluation()
@@ -146,19 +150,41 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _check_target_names(self) -> Recipe:
-        known = [GOLD, *self.data.targets]
-        places = [("targets", self.targets), *((f"stages.{i}.targets", s.targets) for i, s in enumerate(self.stages))]
-        for place, weights in places:
-            for name in weights or {}:
-                if name not in known:
-                    hint = nearest(name, known)
-                    raise ValueError(f"{place}: {name!r} is not in data.targets{hint}; there are: {' '.join(known)}")
+        self._check_names("targets", [GOLD, *self.data.targets], "is not in data.targets")
         return self
+
+    @model_validator(mode="after")
+    def _check_domain_names(self) -> Recipe:
+        known = self.data.domains
+        if known or any(self._weights("domains")):
+            for i, source in enumerate(self.data.train):
+                if source.domain is None:
+                    raise ValueError(f"data.train.{i}.domain: missing; where domains are given, every source needs one")
+        self._check_names("domains", known, "is no domain of data.train")
+        return self
+
+    def _check_names(self, key: Literal["targets", "domains"], known: list[str], unknown: str) -> None:
+        for place, weights in self._weights(key):
+            for name in weights:
+                if name not in known:
+                    raise ValueError(f"{place}: {name!r} {unknown}{nearest(name, known)}; there are: {' '.join(known)}")
+
+    def _weights(self, key: Literal["targets", "domains"]) -> Iterator[tuple[str, dict[str, float]]]:
+        """The weights that the recipe and its stages give, each with the place where they stand."""
+        sections = (("", self), *((f"stages.{i}.", stage) for i, stage in enumerate(self.stages)))
+        for place, section in sections:
+            if weights := getattr(section, key):
+                yield f"{place}{key}", weights
 
     def stage_targets(self, stage: Stage) -> dict[str, float]:
         """The targets of one stage and their weights, gold first: in an order that the recipe's does not change."""
         weights = self.targets if stage.targets is None else stage.targets
         return dict(sorted(weights.items(), key=lambda item: (item[0] != GOLD, item[0])))
+
+    def stage_domains(self, stage: Stage) -> dict[str, float] | None:
+        """The domains of one stage and their weights, in the order of `data.domains`; None draws all pairs alike."""
+        weights = self.domains if stage.domains is None else stage.domains
+        return weights and {name: weights[name] for name in self.data.domains if name in weights}
 
     def stage_schedule(self, stage: Stage) -> Schedule:
         return stage.schedule or self.training.schedule
@@ -168,6 +194,17 @@ class Recipe(Strict):
         """The targets of the whole run, such as "gold", "gold+0.5xbeam" or "beam,interpolated" (stages)."""
         labels = [_targets_label(self.stage_targets(stage)) for stage in self.stages]
         return ",".join(dict.fromkeys(labels))
+
+    @property
+    def domains_label(self) -> str:
+        """The domains of the whole run, such as "2xsoftware+0.5xeveryday" or "software+everyday,software" (stages).
+
+        Empty where no stage draws by domain.
+        """
+        stages = [self.stage_domains(stage) for stage in self.stages]
+        if not any(stages):
+            return ""
+        return ",".join(dict.fromkeys(_mixed(stage or dict.fromkeys(self.data.domains, 1.0)) for stage in stages))
 
     def stage_objective(self, stage: Stage) -> Objective:
         """The objective of one stage: the recipe's, with the stage's own keys on top.
@@ -255,6 +292,8 @@ class Recipe(Strict):
 
 
 def _targets_label(weights: dict[str, float]) -> str:
-    if len(weights) == 1:
-        return next(iter(weights))
+    return next(iter(weights)) if len(weights) == 1 else _mixed(weights)
+
+
+def _mixed(weights: dict[str, float]) -> str:
     return "+".join(name if weight == 1 else f"{weight:g}x{name}" for name, weight in weights.items())

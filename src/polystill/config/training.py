@@ -57,6 +57,8 @@ class Stage(Strict):
     pruning: Pruning | None = None
     targets: Weights | None = None
     """Instead of the recipe's `targets`."""
+    domains: Weights | None = None
+    """Instead of the recipe's `domains`."""
     learning_rate: float | None = Field(None, gt=0)
     warmup: int | None = Field(None, ge=0)
     schedule: Schedule | None = None

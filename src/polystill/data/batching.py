@@ -1,7 +1,7 @@
 """Batches of rows of similar length within a budget of target tokens, drawn by seed.
 
-Shapes: N rows of all parts of a mixture together, in the order of the parts; B rows in a batch; S and T the longest
-source and target of a batch, end mark included.
+Shapes: N rows of a mixture's data set; B rows in a batch; S and T the longest source and target of a batch, end mark
+included.
 """
 
 from __future__ import annotations
@@ -150,18 +150,23 @@ class BatchSchedule:
         return np.array(bounds, dtype=np.int64)
 
 
-class Mixture:
-    """The batches of every epoch over weighted parts; their row numbers are of `dataset` (N rows).
+Group = tuple[np.ndarray, float]
+"""Rows (n,) of a data set, n > 0, and their weight > 0."""
 
-    In an epoch each row of a part of weight w comes floor(w) times, and a share w - floor(w) of the rows, drawn anew in
-    every epoch, once more.
+
+class Mixture:
+    """The batches of every epoch over weighted groups of the rows of `dataset` (N rows).
+
+    In an epoch each row of a group of weight w comes floor(w) times, and a share w - floor(w) of its rows, drawn anew
+    in every epoch, once more. Rows in no group never come.
     """
 
-    def __init__(self, parts: Sequence[tuple[PackedDataset, float]], batch_tokens: int, seed: int) -> None:
-        assert parts and all(weight > 0 for _, weight in parts)
-        self.dataset = PackedDataset.joined([part for part, _ in parts])
-        self._sizes = [len(part) for part, _ in parts]
-        self._weights = [weight for _, weight in parts]
+    def __init__(self, dataset: PackedDataset, groups: Sequence[Group], batch_tokens: int, seed: int) -> None:
+        """groups: no row is in two of them."""
+        assert groups and all(len(rows) and weight > 0 for rows, weight in groups)
+        self.dataset = dataset
+        self._has_all = sum(len(rows) for rows, _ in groups) == len(dataset)
+        self._groups = None if self._has_all and all(weight == 1 for _, weight in groups) else groups
         self._batch_tokens, self._seed = batch_tokens, seed
         self.lengths: Callable[[int], tuple[np.ndarray, np.ndarray]] = lambda epoch: (
             self.dataset.source_lengths,
@@ -169,24 +174,27 @@ class Mixture:
         )
         """The tokens (N,) of source and target by which an epoch's batches are made; an augmenter has others."""
 
+    @property
+    def drawn(self) -> np.ndarray | None:
+        """The rows that are in a group (n,); None where these are all."""
+        return None if self._has_all or not self._groups else np.concatenate([rows for rows, _ in self._groups])
+
     def epoch(self, number: int) -> Batches:
         """The batches of an epoch in training order; depends on (seed, number) alone."""
-        if all(weight == 1 for weight in self._weights):
+        if self._groups is None:
             return self._schedule(slice(None), number).epoch(number)
-        rows = self.rows(number)
+        rows = self._rows(self._groups, number)
         return self._schedule(rows, number).epoch(number).renumbered(rows)
 
-    def rows(self, number: int) -> np.ndarray:
-        """The rows of an epoch, each as often as it is drawn; at least one of every part."""
+    def _rows(self, groups: Sequence[Group], number: int) -> np.ndarray:
+        """The rows of an epoch, each as often as it is drawn; at least one of every group."""
         generator = np.random.default_rng([self._seed, number, 1])
-        start, drawn = 0, []
-        for size, weight in zip(self._sizes, self._weights, strict=True):
-            part = np.arange(start, start + size, dtype=np.int64)
+        drawn = []
+        for rows, weight in groups:
             whole = int(weight)
-            more = round((weight - whole) * size)
-            drawn += [part] * whole
-            drawn.append(generator.permutation(part)[: more if whole else max(1, more)])
-            start += size
+            more = round((weight - whole) * len(rows))
+            drawn += [rows] * whole
+            drawn.append(generator.permutation(rows)[: more if whole else max(1, more)])
         return np.concatenate(drawn)
 
     def _schedule(self, rows: np.ndarray | slice, number: int) -> BatchSchedule:

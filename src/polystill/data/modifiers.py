@@ -166,10 +166,20 @@ class Augmenter:
     """Modifies shares of a packed data set's rows, anew in every epoch."""
 
     def __init__(
-        self, dataset: PackedDataset, tokenizer: Tokenizer, shares: Mapping[str, float], max_tokens: int, seed: int
+        self,
+        dataset: PackedDataset,
+        tokenizer: Tokenizer,
+        shares: Mapping[str, float],
+        max_tokens: int,
+        seed: int,
+        trained_on: np.ndarray | None = None,
     ) -> None:
-        """shares: of the rows that each modifier changes, at most 1 together. A row is changed by one modifier."""
+        """shares: of the rows that each modifier changes, at most 1 together. A row is changed by one modifier.
+
+        trained_on: the only rows (n,) that others are merged with; all by default.
+        """
         self._dataset, self._tokenizer, self._max_tokens, self._seed = dataset, tokenizer, max_tokens, seed
+        self._trained_on = trained_on
         self._names = sorted(name for name, share in shares.items() if share > 0)
         self._bounds = np.cumsum([shares[name] for name in self._names])
         self._gaps = tuple(
@@ -222,7 +232,9 @@ class Augmenter:
         count = len(self._dataset)
         drawn = np.searchsorted(self._bounds, generator.random(count, dtype=np.float32), side="right").astype(np.int8)
         drawn[drawn == len(self._names)] = _UNCHANGED
-        return drawn, generator.integers(count, size=count, dtype=np.int32)
+        if self._trained_on is None:
+            return drawn, generator.integers(count, size=count, dtype=np.int32)
+        return drawn, self._trained_on[generator.integers(len(self._trained_on), size=count)]
 
     def _modified(self, name: str, row: int, partner: int, epoch: int) -> Pair | None:
         if name != MERGE:

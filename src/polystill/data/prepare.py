@@ -1,7 +1,7 @@
 """The data stage: make the folder that training and evaluation read from a recipe's corpora.
 
 The folder holds `tokenizer/`; packed data in `train/`, `targets/<name>/` and `validation/`, the first two with
-alignments if the recipe wants them; `cleaning.json`; and the unchanged text of validation and test sets in
+alignments and domains if the recipe has them; `cleaning.json`; and the unchanged text of validation and test sets in
 `validation.source.txt`, `validation.target.txt`, `test/<name>.source.txt` and `test/<name>.target.txt`, one sentence a
 line, UTF-8, LF.
 """
@@ -11,16 +11,20 @@ from __future__ import annotations
 import json
 import re
 import time
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from polystill.config import Recipe
+import numpy as np
+
+from polystill.config import GOLD, Data, Recipe
 from polystill.data.alignment import align
 from polystill.data.batching import BatchSchedule
 from polystill.data.cleaning import CleaningReport
 from polystill.data.columns import CleanedBlock
+from polystill.data.domains import count_rows, domains_of, write_domains
 from polystill.data.normalization import is_blank
 from polystill.data.packing import BLOCK_PAIRS, Packed, PackedDataset, pack, pack_blocks
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
@@ -39,8 +43,14 @@ class Targets(Protocol):
         """Raises UserError if they are not of the training text with this checksum and number of sentences."""
         ...
 
-    def pairs(self) -> Iterator[SentencePair]:
-        """Training pairs of source and translation."""
+    @property
+    def of_training_text(self) -> bool:
+        """Whether these are translations of the training text."""
+        ...
+
+    def pairs(self) -> Iterator[tuple[int, SentencePair]]:
+        """Training pairs of source and translation, each with the number of its sentence, in the training text if these
+        are translations of it."""
         ...
 
 
@@ -59,9 +69,9 @@ def prepare_data(
     sentences whose source, and whose pair, is in the cleaned training data.
 
     Raises:
-        UserError: whatever is wrong with a corpus; all pairs cleaned away; targets of another training text; an empty
-            side in validation or test; a vocabulary that does not fit the corpus; no space or permission for the
-            folder.
+        UserError: whatever is wrong with a corpus; all pairs cleaned away; targets of another training text; a stage
+            without a pair of its domains; an empty side in validation or test; a vocabulary that does not fit the
+            corpus; no space or permission for the folder.
     """
     assert set(targets or {}) == set(recipe.data.targets)
     with storage_errors(folder):
@@ -114,15 +124,21 @@ def _prepare(
     report_rows(report, "too_many_tokens", text.rows[packed.too_long], text.store, recipe)
     validation = pack(held_out["validation"].pairs, tokenizer, folder / "validation", data.max_tokens, shorten=True)
     clock.lap("pack")
-    generated = {name: _pack_targets(recipe, name, target, tokenizer, folder, log) for name, target in targets.items()}
-    clock.lap("targets")
-    if data.alignment is not None and packed.rows:
-        align(data, folder, text, packed, tokenizer, log)
-        clock.lap("alignment")
     content = json.dumps(report.as_dict(), ensure_ascii=False, indent=1)
     (folder / "cleaning.json").write_text(content + "\n", encoding="utf-8")
     if not report.kept:
         raise all_cleaned_away(report)
+    corpora = text.corpora()
+    domains = domains_of(data, corpora)
+    generated = {
+        name: _pack_targets(recipe, name, target, tokenizer, folder, domains, log) for name, target in targets.items()
+    }
+    clock.lap("targets")
+    counts = _count_train(data, folder / "train", corpora, domains, packed, log)
+    _check_stages(recipe, {GOLD: counts, **generated})
+    if data.alignment is not None:
+        align(data, folder, text, packed, tokenizer, log)
+        clock.lap("alignment")
 
     batches = _measure_batches(recipe, folder, packed, log)
     clock.lap("batch")
@@ -130,6 +146,7 @@ def _prepare(
         "pairs": {"read": report.total, "train": packed.rows}
         | {name: len(held.pairs) for name, held in held_out.items()},
         "source_sha256": source_sha256,
+        **counts,
         "targets": generated,
         "dropped": report.dropped,
         "repaired": report.repaired,
@@ -174,20 +191,83 @@ def _check_source(name: str, targets: Targets, source_sha256: str, text: Trainin
 
 
 def _pack_targets(
-    recipe: Recipe, name: str, targets: Targets, tokenizer: Tokenizer, folder: Path, log: Callable[[str], None]
-) -> dict[str, int]:
-    """Pack generated pairs, which are filtered already, beside those of the corpora; returns counts."""
-    packed: Packed = pack(targets.pairs(), tokenizer, folder / "targets" / name, recipe.data.max_tokens)
+    recipe: Recipe,
+    name: str,
+    targets: Targets,
+    tokenizer: Tokenizer,
+    folder: Path,
+    domains: np.ndarray | None,
+    log: Callable[[str], None],
+) -> dict[str, Any]:
+    """Pack generated pairs, which are filtered already, beside those of the corpora; returns counts.
+
+    domains: (N,) of the sentences of the training text; those of another text have none.
+    """
+    folder, sentences = folder / "targets" / name, array("q")
+
+    def pairs() -> Iterator[SentencePair]:
+        for sentence, pair in targets.pairs():
+            sentences.append(sentence)
+            yield pair
+
+    packed: Packed = pack(pairs(), tokenizer, folder, recipe.data.max_tokens)
     if not packed.rows:
         limit = f"at most {recipe.data.max_tokens} tokens on each side"
         raise UserError(f"data.targets.{name}: of {len(packed.too_long):,} translations not one pair has {limit}")
     log(f"targets {name}: {packed.rows:,} pairs, {packed.target_tokens:,} target tokens")
-    return {
+    counts = {
         "pairs": packed.rows,
         "too_many_tokens": len(packed.too_long),
         "source_tokens": packed.source_tokens,
         "target_tokens": packed.target_tokens,
     }
+    if domains is None or not targets.of_training_text:
+        return counts
+    rows = np.delete(np.array(sentences), packed.too_long)
+    return {**counts, "domains": _write_domains(f"targets {name}", folder, domains[rows], recipe.data, log)}
+
+
+def _count_train(
+    data: Data,
+    folder: Path,
+    corpora: np.ndarray,
+    domains: np.ndarray | None,
+    packed: Packed,
+    log: Callable[[str], None],
+) -> dict[str, Any]:
+    """Count the packed pairs of the corpora by source and by domain; corpora and domains (N,) are of the sentences."""
+    count = count_rows(folder, np.delete(corpora, packed.too_long), len(data.train))
+    names = (source.describe(Path(data.folder)) for source in data.train)
+    sources = [{"name": name, **counted} for name, counted in zip(names, count, strict=True)]
+    if domains is None:
+        return {"sources": sources}
+    sources = [{**about, "domain": source.domain} for about, source in zip(sources, data.train, strict=True)]
+    rows = np.delete(domains, packed.too_long)
+    return {"sources": sources, "domains": _write_domains("train", folder, rows, data, log)}
+
+
+def _write_domains(
+    what: str, folder: Path, domains: np.ndarray, data: Data, log: Callable[[str], None]
+) -> dict[str, dict[str, int]]:
+    """Write the domains of packed rows (rows,); returns and logs how many each has."""
+    counts = write_domains(folder, domains, data)
+    shown = (f"{name} {n['pairs']:,} pairs, {n['target_tokens']:,} target tokens" for name, n in counts.items())
+    log(f"domains of {what}: {'; '.join(shown)}")
+    return counts
+
+
+def _check_stages(recipe: Recipe, counts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise UserError where a stage has nothing to learn from; `counts` are those of each targets."""
+    for stage in recipe.stages:
+        wanted = recipe.stage_domains(stage)
+        found = [counts[name].get("domains") for name in recipe.stage_targets(stage)]
+        if wanted is None or any(each is None or any(each[name]["pairs"] for name in wanted) for each in found):
+            continue
+        targets = " ".join(recipe.stage_targets(stage))
+        raise UserError(
+            f"stage {stage.name}: of its domains ({' '.join(wanted)}) not one pair of its targets ({targets}) is left; "
+            "name a domain that has pairs, or clean less away"
+        )
 
 
 def _measure_batches(recipe: Recipe, folder: Path, packed: Packed, log: Callable[[str], None]) -> dict[str, Any]:

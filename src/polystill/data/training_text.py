@@ -56,6 +56,10 @@ class TrainingText:
         """For each pair the number of its corpus, from 0, and its line there, from 1."""
         return self.store.origins(self._duplicate)
 
+    def corpora(self) -> np.ndarray:
+        """The number of each pair's corpus (N,), from 0."""
+        return self.store.corpora()[self.rows]
+
     def source_sha256(self) -> str:
         """The checksum of all sources in order."""
         import pyarrow as pa
@@ -221,6 +225,10 @@ class TextStore:
             kept = ~leave_out[self._starts[i] : self._starts[i + 1]]
             columns = (batch.column(name).to_numpy()[kept].tolist() for name in ("corpus", "line"))
             yield from zip(*columns, strict=True)
+
+    def corpora(self) -> np.ndarray:
+        """The corpus number of all rows (N,)."""
+        return np.concatenate([batch.column("corpus").to_numpy() for batch in self._batches])
 
     def row(self, number: int) -> tuple[int, int, SentencePair]:
         """Corpus number, line and text of one row."""

@@ -205,6 +205,7 @@ class _Measurement:
             model=str(student),
             method=recipe.method,
             targets=recipe.targets_label,
+            domains=recipe.domains_label,
             test_set=test_set,
             **self.variants[student]._asdict(),
             beam=beam,

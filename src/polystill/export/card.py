@@ -255,7 +255,7 @@ def _training(record: Record) -> Iterator[str]:
         lines.append(f"- method: {title_of(facts['method'])}")
     if (members := len(facts.get("candidates", []))) > 1:
         lines.append(f"- one of a family of {members} students that one run trained together")
-    keys = (("targets", "targets"), ("seed", "seed"), ("run", "run_id"))
+    keys = (("targets", "targets"), ("domains", "domains"), ("seed", "seed"), ("run", "run_id"))
     named = [f"{name}: {facts[key]}" for name, key in keys if key in facts]
     lines += [f"- {'; '.join(named)}"] if named else []
     lines += [f"- {line}" for line in record.data]

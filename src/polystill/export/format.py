@@ -30,7 +30,7 @@ MakeCard = Callable[[Info, int], str]
 
 def how_trained(info: Info) -> Info:
     """What the descriptions of a family's students and exports repeat of its own."""
-    return {key: value for key, value in info.items() if key in ("method", "targets", "alignment")}
+    return {key: value for key, value in info.items() if key in ("method", "targets", "domains", "alignment")}
 
 
 @dataclass(frozen=True)

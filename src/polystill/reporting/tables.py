@@ -296,6 +296,7 @@ def data_parts(family: Family) -> Iterator[Part]:
         return
     record = family.run.record("data") or {}
     yield _in_words(report, record)
+    yield from _sources(family, record)
     yield from _counted(report, "dropped", "Dropped pairs, by the first reason that applied", "reason")
     yield from _counted(report, "repaired", "Repaired pairs", "repair")
     if leakage := record.get("leakage"):
@@ -304,6 +305,23 @@ def data_parts(family: Family) -> Iterator[Part]:
         ]
         caption = "Held-out sentences that also stand in the training text"
         yield Table(caption, ["held out", "sources", "pairs"], lines)
+
+
+def _sources(family: Family, record: dict[str, Any]) -> Iterator[Part]:
+    """What each source gave to the training text; nothing in runs of before these were counted."""
+    sources = record.get("sources", [])
+    if not sources:
+        return
+    domains = {"domain": [source["domain"] for source in sources]} if "domains" in record else {}
+    columns = {
+        "source": [source["name"] for source in sources],
+        **domains,
+        "pairs": [f"{source['pairs']:,}" for source in sources],
+        "target tokens": [f"{source['target_tokens']:,}" for source in sources],
+    }
+    label = family.run.recipe.domains_label
+    note = f"Weights of the domains, stage by stage: {label}." if label else ""
+    yield Table.of_columns("Training text by source", columns, words=1 + len(domains), note=note)
 
 
 def _counted(report: dict[str, Any], what: str, caption: str, column: str) -> Iterator[Part]:

@@ -91,6 +91,8 @@ class QualityRow(_StudentRow):
     """An LSTM has none."""
     method: str = ""
     targets: str = ""
+    domains: str = ""
+    """Such as "2xsoftware+0.5xeveryday"; empty where all pairs were drawn alike."""
     test_set: str
     engine: str
     precision: str

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from polystill.errors import UserError
 from polystill.schema import Strict
@@ -57,6 +59,9 @@ class PairSource(Strict):
 
     `folder` is where the recipe's relative paths start, `languages` are those of source and target.
     """
+
+    domain: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")] | None = None
+    """What the text is about, by which a recipe's `domains` draws it. Several sources of `data.train` may share one."""
 
     @abstractmethod
     def describe(self, folder: Path) -> str:

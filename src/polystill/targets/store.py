@@ -252,6 +252,11 @@ class TargetSet:
         source, target = self.plan["languages"]
         return source, target
 
+    @property
+    def of_training_text(self) -> bool:
+        """Whether these are translations of a recipe's training text, whose sentences `ids` number."""
+        return bool(self.source["kind"] == "corpus")
+
     def check_source(self, sha256: str, sentences: int) -> None:
         """Check that these are translations of this training text. Translations of a monolingual text always pass.
 
@@ -259,7 +264,7 @@ class TargetSet:
             UserError: they are translations of another training text.
         """
         source = self.source
-        if source["kind"] == "corpus" and (source["sha256"], source["sentences"]) != (sha256, sentences):
+        if self.of_training_text and (source["sha256"], source["sentences"]) != (sha256, sentences):
             raise UserError(
                 f"{self.folder}: does not line up with the training text: it was generated from "
                 f"{source['sentences']:,} sentences (sha256 {source['sha256'][:12]}…), the recipe's cleaned training "
@@ -286,7 +291,8 @@ class TargetSet:
                 f"{expected:,}, each once"
             )
 
-    def pairs(self) -> Iterator[Pair]:
-        """Yield a training pair (source, hypothesis) for every hypothesis of every sentence."""
+    def pairs(self) -> Iterator[tuple[int, Pair]]:
+        """Yield a training pair (source, hypothesis) for every hypothesis of every sentence, with the sentence's id."""
         for entry in self.entries():
-            yield from [(entry.source, hypothesis.text) for hypothesis in entry.hypotheses] * len(entry.ids)
+            for number in entry.ids:
+                yield from ((number, (entry.source, hypothesis.text)) for hypothesis in entry.hypotheses)

@@ -76,6 +76,7 @@ def _write_family(session: Session) -> None:
             "target_language": recipe.data.target_language,
             "method": recipe.method,
             "targets": recipe.targets_label,
+            **({"domains": recipe.domains_label} if recipe.domains_label else {}),
             "seed": recipe.seed,
             "validation": record["validation"],
             **({"alignment": True} if recipe.data.alignment else {}),
@@ -272,7 +273,9 @@ class StageTraining:
         mixture = t.mixture(self.stage, seed)
         augmenter = None
         if shares := {str(name): share for name, share in t.recipe.training.modifiers.items()}:
-            augmenter = Augmenter(mixture.dataset, t.tokenizer, shares, t.recipe.data.max_tokens, seed)
+            augmenter = Augmenter(
+                mixture.dataset, t.tokenizer, shares, t.recipe.data.max_tokens, seed, trained_on=mixture.drawn
+            )
             mixture.lengths = augmenter.lengths
         return mixture, augmenter
 

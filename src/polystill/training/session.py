@@ -14,7 +14,8 @@ from torch import Tensor
 
 from polystill.config import BESIDE_START, GOLD, Precision, Recipe, Stage
 from polystill.data.alignment import Alignments
-from polystill.data.batching import Mixture
+from polystill.data.batching import Group, Mixture
+from polystill.data.domains import groups_of
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
@@ -92,10 +93,17 @@ class Session:
                 self.model[name].grow_from(members.candidates[0])
 
     def mixture(self, stage: Stage, seed: int) -> Mixture:
-        """The training data of a stage: gold and generated pairs by their weights."""
-        weights = self.recipe.stage_targets(stage)
-        parts = [(self._targets(name), weight) for name, weight in weights.items()]
-        return Mixture(parts, self.recipe.training.batch_tokens, seed)
+        """The training data of a stage: gold and generated pairs by the weights of their targets and domains."""
+        known, domains = self.recipe.data.domains, self.recipe.stage_domains(stage)
+        weights = None if domains is None else {known.index(name): weight for name, weight in domains.items()}
+        parts: list[PackedDataset] = []
+        groups: list[Group] = []
+        for name, weight in self.recipe.stage_targets(stage).items():
+            first, part = sum(map(len, parts)), self._targets(name)
+            of_domains = groups_of(self._folder(name), len(part), weights)
+            groups += [(first + rows, weight * factor) for rows, factor in of_domains]
+            parts.append(part)
+        return Mixture(PackedDataset.joined(parts), groups, self.recipe.training.batch_tokens, seed)
 
     def _targets(self, name: str) -> PackedDataset:
         return self.train_set if name == GOLD else PackedDataset.open(self._folder(name))
