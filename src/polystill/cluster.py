@@ -89,8 +89,8 @@ class Share:
             return share
         have = [f"{node.cpus} and {node.gpus} GPUs" if gpus else str(node.cpus) for node in nodes]
         raise UserError(
-            f"--workers {workers}: the cluster has no room for as many of {wanted[-1]} CPUs"
-            f"{' and a GPU' if gpus else ''} (its nodes have {', '.join(have)}); start more nodes, or use fewer "
+            f"--workers {workers}: the cluster has no room for {workers} workers with {wanted[-1]} CPUs"
+            f"{' and a GPU' if gpus else ''} each (its nodes have {', '.join(have)}); start more nodes, or use fewer "
             "workers or threads (--set training.threads=N)"
         )
 
@@ -231,8 +231,8 @@ def _train(ray: Any, run: Run, place: Place, share: Share, say: Say) -> None:
         in_vain = in_vain + 1 if _reached(run) == before else 0
         if in_vain == MOST_ATTEMPTS:
             raise UserError(
-                f"training: {MOST_ATTEMPTS} times no further checkpoint was reached ({why}); the workers' logs are in "
-                "/tmp/ray/session_latest/logs on their nodes, and the same command tries again"
+                f"training: stopped {MOST_ATTEMPTS} times without reaching another checkpoint ({why}); the workers' "
+                "logs are in /tmp/ray/session_latest/logs on their nodes, and the same command tries again"
             )
         say(f"training: {why}; all ranks go on from the last checkpoint")
         clear_left_overs(run.folder)

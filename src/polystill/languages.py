@@ -113,7 +113,7 @@ def check_pair(what: str, pair: tuple[str | None, str | None], wanted: tuple[str
     if any(one != other and {one, other} <= _KNOWN for one, other in zip(*bases, strict=True)):
         shown = "–".join(code or "?" for code in pair)
         expected = "–".join(code or own or "?" for code, own in zip(wanted, pair, strict=True))
-        raise UserError(f"{what}: this is for {shown}, and {expected} is needed")
+        raise UserError(f"{what}: this is for {shown}, but {expected} is needed")
 
 
 def base_of(language: str) -> str:

@@ -125,7 +125,7 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
     teacher, positions = _teacher(recipe, run)
     if recipe.data.max_tokens > positions:
         raise UserError(
-            f"data.max_tokens {recipe.data.max_tokens} is more than the model has positions ({positions}); "
+            f"data.max_tokens {recipe.data.max_tokens} is more than the model's {positions} positions; "
             f"set data.max_tokens to at most {positions}"
         )
     if not (run and run.finished("family")):
@@ -175,8 +175,8 @@ def _check_frozen_teachers(recipe: Recipe) -> None:
         positions = check_frozen_teacher(place, tokenizer).max_positions
         if recipe.data.max_tokens > positions:
             raise UserError(
-                f"data.max_tokens {recipe.data.max_tokens} is more than objective.teacher ({place}) has positions "
-                f"({positions})"
+                f"data.max_tokens {recipe.data.max_tokens} is more than the {positions} positions of "
+                f"objective.teacher ({place})"
             )
 
 

@@ -66,7 +66,7 @@ class Student:
         match = _NAME.fullmatch(name.strip())
         if match is None:
             raise UserError(
-                f"{name!r} is no student's name: expected e<encoder layers>d<decoder layers>, such as e4d2, or with "
+                f"{name!r} is not a student's name: expected e<encoder layers>d<decoder layers>, such as e4d2, or with "
                 "its supernet tiny-e4d2"
             )
         return cls(int(match["encoder"]), int(match["decoder"]), match["supernet"] or "")

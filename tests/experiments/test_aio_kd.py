@@ -258,7 +258,7 @@ def test_from_scratch_goes_as_far_as_the_familys_first_stage(values: dict[str, A
     [
         ({"strategies": ["no-detach"]}, r"strategies: 'no-detach' is no row \(did you mean 'no-detaching'"),
         ({"alone": {"students": ["e1d1"]}}, r"alone.students: the teacher e2d2 is missing"),
-        ({"alone": {"students": ["tiny", "e2d2"]}}, r"alone.students: 'tiny' is no student's name"),
+        ({"alone": {"students": ["tiny", "e2d2"]}}, r"alone.students: 'tiny' is not a student's name"),
         (
             {"alone": {"students": ["e2d2", "e1d2"]}},
             r"alone.students: student e1d2 is not in this family; it has: e1d1",

@@ -258,7 +258,7 @@ def test_a_further_seed_gives_rows_of_their_own(values: dict[str, Any], tmp_path
             {"members": [], "families": {"one": {"objective": {"kind": "nll"}}}},
             r"families.one.objective.kind: nll; it is aio_kd here",
         ),
-        ({"depths": ["deep"]}, r"study.yaml: depths: 'deep' is no student's name"),
+        ({"depths": ["deep"]}, r"study.yaml: depths: 'deep' is not a student's name"),
     ],
 )
 def test_mistakes_are_found_before_any_work(

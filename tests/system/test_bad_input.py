@@ -187,7 +187,7 @@ def test_folder_that_is_no_run(polystill: Any, tmp_path: Path, command: list[str
 
 
 def test_run_into_a_foreign_folder(polystill: Any, tiny_recipe: Path, tmp_path: Path) -> None:
-    polystill("run", tiny_recipe, "--out", tmp_path).refused(tmp_path, "not empty and is no run", "tiny.yaml")
+    polystill("run", tiny_recipe, "--out", tmp_path).refused(tmp_path, "not empty and is not a run", "tiny.yaml")
     polystill("run", tiny_recipe, "--out", tiny_recipe).refused(tiny_recipe, "file")
 
 

@@ -30,7 +30,7 @@ def test_train_compares_all_variants(polystill, tiny_recipe: Path, tmp_path: Pat
     assert (result["format"], result["benchmark"]) == (1, "train")
     assert result["settings"]["students_per_step"] == 2
     assert result["provenance"]["hardware"]
-    polystill("bench", "train", run, "--json", out).refused("--json", out, "is there already")
+    polystill("bench", "train", run, "--json", out).refused("--json", out, "exists already")
 
 
 def test_data_of_a_recipe_are_kept_on_request(polystill, tiny_recipe: Path, tmp_path: Path) -> None:

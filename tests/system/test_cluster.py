@@ -166,4 +166,4 @@ def test_one_worker_on_a_cluster_of_its_own(counting_recipe: dict[str, Any], tmp
 
 def test_workers_are_rays(polystill: Any, tmp_path: Path) -> None:
     command = ["run", tmp_path / "recipe.yaml", "--out", tmp_path / "run", "--workers", "2"]
-    polystill(*command).refused("--workers 2: is for --engine ray", "torchrun")
+    polystill(*command).refused("--workers 2: needs --engine ray", "torchrun")

@@ -56,4 +56,6 @@ def test_bad_input(polystill: Any, finished_run: Path, own_run: Path, tmp_path: 
     (own_run / "state.json").write_text(checked_json(state))
     references = own_run / "data" / "test" / "unseen.target.txt"
     shutil.copy(own_run / "data" / "test" / "unseen.source.txt", references)
-    polystill("compare", finished_run, "e2d2", f"{own_run}/e2d2").refused(own_run, "has not the same test set unseen")
+    polystill("compare", finished_run, "e2d2", f"{own_run}/e2d2").refused(
+        own_run, "its test set unseen is not the same"
+    )

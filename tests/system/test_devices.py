@@ -45,7 +45,7 @@ def test_from_evaluation_to_packages(polystill: Any, own_run: Path, tmp_path: Pa
         *("--out", figures),
     ).ok()
     assert "e1d1" in done.stdout and "board" in done.stdout
-    polystill("measure", package, "--out", figures).refused("--out", "is there already")
+    polystill("measure", package, "--out", figures).refused("--out", "exists already")
 
     server = {"max_latency": "5s", "beam": 1, "measured_on": "evaluation"}
     devices = devices_file(
@@ -237,10 +237,12 @@ def test_figures_of_another_run_are_refused(polystill: Any, finished_run: Path, 
 
 
 def test_a_device_cannot_be_called_evaluation(polystill: Any, tmp_path: Path) -> None:
-    polystill("measure", tmp_path, "--device", "evaluation").refused("--device evaluation: no name for a device")
+    polystill("measure", tmp_path, "--device", "evaluation").refused(
+        "--device evaluation: give the device another name"
+    )
 
 
 def test_comet_says_how_to_get_it(polystill: Any, finished_run: Path, tmp_path: Path) -> None:
     polystill("comet", finished_run).refused("pip install unbabel-comet", f"polystill comet {finished_run} --python")
-    polystill("comet", tmp_path).refused("this folder is no run")
+    polystill("comet", tmp_path).refused("this folder is not a run")
     polystill("comet", finished_run, "--python", tmp_path / "none").refused("--python", "cannot be run")

@@ -71,7 +71,7 @@ def test_ranks_that_see_other_checkpoints_are_told(counting_recipe: dict[str, An
         process.join(300)
         said = (tmp_path / f"{rank}.log").read_text()
         assert process.exitcode == 2, said
-        assert "not all ranks see the same checkpoints in" in said and f"number {rank}, that of update" in said
+        assert "not all ranks see the same checkpoints in" in said and f"rank {rank} sees that of update" in said
 
 
 def _training_losses(logs: Path) -> dict[str, list[float]]:

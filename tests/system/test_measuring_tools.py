@@ -44,7 +44,7 @@ def test_one_by_one_times_every_student_and_every_stage(tool: Tool, tmp_path: Pa
     names = [line.split()[0] for line in some.stdout.splitlines()]
     assert {"e1d1", "tiny-e2d1"} < set(names) and "tiny-e1d1" not in names
     again = tool("measure_one_by_one.py", "--json", str(out))
-    assert again.returncode == 2 and "is there already" in again.stderr
+    assert again.returncode == 2 and "exists already" in again.stderr
 
 
 def test_time_to_quality_is_read_from_a_curve(tiny_recipe: Path, tmp_path: Path) -> None:

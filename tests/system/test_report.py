@@ -33,7 +33,7 @@ def test_report_and_robustness(polystill: Polystill, own_run: Path, tmp_path: Pa
 def test_bad_input(polystill: Polystill, finished_run: Path, tmp_path: Path) -> None:
     page = tmp_path / "mine.html"
     page.write_text("<p>my own page</p>")
-    polystill("report", finished_run, "--out", page).refused(page, "no page of polystill's")
+    polystill("report", finished_run, "--out", page).refused(page, "not a page of polystill's")
     assert page.read_text() == "<p>my own page</p>"
     polystill("report", finished_run, "--out", tmp_path / "x.pdf").refused("x.pdf", ".html")
     polystill("report", finished_run, "--out", tmp_path).refused(tmp_path, "is a folder")

@@ -37,7 +37,7 @@ def test_a_run_is_served(finished_run: Path, tmp_path: Path, start_server: Any) 
         assert server.translate(line, latency_budget_ms=6)["model"] == "e1d1"
         assert server.translate(line, latency_budget_ms=9)["model"] == "e2d1"
         status, answer = server.json("/translate", {"q": line, "source": "en", "target": "de", "latency_budget_ms": 1})
-        assert (status, "the quickest is e1d1, 5 ms" in answer["error"]) == (400, True)
+        assert (status, "the fastest is e1d1, 5 ms" in answer["error"]) == (400, True)
         page = server.ask("GET", "/")[2].decode()
         assert re.findall(r'type="checkbox" name="student" value="(\w+)"', page) == ["e1d1", "e2d1", "e2d2"]
         assert set(re.findall(r'circle data-model="(\w+)"', page)) == set(scores)

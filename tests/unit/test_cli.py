@@ -148,7 +148,7 @@ def test_users_mistake_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.C
     assert captured.out == ""
     assert (
         captured.err
-        == f"error: {tmp_path}: this folder is no run (it has no recipe.yaml); give one that polystill run wrote\n"
+        == f"error: {tmp_path}: this folder is not a run (it has no recipe.yaml); give one that polystill run wrote\n"
     )
 
 

@@ -45,7 +45,9 @@ def test_nodes_without_gpus_have_no_room_where_there_are_gpus() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(UserError, match=r"--workers 3: the cluster has no room for as many of 4 CPUs .* have 8, 2\)"):
+    with pytest.raises(
+        UserError, match=r"--workers 3: the cluster has no room for 3 workers with 4 CPUs each .* have 8, 2\)"
+    ):
         Share.of(nodes(8, 2), 3, 4)
     with pytest.raises(UserError, match=r"--workers 3: .* as many of 1 CPUs .* have 1, 1\); .* or use fewer workers"):
         Share.of(nodes(1, 1), 3, 0)

@@ -188,7 +188,7 @@ def test_supernets_of_several_architectures_have_an_engine_each_unless_the_recip
         ({"decoder": [0, 2]}, r"students\.decoder: \[0, 2\]"),
         ({"encoder": [4, 3]}, r"students\.encoder: \[4, 3\]"),
         ({"only": ["e9d1"]}, "e9d1 is deeper than its teacher e6d6"),
-        ({"only": ["small"]}, "'small' is no student's name"),
+        ({"only": ["small"]}, "'small' is not a student's name"),
     ],
 )
 def test_spaces_that_do_not_fit_the_teacher(students: dict[str, Any], words: str) -> None:
@@ -358,8 +358,8 @@ def test_a_language_is_text(recipe_file: Path, value: str) -> None:
         ("stages.one.updates=1", "no index of a list of 1"),
         ("seed.deep=1", "seed.deep|has no keys below it"),
         ("evaluation.beams=[1, 5]|evaluation.beams.0.x=1", "'0' is a value and has no keys below it"),
-        ("stages.².updates=1", "'²' is no index of a list of 1"),
-        ("evaluation.beams=[1, 5]|evaluation.beams.²=1", "'²' is no index of a list of 2"),
+        ("stages.².updates=1", "'²' is not an index of a list of 1"),
+        ("evaluation.beams=[1, 5]|evaluation.beams.²=1", "'²' is not an index of a list of 2"),
         ("trainig.threads=1", r"did you mean 'training'\?"),
         ("seed=[1", "not valid YAML"),
     ],

@@ -125,7 +125,7 @@ def test_precisions_are_those_of_ctranslate2() -> None:
 def test_the_evaluation_is_no_device() -> None:
     """One name in two places: a devices file is read by more than the core install."""
     assert EVALUATION == folders.EVALUATION
-    with pytest.raises(UserError, match=r"^--device evaluation: no name for a device"):
+    with pytest.raises(UserError, match=r"^--device evaluation: give the device another name"):
         folders.check_device_name("--device evaluation", EVALUATION)
 
 

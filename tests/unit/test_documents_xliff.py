@@ -126,7 +126,7 @@ def test_entities_are_not_resolved(tmp_path: Path) -> None:
     [
         ("<xliff><file>", "not valid XML"),
         ("text", "not valid XML"),
-        ("<tmx/>", "no XLIFF"),
+        ("<tmx/>", "not an XLIFF file"),
         ("<xliff/>", "empty corpus"),
     ],
 )

@@ -87,7 +87,7 @@ def test_documents_state_their_languages(tmp_path: Path) -> None:
         (["a.en", "a.pt", "few.pt"], {}, r"a\.en, .*few\.pt: expected two text files; a comma joins the two of a set"),
         (["a.tsv"], {"target_language": "pt"}, r"a\.tsv: does not state its languages; give --from"),
         (["a.en", "a.pt"], {"target_language": "en"}, r"both sides are of the same language"),
-        (["a.en", "a.pt"], {"target_language": "Portuguese!"}, r"--to Portuguese!: no language code"),
+        (["a.en", "a.pt"], {"target_language": "Portuguese!"}, r"--to Portuguese!: not a language code"),
         (["a.en", "a.en"], {"target_language": "pt"}, r"given twice"),
         (["a.en", "short.pt"], {}, r"a\.en: 60 lines, but .*short\.pt has 10"),
         (["empty.en", "empty.pt"], {}, r"empty\.en: empty corpus"),

@@ -103,7 +103,7 @@ def test_a_new_engine_evaluates_students(engine: Any, run: Run) -> None:
 def test_a_new_engine_refuses_what_it_lacks(engine: Engine, run: Run, counting_lstm: Path) -> None:
     with pytest.raises(UserError, match="precision 'int7': Loud has float32"):
         evaluate_students(run, engine="loud", precision="int7")
-    with pytest.raises(UserError, match="--shortlist: the engine loud has none; use --engine ctranslate2"):
+    with pytest.raises(UserError, match="--shortlist: the engine loud has no shortlists; use --engine ctranslate2"):
         evaluate_students(run, engine="loud", shortlist=True)
     with pytest.raises(UserError, match="Loud has no LSTM"), open_translator(counting_lstm, None, engine="loud"):
         pass

@@ -28,7 +28,9 @@ def test_formats_of_one_precision_are_not_quantized(to: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("to", [name for name, form in FORMATS.items() if form.shortlist is None])
 def test_engines_without_shortlists_get_none(to: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"--shortlist: --to {to} has none, only ctranslate2 and bergamot have"):
+    with pytest.raises(
+        UserError, match=f"--shortlist: --to {to} has no shortlists, only ctranslate2 and bergamot have"
+    ):
         export_folder(tmp_path, tmp_path / "out", to, shortlist=Shortlist([0], {}, 1))
 
 
@@ -55,7 +57,7 @@ def test_the_documented_table_of_formats_is_the_registry() -> None:
 @pytest.mark.parametrize("to", FORMATS)
 def test_what_is_no_export_is_not_overwritten(to: str, counting_student: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match="not empty and no earlier export"):
+    with pytest.raises(UserError, match="not empty and not an earlier export"):
         export_folder(counting_student, tmp_path, to)
     with pytest.raises(UserError, match="is a file"):
         export_folder(counting_student, tmp_path / "thesis.txt", to)

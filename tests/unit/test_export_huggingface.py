@@ -64,7 +64,7 @@ def test_settings_with_which_transformers_translates_otherwise_are_noticed(
     student = Path(shutil.copytree(counting_student, tmp_path / "student"))
     path = student / "generation_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "repetition_penalty": 9.0}))
-    with pytest.raises(UserError, match="where they part the source prefers its own token by up to"):
+    with pytest.raises(UserError, match="where they first differ, the source prefers its own token by up to"):
         export_folder(student, tmp_path / "out", "hf", lines=["five five five", "one one"])
     assert not (tmp_path / "out").exists()
 

@@ -94,7 +94,7 @@ def test_what_only_a_run_has_is_said(pruned: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--shortlist is learnt from a run's training data"):
         export_student(pruned, "e1d1", "ctranslate2", tmp_path / "out", shortlist=True)
     for function in (extract_student, lambda folder, name: export_student(folder, name, "hf")):
-        with pytest.raises(UserError, match="--out: say which new folder"):
+        with pytest.raises(UserError, match="--out: name a new folder"):
             function(pruned, "e1d1")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter").write_text("dear")

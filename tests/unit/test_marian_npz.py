@@ -361,5 +361,5 @@ def test_a_damaged_vocabulary_is_refused(opus: Path, text: str, message: str) ->
 def test_vocabularies_of_two_sides_are_refused(folder: Path, counting_student: Path) -> None:
     (folder / "vocab.spm").rename(folder / "source.spm")
     shutil.copy(counting_student / "target.spm", folder / "target.spm")
-    with pytest.raises(UserError, match=r"source\.spm and target\.spm have other pieces; polystill needs one"):
+    with pytest.raises(UserError, match=r"source\.spm and target\.spm have different pieces; polystill needs one"):
         load_model(folder)

@@ -244,7 +244,7 @@ def test_files_of_another_kind_are_refused(
 def test_a_devices_name_means_nothing_else(trained: Callable[..., Run], tmp_path: Path) -> None:
     run = trained("run", 1)
     path = measured(tmp_path / "x.json", exported(run, "e1d1"), device="evaluation")
-    with pytest.raises(UserError, match=r"x\.json: device evaluation: no name for a device"):
+    with pytest.raises(UserError, match=r"x\.json: device evaluation: give the device another name"):
         merge_figures(run, [path])
     assert not run.results().devices
 

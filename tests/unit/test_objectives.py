@@ -137,7 +137,9 @@ def test_a_stage_of_another_kind_keeps_the_changed_keys_that_its_kind_has() -> N
 
 def test_a_changed_key_that_no_stage_has_is_refused() -> None:
     recipe = _recipe({"kd_weight": 3.0}, {"kind": "nll"})
-    with pytest.raises(UserError, match=r"objective\.kd_weight: of no use, as every stage has another kind \(nll\)"):
+    with pytest.raises(
+        UserError, match=r"objective\.kd_weight: has no effect, because every stage has another kind \(nll\)"
+    ):
         recipe.refuse_ignored_keys()
 
 

@@ -249,8 +249,8 @@ def test_runs_must_be_comparable(evaluated: Callable[..., Run]) -> None:
     del state["stages"]["data"]["files"]  # a run of other text has other checksums
     (second.folder / "state.json").write_text(checked_json(state))
     (second.data / "test" / "counting.target.txt").write_text("something else\n")
-    with pytest.raises(UserError, match=r"second: has not the same test set counting as .*first"):
+    with pytest.raises(UserError, match=r"second: its test set counting is not the same as that of .*first"):
         check_test_set([first, second], "counting")
     (second.data / "validation.target.txt").write_text("something else\n")
-    with pytest.raises(UserError, match=r"second: has not the same validation set as .*first"):
+    with pytest.raises(UserError, match=r"second: its validation set is not the same as that of .*first"):
         check_test_set([first, second], None)

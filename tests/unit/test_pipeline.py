@@ -67,7 +67,7 @@ def test_targets_and_frozen_teachers_of_another_language_pair_are_refused(
     entries = [Entry([0], "one two", [], [Candidate("deux un")])]
     make_targets(tmp_path / "news", entries, kind="text", languages=["en", "fr"])
     counting_recipe["data"]["targets"] = {"news": str(tmp_path / "news")}
-    with pytest.raises(UserError, match=r"^data\.targets\.news: .*news: this is for en–fr, and en–de is needed"):
+    with pytest.raises(UserError, match=r"^data\.targets\.news: .*news: this is for en–fr, but en–de is needed"):
         check_recipe(parse_recipe(counting_recipe, "test"))
 
     config = json.loads((start / "tokenizer_config.json").read_text())
@@ -76,7 +76,7 @@ def test_targets_and_frozen_teachers_of_another_language_pair_are_refused(
     counting_recipe["data"]["max_tokens"] = 48
     counting_recipe["objective"] = {"kind": "word_kd", "teacher": str(start)}
     del counting_recipe["stages"][1]
-    with pytest.raises(UserError, match=r"^objective\.teacher: .*start: this is for en–fr, and en–de is needed"):
+    with pytest.raises(UserError, match=r"^objective\.teacher: .*start: this is for en–fr, but en–de is needed"):
         check_recipe(parse_recipe(counting_recipe, "test"))
 
 

@@ -20,7 +20,9 @@ def test_runs_students_and_folders_are_found(tmp_path: Path) -> None:
     assert find_model(run) == Place(run, Kind.RUN, run / "family", run=run)
     assert find_model(run / "e4d2") == Place(run / "e4d2", Kind.STUDENT, run / "family", run=run, student="e4d2")
     assert find_folder(run) == run / "family"
-    with pytest.raises(UserError, match=r"run/e4d2: give a folder; polystill extract \S*run e4d2 writes the student's"):
+    with pytest.raises(
+        UserError, match=r"run/e4d2: a folder is needed; write the student's with polystill extract \S*run e4d2"
+    ):
         find_folder(run / "e4d2")
     assert find_model(run / "family") == Place(run / "family", Kind.MODEL, run / "family")
     (run / "family" / "family.json").touch()

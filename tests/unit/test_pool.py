@@ -97,7 +97,7 @@ def test_a_killed_workers_shard_is_done_again(open_work: Callable[[], Any], tmp_
 
 
 def test_a_shard_that_kills_every_worker(open_work: Callable[[], Any]) -> None:
-    with pytest.raises(UserError, match=r"shard 1: 3 workers died at it \(exit status 3\); if memory ran out"):
+    with pytest.raises(UserError, match=r"shard 1: 3 workers died while doing it \(exit status 3\); if memory ran out"):
         list(LocalPool(2, lambda line: None).run(open_work, tasks("a 0", "die")))
 
 

@@ -284,7 +284,7 @@ def test_a_test_set_needs_a_plain_name(tmp_path: Path) -> None:
     given = recipe(tmp_path)
     given = given.model_copy(update={"data": given.data.model_copy(update={"test": {"../x": given.data.validation}})})
     assert error_of(given, tmp_path / "data") == (
-        "data.test: '../x' is no name for a test set; letters, digits and _ . - are"
+        "data.test: '../x' is not a name for a test set; use letters, digits and _ . -"
     )
 
 

@@ -250,9 +250,9 @@ def test_it_is_the_last_stages_own_schedule_that_counts(folder: Path, general: s
 def test_foreign_folder_is_refused(folder: Path) -> None:
     folder.mkdir()
     (folder / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match=r"not empty and is no run.*thesis\.tex"):
+    with pytest.raises(UserError, match=r"not empty and is not a run.*thesis\.tex"):
         Run.start(folder, recipe())
-    with pytest.raises(UserError, match="this folder is no run"):
+    with pytest.raises(UserError, match="this folder is not a run"):
         Run.open(folder)
     with pytest.raises(UserError, match="no such run"):
         Run.open(folder / "nowhere")
@@ -264,7 +264,7 @@ def test_a_foreign_folder_is_refused_untouched(folder: Path) -> None:
     (folder / "a" / ".state-00000004.pt.tmp-0123abcd").write_text("half")
     (folder / "a" / ".data.old-0123abcd").mkdir()
     before = sorted(folder.rglob("*"))
-    with pytest.raises(UserError, match="not empty and is no run"):
+    with pytest.raises(UserError, match="not empty and is not a run"):
         Run.start(folder, recipe())
     assert sorted(folder.rglob("*")) == before
 

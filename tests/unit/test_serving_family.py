@@ -36,7 +36,7 @@ def test_the_best_student_within_a_latency_budget_is_chosen() -> None:
     students = family(e1d1=10.0, e2d2=20.0, e3d3=40.0, e4d4=None)
     assert students.choose(None, 39).name == "e2d2"
     assert students.choose(None, 40).name == "e3d3"
-    with pytest.raises(UserError, match="the quickest is e1d1, 10 ms"):
+    with pytest.raises(UserError, match="the fastest is e1d1, 10 ms"):
         students.choose(None, 9)
     with pytest.raises(UserError, match="no student's latency has been measured"):
         family(e1d1=None).choose(None, 100)

@@ -268,7 +268,7 @@ def test_hugging_face_mistakes(tmp_path: Path) -> None:
     assert error_of(huggingface("saved", split="dev"), tmp_path) == "saved: no split 'dev'; it has: train"
     assert error_of(huggingface("a.jsonl"), tmp_path) == f"{tmp_path}/a.jsonl: no such file"
     assert error_of(huggingface("./a/b/c"), tmp_path) == (
-        f"{tmp_path}/a/b/c: no such folder or file, and './a/b/c' is no name on the hub"
+        f"{tmp_path}/a/b/c: no such folder or file, and './a/b/c' is not a name on the hub"
     )
     (tmp_path / "bad.json").write_text('{"translation": {"en": ')
     assert error_of(huggingface("bad.json"), tmp_path).startswith("bad.json: cannot be loaded with `datasets`: ")

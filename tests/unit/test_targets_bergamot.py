@@ -86,7 +86,7 @@ def test_what_the_engine_does_not_do_is_refused(
 
 
 def test_what_does_not_load_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match="en-pt: a Bergamot model teaches alone"):
+    with pytest.raises(UserError, match="en-pt: a Bergamot model cannot be part of an ensemble"):
         job(folder, others=1)
     with pytest.raises(UserError, match=r"en-pt: the model cannot be loaded \(unsupported model version"):
         job(folder)

@@ -45,9 +45,9 @@ def test_fast_chrf_is_sacrebleus(texts: list[str]) -> None:
     [
         ("1\n2\n", "line 3: missing; expected a score for every candidate: here of 'c'"),
         ("1\n2\n3\n4\n", "more lines than the 3 candidates"),
-        ("1\nx\n3\n", "line 2: 'x' is no score; expected a number"),
-        ("1\nnan\n3\n", "line 2: 'nan' is no score"),
-        ("1\n\n3\n", "line 2: '' is no score"),
+        ("1\nx\n3\n", "line 2: 'x' is not a score; expected a number"),
+        ("1\nnan\n3\n", "line 2: 'nan' is not a score"),
+        ("1\n\n3\n", "line 2: '' is not a score"),
         ("s 1\ta\t1\ns 1\tc\t2\n3\n", "line 2: the score of 's 1' ⇥ 'c'; expected that of 's 1' ⇥ 'b'"),
     ],
 )

@@ -175,7 +175,7 @@ def test_answers_that_are_no_translation_are_counted(generate: Any, server: Serv
 
 def test_a_budget_stops_and_goes_on_without_asking_twice(generate: Any, server: Server, tmp_path: Path) -> None:
     lines = [f"sentence number {i}" for i in range(10)]
-    with pytest.raises(UserError, match="most_requests 6: spent; with a larger one the same command goes on"):
+    with pytest.raises(UserError, match="most_requests 6: used up; with a larger value, the same command goes on"):
         generate(lines, most_requests=6)
     assert sum(server.asked.values()) == 6
     with pytest.raises(UserError, match="not finished"):
@@ -234,7 +234,7 @@ def test_a_server_that_does_not_work_stops_it(generate: Any, server: Server, tmp
     poor = {"choices": completion("ein armer Satz")["choices"]}
     for line, message, keys in (
         ("bad request", "400 .*no bad request", {}),  # the very first one: the settings are wrong, not the sentence
-        ("garbled one", r"no chat completion but '\[\]'", {}),
+        ("garbled one", r"expected a chat completion, got '\[\]'", {}),
         ("down again", "503 .*no down again", {"retries": 1}),
         ("poor one", "most_tokens: the server does not say how many", {"most_tokens": 100}),
     ):
@@ -276,7 +276,7 @@ def test_its_fingerprint_is_of_what_decides_the_answers(tmp_path: Path) -> None:
 def test_it_teaches_alone_and_without_a_search(tmp_path: Path) -> None:
     path = tmp_path / "teacher.yaml"
     path.write_text("{endpoint: 'http://localhost/v1', model: m, prompt: '{source}'}")
-    with pytest.raises(UserError, match="an endpoint teaches alone"):
+    with pytest.raises(UserError, match="an endpoint cannot be part of an ensemble"):
         endpoint.job([path, path], path, DecodingOptions(), Compute(), print)
     with pytest.raises(
         UserError, match=r"the server searches as `parameters` say.* leave out --engine, --precision, --w"

@@ -126,7 +126,7 @@ def test_where_the_filters_leave_nothing_it_is_said(generate: Any, tmp_path: Pat
     tsv = tmp_path / "copies.tsv"
     tsv.write_text("".join(f"{line}\t{line}\n" for line in lines))
     for _ in range(2):  # when it is made, and when it is there
-        with pytest.raises(UserError, match=r"out: of 60 translations the filters left none \(identical 60\)"):
+        with pytest.raises(UserError, match=r"out: the filters left none of 60 translations \(identical 60\)"):
             generate(teachers=[tsv])
     with pytest.raises(UserError, match="these targets are not finished"):  # what trains on targets does not take it
         TargetSet.open(tmp_path / "out")
@@ -165,11 +165,11 @@ def test_a_text_without_references(generate: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("of_teacher", "languages", "shown"),
     [
-        (("en", "fr"), ("en", "de"), "en–fr, and en–de is needed"),
-        (("de", "en"), ("en", "de"), "de–en, and en–de is needed"),
-        (("eng", "deu"), ("en", "ja"), "eng–deu, and en–ja is needed"),
-        (("en", "de"), ("eng_Latn", "fra_Latn"), "en–de, and eng_Latn–fra_Latn is needed"),
-        (("en", "de"), (None, "fr"), "en–de, and en–fr is needed"),
+        (("en", "fr"), ("en", "de"), "en–fr, but en–de is needed"),
+        (("de", "en"), ("en", "de"), "de–en, but en–de is needed"),
+        (("eng", "deu"), ("en", "ja"), "eng–deu, but en–ja is needed"),
+        (("en", "de"), ("eng_Latn", "fra_Latn"), "en–de, but eng_Latn–fra_Latn is needed"),
+        (("en", "de"), (None, "fr"), "en–de, but en–fr is needed"),
     ],
 )
 def test_a_teacher_of_another_language_pair_is_refused_first(
@@ -188,7 +188,7 @@ def test_the_recipes_languages_count_and_groups_of_languages_pass(
 ) -> None:
     teacher = Path(shutil.copytree(counting_student, tmp_path / "teacher"))
     _set_languages(teacher, "en", "fr")
-    with pytest.raises(UserError, match=f"^{teacher}: this is for en–fr, and en–de is needed"):
+    with pytest.raises(UserError, match=f"^{teacher}: this is for en–fr, but en–de is needed"):
         generate(teachers=[counting_student, teacher])
     for source, target in (("eng", "GEM"), ("mul", "de"), ("en", "deu")):
         _set_languages(teacher, source, target)
@@ -196,7 +196,7 @@ def test_the_recipes_languages_count_and_groups_of_languages_pass(
 
 
 def test_languages_that_are_not_the_recipes_are_refused(generate: Any, tmp_path: Path, recipe_file: Path) -> None:
-    with pytest.raises(UserError, match=r"--target-language: this is for en–fra_Latn, and en–de is needed"):
+    with pytest.raises(UserError, match=r"--target-language: this is for en–fra_Latn, but en–de is needed"):
         generate(text=Text(run=recipe_file, languages=("en", "fra_Latn")))
     assert not (tmp_path / "out").exists()
 
@@ -214,7 +214,7 @@ def test_a_teacher_that_does_not_say_its_languages_is_stopped_soon(
     if kept:
         assert generate(text=text, teachers=[tmp_path / "mono.tsv"])["filter"]["kept"] == 1
         return
-    message = r"of the first 20 translations the filters left none \(wrong_script 20\); check .* translates en to de"
+    message = r"the filters left none of the first 20 translations \(wrong_script 20\); check .* translates en to de"
     with pytest.raises(UserError, match=message):
         generate(text=text, teachers=[tmp_path / "mono.tsv"])
     assert [path.name for path in (tmp_path / "out/shards").iterdir()] == [shard_path(tmp_path, 0).name]
@@ -340,7 +340,7 @@ def test_mistakes_before_anything_is_written(
         ({"text": Text(run=tmp_path / "nowhere.yaml")}, "no such recipe"),
         (
             {"teachers": [counting_student, tmp_path / "mine/done.tsv"]},
-            r"done\.tsv: a file of translations stands alone",
+            r"done\.tsv: a file of translations cannot be part of an ensemble",
         ),
     ):
         with pytest.raises(UserError, match=message):

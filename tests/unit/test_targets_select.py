@@ -131,7 +131,7 @@ def test_bad_input(tmp_path: Path, make_targets: Any) -> None:
 
     assert "expected more than 0 and at most 1" in error("n-best", share=1.5)
     assert "full: exists already" in error("n-best", "full")
-    assert "without references, so there is nothing to be near to; choose with --by mbr-chrf" in error("mono")
+    assert "without references, so there is nothing to compare with; choose with --by mbr-chrf" in error("mono")
     assert "one candidate a sentence" in error("one")
     assert "no translation of sentence 1 ('b')" in error("none")
     assert "no such folder" in error("nowhere")

@@ -89,8 +89,8 @@ def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Wo
     objective = objective.drawing(students) if objective.trains_family else objective
     if objective.frozen_teacher:
         raise UserError(
-            f"stage {stage.name}: {objective.kind} learns from a frozen teacher; timed are families and single "
-            "networks without one, so set objective.kind=aio_kd (or nll) and no objective.teacher"
+            f"stage {stage.name}: {objective.kind} learns from a frozen teacher, which cannot be timed; set "
+            "objective.kind=aio_kd or nll, and leave objective.teacher out"
         )
     torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 bench = typer.Typer(
     name="bench",
-    help="""Measure speed and memory, each figure beside what it is compared with.
+    help="""Measure speed and memory of training, the loss and translation. All variants of a measurement run in turn.
 
     **Examples**
 
@@ -47,8 +47,8 @@ bench = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all figures here.")]
-Rounds = Annotated[int, typer.Option(min=1, help="Times that each is measured, all of them in turn.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all figures to this file.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Measure each variant this many times, all of them in turn.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -62,17 +62,17 @@ def train(
         Path, typer.Argument(metavar="RECIPE|RUN", help="A recipe (YAML) or a run's folder.", show_default=False)
     ],
     settings: Settings = None,
-    students: Annotated[int, typer.Option(min=1, help="Students drawn for each batch.")] = 2,
+    students: Annotated[int, typer.Option(min=1, help="Draw this many students for each batch.")] = 2,
     rounds: Rounds = 5,
-    batches: Annotated[int, typer.Option(min=1, help="Batches of each round.")] = 4,
+    batches: Annotated[int, typer.Option(min=1, help="Train on this many batches in each round.")] = 4,
     json_file: JsonFile = None,
     out: NewFolder = None,
 ) -> None:
-    """Time training steps: teacher alone, the plain one-network-at-a-time family, and ours in each mode.
+    """Time training updates: the teacher alone, and a family in plain PyTorch and in each `training.mode`.
 
-    All variants see the same batches and students and are timed in turn. A recipe's data are prepared into a temporary
-    folder, or into that of --out, which `polystill run` goes on from; a run's are used as they are. docs/benchmark.md
-    says how to read the figures.
+    All variants train on the same batches and students, in turn. If you give a recipe, its data are prepared into a
+    temporary folder, or into the folder of --out, from which `polystill run` can continue. If you give a run, its data
+    are used as they are. docs/benchmark.md explains the figures.
 
     **Examples**
 
@@ -92,15 +92,15 @@ def train(
 
 
 def loss(
-    vocabulary: Annotated[int, typer.Option(min=20, help="Rows of the vocabulary.")] = 32_000,
-    tokens: Annotated[int, typer.Option(min=1, help="Target tokens of the batch.")] = 4096,
-    students: Annotated[str, typer.Option(metavar="N,N,…", help="Numbers of students.")] = "1,2,4,8",
+    vocabulary: Annotated[int, typer.Option(min=20, help="Number of entries of the vocabulary.")] = 32_000,
+    tokens: Annotated[int, typer.Option(min=1, help="Number of target tokens of the batch.")] = 4096,
+    students: Annotated[str, typer.Option(metavar="N,N,…", help="Measure with these numbers of students.")] = "1,2,4,8",
     d_model: Annotated[int, typer.Option(min=1, help="Width of the hidden states.")] = 512,
     rounds: Rounds = 3,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 takes all cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Use this many CPU threads; 0 is all cores.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
-    """Peak memory and time of the vocabulary loss, ours against its plain twin, by the number of students.
+    """Measure peak memory and time of the loss for several numbers of students. Compares the fused with the plain loss.
 
     **Example**
 
@@ -127,26 +127,30 @@ def decode(
     folder: RunFolder,
     student: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME,NAME,…", help="Such as e4d2, or OTHER_RUN/e4d2. All of the run by default."),
+        typer.Option(
+            metavar="NAME,NAME,…", help="Time these students, such as e4d2 or OTHER_RUN/e4d2. By default all."
+        ),
     ] = None,
     beam: Annotated[
-        list[str] | None, typer.Option(metavar="N,N,…", help="Beam sizes of the students; greedy by default.")
+        list[str] | None, typer.Option(metavar="N,N,…", help="Beam sizes of the students. By default 1 (greedy).")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each system.")] = 1,
-    batch_sizes: Annotated[str, typer.Option(metavar="N,N,…", help="Sentences translated at once.")] = "32,1",
-    sentences: Annotated[int, typer.Option(min=1, help="The first so many of the test set.")] = 1000,
-    test_set: Annotated[str | None, typer.Option(help="The recipe's first by default.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Use this many CPU threads.")] = 1,
+    batch_sizes: Annotated[
+        str, typer.Option(metavar="N,N,…", help="Numbers of sentences translated at once.")
+    ] = "32,1",
+    sentences: Annotated[int, typer.Option(min=1, help="Translate this many sentences of the test set.")] = 1000,
+    test_set: Annotated[str | None, typer.Option(help="Test set to translate. By default the recipe's first.")] = None,
     shortlist: Annotated[
-        bool, typer.Option("--shortlist", help="CTranslate2's students once more, with a shortlist (polystill export).")
+        bool, typer.Option("--shortlist", help="Time the students once more with a shortlist (polystill export).")
     ] = False,
     rounds: Rounds = 3,
     json_file: JsonFile = None,
 ) -> None:
-    """Time translation: teacher with beam 5, teacher greedy and students greedy, on every engine and precision.
+    """Time translation by the teacher (with beam 5 and greedily) and the students (greedily), in every engine.
 
-    CTranslate2 in float32 and int8 on the CPU, torch in float32, on the GPU if there is one; tokenisation included.
-    What is compared with what is in docs/benchmark.md. Also the torch beam search against transformers' `generate`.
-    LSTMs run in torch only.
+    CTranslate2 runs on the CPU in float32 and int8, torch in float32, on the GPU if there is one. LSTMs run in torch
+    only. Times include tokenisation. The torch beam search is also compared with transformers' `generate`.
+    docs/benchmark.md explains the figures.
 
     **Examples**
 
@@ -253,12 +257,14 @@ def prepared_data(what: Path, settings: list[str] | None, out: Path | None) -> I
     if what.is_dir():
         run = Run.open(what)
         if out is not None:
-            raise UserError(f"--out {out}: {what} is a run and has its data; --out is where a recipe's data go")
+            raise UserError(
+                f"--out {out}: is for a recipe's data, and {what} is a run, which has its data; leave --out out"
+            )
         if not run.finished("data"):
             raise UserError(f"{what}: its data are not prepared; run polystill prepare first")
         for setting in settings or ():
             if setting.startswith(("data.", "data=")):
-                raise UserError(f"--set {setting}: a run's data are used as they are; give a recipe to prepare others")
+                raise UserError(f"--set {setting}: a run's data cannot be changed; give a recipe instead of a run")
         yield load_recipe(what / "recipe.yaml", settings), run.data
         return
     recipe = load_recipe(what, settings)

@@ -20,7 +20,7 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder
 StudentName = Annotated[
     str,
     typer.Argument(
-        metavar="STUDENT", help="A member of the family, such as e4d2, *teacher* or *smallest*.", show_default=False
+        metavar="STUDENT", help="A student of the family, such as e4d2, *teacher* or *smallest*.", show_default=False
     ),
 ]
 Settings = Annotated[
@@ -78,7 +78,7 @@ def check_new_file(option: str, path: Path | None) -> None:
     if path is None:
         return
     if path.exists():
-        raise UserError(f"{option} {path}: is there already; give a new file")
+        raise UserError(f"{option} {path}: exists already; give a new file")
     try:
         need_writable(path)
     except UserError as error:

@@ -31,28 +31,34 @@ def register(app: typer.Typer) -> None:
 def measure(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="FOLDER...", help="CTranslate2 folders of `export` or `ship`.", show_default=False),
+        typer.Argument(
+            metavar="FOLDER...", help="CTranslate2 folders that `export` or `ship` wrote.", show_default=False
+        ),
     ],
     text: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Sentences to translate, one a line. By default built-in sentences."),
+        typer.Option(
+            metavar="FILE", help="Translate this text, one sentence on each line. By default built-in sentences."
+        ),
     ] = None,
-    sentences: Annotated[int, typer.Option(min=1, help="Number of sentences, spread evenly over the text.")] = 100,
+    sentences: Annotated[
+        int, typer.Option(min=1, help="Translate this many sentences, spread evenly over the text.")
+    ] = 100,
     beam: Annotated[list[str] | None, typer.Option(metavar="N,N,…", help="Beam sizes. By default 1 (greedy).")] = None,
-    threads: Annotated[int, typer.Option(min=1, max=1024, help="CPU threads for speed in batches.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="Number of measurements of each; medians are reported.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Use this many CPU threads for batches.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Measure each folder this many times; medians are reported.")] = 3,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of this device. By default its host name.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Also write the figures here.")
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Also write the figures to this file.")
     ] = None,
 ) -> None:
-    """Measure exported students on this device: size, latency, peak memory, speed. Needs the core install only.
+    """Measure exported students on this device: size, latency, peak memory and speed. Needs the core install only.
 
-    Latency and peak memory are measured in a fresh process that translates one sentence after another, words per second
-    in batches. `polystill merge RUN FILE` brings the figures back to the run. Folders in other formats are left out and
-    named.
+    Each folder is measured in a fresh process. Latency and peak memory are those of one sentence after another, words
+    per second those of batches. Add the figures to the run with `polystill merge RUN FILE`. Folders in other formats
+    are left out and named.
 
     **Examples**
 
@@ -87,8 +93,8 @@ def merge(
 ) -> None:
     """Add figures that `polystill measure` took on devices to the run that the students belong to.
 
-    The figures go to RUN/results.json, under `devices`, for `polystill pick` and `ship`. A figure is added if its
-    folder was exported from a student with the same weights as this run's. All others are left out and named.
+    The figures go to `devices` in RUN/results.json, for `polystill pick` and `ship`. Figures of models whose weights
+    are not those of a student of this run are left out and named.
 
     **Example**
 
@@ -113,14 +119,15 @@ def merge(
 def pick(
     folders: Runs,
     devices: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Named devices and their limits, such as devices.yaml.")
+        Path | None, typer.Option(metavar="FILE", help="File with devices and their limits, such as devices.yaml.")
     ] = None,
     device: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,…", help="Devices of the file. By default all.")
+        list[str] | None, typer.Option(metavar="NAME,…", help="Pick for these devices of the file. By default all.")
     ] = None,
     max_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Largest exported folder, such as 20MB.")] = None,
     max_latency: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Largest latency of 95 in 100 single sentences, such as 40ms.")
+        str | None,
+        typer.Option(metavar="TIME", help="Time within which 95 of 100 single sentences are translated, such as 40ms."),
     ] = None,
     max_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Largest peak memory while translating, such as 150MB.")
@@ -128,18 +135,19 @@ def pick(
     min_bleu: Annotated[float | None, typer.Option(metavar="BLEU", help="Lowest BLEU.")] = None,
     test_set: TestSet = None,
 ) -> None:
-    """Pick the best student of all runs within limits: highest BLEU, of equals the smallest. Also shows the reasons.
+    """Pick the student with the highest BLEU within limits, of one or several runs, and say why.
 
-    BLEU is that of the validation set, so that the test sets stay unseen; their figures are shown beside it.
+    Of several equally good students, the smallest is picked. BLEU is that of the validation set, so that the test sets
+    stay unseen. The figures of a test set are shown beside it.
 
-    Every precision and beam size measured with CTranslate2 is a candidate, with or without a shortlist (`evaluate
-    --shortlist`). Limits given as options apply to the figures of `polystill evaluate`, limits of a devices file to
+    Candidates are all students in every precision and beam size that was measured with CTranslate2, with or without a
+    shortlist. Limits given as options apply to the figures of `polystill evaluate`. Limits of a devices file apply to
     those of `polystill measure` on that device. If a device has max_size and another format than ctranslate2, students
-    are exported in that format once, to learn their size. Nothing is guessed: if a figure is not measured, the message
-    names the command that measures it.
+    are exported in that format once, to learn their size. Nothing is estimated: if a figure was not measured, the
+    message names the command that measures it.
 
-    Exit status: 0 picked; 1 nothing fits (the nearest student is shown, and what it misses); 2 a mistake, or a figure
-    is not measured.
+    Exit status: 0 if a student was picked for every device; 1 if nothing fits (the nearest student is shown, and what
+    it misses); 2 after a mistake, or if a figure was not measured.
 
     **Examples**
 
@@ -171,18 +179,21 @@ def ship(
     folders: Runs,
     devices: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="Named devices and their limits, such as devices.yaml.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="File with devices and their limits, such as devices.yaml.", show_default=False
+        ),
     ],
     out: Out,
     device: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,…", help="Devices of the file. By default all.")
+        list[str] | None, typer.Option(metavar="NAME,…", help="Ship for these devices of the file. By default all.")
     ] = None,
     test_set: TestSet = None,
 ) -> None:
     """Export the best student for each device of a file to OUT/DEVICE, with its measured figures on the model card.
 
-    Picks like `polystill pick` and exports in the device's format and precision like `polystill export`. If nothing
-    fits one of the devices, nothing is written and the exit status is 1; choose the other devices with --device.
+    `ship` picks like `polystill pick`, and exports like `polystill export`, in the device's format and precision. If
+    nothing fits one of the devices, nothing is written and the exit status is 1. Choose the other devices with
+    --device.
 
     **Example**
 

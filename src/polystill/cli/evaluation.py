@@ -13,7 +13,9 @@ from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 from polystill.progress import show_log
 
-EvaluationEngine = Annotated[EngineName | None, typer.Option(help="Engine that runs the models.")]
+EvaluationEngine = Annotated[
+    EngineName | None, typer.Option(help="Run the students in this engine. By default the recipe's.")
+]
 COMET_MODEL = "Unbabel/wmt22-comet-da"
 
 
@@ -28,22 +30,25 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     folder: RunFolder,
     student: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,NAME,…", help="Such as e4d2,e2d2. All by default.")
+        list[str] | None,
+        typer.Option(metavar="NAME,NAME,…", help="Measure these students, such as e4d2,e2d2. By default all."),
     ] = None,
     beam: Annotated[list[str] | None, typer.Option(metavar="N,N,…", help="Beam sizes; 1 is greedy search.")] = None,
     engine: EvaluationEngine = None,
-    precision: Annotated[list[str] | None, typer.Option(metavar="NAME,NAME,…", help="Such as int8,float32.")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,NAME,…", help="Precisions, such as int8,float32.")
+    ] = None,
     shortlist: Annotated[
-        bool, typer.Option("--shortlist", help="With the shortlist that `polystill export --shortlist` ships.")
+        bool, typer.Option("--shortlist", help="Run the students with the shortlist of `polystill export --shortlist`.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also measure again what has been measured.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Measure again what has been measured.")] = False,
 ) -> None:
     """Measure quality, speed, latency, memory and size of students on all test sets and the validation set.
 
-    Measures the folders that `polystill export --to ctranslate2` writes: BLEU and chrF, words per second in batches,
-    latency of single sentences and peak memory in a fresh process, bytes on disk. Defaults come from the recipe. What
-    `polystill run` has measured is not measured again. OMP_NUM_THREADS limits the threads. Figures go to
-    RUN/results.json, translations to RUN/hypotheses.
+    The figures are those of the folders that `polystill export --to ctranslate2` writes: BLEU and chrF, words per
+    second in batches, latency of single sentences and peak memory in a fresh process, and bytes on disk. Defaults come
+    from the recipe. What has been measured is not measured again. OMP_NUM_THREADS limits the threads. Figures are
+    written to RUN/results.json, translations to RUN/hypotheses.
 
     **Examples**
 
@@ -80,20 +85,24 @@ def compare(
         list[str],
         typer.Argument(
             metavar="STUDENT...",
-            help="Two or more: STUDENT, OTHER_RUN/STUDENT, STUDENT:int8 in another precision, STUDENT+list with its "
-            "shortlist.",
+            help="Two or more students: STUDENT, OTHER_RUN/STUDENT of another run, STUDENT:int8 in another precision, "
+            "or STUDENT+list with its shortlist.",
             show_default=False,
         ),
     ],
-    test_set: Annotated[str | None, typer.Option(help="The recipe's first by default.")] = None,
-    beam: Annotated[int | None, typer.Option(min=1, help="The recipe's largest by default.")] = None,
+    test_set: Annotated[
+        str | None, typer.Option(help="Compare on this test set. By default the recipe's first.")
+    ] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Compare with this beam size. By default the recipe's largest.")
+    ] = None,
 ) -> None:
-    """Test whether students differ by more than luck, in BLEU and chrF: the first one against each other one.
+    """Test whether the first student differs from each of the others by more than luck, in BLEU and chrF.
 
-    Uses the translations that `polystill run` or `evaluate` has stored. A difference comes with its 95 % interval over
-    test sentences (paired bootstrap, 10,000 resamples) and a p-value (approximate randomisation, 10,000 trials).
-    *better* and *worse*: the interval is on one side of 0. *as good*: the student is surely less than 0.3 behind.
-    *not clear*: this test set cannot tell.
+    The translations are those that `polystill run` or `evaluate` has stored. Each difference has its 95 % interval over
+    test sentences (paired bootstrap, 10,000 resamples) and a p-value (approximate randomisation, 10,000 trials). The
+    verdict is *better* or *worse* if the interval is on one side of 0, *as good* if the student is surely less than 0.3
+    behind, and *not clear* if this test set cannot tell.
 
     **Examples**
 
@@ -122,12 +131,15 @@ def comet(
         Path | None,
         typer.Option(metavar="PATH", help="Python of an environment that has unbabel-comet.", show_default=False),
     ] = None,
-    model: Annotated[str, typer.Option(help="A COMET model of the hub, or a checkpoint file.")] = COMET_MODEL,
-    force: Annotated[bool, typer.Option("--force", help="Also score again what has a score.")] = False,
+    model: Annotated[
+        str, typer.Option(help="A COMET model on the Hugging Face Hub, or a checkpoint file.")
+    ] = COMET_MODEL,
+    force: Annotated[bool, typer.Option("--force", help="Score again what has a score.")] = False,
 ) -> None:
-    """Score all stored translations with COMET, in an environment of its own. Without --python, show how to make one.
+    """Score all stored translations with COMET, in another Python environment. Without --python, say how to make it.
 
-    Scores go to RUN/results.json one after the other. Rows that have a score of this model are left alone.
+    Each score is written to RUN/results.json as soon as it is computed. Rows that have a score of this model are
+    skipped.
 
     **Examples**
 
@@ -155,20 +167,25 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE.html", help="By default RUN/report.html of the first run."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE.html",
+            help="Write the page to this file. By default RUN/report.html of the first run.",
+        ),
     ] = None,
     static: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write each chart as PNG and SVG, into a new folder.")
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write words and tables, for a model card.")
+        Path | None, typer.Option(metavar="FILE", help="Also write text and tables as Markdown, for a model card.")
     ] = None,
 ) -> None:
     """Show the results of runs on one page that works offline: quality, size, latency, training, cost, translations.
 
-    The page shows what is stored in the folders of the runs. It names figures that are missing and the commands that
-    measure them. Several runs share charts with one Pareto front; they need a test set in common. Differences that are
-    noise (paired bootstrap) are marked. An earlier page of polystill is replaced; other files are not.
+    The page shows what is stored in the folders of the runs. If figures are missing, it names the commands that measure
+    them. Several runs share charts with one Pareto front. They must have a test set in common. Differences that may be
+    noise (paired bootstrap) are marked. An earlier page of polystill is replaced, other files are not.
 
     **Examples**
 
@@ -187,20 +204,21 @@ def report(
 def robustness(
     folder: RunFolder,
     student: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,…", help="Such as e4d2,e6d6. By default all.")
+        list[str] | None, typer.Option(metavar="NAME,…", help="Test these students, such as e4d2,e6d6. By default all.")
     ] = None,
     engine: EvaluationEngine = None,
-    precision: Annotated[str | None, typer.Option(help="Such as float32 or int8.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Compute in this precision, such as float32 or int8.")] = None,
     shortlist: Annotated[bool, typer.Option("--shortlist", help="Run the students with their shortlists.")] = False,
     beam: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Beam size. By default the largest of the recipe.")
     ] = None,
 ) -> None:
-    """Translate lines that are unlike the training data, and count failures. The engine runs the students as shipped.
+    """Translate lines that are unlike the training data, and count failures.
 
     The lines are made from the first test set and from fixed text: capitals, single words, very long and unpunctuated
-    lines, numbers, dates, URLs, emoji, empty and odd lines. Counts crashes, empty translations, repetition loops, and
-    what was copied. Counts go to RUN/results.json and the next report, all translations to RUN/robustness.
+    lines, numbers, dates, URLs, emoji, empty and odd lines. The command counts crashes, empty translations, repetition
+    loops, and what was copied. Counts are written to RUN/results.json, for the next report, and all translations to
+    RUN/robustness.
 
     **Examples**
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RunOrModel = Annotated[
     Path,
     typer.Argument(
-        metavar="RUN", help="The run's folder; or a family's own, such as a pruned one.", show_default=False
+        metavar="RUN", help="The run's folder, or a family's folder, such as a pruned one.", show_default=False
     ),
 ]
 
@@ -30,9 +30,9 @@ def register(app: typer.Typer) -> None:
 
 
 def extract(folder: RunOrModel, student: StudentName, out: NewFolder = None) -> None:
-    """Write one student as a folder that holds only its own layers: an ordinary Hugging Face one, unless it is an LSTM.
+    """Write one student as an ordinary Hugging Face folder with only its own layers. An LSTM's folder is polystill's.
 
-    By default it is RUN/students/STUDENT.
+    By default the folder is RUN/students/STUDENT.
 
     **Example**
 
@@ -56,8 +56,8 @@ def _with_formats(text: str) -> str:
 
 def _quantizations() -> str:
     """Help for --quantization: the precisions of the formats that have several."""
-    return " ".join(
-        f"Of {form.name}: "
+    return "Precision of the weights. " + " ".join(
+        f"{form.name}: "
         + ", ".join(f"{name} (the default)" if name == form.default_precision else name for name in form.precisions)
         + "."
         for form in FORMATS.values()
@@ -75,19 +75,19 @@ def export(
         bool,
         typer.Option(
             "--shortlist",
-            help=f"Of {' and '.join(name for name, form in FORMATS.items() if form.shortlist)}: choose each output "
-            "piece among those that the sentence's pieces may become, by the training data, which is faster.",
+            help="Let the engine choose each output piece among likely translations of the sentence's pieces only, "
+            f"which is faster. For {' and '.join(name for name, form in FORMATS.items() if form.shortlist)}.",
         ),
     ] = False,
 ) -> None:
-    """Write one student for the engine that ships it: to RUN/exports by default.
+    """Export one student for another program. By default the folder is written into RUN/exports.
 
-    The folder has all that the engine needs, and a model card. It appears only when the engine has run on a few
-    sentences and agrees with the student as far as the precision allows (docs/export.md says how far).
+    The folder has everything that the program needs, and a model card. Before it appears, the program has to translate
+    a few sentences like the student, as far as the precision allows (docs/export.md).
 
     FORMATS
 
-    LSTMs go to OF_LSTMS only.
+    LSTMs can be exported to OF_LSTMS only.
 
     **Examples**
 
@@ -122,17 +122,18 @@ def prune(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A run, a family's or a student's folder.", show_default=False)
     ],
-    sparsity: Annotated[float, typer.Option(help="Share of the weights to remove: 0.8 is 80 %.", show_default=False)],
+    sparsity: Annotated[float, typer.Option(help="Remove this share of the weights: 0.8 is 80 %.", show_default=False)],
     out: Out,
     scope: Annotated[
-        Literal["global", "layer", "matrix"], typer.Option(help="Whose weights are ranked together.")
+        Literal["global", "layer", "matrix"],
+        typer.Option(help="Rank all weights together, those of each layer, or those of each matrix."),
     ] = "global",
 ) -> None:
-    """Remove a model's smallest weights, without retraining, and write what is left in a file that is really smaller.
+    """Remove a model's smallest weights, without retraining, and write the others to a smaller file.
 
-    All matrices take part, embeddings included; biases and normalisations stay. Pruning alone costs quality: to win it
-    back, train on from FOLDER with `pruning: {schedule: hold}` in the stage, or prune in training with
-    `pruning: {sparsity: 0.8}` in the first place (docs/prune.md).
+    All matrices are pruned, also embeddings. Biases and normalisations are not. Pruning alone costs quality. To win it
+    back, start a run from the new folder with `pruning: {schedule: hold}` in the stage. Or prune while you train, with
+    `pruning: {sparsity: 0.8}` (docs/prune.md).
 
     **Examples**
 

@@ -14,7 +14,9 @@ from polystill.progress import show_log
 HeldOut = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="FILE[,FILE]", help="Use this set, one file or two, instead of drawing one.", show_default=False
+        metavar="FILE[,FILE]",
+        help="Use this set (one file, or two with a comma) instead of drawing one.",
+        show_default=False,
     ),
 ]
 
@@ -34,24 +36,29 @@ def init(
     ],
     out: Out,
     source_language: Annotated[
-        str | None, typer.Option("--from", metavar="CODE", help="Source language. By default as the files state it.")
+        str | None,
+        typer.Option("--from", metavar="CODE", help="Source language. By default the one that the files state."),
     ] = None,
     target_language: Annotated[
-        str | None, typer.Option("--to", metavar="CODE", help="Target language. By default as the files state it.")
+        str | None,
+        typer.Option("--to", metavar="CODE", help="Target language. By default the one that the files state."),
     ] = None,
     validation: HeldOut = None,
     test: HeldOut = None,
     hours: Annotated[
         float | None,
         typer.Option(
-            min=0.01, help="Train no longer than this. By default as long as the text needs.", show_default=False
+            min=0.01,
+            help="Plan a training of at most so many hours. By default as long as the text needs.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Write a recipe for your text: sizes that fit it, held-out sets, and how long the training takes here.
+    """Write a recipe for your text: network and training that fit it, and sets for validation and test.
 
-    Reads and cleans the text, draws a validation and a test set that training does not see, and times updates on this
-    machine. The new folder holds recipe.yaml, with comments that say why, and the sets that were drawn.
+    `init` reads and cleans the text, and draws a validation and a test set that training does not see. It times some
+    updates on this machine, and says how long the training will take. The new folder has recipe.yaml, with comments
+    that explain each choice, and the sets that were drawn.
 
     **Examples**
 

@@ -31,18 +31,18 @@ def run(
     engine: Annotated[
         Literal["ray"] | None,
         typer.Option(
-            help="Do all stages on a Ray cluster: the one that RAY_ADDRESS names, or one of this machine alone. FOLDER "
-            "must be the same on all nodes.",
+            help="Do all stages on a Ray cluster: the one that RAY_ADDRESS names, or else one on this machine alone. "
+            "FOLDER must be on storage that all nodes share.",
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, max=1024, help="Processes that train, and that evaluate; with *--engine ray*.")
+        int, typer.Option(min=1, max=1024, help="With *--engine ray*: train and evaluate in this many processes.")
     ] = 1,
 ) -> None:
-    """Prepare the data, train and evaluate, as the recipe says. Run again to continue after an interruption.
+    """Prepare the data, train and evaluate, as the recipe says. To continue after an interruption, run it again.
 
-    Finished stages are skipped. In a run that has begun, you can add test sets, updates of the last stage and what is
-    evaluated. Any other change of the recipe needs a new folder.
+    Finished stages are skipped. To a run that has begun, you can add test sets, updates of the last stage, and
+    evaluations. Any other change of the recipe needs a new folder.
 
     **Examples**
 
@@ -59,7 +59,9 @@ def run(
     from polystill.config import load_recipe
 
     if engine is None and workers > 1:
-        raise UserError(f"--workers {workers}: is for --engine ray; torchrun starts several processes without Ray")
+        raise UserError(
+            f"--workers {workers}: needs --engine ray; to start several processes without Ray, use torchrun"
+        )
     loaded = load_recipe(recipe, settings)
     with saying_how_to_continue():
         if engine == "ray":
@@ -134,7 +136,7 @@ def _next_steps(run: Run, student: str) -> list[str]:
     exports = architecture in FORMATS["ctranslate2"].architectures
     ship = "export {} {} --to ctranslate2 --quantization int8" if exports else "extract {} {}"
     return [
-        f"Everything lies in {folder}: family/ (the teacher{kind} and its students in it),",
+        f"All files are in {folder}: family/ (the teacher{kind} with its students in it),",
         "results.json (all figures), hypotheses/ (all translations), data/ (cleaning.json says what was dropped),",
         f"logs/ (tensorboard --logdir {folder / 'logs'}).",
         "Next:",

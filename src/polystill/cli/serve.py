@@ -24,20 +24,23 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME,NAME,…",
-            help="Serve these students, such as e4d2,e2d2; the first answers by default. By default all of them, the "
-            "teacher first.",
+            help="Serve these students, such as e4d2,e2d2. The first one answers requests that do not name a student. "
+            "By default all, with the teacher as the first.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Listen at this address; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Listen at this port; 0 is any free one.")] = 5000,
     api_keys: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Require one of these API keys, one a line.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Require one of the API keys in this file, which has one key on each line."),
     ] = None,
     max_characters: Annotated[
         int, typer.Option(min=1, help="Refuse a request with more characters (status 413).")
     ] = 5000,
     max_batch: Annotated[int, typer.Option(min=1, help="Refuse a request with more texts (status 413).")] = 100,
-    max_requests: Annotated[int, typer.Option(min=1, help="Refuse more requests at a time (status 429).")] = 32,
+    max_requests: Annotated[
+        int, typer.Option(min=1, help="Translate this many requests at a time and refuse more (status 429).")
+    ] = 32,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Answer a request that takes more seconds with an error.")
     ] = 30.0,
@@ -57,15 +60,15 @@ def serve(
     ] = None,
     engine: ModelEngine = None,
     precision: Annotated[
-        str, typer.Option(help="Compute in this type, such as int8. By default the run's evaluation's.")
+        str, typer.Option(help="Compute in this precision, such as int8. By default that of the run's evaluation.")
     ] = "default",
     threads: Threads = 0,
     log_text: Annotated[bool, typer.Option("--log-text", help="Log the texts and their translations.")] = False,
 ) -> None:
     """Serve a page to try the students side by side, and the LibreTranslate API.
 
-    The page is at http://127.0.0.1:5000, the API is described at /docs, and counters for Prometheus are at /metrics.
-    Texts are neither kept nor logged. Other machines can reach the server only if --host allows it.
+    The page is at http://127.0.0.1:5000. /docs shows the API, and /metrics has counters for Prometheus. Texts are
+    neither stored nor logged. Other machines can reach the server only if --host allows it.
 
     **Examples**
 

@@ -44,7 +44,8 @@ def generate(
         Path | None, typer.Option(metavar="RUN", help="Translate the training text of this run or recipe.")
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Translate this file, one sentence a line; plain, .gz or .zst.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Translate this file, one sentence on each line; plain, .gz or .zst."),
     ] = None,
     beam: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Beam size. By default 5, or --n-best if that is larger.")
@@ -56,12 +57,15 @@ def generate(
     engine: Annotated[
         list[TeacherEngine] | None,
         typer.Option(
-            help="Run the model in this engine. By default ctranslate2 if it has the architecture, else torch. Give "
-            "*ray*, alone or in addition, to spread the work over a Ray cluster."
+            help="Run the model in this engine. By default ctranslate2 if it has the architecture, else torch. *ray*, "
+            "alone or in addition, spreads the work over a Ray cluster."
         ),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Compute in this type, such as int8. By default float32, or a CTranslate2 folder's own.")
+        str,
+        typer.Option(
+            help="Compute in this precision, such as int8. By default float32, or that of a CTranslate2 folder."
+        ),
     ] = "default",
     workers: Annotated[int, typer.Option(min=1, max=1024, help="Translate in this many processes.")] = 1,
     threads: Annotated[
@@ -74,17 +78,17 @@ def generate(
     source_language: Annotated[
         str | None,
         typer.Option(
-            help="The language of the sources, as a multilingual teacher names it, such as eng_Latn. The filters also "
-            "use it. By default the recipe's, or that of a teacher for one pair."
+            help="The language of the source text, as a multilingual teacher names it, such as eng_Latn. The filters "
+            "use it, too. By default the recipe's, or that of a teacher for one language pair."
         ),
     ] = None,
     target_language: Annotated[str | None, typer.Option(help="The language of the translations.")] = None,
 ) -> None:
     """Translate the training text with a teacher: targets for Seq-KD, or n-best lists for Seq-Inter.
 
-    A recipe takes the folder as *data.targets.NAME*. Translations that are no use (copies, repetitions, wrong script,
-    wrong length) are left out and counted in FOLDER/manifest.json. After an interruption, the same command continues at
-    the first missing shard.
+    To train on the translations, give the folder to a recipe as *data.targets.NAME*. Useless translations (copies,
+    repetitions, wrong script, wrong length) are left out and counted in FOLDER/manifest.json. After an interruption,
+    the same command continues at the first missing shard.
 
     **Examples**
 
@@ -111,7 +115,7 @@ def generate(
     engines = [name for name in ENGINES if name in (engine or [])]
     if len(engines) > 1:
         given = " ".join(f"--engine {name}" for name in engines)
-        raise UserError(f"{given}: one engine runs the model")
+        raise UserError(f"{given}: only one engine can run the model; give one of them")
     with saying_how_to_continue("the first shard that is missing"):
         manifest = generate_targets(
             teachers,
@@ -133,24 +137,24 @@ def select(
     by: Annotated[
         Literal["bleu", "chrf", "mbr-bleu", "mbr-chrf"] | None,
         typer.Option(
-            help="Choose by nearness to the reference (smoothed sentence BLEU, chrF), or by minimum Bayes risk (mbr-): "
-            "the mean nearness to the other candidates, which needs no reference. By default bleu."
+            help="Choose by similarity to the reference (smoothed sentence BLEU, chrF), or by minimum Bayes risk "
+            "(mbr-): the mean similarity to the other candidates, which needs no reference. By default bleu."
         ),
     ] = None,
     scores: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Choose by these scores, higher is better: a number a line for each candidate, in the order of the "
-            "shards; or source, tab, candidate, tab, number.",
+            help="Choose by the scores in this file (higher is better). Each line has the number of one candidate, in "
+            "the order of the shards; or source, tab, candidate, tab, number.",
         ),
     ] = None,
     scorer: Annotated[
         str | None,
         typer.Option(
             metavar="COMMAND",
-            help="Choose by the scores of this shell command, such as a quality estimation: it reads lines of source, "
-            "tab, candidate, and prints a number for each.",
+            help="Choose by the scores of this shell command, such as a quality estimation. It reads lines of source, "
+            "tab, candidate, and prints one number for each line.",
         ),
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="Keep this many translations of each sentence, best first.")] = 1,

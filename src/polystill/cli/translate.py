@@ -35,7 +35,7 @@ def translate(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write this file instead of stdout.")
     ] = None,
     student: Annotated[
-        str | None, typer.Option(help="Use this member of the family, such as e4d2. By default the teacher.")
+        str | None, typer.Option(help="Use this student of the run, such as e4d2. By default the teacher.")
     ] = None,
     beam: Annotated[
         int | None,
@@ -59,23 +59,23 @@ def translate(
         bool,
         typer.Option(
             "--alignment",
-            help="Write ` ||| ` and the word alignment behind each translation: source and target words, from 0, such "
-            "as `0-0 1-2`. The model has to be trained with alignments (`data.alignment`).",
+            help="Write ` ||| ` and the word alignment after each translation, such as `0-0 1-2`: pairs of source and "
+            "target words, counted from 0. The model has to be trained with alignments (`data.alignment`).",
         ),
     ] = False,
     engine: ModelEngine = None,
     precision: Annotated[
-        str, typer.Option(help="Compute in this type, such as int8 or float32. By default the folder's own.")
+        str, typer.Option(help="Compute in this precision, such as int8 or float32. By default that of the folder.")
     ] = "default",
     threads: Threads = 0,
 ) -> None:
     """Translate text: one line in, one line out, in order.
 
-    Lines of a pipe are translated as they arrive. Empty lines stay empty. A CTranslate2 folder (`polystill export`)
-    needs the core install only.
+    Lines of a pipe are translated as they arrive. Empty lines stay empty. To translate with a CTranslate2 folder
+    (`polystill export`), the core install is enough.
 
-    A PO or XLIFF file (.po, .xlf, .xliff) is written back with what it leaves untranslated filled in, to be reviewed:
-    fuzzy, or in the state *needs-review-translation*. All else in it stays as it is.
+    In a PO or XLIFF file (.po, .xlf, .xliff), the untranslated texts are filled in and marked for review: as fuzzy, or
+    in the state *needs-review-translation*. Everything else in the file stays as it is.
 
     **Examples**
 
@@ -95,9 +95,7 @@ def translate(
         beam_size = beam or search.beam_size
         penalty = search.length_penalty if length_penalty is None else length_penalty
         if alignment and not translator.info.get("alignment"):
-            say(
-                f"warning: {model} does not say that it was trained with alignments, without which they are often wrong"
-            )
+            say(f"warning: {model} was not trained with alignments, as far as it says, so they will often be wrong")
         if document is not None:
             options = DecodingOptions(beam_size=beam_size, length_penalty=penalty)
             translate_document(translator, document, output, sys.stdin.buffer, options=options)
@@ -122,7 +120,7 @@ def _document(inputs: list[Path], n_best: int, alignment: bool) -> Path | None:
     if not documents:
         return None
     if len(inputs) > 1:
-        raise UserError(f"--input {documents[0]}: a PO or XLIFF file is written back whole; give it alone")
+        raise UserError(f"--input {documents[0]}: a PO or XLIFF file must be the only input; give it alone")
     if n_best > 1:
         raise UserError(f"--n-best {n_best}: a PO or XLIFF file has room for one translation of each text")
     if alignment:

@@ -112,7 +112,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 def _index(place: list[Any], part: str, override: str) -> int:
     if not (part.isascii() and part.isdecimal() and int(part) < len(place)):
-        raise UserError(f"--set {override}: {part!r} is no index of a list of {len(place)}")
+        raise UserError(f"--set {override}: {part!r} is not an index of a list of {len(place)}")
     return int(part)
 
 

@@ -281,14 +281,18 @@ class Recipe(Strict):
             if ignored:
                 raise UserError(f"{', '.join(ignored)}: come from model.start ({self.model.start}); leave them out")
         if self.data.alignment is None and "alignment_weight" in changed(self.training):
-            raise UserError("training.alignment_weight: of no use without data.alignment; give that, or leave it out")
+            raise UserError(
+                "training.alignment_weight: has no effect without data.alignment; leave it out, or add that"
+            )
         if self.students.only is not None and (ignored := [key for key in changed(self.students) if key != "only"]):
             names = ", ".join(f"students.{key}" for key in ignored)
             raise UserError(f"{names}: students.only lists the students already; give one or the other")
         kinds = [objective.kind for objective in self.stage_objectives]
         for key in changed(self.objective):
             if not any(key in OBJECTIVES[kind].model_fields for kind in kinds):
-                raise UserError(f"objective.{key}: of no use, as every stage has another kind ({', '.join(kinds)})")
+                raise UserError(
+                    f"objective.{key}: has no effect, because every stage has another kind ({', '.join(kinds)})"
+                )
 
 
 def _targets_label(weights: dict[str, float]) -> str:

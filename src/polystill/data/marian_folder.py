@@ -76,7 +76,7 @@ def _model(path: Path, settings: dict[str, Any]) -> Path:
     """path: of the settings, which lie beside the model; as in the functions below."""
     named, folder = _names(path, settings, "models"), path.parent
     if len(named) > 1:
-        raise UserError(f"{path}: models: {_named(named)}: an ensemble; name the one that polystill shall read")
+        raise UserError(f"{path}: models: {_named(named)}: an ensemble; name only the model that polystill should read")
     if named and named[0].suffix != ".npz":
         raise UserError(f"{path}: models: {named[0].name}: polystill reads Marian's .npz, not its .bin files")
     found = named or sorted(file for file in folder.glob("*.npz") if not file.name.endswith(OPTIMIZER))

@@ -213,7 +213,7 @@ def _pack_targets(
     packed: Packed = pack(pairs(), tokenizer, folder, recipe.data.max_tokens)
     if not packed.rows:
         limit = f"at most {recipe.data.max_tokens} tokens on each side"
-        raise UserError(f"data.targets.{name}: of {len(packed.too_long):,} translations not one pair has {limit}")
+        raise UserError(f"data.targets.{name}: none of {len(packed.too_long):,} pairs has {limit}")
     log(f"targets {name}: {packed.rows:,} pairs, {packed.target_tokens:,} target tokens")
     counts = {
         "pairs": packed.rows,
@@ -327,7 +327,7 @@ def _held_out_sets(recipe: Recipe) -> dict[str, PairSource]:
     sets: dict[str, PairSource] = {"validation": recipe.data.validation}
     for name, source in recipe.data.test.items():
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-            raise UserError(f"data.test: {name!r} is no name for a test set; letters, digits and _ . - are")
+            raise UserError(f"data.test: {name!r} is not a name for a test set; use letters, digits and _ . -")
         sets[f"test/{name}"] = source
     return sets
 

@@ -364,11 +364,13 @@ def _read_marian(folder: Path) -> tuple[bytes, bytes, dict[str, int]]:
         (vocabulary, of_target), path = (_pieces_of(model) for model in (source, target)), files.sentencepiece[0]
         if vocabulary != of_target:
             raise UserError(
-                f"{folder}: {path.name} and {files.sentencepiece[1].name} have other pieces; polystill needs one "
+                f"{folder}: {path.name} and {files.sentencepiece[1].name} have different pieces; polystill needs one "
                 "vocabulary for both languages"
             )
     if PAD in vocabulary:
-        raise UserError(f"{path}: {PAD} is among the pieces; polystill, which adds its own, needs a vocabulary without")
+        raise UserError(
+            f"{path}: {PAD} is among the pieces; polystill adds it itself, so the vocabulary must not have it"
+        )
     return source, target, _checked({**vocabulary, PAD: len(vocabulary)}, path)
 
 

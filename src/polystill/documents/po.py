@@ -34,7 +34,7 @@ def read_po(path: Path) -> Any:
     try:
         return polib.pofile(str(path))
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not {error.encoding.upper()}, which its header states or which is usual") from None
+        raise UserError(f"{path}: is not {error.encoding.upper()}, the encoding of its header or the default") from None
     except (OSError, ValueError) as error:
         line = re.search(r"\(?line (\d+)\)?", str(error))
         where = f" (line {line[1]})" if line else ""

@@ -62,7 +62,7 @@ def read_units(path: Path, skipped: Skipped) -> Iterator[Unit]:
     except etree.XMLSyntaxError as error:
         raise UserError(f"{path}: not valid XML: {error}") from None
     if not is_xliff:
-        raise UserError(f"{path}: no XLIFF; its XML has no element xliff")
+        raise UserError(f"{path}: not an XLIFF file; its XML has no element xliff")
 
 
 def stated_languages(path: Path) -> tuple[str | None, str | None]:

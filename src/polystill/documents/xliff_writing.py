@@ -115,7 +115,7 @@ class XliffDocument:
     def _languages(self, path: Path) -> tuple[str | None, str | None]:
         xliff = self._root.child("xliff")
         if xliff is None:
-            raise UserError(f"{path}: no XLIFF; its XML begins with another element than xliff")
+            raise UserError(f"{path}: not an XLIFF file; its XML begins with another element than xliff")
         whole = languages_of(xliff.attributes, (None, None))
         stated = {languages_of(file.attributes, whole) for file in xliff.all("file")} or {whole}
         if len(stated) > 1:

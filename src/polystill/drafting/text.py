@@ -63,7 +63,7 @@ def languages_of(files: Sequence[Path], source: str | None, target: str | None) 
         if language is None:
             raise UserError(f"{files[0]}: does not state its languages; give {option}, such as {option} pt")
         if not _CODE.fullmatch(language):
-            raise UserError(f"{option} {language}: no language code; expected one such as pt or zh-Hant")
+            raise UserError(f"{option} {language}: not a language code; expected one such as pt or zh-Hant")
     first, second = (str(language).replace("_", "-") for language in languages)
     if first.lower() == second.lower():
         raise UserError(f"{first} to {second}: both sides are of the same language; give --from and --to")

@@ -63,7 +63,8 @@ class Tasks:
         self._deaths[number] += 1
         if self._deaths[number] == MOST_ATTEMPTS:
             raise UserError(
-                f"{name}: {MOST_ATTEMPTS} workers died at it ({how}); if memory ran out, {self._wording.remedy}"
+                f"{name}: {MOST_ATTEMPTS} workers died while doing it ({how}); if memory ran out, "
+                f"{self._wording.remedy}"
             )
         self._say(f"{name}: its worker died ({how}); it is done again")
         self.again.append(task)

@@ -202,8 +202,8 @@ def check_device_name(where: str, name: str) -> None:
     """
     if name == EVALUATION:
         raise UserError(
-            f"{where}: no name for a device: in a devices file `measured_on: {EVALUATION}` is the machine of polystill "
-            "evaluate; give another"
+            f"{where}: give the device another name: in a devices file, `measured_on: {EVALUATION}` means the machine "
+            "of polystill evaluate"
         )
 
 

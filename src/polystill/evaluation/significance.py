@@ -96,7 +96,7 @@ def compare_students(folder: Path, names: Sequence[str], test_set: str | None, b
         place, _, student = name.rpartition("/")
         other = Run.open(Path(place)) if place else run
         if place and (test_set not in other.held_out or other.test_lines(test_set, "target") != references):
-            raise UserError(f"{place}: has not the same test set {test_set} as {folder}")
+            raise UserError(f"{place}: its test set {test_set} is not the same as that of {folder}")
         systems[name] = _stored_translations(other, student, test_set, beam, run.recipe)
     language, lowercase = run.recipe.data.target_language, run.recipe.evaluation.lowercase
     return compare(systems, references, target_language=language, lowercase=lowercase)

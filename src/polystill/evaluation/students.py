@@ -70,10 +70,10 @@ def _variant(run: Run, member: Student, engine: str | None, precision: str, shor
         chosen.check_precision(precision)
         if shortlist and not chosen.shortlist:
             others = " or ".join(other.name for other in ENGINES.values() if other.shortlist)
-            raise UserError(f"--shortlist: the engine {chosen.name} has none; use --engine {others}")
+            raise UserError(f"--shortlist: the engine {chosen.name} has no shortlists; use --engine {others}")
     except UserError as error:
         if engine is None and len(run.recipe.architectures) > 1:  # the engines of other students may have it
-            raise UserError(f"{error}; {member} runs there, and --student leaves it out") from None
+            raise UserError(f"{error}; {member} runs in this engine, so choose other students with --student") from None
         raise
     chosen.check_model(supernet_folder(run.family, member.supernet))
     return Variant(chosen.name, precision, shortlist)

@@ -92,7 +92,7 @@ def judge(result: Agreement, precision: str, out: Path) -> None:
             f"{out}: not written: the exported model does not translate like its source: log-probabilities differ by "
             f"{result.mean_difference:.3g} on average and {result.largest_difference:.3g} at most "
             f"({allowed} is expected), {result.identical:.0%} of {result.sentences} translations are identical, and "
-            f"where they part the source prefers its own token by up to {result.largest_preference:.3g}"
+            f"where they first differ, the source prefers its own token by up to {result.largest_preference:.3g}"
         )
 
 

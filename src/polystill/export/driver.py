@@ -127,7 +127,7 @@ def check_choices(to: str, quantization: str | None, shortlist: bool) -> None:
         raise UserError(f"--quantization {quantization}: unknown{hint}; --to {to} has {' '.join(known)}")
     if shortlist and FORMATS[to].shortlist is None:
         with_shortlists = " and ".join(name for name, form in FORMATS.items() if form.shortlist is not None)
-        raise UserError(f"--shortlist: --to {to} has none, only {with_shortlists} have; leave it out")
+        raise UserError(f"--shortlist: --to {to} has no shortlists, only {with_shortlists} have; leave it out")
 
 
 def check_replaceable(out: Path) -> None:
@@ -139,7 +139,7 @@ def check_replaceable(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give a folder to export to")
     if out.is_dir() and any(out.iterdir()) and not (out / INFO).is_file():
-        raise UserError(f"{out}: not empty and no earlier export ({INFO} is missing); give a new folder")
+        raise UserError(f"{out}: not empty and not an earlier export ({INFO} is missing); give a new folder")
 
 
 def _check_architecture(folder: Path, form: Format) -> None:

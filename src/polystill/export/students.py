@@ -86,7 +86,7 @@ def export_student(
     check_choices(to, quantization, shortlist)
     if _is_model(folder):
         if shortlist:
-            raise UserError(f"{folder}: --shortlist is learnt from a run's training data, and this is no run")
+            raise UserError(f"{folder}: --shortlist is learnt from a run's training data, and this is not a run")
         return _export_from_model(folder, name, to, out, quantization, progress)
     run = Run.open(folder)
     run.need_family()
@@ -136,7 +136,7 @@ def _export_from_model(
 
 def _new(out: Path | None) -> Path:
     if out is None:
-        raise UserError("--out: say which new folder to write; only a run has a place for it")
+        raise UserError("--out: name a new folder to write; only a run has a default one")
     need_new_folder(out)
     return out
 

@@ -43,15 +43,15 @@ def check_projection(name: str, wide: TransformerConfig, narrow: Supernet) -> No
     """Raise UserError where supernet `name` has a shape that weights of the first one cannot be projected to."""
     for key in ("encoder_layers", "decoder_layers", "d_model", "ffn_dim", "heads"):
         if (has := getattr(narrow, key)) > (most := getattr(wide, key)):
-            raise UserError(f"supernets.{name}.{key}: {has}; to be projected from model.start, at most its {most}")
+            raise UserError(f"supernets.{name}.{key}: {has}; with start: projected, at most model.start's {most}")
     if narrow.d_model // narrow.heads > (size := wide.d_model // wide.heads):
         raise UserError(
-            f"supernets.{name}.heads: {narrow.heads} of size {narrow.d_model // narrow.heads}; to be projected from "
-            f"model.start, whose heads have size {size}, at least {-(-narrow.d_model // size)}"
+            f"supernets.{name}.heads: {narrow.heads} of size {narrow.d_model // narrow.heads}; with start: projected, "
+            f"heads have at most model.start's size {size}, so give at least {-(-narrow.d_model // size)} heads"
         )
     if narrow.activation != wide.activation:
         raise UserError(
-            f"supernets.{name}.activation: {narrow.activation}; to be projected from model.start, its {wide.activation}"
+            f"supernets.{name}.activation: {narrow.activation}; with start: projected, model.start's {wide.activation}"
         )
 
 

@@ -68,7 +68,7 @@ def check_test_set(runs: Sequence[Run], test_set: str | None) -> str:
             raise UserError(f"--test-set {chosen}: {run.folder} has {' '.join(run.held_out)}")
         if run.test_lines(chosen, "target") != runs[0].test_lines(chosen, "target"):
             what = f"{chosen} set" if chosen == VALIDATION else f"test set {chosen}"
-            raise UserError(f"{run.folder}: has not the same {what} as {runs[0].folder}")
+            raise UserError(f"{run.folder}: its {what} is not the same as that of {runs[0].folder}")
     return chosen
 
 
@@ -97,7 +97,7 @@ def candidates(runs: Sequence[Run], test_set: str, device: Device, name: str = "
         how = f" --precision {device.wanted_precision}" if device.wanted_precision else ""
         how += f" --beam {device.wanted_beam}" if device.wanted_beam else ""
         raise UserError(
-            f"{f'device {name}: ' if name else ''}no student is measured on {test_set} like that; measure: "
+            f"{f'device {name}: ' if name else ''}no student was measured on {test_set} in this way; measure with "
             f"polystill evaluate {runs[0].folder} --engine ctranslate2{how}"
         )
     signatures = {candidate.row.bleu_signature for candidate in suitable}

@@ -106,7 +106,7 @@ def wanted_devices(file: Path | None, names: Sequence[str] | None, limits: Mappi
         return {"": limits_from_options(limits)}
     if limits:
         option = "--" + next(iter(limits)).replace("_", "-")
-        raise UserError(f"{option}: the devices file has the limits; give the one or the other")
+        raise UserError(f"{option}: the devices file has the limits; give either the file or this option")
     devices = load_devices(file)
     for name in names or ():
         if name not in devices:

@@ -96,7 +96,7 @@ def write_report(
     if out.exists():
         with out.open("rb") as file:
             if _GENERATOR not in file.read(_HEAD_BYTES):
-                raise UserError(f"{out}: exists already and is no page of polystill's; give a new file")
+                raise UserError(f"{out}: exists already and is not a page of polystill's; give a new file")
     if static is not None:
         need_new_folder(static)
     if markdown is not None and markdown.exists():

@@ -108,8 +108,8 @@ def _check_same_sentences(families: Sequence[Family]) -> None:
         expected, lines = first.text(side), other.text(side)
         if expected is not None and lines is not None and expected != lines:
             raise UserError(
-                f"{other.run.folder}: has not the same test set {first.test_set} as {first.run.folder}; report them "
-                "one by one"
+                f"{other.run.folder}: its test set {first.test_set} is not the same as that of {first.run.folder}; "
+                "report them one by one"
             )
 
 

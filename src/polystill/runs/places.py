@@ -143,7 +143,9 @@ def find_folder(path: str | Path) -> Path:
     """
     place = _need_model(Path(path), f"{_FOLDER}, or {_RUN}")
     if place.kind is Kind.STUDENT:
-        raise UserError(f"{path}: give a folder; polystill extract {place.run} {place.student} writes the student's")
+        raise UserError(
+            f"{path}: a folder is needed; write the student's with polystill extract {place.run} {place.student}"
+        )
     return place.folder
 
 

@@ -104,7 +104,7 @@ class Run:
             raise UserError(f"{folder}: no such run")
         if not (folder / "recipe.yaml").is_file():
             raise UserError(
-                f"{folder}: this folder is no run (it has no recipe.yaml); give one that polystill run wrote"
+                f"{folder}: this folder is not a run (it has no recipe.yaml); give one that polystill run wrote"
             )
         recipe = load_recipe(folder / "recipe.yaml")
         if not lock:
@@ -346,6 +346,6 @@ def _refuse_other_things(folder: Path) -> None:
     others = [name for name in names if name not in begun and temporary_of(name) not in ("state.json", "recipe.yaml")]
     if others:
         raise UserError(
-            f"{folder}: this folder is not empty and is no run (it has {others[0]} but no recipe.yaml); "
+            f"{folder}: this folder is not empty and is not a run (it has {others[0]} but no recipe.yaml); "
             "give a new or empty folder"
         )

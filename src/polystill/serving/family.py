@@ -119,9 +119,7 @@ class Family:
         quick = [student for student, latency in timed if latency <= budget_ms]
         if not quick:
             student, least = min(timed, key=lambda pair: pair[1])
-            raise UserError(
-                f"latency_budget_ms: no student is as quick; the quickest is {student.name}, {least:.3g} ms"
-            )
+            raise UserError(f"latency_budget_ms: no student is as fast; the fastest is {student.name}, {least:.3g} ms")
         return max(quick, key=lambda s: (s.measured.bleu or 0.0, s.measured.parameters or 0))
 
 

@@ -71,7 +71,7 @@ class HuggingFaceSource(PairSource):
         if builder := _BUILDERS.get(path.suffix):
             return self._built_blocks(builder, split="train", data_files=_files(path))
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.path):
-            raise UserError(f"{path}: no such folder or file, and {self.path!r} is no name on the hub")
+            raise UserError(f"{path}: no such folder or file, and {self.path!r} is not a name on the hub")
         return self._built_blocks(self.path)
 
     def _open_saved(self, path: Path) -> Any:

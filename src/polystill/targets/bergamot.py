@@ -132,7 +132,7 @@ def job(folders: Sequence[Path], folder: Path, options: DecodingOptions, compute
     """
     need_packages(f"{folder}: Firefox's engine", ("fxtranslate",), "bergamot")
     if len(folders) > 1:
-        raise UserError(f"{folder}: a Bergamot model teaches alone; an ensemble is of models that torch runs")
+        raise UserError(f"{folder}: a Bergamot model cannot be part of an ensemble; give it alone")
     if options.n_best > 1:
         raise UserError(f"--n-best {options.n_best}: Firefox's engine writes one translation of each sentence")
     refuse_search(folder, "Firefox's engine searches greedily, in 8 bits", options, compute, "workers", "ray")

@@ -130,7 +130,7 @@ class GivenScores(Criterion):
         with suppress(ValueError):
             if math.isfinite(score := float(number)):
                 return score
-        raise UserError(f"{where}: {shortened(number)} is no score; expected a number")
+        raise UserError(f"{where}: {shortened(number)} is not a score; expected a number")
 
     def __enter__(self) -> GivenScores:
         return self
@@ -193,8 +193,8 @@ def _by_measure(by: By, targets: TargetSet) -> Criterion:
     kind, measure = (MinimumBayesRisk if by.startswith("mbr-") else Nearness), by.removeprefix("mbr-")
     if kind is Nearness and targets.source["kind"] != "corpus":
         raise UserError(
-            f"{targets.folder}: was generated from text without references, so there is nothing to be near to; choose "
-            "with --by mbr-chrf, which needs none"
+            f"{targets.folder}: was generated from text without references, so there is nothing to compare with; "
+            "choose with --by mbr-chrf, which needs none"
         )
     assert measure in get_args(Measure)
     return kind(measure, targets.languages[1])  # type: ignore[arg-type]

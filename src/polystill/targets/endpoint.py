@@ -180,7 +180,7 @@ class Client:
                 continue
             self._has_answered = True
             return found
-        raise UserError(f"{self._url}: no chat completion but {self._message(response)}")
+        raise UserError(f"{self._url}: expected a chat completion, got {self._message(response)}")
 
     def _send(self, body: dict[str, Any]) -> urllib3.BaseHTTPResponse:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
@@ -280,7 +280,7 @@ class Answers:
         for name, spent in (("most_requests", self.requests + self._running), ("most_tokens", self.tokens)):
             most = getattr(self._settings, name)
             if most is not None and spent >= most:
-                raise UserError(f"{name} {most:,}: spent; with a larger one the same command goes on from here")
+                raise UserError(f"{name} {most:,}: used up; with a larger value, the same command goes on from here")
 
 
 # --- the teacher --------------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ def job(teachers: Sequence[Path], path: Path, options: DecodingOptions, compute:
     """
     settings = read_endpoint(path)
     if len(teachers) > 1:
-        raise UserError(f"{path}: an endpoint teaches alone; an ensemble is of models that torch runs")
+        raise UserError(f"{path}: an endpoint cannot be part of an ensemble; give it alone")
     refuse_search(path, "the server searches as `parameters` say, with `concurrency`", options, compute)
     if options.n_best > 1 and settings.parameters.get("temperature") == 0:
         raise UserError(f"{path}: --n-best {options.n_best} with temperature 0 gives one translation many times")

@@ -92,7 +92,7 @@ def _model_folder(teacher: Path) -> Path:
     if kind in (Kind.FILE, Kind.YAML, Kind.BERGAMOT):
         return teacher
     if kind is Kind.NOTHING and teacher.suffix:  # meant as a file
-        raise UserError(f"{teacher}: no such file of translations (TSV), nor a model's folder")
+        raise UserError(f"{teacher}: no such model's folder or file of translations (TSV)")
     return find_folder(teacher)
 
 
@@ -139,7 +139,7 @@ def _job(
 def _file_job(folders: Sequence[Path], file: Path, options: DecodingOptions, compute: Compute) -> Job:
     """Read translations from a file."""
     if len(folders) > 1:
-        raise UserError(f"{file}: a file of translations stands alone; an ensemble is made of models")
+        raise UserError(f"{file}: a file of translations cannot be part of an ensemble; give it alone")
     refuse_search(file, "translations are not made but read", options, compute)
     plan = {"engine": "file", "beam": None, "n_best": options.n_best}
     return Job(plan, lambda _: lambda: TranslationsFile(file, options.n_best).translate, ThisProcess())
@@ -321,7 +321,7 @@ class _Generation:
         """Raise UserError where the filters have left nothing."""
         if not report["kept"]:
             raise UserError(
-                f"{self.folder}: of {which}{report['hypotheses']:,} translations the filters left none "
+                f"{self.folder}: the filters left none of {which}{report['hypotheses']:,} translations "
                 f"({left_out(report['dropped'])}); check that the teacher translates "
                 f"{' to '.join(language or 'any language' for language in self.manifest['plan']['languages'])}, and "
                 "data.cleaning in the recipe"

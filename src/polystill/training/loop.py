@@ -113,9 +113,9 @@ class StageTraining:
         self.state = self._resume()
         if not session.alike_on_all_ranks(index, self.state.update):
             raise UserError(
-                f"stage {stage.name}: not all ranks see the same checkpoints in {self.checkpoints.folder} (this one, "
-                f"number {session.rank}, that of update {self.state.update}); all nodes must share that folder, and "
-                "see at once what changes in it (NFS: mount with actimeo=0)"
+                f"stage {stage.name}: not all ranks see the same checkpoints in {self.checkpoints.folder} (rank "
+                f"{session.rank} sees that of update {self.state.update}); all nodes must share that folder, and see "
+                "changes in it at once (NFS: mount with actimeo=0)"
             )
         self._mixture, self._augmenter = self._training_data()
         self.pruner = Pruner(session.model, recipe.stage_pruning(stage))

@@ -146,7 +146,7 @@ def _precision(run: Run) -> str:
     if note.is_file():
         noted = note.read_text(encoding="utf-8", errors="replace").strip()
         if noted not in PRECISIONS:
-            raise UserError(f"{note}: damaged, it holds none of {', '.join(PRECISIONS)}; write the run's there")
+            raise UserError(f"{note}: damaged; write the precision of the run into it, one of {', '.join(PRECISIONS)}")
         return noted
     wanted = run.recipe.training.precision
     precision = best_precision() if wanted == "auto" else wanted
