@@ -39,7 +39,7 @@ def test_nodes_without_gpus_have_no_room_where_there_are_gpus() -> None:
     assert Share.of([head, Node(8, 8)], 8, 0) == Share(8, 1, 1)
     assert Share.of([head, Node(8, 1), Node(8, 8)], 3, 0) == Share(3, 4, 1)
     with pytest.raises(
-        UserError, match=r"8: .* as many of 2 CPUs and a GPU \(its nodes have 64 and 0 GPUs, 8 and 8 GPU"
+        UserError, match=r"8: .* workers with 2 CPUs and a GPU each \(its nodes have 64 and 0 GPUs, 8 and 8 GPU"
     ):
         Share.of([head, Node(8, 8)], 8, 2)
 
@@ -49,9 +49,13 @@ def test_what_does_not_fit_is_refused() -> None:
         UserError, match=r"--workers 3: the cluster has no room for 3 workers with 4 CPUs each .* have 8, 2\)"
     ):
         Share.of(nodes(8, 2), 3, 4)
-    with pytest.raises(UserError, match=r"--workers 3: .* as many of 1 CPUs .* have 1, 1\); .* or use fewer workers"):
+    with pytest.raises(
+        UserError, match=r"--workers 3: .* 3 workers with 1 CPUs each .* have 1, 1\); .* or use fewer workers"
+    ):
         Share.of(nodes(1, 1), 3, 0)
-    with pytest.raises(UserError, match=r"--workers 1: .* as many of 1 CPUs \(its nodes have 0\); start more nodes"):
+    with pytest.raises(
+        UserError, match=r"--workers 1: .* 1 workers with 1 CPUs each \(its nodes have 0\); start more nodes"
+    ):
         Share.of(nodes(0), 1, 0)
     with pytest.raises(UserError, match=r"--workers 3: the cluster has 2 GPUs; use --workers 2 or fewer"):
         Share.of([Node(8, 2), Node(8)], 3, 1)

@@ -354,8 +354,8 @@ def test_a_language_is_text(recipe_file: Path, value: str) -> None:
     [
         ("seed", "expected key.path=value"),
         ("=3", "expected key.path=value"),
-        ("stages.5.updates=1", "no index of a list of 1"),
-        ("stages.one.updates=1", "no index of a list of 1"),
+        ("stages.5.updates=1", "not an index of a list of 1"),
+        ("stages.one.updates=1", "not an index of a list of 1"),
         ("seed.deep=1", "seed.deep|has no keys below it"),
         ("evaluation.beams=[1, 5]|evaluation.beams.0.x=1", "'0' is a value and has no keys below it"),
         ("stages.².updates=1", "'²' is not an index of a list of 1"),

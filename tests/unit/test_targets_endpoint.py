@@ -180,7 +180,7 @@ def test_a_budget_stops_and_goes_on_without_asking_twice(generate: Any, server: 
     assert sum(server.asked.values()) == 6
     with pytest.raises(UserError, match="not finished"):
         TargetSet.open(tmp_path / "out")
-    with pytest.raises(UserError, match="most_tokens 70: spent"):
+    with pytest.raises(UserError, match="most_tokens 70: used up"):
         generate(lines, most_tokens=70, concurrency=1)
     assert sum(server.asked.values()) == 7
     answers = tmp_path / "out" / endpoint.ANSWERS

@@ -336,7 +336,7 @@ def test_mistakes_before_anything_is_written(
         ({"text": Text()}, "give one of --run"),
         ({"text": Text(run=recipe_file, source=recipe_file)}, "give one of --run"),
         ({"teachers": [tmp_path / "nobody"]}, "nobody: no such folder"),
-        ({"teachers": [tmp_path / "nobody.tsv"]}, "nobody.tsv: no such file of translations"),
+        ({"teachers": [tmp_path / "nobody.tsv"]}, "nobody.tsv: no such model's folder or file of translations"),
         ({"text": Text(run=tmp_path / "nowhere.yaml")}, "no such recipe"),
         (
             {"teachers": [counting_student, tmp_path / "mine/done.tsv"]},
