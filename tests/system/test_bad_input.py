@@ -94,7 +94,7 @@ def test_bad_text(
         (["evaluation.students=[e2d1, e9d9]"], ["e9d9", "e1d1 e2d1 e2d2"]),
         (["students.encoder=[1, 9]"], ["students.encoder", "2 encoder layers"]),
         (["evaluation.precision=int7"], ["int7", "int8"]),
-        (["data.max_tokens=65"], ["data.max_tokens 65", "positions (64)"]),
+        (["data.max_tokens=65"], ["data.max_tokens 65", "64 positions"]),
         (["model={start: /no/such/model}", "data.tokenizer={}"], ["model.start: /no/such/model"]),
         (["model.start=/no/such/model"], ["model.d_model", "data.tokenizer.vocabulary_size", "leave them out"]),
         (["data.validation.kind=synthetik"], ["data.validation", "synthetik"]),

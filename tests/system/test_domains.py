@@ -96,5 +96,5 @@ def test_mistakes_are_found_before_training(polystill: Any, recipe_of_two: dict[
     none_left = polystill(
         "run", recipe, "--out", out, "--set", "data.first_pairs=200", "--set", "domains={everyday: 1}"
     )
-    none_left.refused("stage both: of its domains (everyday) not one pair of its targets (gold) is left")
+    none_left.refused("stage both: no pair of the domains (everyday) is left in the targets (gold)")
     assert not (out / "data").exists() and not (out / "checkpoints").exists()

@@ -43,5 +43,5 @@ def test_bad_input(polystill: Polystill, finished_run: Path, tmp_path: Path) -> 
     polystill("report", finished_run, finished_run).refused("given twice")
     polystill("report", finished_run, "--out", tmp_path / "no" / "a.html").refused(tmp_path / "no")
     polystill("robustness", finished_run, "--student", "e9d9").refused("e9d9")
-    polystill("robustness", tmp_path).refused("no run")
+    polystill("robustness", tmp_path).refused("not a run")
     assert not (tmp_path / "a.html").exists()

@@ -192,6 +192,6 @@ def test_a_stage_without_a_pair_is_refused_before_training(tmp_path: Path, make_
     with pytest.raises(UserError) as caught:
         prepare("gold", domains={"chat": 1.0})
     message = str(caught.value)
-    assert message.startswith("stage second: of its domains (chat) not one pair of its targets (gold) is left; ")
+    assert message.startswith("stage second: no pair of the domains (chat) is left in the targets (gold); ")
     prepare("both", domains={"chat": 1.0, "software": 1.0})
     prepare("news", domains={"chat": 1.0}, targets={"gold": 1.0, "news": 1.0})

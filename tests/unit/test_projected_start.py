@@ -135,13 +135,13 @@ def test_a_session_leaves_projected_layers_as_they_are(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"encoder_layers": 3}, r"supernets\.tiny\.encoder_layers: 3; .* at most its 2"),
-        ({"decoder_layers": 4}, r"supernets\.tiny\.decoder_layers: 4; .* at most its 2"),
-        ({"d_model": 64}, r"supernets\.tiny\.d_model: 64; .* at most its 32"),
-        ({"ffn_dim": 96}, r"supernets\.tiny\.ffn_dim: 96; .* at most its 64"),
-        ({"heads": 8, "d_model": 16}, r"supernets\.tiny\.heads: 8; .* at most its 4"),
-        ({"d_model": 12, "heads": 1}, r"supernets\.tiny\.heads: 1 of size 12; .* have size 8, at least 2"),
-        ({"activation": "gelu"}, r"supernets\.tiny\.activation: gelu; .* its relu"),
+        ({"encoder_layers": 3}, r"supernets\.tiny\.encoder_layers: 3; .* at most model.start's 2"),
+        ({"decoder_layers": 4}, r"supernets\.tiny\.decoder_layers: 4; .* at most model.start's 2"),
+        ({"d_model": 64}, r"supernets\.tiny\.d_model: 64; .* at most model.start's 32"),
+        ({"ffn_dim": 96}, r"supernets\.tiny\.ffn_dim: 96; .* at most model.start's 64"),
+        ({"heads": 8, "d_model": 16}, r"supernets\.tiny\.heads: 8; .* at most model.start's 4"),
+        ({"d_model": 12, "heads": 1}, r"supernets\.tiny\.heads: 1 of size 12; .* size 8, so give at least 2 heads"),
+        ({"activation": "gelu"}, r"supernets\.tiny\.activation: gelu; .* model.start's relu"),
         ({"start": "old"}, r"supernets\.tiny\.start: .*'new' or 'projected'"),
     ],
 )

@@ -265,7 +265,7 @@ def _check_stages(recipe: Recipe, counts: Mapping[str, Mapping[str, Any]]) -> No
             continue
         targets = " ".join(recipe.stage_targets(stage))
         raise UserError(
-            f"stage {stage.name}: of its domains ({' '.join(wanted)}) not one pair of its targets ({targets}) is left; "
+            f"stage {stage.name}: no pair of the domains ({' '.join(wanted)}) is left in the targets ({targets}); "
             "name a domain that has pairs, or clean less away"
         )
 
