@@ -84,7 +84,7 @@ def test_what_was_measured_with_a_shortlist_ships_with_one(polystill: Any, own_r
     how = ["--engine", "ctranslate2", "--precision", "int8", "--student", "e1d1", "--beam", "1"]
     polystill("evaluate", own_run, *how).ok()
     assert "e1d1 +list" in polystill("evaluate", own_run, *how, "--shortlist").ok().stdout
-    polystill("evaluate", own_run, "--engine", "torch", "--shortlist").refused("--shortlist", "torch has none")
+    polystill("evaluate", own_run, "--engine", "torch", "--shortlist").refused("--shortlist", "torch has no shortlists")
     assert "e1d1:int8+list" in polystill("compare", own_run, "--beam", "1", "e1d1:int8", "e1d1:int8+list").ok().stdout
     polystill("compare", own_run, "--beam", "1", "e1d1:int8", "e2d2+list").refused(
         "with its shortlist", "it was with ctranslate2 float32 beam 1"

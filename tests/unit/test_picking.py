@@ -181,9 +181,9 @@ def test_all_runs_precisions_and_beams_are_candidates(evaluated: Callable[..., R
     assert found() == ["first/e1d1 int8 beam 1", "first/e2d2 int8 beam 5", "second/e2d1 float32 beam 1"]
     assert found(beam=5) == ["first/e2d2 int8 beam 5"]
     assert found(format="bergamot") == ["first/e1d1 int8 beam 1"]  # it has no other beam
-    with pytest.raises(UserError, match=r"no student is measured .*--precision int8 --beam 4"):
+    with pytest.raises(UserError, match=r"no student was measured .*--precision int8 --beam 4"):
         found(format="argos")
-    with pytest.raises(UserError, match=r"no student is measured .*--engine ctranslate2 --precision int16 --beam 2"):
+    with pytest.raises(UserError, match=r"no student was measured .*--engine ctranslate2 --precision int16 --beam 2"):
         found(precision="int16", beam=2)
 
 

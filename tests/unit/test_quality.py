@@ -227,7 +227,7 @@ def test_with_a_shortlist_all_is_measured_on_its_own(trained: Callable[..., Run]
     assert (short.size_bytes or 0) > (whole.size_bytes or 0) > 0
     assert [row.shortlist for row in run.results().rows] == [False, True]
     assert evaluate_students(run, students=["e1d1"], shortlist=True) == [run.results().rows[1]]
-    with pytest.raises(UserError, match="--shortlist: the engine torch has none"):
+    with pytest.raises(UserError, match="--shortlist: the engine torch has no shortlists"):
         evaluate_students(run, students=["e1d1"], engine="torch", shortlist=True)
 
 

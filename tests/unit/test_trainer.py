@@ -313,9 +313,9 @@ def test_what_modifies_a_stages_data_is_made_once(counting_recipe, prepared_run,
     made = []
 
     class Counted(Augmenter):
-        def __init__(self, *given) -> None:
+        def __init__(self, *given, **more) -> None:
             made.append(given)
-            super().__init__(*given)
+            super().__init__(*given, **more)
 
     monkeypatch.setattr(loop, "Augmenter", Counted)
     counting_recipe["training"]["modifiers"] = {"Typos": 0.2}
