@@ -362,7 +362,8 @@ def _tables(done: Done, content: Values) -> Iterator[str]:
     if done.study.spaces:
         yield from ("## Wider spaces", _space_table(done))
     yield from ("## Detaching", "Share of a student's draws whose gradient was kept from the teacher.")
-    yield _detaching_table(content["interaction"])
+    yield "The ratio is the highest that a student's cross-entropy had to the teacher's at a validation."
+    yield detaching_table(content["interaction"])
 
 
 def _one_by_one_table(done: Done) -> str:
@@ -443,18 +444,20 @@ def _slimness(member: Measured) -> tuple[int, int]:
     return student.encoder_layers, -student.decoder_layers
 
 
-def _detaching_table(interactions: dict[str, Values]) -> str:
+def detaching_table(interactions: dict[str, Values]) -> str:
+    """How often gradients were kept from the teacher, beside the students' highest cross-entropy over the teacher's."""
     lines = []
     for name, stage, values in ((name, *item) for name, stages in interactions.items() for item in stages.items()):
         threshold, draws = values.get("threshold", 0), values.get("draws", {})
         limit = "out of reach" if threshold >= OUT_OF_REACH else shown(values.get("threshold"))
+        ratios = [max(ratio) for ratio in values.get("ce_ratio", {}).values() if ratio]
         cells = [str(sum(draws.values())) if draws else "", shown_shares(values.get("detached", {}))]
-        lines.append([f"{name}, {stage}", limit, *cells])
-    return markdown(["family, stage", "threshold", "draws", "detached"], lines)
+        lines.append([f"{name}, {stage}", limit, *cells, shown(max(ratios), 3) if ratios else ""])
+    return markdown(["family, stage", "threshold", "draws", "detached", "highest ratio"], lines)
 
 
 def shown_shares(detached: dict[str, float]) -> str:
-    """By student, unless it is the same for all."""
+    """By student where there are any, unless it is the same for all."""
     shares = set(detached.values())
-    each = ", ".join(f"{student} {share:.0%}" for student, share in detached.items())
+    each = ", ".join(f"{student} {share:.{0 if share >= 0.1 else 2}%}" for student, share in detached.items() if share)
     return "none" if shares == {0} else "all" if shares == {1} else each

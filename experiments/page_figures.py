@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from experiments.aio_kd_results import detaching_table
 from experiments.claims import Values
 from experiments.costs import HEADINGS, table_lines
 from experiments.finished import between, shown, signed
@@ -324,6 +325,11 @@ def costs(source: str) -> str:
     return plain_table(HEADINGS, table_lines(content(source)["cost_of_all"]))
 
 
+def detaching(source: str) -> str:
+    """How often the families of an AIO-KD study kept gradients from their teacher, and how poor their students were."""
+    return detaching_table(content(source)["interaction"])
+
+
 def verdicts(source: str, claims: Sequence[str]) -> str:
     """Claims of a study: what was found in both metrics, with intervals, the seeds, and the verdict."""
     known = {each["claim"]: each for each in content(source)["claims"]}
@@ -340,6 +346,6 @@ def verdicts(source: str, claims: Sequence[str]) -> str:
 FUNCTIONS: dict[str, Any] = {
     **{"content": content, "row": row, "gain": gain, "family": family, "cpu_seconds": cpu_seconds},
     **{each.__name__: each for each in (students, gains, one_by_one, families, costs, speed, pruning, verdicts)},
-    **{each.__name__: each for each in (over_seeds, pairs, recipes, as_shipped)},
+    **{each.__name__: each for each in (over_seeds, detaching, pairs, recipes, as_shipped)},
     **{"table": plain_table, "sum": sum, "signed": signed},
 }

@@ -470,7 +470,7 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
     assert "| family, distillation | 1.10 | 2 | e1d1 50% |" in table
     assert "| no-detaching: mean of 3 | family: mean of 3 | beam 5 | 2 / 2 | 0 / 0 | +" in table
     assert aio_kd_results.shown_shares({"e1d1": 0.0, "e2d1": 0.0}) == "none"
-    assert aio_kd_results.shown_shares({"e1d1": 1.0, "e2d1": 0.0}) == "e1d1 100%, e2d1 0%"
+    assert aio_kd_results.shown_shares({"e1d1": 1.0, "e2d1": 0.0, "e2d2": 0.0006}) == "e1d1 100%, e2d2 0.06%"
     assert aio_kd_results.shown_shares({}) == ""
 
 
