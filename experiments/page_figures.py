@@ -297,11 +297,11 @@ def over_seeds(source: str, models: Sequence[str], ways: dict[str, str]) -> str:
 
     `ways` has the row of each way, in which `{}` stands for the student. Ways that are not finished are left out.
     """
+    known = dict.fromkeys(each["row"] for each in content(source)["rows"])
     lines = []
     for model in models:
         for title, label in ways.items():
             name = label.format(model)
-            known = dict.fromkeys(each["row"] for each in content(source)["rows"])
             seeds = [each for each in known if each == name or each.startswith(f"{name}-seed")]
             columns = [[row(source, seed, beam, model)[m] for seed in seeds] for beam in (1, 5) for m in _BOTH]
             if seeds:
