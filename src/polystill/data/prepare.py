@@ -8,7 +8,6 @@ line, UTF-8, LF.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from array import array
@@ -31,7 +30,7 @@ from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
 from polystill.errors import UserError
 from polystill.sources.base import PairSource, SentencePair, Unreadable
-from polystill.storage import checksums, scratch_folder, storage_errors, write_atomic
+from polystill.storage import checksums, scratch_folder, storage_errors, write_atomic, write_json
 
 _OTHER_LINE_ENDS = re.compile("[\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 
@@ -124,8 +123,7 @@ def _prepare(
     report_rows(report, "too_many_tokens", text.rows[packed.too_long], text.store, recipe)
     validation = pack(held_out["validation"].pairs, tokenizer, folder / "validation", data.max_tokens, shorten=True)
     clock.lap("pack")
-    content = json.dumps(report.as_dict(), ensure_ascii=False, indent=1)
-    (folder / "cleaning.json").write_text(content + "\n", encoding="utf-8")
+    write_json(folder / "cleaning.json", report.as_dict(), indent=1)
     if not report.kept:
         raise all_cleaned_away(report)
     corpora = text.corpora()
