@@ -88,6 +88,7 @@ def test_stages_of_one_network_a_supernet_train_and_score_these_alone(polystill:
     assert scored["smallest"] == ["tiny-e1d1", "e1d1"]
     assert scored["largest"] == ["tiny-e2d1", "e2d2"]
     assert scored["all"] == ["tiny-e1d1", "tiny-e2d1", "e1d1", "e2d1", "e2d2"]
+    polystill("report", tmp_path / "run").ok()
 
 
 def test_each_architecture_is_evaluated_in_its_own_engine(polystill: Any, tmp_path: Path) -> None:

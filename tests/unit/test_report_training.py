@@ -97,6 +97,32 @@ def test_a_report_shows_the_family_together(copied: Callable[..., Path]) -> None
     assert [row[i] for i, row in enumerate(alike.table.rows, 1)] == [""] * 3
 
 
+def test_a_stage_that_trains_the_smallest_network_has_its_line_only(copied: Callable[..., Path]) -> None:
+    copy = copied({})
+    state = read_checked_json(copy / "state.json")
+    history = state["stages"]["training.distillation"]["history"]
+    for point in history:
+        for key in ("nll", "cross_entropy"):
+            point[key] = {"e1d1": point[key]["e1d1"]}
+    (copy / "state.json").write_text(checked_json(state))
+    assert interaction(Run.open(copy))["distillation"].ce_ratio == {}  # there is no teacher to be compared with
+    charts = [part for section in build_report([copy]).sections for part in section.parts if isinstance(part, Chart)]
+    loss, distance, ratio = (
+        next(chart for chart in charts if chart.name.startswith(name))
+        for name in ("training-1-loss", "training-1-distance", "ce-ratio")
+    )
+    later = state["stages"]["training.mutual"]["history"]
+    points = {(value["student"], value["update"]) for value in loss.spec["data"]["values"]}
+    start = state["stages"]["training.distillation"]["updates"]
+    assert points == {
+        *(("e1d1", point["update"]) for point in history),
+        *((student, start + point["update"]) for student in ("e1d1", "e2d1", "e2d2") for point in later),
+    }
+    for chart in (distance, ratio):
+        assert min(value["update"] for value in chart.spec["data"]["values"]) > start
+    assert loss.table.rows[-1][0] == "e2d2" and loss.table.rows[-1][1] == ""
+
+
 def test_a_family_whose_gradients_all_reach_the_teacher_says_so(copied: Callable[..., Path]) -> None:
     none = {name: {**record, "detached": {s: [0, 0] for s in record["draws"]}} for name, record in RECORDS.items()}
     text, *charts = together(copied(none))

@@ -28,6 +28,8 @@ from polystill.students import Student
 
 # --- lines over updates ---------------------------------------------------------------------------------------------
 
+Lines = Mapping[str, Mapping[int, float]]
+"""By student: a value for each update, counted over all stages, at which it was validated."""
 _TABLE_POINTS = 8
 """Columns of a table of lines."""
 
@@ -96,7 +98,7 @@ def _look(depths: Sequence[Spec]) -> Spec:
     """Encodings of lines by the depths that differ: if both do, decoder layers by colour, encoder layers by dashes."""
     layers = {side: {each[side] for each in depths} for side in ("decoder", "encoder")}
     differing = [side for side, numbers in layers.items() if len(numbers) > 1] or ["decoder"]
-    legend = {"orient": "top", "symbolType": "stroke", "symbolSize": 400}
+    legend = {"orient": "top", "symbolType": "stroke", "symbolSize": 400, "columns": 6}
     look = {"color": steps(differing[0], title=f"{differing[0]} layers", legend={**legend, "symbolStrokeWidth": 4})}
     for side in differing[1:]:
         deepest_first = sorted(layers[side], reverse=True)
@@ -116,17 +118,23 @@ def _stage_ends(ends: Sequence[tuple[str, int]]) -> Spec:
     return layer(dashed, values, x=quantity("end"), y=None, tooltip=[tip("stage", "end of stage")])
 
 
-def _line_table(
-    caption: str, updates: Sequence[int], lines: Mapping[str, Sequence[float]], form: str, *, lowest: bool = False
-) -> Table:
-    """The lines at a few updates that are evenly spread and include the last. `form` formats a figure, like `.3f`."""
+def _line_table(caption: str, lines: Lines, form: str, *, lowest: bool = False) -> Table:
+    """The lines at a few updates that are evenly spread and include the last. `form` formats a figure, like `.3f`.
+
+    A cell is empty where the student was not validated.
+    """
+    updates = sorted({update for line in lines.values() for update in line})
     count = min(_TABLE_POINTS, len(updates))
-    shown = sorted({len(updates) - 1 - (len(updates) - 1) * i // max(1, count - 1) for i in range(count)})
+    shown = [
+        updates[i]
+        for i in sorted({len(updates) - 1 - (len(updates) - 1) * i // max(1, count - 1) for i in range(count)})
+    ]
     rows: list[Line] = []
     for student in _by_depth(lines):
         line = lines[student]
-        rows.append([student, *(f"{line[i]:{form}}" for i in shown), *([f"{min(line):{form}}"] if lowest else [])])
-    columns = ["student", *(f"{updates[i]:,}" for i in shown), *(["lowest"] if lowest else [])]
+        cells = [f"{line[update]:{form}}" if update in line else "" for update in shown]
+        rows.append([student, *cells, *([f"{min(line.values()):{form}}"] if lowest else [])])
+    columns = ["student", *(f"{update:,}" for update in shown), *(["lowest"] if lowest else [])]
     return Table(caption, columns, rows, folded=True)
 
 
@@ -144,34 +152,42 @@ def training_parts(families: Sequence[Family]) -> Iterator[Part]:
 
 def _loss_charts(stages: Mapping[str, Interaction], prefix: str, suffix: str) -> Iterator[Chart]:
     """The loss of each student and, if there are several, its distance to the largest one."""
-    updates, nll = _over_stages(stages, "nll")
+    nll = _over_stages(stages, "nll")
     largest = max(nll, key=Student.parse)
-    gaps = {name: [a - b for a, b in zip(line, nll[largest], strict=True)] for name, line in nll.items()}
-    last = {student: line[-1] for student, line in nll.items()}
+    gaps = {
+        name: {update: value - nll[largest][update] for update, value in line.items() if update in nll[largest]}
+        for name, line in nll.items()
+    }
+    end = max(update for line in nll.values() for update in line)
+    last = {student: line[end] for student, line in nll.items() if end in line}
     best, worst = (choose(last, key=last.__getitem__) for choose in (min, max))
-    values = [
-        {"update": update, "student": name, "nll": round(nll[name][i], 5), "gap": round(gaps[name][i], 5)}
-        for name in _by_depth(nll)
-        for i, update in enumerate(updates)
-    ]
-    tooltip = [tip("nll", "nats a token", ".3f"), tip("gap", f"distance to {largest}", "+.3f")]
     summary = (
-        f"Validation loss of {len(last)} students over {updates[-1]:,} updates ({', '.join(stages)}). At the end it is "
+        f"Validation loss of {len(nll)} students over {end:,} updates ({', '.join(stages)}). At the end it is "
         f"lowest for {best} ({last[best]:.3f} nats a token) and highest for {worst} ({last[worst]:.3f})."
     )
-    table = _line_table("Validation loss by update (nats a token)", updates, nll, ".3f", lowest=True)
-    spec = _student_lines(values, "nll", "nats a token", tooltip, _ends(stages))
+    table = _line_table("Validation loss by update (nats a token)", nll, ".3f", lowest=True)
+    tooltip = [tip("nll", "nats a token", ".3f")]
+    spec = _student_lines(_values(nll, "nll"), "nll", "nats a token", tooltip, _ends(stages))
     yield Chart(f"{prefix}-loss", f"Validation loss{suffix}", summary, spec, table)
-    if len(last) > 1:
-        far = max(gaps, key=lambda student: gaps[student][-1])
+    if largest in last and len(last) > 1:
+        far = max(last, key=lambda student: gaps[student][end])
         summary = (
             f"The same losses as differences to the largest student, {largest}; below zero is better. At the end {far} "
-            f"is farthest behind, by {gaps[far][-1]:.3f} nats a token."
+            f"is farthest behind, by {gaps[far][end]:.3f} nats a token."
         )
         others = {student: line for student, line in gaps.items() if student != largest}
-        table = _line_table(f"Distance to {largest} by update (nats a token)", updates, others, "+.3f")
-        spec = _student_lines(values, "gap", "nats a token", tooltip, _ends(stages))
+        table = _line_table(f"Distance to {largest} by update (nats a token)", others, "+.3f")
+        tooltip = [tip("gap", f"distance to {largest}", "+.3f")]
+        spec = _student_lines(_values(gaps, "gap"), "gap", "nats a token", tooltip, _ends(stages))
         yield Chart(f"{prefix}-distance", f"Distance to {largest}{suffix}", summary, spec, table)
+
+
+def _values(lines: Lines, field: str) -> list[Spec]:
+    return [
+        {"update": update, "student": name, field: round(value, 5)}
+        for name in _by_depth(lines)
+        for update, value in lines[name].items()
+    ]
 
 
 # --- how the networks of a family act on each other -----------------------------------------------------------------
@@ -196,46 +212,47 @@ class Interaction:
     updates: Sequence[int]
     """Updates with a validation."""
     ce_ratio: Mapping[str, Sequence[float]]
-    """By candidate: its label-smoothed cross-entropy over the teacher's at each validation."""
+    """By candidate: its label-smoothed cross-entropy over the teacher's at each validation.
+
+    Empty where the teacher is not trained, as in a stage of the smallest networks.
+    """
     nll: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """By candidate: nats a target token at each validation, without label smoothing."""
+    """By candidate that the stage trains: nats a target token at each validation, without label smoothing."""
 
 
 def interaction(run: Run) -> dict[str, Interaction]:
     """Read the records of the finished stages (RUN/state.json). A stage that drew no students has no draws."""
+    records = {stage.name: run.record(f"training.{stage.name}") for stage in run.recipe.stages}
+    finished = {name: record for name, record in records.items() if record is not None}
+    histories = {name: record["history"] for name, record in finished.items()}
+    trained = {name: list(history[0]["nll"]) if history else [] for name, history in histories.items()}
+    teacher = max((each for names in trained.values() for each in names), key=Student.parse, default="")
     stages = {}
-    for stage in run.recipe.stages:
-        record = run.record(f"training.{stage.name}")
-        if record is None:
-            continue
-        counts, history = record.get("interaction", {}), record["history"]
-        students = list(history[0]["nll"]) if history else []
-        teacher = max(students, key=Student.parse, default="")  # the deepest network; every family contains it
+    for name, record in finished.items():
+        counts, history, students = record.get("interaction", {}), histories[name], trained[name]
         entropies = [point["cross_entropy"] for point in history]
-        stages[stage.name] = Interaction(
+        stages[name] = Interaction(
             threshold=counts.get("threshold"),
             length=record["updates"],
             until=counts.get("until", []),
             draws=counts.get("draws", {}),
             detached=counts.get("detached", {}),
             updates=[point["update"] for point in history],
-            ce_ratio={name: [round(point[name] / point[teacher], 5) for point in entropies] for name in students},
-            nll={name: [point["nll"][name] for point in history] for name in students},
+            ce_ratio={s: [round(point[s] / point[teacher], 5) for point in entropies] for s in students}
+            if teacher in students
+            else {},
+            nll={s: [point["nll"][s] for point in history] for s in students},
         )
     return stages
 
 
-def _over_stages(
-    stages: Mapping[str, Interaction], lines: Literal["nll", "ce_ratio"]
-) -> tuple[list[int], dict[str, list[float]]]:
-    """The updates with a validation, counted over all stages, and the values of each student at these."""
-    updates: list[int] = []
-    values: dict[str, list[float]] = {}
+def _over_stages(stages: Mapping[str, Interaction], lines: Literal["nll", "ce_ratio"]) -> dict[str, dict[int, float]]:
+    values: dict[str, dict[int, float]] = {}
     for start, stage in zip(_starts(stages), stages.values(), strict=True):
-        updates += [start + update for update in stage.updates]
+        updates = [start + update for update in stage.updates]
         for student, line in getattr(stage, lines).items():
-            values.setdefault(student, []).extend(line)
-    return updates, values
+            values.setdefault(student, {}).update(zip(updates, line, strict=True))
+    return values
 
 
 def share_equal(one: Sequence[str], other: Sequence[str]) -> float:
@@ -346,25 +363,23 @@ def _totals(stages: Mapping[str, Interaction]) -> tuple[int, int]:
 
 def ratio_chart(stages: Mapping[str, Interaction], name: str, title: str) -> Chart | None:
     """Cross-entropy of every candidate over the teacher's at every validation. None if there was no validation."""
-    updates, lines = _over_stages(stages, "ce_ratio")
-    if not updates:
+    lines = _over_stages(stages, "ce_ratio")
+    if not lines:
         return None
-    values: list[Spec] = [
-        {"student": student, "update": update, "ratio": ratio}
-        for student in _by_depth(lines)
-        for update, ratio in zip(updates, lines[student], strict=True)
-    ]
+    values = _values(lines, "ratio")
     near = 1.2 * max(value["ratio"] for value in values)
     thresholds = [stage.threshold for stage in stages.values() if stage.threshold and stage.threshold < near]
     threshold = min(thresholds, default=None)
     tooltip = [tip("ratio", "of the teacher's", ".3f")]
     spec = _student_lines(values, "ratio", "cross-entropy / the teacher's", tooltip, _ends(stages), threshold)
-    most = max(lines, key=lambda student: lines[student][-1])
+    end = max(value["update"] for value in values)
+    last = {student: line[end] for student, line in lines.items() if end in line}
+    most = max(last, key=last.__getitem__)
     summary = (
         "Validation cross-entropy of every network over the teacher's. At the end it is highest for "
-        f"{most} ({lines[most][-1]:.3f})." + (" Dotted: the threshold of detaching." if threshold is not None else "")
+        f"{most} ({last[most]:.3f})." + (" Dotted: the threshold of detaching." if threshold is not None else "")
     )
-    table = _line_table("Validation cross-entropy over the teacher's, by update", updates, lines, ".3f")
+    table = _line_table("Validation cross-entropy over the teacher's, by update", lines, ".3f")
     return Chart(name, title, summary, spec, table)
 
 
