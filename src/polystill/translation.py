@@ -122,12 +122,12 @@ def _from_run(run_folder: Path, student: str, engine: Engine, precision: str, th
 
 def _single_model(place: Place, student: str, temporary: Path) -> Path:
     """Return a single model's folder; of a family, extract the student into `temporary` and return that."""
-    from polystill.models.folder import save_student
+    from polystill.export.students import write_extracted
     from polystill.runs.family import family_space
 
     if place.kind is not Kind.FAMILY:
         return place.folder
-    save_student(place.folder, family_space(place.folder).get(student), temporary / "student")
+    write_extracted(place.folder, family_space(place.folder).get(student), temporary / "student")
     return temporary / "student"
 
 
@@ -338,5 +338,4 @@ def _whole_translations(
             if number in cuts.sources or not hypotheses or hypotheses[0].cut:
                 yield None
             else:
-                best = replace(hypotheses[0], text=" ".join(hypotheses[0].text.split()))
-                yield Translation(best.text, tuple(aligned_spans(block[number], best)))
+                yield Translation(hypotheses[0].text, tuple(aligned_spans(block[number], hypotheses[0])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.decoding.translator import Alignment, DecodingOptions, Hypothesis, Translator
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.placement import Span
+from polystill.runs.family import FAMILY, read_family
+from polystill.storage import write_json
+from polystill.translation import open_translator
 
 
 def test_each_piece_is_linked_with_the_one_it_attends_to_most_unless_that_is_the_end_mark() -> None:
@@ -83,3 +87,14 @@ def test_an_lstm_aligns_by_its_attention(counting_lstm: Path) -> None:
     translator = TorchTranslator(*load_model_with_tokenizer(counting_lstm))
     found = translator.translate(LINES, DecodingOptions(beam_size=2, alignment=True))
     assert all(h[0].alignment is not None for h, line in zip(found, LINES, strict=True) if line.strip())
+
+
+@pytest.mark.parametrize("engine", ["ctranslate2", "torch"])
+def test_a_student_of_a_familys_folder_aligns_as_the_family_was_trained_to(
+    engine: str, aligned_student: Path, tmp_path: Path
+) -> None:
+    family = tmp_path / "family"
+    shutil.copytree(aligned_student.parent / "family", family)
+    write_json(family / FAMILY, {**read_family(family), "alignment": True})
+    with open_translator(family, "e2d2", engine=engine, threads=1) as translator:
+        assert translator.info["alignment"] is True

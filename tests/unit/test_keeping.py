@@ -93,6 +93,30 @@ def test_hypotheses_that_keep_all_stay_as_they_are() -> None:
     assert keep_placeholders(Shouter(), ["dog %s"], lists, DecodingOptions()) == [[lists[0][1]]]
 
 
+class Looping:
+    """Loses placeholders, and does not find the end of lines with "loop"."""
+
+    max_source_tokens = 64
+    languages = ("en", "de")
+
+    def translate(
+        self, lines: Sequence[str], options: DecodingOptions, cuts: Cuts | None = None
+    ) -> list[list[Hypothesis]]:
+        return [[Hypothesis("x", [], -1.0, cut="loop" in line and "%s" not in line)] for line in lines]
+
+
+def test_a_translation_with_a_piece_that_was_cut_is_not_whole() -> None:
+    assert translate_texts(Looping(), ["a loop in %s", "nothing in %s"], DecodingOptions()) == [
+        None,
+        Translation("x %s"),
+    ]
+
+
+def test_blanks_in_placeholders_stay_in_documents() -> None:
+    text = "Press <a  href='x'>here</a>  now"
+    assert translate_texts(Shouter(), [text], DecodingOptions()) == [Translation("PRESS <a  href='x'>HERE</a>  NOW")]
+
+
 def test_files_and_documents_keep_them_alike() -> None:
     (hypotheses,) = translate_lines(Shouter(), ["copy %s"], DecodingOptions())
     assert hypotheses[0].text == "COPY %s" and hypotheses[0].score == -1.0
@@ -126,6 +150,23 @@ def test_digits_may_be_grouped_otherwise() -> None:
     for text in ("1.250 Hunde", "1 250 Hunde", "1250 Hunde", "im Jahr 1990 1.250 Hunde"):
         assert "1250" in readings(text), text
     assert "1250" not in readings("12 Hunde, 50 Katzen")
+
+
+@pytest.mark.parametrize(
+    ("line", "translation", "is_kept"),
+    [
+        ("On 15.03.2024 we met", "Am 15.03.2024 trafen wir uns", True),
+        ("On 2024-03-15 we met", "Am 15.3.2024 trafen wir uns", True),
+        ("On 2024-03-15 we met", "Am 15. März 2024 trafen wir uns", True),
+        ("Version 10.4.2 of 192.168.0.1.", "Version 10.4.2 von 192.168.0.1.", True),
+        ("At 10:05", "Um 10.05 Uhr", True),
+        ("On 15.03.2024 we met", "Am 15.04.2024 trafen wir uns", False),
+        ("Version 10.4.2", "Version 10.4.3", False),
+    ],
+)
+def test_dates_and_versions_are_no_single_number(line: str, translation: str, is_kept: bool) -> None:
+    lists = [[Hypothesis(translation, [], -1.0)]]
+    assert (keep_placeholders(Shouter(), [line], lists, DecodingOptions()) == lists) == is_kept
 
 
 def test_text_is_split_at_long_numbers() -> None:

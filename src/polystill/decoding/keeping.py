@@ -79,12 +79,12 @@ def keep_placeholders(
     kept = list(lists)
     lost = []
     for i, (line, hypotheses) in enumerate(zip(lines, lists, strict=True)):
-        wanted, numbers = Counter(placeholders(line)), _long_numbers(line)
+        wanted, numbers = Counter(placeholders(line)), split_at_long_numbers(_between(line))[1::2]
         if (wanted or numbers) and hypotheses:
-            kept[i] = [h for h in hypotheses if _has_all(h.text, wanted) and numbers <= readings(h.text)]
+            kept[i] = [h for h in hypotheses if _has_all(h.text, wanted) and has_numbers(h.text, numbers)]
             lost += [i] * (not kept[i])
-    for i, text in zip(lost, _by_pieces(translator, [lines[i] for i in lost], options), strict=True):
-        kept[i] = [replace(lists[i][0], text=text, alignment=None)]
+    for i, (text, cut) in zip(lost, _by_pieces(translator, [lines[i] for i in lost], options), strict=True):
+        kept[i] = [replace(lists[i][0], text=text, alignment=None, cut=cut)]
     return kept
 
 
@@ -93,24 +93,27 @@ def _has_all(text: str, wanted: Mapping[str, int]) -> bool:
     return all(has[placeholder] == count for placeholder, count in wanted.items())
 
 
-def _long_numbers(line: str) -> set[str]:
-    return long_numbers(" ".join(split_at_placeholders(line)[::2]))
+def _between(line: str) -> str:
+    """A line without its placeholders."""
+    return " ".join(split_at_placeholders(line)[::2])
 
 
-def _by_pieces(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> Iterator[str]:
-    """Each line with the text between its placeholders and long numbers translated; text without a letter stays."""
+def _by_pieces(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> Iterator[tuple[str, bool]]:
+    """Each line with the text between its placeholders and long numbers translated; text without a letter stays.
+
+    With it comes whether the translation of a piece was cut.
+    """
     pieces = [_pieces(line) for line in lines]
     texts = list(dict.fromkeys(piece.strip() for parts in pieces for piece in parts[::2] if _has_letters(piece)))
     if not texts:
-        yield from lines
+        yield from ((line, False) for line in lines)
         return
     once = replace(options, n_best=1, token_scores=False, alignment=False)
     translated = dict(zip(texts, translator.translate(texts, once, Cuts()), strict=True))
     for parts in pieces:
-        yield "".join(
-            _in_place(part, translated[part.strip()]) if i % 2 == 0 and _has_letters(part) else part
-            for i, part in enumerate(parts)
-        )
+        found = [translated[p.strip()] if i % 2 == 0 and _has_letters(p) else None for i, p in enumerate(parts)]
+        text = "".join(p if h is None else _in_place(p, h) for p, h in zip(parts, found, strict=True))
+        yield text, any(h[0].cut for h in found if h)
 
 
 def _pieces(line: str) -> list[str]:
@@ -164,6 +167,13 @@ def long_numbers(text: str) -> set[str]:
     }
 
 
+def has_numbers(translation: str, numbers: Sequence[str]) -> bool:
+    """Whether a translation has the digits of each number, and of a date all numbers, in any notation and order."""
+    found = readings(translation)
+    dates = [sorted(_numbers_of(separated)) for separated in _SEPARATED.findall(translation)]
+    return all(long_numbers(number) <= found or sorted(_numbers_of(number)) in dates for number in numbers)
+
+
 def _numbers_of(date: str) -> list[str]:
     """The numbers of a date, a time or a version without leading zeros, which another notation leaves out."""
     return [digits(part).lstrip("0") for part in re.split(r"\D+", date)]
@@ -195,7 +205,7 @@ _SENTENCE = re.compile(r"\w(?:[^.!?]|[.!?](?!\s))*")
 
 def is_in_capitals(line: str) -> bool:
     """Whether a line has several words, at least `FEWEST_LETTERS` capitals, and small letters in placeholders only."""
-    text = " ".join(split_at_placeholders(line)[::2])
+    text = _between(line)
     return sum(map(str.isupper, text)) >= FEWEST_LETTERS and len(text.split()) > 1 and not any(map(str.islower, text))
 
 
