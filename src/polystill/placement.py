@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
 
 _UNSPACED = (
@@ -77,7 +78,9 @@ def placed_tags(words: str, translation: str, spans: Sequence[Span], tags: Seque
     linked = [_Word(*match.span(), _linked(match.span(), spans)) for match in WORD.finditer(translation)]
     placement = _Placement(words, translation, linked)
     ends = min([0, *(tag.at for tag in tags)]), len(translation) + max([0, *(tag.at - len(words) for tag in tags)])
-    return list(placement.placed(_nested(tags), *ends))
+    placed = list(placement.placed(_nested(tags), *ends))
+    # An element within another one may take in a sign behind that one's end.
+    return list(zip(accumulate((place for place, _ in placed), max), (markup for _, markup in placed), strict=True))
 
 
 def out_of_words(words: str, tags: Sequence[Tag]) -> tuple[list[Tag], list[tuple[int, int]]]:

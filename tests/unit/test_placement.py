@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polystill.placement import Span, Translation
+from polystill.placement import Span, Tag, Translation, placed_tags
 from polystill.serving.text import Markup
 
 
@@ -63,6 +63,12 @@ def placed(html: str, translation: str, links: str) -> str:
 )
 def test_elements_follow_their_words(html: str, translation: str, links: str, expected: str) -> None:
     assert placed(html, translation, links) == expected
+
+
+def test_places_ascend_also_where_an_inner_element_takes_in_a_sign() -> None:
+    tags = [Tag(4, "<i>", opens="i"), Tag(4, "<b>", opens="b"), Tag(6, "</b>", closes="b"), Tag(7, "</i>", closes="i")]
+    links = [Span((4, 5), (5, 6)), Span((6, 7), (5, 6))]
+    assert placed_tags("go (a b) c", "los (x) y", links, tags) == [(5, "<i>"), (5, "<b>"), (7, "</b>"), (7, "</i>")]
 
 
 def test_parts_are_asked_for_only_without_alignments() -> None:
