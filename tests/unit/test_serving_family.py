@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from polystill.decoding.ctranslate2 import CTranslate2Translator
 from polystill.errors import UserError
 from polystill.runs.results import QualityRow
 from polystill.serving.family import Family, Measured, Student, measured
@@ -30,6 +32,13 @@ def test_a_student_is_chosen_by_name_and_the_first_without() -> None:
         students.choose("e1d2", None)
     with pytest.raises(UserError, match="not both"):
         students.choose("e1d1", 5)
+
+
+def test_a_sentence_fits_if_the_engine_reads_all_of_it(counting_ctranslate2: Path) -> None:
+    student = Student("e2d2", CTranslate2Translator(counting_ctranslate2, threads=1))
+    assert student.fits("one two")
+    assert not student.fits("one " * 100)
+    assert not student.fits(f"one{' ' * 5000}two")  # few tokens, but more characters than the engine looks at
 
 
 def test_the_best_student_within_a_latency_budget_is_chosen() -> None:

@@ -47,11 +47,29 @@ NO = "class=notranslate"
         ("<html translate=no><body>x</body></html>", ""),
         ("<svg><text>x</text></svg>a<math><mi>x</mi></math>b", "a|b"),
         ("<template><p>x</p></template>a", "a"),
-        ("<p>a &amp; b</p>", "a |&amp;| b"),
+        ("<p>a &amp; b</p>", "a &amp; b"),
         ("", ""),
     ],
 )
 def test_elements_end_where_html_ends_them(html: str, expected: str) -> None:
+    assert "|".join(translated(html)) == expected
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<p>a &# b <b>c</b>", "a &# b |c"),  # a broken entity
+        ("<p>&#65a<b>c</b> &#x; &", "&#65a|c| &#x; &"),
+        ("a<!-- x <b>y</b>", "a"),  # the end of a comment, a tag or a declaration is missing
+        ("a<![CDATA[ x <b>y</b>", "a"),
+        ("<p>a<b class='x>y", "a"),
+        ("a</p", "a"),
+        ("<b>a</b><script>x", "a"),
+        ("a <", "a |<"),
+        ("1 < 2 <b>c</b>", "1 |<| 2 |c"),
+    ],
+)
+def test_broken_markup_is_not_taken_for_text(html: str, expected: str) -> None:
     assert "|".join(translated(html)) == expected
 
 

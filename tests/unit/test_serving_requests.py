@@ -15,6 +15,8 @@ def test_api_keys(tmp_path: Path) -> None:
     keys = ApiKeys.read(tmp_path / "keys")
     assert all(keys.accept(key) for key in ("first", "second ü"))
     assert not any(keys.accept(key) for key in ("", "firs", "first ", "# mine", "\ud800"))
+    (tmp_path / "marked").write_text("\ufefffirst\n", encoding="utf-8")  # as Windows' editor writes it
+    assert ApiKeys.read(tmp_path / "marked").accept("first")
     (tmp_path / "empty").write_text("# nothing\n")
     for name, message in (("empty", "no API key in it"), ("missing", "cannot be read")):
         with pytest.raises(UserError, match=message):

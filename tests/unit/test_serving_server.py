@@ -540,6 +540,7 @@ def test_what_cannot_be_served_is_one_line(
     assert "no such folder" in refused(tmp_path / "nothing", "--port", "0")
     assert "cannot listen there (Address already in use)" in refused(counting_ctranslate2, "--port", server.port)
     assert "cannot listen there" in refused(*model, "--host", "203.0.113.1")
+    assert "cannot listen there (no address of that name is known)" in refused(*model, "--host", "1.2.3 .4")
     assert "no Bergamot export" in refused(*model, "--bergamot-runtime", tmp_path)
     assert "only a run has students" in refused(*model, "--student", "e1d1")
     assert "cannot be read" in refused(*model, "--api-keys", tmp_path / "nothing")

@@ -60,7 +60,9 @@ class Student:
 
     def fits(self, sentence: str) -> bool:
         """Whether the model takes the sentence whole."""
-        return len(self.engine.tokenizer.source_pieces([sentence])[0]) <= self.engine.max_source_tokens
+        cuts = Cuts()
+        cuts.fit_sources([sentence], self.engine.tokenizer.source_pieces, self.engine.max_source_tokens)
+        return not cuts.sources
 
 
 def measured(rows: Sequence[QualityRow], system: tuple[str, str, str, bool, int], length_penalty: float) -> Measured:

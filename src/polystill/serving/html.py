@@ -135,8 +135,11 @@ class _Tokens(HTMLParser):
     def read(self, html: str) -> list[Token]:
         # The parser counts only line feeds as line ends.
         self._lines += [match.end() for match in re.finditer("\n", html)]
-        self.feed(html)
-        self.close()
+        # Entities are text here. After a broken one the parser would take all that follows for text.
+        self.feed(html.replace("&", "+"))
+        if self.rawdata:  # a tag, comment or script without an end
+            is_text = self.rawdata == "<"
+            self._take(is_text=is_text, is_fixed=not is_text)
         starts = self._starts
         if html and (not starts or starts[0][0] > 0):
             starts = [(0, False, True), *starts]
@@ -157,8 +160,6 @@ class _Tokens(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self._take(is_text=True)
-
-    handle_entityref = handle_charref = handle_data  # type: ignore[assignment]
 
     def handle_comment(self, data: str) -> None:
         self._take()

@@ -217,7 +217,7 @@ class ApiKeys:
             UserError: the file cannot be read, is not UTF-8, or has no key.
         """
         try:
-            lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         except UnicodeDecodeError:

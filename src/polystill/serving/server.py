@@ -177,7 +177,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=256)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error
+        number = error.errno or 0  # a negative one is of the search for the name
+        reason = os.strerror(number) if number > 0 else "no address of that name is known" if number else error
         raise UserError(f"--host {host} --port {port}: cannot listen there ({reason})") from None
 
 
