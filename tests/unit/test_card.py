@@ -138,7 +138,8 @@ def test_a_form_that_was_not_measured_has_no_figures_in_the_index(about: dict[st
     assert others.count("| flickr") == len(BESIDES)
 
 
-def test_on_devices_the_packages_own_figures_come_first() -> None:
+@pytest.mark.parametrize("length_penalty", [1.0, 0.6])
+def test_on_devices_the_packages_own_figures_come_first(length_penalty: float) -> None:
     rows = [
         DeviceRow(device="board", hardware="an ARM", model="e2d1", engine="ctranslate2", threads=threads, **variant)
         for threads, variant in (
@@ -147,7 +148,8 @@ def test_on_devices_the_packages_own_figures_come_first() -> None:
             (3, {"precision": "int8", "beam": 5}),
         )
     ]
-    text = model_card({**INFO, "format": "ctranslate2", "quantization": "int8"}, Record(devices=rows), 1)
+    record = Record(devices=rows, search=DecodingOptions(length_penalty=length_penalty))
+    text = model_card({**INFO, "format": "ctranslate2", "quantization": "int8"}, record, 1)
     shown = [line for line in text.split("\n") if line.startswith("| board")]
     assert shown == ["| board | int8 | 5 | 3 |", "| board | float32 | 1 | 1 |", "| board | int8 | 1 | 2 |"]
     assert "length penalty" not in text

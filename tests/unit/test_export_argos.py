@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import random
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import ctranslate2
 import pytest
+from sentencepiece import SentencePieceProcessor
 
+from polystill.decoding.beam import TorchTranslator
 from polystill.errors import UserError
 from polystill.export import argos, pieces
+from polystill.export.agreement import greedy
 from polystill.export.driver import export_folder
 from polystill.export.pieces import joint_pieces
+from polystill.models.folder import load_model_with_tokenizer
 from polystill.storage import sha256
 
 LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
@@ -32,6 +38,22 @@ def test_the_package_is_what_was_verified(counting_student: Path, tmp_path: Path
     assert info["files"] == {written.name: sha256(written)}
     assert shown == (tmp_path / "out" / "README.md").read_text()
     assert f"weights in int8, {written.stat().st_size / 1e6:.1f} MB on disk" in shown
+
+
+def test_identical_translations_are_as_long_as_the_students(counting_student: Path, tmp_path: Path) -> None:
+    generator = random.Random(1)
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    lines = [" ".join(generator.choices(words, k=generator.randint(5, 14))) for _ in range(16)]
+    info = export_folder(counting_student, tmp_path / "out", "argos", lines=lines)
+    with zipfile.ZipFile(tmp_path / "out" / "translate-en_de-1_0.argosmodel") as package:
+        package.extractall(tmp_path)
+    folder = tmp_path / "translate-en_de-1_0"
+    processor = SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
+    engine = ctranslate2.Translator(str(folder / "model"), intra_threads=1)
+    rows = engine.translate_batch([processor.encode(line, out_type=str) for line in lines], beam_size=1)
+    expected = greedy(TorchTranslator(*load_model_with_tokenizer(counting_student)), lines)
+    same = [row.hypotheses[0] == hypothesis.tokens for row, hypothesis in zip(rows, expected, strict=True)]
+    assert info["verification"]["identical"] == sum(same) / len(lines)
 
 
 def test_a_package_that_argos_would_run_otherwise_is_noticed(

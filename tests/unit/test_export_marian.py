@@ -43,6 +43,20 @@ def test_a_marian_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
         pymarian.run_pymarian("decode")
 
 
+def test_pieces_with_other_line_ends_are_read_as_marian_prints_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vocabulary that another program has made may have such pieces."""
+    program = tmp_path / "pymarian"
+    program.write_text(
+        "#!/bin/sh\nprintf '\u2581a\u2028 \u2581b\u00a0c ||| WordScores= -0.5 -1 -2\\n'\n", encoding="utf-8"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("POLYSTILL_PYMARIAN", str(program))
+    (scored,) = pymarian.decode_with_scores(tmp_path / "model.npz", [tmp_path / "vocab.spm"], ["a b"])
+    assert scored == (["\u2581a\u2028", "\u2581b\u00a0c"], [-0.5, -1.0, -2.0])
+
+
 def test_other_positions_than_marians_are_refused(counting_student: Path) -> None:
     with pytest.raises(UserError, match=r"other sinusoidal positions.*model\.positions: marian"):
         FORMATS["marian"].check(*load_model_with_tokenizer(counting_student), counting_student)

@@ -26,6 +26,7 @@ from polystill.models.lstm import Lstm, LstmConfig
 from polystill.models.pruning import matrices, nonzero_parameters, prune, sparsity_of
 from polystill.models.supernets import Supernets
 from polystill.runs.family import WEIGHTS, family_space, read_family
+from polystill.storage import sha256
 from polystill.students import Student, StudentSpace, in_ranges
 
 
@@ -99,6 +100,13 @@ def test_other_programs_get_it_dense(counting_student: Path, tmp_path: Path, to:
     if to == "hf":
         assert same(load_model(tmp_path / "out"), load_model(tmp_path / "pruned"))
         assert (tmp_path / "out" / WEIGHTS).is_file() and not (tmp_path / "out" / SPARSE_WEIGHTS).exists()
+
+
+def test_what_is_known_of_a_pruned_student_is_known_of_its_exports(aligned_student: Path, tmp_path: Path) -> None:
+    prune_folder(aligned_student, tmp_path / "pruned", 0.1, "matrix")
+    info = export_folder(tmp_path / "pruned", tmp_path / "out", "ctranslate2")
+    assert info["alignment"] is True
+    assert info["source_sha256"] == sha256(tmp_path / "pruned" / SPARSE_WEIGHTS)
 
 
 def test_export_of_a_dense_student_in_the_sparse_form(counting_student: Path, tmp_path: Path) -> None:

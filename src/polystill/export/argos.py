@@ -76,6 +76,7 @@ LibreTranslate serves what is installed this way.
         import ctranslate2
         from sentencepiece import SentencePieceProcessor
 
+        from polystill.data.tokenizer import EOS
         from polystill.export.agreement import VERIFIED_TOKENS, piece_ids, score_differences
 
         with TemporaryDirectory(prefix="polystill-") as temporary:
@@ -92,7 +93,8 @@ LibreTranslate serves what is installed this way.
         for hypothesis, result, written in zip(export.hypotheses, scored, translated, strict=True):
             scores = (hypothesis.token_scores or [])[1:], result.log_probs[1:]  # not the first, as in ctranslate2.py
             differences += score_differences(*scores, strict=False)
-            pieces.append(written.hypotheses[0][: len(hypothesis.tokens)])  # it does not say whether it has ended
+            tokens = written.hypotheses[0]
+            pieces.append([*tokens, *[EOS] * (len(tokens) < longest)])  # it does not say whether it has ended
         return Verified(piece_ids(pieces, export.tokenizer), differences)
 
     def finish(self, folder: Path, info: Info, card: MakeCard) -> None:

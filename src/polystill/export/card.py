@@ -173,12 +173,10 @@ def _is_of_package(row: QualityRow | DeviceRow, info: Info, record: Record) -> b
     """Whether a row was measured on this very package and its search, and not on another form of the student."""
     precision = info.get("quantization", "float32")
     engine = FORMATS[info["format"]].evaluated_in(precision)
-    form = (engine, precision, "shortlist" in info, record.search.beam_size, record.search.length_penalty)
-    return (*row.variant, row.beam, _length_penalty(row)) == form
-
-
-def _length_penalty(row: QualityRow | DeviceRow) -> float:
-    return row.length_penalty if isinstance(row, QualityRow) else 1.0  # speed is measured without one
+    form = (engine, precision, "shortlist" in info, record.search.beam_size)
+    if isinstance(row, QualityRow) and row.length_penalty != record.search.length_penalty:
+        return False  # speed hardly depends on it, so a device's row does not state it
+    return (*row.variant, row.beam) == form
 
 
 def _index(rows: Sequence[QualityRow]) -> Iterator[dict[str, Any]]:
@@ -228,7 +226,7 @@ def _devices(info: Info, record: Record) -> Iterator[str]:
 
 def _table(rows: Sequence[QualityRow | DeviceRow], columns: Sequence[tuple[str, str, str]]) -> str:
     """A Markdown table without the columns that no row has; a length penalty of 1 is none."""
-    no_penalty = all(_length_penalty(row) == 1.0 for row in rows)
+    no_penalty = all(row.length_penalty == 1.0 for row in rows if isinstance(row, QualityRow))
     shown = {}
     for title, key, form in columns:
         cells = [form.format(getattr(row, key)) if _is_there(row, key) else "" for row in rows]

@@ -64,10 +64,10 @@ def export_folder(
     check_replaceable(out)
     if form.packages:
         need_packages(f"export --to {to}", form.packages, extra=to)
+    _check_architecture(student, form)
     with _readable(student, form) as folder:
-        _check_architecture(folder, form)
         model, tokenizer = load_model_with_tokenizer(folder)
-        form.check(model, tokenizer, folder)
+        form.check(model, tokenizer, student)
         progress.add(1, "translating with the student")
         lines = lines_to_verify(model, tokenizer, lines)
         hypotheses = greedy(TorchTranslator(model, tokenizer), lines)
@@ -85,14 +85,20 @@ def export_folder(
         )
         progress.add(1, "writing")
         with atomic_folder(out) as temporary:
-            return _write(form, export, temporary, record or Record(), shortlist, progress)
+            return _write(form, export, student, temporary, record or Record(), shortlist, progress)
 
 
 def _write(
-    form: Format, export: Export, folder: Path, record: Record, shortlist: Shortlist | None, progress: Progress
+    form: Format,
+    export: Export,
+    student: Path,
+    folder: Path,
+    record: Record,
+    shortlist: Shortlist | None,
+    progress: Progress,
 ) -> Info:
     form.write(export, folder)
-    info = describe_export(export.student, export.model, export.tokenizer, form.name)
+    info = describe_export(student, export.model, export.tokenizer, form.name)
     info["versions"] |= versions(*form.packages)
     if form.precisions != ("float32",):
         info["quantization"] = export.precision

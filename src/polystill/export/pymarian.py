@@ -77,6 +77,7 @@ def decode_with_scores(
     if shortlist is not None:
         options += ["--shortlist", str(shortlist), "1"]  # 1: checked
     output = run_pymarian("decode", *files, *options, stdin="".join(f"{line}\n" for line in lines))
-    rows = [row.rsplit(" ||| WordScores=", 1) for row in output.splitlines()]
+    rows = [row.rsplit(" ||| WordScores=", 1) for row in output.split("\n") if row]  # pieces may have other line ends
     assert len(rows) == len(lines), "Marian gives a line for a line"
-    return [Scored(text.split(), [float(score) for score in scores.split()]) for text, scores in rows]
+    pieces = [[piece for piece in text.split(" ") if piece] for text, _ in rows]
+    return [Scored(row, [float(x) for x in scores.split()]) for row, (_, scores) in zip(pieces, rows, strict=True)]
