@@ -160,6 +160,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         UserError: no space left, or no permission, here or in the block.
     """
     path = Path(path)
+    if path.is_symlink():  # the link stays
+        path = Path(os.path.realpath(path))
     temporary = _sibling(path, "tmp")
     aside = _sibling(path, "old")
     is_there = False
@@ -198,8 +200,10 @@ def need_new_folder(path: Path, advice: str = "give a new folder") -> None:
     """Check that an output folder is missing or empty, before hours are spent.
 
     Raises:
-        UserError: it holds something, or is a file; `advice` ends the message.
+        UserError: it holds something, or is a file, or "." or the like; `advice` ends the message.
     """
+    if path.name in ("", ".."):
+        raise UserError(f"{path}: this folder cannot be replaced by a new one; {advice}")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: exists already; {advice}")
 

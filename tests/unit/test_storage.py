@@ -109,6 +109,27 @@ def test_a_new_folder_is_missing_or_empty(tmp_path: Path) -> None:
         need_new_folder(tmp_path, "give another")
 
 
+@pytest.mark.parametrize("path", [".", "..", "sub/..", "/"])
+def test_the_current_folder_is_not_replaced(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    with pytest.raises(UserError, match=r"this folder cannot be replaced by a new one; give a new folder$"):
+        need_new_folder(Path(path))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_to_a_folder_stays_and_its_folder_is_filled(tmp_path: Path, is_there: bool) -> None:
+    target, link = tmp_path / "disk" / "out", tmp_path / "link"
+    target.parent.mkdir()
+    if is_there:
+        target.mkdir()
+    link.symlink_to(target)
+    with atomic_folder(link) as temporary:
+        (temporary / "a.txt").write_text("a")
+    assert link.is_symlink() and (target / "a.txt").read_text() == "a"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.txt", "disk", "link", "out"]
+
+
 def test_left_overs_are_cleared_but_not_what_is_being_written(tmp_path: Path) -> None:
     (tmp_path / ".dead.tmp-0123abcd").mkdir()
     with atomic_folder(tmp_path / "alive") as temporary:
