@@ -129,6 +129,23 @@ def test_figures_of_devices_are_shown_beside_bleu(changed: Callable[..., Path]) 
     assert "BLEU" not in board.columns  # nobody has evaluated beam 9
 
 
+def test_rows_of_another_length_penalty_are_told_apart(changed: Callable[..., Path]) -> None:
+    def add(results: dict[str, Any]) -> None:
+        others = [{**row, "length_penalty": 0.6, "bleu": 1.0} for row in results["rows"] if row["model"] == "e1d1"]
+        results["rows"] = [*others, *results["rows"]]
+        device = {"engine": "ctranslate2", "precision": "float32", "size_bytes": 10**6, "device": "phone"}
+        results["devices"] = [{**device, "hardware": "a phone", "model": "e1d1", "beam": 1}]
+
+    report = build_report([changed(add)])
+    (size,) = parts(report, "size", Chart)
+    labels = [(value["student"], value["series"]) for value in size.spec["data"]["values"]]
+    assert len(set(labels)) == len(labels) and ("e1d1", "length penalty 0.6") in labels
+    table, *_ = parts(report, "figures", Table)
+    assert {row[table.columns.index("length penalty")] for row in texts(table) if row[0] == "e1d1"} == {"0.6", "1"}
+    (phone,) = parts(report, "devices", Table)
+    assert "1.00" not in texts(phone)[0]
+
+
 def test_more_rows_in_other_precisions_do_not_hide_the_recipes_own(changed: Callable[..., Path]) -> None:
     def add(results: dict[str, Any]) -> None:
         others = [{**row, "precision": precision, "beam": 4} for precision in ("int8", "x") for row in results["rows"]]

@@ -167,7 +167,9 @@ class Labels:
 
     @staticmethod
     def _parts(point: Point) -> tuple[str, ...]:
-        return point.family.name, point.row.engine, point.row.precision, search(point.row.beam)
+        row = point.row
+        penalty = f"length penalty {row.length_penalty:g}"
+        return point.family.name, row.engine, row.precision, search(row.beam), penalty
 
     def series(self, point: Point) -> str:
         """The meaning of the point's colour. Empty if all points belong to one series."""

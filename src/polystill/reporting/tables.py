@@ -88,16 +88,20 @@ def figure_parts(family: Family) -> Iterator[Part]:
 def _figure_table(family: Family, test_set: str, rows: Sequence[QualityRow]) -> Table:
     engines = [f"{row.engine} {row.precision}" for row in rows]
     several_engines = len(set(engines)) > 1
+    penalties = [f"{row.length_penalty:g}" for row in rows]
+    several_penalties = len(set(penalties)) > 1
     columns = {
         "student": [row.label for row in rows],
         **({"engine": engines} if several_engines else {}),
         "search": [search(row.beam) for row in rows],
+        **({"length penalty": penalties} if several_penalties else {}),
         **figure_columns(_FIGURES, rows),
     }
     caption = f"{family.name} on {test_set}" + ("" if several_engines else f", {engines[0]}")
     threads = sorted({row.threads for row in rows if row.threads is not None})
     note = f"Speed with {' or '.join(map(str, threads))} threads." if threads else ""
-    return Table.of_columns(caption, columns, words=2 + several_engines, note=note, folded=True)
+    words = 2 + several_engines + several_penalties
+    return Table.of_columns(caption, columns, words=words, note=note, folded=True)
 
 
 # --- devices --------------------------------------------------------------------------------------------------------
@@ -114,7 +118,8 @@ def device_parts(family: Family) -> Iterator[Part]:
 
 def _device_table(family: Family, device: str, rows: Sequence[DeviceRow]) -> Table:
     # BLEU does not depend on the device: it comes from the run's own row of the same student and search.
-    quality = {row.system: row for row in reversed(family.rows)}
+    penalty = family.run.recipe.evaluation.length_penalty
+    quality = {row.system: row for row in sorted(family.rows, key=lambda row: row.length_penalty == penalty)}
     parameters = {system: row.parameters or 0 for system, row in quality.items()}
     rows = sorted(rows, key=lambda row: (parameters.get(row.system, 0), Student.parse(row.model)))
     bleu = [figure("bleu", quality[row.system]) if row.system in quality else "" for row in rows]
