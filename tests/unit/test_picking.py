@@ -254,3 +254,13 @@ def test_runs_must_be_comparable(evaluated: Callable[..., Run]) -> None:
     (second.data / "validation.target.txt").write_text("something else\n")
     with pytest.raises(UserError, match=r"second: its validation set is not the same as that of .*first"):
         check_test_set([first, second], None)
+
+
+def test_the_same_references_of_another_source_language_do_not_compare(evaluated: Callable[..., Run]) -> None:
+    first, second = evaluated("first", [SMALL]), evaluated("second", [SMALL])
+    state = read_checked_json(second.folder / "state.json")
+    del state["stages"]["data"]["files"]
+    (second.folder / "state.json").write_text(checked_json(state))
+    (second.data / "validation.source.txt").write_text("something else\n")
+    with pytest.raises(UserError, match=r"second: its validation set is not the same as that of .*first"):
+        check_test_set([first, second], None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from polystill.errors import UserError
 from polystill.picking.devices import CTRANSLATE2, EVALUATION, Device
@@ -66,7 +67,8 @@ def check_test_set(runs: Sequence[Run], test_set: str | None) -> str:
     for run in runs:
         if chosen not in run.held_out:
             raise UserError(f"--test-set {chosen}: {run.folder} has {' '.join(run.held_out)}")
-        if run.test_lines(chosen, "target") != runs[0].test_lines(chosen, "target"):
+        sides: tuple[Literal["source", "target"], ...] = ("source", "target")
+        if any(run.test_lines(chosen, side) != runs[0].test_lines(chosen, side) for side in sides):
             what = f"{chosen} set" if chosen == VALIDATION else f"test set {chosen}"
             raise UserError(f"{run.folder}: its {what} is not the same as that of {runs[0].folder}")
     return chosen
