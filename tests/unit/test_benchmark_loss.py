@@ -1,4 +1,4 @@
-from polystill.bench.loss import measure
+from polystill.bench.loss import LossRow, _growth, measure
 
 SMALL = {"vocabulary_size": 3000, "tokens": 600, "d_model": 16, "rounds": 1, "threads": 1}
 
@@ -11,3 +11,7 @@ def test_peak_memory_is_seen_and_ours_needs_less_than_its_twin() -> None:
     assert 0 < extra["fused"] < 0.5 * extra["plain"]
     assert result.growth == {"fused": 1.0, "plain": 1.0}
     assert all(row.seconds and 0 < row.seconds["min"] <= row.seconds["max"] for row in result.rows)
+
+
+def test_growth_is_from_the_fewest_students_to_the_most() -> None:
+    assert _growth([LossRow("fused", 8, 30, None), LossRow("fused", 1, 10, None)]) == 3.0

@@ -78,7 +78,8 @@ def measure(
 
 def _growth(rows: Sequence[LossRow]) -> float | None:
     """The memory with the most students over that with the fewest; None where some do not fit."""
-    sizes = [row.extra_bytes for row in rows if row.extra_bytes is not None]
+    by_students = sorted(rows, key=lambda row: row.students)
+    sizes = [row.extra_bytes for row in by_students if row.extra_bytes is not None]
     return sizes[-1] / max(1, sizes[0]) if len(sizes) == len(rows) else None
 
 
