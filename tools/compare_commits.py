@@ -65,20 +65,23 @@ Path(out).write_text(json.dumps(result))
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a comparison; `largest` is the largest relative difference of two losses."""
+    """The outcome of a comparison; `largest` is the largest relative difference of two losses.
+
+    `validation` is that of the losses of the validation at the end.
+    """
 
     same_data: bool
-    same_validation: bool
+    validation: float
     largest: float
     at: int
 
     @property
     def identical(self) -> bool:
         """Losses and validation."""
-        return self.largest == 0 and self.same_validation
+        return self.largest == 0 == self.validation
 
     def holds(self, tolerance: float | None) -> bool:
-        return self.same_data and (self.identical if tolerance is None else self.largest <= tolerance)
+        return self.same_data and max(self.largest, self.validation) <= (tolerance or 0.0)
 
 
 def compare(first: dict[str, Any], second: dict[str, Any]) -> Verdict:
@@ -86,8 +89,10 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> Verdict:
     losses = list(zip(first["losses"], second["losses"], strict=True))
     differences = [_relative(a, b) for a, b in losses]
     largest = max(differences)
-    same_data, same_validation = (first[key] == second[key] for key in ("data", "validation"))
-    return Verdict(same_data, same_validation, largest, differences.index(largest) + 1)
+    before, after = first["validation"], second["validation"]
+    same_networks = before.keys() == after.keys()
+    validation = max(_relative(before[name], after[name]) for name in before) if same_networks else math.inf
+    return Verdict(first["data"] == second["data"], validation, largest, differences.index(largest) + 1)
 
 
 def _relative(a: float, b: float) -> float:
@@ -162,6 +167,7 @@ def report(
     wanted = "identical ones were asked for" if tolerance is None else f"the tolerance is {tolerance:g}"
     if verdict.largest:
         print(f"largest relative difference {verdict.largest:.3e} at {what} {verdict.at}; {wanted}")
+        print(f"largest relative difference of the validation at the end: {verdict.validation:.3e}")
     else:
         print(f"all {len(sides[0]['losses'])} losses are identical, the validation at the end is not:")
         for commit, side in zip(commits, sides, strict=True):
