@@ -129,14 +129,17 @@ class Done(Finished[AioKd]):
 
         Ways whose training left no cost on record are left out.
         """
-        if not self.students:
-            return {}
-        alone = [f"{ALONE}-{student}" for student in self.students]
-        ways = {FAMILY: [FAMILY], ALONE: alone}
+        ways = self.rows_of_ways if self.students else {}
+        return {way: self.cost(names) for way, names in ways.items() if self.counted.issuperset(names)}
+
+    @property
+    def rows_of_ways(self) -> dict[str, list[str]]:
+        """By way, the rows that train the students of `alone`."""
+        ways = {FAMILY: [FAMILY], ALONE: [f"{ALONE}-{student}" for student in self.students]}
         for kind in list(self.ways)[1:]:
             taught = [f"{kind}-{student}" for student in self.students if student != self.teacher]
             ways[kind] = [f"{ALONE}-{self.teacher}", *taught]
-        return {way: self.cost(names) for way, names in ways.items() if self.counted.issuperset(names)}
+        return ways
 
     @cached_property
     def counted(self) -> set[str]:
@@ -287,7 +290,8 @@ def _cost(done: Done) -> Iterator[Claim]:
     some = (
         f"{text} training {', '.join(done.students)} one by one, {done.teacher} alone and the others by Word-KD from it"
     )
-    if missing := [way for way in (FAMILY, ALONE, WORD_KD) if way not in ways]:
+    needed = [row for way in (FAMILY, WORD_KD) for row in done.rows_of_ways[way]]
+    if missing := [row for row in needed if row not in done.counted]:
         yield Claim(some, "–", None, {}, missing)
     else:
         ours = {f"FLOPs {way}": f"{ways[way]['flops']:.3g}" for way in ways}
@@ -295,13 +299,13 @@ def _cost(done: Done) -> Iterator[Claim]:
     if number == len(done.students):
         return
     paper = f"GPU hours: {cost_times(WORD_KD, 'hours')} times"
-    missing = [way for way in (FAMILY, WORD_KD) if way not in every]
     times = every.get(WORD_KD, {}).get("times_family", {})
     names = {"flops": "FLOPs", "cpu_seconds": "CPU time"}
     ours = {f"{name}, times the family's": times[key] for key, name in names.items() if key in times}
     holds = times["flops"] > 1 if times else None
     rest = f"{number - len(done.students)} of them estimated"
-    yield Claim(f"{text} training all of them one by one by Word-KD, {rest}", paper, holds, ours, missing)
+    why = "" if times or missing else "too few students are trained one by one for an estimate"
+    yield Claim(f"{text} training all of them one by one by Word-KD, {rest}", paper, holds, ours, missing, why)
 
 
 def _between_families(done: Done) -> Iterator[Claim]:
@@ -339,9 +343,12 @@ def _pretrained(done: Done) -> Iterator[Claim]:
     ours = {f"updates {name}": curves[name].get("all_usable_after", "not within it") for name in curves}
     first, second = (curves[name].get("all_usable_after") for name in (PRETRAINED, FROM_SCRATCH))
     holds: bool | None = None
-    if first is not None:
-        holds = None if first == second else second is None or first < second
-    elif second is not None and second < curves[PRETRAINED]["updates"][-1]:
+    ends = {name: curves[name]["updates"][-1] for name in curves}
+    if first is not None and second is not None:
+        holds = None if first == second else first < second
+    elif first is not None and first <= ends[FROM_SCRATCH]:
+        holds = True
+    elif second is not None and second <= ends[PRETRAINED]:
         holds = False
     yield Claim(text, "–", holds, ours, undecided=NOT_CLEAR)
 
@@ -450,7 +457,9 @@ def detaching_table(interactions: dict[str, Values]) -> str:
     for name, stage, values in ((name, *item) for name, stages in interactions.items() for item in stages.items()):
         threshold, draws = values.get("threshold", 0), values.get("draws", {})
         limit = "out of reach" if threshold >= OUT_OF_REACH else shown(values.get("threshold"))
-        ratios = [max(ratio) for ratio in values.get("ce_ratio", {}).values() if ratio]
+        by_student: dict[str, list[float]] = values.get("ce_ratio", {})
+        teacher = max(by_student, key=Student.parse, default="")  # of itself it says nothing
+        ratios = [max(ratio) for student, ratio in by_student.items() if ratio and student != teacher]
         cells = [str(sum(draws.values())) if draws else "", shown_shares(values.get("detached", {}))]
         lines.append([f"{name}, {stage}", limit, *cells, shown(max(ratios), 3) if ratios else ""])
     return markdown(["family, stage", "threshold", "draws", "detached", "highest ratio"], lines)

@@ -535,5 +535,41 @@ def test_a_family_without_its_results_or_cost_is_not_cheap(values: dict[str, Any
     assert cheaper.holds is None and cheaper.missing == ["family"]
 
 
+def test_a_claim_about_cost_names_the_rows_that_it_lacks(values: dict[str, Any], tmp_path: Path) -> None:
+    study = study_of(values, tmp_path)
+    steps = rows_of(study)
+    named = {step.name: step for step in steps}
+    finish(tmp_path / "study", named["family"], {"e1d1": 18.0, "e2d2": 20.0})
+    finish(tmp_path / "study", named["word-kd-e1d1"], {"e1d1": 18.0})
+    claims = aio_kd_results.write(study, tmp_path / "study", steps, final=False)
+    about_cost = [claim for claim in claims if "takes fewer FLOPs" in claim.text]
+    assert [claim.missing for claim in about_cost] == [["alone-e2d2"], ["alone-e2d2"]]
+
+
+def test_a_family_from_scratch_that_ended_too_early_is_not_slower(values: dict[str, Any], tmp_path: Path) -> None:
+    study = study_of(values, tmp_path)
+    steps = rows_of(study)
+    named = {step.name: step for step in steps}
+
+    def claim(pretrained: list[float], scratch: list[float]) -> bool | None:
+        folder = tmp_path / f"{len(pretrained)}-{len(scratch)}-{scratch[-1]:g}"
+        finish(folder, named["pretrained"], {"e1d1": 18.0, "e2d2": 20.0}, bleu_history=pretrained)
+        finish(folder, named["from-scratch"], {"e1d1": 18.0, "e2d2": 20.0}, bleu_history=scratch)
+        claims = aio_kd_results.write(study, folder, steps, final=False)
+        (found,) = (each for each in claims if "the best teacher's validation BLEU" in each.text)
+        return found.holds
+
+    assert claim([2.0, 19.0], [2.0, 3.0]) is True
+    assert claim([2.0, 3.0, 19.0], [2.0, 3.0]) is None
+    assert claim([2.0, 3.0], [2.0, 19.0]) is False
+
+
+def test_the_highest_ratio_is_a_students_and_not_the_teachers() -> None:
+    stage = {"threshold": 1.1, "ce_ratio": {"e1d1": [0.9, 0.95], "e2d2": [1.0, 1.0]}}
+    alone = {"ce_ratio": {"e1d1": [1.0]}}
+    lines = aio_kd_results.detaching_table({"family": {"all": stage, "smallest": alone}}).splitlines()
+    assert lines[2].endswith("| 0.950 |") and lines[3].endswith("|  |")
+
+
 def test_a_difference_that_is_rounded_to_nothing_has_no_sign() -> None:
     assert (signed(-0.004), signed(-0.006), shown(-0.0)) == ("+0.00", "-0.01", "0.00")
