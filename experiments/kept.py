@@ -118,6 +118,7 @@ def take(rows: Sequence[Row], kept: Path, folder: Path, study: str, archive: Pat
         UserError: a row is of another recipe or not whole, or the folder cannot be used (`open_study`).
     """
     found = [row for row in rows if row.note(kept).is_file()]
+    others = sorted({path.stem for path in (kept / "steps").glob("*.json")} - {row.name for row in found})
     for row in found:
         has_changed(row, kept, archive)
         if not (row.kept(kept).is_file() and row.stamp(kept).is_file() and row.is_written(kept)):
@@ -134,7 +135,8 @@ def take(rows: Sequence[Row], kept: Path, folder: Path, study: str, archive: Pat
                 shutil.move(kept / row.out, folder / row.out)
             shutil.move(row.stamp(kept), row.stamp(folder))
     were_there = f", {len(found) - len(new)} were there" if len(found) > len(new) else ""
-    say(f"{archive}: {len(new)} rows taken{were_there}")
+    left_out = f"; the recipe does not have {' '.join(others)}" if others else ""
+    say(f"{archive}: {len(new)} rows taken{were_there}{left_out}")
 
 
 def _has(folder: Path, row: Row) -> bool:

@@ -48,6 +48,17 @@ def brought(study: AioKd, archive: Path, folder: Path, said: list[str] | None = 
         take(rows_of(study), kept, folder, "aio-kd", archive, say if said is None else said.append)
 
 
+def test_rows_that_the_recipe_does_not_have_are_named(
+    values: dict[str, Any],  # noqa: F811
+    archives: tuple[Path, Path],
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+    other = study_of({**values, "strategies": []}, tmp_path)
+    brought(other, archives[1], tmp_path / "other", said)
+    assert said == [f"{archives[1]}: 1 rows taken; the recipe does not have family-seed2 no-detaching"]
+
+
 @pytest.fixture
 def study(values: dict[str, Any], tmp_path: Path) -> AioKd:  # noqa: F811
     return study_of(values, tmp_path)
