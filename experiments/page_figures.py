@@ -13,7 +13,7 @@ from experiments.aio_kd_results import detaching_table
 from experiments.claims import Values
 from experiments.costs import HEADINGS, table_lines
 from experiments.finished import between, shown, signed
-from experiments.kim_rush import BASELINE, METHODS
+from experiments.kim_rush import base_of
 from polystill.errors import UserError
 from polystill.evaluation.figures import megabytes, search
 
@@ -188,8 +188,7 @@ def gains(source: str, titles: dict[str, str]) -> str:
     lines = []
     for name, title in titles.items():
         label, seed, number = name.partition("-seed")
-        method = METHODS.get(label)
-        base = method.against if method else BASELINE
+        base = base_of(label)
         cells = []
         for beam in (1, 5):
             here = row(name, "", beam) if "/" in name else row(source, name, beam)

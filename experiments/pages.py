@@ -31,6 +31,8 @@ from experiments.page_figures import FUNCTIONS, RESULTS, content
 from polystill.cli import main
 from polystill.cli.common import say
 from polystill.errors import UserError
+from polystill.evaluation.figures import TITLES
+from polystill.evaluation.resampling import METRICS
 from polystill.storage import write_atomic
 
 EVIDENCE = [RESULTS.parent / name for name in ("results.md", "claims.md")]
@@ -118,6 +120,19 @@ def problems_of_study(folder: Path, log: Callable[[str], object] = say) -> Itera
     for comparison, sha256, differences in known:
         if texts.sha256(comparison) != sha256 or not _same(texts.compare(comparison), differences):
             yield f"{SIGNIFICANCE}: {' | '.join(comparison.names()[:2])}: is not what the translations give"
+    intervals = {(found.first, found.second, found.low, found.high) for _, _, each in known for found in each.values()}
+    for what, told in _told_in(results):
+        if tuple(told[key] for key in ("from", "to", "low", "high")) not in intervals:
+            yield f"results.json: {what}: {SIGNIFICANCE} has no such difference"
+
+
+def _told_in(results: Values) -> Iterator[tuple[str, Values]]:
+    """Every difference of a study's results, with what it is of."""
+    for each in results["comparisons"]:
+        yield from ((f"{each['second']} – {each['first']} ({each['search']})", each[m]) for m in METRICS if m in each)
+    for claim in results["claims"]:
+        ours = claim.get("ours", {})
+        yield from ((claim["claim"], ours[TITLES[m]]) for m in METRICS if TITLES[m] in ours)
 
 
 def _same(found: Differences, stored: Differences) -> bool:

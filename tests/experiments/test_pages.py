@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments import page_figures, pages
+from experiments.claims import figures
 from experiments.comparisons import SIGNIFICANCE, TRANSLATIONS, Comparison, Known, Side, Texts, write_translations
 from polystill.errors import UserError
 
@@ -93,12 +94,15 @@ def study(results: Path) -> Callable[..., Path]:
         texts = Texts(references, "de", outputs.__getitem__)
         first, second = (Side(((name,),)) for name in outputs)
         known = Known(folder, compute=True)
-        known.differences(texts, Comparison(first, second))
+        found = known.differences(texts, Comparison(first, second))
         known.write()
         write_translations(folder / TRANSLATIONS, texts, list(outputs))
         rows = [{"row": n[0], "model": "e1d1", "beam": 5, "test_set": "t", **texts.scores(n)} for n in outputs]
         rows[0] |= {} if bleu is None else {"bleu": bleu}
         about = {"study": "kim-rush", "test_set": "t", "target_language": "de", "rows": rows}
+        compared = {metric: figures(each) for metric, each in found.items()}
+        about["comparisons"] = [{"first": "a", "second": "b", "search": "beam 5", **compared}]
+        about["claims"] = [{"claim": "b is better", "ours": {"BLEU": figures(found["bleu"])}}, {"claim": "not yet"}]
         (folder / "results.json").write_text(json.dumps(about))
         return folder
 
@@ -116,6 +120,18 @@ def test_a_studys_translations_have_its_scores(study: Callable[..., Path]) -> No
 def test_a_wrong_score_is_found(study: Callable[..., Path]) -> None:
     (problem,) = problems(study(bleu=99.0))
     assert problem.startswith("a e1d1 beam 5: no row has the scores of its translations")
+
+
+@pytest.mark.parametrize("place", ["comparisons", "claims"])
+def test_a_difference_that_is_not_the_studys_is_found(study: Callable[..., Path], place: str) -> None:
+    path = study() / "results.json"
+    values = json.loads(path.read_text())
+    told = values["comparisons"][0]["chrf"] if place == "comparisons" else values["claims"][0]["ours"]["BLEU"]
+    told["low"] += 1
+    path.write_text(json.dumps(values))
+    (problem,) = problems(path.parent)
+    what = "b – a (beam 5)" if place == "comparisons" else "b is better"
+    assert problem == f"results.json: {what}: significance.json has no such difference"
 
 
 def test_a_wrong_comparison_is_found(study: Callable[..., Path]) -> None:
