@@ -42,7 +42,8 @@ def run(
     """Prepare the data, train and evaluate, as the recipe says. To continue after an interruption, run it again.
 
     Finished stages are skipped. To a run that has begun, you can add test sets, updates of the last stage, and
-    evaluations. Any other change of the recipe needs a new folder.
+    evaluations. You can also change training.threads and how often checkpoints are written (docs/runs.md). Any other
+    change of the recipe needs a new folder.
 
     **Examples**
 
