@@ -56,7 +56,7 @@ def test_rows_that_the_recipe_does_not_have_are_named(
     said: list[str] = []
     other = study_of({**values, "strategies": []}, tmp_path)
     brought(other, archives[1], tmp_path / "other", said)
-    assert said == [f"{archives[1]}: 1 rows taken; the recipe does not have family-seed2 no-detaching"]
+    assert said == [f"{archives[1]}: 2 rows taken; the recipe does not have no-detaching"]
 
 
 @pytest.fixture
