@@ -15,11 +15,12 @@ from polystill.sources.lines import decoded, read_blocks
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 _BREAKS = ("lb", "pb")
 """Types of inline codes that stand between words: breaks of lines and pages."""
-_UNIT_END = re.compile(rb"(?<=</tu>)")
+_UNIT_START, _UNIT_END = re.compile(rb"<tu[\s>]"), re.compile(rb"(?<=</tu>)")
+_DECLARATION, _ROOT = re.compile(rb"<\?xml\s[^>]*\?>"), re.compile(rb"<(tmx)(?:\s[^>]*)?>")
 _LONGEST_UNIT = 1 << 20
 _SUSPECT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|&(?!(?:amp|lt|gt|quot|apos);)")
 _UNIT_ERRORS = ("ERR_INVALID_CHAR", "ERR_INVALID_ENCODING", "ERR_UNDECLARED_ENTITY")
-"""Errors after which the parser reads on as if they had not been: one unit's text is wrong."""
+"""Errors that are those of one unit's characters. Others are of the file's structure."""
 
 Segments = list[tuple[str, str | Unreadable]]
 """Languages and texts of a translation unit."""
@@ -29,7 +30,7 @@ class TmxSource(PairSource):
     """A translation memory; plain, .gz or .zst. Units without a segment in both languages are skipped.
 
     Inline codes are removed (`bpt`, `ept`, `it`, `ph`, `ut`, with the `sub` in them, which is text of another flow);
-    the text of `hi` stays. No entity is resolved but XML's own: a segment with another one cannot be read.
+    the text of `hi` stays. No entity is resolved but XML's own: a unit with another one cannot be read.
     """
 
     kind: Literal["tmx"]
@@ -53,12 +54,10 @@ class TmxSource(PairSource):
             )
 
 
-class _Damage(Exception):
-    """The XML is damaged in more than the characters of single units."""
-
-
 def _units(path: Path) -> Iterator[Segments]:
     """The segments of each translation unit, of which few at a time are in memory."""
+    from lxml import etree
+
     reader, rest = _Reader(), b""
     try:
         for block in read_blocks(path):
@@ -68,61 +67,56 @@ def _units(path: Path) -> Iterator[Segments]:
             if len(rest) > _LONGEST_UNIT:  # UTF-16, which the pattern does not match
                 yield from reader.read(rest)
                 rest = b""
-        yield from reader.read(rest, last=True)
-    except _Damage as damage:
-        raise UserError(f"{path}: not valid XML: {damage}") from None
+        yield from reader.read(rest)
+        reader.close()
+    except etree.XMLSyntaxError as error:
+        raise UserError(f"{path}: not valid XML: {' '.join(str(error.msg).split())}") from None
 
 
 class _Reader:
-    """Reads XML piece by piece. A unit with characters that XML has not, or with unknown entities, is unreadable."""
+    """Reads XML piece by piece. A unit with characters that XML has not, or with unknown entities, is unreadable.
+
+    Such a unit is kept from the parser: after an error it would go on, but without the `&amp;` of all later units.
+    """
 
     def __init__(self) -> None:
         from lxml import etree
 
-        # Entities could read other files or grow without end. With `recover` the parser goes on after an error and
-        # writes it to its log, which is copied whenever it is looked at: only after bytes that may be wrong.
-        self._parser = etree.XMLPullParser(
-            tag="{*}tu", resolve_entities=False, no_network=True, recover=True, remove_comments=True, remove_pis=True
-        )
-        self._known_errors = 0
-        self._is_suspect = False
+        # Entities could read other files or grow without end.
+        self._options = {"resolve_entities": False, "no_network": True, "remove_comments": True, "remove_pis": True}
+        self._parser = etree.XMLPullParser(tag="{*}tu", **self._options)
+        self._before, self._after = b"", b""
 
-    def read(self, piece: bytes, last: bool = False) -> list[Segments]:
-        """The units that end in a piece of the file.
-
-        Raises:
-            _Damage: there is an error that is not one unit's, or the file has no end.
-        """
+    def read(self, piece: bytes) -> list[Segments]:
+        """The units that end in a piece of the file. Raises XMLSyntaxError where its structure is damaged."""
+        if not self._after and (root := _ROOT.search(piece)):
+            declaration = _DECLARATION.search(piece)
+            self._before = (declaration[0] if declaration else b"") + root[0]
+            self._after = b"</%s>" % root[1]
+        start = _UNIT_START.search(piece)
+        if start and piece.endswith(b"</tu>") and (damaged := self._damaged(unit := piece[start.start() :])):
+            self._parser.feed(piece[: start.start()] + b"\n" * unit.count(b"\n") + b" ")
+            return [damaged]
         if piece:
             self._parser.feed(piece)
-        if last:
-            self._close()
-        units = [_taken(unit) for _, unit in self._parser.read_events()]
-        self._is_suspect = self._is_suspect or last or _may_be_wrong(piece)
-        if self._is_suspect and self._has_new_errors():
-            if len(units) > 1 or last:
-                raise _Damage(self._parser.feed_error_log[-1].message)
-            units = [[(language, Unreadable.BROKEN_ROW) for language, _ in unit] for unit in units]
-        self._is_suspect = self._is_suspect and not units
-        return units
+        return [_taken(unit) for _, unit in self._parser.read_events()]
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Raise XMLSyntaxError where the file has no end."""
+        self._parser.close()
+
+    def _damaged(self, unit: bytes) -> Segments:
+        """The segments of a unit with wrong characters, all of them unreadable; none of another one."""
         from lxml import etree
 
-        try:
-            self._parser.close()
-        except etree.XMLSyntaxError as error:
-            raise _Damage(str(error)) from None
-
-    def _has_new_errors(self) -> bool:
-        """Whether the log has more errors than with the last unit; raises _Damage for those of the file's structure."""
-        log = self._parser.feed_error_log
-        new = log[self._known_errors :] if len(log) > self._known_errors else []
-        self._known_errors = len(log)
-        for error in new:
-            if error.type_name not in _UNIT_ERRORS:
-                raise _Damage(f"line {error.line}: {error.message.strip()}")
-        return bool(new)
+        if not _may_be_wrong(unit):
+            return []
+        parser = etree.XMLParser(recover=True, **self._options)
+        root = etree.fromstring(self._before + unit + self._after, parser)
+        errors = {error.type_name for error in parser.error_log}
+        if root is None or not errors or not errors <= set(_UNIT_ERRORS):
+            return []
+        return [(language, Unreadable.BROKEN_ROW) for language, _ in _segments(root)]
 
 
 def _may_be_wrong(piece: bytes) -> bool:
