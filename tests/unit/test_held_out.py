@@ -11,6 +11,7 @@ import pytest
 from polystill.config import parse_recipe
 from polystill.data.cleaning import CleaningReport
 from polystill.data.held_out import HeldOutText, likeness
+from polystill.data.prepare import prepare_data
 from polystill.data.training_text import clean_training
 
 
@@ -24,6 +25,11 @@ from polystill.data.training_text import clean_training
         ("Page 1", "Page 2", False),
         ("...", "!", False),  # without letters the text itself counts
         ("...", " ... ", True),
+        ("में", "मैं", False),  # vowel signs are no signs
+        ("ที่", "ทั้ง", False),
+        ("क्‍या?", "क्या", True),
+        ("שָׁלוֹם", "שלום", True),
+        ("☑️ Open", "Open", True),
     ],
 )
 def test_likeness(one: str, other: str, alike: bool) -> None:
@@ -34,6 +40,21 @@ def test_either_side_is_enough() -> None:
     held_out = HeldOutText([("A dog", "Ein Hund")])
     assert ("a DOG!", "Hund") in held_out and ("dog", "ein Hund.") in held_out
     assert ("Ein Hund", "A dog") not in held_out
+
+
+def test_a_pair_that_cleaning_repairs_is_still_held_out(tmp_path: Path) -> None:
+    pair = ("Tom &amp; Jerry &quot;here&quot;", "Der FuÃŸball von Tom &amp; Jerry")
+    data = {
+        "folder": str(tmp_path),
+        "train": [texts(tmp_path, "train", [(f"dog {i}", f"Hund {i} im Park") for i in range(100)] + [pair])],
+        "validation": texts(tmp_path, "validation", [pair]),
+        "tokenizer": {"vocabulary_size": 45, "byte_fallback": False},
+    }
+    for drops, counts in ((False, {"sources": 1, "pairs": 1}), (True, {"sources": 0, "pairs": 0})):
+        values = {"data": {**data, "cleaning": {"drop_held_out": drops}}, "stages": [{"name": "one", "updates": 1}]}
+        record = prepare_data(parse_recipe(values, "test"), tmp_path / f"data{drops}", log=lambda line: None)
+        assert record["dropped"]["held_out"] == drops
+        assert record["leakage"]["validation"] == counts
 
 
 def texts(folder: Path, name: str, pairs: list[tuple[str, str]]) -> dict[str, str]:

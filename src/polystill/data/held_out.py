@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polystill.data.cleaning import CleaningReport
+from polystill.data.repair import repaired
 
 if TYPE_CHECKING:
     from polystill.config import Recipe
     from polystill.sources.base import SentencePair
 
-_SIGNS = re.compile(r"[\W_]+")
+_VOWEL_SIGNS = "".join(
+    character
+    for character in map(chr, (*range(0x0900, 0x1D00), *range(0xA800, 0xAC00)))
+    if unicodedata.category(character).startswith("M")
+)
+"""Marks of the scripts from Devanagari to Khmer and of their relatives, in which words differ: में is not मैं."""
+_SIGNS = re.compile(rf"(?:[^\w{_VOWEL_SIGNS}]|_)+")
 
 
 def likeness(text: str) -> str:
@@ -23,7 +30,7 @@ def likeness(text: str) -> str:
 
 
 class HeldOutText:
-    """Both sides of held-out pairs, to tell which training pairs hold one of them."""
+    """Both sides of held-out pairs, to tell which cleaned training pairs hold one of them."""
 
     def __init__(self, pairs: Iterable[SentencePair] = ()) -> None:
         self._sources: set[str] = set()
@@ -42,8 +49,9 @@ class HeldOutText:
         return held_out
 
     def add(self, pair: SentencePair) -> None:
-        self._sources.add(likeness(pair[0]))
-        self._targets.add(likeness(pair[1]))
+        """Hold a pair out: as it is, and as cleaning would repair it, since training pairs are repaired."""
+        for side, texts in zip(pair, (self._sources, self._targets), strict=True):
+            texts |= {likeness(side), likeness(repaired(side))}
 
     def __contains__(self, pair: SentencePair) -> bool:
         """Whether either side of a pair is held out."""

@@ -26,6 +26,7 @@ from polystill.data.columns import CleanedBlock
 from polystill.data.domains import count_rows, domains_of, write_domains
 from polystill.data.normalization import is_blank
 from polystill.data.packing import BLOCK_PAIRS, Packed, PackedDataset, pack, pack_blocks
+from polystill.data.repair import repaired
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
 from polystill.errors import UserError
@@ -286,16 +287,19 @@ def _measure_batches(recipe: Recipe, folder: Path, packed: Packed, log: Callable
 
 @dataclass
 class _HeldOut:
-    """A validation or test set, and which of its sources and pairs are in the training data."""
+    """A validation or test set, and which of its sources and pairs are in the training data.
+
+    Both count as they are, and as cleaning has repaired them in the training data.
+    """
 
     pairs: list[SentencePair]
-    leaked: dict[str, bool] = field(init=False)
-    leaked_pairs: dict[SentencePair, bool] = field(init=False)
+    leaked: dict[str, bool] = field(default_factory=dict)
+    leaked_pairs: dict[SentencePair, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        stripped = [(source.strip(), target.strip()) for source, target in self.pairs]
-        self.leaked = {source: False for source, _ in stripped}
-        self.leaked_pairs = dict.fromkeys(stripped, False)
+        for forms in map(_forms, self.pairs):
+            self.leaked |= {source: False for source, _ in forms}
+            self.leaked_pairs |= dict.fromkeys(forms, False)
 
     def note(self, source: str, target: str) -> None:
         """Take note of a training pair."""
@@ -305,9 +309,14 @@ class _HeldOut:
                 self.leaked_pairs[source, target] = True
 
     def leakage(self) -> dict[str, int]:
-        sources = sum(self.leaked[source.strip()] for source, _ in self.pairs)
-        pairs = sum(self.leaked_pairs[source.strip(), target.strip()] for source, target in self.pairs)
-        return {"sources": sources, "pairs": pairs}
+        forms = list(map(_forms, self.pairs))
+        sources = sum(any(self.leaked[source] for source, _ in each) for each in forms)
+        return {"sources": sources, "pairs": sum(any(map(self.leaked_pairs.__getitem__, each)) for each in forms)}
+
+
+def _forms(pair: SentencePair) -> list[SentencePair]:
+    """A pair as it may stand in the training data."""
+    return [(source.strip(), target.strip()) for source, target in (pair, tuple(map(repaired, pair)))]
 
 
 def _leakage(held_out: dict[str, _HeldOut], log: Callable[[str], None]) -> dict[str, dict[str, int]]:
