@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,7 +40,7 @@ from polystill.training.update import stage_seed
 
 def mixture_of(workload: Workload, train_set: PackedDataset) -> Mixture:
     recipe = workload.recipe
-    groups = [(np.arange(len(train_set)), 1.0)]
+    groups = [(range(len(train_set)), 1.0)]
     return Mixture(train_set, groups, recipe.training.batch_tokens, stage_seed(recipe.seed, 0))
 
 

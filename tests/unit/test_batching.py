@@ -191,6 +191,17 @@ def test_each_row_comes_as_often_as_the_weight_of_its_group_says(parts: list[Pac
     assert set(seen) == {*range(0, 16, 2), *range(1, 16, 4), *range(16, 20)}
 
 
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 2.3)])
+def test_a_range_of_rows_is_batched_as_an_array_of_them(
+    parts: list[PackedDataset], weights: tuple[float, float]
+) -> None:
+    ranges = [(range(16), weights[0]), (range(16, 26), weights[1])]
+    ours = Mixture(PackedDataset.joined(parts), ranges, 60, 7)
+    other = mixture_of(list(zip(parts, weights, strict=True)))
+    for epoch in (0, 3):
+        assert [batch.tolist() for batch in ours.epoch(epoch)] == [batch.tolist() for batch in other.epoch(epoch)]
+
+
 def test_groups_that_are_all_drawn_once_are_batched_as_ever(parts: list[PackedDataset]) -> None:
     whole, groups = mixture_of([(parts[0], 1.0)]), [(np.arange(start, 16, 2), 1.0) for start in (0, 1)]
     mixture = Mixture(parts[0], groups, 60, 7)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from polystill.config import Recipe, parse_recipe
+from polystill.data.domains import groups_of
 from polystill.data.packing import PackedDataset
 from polystill.data.prepare import prepare_data
 from polystill.data.tokenizer import Tokenizer
@@ -61,6 +62,11 @@ def domains_in(folder: Path) -> list[int]:
     numbers = np.load(folder / "domains.npy")
     assert len(numbers) == len(PackedDataset.open(folder))
     return [int(number) for number in numbers]
+
+
+def test_rows_without_domains_take_no_memory(tmp_path: Path) -> None:
+    numbers = range(5, 10**13)
+    assert groups_of(tmp_path, numbers, None) == groups_of(tmp_path, numbers, {0: 2.0}) == [(numbers, 1.0)]
 
 
 def test_rows_have_the_domain_of_their_source(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class BatchSchedule:
         return np.array(bounds, dtype=np.int64)
 
 
-Group = tuple[np.ndarray, float]
+Group = tuple[np.ndarray | range, float]
 """Rows (n,) of a data set, n > 0, and their weight > 0."""
 
 
@@ -166,7 +166,8 @@ class Mixture:
         assert groups and all(len(rows) and weight > 0 for rows, weight in groups)
         self.dataset = dataset
         self._has_all = sum(len(rows) for rows, _ in groups) == len(dataset)
-        self._groups = None if self._has_all and all(weight == 1 for _, weight in groups) else groups
+        plain = self._has_all and all(weight == 1 for _, weight in groups)
+        self._groups = None if plain else [(_numbers(rows), weight) for rows, weight in groups]
         self._batch_tokens, self._seed = batch_tokens, seed
         self.lengths: Callable[[int], tuple[np.ndarray, np.ndarray]] = lambda epoch: (
             self.dataset.source_lengths,
@@ -186,7 +187,7 @@ class Mixture:
         rows = self._rows(self._groups, number)
         return self._schedule(rows, number).epoch(number).renumbered(rows)
 
-    def _rows(self, groups: Sequence[Group], number: int) -> np.ndarray:
+    def _rows(self, groups: Sequence[tuple[np.ndarray, float]], number: int) -> np.ndarray:
         """The rows of an epoch, each as often as it is drawn; at least one of every group."""
         generator = np.random.default_rng([self._seed, number, 1])
         drawn = []
@@ -200,3 +201,7 @@ class Mixture:
     def _schedule(self, rows: np.ndarray | slice, number: int) -> BatchSchedule:
         source_lengths, target_lengths = self.lengths(number)
         return BatchSchedule(source_lengths[rows], target_lengths[rows], self._batch_tokens, self._seed)
+
+
+def _numbers(rows: np.ndarray | range) -> np.ndarray:
+    return np.arange(rows.start, rows.stop) if isinstance(rows, range) else rows

@@ -39,14 +39,15 @@ def count_rows(folder: Path, kinds: np.ndarray, most: int) -> list[dict[str, int
     return [{"pairs": int(count), "target_tokens": int(total)} for count, total in zip(pairs, tokens, strict=True)]
 
 
-def groups_of(folder: Path, rows: int, weights: Mapping[int, float] | None) -> list[Group]:
+def groups_of(folder: Path, numbers: range, weights: Mapping[int, float] | None) -> list[Group]:
     """A folder's packed rows by domain, with the weights of these numbers; rows of other domains are left out.
 
-    Without weights, or where the rows belong to no domain, all are one group of weight 1.
+    Without weights, or where the rows belong to no domain, all are one group of weight 1. `numbers` are those that the
+    folder's rows have in the groups.
     """
     if weights is None or not (folder / _FILE).is_file():
-        return [(np.arange(rows), 1.0)]
+        return [(numbers, 1.0)]
     domains = np.load(folder / _FILE, mmap_mode="r")
-    assert len(domains) == rows, folder
-    groups = ((np.flatnonzero(domains == number), weight) for number, weight in weights.items())
+    assert len(domains) == len(numbers), folder
+    groups = ((numbers.start + np.flatnonzero(domains == number), weight) for number, weight in weights.items())
     return [(found, weight) for found, weight in groups if len(found)]

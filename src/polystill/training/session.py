@@ -100,8 +100,8 @@ class Session:
         groups: list[Group] = []
         for name, weight in self.recipe.stage_targets(stage).items():
             first, part = sum(map(len, parts)), self._targets(name)
-            of_domains = groups_of(self._folder(name), len(part), weights)
-            groups += [(first + rows, weight * factor) for rows, factor in of_domains]
+            of_domains = groups_of(self._folder(name), range(first, first + len(part)), weights)
+            groups += [(rows, weight * factor) for rows, factor in of_domains]
             parts.append(part)
         return Mixture(PackedDataset.joined(parts), groups, self.recipe.training.batch_tokens, seed)
 
