@@ -64,6 +64,23 @@ def test_recipe_survives_a_round_trip(recipe_file: Path, tmp_path: Path) -> None
     assert load_recipe(copy) == recipe
 
 
+@pytest.mark.parametrize(
+    ("alignment", "message"),
+    [
+        ({}, "data.alignment: the key 'kind' is missing; there are: ibm pharaoh"),
+        ({"kind": "ibn"}, "data.alignment: unknown kind 'ibn' (did you mean 'ibm'?); there are: ibm pharaoh"),
+        ({"kind": "pharaoh"}, "data.alignment.files: Field required"),
+        ({"kind": "pharaoh", "files": ["a"], "fils": 1}, "unknown key 'data.alignment.fils' (did you mean 'files'?)"),
+    ],
+)
+def test_mistakes_in_alignment_are_named(alignment: dict[str, Any], message: str) -> None:
+    text = {"kind": "text", "source": "a", "target": "b"}
+    data = {"train": [text], "validation": text, "alignment": alignment}
+    with pytest.raises(UserError) as caught:
+        parse_recipe({"data": data, "stages": [{"name": "a", "updates": 1}]}, "my.yaml")
+    assert str(caught.value) == f"my.yaml: {message}"
+
+
 def test_unknown_key_names_file_field_and_the_nearest() -> None:
     assert error({"training": {"learning_rat": 1}}) == (
         "my.yaml: unknown key 'training.learning_rat' (did you mean 'learning_rate'?)"

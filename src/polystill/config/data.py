@@ -66,6 +66,8 @@ class PharaohAlignment(Strict):
     files: list[str] = Field(min_length=1)
 
 
+ALIGNMENTS: dict[str, type[Strict]] = {"ibm": IbmAlignment, "pharaoh": PharaohAlignment}
+"""The class of each `kind`."""
 Alignment = Annotated[IbmAlignment | PharaohAlignment, Field(discriminator="kind")]
 GOLD = "gold"
 TargetsName = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
