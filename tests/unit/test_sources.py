@@ -51,7 +51,11 @@ COMPRESS = {
     "gzip members": lambda data: gzip.compress(data[:5], mtime=0) + gzip.compress(data[5:], mtime=0),
     "zstd": zstandard.compress,
     "zstd frames": lambda data: zstandard.compress(data[:5]) + zstandard.compress(data[5:]),
+    "gzip with padding": lambda data: gzip.compress(data, mtime=0) + b"\0" * 200_000,
+    "zstd by pzstd": lambda data: SKIPPED + zstandard.compress(data[:5]) + SKIPPED + zstandard.compress(data[5:]),
 }
+SKIPPED = bytes.fromhex("502a4d18 04000000 10000000")
+"""A frame that a reader skips."""
 
 
 @pytest.mark.parametrize("kind", COMPRESS)
@@ -363,6 +367,20 @@ def test_a_quotation_mark_that_does_not_close_is_named(tmp_path: Path, rest: str
     assert error_of(huggingface("a.csv", **COLUMNS), tmp_path) == (
         f"{tmp_path}/a.csv: line 3: a quotation mark opens here and does not close"
     )
+
+
+def test_a_csv_value_that_is_too_long_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("en,de\na,b\nc," + "long " * 40_000 + "\n")
+    assert error_of(huggingface("a.csv", **COLUMNS), tmp_path) == (
+        f"{tmp_path}/a.csv: line 3: a value has more than 131,072 characters; expected sentences"
+    )
+
+
+@pytest.mark.parametrize("name", ["a[1].csv", "[old]/a.csv"])
+def test_a_file_whose_name_has_brackets(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("en,de\na,b\n")
+    assert read(huggingface(name, **COLUMNS), tmp_path) == [("a", "b")]
 
 
 def test_numbers_in_json_lines_are_their_digits(tmp_path: Path) -> None:

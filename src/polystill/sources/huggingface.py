@@ -147,8 +147,10 @@ class HuggingFaceSource(PairSource):
 
 
 def _files(path: Path) -> list[str]:
-    """The files of a path with or without wildcards, in order."""
+    """The file of a path, or those that match its wildcards, in order."""
     path = path.absolute()
+    if path.exists():  # its name may hold brackets
+        return [str(path)]
     files = sorted(map(str, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
     if not files:
         raise UserError(f"{path}: no such file")
@@ -219,8 +221,14 @@ def _csv_rows(path: Path, reader: Any) -> Iterator[list[str] | None]:
         except StopIteration:
             return
         except csv.Error as error:
-            if "unexpected end of data" in str(error) or "field larger than" in str(error):
+            is_too_long = "field larger than" in str(error)
+            if "unexpected end of data" in str(error) or (is_too_long and reader.line_num > start):
                 raise UserError(f"{path}: line {start}: a quotation mark opens here and does not close") from None
+            if is_too_long:
+                most = csv.field_size_limit()
+                raise UserError(
+                    f"{path}: line {start}: a value has more than {most:,} characters; expected sentences"
+                ) from None
             yield None
 
 

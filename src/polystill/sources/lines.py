@@ -5,6 +5,7 @@ A line ends at LF or CRLF and nowhere else. Every error names the file, and the 
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ _BLOCK = 1 << 20
 _LONGEST_LINE = 16 << 20
 _MANY_LINES = 100_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP = b"\x1f\x8b"
+_ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
+"""A frame of text, or one to be skipped: `pzstd` begins a file with such."""
 _CONTROL = bytes({*range(1, 32), 127} - set(b"\t\n\v\f\r\x1b"))
 """Bytes beside NUL that text does not have."""
 
@@ -125,7 +128,7 @@ def read_blocks(path: Path) -> Iterator[bytes]:
             file.seek(0)
             if head.startswith(_GZIP):
                 yield from _decompressed(path, file, "gzip", lambda: zlib.decompressobj(wbits=31), zlib.error)
-            elif head == _ZSTD:
+            elif _ZSTD.fullmatch(head):
                 import zstandard
 
                 decompressor = zstandard.ZstdDecompressor()
@@ -150,12 +153,12 @@ def _decompressed(
     state, started = new(), False
     try:
         while data := file.read(_BLOCK >> 4):
-            while data:
+            while data := data if started else data.lstrip(b"\0"):  # gzip allows zero padding behind a member
                 if block := state.decompress(data):
                     yield block
                 started, data = True, b""
                 if state.eof:
-                    data, state, started = state.unused_data.lstrip(b"\0"), new(), False  # gzip allows zero padding
+                    data, state, started = state.unused_data, new(), False
     except damage:
         raise UserError(f"{path}: damaged {kind} file") from None
     if started:
