@@ -167,6 +167,8 @@ def test_other_encodings_stay_and_lack_some_characters(po: Path) -> None:
         (b'msgid "a"\nmsgstr "b"c"\n', r"cannot be read as a PO file \(line 2\)"),
         (b"no messages\n", r"cannot be read as a PO file \(line 1\)"),
         (b'msgid "\xff"\nmsgstr "b"\n', "is not UTF-8"),
+        (b'# a\nmsgid "one"\nmsgstr "ei', r"\(line 3\): a quotation mark does not close"),
+        (b'msgid "one\nmsgstr "eins"\n', r"\(line 1\): a quotation mark does not close"),
     ],
 )
 def test_bad_files_are_one_line(po: Path, content: bytes, problem: str) -> None:

@@ -32,7 +32,8 @@ def read_po(path: Path) -> Any:
     if not path.is_file():  # polib would take the name for the content
         raise UserError(f"{path}: {'a folder; expected a PO file' if path.is_dir() else 'no such file'}")
     try:
-        return polib.pofile(str(path))
+        po = polib.pofile(str(path))
+        lines = re.split(r"\r\n|\n|\r", path.read_bytes().decode(po.encoding).removeprefix(_BYTE_ORDER_MARK))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not {error.encoding.upper()}, the encoding of its header or the default") from None
     except (OSError, ValueError) as error:
@@ -41,6 +42,10 @@ def read_po(path: Path) -> Any:
         raise UserError(
             f"{path}: cannot be read as a PO file{where}: {getattr(error, 'strerror', None) or 'syntax error'}"
         ) from None
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if line and not line.startswith("#") and not line.endswith('"'):  # polib drops the last character instead
+            raise UserError(f"{path}: cannot be read as a PO file (line {number}): a quotation mark does not close")
+    return po
 
 
 def language_of(po: Any) -> str | None:

@@ -100,11 +100,16 @@ def _forget(element: Any) -> None:
 
 
 def _translated(unit: Any, name: str, skipped: Skipped) -> Iterator[tuple[str, str]]:
+    from lxml import etree
+
     if _inherited(unit, "translate") == "no":
         skipped.add("not to be translated")
         return
     segments = _segments_of_trans_unit(unit) if name == "trans-unit" else _segments_of_unit(unit)
     for source, target, state in segments:
+        if any(side is not None and next(side.iter(etree.Entity), None) is not None for side in (source, target)):
+            skipped.add("with entities of the file's own")
+            continue
         source_text, target_text = (" ".join("".join(_text(side)).split()) for side in (source, target))
         if not target_text or state == "untranslated":
             skipped.add("untranslated")
