@@ -138,7 +138,8 @@ def test_what_passes_is_repeated(generate: Any, server: Server, tmp_path: Path) 
         for word in first
     }
     lines = ["a first sentence", *(f"{word} sentence" for word in first)]
-    generate(lines)
+    manifest = generate(lines)
+    assert manifest["cost"]["requests"] == 4 + 2 * endpoint.MALFORMED  # answers that say nothing are paid for as well
     assert texts(tmp_path / "out") == {lines[0]: [f"übersetzt {lines[0]} 0"]} | {
         f"{word} sentence": [f"{word} übersetzt"] for word in first
     }
@@ -199,6 +200,22 @@ def test_answers_of_other_settings_are_not_taken(generate: Any, server: Server) 
         generate(lines, most_requests=2, concurrency=1)
     generate(lines, prompt="Say in German:  {source}")
     assert sum(server.asked.values()) == 2 + 8
+
+
+@pytest.mark.parametrize("line", ["5", "null", '["key", [["a"]], 1, 2]', "{", '["key", "text", 1, 2]'])
+def test_a_damaged_line_of_answers_is_named(generate: Any, tmp_path: Path, line: str) -> None:
+    with pytest.raises(UserError, match="most_requests 1"):
+        generate(["one two", "three four"], most_requests=1, concurrency=1)
+    with (tmp_path / "out" / endpoint.ANSWERS).open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(UserError, match=r"answers\.jsonl: line 2 is damaged; delete the line or the file"):
+        generate(["one two", "three four"])
+
+
+def test_temperature_is_0_beside_other_parameters(generate: Any, server: Server) -> None:
+    generate(["a b c"], parameters={"max_tokens": 50})
+    generate(["a b c"], out="warm", parameters={"max_tokens": 50, "temperature": 0.7})
+    assert [body["temperature"] for body in server.bodies] == [0.0, 0.7]
 
 
 def test_several_candidates_in_one_request_or_more(generate: Any, server: Server, tmp_path: Path) -> None:

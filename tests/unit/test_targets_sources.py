@@ -36,7 +36,7 @@ def test_a_corpus_grouped_by_source(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_text(tmp_path: Path, packed: bool) -> None:
-    content = b"one \n\nthree\none\n"
+    content = b"one \n\xef\xbb\xbf\xe2\x80\x8b\nthree\none\n"
     path = tmp_path / "text"
     path.write_bytes(gzip.compress(content) if packed else content)
     with text_sources(path, tmp_path, print) as sources:

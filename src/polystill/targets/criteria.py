@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
+from polystill.data.normalization import on_one_line
 from polystill.decoding.metrics import bleu_metric
 from polystill.errors import UserError
 from polystill.sources.lines import read_lines
@@ -107,7 +108,7 @@ def pairwise_chrf(texts: Sequence[str]) -> list[list[float]]:
 class GivenScores(Criterion):
     """Scores that are read: a line for each candidate of each entry, in the order of the targets.
 
-    A line is a number, or source, tab, translation, tab, number. Tabs within a text are spaces there.
+    A line is a number, or source, tab, translation, tab, number; the texts are those of `pairs_of`.
     """
 
     def __init__(self, name: str, about: dict[str, Any], lines: Iterator[bytes]) -> None:
@@ -142,9 +143,9 @@ class GivenScores(Criterion):
 
 
 def pairs_of(entry: Entry) -> list[tuple[str, str]]:
-    """Return (source, candidate) of all candidates, with spaces for tabs."""
-    source = entry.source.replace("\t", " ")
-    return [(source, candidate.text.replace("\t", " ")) for candidate in entry.hypotheses]
+    """Return (source, candidate) of all candidates, with spaces for tabs and all that a program may end lines at."""
+    source = on_one_line(entry.source)
+    return [(source, on_one_line(candidate.text)) for candidate in entry.hypotheses]
 
 
 def run_scorer(command: str, targets: TargetSet, folder: Path) -> Path:

@@ -51,7 +51,7 @@ class Endpoint(Strict):
     prompt: str
     """The message, with {source} where the sentence goes."""
     parameters: dict[str, Any] = Field({"temperature": 0.0})
-    """Other fields of the request, such as temperature, max_tokens or seed."""
+    """Other fields of the request, such as temperature (0.0 where it is not given), max_tokens or seed."""
     key_variable: str | None = None
     """The environment variable that holds the key."""
     concurrency: int = Field(8, ge=1, le=1000)
@@ -78,6 +78,11 @@ class Endpoint(Strict):
         if SOURCE not in value:
             raise ValueError(f"expected {SOURCE} where the sentence goes")
         return value
+
+    @field_validator("parameters")
+    @classmethod
+    def _fill_temperature(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {"temperature": 0.0, **values}
 
     def settings(self) -> dict[str, Any]:
         """What decides the answers, and so is part of the plan. The same model may move to another server."""
@@ -154,32 +159,33 @@ class Client:
         """
         candidates, requests, tokens = list[Candidate](), 0, 0
         while len(candidates) < self._n_best:
-            more, used = self._request(source, self._n_best - len(candidates))
-            candidates, requests, tokens = candidates + more, requests + 1, tokens + used
+            more, tries, used = self._request(source, self._n_best - len(candidates))
+            candidates, requests, tokens = candidates + more, requests + tries, tokens + used
             if not more:
                 return Answer([Candidate("", cut=True)], requests, tokens)
         return Answer(candidates[: self._n_best], requests, tokens)
 
-    def _request(self, source: str, n: int) -> tuple[list[Candidate], int]:
+    def _request(self, source: str, n: int) -> tuple[list[Candidate], int, int]:
+        """Candidates, none where the server refuses, with the requests and tokens that they took."""
         body = {
             "model": self._settings.model,
             "messages": [{"role": "user", "content": self._settings.prompt.replace(SOURCE, source)}],
             **self._settings.parameters,
             **({"n": n} if n > 1 else {}),
         }
-        for _ in range(MALFORMED):
+        for tries in range(1, MALFORMED + 1):
             response = self._send(body)
             if response.status in _TOO_MUCH and self._has_answered:
                 self._say_once(f"the server refuses {shortened(source)} ({self._message(response)}); counted as cut")
-                return [], 0
+                return [], tries, 0
             if response.status != 200:
                 raise UserError(f"{self._url}: {response.status} {self._message(response)}")
             try:
-                found = _read(response.json(), self._settings.most_tokens is not None)
+                candidates, tokens = _read(response.json(), self._settings.most_tokens is not None)
             except (ValueError, LookupError, TypeError, AttributeError):
                 continue
             self._has_answered = True
-            return found
+            return candidates, tries, tokens
         raise UserError(f"{self._url}: expected a chat completion, got {self._message(response)}")
 
     def _send(self, body: dict[str, Any]) -> urllib3.BaseHTTPResponse:
@@ -243,10 +249,10 @@ class Answers:
         for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
             try:
                 key, texts, requests, tokens = json.loads(line)
-            except ValueError:
+                self._known[key] = [Candidate(text, cut=cut) for text, cut in texts]
+                self.requests, self.tokens = self.requests + requests, self.tokens + tokens
+            except (ValueError, TypeError):
                 raise UserError(f"{self._path}: line {number} is damaged; delete the line or the file") from None
-            self._known[key] = [Candidate(text, cut=cut) for text, cut in texts]
-            self.requests, self.tokens = self.requests + requests, self.tokens + tokens
 
     def get(self, source: str, ask: Callable[[str], Answer]) -> list[Candidate]:
         """Return a sentence's candidates as they are known, or ask for them and keep the answer.

@@ -6,6 +6,7 @@ The text stays on disk; memory holds about 50 bytes a sentence.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 
 from polystill.config import Cleaning, Recipe, load_recipe
 from polystill.data.cleaning import CleaningReport
+from polystill.data.normalization import is_blank
 from polystill.data.training_text import TextStore, clean_training, lines_sha256
 from polystill.errors import UserError
 from polystill.runs import Run
@@ -64,7 +66,8 @@ class Sources:
         self._store, self._rows, self._ids = store, rows, ids
         self.about = about
         self._has_references = about["kind"] == "corpus"
-        keys = np.array([_digest(store.row(row)[2][0]) for row in rows.tolist()], dtype="S16")
+        digests = (_digest(store.row(row)[2][0]) for row in map(int, rows))
+        keys = np.fromiter(digests, dtype="S16", count=len(rows))
         _, first, group = np.unique(keys, return_index=True, return_inverse=True)
         rank = np.empty(len(first), dtype=np.int64)
         rank[np.argsort(first)] = np.arange(len(first))  # number groups in the order of their first sentence
@@ -143,11 +146,11 @@ def text_sources(path: Path, scratch: Path, log: Callable[[str], None]) -> Itera
     with scratch_folder(scratch, ".text-") as folder:
         store = TextStore(folder / "lines.arrow")
         lines = _texts(path, report)
-        filled, count = [], 0
+        filled, count = array("q"), 0
         while block := list(islice(lines, _BLOCK_LINES)):
             numbers = np.arange(count + 1, count + len(block) + 1)
             store.write(0, numbers, pa.array(block, pa.string()), pa.array([""] * len(block)))
-            filled += [count + i for i, line in enumerate(block) if line]
+            filled.extend(count + i for i, line in enumerate(block) if line)
             count += len(block)
         store.finish()
         if warning := report.check_readable(str(path), count, Cleaning().max_unreadable):
@@ -167,4 +170,4 @@ def _texts(path: Path, report: CleaningReport) -> Iterator[str]:
         if isinstance(text, Unreadable):
             report.drop(text.value, str(path), number, (text, ""))
             text = ""
-        yield text.strip()
+        yield "" if is_blank(text) else text.strip()
