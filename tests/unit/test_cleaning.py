@@ -289,7 +289,9 @@ def test_mojibake_is_mended(garbled: str, text: str) -> None:
     assert without_mojibake(garbled) == text
 
 
-@pytest.mark.parametrize("text", [*map(str.strip, ARTICLE), "Ã", "É “São Tomé” – ação", "Ä–Ö, ±5 °C · №1", "SÃO PAULO"])
+@pytest.mark.parametrize(
+    "text", ["CAFÉ»\tgut", *map(str.strip, ARTICLE), "Ã", "É “São Tomé” – ação", "Ä–Ö, ±5 °C · №1", "SÃO PAULO"]
+)
 def test_text_that_is_whole_is_not_mended(text: str) -> None:
     assert repaired(text) == text
 

@@ -4,6 +4,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from polystill.config import Recipe, TokenizerSettings, parse_recipe
@@ -12,6 +14,7 @@ from polystill.data.batching import BatchSchedule
 from polystill.data.packing import PackedDataset
 from polystill.data.prepare import prepare_data
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
+from polystill.data.training_text import TextStore
 from polystill.environment import threads
 from polystill.errors import UserError
 from polystill.sources import text
@@ -348,3 +351,20 @@ def test_targets_of_another_text_are_found_before_anything_else(tmp_path: Path, 
     with pytest.raises(UserError, match=r"data\.targets\.beam: .*does not line up.*from 399 sentences.*text has 400"):
         prepare_data(given, tmp_path / "data", targets={"beam": targets}, log=lambda line: None)
     assert not (tmp_path / "data/tokenizer").exists()
+
+
+def test_rows_far_apart_are_read_without_what_lies_between(tmp_path: Path) -> None:
+    store = TextStore(tmp_path / "text.arrow")
+    for first in range(0, 200, 10):
+        sides = [pa.array([f"{name}{row} " + "x" * 100_000 for row in range(first, first + 10)]) for name in "st"]
+        store.write(0, np.arange(10), *sides)
+    store.finish()
+    usual, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        found = [side.to_pylist() for side in store.take(np.array([0, 9, 10, 105, 199]))]
+    finally:
+        pa.set_memory_pool(usual)
+    for name, texts in zip("st", found, strict=True):
+        assert [text.split()[0] for text in texts] == [f"{name}{row}" for row in (0, 9, 10, 105, 199)]
+    assert pool.max_memory() < 5_000_000  # the text has 40 million bytes

@@ -35,7 +35,8 @@ def without_mojibake(text: str) -> str:
         return text
     import ftfy
 
-    return _CONTROL.sub(" ", ftfy.fix_encoding(text))
+    fixed = ftfy.fix_encoding(text)
+    return text if fixed == text else _CONTROL.sub(" ", fixed)
 
 
 ENTITY_LIKE = "&[#A-Za-z]"

@@ -211,11 +211,14 @@ class TextStore:
         """The pairs of rows (N,), which ascend."""
         import pyarrow as pa
 
-        first, last = (int(np.searchsorted(self._starts, row, side="right")) - 1 for row in (rows[0], rows[-1]))
-        batches = self._batches[first : last + 1]
-        places = rows - self._starts[first]
+        bounds = np.searchsorted(rows, self._starts)
+        parts = [
+            (self._batches[i], rows[bounds[i] : bounds[i + 1]] - self._starts[i])
+            for i in np.flatnonzero(np.diff(bounds)).tolist()
+        ]
         sources, targets = (
-            pa.concat_arrays([batch.column(side) for batch in batches]).take(places) for side in ("source", "target")
+            pa.concat_arrays([batch.column(side).take(places) for batch, places in parts])
+            for side in ("source", "target")
         )
         return sources, targets
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +164,7 @@ def draw(text: TrainingText, size: int, seed: str, held_out: HeldOutText) -> lis
 
     The list is shorter than `size` if the text repeats itself so much.
     """
-    rows = text.rows.tolist()
+    rows = array("q", text.rows.tobytes())
     random.Random(seed).shuffle(rows)
     drawn: list[SentencePair] = []
     for row in rows:
