@@ -113,7 +113,15 @@ DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 @pytest.mark.parametrize("head", [DECLARATION, f'{DECLARATION}<!DOCTYPE tmx SYSTEM "tmx14.dtd">'])
 @pytest.mark.parametrize("damage", [b"\x1f", b"&#x1F;", b"\0", b"\xe9", b"&nbsp;"])
 def test_a_damaged_unit_leaves_the_others_as_they_are(tmp_path: Path, damage: bytes, head: str) -> None:
-    units = unit("one"), "\n", unit("tXo"), unit("three &amp; &lt;b&gt;"), unit("f&#246;ur"), unit("fXve"), unit("a&amp;b")
+    units = (
+        unit("one"),
+        "\n",
+        unit("tXo"),
+        unit("three &amp; &lt;b&gt;"),
+        unit("f&#246;ur"),
+        unit("fXve"),
+        unit("a&amp;b"),
+    )
     content = memory(*units, head=head).encode().replace(b"X", damage)
     read = [("one", "gut"), (BROKEN, BROKEN), ("three & <b>", "gut"), ("föur", "gut"), (BROKEN, BROKEN)]
     assert pairs(tmp_path, content) == [*read, ("a&b", "gut")]
