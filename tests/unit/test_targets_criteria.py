@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ def test_fast_chrf_is_sacrebleus(texts: list[str]) -> None:
 def test_a_scorer_reads_a_line_a_candidate_whatever_the_texts_hold(tmp_path: Path, make_targets: Any) -> None:
     entries = [Entry([0], "a\tb\rc", ["r"], [Candidate("d\u2028e"), Candidate("f\x85g\x0ch")])]
     targets = make_targets(tmp_path / "n-best", entries)
-    command = "python3 -c 'import sys; [print(line.strip(), i, sep=chr(9)) for i, line in enumerate(sys.stdin)]'"
+    command = (
+        f"{sys.executable} -c 'import sys; [print(line.strip(), i, sep=chr(9)) for i, line in enumerate(sys.stdin)]'"
+    )
     with open_criterion(targets, None, scorer=command) as criterion:
         assert criterion.scores(entries[0], None) == [0, 1]
 

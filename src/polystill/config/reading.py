@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +148,7 @@ def _explain(detail: Any, origin: str, sections: dict[str, type[BaseModel]]) -> 
     if detail["type"] == "extra_forbidden":
         return f"{origin}: unknown key {field!r}{_hint(place, kind, sections)}"
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
-        given, kinds = detail.get("ctx", {}).get("tag", ""), sorted(_kinds_of(field))
+        given, kinds = detail.get("ctx", {}).get("tag", ""), _kinds_of(field)
         what = f"unknown kind {given!r}{nearest(given, kinds)}" if given else "the key 'kind' is missing"
         return f"{origin}: {field}: {what}; there are: {' '.join(kinds)}"
     message = detail["msg"].removeprefix("Value error, ")
@@ -158,9 +157,11 @@ def _explain(detail: Any, origin: str, sections: dict[str, type[BaseModel]]) -> 
     return f"{origin}: {field}: {message}{shown}"
 
 
-def _kinds_of(field: str) -> Collection[str]:
+def _kinds_of(field: str) -> list[str]:
     """What `kind` may be in a field."""
-    return OBJECTIVES if field == "objective" else ALIGNMENTS if field == "data.alignment" else SOURCES
+    if field == "objective":
+        return sorted(OBJECTIVES)
+    return sorted(ALIGNMENTS) if field == "data.alignment" else sorted(SOURCES)
 
 
 def _without_kind(loc: tuple[str | int, ...]) -> tuple[list[str | int], str | None]:
@@ -171,7 +172,7 @@ def _without_kind(loc: tuple[str | int, ...]) -> tuple[list[str | int], str | No
         at = 1
     elif place[:1] == ["data"] and place[1:]:
         at = {"train": 3, "test": 3, "validation": 2, "alignment": 2}.get(str(place[1]))
-    if at is not None and len(place) > at and place[at] in {**SOURCES, **OBJECTIVES, **ALIGNMENTS}:
+    if at is not None and len(place) > at and place[at] in (*SOURCES, *OBJECTIVES, *ALIGNMENTS):
         return place, str(place.pop(at))
     return place, None
 
@@ -179,8 +180,8 @@ def _without_kind(loc: tuple[str | int, ...]) -> tuple[list[str | int], str | No
 def _hint(place: list[str | int], kind: str | None, sections: dict[str, type[BaseModel]]) -> str:
     """The known key that an unknown one resembles: a key of the same section, or the same key of another one."""
     wrong = str(place[-1])
-    if kind in SOURCES or kind in ALIGNMENTS:
-        return nearest(wrong, list({**SOURCES, **ALIGNMENTS}[kind].model_fields))
+    if kind is not None and (chosen := SOURCES.get(kind) or ALIGNMENTS.get(kind)):
+        return nearest(wrong, list(chosen.model_fields))
     parts = [part for part in place[:-1] if isinstance(part, str)]
     section = ".".join([*parts[:1], *parts[2:]] if parts[:1] == ["supernets"] else parts)
     for other, model in sections.items():
