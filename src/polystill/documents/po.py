@@ -37,8 +37,8 @@ def read_po(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not {error.encoding.upper()}, the encoding of its header or the default") from None
     except (OSError, ValueError) as error:
-        line = re.search(r"\(?line (\d+)\)?", str(error))
-        where = f" (line {line[1]})" if line else ""
+        found = re.search(r"\(?line (\d+)\)?", str(error))
+        where = f" (line {found[1]})" if found else ""
         raise UserError(
             f"{path}: cannot be read as a PO file{where}: {getattr(error, 'strerror', None) or 'syntax error'}"
         ) from None
