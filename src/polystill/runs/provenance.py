@@ -52,7 +52,9 @@ def _commit() -> str:
     """The commit of the checkout that this code runs from, with "-dirty" where files differ from it; "" without one."""
     import subprocess
 
-    here = Path(__file__).resolve()
+    import polystill
+
+    here = Path(polystill.__file__).resolve()
 
     def git(*arguments: str) -> str:
         try:
