@@ -56,6 +56,22 @@ def test_mistakes_are_named(counting_recipe: dict[str, Any], settings: dict[str,
         parse_recipe(counting_recipe, "test")
 
 
+@pytest.mark.parametrize("schedule", ["oneshot", "gradual"])
+def test_layers_that_begin_with_zeros_are_not_pruned(counting_recipe: dict[str, Any], schedule: str) -> None:
+    """Above the smallest networks; pruning would take these zeros for its own, and the layers would never learn."""
+    smallest = {"name": "smallest", "updates": 5, "networks": "smallest"}
+    pruning = {"schedule": schedule, "sparsity": 0.5, **({"updates": 5} if schedule == "gradual" else {})}
+    pruned = {"name": "pruned", "updates": 5, "pruning": pruning}
+    counting_recipe["stages"] = [smallest, pruned]
+    with pytest.raises(UserError, match=r"stages.1.pruning: only the smallest networks are trained before stage prun"):
+        parse_recipe(counting_recipe, "test")
+    counting_recipe["stages"] = [smallest, {"name": "all", "updates": 5}, pruned]
+    parse_recipe(counting_recipe, "test")
+    counting_recipe["stages"] = [smallest, pruned]
+    parse_recipe({**counting_recipe, "objective": {"kind": "nll"}}, "test")
+    parse_recipe({**counting_recipe, "model": {"start": "runs/trained"}}, "test")
+
+
 def test_stages_after_a_pruned_one_hold_its_zeros(counting_recipe: dict[str, Any]) -> None:
     counting_recipe["stages"] = [{"name": name, "updates": 5} for name in "abc"]
     counting_recipe["stages"][1]["pruning"] = {"sparsity": 0.5}

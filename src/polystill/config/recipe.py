@@ -149,6 +149,22 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
+    def _check_pruned_layers_are_trained(self) -> Recipe:
+        """Layers above the smallest networks begin with zeros, which pruning would take for its own and keep."""
+        new = [self.architecture_of(name) for name in ("", *self.supernets) if self.starts_new(name)]
+        grows = self.stages[0].networks == "smallest" and self.trains_family and "transformer" in new
+        for i, stage in enumerate(self.stages if grows else ()):
+            if stage.pruning is not None:
+                raise ValueError(
+                    f"stages.{i}.pruning: only the smallest networks are trained before stage {stage.name}, and it "
+                    "would keep the zeros that the layers above them begin with; put a stage with networks largest or "
+                    "all before it"
+                )
+            if stage.networks != "smallest":
+                break
+        return self
+
+    @model_validator(mode="after")
     def _check_target_names(self) -> Recipe:
         self._check_names("targets", [GOLD, *self.data.targets], "is not in data.targets")
         return self
