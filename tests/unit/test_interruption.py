@@ -26,6 +26,11 @@ def test_the_second_signal_acts_at_once() -> None:
         raise AssertionError("not reached")
 
 
+def test_a_signal_after_the_last_look_is_obeyed_at_the_end() -> None:
+    with pytest.raises(KeyboardInterrupt), Interruption(alone=True):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_handlers_are_put_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Interruption(alone=True):

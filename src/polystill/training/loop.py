@@ -438,6 +438,8 @@ class Interruption:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if kind is None:  # a signal that came after the last look at `requested`
+            self.act()
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if self.requested:
