@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 import yaml
 
 from polystill.runs import Run
-from tests.apart import start_command, start_ranks
+from tests.apart import call, free_port, start_command, start_ranks
 
 
 def _run(recipe: dict[str, Any], folder: Path, processes: int) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def _run(recipe: dict[str, Any], folder: Path, processes: int) -> dict[str, Any]
     return {stage.name: run.record(f"training.{stage.name}") for stage in run.recipe.stages}
 
 
-def test_two_processes_equal_one(counting_recipe: dict[str, Any], tmp_path: Path) -> None:
+def test_two_processes_equal_one_without_dropout(counting_recipe: dict[str, Any], tmp_path: Path) -> None:
     counting_recipe["model"]["dropout"] = 0.0
     shape = {"encoder_layers": 2, "decoder_layers": 1, "d_model": 8, "ffn_dim": 16, "heads": 2, "dropout": 0.0}
     counting_recipe["supernets"] = {"tiny": shape}
@@ -72,6 +74,30 @@ def test_ranks_that_see_other_checkpoints_are_told(counting_recipe: dict[str, An
         said = (tmp_path / f"{rank}.log").read_text()
         assert process.exitcode == 2, said
         assert "not all ranks see the same checkpoints in" in said and f"rank {rank} sees that of update" in said
+
+
+def test_the_first_ranks_processor_decides_the_precision(
+    counting_recipe: dict[str, Any], prepared_run: Callable[..., Run]
+) -> None:
+    counting_recipe["training"]["precision"] = "auto"
+    folder, port = prepared_run(counting_recipe).folder, free_port()
+    with ThreadPoolExecutor(2) as threads:
+        ranks = [threads.submit(call, _precision, folder, port, *rank) for rank in ((1, "bf16"), (0, "fp32"))]
+        assert [rank.result() for rank in ranks] == ["fp32", "fp32"]
+
+
+def _precision(folder: Path, port: int, rank: int, best: str) -> str:
+    """The precision that a rank trains with where this one is best for its processor."""
+    from polystill.training import session
+
+    def best_precision() -> str:
+        time.sleep(2 * (rank == 0))  # the other rank comes first
+        return best
+
+    session.best_precision = best_precision
+    several = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    os.environ.update(several, RANK=str(rank), LOCAL_RANK=str(rank))
+    return session.Session(Run.open(folder)).precision
 
 
 def _training_losses(logs: Path) -> dict[str, list[float]]:

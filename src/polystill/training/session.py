@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
@@ -74,7 +74,8 @@ class Session:
         recipe = run.recipe
         torch.set_num_threads(recipe.training.threads or torch.get_num_threads())
         self.run, self.recipe = run, recipe
-        self.precision = _precision(run)
+        with PartialState(cpu=not torch.cuda.is_available()).main_process_first():
+            self.precision = _precision(run)
         self.accelerator = make_accelerator(self.precision)
         self.is_main = self.accelerator.is_main_process
         self.rank, self.ranks = self.accelerator.process_index, self.accelerator.num_processes
@@ -141,7 +142,7 @@ class Session:
 
 
 def _precision(run: Run) -> str:
-    """The precision of the run: decided once, so that a run goes on as it began, on whatever machine."""
+    """The precision of the run: decided once, by the first rank, so that all go on as it began, on whatever machine."""
     note = run.checkpoints / "precision"
     if note.is_file():
         noted = note.read_text(encoding="utf-8", errors="replace").strip()
