@@ -111,6 +111,16 @@ def test_autocast_trains_and_stays_close(make_model, make_batch) -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+def test_cudnn_may_go_backward_without_dropout(make_model, make_batch) -> None:
+    """It refuses layers in evaluation mode, and a stage without dropout trains the model in that mode."""
+    model, batch, modes = make_model().with_settings(kernels="plain").eval(), make_batch(), []
+    model.encoder[0].register_forward_pre_hook(lambda layer, _: modes.append(layer.training))
+    model(batch.source, batch.target_in)
+    with torch.no_grad():
+        model(batch.source, batch.target_in)
+    assert modes == [True, False]
+
+
 def test_the_initial_network_passes_its_input_on(make_batch) -> None:
     torch.manual_seed(1)
     model = Lstm(LstmConfig(1000, 999, 0, 64, 4, 4)).eval()

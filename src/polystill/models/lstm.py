@@ -233,6 +233,7 @@ class Lstm(ElasticModel):
             if self._is_fast and inputs.data.is_cpu:
                 packed, last_hidden, last_cells = packed_lstm(layer, inputs, product_type(self.embedding))
             else:
+                layer.train(torch.is_grad_enabled())  # cuDNN goes backward in this mode alone, also without dropout
                 packed, ((last_hidden,), (last_cells,)) = layer(inputs)
             hidden.append(last_hidden)
             cells.append(last_cells)
