@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -40,6 +41,16 @@ def test_draws_are_counted_in_tenths_of_the_stage() -> None:
     assert record["draws"] == {"e1d1": [4] * 10, "e2d1": [0] * 9 + [4]}
     assert record["detached"] == {"e1d1": [4, 2] + [0] * 8, "e2d1": [0] * 9 + [2]}
     assert record["ce_ratio"] == {"e1d1": [1.5, 1.25] + [1.0] * 8, "e2d1": [None] * 9 + [1.075]}
+
+
+def test_an_update_that_was_left_out_is_no_draw() -> None:
+    state = StageState(update=1)
+    interaction = Interaction(state, 10, AioKd())
+    interaction.add([TEACHER, SMALL, MIDDLE], _loss(math.nan, math.nan))
+    interaction.add([TEACHER, SMALL], _loss(1.25))
+    record = interaction.record()["interaction"]
+    assert record["draws"] == {"e1d1": [1], "e2d1": [0]} and record["detached"] == {"e1d1": [1], "e2d1": [0]}
+    assert record["ce_ratio"] == {"e1d1": [1.25], "e2d1": [None]}
 
 
 def test_a_stage_that_stops_early_or_is_made_longer_keeps_its_bins() -> None:

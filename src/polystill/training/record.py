@@ -86,6 +86,8 @@ class Interaction:
                 bins = self._state.students.setdefault(student.name, [])
                 bins += [[0, 0, 0.0] for _ in range(place + 1 - len(bins))]
                 ratio = next(ratios)
+                if not math.isfinite(ratio):
+                    continue  # of an update that was left out
                 bins[place][0] += 1
                 bins[place][1] += self._threshold is not None and not ratio < self._threshold
                 bins[place][2] += ratio
