@@ -210,6 +210,18 @@ def test_relative_and_absolute_paths_to_the_same_place_are_no_change(
     Run.start(folder, recipe(data__folder=str(tmp_path / "corpora"), model__start=str(tmp_path / "model"))).close()
 
 
+def test_a_longer_stage_has_no_figures_of_the_shorter_one(folder: Path) -> None:
+    """Such as the energy, which is not known where the rest was trained without codecarbon."""
+    with Run.start(folder, recipe()) as run:
+        finish_everything(run)
+        for stage in ("training.one", "training.two"):
+            run.add_cost(stage, Cost(seconds=1.0, energy_kwh=0.5))
+    with Run.start(folder, recipe(stages__1__updates=30)) as run:
+        run.add_cost("training.two", Cost(seconds=2.0))
+        costs = run.results().cost
+    assert costs["training.one"].energy_kwh == 0.5 and costs["training.two"] == Cost(seconds=2.0)
+
+
 def test_removed_rows_are_counted(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Run.start(folder, recipe()) as run:
         finish_everything(run)

@@ -161,10 +161,12 @@ class Run:
         """Make those stages unfinished that depend on added or changed keys."""
         stages = {"evaluation"} if changed - {*FREE, "data.folder"} else set()
         if any(key.startswith("stages.") for key in changed):
-            stages |= {f"training.{self.recipe.stages[-1].name}", "family"}
+            last = f"training.{self.recipe.stages[-1].name}"
+            stages |= {last, "family"}
             results = self.results()
+            cost = {name: spent for name, spent in results.cost.items() if name != last}  # the longer stage has it all
             _log.info("%s: %d rows of results are of the family before; removed", self.folder, len(results.rows))
-            replace(results, rows=[], robustness=[], devices=[]).write(self._results_path)
+            replace(results, rows=[], robustness=[], devices=[], cost=cost).write(self._results_path)
         state = self._state()
         state["stages"] = {name: record for name, record in state["stages"].items() if name not in stages}
         self._write_state(state)
