@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from polystill.errors import UserError
 from polystill.models import ARCHITECTURES
 from polystill.models.elastic import ElasticModel
 from polystill.models.lstm import Lstm, LstmConfig
-from polystill.models.pruning import SCOPES, counts, matrices, nonzero_parameters, prune, sparsity_of
+from polystill.models.pruning import Scope, counts, matrices, nonzero_parameters, prune, sparsity_of
 
 
 class Small(nn.Module):
@@ -46,7 +46,7 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("scope", get_args(Scope))
 def test_each_scope_by_hand(scope: str) -> None:
     model = Small()
     biases = [p.clone() for p in model.parameters() if p.ndim == 1]
@@ -74,7 +74,7 @@ def test_layers_by_name(architecture: str) -> None:
     assert layer_of("embedding") == "embedding"
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("scope", get_args(Scope))
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.85])
 def test_of_equal_weights_exactly_k_go_and_the_first_ones(make_model: Any, scope: str, sparsity: float) -> None:
     model = make_model(2)

@@ -18,7 +18,6 @@ from polystill.errors import UserError
 from polystill.models.elastic import ElasticModel
 
 Scope = Literal["global", "layer", "matrix"]
-SCOPES: tuple[Scope, ...] = ("global", "layer", "matrix")
 
 
 @dataclass(frozen=True)

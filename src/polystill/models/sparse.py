@@ -113,9 +113,6 @@ class _Entry:
     layout: str
     shape: tuple[int, ...]
 
-    def get_shape(self) -> list[int]:
-        return list(self.shape)
-
 
 class SparseFile:
     """A sparse file, with the interface of safetensors' `safe_open`; its tensors are dense float32.
@@ -142,10 +139,6 @@ class SparseFile:
 
     def keys(self) -> list[str]:
         return list(self._entries)
-
-    def get_slice(self, name: str) -> _Entry:
-        """The tensor's shape, without reading it."""
-        return self._entries[name]
 
     def get_tensor(self, name: str) -> Tensor:
         """The whole tensor, in float32."""
