@@ -57,7 +57,7 @@ class Validation:
         return {name: values for name, values in vars(self).items() if values is not None}
 
     def __str__(self) -> str:
-        """Such as "nll e2d2 2.31 … e6d6 2.10, summed CE 42.1", and "greedy BLEU e2d2 30.1 … e6d6 33.0, mean 31.9"."""
+        """Such as "nll e2d2 2.31 … e6d6 2.10, mean CE 3.512", and "greedy BLEU e2d2 30.1 … e6d6 33.0, mean 31.9"."""
         names = list(self.nll)
         ends = dict.fromkeys([names[0], names[-1]])
         nll = " … ".join(f"{name} {self.nll[name]:.3f}" for name in ends)
