@@ -45,6 +45,8 @@ def error_of(source, folder: Path) -> str:
 
 CONTENT = "one\ntwo ü\n\nfour 😀\n".encode()
 PAIRS = [(line, line.upper()) for line in CONTENT.decode().split("\n")[:-1]]
+SKIPPED = bytes.fromhex("502a4d18 04000000 10000000")
+"""A frame that a reader skips."""
 COMPRESS = {
     "plain": lambda data: data,
     "gzip": gzip.compress,
@@ -54,8 +56,6 @@ COMPRESS = {
     "gzip with padding": lambda data: gzip.compress(data, mtime=0) + b"\0" * 200_000,
     "zstd by pzstd": lambda data: SKIPPED + zstandard.compress(data[:5]) + SKIPPED + zstandard.compress(data[5:]),
 }
-SKIPPED = bytes.fromhex("502a4d18 04000000 10000000")
-"""A frame that a reader skips."""
 
 
 @pytest.mark.parametrize("kind", COMPRESS)
