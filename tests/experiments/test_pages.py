@@ -139,5 +139,6 @@ def test_a_wrong_comparison_is_found(study: Callable[..., Path]) -> None:
     values = json.loads(path.read_text())
     values["comparisons"][0]["differences"]["bleu"]["low"] += 1
     path.write_text(json.dumps(values))
-    (problem,) = problems(path.parent)
+    problem, *of_results = problems(path.parent)
     assert problem.startswith("significance.json: a e1d1 beam 5 | b e1d1 beam 5: is not what the translations give")
+    assert all(each.endswith("significance.json has no such difference") for each in of_results)

@@ -52,20 +52,18 @@ def _commit() -> str:
     """The commit of the checkout that this code runs from, with "-dirty" where files differ from it; "" without one."""
     import subprocess
 
-    import polystill
-
-    here = Path(polystill.__file__).resolve()
+    package = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str:
         try:
             done = subprocess.run(
-                ["git", "-C", str(here.parent), *arguments], capture_output=True, text=True, check=False, timeout=20
+                ["git", "-C", str(package), *arguments], capture_output=True, text=True, check=False, timeout=20
             )
         except (OSError, subprocess.TimeoutExpired):
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    if not git("ls-files", "--error-unmatch", here.name):
+    if not git("ls-files", "--error-unmatch", "__init__.py"):
         return ""
     commit = git("rev-parse", "HEAD")
     return f"{commit}-dirty" if commit and git("status", "--porcelain", "--", ".") else commit
