@@ -137,21 +137,6 @@ def _with_changes(beam: int, scores: Sequence[float]) -> list[str]:
     return cells
 
 
-def recipes(lines: dict[str, Sequence[str]]) -> str:
-    """Families of fifteen by their sources, after what their recipes say: BLEU -lc, means with chrF, processor time."""
-    rows = []
-    for source, words in lines.items():
-        models = list(dict.fromkeys(each["model"] for each in content(source)["rows"]))
-        single = [shown(row(source, model, beam)["bleu_lc"]) for model in ("e6d6", "e2d2") for beam in (5, 1)]
-        means = []
-        for beam in (5, 1):
-            bleu, chrf = ([row(source, m, beam)[key] for m in models] for key in ("bleu_lc", "chrf"))
-            means.append(f"{shown(sum(bleu) / len(bleu))} ({shown(sum(chrf) / len(chrf))})")
-        rows.append([*words, *single, *means, f"{cpu_seconds(source):,.0f} s"])
-    titles = ["dropout", "sampling", "updates", "e6d6 beam 5", "greedy", "e2d2 beam 5", "greedy"]
-    return plain_table([*titles, "mean of fifteen, beam 5", "greedy", "processor time"], rows)
-
-
 def as_shipped(source: str) -> str:
     """All students of a run in int8, without and with a shortlist: size, BLEU and latency by search."""
     models = dict.fromkeys(each["model"] for each in content(source)["rows"])
@@ -324,9 +309,9 @@ def costs(source: str) -> str:
     return plain_table(HEADINGS, table_lines(content(source)["cost_of_all"]))
 
 
-def detaching(source: str) -> str:
-    """How often the families of an AIO-KD study kept gradients from their teacher, and how poor their students were."""
-    return detaching_table(content(source)["interaction"])
+def detaching(source: str, families: Sequence[str]) -> str:
+    """How often these families of an AIO-KD study kept gradients from their teacher, and how poor their students were."""
+    return detaching_table({name: content(source)["interaction"][name] for name in families})
 
 
 def verdicts(source: str, claims: Sequence[str]) -> str:
@@ -345,6 +330,6 @@ def verdicts(source: str, claims: Sequence[str]) -> str:
 FUNCTIONS: dict[str, Any] = {
     **{"content": content, "row": row, "gain": gain, "family": family, "cpu_seconds": cpu_seconds},
     **{each.__name__: each for each in (students, gains, one_by_one, families, costs, speed, pruning, verdicts)},
-    **{each.__name__: each for each in (over_seeds, detaching, pairs, recipes, as_shipped)},
+    **{each.__name__: each for each in (over_seeds, detaching, pairs, as_shipped)},
     **{"table": plain_table, "sum": sum, "signed": signed},
 }
