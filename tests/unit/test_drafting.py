@@ -92,6 +92,7 @@ def test_documents_state_their_languages(tmp_path: Path) -> None:
         (["a.en", "short.pt"], {}, r"a\.en: 60 lines, but .*short\.pt has 10"),
         (["empty.en", "empty.pt"], {}, r"empty\.en: empty corpus"),
         (["a.csv"], {"source_language": "en", "target_language": "pt"}, r"a\.csv: expected two text files"),
+        (["a.po.gz"], {"source_language": "en"}, r"a\.po\.gz: PO and XLIFF files are not read compressed; unpack it"),
         (["few.en", "few.pt"], {}, r"of 10 pairs can be used; at least 50 are needed"),
         (["a.en", "a.pt"], {"source_language": "ru"}, r"not in the scripts of ru and pt; are --from and --to right"),
     ],
@@ -103,7 +104,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     write_text(tmp_path, sentences(10), ("few.en", "few.pt"))
     write_text(tmp_path, sentences(10), ("short.en", "short.pt"))
     write_text(tmp_path, [], ("empty.en", "empty.pt"))
-    for name in ("a.csv", "a.tsv"):
+    for name in ("a.csv", "a.tsv", "a.po.gz"):
         (tmp_path / name).write_text("a\tb\n")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match=problem) as caught:

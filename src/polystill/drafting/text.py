@@ -38,6 +38,8 @@ def sources_of(files: Sequence[Path]) -> list[dict[str, Any]]:
     for path in files:
         if not path.is_file():
             raise UserError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; {_EXPECTED}")
+        if path.suffix in _COMPRESSED and KINDS.get(_suffix(path)) in ("po", "xliff"):
+            raise UserError(f"{path}: PO and XLIFF files are not read compressed; unpack it")
     kinds = [KINDS.get(_suffix(path)) for path in files]
     if all(kinds):
         return [{"kind": kind, "path": str(path.resolve())} for kind, path in zip(kinds, files, strict=True)]
