@@ -41,12 +41,14 @@ def test_two_processes_equal_one_without_dropout(counting_recipe: dict[str, Any]
     counting_recipe["supernets"] = {"tiny": shape}
     counting_recipe["objective"] = {"detach_threshold": 1.002}
     counting_recipe["stages"].insert(0, {"name": "shallow", "updates": 4, "networks": "smallest"})
+    counting_recipe["stages"][-1]["select_by"] = "bleu"  # the ranks share the students
     counting_recipe["evaluation"] = {"beams": [1], "students": ["e1d1"]}
     one = _run(copy.deepcopy(counting_recipe), tmp_path / "one", 1)
     two = _run(copy.deepcopy(counting_recipe), tmp_path / "two", 2)
     for stage, record in one.items():
         for point, other in zip(record["history"], two[stage]["history"], strict=True):
             assert point["nll"] == pytest.approx(other["nll"], rel=2e-4), (stage, point["update"])
+            assert point.get("bleu") == pytest.approx(other.get("bleu"), abs=0.5), (stage, point["update"])
     losses = [_training_losses(tmp_path / name / "run" / "logs" / "distillation") for name in ("one", "two")]
     assert losses[0]["train/loss"] == pytest.approx(losses[1]["train/loss"], rel=2e-4)
     ratios = [value for name, values in losses[0].items() if name.startswith("ce_ratio/") for value in values]

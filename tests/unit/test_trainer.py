@@ -220,10 +220,10 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(counting_recipe, prep
     again = session.Session(run)
     monkeypatch.setattr(session, "best_precision", lambda: "bf16")
     assert session.Session(run).precision == again.precision == "fp32"
-    (run.checkpoints / "precision").write_bytes(b"\xe6p32\n")
+    (run.checkpoints / "precision.txt").write_bytes(b"\xe6p32\n")
     with pytest.raises(
         UserError,
-        match=r"checkpoints/precision: damaged; write the precision of the run into it, one of fp32, bf16, fp16",
+        match=r"checkpoints/precision\.txt: damaged; write the precision of the run into it, one of fp32, bf16, fp16",
     ):
         session.Session(run)
 

@@ -143,7 +143,7 @@ class Session:
 
 def _precision(run: Run) -> str:
     """The precision of the run: decided once, by the first rank, so that all go on as it began, on whatever machine."""
-    note = run.checkpoints / "precision"
+    note = run.checkpoints / "precision.txt"  # no stage can have this name
     if note.is_file():
         noted = note.read_text(encoding="utf-8", errors="replace").strip()
         if noted not in PRECISIONS:

@@ -111,19 +111,21 @@ def validate(
 
 
 def with_bleu(result: Validation, session: Session, space: StudentSpace) -> Validation:
-    """The same validation with greedy BLEU of every network; all ranks hold the same weights and compute the same."""
+    """The same validation with greedy BLEU of every network; with several ranks each translates with its share."""
     source, references = (_text(session.run.data / f"validation.{side}.txt") for side in ("source", "target"))
     metric = bleu_metric(session.recipe.data.target_language)
     options = DecodingOptions(beam_size=1, batch_tokens=SCORED_BATCH_TOKENS, max_length=session.recipe.data.max_tokens)
     was_training = session.model.training
-    bleu = {}
+    students = space.candidates
+    scores = torch.zeros(len(students), dtype=torch.float64, device=session.accelerator.device)
     with torch.no_grad():
-        for student in space.candidates:
-            translator = TorchTranslator(session.model[student.supernet], session.tokenizer, student)
+        for i in range(session.rank, len(students), session.ranks):
+            translator = TorchTranslator(session.model[students[i].supernet], session.tokenizer, students[i])
             translations = translator.translate(source, options, Cuts())
-            bleu[student.name] = metric.corpus_score([h[0].text for h in translations], [references]).score
+            scores[i] = metric.corpus_score([h[0].text for h in translations], [references]).score
     session.model.train(was_training)
-    return replace(result, bleu=bleu)
+    bleu = session.sum_over_ranks(scores).tolist()  # so all ranks decide alike, whatever their processors
+    return replace(result, bleu=dict(zip([student.name for student in students], bleu, strict=True)))
 
 
 def _text(path: Path) -> list[str]:
