@@ -192,6 +192,38 @@ def test_tools_segments_are_translated_each_in_its_place(tmp_path: Path) -> None
     assert document.filled(told("X.", None)).decode() == SEGMENTED  # never half a unit
 
 
+@pytest.mark.parametrize(
+    "declarations",
+    [
+        '<!ENTITY brand "Foo">',
+        '<!-- it\'s <source> ]> -->\n<!ENTITY brand \']> <g id="1">Foo</g>\'>\n<!ENTITY other "<source>">',
+    ],
+)
+def test_entities_of_the_files_own_stay_where_others_are_filled_in(tmp_path: Path, declarations: str) -> None:
+    doctype = f"<!DOCTYPE xliff [\n{declarations}\n<!ENTITY nbsp '&#160;'><!ENTITY notice 'N'>\n]>"
+    plain = "<source>Save &amp;brand; &#128;</source>"
+    units = [
+        "<source>Open &brand; now</source>",
+        '<source>Open <g id="1">&notice;</g></source><target state="new">Open <g id="1">&notice;</g></target>',
+        "<source>Blank</source><target>&nbsp;</target>",
+        plain,
+        '<source>See <ph id="1">&brand;</ph></source>',  # within a code, which is copied
+    ]
+    body = "".join(f'<trans-unit id="{i}">{unit}</trans-unit>\n' for i, unit in enumerate(units))
+    content = (
+        f'<?xml version="1.0"?>\n{doctype}\n<xliff version="1.2"><file source-language="en" target-language="pt">'
+        f"<body>{body}</body></file></xliff>"
+    )
+    document = XliffDocument(write(tmp_path, content))
+    assert document.texts == ["Save &brand; \x80", "See "]
+    assert str(document.left) == "1 translated, 2 with entities of the file's own"
+    filled = document.filled(told("A & B < C ]]> &brand;", None)).decode()
+    mark = 'state="needs-review-translation" state-qualifier="mt-suggestion"'
+    target = f"<target {mark}>A &amp; B &lt; C ]]&gt; &amp;brand;</target>"
+    assert filled == content.replace(plain, plain + target)
+    etree.fromstring(document.filled(told("x", "Veja")))
+
+
 @pytest.mark.parametrize("content", [FIRST, FIRST.replace("\n", "\r\n"), "\ufeff" + SECOND, SEGMENTED])
 def test_a_file_with_nothing_to_fill_comes_out_byte_for_byte(tmp_path: Path, content: str) -> None:
     document = XliffDocument(write(tmp_path, content))

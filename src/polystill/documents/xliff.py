@@ -24,6 +24,9 @@ REVIEW_STATE, REVIEW_QUALIFIER = "needs-review-translation", "mt-suggestion"
 MACHINE_SUBSTATE = "polystill:mt"
 """XLIFF 2: the subState of what is filled in, beside the state "initial": nobody has approved it."""
 
+OWN_ENTITIES = "with entities of the file's own"
+"""Why a segment is left out. Such an entity stands for text in the file's DTD, which nobody resolves here."""
+
 
 class Unit(NamedTuple):
     """A segment with its text in both languages, without codes."""
@@ -108,7 +111,7 @@ def _translated(unit: Any, name: str, skipped: Skipped) -> Iterator[tuple[str, s
     segments = _segments_of_trans_unit(unit) if name == "trans-unit" else _segments_of_unit(unit)
     for source, target, state in segments:
         if any(side is not None and next(side.iter(etree.Entity), None) is not None for side in (source, target)):
-            skipped.add("with entities of the file's own")
+            skipped.add(OWN_ENTITIES)
             continue
         source_text, target_text = (" ".join("".join(_text(side)).split()) for side in (source, target))
         if not target_text or state == "untranslated":

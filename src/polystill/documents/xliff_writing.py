@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from html import unescape
 from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -17,6 +16,7 @@ from xml.sax.saxutils import escape
 from polystill.documents.base import Skipped
 from polystill.documents.xliff import (
     MACHINE_SUBSTATE,
+    OWN_ENTITIES,
     REVIEW_QUALIFIER,
     REVIEW_STATE,
     SPANNING,
@@ -27,10 +27,14 @@ from polystill.errors import UserError
 from polystill.placement import Tag, Translation, out_of_words, placed_tags
 
 _TAG = re.compile(
-    r"(?P<other><!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>)|<!\[CDATA\[(?P<characters>.*?)\]\]>"
+    r"(?P<other><!--.*?-->|<\?.*?\?>|<!DOCTYPE(?:[^>\[\"']|\"[^\"]*\"|'[^']*')*"
+    r"(?:\[(?:<!--.*?-->|<\?.*?\?>|\"[^\"]*\"|'[^']*'|[^\]\"'])*\]\s*)?>)|<!\[CDATA\[(?P<characters>.*?)\]\]>"
     r"|<(?P<end>/)?(?P<name>[^\s/>]+)(?P<attributes>(?:[^>\"'/]|\"[^\"]*\"|'[^']*'|/(?!>))*)(?P<empty>/)?>",
     re.DOTALL,
 )
+_REFERENCE = re.compile(r"&(?:#x([0-9A-Fa-f]+)|#([0-9]+)|(amp|lt|gt|quot|apos));")
+_OWN_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)[^#]")
+_CHARACTERS = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _WORD = re.compile(r"\S+")
 _STARTS = {"ept": "bpt", "ex": "bx", "ec": "sc", "em": "sm"}
 """Codes that end a pair, and those that begin it."""
@@ -158,19 +162,32 @@ class XliffDocument:
             return "not to be translated"
         words = "" if target is None else self._words(target)
         if not words:
-            return "approved" if holder.attributes.get("approved") == "yes" else None
-        assert target is not None
-        is_copy = target.attributes.get("state") in UNTRANSLATED_STATES and words == self._words(model)
-        return None if is_copy else "translated"
+            if holder.attributes.get("approved") == "yes":
+                return "approved"
+        else:
+            assert target is not None
+            if target.attributes.get("state") not in UNTRANSLATED_STATES or words != self._words(model):
+                return "translated"
+        return OWN_ENTITIES if self._has_own_entity(model) else None
 
     def _words(self, node: Node) -> str:
         return " ".join(_without_codes(self._parts(node))[0].split())
+
+    def _has_own_entity(self, node: Node) -> bool:
+        """Whether a segment's text, apart from its codes, has an entity that only the file's DTD explains."""
+        text, done = "", node.inner
+        for child in node.children:
+            if child.name in SPANNING and self._has_own_entity(child):
+                return True
+            text += self._text[done : child.start]
+            done = child.end
+        return _OWN_ENTITY.search(text + self._text[done : node.outer]) is not None
 
     def _parts(self, node: Node) -> Iterator[tuple[str, Tag | None]]:
         """A segment's text in parts, each with the code after it, whose place is yet to be counted."""
         done = node.inner
         for child in node.children:
-            words = unescape(self._text[done : child.start])
+            words = _unescaped(self._text[done : child.start])
             if child.characters is not None:
                 yield words + child.characters, None
             elif child.name in SPANNING and child.inner < child.end:
@@ -181,7 +198,7 @@ class XliffDocument:
             else:
                 yield words, Tag(0, self._text[child.start : child.end], *_pair(child))
             done = child.end
-        yield unescape(self._text[done : node.outer]), None
+        yield _unescaped(self._text[done : node.outer]), None
 
     # --- filling in ---
 
@@ -264,6 +281,16 @@ def _read(path: Path) -> tuple[str, str]:
     return content.decode(encoding), encoding
 
 
+def _unescaped(text: str) -> str:
+    """The text with XML's own references as characters. HTML has other entities, and reads some numbers otherwise."""
+    return _REFERENCE.sub(_character, text)
+
+
+def _character(reference: re.Match[str]) -> str:
+    hexadecimal, decimal, name = reference.groups()
+    return _CHARACTERS[name] if name else chr(int(hexadecimal, 16) if hexadecimal else int(decimal))
+
+
 def _tree(text: str) -> Node:
     """All elements of a well-formed document, under a node without a name."""
     root = Node("", "", {}, 0, 0, len(text), len(text))
@@ -278,7 +305,7 @@ def _tree(text: str) -> Node:
             node = node.parent
         else:
             prefix, colon, name = match["name"].rpartition(":")
-            given = {key: unescape(one or two) for key, one, two in _ATTRIBUTE.findall(match["attributes"])}
+            given = {key: _unescaped(one or two) for key, one, two in _ATTRIBUTE.findall(match["attributes"])}
             child = Node(name, prefix + colon, given, start, end, end, end, node)
             node.children.append(child)
             node = node if match["empty"] else child
