@@ -141,14 +141,31 @@ def test_links_of_files_stay_with_their_pairs_through_cleaning(
     assert found == [{(9, 0), (0, 9)}, {(9, 0), (0, 7)}]
 
 
-@pytest.mark.parametrize(("line", "message"), [("0-0 x", "expected links such as 0-0 1-2"), (None, "is missing")])
+@pytest.mark.parametrize(
+    ("line", "more", "message"),
+    [
+        ("0-0 x", 0, "line 1: 'x': expected links such as 0-0 1-2"),
+        ("0-0", 1, r"{more} lines, but .*train\.en has {pairs} pairs; expected a line for each pair"),
+        ("0-0", -1, r"{more} lines, but .*train\.en has {pairs} pairs; expected a line for each pair"),
+    ],
+)
 def test_wrong_files_are_refused(
-    line: str | None, message: str, counting_recipe: dict, counting_data: Path, tmp_path: Path
+    line: str, more: int, message: str, counting_recipe: dict, counting_data: Path, tmp_path: Path
 ) -> None:
+    count = len((counting_data / "train.en").read_text().splitlines())
     path = tmp_path / "links"
-    path.write_text("" if line is None else f"{line}\n")
-    with pytest.raises(UserError, match=f"links: line 1.*{message}"):
+    path.write_text(f"{line}\n" * (count + more))
+    with pytest.raises(UserError, match="links: " + message.format(pairs=f"{count:,}", more=f"{count + more:,}")):
         prepared(counting_recipe, tmp_path / "data", {"kind": "pharaoh", "files": [str(path)]})
+
+
+def test_the_first_pairs_need_the_first_lines_alone(counting_recipe: dict, counting_data: Path, tmp_path: Path) -> None:
+    count = len((counting_data / "train.en").read_text().splitlines())
+    (tmp_path / "links").write_text("0-0\n" * count)
+    recipe = {**counting_recipe, "data": {**counting_recipe["data"], "first_pairs": count // 2}}
+    links = {"kind": "pharaoh", "files": [str(tmp_path / "links")]}
+    alignments, packed = prepared(recipe, tmp_path / "data", links)
+    assert len(alignments) == len(packed) <= count // 2
 
 
 def test_a_recipe_names_a_file_for_each_source(counting_recipe: dict) -> None:

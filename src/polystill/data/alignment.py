@@ -20,7 +20,7 @@ from polystill.data.packing import BLOCK_PAIRS, Packed, PackedDataset
 from polystill.data.tokenizer import Tokenizer, words_of
 from polystill.data.training_text import TrainingText
 from polystill.errors import UserError
-from polystill.sources.lines import read_lines
+from polystill.sources.lines import LineReader, read_lines
 
 _LINKS, _STARTS = "alignment.links", "alignment.starts.npy"
 _LINK = re.compile(rb"(\d+)-(\d+)")
@@ -93,6 +93,7 @@ def align(
     assert data.alignment is not None
     learnt = [folder / "targets" / name for name in data.targets]
     if isinstance(data.alignment, PharaohAlignment):
+        _check_lines(data, data.alignment, text)
         rows = _from_words(data, data.alignment, text, packed, tokenizer)
         count = write_alignments(folder / "train", rows, PackedDataset.open(folder / "train"))
         log(f"alignments of train: {count:,} links from {', '.join(data.alignment.files)}")
@@ -103,6 +104,18 @@ def align(
 
 
 # --- files of alignments ----------------------------------------------------------------------------------------------
+
+
+def _check_lines(data: Data, alignment: PharaohAlignment, text: TrainingText) -> None:
+    """Raise UserError if a file has another number of lines than its source has pairs."""
+    for name, corpus, pairs in zip(alignment.files, data.train, text.store.read, strict=True):
+        path = Path(data.folder) / name
+        lines = LineReader(path).count()
+        if lines < pairs or (lines > pairs and data.first_pairs is None):
+            raise UserError(
+                f"{path}: {lines:,} lines, but {corpus.describe(Path(data.folder))} has {pairs:,} pairs; expected a "
+                "line for each pair"
+            )
 
 
 def _from_words(
@@ -148,10 +161,8 @@ class _Lines:
         if corpus != self._corpus:
             self._corpus, self._line, self._lines = corpus, 0, read_lines(self._paths[corpus])
         path = self._paths[corpus]
-        content = next(islice(self._lines, line - self._line - 1, None), None)
+        content = next(islice(self._lines, line - self._line - 1, None))
         self._line = line
-        if content is None:
-            raise UserError(f"{path}: line {line} is missing; expected a line for each pair of its source")
         links = []
         for link in content.split():
             match = _LINK.fullmatch(link)

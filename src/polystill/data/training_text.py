@@ -122,6 +122,7 @@ def _clean_corpora(
             if report.total - logged >= _PROGRESS_PAIRS:
                 logged = report.total
                 log(f"read {report.total:,} pairs, {report.kept:,} kept so far")
+        store.read.append(report.total - before)
         most, key = data.cleaning.max_unreadable, "data.cleaning.max_unreadable"
         if warning := report.check_readable(name, report.total - before, most, key):
             log(warning)
@@ -179,6 +180,8 @@ class TextStore:
             [("corpus", pa.int32()), ("line", pa.int64()), ("source", pa.string()), ("target", pa.string())]
         )
         self._writer = pa.ipc.new_file(str(path), self._schema)
+        self.read: list[int] = []
+        """The number of pairs that were read of each corpus, of which some are not stored."""
         self._starts = [0]
         self._batches: list[Any] = []
 
