@@ -329,6 +329,19 @@ def test_tsv_has_no_quoting_where_pandas_reads_it(tmp_path: Path, monkeypatch: p
     assert read(huggingface("set", **COLUMNS), tmp_path) == QUOTES
 
 
+@pytest.mark.parametrize("pattern", ["train-*.tsv", "*/train-*.tsv"])
+def test_brackets_of_a_folder_are_literal_beside_wildcards(tmp_path: Path, pattern: str) -> None:
+    folder = tmp_path / "corpus [v2]"
+    inner = folder / "x" if "/" in pattern else folder
+    inner.mkdir(parents=True)
+    for name, rows in (("train-1.tsv", WORDS[:1]), ("train-2.tsv", WORDS[1:])):
+        written(inner, name, rows)
+    (tmp_path / "corpus 2").mkdir()
+    written(tmp_path / "corpus 2", "train-3.tsv", YEARS)  # what the brackets would match
+    assert read(huggingface(f"corpus [v2]/{pattern}", **COLUMNS), tmp_path) == WORDS
+    assert read(huggingface(str(folder / pattern), **COLUMNS), tmp_path) == WORDS
+
+
 def test_a_csv_value_may_span_lines(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b'en,de\r\n"one\r\ntwo","a ""b"""\r\nthree,"x,y"\r\n')
     assert read(huggingface("a.csv", **COLUMNS), tmp_path) == [("one two", 'a "b"'), ("three", "x,y")]

@@ -147,11 +147,15 @@ class HuggingFaceSource(PairSource):
 
 
 def _files(path: Path) -> list[str]:
-    """The file of a path, or those that match its wildcards, in order."""
+    """The file of a path, or those that match its wildcards, in order.
+
+    What exists is taken literally: names of folders and files may hold brackets.
+    """
     path = path.absolute()
-    if path.exists():  # its name may hold brackets
+    if path.exists():
         return [str(path)]
-    files = sorted(map(str, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+    folder = next(parent for parent in path.parents if parent.exists())
+    files = sorted(map(str, folder.glob(str(path.relative_to(folder)))))
     if not files:
         raise UserError(f"{path}: no such file")
     return files
