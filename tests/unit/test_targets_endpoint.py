@@ -194,6 +194,26 @@ def test_a_budget_stops_and_goes_on_without_asking_twice(generate: Any, server: 
         generate(lines, prompt="Translate: {source}")
 
 
+def test_a_sentence_of_many_requests_stays_within_the_budget(generate: Any, server: Server, tmp_path: Path) -> None:
+    server.special["one"] = lambda time: completion(f"Antwort Nummer {time}")  # one candidate a request
+    keys = {"n_best": 3, "parameters": {"temperature": 0.7}, "concurrency": 1}
+    with pytest.raises(UserError, match="most_requests 5: used up"):
+        generate(["one two", "one three"], most_requests=5, **keys)
+    assert sum(server.asked.values()) == 5
+    manifest = generate(["one two", "one three"], most_requests=8, **keys)  # two were for half a sentence
+    assert server.asked == {"one two": 3, "one three": 5} and manifest["cost"]["requests"] == 8
+    assert {len(found) for found in texts(tmp_path / "out").values()} == {3}
+
+
+def test_requests_that_give_no_answer_count(generate: Any, server: Server) -> None:
+    server.special["garbled"] = lambda time: b"[]" if time <= endpoint.MALFORMED else completion("ein Satz")
+    with pytest.raises(UserError, match="expected a chat completion"):
+        generate(["garbled one"])
+    with pytest.raises(UserError, match="most_requests 3: used up"):
+        generate(["garbled one"], most_requests=3)
+    assert generate(["garbled one"], most_requests=4)["cost"]["requests"] == 4
+
+
 def test_answers_of_other_settings_are_not_taken(generate: Any, server: Server) -> None:
     lines = [f"sentence number {i}" for i in range(8)]
     with pytest.raises(UserError, match="most_requests 2"):  # before the first shard, so the folder is still free

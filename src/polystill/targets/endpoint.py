@@ -114,13 +114,19 @@ def fingerprint(path: Path) -> str:
 # --- asking -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The candidates of a sentence, and what they took."""
+@dataclass
+class Spending:
+    """What a sentence takes."""
 
-    candidates: list[Candidate]
-    requests: int
-    tokens: int
+    count: Callable[[int], None]
+    """Called before each request, with this sentence's tokens. Counts the request, or raises UserError where the
+    budget is spent."""
+    requests: int = 0
+    tokens: int = 0
+
+    def begin_request(self) -> None:
+        self.count(self.tokens)
+        self.requests += 1
 
 
 class Client:
@@ -150,34 +156,35 @@ class Client:
         self._url = f"{settings.endpoint}/chat/completions"
         self._has_answered = self._has_refused = False
 
-    def ask(self, source: str) -> Answer:
+    def ask(self, source: str, spending: Spending) -> list[Candidate]:
         """Return `n_best` candidates, in as many requests as the server needs for them; no text where it refuses.
 
         Raises:
-            UserError: the server does not answer, refuses the key, the model or the first sentence, or answers
-                something that is no chat completion.
+            UserError: the budget is spent, or the server does not answer, refuses the key, the model or the first
+                sentence, or answers something that is no chat completion.
         """
-        candidates, requests, tokens = list[Candidate](), 0, 0
+        candidates: list[Candidate] = []
         while len(candidates) < self._n_best:
-            more, tries, used = self._request(source, self._n_best - len(candidates))
-            candidates, requests, tokens = candidates + more, requests + tries, tokens + used
+            more = self._request(source, self._n_best - len(candidates), spending)
             if not more:
-                return Answer([Candidate("", cut=True)], requests, tokens)
-        return Answer(candidates[: self._n_best], requests, tokens)
+                return [Candidate("", cut=True)]
+            candidates += more
+        return candidates[: self._n_best]
 
-    def _request(self, source: str, n: int) -> tuple[list[Candidate], int, int]:
-        """Candidates, none where the server refuses, with the requests and tokens that they took."""
+    def _request(self, source: str, n: int, spending: Spending) -> list[Candidate]:
+        """Candidates, none where the server refuses."""
         body = {
             "model": self._settings.model,
             "messages": [{"role": "user", "content": self._settings.prompt.replace(SOURCE, source)}],
             **self._settings.parameters,
             **({"n": n} if n > 1 else {}),
         }
-        for tries in range(1, MALFORMED + 1):
+        for _ in range(MALFORMED):
+            spending.begin_request()
             response = self._send(body)
             if response.status in _TOO_MUCH and self._has_answered:
                 self._say_once(f"the server refuses {shortened(source)} ({self._message(response)}); counted as cut")
-                return [], tries, 0
+                return []
             if response.status != 200:
                 raise UserError(f"{self._url}: {response.status} {self._message(response)}")
             try:
@@ -185,7 +192,8 @@ class Client:
             except (ValueError, LookupError, TypeError, AttributeError):
                 continue
             self._has_answered = True
-            return candidates, tries, tokens
+            spending.tokens += tokens
+            return candidates
         raise UserError(f"{self._url}: expected a chat completion, got {self._message(response)}")
 
     def _send(self, body: dict[str, Any]) -> urllib3.BaseHTTPResponse:
@@ -235,7 +243,7 @@ class Answers:
         self._path, self._settings, self._n_best = path, settings, n_best
         self._lock = threading.Lock()
         self._known: dict[str, list[Candidate]] = {}
-        self.requests = self.tokens = self._running = 0
+        self.requests = self.tokens = 0
         with storage_errors(path):
             self._load()
 
@@ -249,44 +257,51 @@ class Answers:
         for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
             try:
                 key, texts, requests, tokens = json.loads(line)
-                self._known[key] = [Candidate(text, cut=cut) for text, cut in texts]
+                candidates = [Candidate(text, cut=cut) for text, cut in texts]
+                if key is not None:  # none where requests gave no answer
+                    self._known[key] = candidates
                 self.requests, self.tokens = self.requests + requests, self.tokens + tokens
             except (ValueError, TypeError):
                 raise UserError(f"{self._path}: line {number} is damaged; delete the line or the file") from None
 
-    def get(self, source: str, ask: Callable[[str], Answer]) -> list[Candidate]:
+    def get(self, source: str, ask: Callable[[str, Spending], list[Candidate]]) -> list[Candidate]:
         """Return a sentence's candidates as they are known, or ask for them and keep the answer.
 
         Raises:
-            UserError: the budget is spent, or `ask` fails.
+            UserError: the budget is spent, or `ask` fails; what was spent counts.
         """
         key = _digest(self._settings.settings(), self._n_best, source)
         if key in self._known:
             return self._known[key]
-        with self._lock:
-            self._check_budget()
-            self._running += 1
+        spending = Spending(self._count_request)
         try:
-            answer = ask(source)
+            candidates = ask(source, spending)
         except BaseException:
-            with self._lock:
-                self._running -= 1
+            if spending.requests:
+                self._keep(None, [], spending)
             raise
-        with self._lock, storage_errors(self._path):  # at once, or another thread would find one request too few spent
-            self._running -= 1
-            texts = [[candidate.text, candidate.cut] for candidate in answer.candidates]
-            line = json.dumps([key, texts, answer.requests, answer.tokens], ensure_ascii=False)
+        self._keep(key, candidates, spending)
+        return candidates
+
+    def _count_request(self, tokens: int) -> None:
+        with self._lock:
+            for name, spent in (("most_requests", self.requests), ("most_tokens", self.tokens + tokens)):
+                most = getattr(self._settings, name)
+                if most is not None and spent >= most:
+                    raise UserError(
+                        f"{name} {most:,}: used up; with a larger value, the same command goes on from here"
+                    )
+            self.requests += 1
+
+    def _keep(self, key: str | None, candidates: Sequence[Candidate], spending: Spending) -> None:
+        texts = [[candidate.text, candidate.cut] for candidate in candidates]
+        line = json.dumps([key, texts, spending.requests, spending.tokens], ensure_ascii=False)
+        with self._lock, storage_errors(self._path):
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
-            self._known[key] = answer.candidates
-            self.requests, self.tokens = self.requests + answer.requests, self.tokens + answer.tokens
-        return answer.candidates
-
-    def _check_budget(self) -> None:
-        for name, spent in (("most_requests", self.requests + self._running), ("most_tokens", self.tokens)):
-            most = getattr(self._settings, name)
-            if most is not None and spent >= most:
-                raise UserError(f"{name} {most:,}: used up; with a larger value, the same command goes on from here")
+            self.tokens += spending.tokens
+            if key is not None:
+                self._known[key] = list(candidates)
 
 
 # --- the teacher --------------------------------------------------------------------------------------------------
