@@ -116,7 +116,7 @@ def _nested(tags: Sequence[Tag]) -> list[_Node]:
     """The tags as a tree."""
     stack = [_Node(Tag(0, ""))]
     for tag in tags:
-        if tag.closes and tag.closes in [node.opening.opens for node in stack[1:]]:
+        if tag.closes and any(node.opening.opens == tag.closes for node in reversed(stack)):
             while stack[-1].opening.opens != tag.closes:
                 _leave_open(stack)  # its end is elsewhere
             stack.pop().closing = tag
@@ -136,12 +136,28 @@ def _leave_open(stack: list[_Node]) -> None:
     node.children = []
 
 
+_Step = tuple[int, str] | Iterator["_Step"]
+"""A tag and its place, or the steps of a level further in."""
+
+
 class _Placement:
     def __init__(self, words: str, translation: str, linked: Sequence[_Word]) -> None:
         self._words, self._translation, self._linked = words, translation, linked
 
     def placed(self, nodes: Sequence[_Node], low: int, high: int) -> Iterator[tuple[int, str]]:
         """Tags in order, between two places."""
+        levels = [self._level(nodes, low, high)]
+        while levels:  # no recursion: a text may nest thousands of elements
+            for step in levels[-1]:
+                if not isinstance(step, tuple):
+                    levels.append(step)
+                    break
+                yield step
+            else:
+                levels.pop()
+
+    def _level(self, nodes: Sequence[_Node], low: int, high: int) -> Iterator[_Step]:
+        """The tags of elements side by side, and between an element's two tags the level within it."""
         intervals = [(*self._interval(node, low, high), node) for node in nodes]
         done = low
         for start, end, node in sorted(intervals, key=lambda interval: interval[0]):
@@ -149,7 +165,7 @@ class _Placement:
             done = max(end, start)
             yield start, node.opening.markup
             if node.closing is not None:
-                yield from self.placed(node.children, start, done)
+                yield self._level(node.children, start, done)
                 yield done, node.closing.markup
 
     def _interval(self, node: _Node, low: int, high: int) -> tuple[int, int]:

@@ -71,6 +71,13 @@ def test_places_ascend_also_where_an_inner_element_takes_in_a_sign() -> None:
     assert placed_tags("go (a b) c", "los (x) y", links, tags) == [(5, "<i>"), (5, "<b>"), (7, "</b>"), (7, "</i>")]
 
 
+def test_thousands_of_elements_may_be_nested() -> None:
+    opening, closing = "<b><i>" * 2000, "</i></b>" * 2000
+    html = f"He saw {opening}the dog{closing} today"
+    expected = f"Heute sah er {opening}den Hund{closing}"
+    assert placed(html, "Heute sah er den Hund", "0-2 1-1 2-3 3-4 4-0") == expected
+
+
 def test_parts_are_asked_for_only_without_alignments() -> None:
     html = "The <b>dog</b> runs."
     assert Markup(html, "en", lambda sentence: True, aligned=True).sentences == ["The dog runs."]
