@@ -169,6 +169,27 @@ def test_dates_and_versions_are_no_single_number(line: str, translation: str, is
     assert (keep_placeholders(Shouter(), [line], lists, DecodingOptions()) == lists) == is_kept
 
 
+@pytest.mark.parametrize(
+    ("line", "translation", "is_kept"),
+    [
+        ("It has 10 000 dogs", "Es hat 10000 Hunde", True),
+        ("It has 10 000 dogs", "Es hat 10.000 Hunde", True),
+        ("It has 10 000 dogs", "Es hat 10 000 Hunde", True),
+        ("It cost 1 234 567,50 euros.", "Es kostete 1,234,567.50 Euro.", True),
+        ("In 1999 it had 2 500 cats and 10 000 dogs.", "10.000 Hunde und 2 500 Katzen hatte es 1999.", True),
+        ("In 2024 300 dogs", "In 2024 300 Hunde", True),
+        ("In 2024 300 dogs", "In 2024300 Hunde", False),
+        ("It has 10 000 dogs", "Es hat 1000 Hunde", False),
+        ("It has 10 000 dogs and 3 cats", "Es hat 10.000 Hunde und 4 Katzen", False),
+        ("It has 10 00 dogs", "Es hat 1000 Hunde", False),
+        ("It has 10 000 0000 dogs", "Es hat 100000000 Hunde", False),
+    ],
+)
+def test_a_blank_may_group_digits(line: str, translation: str, is_kept: bool) -> None:
+    lists = [[Hypothesis(translation, [], -1.0)]]
+    assert (keep_placeholders(Shouter(), [line], lists, DecodingOptions()) == lists) == is_kept
+
+
 def test_text_is_split_at_long_numbers() -> None:
     assert split_at_long_numbers("From 2024-03-15, 4 dogs; 1,250.") == [
         "From ",

@@ -79,9 +79,9 @@ def keep_placeholders(
     kept = list(lists)
     lost = []
     for i, (line, hypotheses) in enumerate(zip(lines, lists, strict=True)):
-        wanted, numbers = Counter(placeholders(line)), split_at_long_numbers(_between(line))[1::2]
-        if (wanted or numbers) and hypotheses:
-            kept[i] = [h for h in hypotheses if _has_all(h.text, wanted) and has_numbers(h.text, numbers)]
+        wanted, between = Counter(placeholders(line)), _between(line)
+        if (wanted or long_numbers(between)) and hypotheses:
+            kept[i] = [h for h in hypotheses if _has_all(h.text, wanted) and _keeps_numbers(h.text, between)]
             lost += [i] * (not kept[i])
     for i, (text, cut) in zip(lost, _by_pieces(translator, [lines[i] for i in lost], options), strict=True):
         kept[i] = [replace(lists[i][0], text=text, alignment=None, cut=cut)]
@@ -144,6 +144,8 @@ MOST_GROUPS = 4
 """Most groups of digits in one number, with blanks between them."""
 _SEPARATED = re.compile(r"\d(?:[\d.,'’/:\u00a0\u202f-]*\d)?")
 _ONE_NUMBER = re.compile(r"\d{1,3}(?:([.,'’\u00a0\u202f])\d{3})(?:\1\d{3})*(?:[.,]\d+)?|\d+(?:[.,]\d+)?")
+_GROUPED = re.compile(r"(?<![\d.,'’/:-])(?<!\d )\d{1,3}(?: \d{3})+(?![\d'’/:-]| \d|[.,]\d+[.,]\d)")
+"""Three digits each after a plain blank, which most often are one number."""
 _GROUPS = re.compile(r"\d[\d.,'’\s]*")
 
 
@@ -165,6 +167,18 @@ def long_numbers(text: str) -> set[str]:
         for number in ([digits(separated)] if _ONE_NUMBER.fullmatch(separated) else _numbers_of(separated))
         if len(number) >= LEAST_DIGITS
     }
+
+
+def _keeps_numbers(translation: str, text: str) -> bool:
+    """Whether a translation has all long numbers of a text, where "10 000" may be two of them or one.
+
+    It is one only if both texts have the same digits in all.
+    """
+    if has_numbers(translation, split_at_long_numbers(text)[1::2]):
+        return True
+    joined = _GROUPED.sub(lambda match: match[0].replace(" ", ""), text)
+    same_digits = sorted(digits(text)) == sorted(digits(_between(translation)))
+    return joined != text and same_digits and has_numbers(translation, split_at_long_numbers(joined)[1::2])
 
 
 def has_numbers(translation: str, numbers: Sequence[str]) -> bool:
