@@ -62,6 +62,18 @@ def test_with_a_shortlist_is_a_line_of_its_own() -> None:
     assert "30.50" in short and "34.50" in short and "+list" in short
 
 
+def test_each_length_penalty_is_a_line_of_its_own() -> None:
+    rows = [replace(ROW, length_penalty=penalty, comet=penalty / 2) for penalty in (1.0, 0.6)]
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(results_table(rows))
+    lines = [[cell.strip() for cell in line.split("│")] for line in captured.get().splitlines() if "e2d2" in line]
+    assert [(line[3], line[-2]) for line in lines] == [("0.6", "0.3000"), ("1", "0.5000")]
+    with console.capture() as captured:
+        console.print(results_table(rows[:1]))
+    assert "penalty" not in captured.get()
+
+
 def test_a_pruned_model_shows_what_is_left_of_it() -> None:
     console = Console(width=120)
     with console.capture() as captured:

@@ -138,7 +138,7 @@ def stages_table(run: Run) -> Table:
 
 
 def results_table(rows: Sequence[QualityRow]) -> Table:
-    """Quality: a line each student, test set, engine, precision and shortlist, with columns for each beam size.
+    """Quality: a line each student, test set, engine, precision, shortlist and length penalty; columns by beam size.
 
     Cells without a figure are empty. p(mode) is that of the largest beam. The scores' signatures stand below.
     """
@@ -167,12 +167,13 @@ def _table(rows: Sequence[QualityRow], student: Sequence[str], columns: Sequence
 
     groups: dict[tuple[Any, ...], dict[int, QualityRow]] = {}
     for row in sort_rows(rows):
-        groups.setdefault((row.test_set, row.model_id, row.variant), {})[row.beam] = row
+        groups.setdefault((row.test_set, row.model_id, row.variant, row.length_penalty), {})[row.beam] = row
     several_engines = len({row.engine for row in rows}) > 1
     several_precisions = len({(row.engine, row.precision) for row in rows}) > 1
     variant = ["engine"] if several_engines else ["precision"] if several_precisions else []
+    penalty = ["length penalty"] if len({row.length_penalty for row in rows}) > 1 else []
     table = Table(caption=below, caption_justify="left")
-    for title in ("test set", "student", *variant):
+    for title in ("test set", "student", *variant, *penalty):
         table.add_column(title, no_wrap=title == "student")
     for name in student:
         table.add_column(_TITLES[name], justify="right")
@@ -183,6 +184,7 @@ def _table(rows: Sequence[QualityRow], student: Sequence[str], columns: Sequence
         first = next(iter(by_beam.values()))
         cells = ["" if test_set == previous else test_set, first.label]
         cells += [f"{first.engine} {first.precision}" if title == "engine" else first.precision for title in variant]
+        cells += [f"{first.length_penalty:g}" for _ in penalty]
         cells += [_cell(name, first) for name in student]
         cells += [_cell(name, by_beam.get(beam)) for beam, name in columns]
         if previous is not None and test_set != previous:
