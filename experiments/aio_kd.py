@@ -196,7 +196,9 @@ def _changes(study: AioKd, taken: set[str]) -> Iterator[Row]:
         _check_part(study, f"changes.{name}", change, taken)
         recipe, base = _change(study, name, ()), change.get("of", FAMILY)
         claim = _claim(called(study, base), called(study, name), change.get("shows", "worse"))
-        yield study.run(name, CHANGE, recipe, **claim, against=(base,))
+        row = study.run(name, CHANGE, recipe, **claim, against=(base,))
+        check_method(study, row, f"changes.{name}.", "aio_kd")
+        yield row
 
 
 def called(study: AioKd, label: str) -> str:

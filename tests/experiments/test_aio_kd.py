@@ -295,6 +295,10 @@ def test_from_scratch_goes_as_far_as_the_familys_first_stage(values: dict[str, A
             {"changes": {"otherwise": {"of": "other"}, "other": {"of": "otherwise", "data": {}}}},
             r"changes.other.*.of: other.* is itself a change of ",
         ),
+        (
+            {"changes": {"other": {"objective": {"kind": "nll"}, "stages": [{"name": "all", "updates": 4}]}}},
+            r"yaml: changes.other.objective.kind: nll; it is aio_kd here, leave it out",
+        ),
         ({"changes": {"same": {"named": "x"}}}, r"changes.same: changes nothing"),
         ({"changes": {"other": {"named": 1, "data": {}}}}, r"changes.other.named: say in words what it is"),
         (
