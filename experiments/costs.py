@@ -8,7 +8,7 @@ time, memory, bytes of the weights   a straight line over FLOPs through the trai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import linear_regression
 
 import torch
@@ -47,10 +47,14 @@ def flops_of_updates(run: Run, taught: bool) -> dict[str, float]:
     return {str(student): update_alone(supernets, student, teacher, batch) for student in space.candidates}
 
 
-def enough(trained: Iterable[str], updates: Mapping[str, float]) -> bool:
-    """Whether two students of every supernet were trained, whose updates differ in FLOPs: a line goes through two."""
+def enough(trained: Collection[str], updates: Mapping[str, float]) -> bool:
+    """Whether a line goes through the trained students of every supernet that has others.
+
+    So there are two of them, whose updates differ in FLOPs.
+    """
     known = {(_supernet(student), updates[student]) for student in trained}
-    return all(sum(name == each for each, _ in known) > 1 for name in set(map(_supernet, updates)))
+    wanted = {_supernet(student) for student in updates if student not in trained}
+    return all(sum(name == each for each, _ in known) > 1 for name in wanted)
 
 
 def estimate(trained: Mapping[str, Cost], updates: Mapping[str, float]) -> tuple[dict[str, Cost], Cost]:
@@ -67,13 +71,15 @@ def estimate(trained: Mapping[str, Cost], updates: Mapping[str, float]) -> tuple
     counted = sum(cost["flops"] for cost in trained.values()) / sum(updates[student] for student in trained)
     flops = {student: counted * update for student, update in updates.items()}
     estimates: dict[str, Cost] = {student: {"flops": value} for student, value in flops.items()}
-    for supernet in dict.fromkeys(map(_supernet, updates)):
+    names = list(map(_supernet, trained))
+    for supernet in dict.fromkeys(names):
         known = [student for student in trained if _supernet(student) == supernet]
+        if len(known) < 2:  # the only student of its supernet
+            continue
         for figure in FIGURES[1:]:
             line = linear_regression([flops[s] for s in known], [trained[s][figure] for s in known])
             for student in (student for student in updates if _supernet(student) == supernet):
                 estimates[student][figure] = line.intercept + line.slope * flops[student]
-    names = list(map(_supernet, trained))
     tested = [student for student in trained if names.count(_supernet(student)) > 2]
     off: Cost = {}
     for figure in FIGURES:

@@ -310,7 +310,7 @@ def costs(source: str) -> str:
 
 
 def detaching(source: str, families: Sequence[str]) -> str:
-    """How often these families of an AIO-KD study kept gradients from their teacher, and how poor their students were."""
+    """How often these families of a study kept gradients from their teacher, and how poor their students were."""
     return detaching_table({name: content(source)["interaction"][name] for name in families})
 
 

@@ -79,6 +79,14 @@ def test_a_supernet_needs_two_trained_students() -> None:
     small = {**UPDATES, "small-e1d1": 2.0, "small-e2d2": 4.0}
     assert enough(["e1d1", "e2d2"], UPDATES) and not enough(["e1d1"], UPDATES)
     assert enough(["e1d1", "e2d2", "small-e1d1", "small-e2d2"], small) and not enough(["e1d1", "e2d2"], small)
+    assert enough(["e1d1", "e2d2", "tiny-e1d1"], UPDATES | {"tiny-e1d1": 1.0})  # all of its supernet was trained
+
+
+def test_a_supernet_that_was_trained_whole_needs_no_line() -> None:
+    trained = {student: dict.fromkeys(FIGURES, UPDATES[student]) for student in ("e1d1", "e2d2")}
+    tiny = {"tiny-e1d1": dict.fromkeys(FIGURES, 1.0)}
+    others, _ = estimate(trained | tiny, UPDATES | {"tiny-e1d1": 1.0})
+    assert others == estimate(trained, UPDATES)[0]
 
 
 def test_measured_and_estimated_stand_apart(monkeypatch: pytest.MonkeyPatch) -> None:
