@@ -286,8 +286,9 @@ def over_seeds(source: str, models: Sequence[str], ways: dict[str, str]) -> str:
     for model in models:
         for title, label in ways.items():
             name = label.format(model)
+            inside = model if name == label else model.rpartition("-")[2]  # alone it is in no supernet
             seeds = [each for each in known if each == name or each.startswith(f"{name}-seed")]
-            columns = [[row(source, seed, beam, model)[m] for seed in seeds] for beam in (1, 5) for m in _BOTH]
+            columns = [[row(source, seed, beam, inside)[m] for seed in seeds] for beam in (1, 5) for m in _BOTH]
             if seeds:
                 lines.append([model, title, *map(_mean_and_deviation, columns), str(len(seeds))])
     scores = [f"{title} {how}" for how in ("greedy", "beam 5") for title in ("BLEU", "chrF")]
