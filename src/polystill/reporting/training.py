@@ -158,8 +158,7 @@ def _loss_charts(stages: Mapping[str, Interaction], prefix: str, suffix: str) ->
         name: {update: value - nll[largest][update] for update, value in line.items() if update in nll[largest]}
         for name, line in nll.items()
     }
-    end = max(update for line in nll.values() for update in line)
-    last = {student: line[end] for student, line in nll.items() if end in line}
+    end, last = _at_the_end(nll)
     best, worst = (choose(last, key=last.__getitem__) for choose in (min, max))
     summary = (
         f"Validation loss of {len(nll)} students over {end:,} updates ({', '.join(stages)}). At the end it is "
@@ -180,6 +179,12 @@ def _loss_charts(stages: Mapping[str, Interaction], prefix: str, suffix: str) ->
         tooltip = [tip("gap", f"distance to {largest}", "+.3f")]
         spec = _student_lines(_values(gaps, "gap"), "gap", "nats a token", tooltip, _ends(stages))
         yield Chart(f"{prefix}-distance", f"Distance to {largest}{suffix}", summary, spec, table)
+
+
+def _at_the_end(lines: Lines) -> tuple[int, dict[str, float]]:
+    """The last update, and the values of the students that were validated at it."""
+    end = max(update for line in lines.values() for update in line)
+    return end, {student: line[end] for student, line in lines.items() if end in line}
 
 
 def _values(lines: Lines, field: str) -> list[Spec]:
@@ -372,8 +377,7 @@ def ratio_chart(stages: Mapping[str, Interaction], name: str, title: str) -> Cha
     threshold = min(thresholds, default=None)
     tooltip = [tip("ratio", "of the teacher's", ".3f")]
     spec = _student_lines(values, "ratio", "cross-entropy / the teacher's", tooltip, _ends(stages), threshold)
-    end = max(value["update"] for value in values)
-    last = {student: line[end] for student, line in lines.items() if end in line}
+    _, last = _at_the_end(lines)
     most = max(last, key=last.__getitem__)
     summary = (
         "Validation cross-entropy of every network over the teacher's. At the end it is highest for "
