@@ -17,7 +17,9 @@ from typing import Literal
 from polystill.errors import UserError
 
 Networks = Literal["all", "largest", "smallest"]
-"""The networks that a stage may train (`StudentSpace.only`)."""
+"""The networks of a supernet that a stage may train (`StudentSpace.only`)."""
+Chosen = Literal["all", "first", "further"]
+"""The supernets that a stage may train (`StudentSpace.only`)."""
 RULES = ("decoder<=encoder", "any")
 WORDS = ("teacher", "largest", "smallest")
 """Names that `StudentSpace.get` takes beside those of students."""
@@ -162,12 +164,13 @@ class StudentSpace:
             chosen[student.supernet].add(student)
         return cls(tuple(Members(deepest[name], tuple(sorted(chosen[name]))) for name in chosen))
 
-    def only(self, networks: Networks) -> StudentSpace:
-        """The space of the networks that a stage trains: all, or of each supernet the largest or the smallest."""
+    def only(self, networks: Networks, supernets: Chosen = "all") -> StudentSpace:
+        """The space of the networks that a stage trains: all of some supernets, or the largest or smallest of each."""
+        chosen = {"all": self.supernets, "first": self.supernets[:1], "further": self.supernets[1:]}[supernets]
         if networks == "all":
-            return self
-        chosen = [m.largest if networks == "largest" else m.candidates[0] for m in self.supernets]
-        return StudentSpace(tuple(Members(network, (network,)) for network in chosen))
+            return StudentSpace(chosen)
+        single = [m.largest if networks == "largest" else m.candidates[0] for m in chosen]
+        return StudentSpace(tuple(Members(network, (network,)) for network in single))
 
     def check(self, student: Student) -> Student:
         """Return the student if it is a candidate.

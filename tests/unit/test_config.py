@@ -30,6 +30,16 @@ def stage_objective(**objective: Any) -> dict[str, Any]:
     return {"stages": [{"name": "one", "updates": 1, "objective": objective}]}
 
 
+NLL = {"objective": {"kind": "nll", "students_per_step": 1}}
+
+
+def two_supernets(*stages: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "supernets": {"tiny": {"d_model": 64, "heads": 4}},
+        "stages": [{"name": f"s{i}", "updates": 1, **stage} for i, stage in enumerate(stages)],
+    }
+
+
 def error(values: dict[str, Any]) -> str:
     with pytest.raises(UserError) as caught:
         parse_recipe({**MINIMAL, **values}, "my.yaml")
@@ -143,6 +153,30 @@ def test_several_mistakes_are_reported_together() -> None:
                 ]
             },
             "stages.1.networks: the last stage (b) trains the smallest networks alone, which harms the students",
+        ),
+        (two_supernets({"supernets": "both"}), "stages.0.supernets"),
+        ({"stages": [{"name": "a", "updates": 1, "supernets": "further"}]}, "stages.0.supernets: further, but"),
+        (
+            two_supernets({"supernets": "further", "objective": {"kind": "nll"}}),
+            "stages.0.supernets: the first supernet, which teaches stage s0, is trained by no stage before",
+        ),
+        (two_supernets({}, {"supernets": "further"}), "stages.1.supernets: aio_kd trains the teacher"),
+        (two_supernets({"supernets": "first"}), "stages: none trains supernets.tiny"),
+        (
+            two_supernets({"supernets": "first", "networks": "largest"}, {"supernets": "further", **NLL}),
+            "stages.0.networks: the last stage (s0) trains the largest networks alone",
+        ),
+        (
+            two_supernets({"pruning": {"sparsity": 0.5}}, {"supernets": "further", **NLL}),
+            "stages.1.supernets: pruning prunes all supernets, and stage s1 trains only some",
+        ),
+        (
+            two_supernets({}, {"objective": {"kind": "word_kd"}}),
+            "objective.teacher: missing; word_kd (stage s1) learns from one",
+        ),
+        (
+            two_supernets({}, {"supernets": "further", "objective": {"kind": "nll"}}),
+            "stages.1.objective.students_per_step: 0 in stage s1, the last of supernets.tiny, whose other students it",
         ),
         ({"data": {**MINIMAL["data"], "train": [{"kind": "tvs", "path": "x"}]}}, "data.train.0"),
         ({"seed": "one"}, "seed"),

@@ -57,6 +57,8 @@ def test_the_networks_of_a_stage_are_all_or_one_of_each_supernet() -> None:
     assert [*map(str, space.only("smallest").candidates)] == ["tiny-e1d1", "e1d2"]
     assert str(space.only("smallest").teacher) == "e1d2"
     assert space.only("smallest").supernets[0].sample(2, seed=1, draw=1, sandwich=True) == []
+    assert [*map(str, space.only("all", "first").candidates)] == ["e1d2", "e3d2", "e3d3"]
+    assert [*map(str, space.only("largest", "further").candidates)] == ["tiny-e2d1"]
 
 
 def test_student_deeper_than_its_teacher_is_refused() -> None:

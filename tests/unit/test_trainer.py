@@ -357,3 +357,54 @@ def test_a_whole_family_learns_from_a_frozen_teacher(supernets_recipe, prepared_
     run = prepared_run(supernets_recipe, "family")
     train_family(run)
     assert len(run.record("training.one")["validation"]["nll"]) == 6
+
+
+_LEARNS = {"kind": "word_kd", "alpha": 0.4, "students_per_step": 1}
+
+
+@pytest.fixture
+def first_then_further(supernets_recipe):
+    """The first supernet alone, then the others, which learn from it while it is held."""
+    supernets_recipe["stages"] = [
+        {"name": "wide", "updates": 6, "supernets": "first"},
+        {"name": "narrow", "updates": 8, "supernets": "further", "objective": _LEARNS},
+    ]
+    return supernets_recipe
+
+
+def test_the_first_supernet_is_trained_alone_and_then_teaches_the_others(first_then_further, prepared_run) -> None:
+    run = prepared_run(first_then_further)
+    train_family(run)
+    wide, narrow = (load_file(run.checkpoints / stage / "final.safetensors") for stage in ("wide", "narrow"))
+    moved = {name for name, tensor in narrow.items() if not tensor.equal(wide[name])}
+    assert moved
+    assert not any(name.startswith("first.") for name in moved)
+    assert set(run.record("training.wide")["history"][0]["nll"]) == {"e1d1", "e2d1", "e2d2"}
+    assert set(run.record("training.narrow")["history"][0]["nll"]) == {"recurrent-e1d1", "tiny-e1d1", "tiny-e2d1"}
+    assert len(run.record("training.narrow")["validation"]["nll"]) == 6, "the family's record has all"
+
+    teacher = prepared_run({**first_then_further, "supernets": {}, "stages": first_then_further["stages"][:1]}, "alone")
+    train_family(teacher)
+    teacher.close()
+    first_then_further["stages"][1]["objective"] = {**_LEARNS, "teacher": str(teacher.folder)}
+    other = prepared_run(first_then_further, "other")
+    train_family(other)
+    expected = _all_weights(other)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in _all_weights(run).items()), "a teacher by path"
+
+
+def test_supernets_in_stages_of_their_own_go_on_to_the_bit(first_then_further, prepared_run) -> None:
+    undisturbed, run = _whole_and_stopped(first_then_further, prepared_run)
+    expected = _all_weights(undisturbed)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in _all_weights(run).items())
+
+
+def test_a_supernet_grows_from_its_smallest_network_in_its_first_stage(first_then_further, prepared_run) -> None:
+    first_then_further["stages"].insert(
+        1, {"name": "grow", "updates": 4, "supernets": "further", "networks": "smallest", "objective": {"kind": "nll"}}
+    )
+    run = prepared_run(first_then_further)
+    train_family(run)
+    start = load_file(run.checkpoints / "wide" / "final.safetensors")
+    upper = [name for name in start if name.startswith("further.tiny.encoder.1.") and name.endswith("weight")]
+    assert any(not start[name].any() for name in upper), "layers above the smallest begin with zeros"

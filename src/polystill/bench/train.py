@@ -43,8 +43,8 @@ from polystill.environment.child import peak_memory
 from polystill.errors import UserError
 from polystill.models.elastic import ElasticConfig
 from polystill.models.transformer import Transformer
-from polystill.objectives.base import Objective
-from polystill.students import Networks, Student
+from polystill.objectives.base import FrozenTeacherObjective, Objective
+from polystill.students import Chosen, Networks, Student
 from polystill.training.feed import BatchFeed, Position, UpdateBatch
 from polystill.training.frozen import FrozenTeacher
 from polystill.training.session import best_precision, build_model, build_supernets, make_accelerator
@@ -65,6 +65,8 @@ class Workload:
     tokenizer: Tokenizer
     device: torch.device
     batches: list[UpdateBatch]
+    supernets: Chosen
+    """The supernets that the updates train, as a stage has them."""
     networks: list[list[Student]]
     """The networks that the objective draws for each batch, the teacher first."""
     sizes: ElasticConfig
@@ -101,9 +103,9 @@ def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Wo
     feed = BatchFeed(train_set, schedule, pad_id=tokenizer.pad_id, accumulate=accumulate, gpu=gpu)
     made = list(islice(feed.updates(Position()), batches))
     sizes = build_model(recipe, tokenizer).config
-    space = recipe.students.space(sizes.teacher, recipe.supernets)
+    space = recipe.students.space(sizes.teacher, recipe.supernets).only("all", stage.supernets)
     networks = [objective.networks(space, seed, update) for update in range(1, batches + 1)]
-    return Workload(recipe, objective, tokenizer, device, made, networks, sizes)
+    return Workload(recipe, objective, tokenizer, device, made, stage.supernets, networks, sizes)
 
 
 # --- variants ---------------------------------------------------------------------------------------------------------
@@ -146,8 +148,12 @@ class Trial:
         objective: Objective | None = None,
         teacher: FrozenTeacher | None = None,
         networks: Networks = "all",
+        supernets: Chosen | None = None,
     ) -> None:
-        """objective: instead of the workload's. teacher: the frozen one that it learns from. networks: as a stage's."""
+        """objective, supernets: instead of the workload's. networks: as a stage's.
+
+        teacher: the frozen one that it learns from, by default the first supernet's largest network.
+        """
         self.variant, self.workload = variant, workload
         recipe = workload.recipe
         training = recipe.training.model_copy(update={"mode": variant.mode})
@@ -163,7 +169,10 @@ class Trial:
             optimizer = torch.optim.AdamW(
                 self.model.parameters(), betas=training.betas, weight_decay=training.weight_decay
             )
-        space = as_variant.students.space(self.model.first.teacher, as_variant.supernets).only(networks)
+        space = as_variant.students.space(self.model.first.teacher, as_variant.supernets)
+        if teacher is None and isinstance(objective, FrozenTeacherObjective):
+            teacher = FrozenTeacher(self.model.first, space.teacher)
+        space = space.only(networks, supernets or workload.supernets)
         self.model.hold_all_but(space)
         self.run_update = Update(
             self.model,

@@ -138,30 +138,80 @@ class Recipe(Strict):
                 if key not in OBJECTIVES[kind].model_fields:
                     raise ValueError(f"stages.{i}.objective.{key}: {no_such_key(kind, key)}")
             objective = self.stage_objective(stage)
-            if "teacher" in OBJECTIVES[kind].model_fields and not objective.frozen_teacher:
+            learns_from_one = "teacher" in OBJECTIVES[kind].model_fields and stage.supernets != "further"
+            if learns_from_one and not objective.frozen_teacher:
                 raise ValueError(f"objective.teacher: missing; {kind} (stage {stage.name}) learns from one")
-        last = self.stages[-1]
-        if last.networks != "all" and self.trains_family:
-            raise ValueError(
-                f"stages.{len(self.stages) - 1}.networks: the last stage ({last.name}) trains the {last.networks} "
-                "networks alone, which harms the students that were trained before; put it before the others"
-            )
         return self
+
+    @model_validator(mode="after")
+    def _check_supernets_of_stages(self) -> Recipe:
+        for i, stage in enumerate(self.stages):
+            place = f"stages.{i}.supernets"
+            if stage.supernets == "all":
+                continue
+            if stage.supernets == "further":
+                if not self.supernets:
+                    raise ValueError(f"{place}: further, but the recipe has no supernets beside the first")
+                if self.stage_objective(stage).kind == AioKd.model_fields["kind"].default:
+                    raise ValueError(
+                        f"{place}: aio_kd trains the teacher, and the first supernet is held in stage {stage.name}; "
+                        "learn from it with objective: {kind: word_kd}"
+                    )
+                if self.model.start is None and not any(other.supernets != "further" for other in self.stages[:i]):
+                    raise ValueError(
+                        f"{place}: the first supernet, which teaches stage {stage.name}, is trained by no stage before"
+                    )
+            if self.stage_pruning(stage):
+                raise ValueError(
+                    f"{place}: pruning prunes all supernets, and stage {stage.name} trains only some; leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_last_stages(self) -> Recipe:
+        """Every supernet is trained, and all of its networks at last."""
+        for name in ("", *self.supernets):
+            stages = self.stages_of(name)
+            if not stages:
+                raise ValueError(f"stages: none trains {f'supernets.{name}' if name else 'the first supernet'}")
+            last = stages[-1]
+            if not self.trains_family or self.stage_objective(last).trains_family:
+                continue
+            place = f"stages.{self.stages.index(last)}"
+            if last.networks != "all":
+                raise ValueError(
+                    f"{place}.networks: the last stage ({last.name}) trains the {last.networks} networks alone, which "
+                    "harms the students that were trained before; put it before the others"
+                )
+            if last.supernets != "all":
+                raise ValueError(
+                    f"{place}.objective.students_per_step: 0 in stage {last.name}, the last of "
+                    f"{f'supernets.{name}' if name else 'the first supernet'}, whose other students it would not train; "
+                    "say how many are drawn, such as 2"
+                )
+        return self
+
+    def stages_of(self, supernet: str) -> list[Stage]:
+        """The stages that train a supernet; the first one's name is empty."""
+        return [stage for stage in self.stages if stage.supernets in ("all", "further" if supernet else "first")]
 
     @model_validator(mode="after")
     def _check_pruned_layers_are_trained(self) -> Recipe:
         """Layers above the smallest networks begin with zeros, which pruning would take for its own and keep."""
-        new = [self.architecture_of(name) for name in ("", *self.supernets) if self.starts_new(name)]
-        grows = self.stages[0].networks == "smallest" and self.trains_family and "transformer" in new
-        for i, stage in enumerate(self.stages if grows else ()):
-            if stage.pruning is not None:
-                raise ValueError(
-                    f"stages.{i}.pruning: only the smallest networks are trained before stage {stage.name}, and it "
-                    "would keep the zeros that the layers above them begin with; put a stage with networks largest or "
-                    "all before it"
-                )
-            if stage.networks != "smallest":
-                break
+        names = [name for name in ("", *self.supernets) if self.architecture_of(name) == "transformer"]
+        for name in names if self.trains_family else ():
+            stages = self.stages_of(name)
+            if stages[0].networks != "smallest" or not self.starts_new(name):
+                continue
+            for stage in stages:
+                if stage.pruning is not None:
+                    raise ValueError(
+                        f"stages.{self.stages.index(stage)}.pruning: only the smallest networks are trained before "
+                        f"stage {stage.name}, and it would keep the zeros that the layers above them begin with; put a "
+                        "stage with networks largest or all before it"
+                    )
+                if stage.networks != "smallest":
+                    break
         return self
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from polystill.config.data import Weights
 from polystill.objectives import checked_keys
 from polystill.schema import Strict, changed
-from polystill.students import Networks
+from polystill.students import Chosen, Networks
 
 Schedule = Literal["inverse_sqrt", "cosine", "constant"]
 
@@ -49,6 +49,8 @@ class Stage(Strict):
     updates: int = Field(ge=1)
     networks: Networks = "all"
     """`largest` and `smallest` train one network of each supernet, without drawn students."""
+    supernets: Chosen = "all"
+    """`first` trains the first supernet alone. `further` trains the others, and holds the first, which may teach."""
     dropout: bool = True
     """False leaves all dropout out of this stage."""
     objective: dict[str, Any] = Field(default_factory=dict)

@@ -47,6 +47,7 @@ class Supernets(nn.Module):
 
     def hold_all_but(self, space: StudentSpace) -> None:
         """Keep the layers that no network of the space has as they are: they require no gradient."""
+        self.requires_grad_(False)
         for members in space.supernets:
             network = self.network(members.largest)
             used = network.supernet.architecture.shapes(network.config)

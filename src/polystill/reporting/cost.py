@@ -15,6 +15,7 @@ from typing import Any
 from polystill.evaluation.figures import megabytes
 from polystill.models.folder import load_supernets
 from polystill.models.supernets import Supernets
+from polystill.objectives.base import FrozenTeacherObjective
 from polystill.reporting.document import Cell, Chart, Gap, Line, Part, Spec, Table, category, quantity, tip
 from polystill.reporting.families import Family
 from polystill.runs.family import family_space
@@ -72,11 +73,12 @@ def cost_parts(families: Sequence[Family]) -> Iterator[Part]:
 
 
 _METHOD = (
-    "The family's FLOPs and time were measured. The figures of each student alone are an estimate: the largest student "
-    "is trained by itself, and every other one on as many target tokens with the largest as a frozen teacher. Their "
-    "FLOPs are the family's, times the share that an update of one student and a teacher's forward pass has of an "
-    "update of the family, by the same formulas and on batches of the corpus's mean lengths. Their time assumes the "
-    "same FLOPs a second. To compare with measured runs of single students, report those runs together with this one."
+    "The family's FLOPs and time were measured. The figures of each student alone are an estimate: the largest "
+    "student is trained by itself, and every other one with the largest as a frozen teacher, each on as many target "
+    "tokens as the stages had that train its supernet. Their FLOPs are the family's, times the share that an update "
+    "of one student and a teacher's forward pass has of an update of the family, by the same formulas and on batches "
+    "of the corpus's mean lengths. Their time assumes the same FLOPs a second. To compare with measured runs of "
+    "single students, report those runs together with this one."
 )
 
 _FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -127,7 +129,7 @@ def _figure(cost: Cost, name: str) -> str:
 
 @dataclass(frozen=True)
 class Alone:
-    """Every candidate trained by itself, for as many target tokens as the family."""
+    """Every candidate trained by itself, for as many target tokens as the stages of its supernet had."""
 
     shares: dict[Student, float]
     """FLOPs of each student's training as a share of the family's. The largest student trains without a teacher."""
@@ -164,11 +166,13 @@ def alone(family: Family) -> Alone | None:
     flops: dict[Student, float] = dict.fromkeys(space.candidates, 0.0)
     for index, (stage, cost) in enumerate(zip(recipe.stages, costs, strict=True)):
         objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
-        trained = space.only(stage.networks)
+        trained = space.only(stage.networks, stage.supernets)
         draws = [objective.networks(trained, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
         shared = recipe.training.mode == "shared"
         mean = sum(model.update_flops(model.plans(networks, shared=shared), *shape) for networks in draws) / len(draws)
-        for student in space.candidates:
+        if isinstance(objective, FrozenTeacherObjective) and objective.teacher is None:
+            mean += _teaching(model, space.teacher, shape)
+        for student in space.only("all", stage.supernets).candidates:
             teacher = None if student == space.teacher else space.teacher
             flops[student] += (cost.flops or 0) * update_alone(model, student, teacher, shape) / mean
     total = sum(cost.flops or 0 for cost in costs)
@@ -185,7 +189,12 @@ def mean_batch(data: dict[str, Any]) -> tuple[int, int, int]:
 def update_alone(model: Supernets, student: Student, teacher: Student | None, batch: tuple[int, int, int]) -> int:
     """FLOPs of an update of one student by itself, with the pass of its frozen teacher of the first supernet."""
     update = model.update_flops(model.plans([student], shared=True), *batch)
-    return update + (model.first.forward_flops(model.first.shared_plan([teacher]), *batch) if teacher else 0)
+    return update + (_teaching(model, teacher, batch) if teacher else 0)
+
+
+def _teaching(model: Supernets, teacher: Student, batch: tuple[int, int, int]) -> int:
+    """FLOPs of a pass of a frozen teacher of the first supernet."""
+    return model.first.forward_flops(model.first.shared_plan([teacher]), *batch)
 
 
 def _alone_chart(estimates: dict[str, Alone], several: bool) -> Chart:

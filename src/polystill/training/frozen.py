@@ -31,6 +31,7 @@ class FrozenTeacher:
     @torch.no_grad()
     def output(self, batch: MicroBatch) -> Output:
         """Its states at the batch's real target tokens, and its projection."""
+        self.model.eval()  # an update puts the run's own supernets into training mode
         (hidden,) = self.model.hidden_states(batch.source, batch.target_in, self._plan, packing=batch.packing)
         return Output(batch.real_tokens(hidden), self.model.embedding, self.model.output_bias, frozen=True)
 

@@ -105,7 +105,7 @@ class StageTraining:
     def __init__(self, session: Session, index: int, stage: Stage) -> None:
         recipe, silent = session.recipe, not session.is_main
         self.session, self.index, self.stage, self.training = session, index, stage, recipe.training
-        objective, space = recipe.stage_objective(stage), session.space.only(stage.networks)
+        objective, space = recipe.stage_objective(stage), session.space.only(stage.networks, stage.supernets)
         session.model.hold_all_but(space)
         self.checkpoints = session.checkpoints(stage)
         factors = {name: supernet.learning_rate_factor for name, supernet in recipe.supernets.items()}
@@ -119,7 +119,7 @@ class StageTraining:
             )
         self._mixture, self._augmenter = self._training_data()
         self.pruner = Pruner(session.model, recipe.stage_pruning(stage))
-        teacher = session.frozen_teacher(objective)
+        teacher = session.frozen_teacher(stage)
         self.update = Update(
             session.model,
             objective,

@@ -25,7 +25,7 @@ from polystill.models.folder import load_model_with_tokenizer
 from polystill.models.projected_start import check_projection, project
 from polystill.models.supernets import Supernets
 from polystill.models.transformer import Transformer, TransformerConfig
-from polystill.objectives.base import Objective
+from polystill.objectives.base import FrozenTeacherObjective
 from polystill.runs import Run
 from polystill.runs.places import find_start
 from polystill.storage import storage_errors, write_atomic
@@ -84,13 +84,13 @@ class Session:
         self.validation_set = PackedDataset.open(run.data / "validation")
         self.model = build_supernets(recipe, self.tokenizer).to(self.accelerator.device)
         self.space = recipe.student_space(self.model.first.teacher)
-        if recipe.stages[0].networks == "smallest":
-            self._grow_from_smallest()
+        self._grow_from_smallest()
 
     def _grow_from_smallest(self) -> None:
-        """Let the deeper networks of new supernets begin where the first stage leaves the smallest ones."""
+        """Let the deeper networks of a new supernet begin where its first stage leaves the smallest one."""
         for members in self.space.supernets:
-            if self.recipe.starts_new(name := members.largest.supernet):
+            name = members.largest.supernet
+            if self.recipe.starts_new(name) and self.recipe.stages_of(name)[0].networks == "smallest":
                 self.model[name].grow_from(members.candidates[0])
 
     def mixture(self, stage: Stage, seed: int) -> Mixture:
@@ -127,15 +127,18 @@ class Session:
         total, squares = self.sum_over_ranks(torch.stack([values, values.square()]))
         return bool((squares * self.ranks == total.square()).all())  # by Cauchy and Schwarz
 
-    def frozen_teacher(self, objective: Objective) -> FrozenTeacher | None:
-        """The teacher that a stage's objective learns from, if it has one.
+    def frozen_teacher(self, stage: Stage) -> FrozenTeacher | None:
+        """The teacher that a stage's objective learns from, if it has one: by default the run's own, which is held.
 
         Raises:
             UserError: there is no such model, or its vocabulary is not the data's.
         """
-        if objective.frozen_teacher is None:
+        objective = self.recipe.stage_objective(stage)
+        if not isinstance(objective, FrozenTeacherObjective):
             return None
-        return load_teacher(objective.frozen_teacher, self.tokenizer).to(self.accelerator.device)
+        if objective.teacher is None:
+            return FrozenTeacher(self.model.first, self.space.teacher)
+        return load_teacher(objective.teacher, self.tokenizer).to(self.accelerator.device)
 
     def checkpoints(self, stage: Stage) -> Checkpoints:
         return Checkpoints(self.run.checkpoints / stage.name)

@@ -144,7 +144,7 @@ class BestWeights:
         pruner: Pruner,
     ) -> None:
         self._session, self._stage, self._state = session, stage, state
-        self._space = session.space.only(stage.networks)
+        self._space = session.space.only(stage.networks, stage.supernets)
         self._checkpoints, self._pruner = checkpoints, pruner
         self._average_last = session.recipe.training.average_last
 
@@ -168,18 +168,19 @@ class BestWeights:
         else:
             state.validations_since_best += 1
 
-    def _score(self) -> Validation:
-        t = self._session
+    def _score(self, space: StudentSpace | None = None) -> Validation:
+        """Score the model's networks in a space: by default those that the stage trains."""
+        t, space = self._session, space or self._space
         result = validate(
             t.model,
             t.validation_set,
-            self._space,
+            space,
             t.recipe.stage_objective(self._stage).label_smoothing,
             rank=t.rank,
             ranks=t.ranks,
             sum_over_ranks=t.sum_over_ranks,
         )
-        return with_bleu(result, t, self._space) if self._stage.select_by == "bleu" else result
+        return with_bleu(result, t, space) if self._stage.select_by == "bleu" else result
 
     def stopped_early(self) -> bool:
         """Whether the stage ends because it has not become better for `training.early_stopping` validations."""
@@ -188,9 +189,9 @@ class BestWeights:
     def choose(self) -> tuple[dict[str, Tensor], str, Validation]:
         """Load the best weights, or the average of the last validation points where that is better, into the model.
 
-        Returns them, what they are, and their score.
+        Returns them, what they are, and their score: in the last stage of the run, that of all its networks.
         """
-        model, state = self._session.model, self._state
+        t, model, state = self._session, self._session.model, self._state
         final, chosen = self._checkpoints.load_best(state.best_update), f"update {state.best_update}"
         average = self._checkpoints.average_weights() if self._average_last > 1 else None
         if average is not None:
@@ -199,4 +200,4 @@ class BestWeights:
             if self._score().score < state.best_score:
                 final, chosen = mean, f"average of the last {count}"
         model.load_state_dict(final)
-        return final, chosen, self._score()
+        return final, chosen, self._score(t.space if self._stage is t.recipe.stages[-1] else None)
