@@ -50,7 +50,7 @@ class Alone(Strict):
     selective_kd: Part | None = None
     """Keys of `objective`, for rows that are taught by Selective-KD as well."""
     stages: list[Part] | None = Field(None, min_length=1)
-    """By default the family's: the same updates, learning rates and schedules."""
+    """By default the family's that train the student's supernet: the same updates, learning rates and schedules."""
     families: list[str] = Field(default_factory=list)
     """Some of `changes` that are compared with these students as the family is."""
 
@@ -324,8 +324,8 @@ def _alone(study: AioKd, alone: Alone) -> Iterator[Row]:
 
 def _network(study: AioKd, alone: Alone, student: str) -> Part:
     """One network by itself: of its supernet's shape, at the learning rates that the supernet has in the family."""
-    supernet = study.supernets.get(Student.parse(student).supernet)
-    stages = alone.stages or _stages_alone(study)
+    name = Student.parse(student).supernet
+    supernet, stages = study.supernets.get(name), alone.stages or _stages_alone(study, name)
     evaluation = {key: value for key, value in study.evaluation.items() if key != "students"}
     common = {**study.common(), "evaluation": evaluation}
     if supernet is None:
@@ -371,12 +371,13 @@ def _smoothing(objective: Part | None) -> Part:
     return {key: value for key, value in (objective or {}).items() if key == "label_smoothing"}
 
 
-def _stages_alone(study: AioKd) -> list[Part]:
-    """The family's stages for one network."""
+def _stages_alone(study: AioKd, supernet: str = "") -> list[Part]:
+    """The family's stages that train a supernet, for one network of it."""
     stages = []
     for stage in study.stages:
-        objective = {"objective": _smoothing(stage["objective"])} if _smoothing(stage.get("objective")) else {}
-        stages.append({key: value for key, value in stage.items() if key != "objective"} | objective)
+        if stage.get("supernets", "all") in ("all", "further" if supernet else "first"):
+            objective = {"objective": _smoothing(stage["objective"])} if _smoothing(stage.get("objective")) else {}
+            stages.append({key: x for key, x in stage.items() if key not in ("objective", "supernets")} | objective)
     return stages
 
 
