@@ -385,12 +385,25 @@ def test_the_first_supernet_is_trained_alone_and_then_teaches_the_others(first_t
 
     teacher = prepared_run({**first_then_further, "supernets": {}, "stages": first_then_further["stages"][:1]}, "alone")
     train_family(teacher)
+    assert all(torch.equal(tensor, _weights(run)[name]) for name, tensor in _weights(teacher).items())
     teacher.close()
     first_then_further["stages"][1]["objective"] = {**_LEARNS, "teacher": str(teacher.folder)}
     other = prepared_run(first_then_further, "other")
     train_family(other)
     expected = _all_weights(other)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in _all_weights(run).items()), "a teacher by path"
+
+
+def test_supernets_are_added_to_a_trained_family_which_stays_as_it_is(first_then_further, prepared_run) -> None:
+    first, further = first_then_further["stages"]
+    wide = prepared_run({**first_then_further, "supernets": {}, "stages": [first]}, "wide")
+    train_family(wide)
+    before = _weights(wide)
+    wide.close()
+    run = prepared_run({**first_then_further, "model": {"start": str(wide.folder)}, "stages": [further]}, "more")
+    train_family(run)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in _weights(run).items())
+    assert len(run.record("training.narrow")["validation"]["nll"]) == 6
 
 
 def test_supernets_in_stages_of_their_own_go_on_to_the_bit(first_then_further, prepared_run) -> None:

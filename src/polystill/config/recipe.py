@@ -169,9 +169,11 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _check_last_stages(self) -> Recipe:
-        """Every supernet is trained, and all of its networks at last."""
+        """Every supernet is trained, and all of its networks at last; a first one that is a trained model may be held."""
         for name in ("", *self.supernets):
             stages = self.stages_of(name)
+            if not stages and not name and self.model.start is not None:
+                continue
             if not stages:
                 raise ValueError(f"stages: none trains {f'supernets.{name}' if name else 'the first supernet'}")
             last = stages[-1]
@@ -195,15 +197,19 @@ class Recipe(Strict):
         """The stages that train a supernet; the first one's name is empty."""
         return [stage for stage in self.stages if stage.supernets in ("all", "further" if supernet else "first")]
 
+    def grows(self, supernet: str) -> bool:
+        """Whether a supernet is new, and only its smallest network is trained at first."""
+        stages = self.stages_of(supernet)
+        return self.starts_new(supernet) and bool(stages) and stages[0].networks == "smallest"
+
     @model_validator(mode="after")
     def _check_pruned_layers_are_trained(self) -> Recipe:
         """Layers above the smallest networks begin with zeros, which pruning would take for its own and keep."""
         names = [name for name in ("", *self.supernets) if self.architecture_of(name) == "transformer"]
         for name in names if self.trains_family else ():
-            stages = self.stages_of(name)
-            if stages[0].networks != "smallest" or not self.starts_new(name):
+            if not self.grows(name):
                 continue
-            for stage in stages:
+            for stage in self.stages_of(name):
                 if stage.pruning is not None:
                     raise ValueError(
                         f"stages.{self.stages.index(stage)}.pruning: only the smallest networks are trained before "

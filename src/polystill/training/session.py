@@ -89,8 +89,7 @@ class Session:
     def _grow_from_smallest(self) -> None:
         """Let the deeper networks of a new supernet begin where its first stage leaves the smallest one."""
         for members in self.space.supernets:
-            name = members.largest.supernet
-            if self.recipe.starts_new(name) and self.recipe.stages_of(name)[0].networks == "smallest":
+            if self.recipe.grows(name := members.largest.supernet):
                 self.model[name].grow_from(members.candidates[0])
 
     def mixture(self, stage: Stage, seed: int) -> Mixture:
