@@ -66,7 +66,11 @@ class Bergamot:
         if any(len(pieces) > LONGEST for pieces in self._source.encode(sentences)):
             return Candidate("", cut=True)
         text = self.write(line)
-        return Candidate(text, cut=len(self._target.encode(text)) >= MOST_WRITTEN * max(1, len(sentences)))
+        return Candidate(text, cut=self._stopped(text) and any(self._stopped(self.write(s)) for s in sentences))
+
+    def _stopped(self, text: str) -> bool:
+        """Whether the engine may have stopped a translation in the middle."""
+        return len(self._target.encode(text)) >= MOST_WRITTEN
 
 
 def _engine(model: bytes, source: bytes, target: bytes, shortlist: bytes | None) -> Any:
