@@ -122,6 +122,21 @@ def test_all_modes_train_alike_without_dropout(counting_recipe, prepared_run, mo
     assert a == pytest.approx(b, rel=1e-3)
 
 
+def test_a_stage_of_single_networks_is_alike_to_the_bit_in_shared_and_exact_mode(counting_recipe, prepared_run) -> None:
+    counting_recipe["stages"] = [
+        {"name": "smallest", "updates": 4, "networks": "smallest"},
+        {"name": "largest", "updates": 4, "networks": "largest"},
+        {"name": "all", "updates": 1},
+    ]
+    exact = copy.deepcopy(counting_recipe)
+    exact["training"]["mode"] = "exact"
+    runs = [prepared_run(counting_recipe, "shared"), prepared_run(exact, "exact")]
+    for run in runs:
+        train_family(run)
+    one, other = (load_file(run.checkpoints / "largest" / "final.safetensors") for run in runs)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
 def test_nll_trains_the_teacher_alone(counting_recipe, prepared_run) -> None:
     counting_recipe["objective"] = {"kind": "nll"}
     counting_recipe["stages"] = [{"name": "one", "updates": 6}]

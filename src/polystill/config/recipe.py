@@ -169,7 +169,7 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _check_last_stages(self) -> Recipe:
-        """Every supernet is trained, and all of its networks at last; a first one that is a trained model may be held."""
+        """Every supernet is trained, and all of its networks at last. A first one from `model.start` may be held."""
         for name in ("", *self.supernets):
             stages = self.stages_of(name)
             if not stages and not name and self.model.start is not None:
@@ -186,10 +186,10 @@ class Recipe(Strict):
                     "harms the students that were trained before; put it before the others"
                 )
             if last.supernets != "all":
+                supernet = f"supernets.{name}" if name else "the first supernet"
                 raise ValueError(
-                    f"{place}.objective.students_per_step: 0 in stage {last.name}, the last of "
-                    f"{f'supernets.{name}' if name else 'the first supernet'}, whose other students it would not train; "
-                    "say how many are drawn, such as 2"
+                    f"{place}.objective.students_per_step: 0 in stage {last.name}, the last of {supernet}, whose other "
+                    "students it would not train; say how many are drawn, such as 2"
                 )
         return self
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -52,6 +52,11 @@ class ElasticConfig:
     def teacher(self) -> Student:
         """The largest network, which has all layers."""
         return Student(self.encoder_layers, self.decoder_layers)
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether anything is dropped in training."""
+        return any(getattr(self, field.name) > 0 for field in fields(self) if field.name.endswith("dropout"))
 
     def with_depths(self, student: Student) -> Self:
         """The sizes of an ordinary model that has only this student's layers."""

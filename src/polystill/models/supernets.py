@@ -57,10 +57,15 @@ class Supernets(nn.Module):
     def plans(self, networks: Sequence[Student], *, shared: bool) -> Plans:
         """By supernet, in their order, the passes that compute its networks, which stand together.
 
-        shared: with the fewest passes, or else with passes of its own for every network.
+        shared: with the fewest passes, or else with passes of its own for every network. A supernet without dropout
+            has the fewest passes in any case: they compute the same.
         """
-        grouped = {name: list(group) for name, group in groupby(networks, key=lambda network: network.supernet)}
-        return {name: self[name].shared_plan(each) if shared else exact_plan(each) for name, each in grouped.items()}
+        plans = {}
+        for name, group in groupby(networks, key=lambda network: network.supernet):
+            supernet = self[name]
+            fewest = shared or not supernet.config.has_dropout
+            plans[name] = (supernet.shared_plan if fewest else exact_plan)(list(group))
+        return plans
 
     def update_flops(self, plans: Plans, sentences: int, source_length: int, target_length: int) -> int:
         """FLOPs of all plans (see `ElasticModel.update_flops`)."""
