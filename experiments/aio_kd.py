@@ -323,18 +323,22 @@ def _alone(study: AioKd, alone: Alone) -> Iterator[Row]:
 
 
 def _network(study: AioKd, alone: Alone, student: str) -> Part:
-    """One network by itself: of its supernet's shape, at the learning rates that the supernet has in the family."""
+    """One network by itself: of its supernet's shape, at the learning rates that the supernet has in the family.
+
+    The modes `shared` and `exact` are alike for it, and left out.
+    """
     name = Student.parse(student).supernet
     supernet, stages = study.supernets.get(name), alone.stages or _stages_alone(study, name)
     evaluation = {key: value for key, value in study.evaluation.items() if key != "students"}
-    common = {**study.common(), "evaluation": evaluation}
+    settings = {key: value for key, value in study.training.items() if (key, value) not in _ALIKE_FOR_ONE}
+    common = {**study.common(), "training": settings, "evaluation": evaluation}
     if supernet is None:
         return {**common, "model": {**study.model, **layers_of(student)}, "stages": stages}
     factor = float(supernet.get("learning_rate_factor", 1.0))
     shape = {key: value for key, value in supernet.items() if key in Shape.model_fields}
     own = set(Shape.model_fields) | (TRANSFORMER_ONLY if shape.get("architecture") == "lstm" else set())
     shared = {key: value for key, value in study.model.items() if key not in own}
-    training, *stages = (_times(factor, part) for part in ({**_RATE, **study.training}, *stages))
+    training, *stages = (_times(factor, part) for part in ({**_RATE, **settings}, *stages))
     return {
         **common,
         "training": training,
@@ -343,6 +347,7 @@ def _network(study: AioKd, alone: Alone, student: str) -> Part:
     }
 
 
+_ALIKE_FOR_ONE = (("mode", "shared"), ("mode", "exact"))
 _RATE = {"learning_rate": Training.model_fields["learning_rate"].default}
 
 
