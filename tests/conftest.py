@@ -57,14 +57,17 @@ def architecture() -> str:
 
 @pytest.fixture
 def make_model(architecture: str) -> Callable[..., ElasticModel]:
-    """Random tiny models; every weight is far from its initial symmetry, `<pad>` is zero."""
+    """Random tiny models in evaluation mode; every weight is far from its initial symmetry, `<pad>` is zero.
+
+    They have dropout, so that the exact mode has passes of its own.
+    """
     import torch
 
     from polystill.models import ARCHITECTURES
 
     def make(layers: int = 3, vocabulary_size: int = 40, **changes: Any) -> ElasticModel:
         torch.manual_seed(changes.pop("seed", 1))
-        shape = {"d_model": 16, "ffn_dim": 32, "heads": 4, "dropout": 0.0, "max_positions": 64, **changes}
+        shape = {"d_model": 16, "ffn_dim": 32, "heads": 4, "dropout": 0.1, "max_positions": 64, **changes}
         model_class, config_class = ARCHITECTURES[architecture].model_class, ARCHITECTURES[architecture].config_class
         model = model_class(
             config_class(

@@ -39,7 +39,7 @@ def supernets(make_model) -> Supernets:
     """Two Transformers, 16 and 8 wide, and an LSTM of 6; the narrow ones predict worse."""
     lstm = ARCHITECTURES["lstm"]
     torch.manual_seed(5)
-    config = lstm.config_class(40, 39, 0, d_model=6, encoder_layers=2, decoder_layers=1, dropout=0.0, max_positions=64)
+    config = lstm.config_class(40, 39, 0, d_model=6, encoder_layers=2, decoder_layers=1, dropout=0.1, max_positions=64)
     tiny = make_model(2, d_model=8, ffn_dim=16, seed=3)
     return Supernets(make_model(), {"tiny": tiny, "recurrent": lstm.model_class(config)})
 
@@ -125,7 +125,7 @@ def test_layers_that_a_stage_does_not_train_stay_as_they_are(supernets, make_bat
 
 
 def test_deeper_networks_grow_from_the_smallest(make_model, make_batch) -> None:
-    batch, model = make_batch(), Transformer(make_model().config)
+    batch, model = make_batch(), Transformer(make_model(dropout=0.0).config)
     networks = [Student(e, d) for e, d in product((2, 3), (1, 2, 3))]
     before = [model(batch.source, batch.target_in, network) for network in networks]
     model.grow_from(networks[0])
@@ -176,6 +176,12 @@ def test_flops_are_those_of_all_supernets(supernets, shared, passes) -> None:
     expected = sum(supernets[name].update_flops(plan, 4, 6, 7) for name, plan in plans.items())
     assert supernets.update_flops(plans, 4, 6, 7) == expected
     assert supernets.projection_flops(plans, 28) == 2 * 28 * 40 * (2 * 16 + 2 * 8 + 6)
+
+
+def test_networks_without_dropout_share_passes_in_any_mode(make_model) -> None:
+    supernets = Supernets(make_model(), {"tiny": make_model(2, dropout=0.0)})
+    plans = supernets.plans(NETWORKS[:4], shared=False)
+    assert {name: plan.shared for name, plan in plans.items()} == {"": False, "tiny": True}
 
 
 def test_every_pair_of_two_supernets_is_in_the_loss(supernets, make_batch) -> None:
