@@ -23,7 +23,7 @@ NETWORKS = [Student(2, 2), Student(1, 2), Student(2, 1)]
 @pytest.mark.parametrize("shared", [True, False])
 def test_passes_are_one_graph_forward_and_backward(make_model, make_batch, shared: bool) -> None:
     model, batch = make_model(layers=2, dropout=0.1, attention_dropout=0.1).to(META).train(), make_batch().to(META)
-    (plan,) = Supernets(model).plans(NETWORKS, shared=shared).values()
+    (plan,) = Supernets(model).plans(NETWORKS, "shared" if shared else "plain").values()
 
     def passes(source: Tensor, target_in: Tensor) -> list[Tensor]:
         return model.hidden_states(source, target_in, plan)

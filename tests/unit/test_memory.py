@@ -30,7 +30,8 @@ def test_activations_are_estimated_as_they_are_kept(
 ) -> None:
     model = make_model(d_model=32, ffn_dim=64, dropout=dropout).train()
     batch = make_batch(sentences=15, longest=longest)
-    (plan,) = Supernets(model).plans([Student(3, 3), Student(1, 2), Student(2, 1)], shared=shared).values()
+    networks = [Student(3, 3), Student(1, 2), Student(2, 1)]
+    (plan,) = Supernets(model).plans(networks, "shared" if shared else "plain").values()
     own = {x.untyped_storage().data_ptr() for x in (*model.parameters(), *model.buffers(), batch.source)}
     kept: dict[int, Tensor] = {}
 
@@ -79,7 +80,7 @@ def test_short_sentences_that_grow_when_they_are_rounded_up_are_refused(make_mod
     offsets = np.concatenate([[0], lengths.cumsum()])
     rows = [(offsets, np.ones(offsets[-1], dtype=np.uint16))]
     supernets = Supernets(make_model())
-    updates = MemoryOfUpdates(supernets, [supernets.plans([Student(3, 3)], shared=True)], "fp32", torch.device("cuda"))
+    updates = MemoryOfUpdates(supernets, [supernets.plans([Student(3, 3)])], "fp32", torch.device("cuda"))
     mixture = Mixture(PackedDataset(rows, rows), [(np.arange(len(lengths)), 1.0)], 4096, seed=1)
     batching = Batching(4096, multiple=8)
     shapes = {(72, 64, 64), (2048, 8, 8)}

@@ -41,7 +41,7 @@ def supernets(make_model) -> Supernets:
     torch.manual_seed(5)
     config = lstm.config_class(40, 39, 0, d_model=6, encoder_layers=2, decoder_layers=1, dropout=0.1, max_positions=64)
     tiny = make_model(2, d_model=8, ffn_dim=16, seed=3)
-    return Supernets(make_model(), {"tiny": tiny, "recurrent": lstm.model_class(config)})
+    return Supernets(make_model(), {"tiny": tiny, "recurrent": lstm.model_class(config)}).eval()
 
 
 def _gradients(batch_loss: BatchLoss, batch, networks: Sequence[Student]) -> tuple[Loss, dict[str, Tensor]]:
@@ -169,19 +169,20 @@ def test_a_supernet_has_a_learning_rate_of_its_own(supernets, make_batch) -> Non
     assert moved == {"": True, "tiny": False, "recurrent": True}
 
 
-@pytest.mark.parametrize(("shared", "passes"), [(True, 3), (False, 5)])
-def test_flops_are_those_of_all_supernets(supernets, shared, passes) -> None:
-    plans = supernets.plans(NETWORKS, shared=shared)
+@pytest.mark.parametrize(("mode", "passes"), [("shared", 3), ("exact", 5), ("plain", 5)])
+def test_flops_are_those_of_all_supernets(supernets, mode, passes) -> None:
+    plans = supernets.plans(NETWORKS, mode)
     assert sum(len(plan.encoder_depths) for plan in plans.values()) == passes
     expected = sum(supernets[name].update_flops(plan, 4, 6, 7) for name, plan in plans.items())
     assert supernets.update_flops(plans, 4, 6, 7) == expected
     assert supernets.projection_flops(plans, 28) == 2 * 28 * 40 * (2 * 16 + 2 * 8 + 6)
 
 
-def test_networks_without_dropout_share_passes_in_any_mode(make_model) -> None:
+@pytest.mark.parametrize(("mode", "tiny"), [("exact", True), ("plain", False)])
+def test_networks_without_dropout_share_passes_in_exact_mode(make_model, mode: str, tiny: bool) -> None:
     supernets = Supernets(make_model(), {"tiny": make_model(2, dropout=0.0)})
-    plans = supernets.plans(NETWORKS[:4], shared=False)
-    assert {name: plan.shared for name, plan in plans.items()} == {"": False, "tiny": True}
+    plans = supernets.plans(NETWORKS[:4], mode)
+    assert {name: plan.shared for name, plan in plans.items()} == {"": False, "tiny": tiny}
 
 
 def test_every_pair_of_two_supernets_is_in_the_loss(supernets, make_batch) -> None:

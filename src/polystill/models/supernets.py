@@ -54,16 +54,16 @@ class Supernets(nn.Module):
             for name, parameter in network.supernet.named_parameters():
                 parameter.requires_grad_(name in used)
 
-    def plans(self, networks: Sequence[Student], *, shared: bool) -> Plans:
+    def plans(self, networks: Sequence[Student], mode: str = "shared") -> Plans:
         """By supernet, in their order, the passes that compute its networks, which stand together.
 
-        shared: with the fewest passes, or else with passes of its own for every network. A supernet without dropout
-            has the fewest passes in any case: they compute the same.
+        mode: as `training.mode`. "shared" takes the fewest passes, the others passes of its own for every network.
+            Without dropout, "exact" takes the fewest, too: they compute the same.
         """
         plans = {}
         for name, group in groupby(networks, key=lambda network: network.supernet):
             supernet = self[name]
-            fewest = shared or not supernet.config.has_dropout
+            fewest = mode == "shared" or (mode == "exact" and not supernet.config.has_dropout)
             plans[name] = (supernet.shared_plan if fewest else exact_plan)(list(group))
         return plans
 

@@ -168,8 +168,9 @@ def alone(family: Family) -> Alone | None:
         objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
         trained = space.only(stage.networks, stage.supernets)
         draws = [objective.networks(trained, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
-        shared = recipe.training.mode == "shared"
-        mean = sum(model.update_flops(model.plans(networks, shared=shared), *shape) for networks in draws) / len(draws)
+        mean = sum(model.update_flops(model.plans(networks, recipe.training.mode), *shape) for networks in draws) / len(
+            draws
+        )
         if isinstance(objective, FrozenTeacherObjective) and objective.teacher is None:
             mean += _teaching(model, space.teacher, shape)
         for student in space.only("all", stage.supernets).candidates:
@@ -188,7 +189,7 @@ def mean_batch(data: dict[str, Any]) -> tuple[int, int, int]:
 
 def update_alone(model: Supernets, student: Student, teacher: Student | None, batch: tuple[int, int, int]) -> int:
     """FLOPs of an update of one student by itself, with the pass of its frozen teacher of the first supernet."""
-    update = model.update_flops(model.plans([student], shared=True), *batch)
+    update = model.update_flops(model.plans([student]), *batch)
     return update + (_teaching(model, teacher, batch) if teacher else 0)
 
 

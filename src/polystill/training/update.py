@@ -286,7 +286,7 @@ class BatchLoss(nn.Module):
 
     def plans(self, networks: Sequence[Student]) -> Plans:
         """The passes that this mode computes the networks with."""
-        return self.model.plans(networks, shared=self.mode == "shared")
+        return self.model.plans(networks, self.mode)
 
 
 def supernet_numbers(networks: Sequence[Student], *, frozen: bool = False) -> list[int]:

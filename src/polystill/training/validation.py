@@ -88,7 +88,7 @@ def validate(
 ) -> Validation:
     """Score all candidates on a data set; with several ranks each does its share."""
     networks = list(space.candidates)
-    plans = model.plans(networks, shared=True)
+    plans = model.plans(networks)
     columns = {name: [i for i, n in enumerate(networks) if n.supernet == name] for name in plans}
     device = model.first.embedding.device
     sums = torch.zeros(2, len(networks), dtype=torch.float64, device=device)
