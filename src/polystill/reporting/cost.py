@@ -168,9 +168,8 @@ def alone(family: Family) -> Alone | None:
         objective, seed = recipe.stage_objective(stage), stage_seed(recipe.seed, index)
         trained = space.only(stage.networks, stage.supernets)
         draws = [objective.networks(trained, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
-        mean = sum(model.update_flops(model.plans(networks, recipe.training.mode), *shape) for networks in draws) / len(
-            draws
-        )
+        plans = [model.plans(networks, recipe.training.mode) for networks in draws]
+        mean = sum(model.update_flops(each, *shape) for each in plans) / len(plans)
         if isinstance(objective, FrozenTeacherObjective) and objective.teacher is None:
             mean += _teaching(model, space.teacher, shape)
         for student in space.only("all", stage.supernets).candidates:
