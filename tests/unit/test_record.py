@@ -14,6 +14,7 @@ import torch
 from polystill.objectives.aio_kd import AioKd
 from polystill.objectives.base import Loss
 from polystill.objectives.nll import Nll
+from polystill.objectives.word_kd import WordKd
 from polystill.runs import Run
 from polystill.students import Student
 from polystill.training.loop import train_family
@@ -67,6 +68,12 @@ def test_one_network_alone_has_no_record() -> None:
     state = StageState(update=1)
     interaction = Interaction(state, 10, Nll())
     interaction.add([TEACHER], _loss())
+    assert interaction.record() == {}
+
+
+def test_students_of_a_frozen_teacher_are_compared_with_no_other() -> None:
+    interaction = Interaction(StageState(update=1), 10, WordKd(teacher="somewhere"))
+    interaction.add([MIDDLE, SMALL], _loss(1.25))
     assert interaction.record() == {}
 
 

@@ -231,8 +231,9 @@ class StageTraining:
         self.curves.add(update, {"train/loss": updated.loss, "train/learning_rate": updated.learning_rate})
         if (alignment := updated.losses[-1].alignment) is not None:
             self.curves.add(update, {"train/alignment": float(alignment)})
-        names = map(str, updated.networks[1:])
-        self.curves.add(update, dict(zip(names, updated.losses[-1].ce_ratio, strict=True)), "ce_ratio/")
+        if self.update.teacher is None:
+            names = map(str, updated.networks[1:])
+            self.curves.add(update, dict(zip(names, updated.losses[-1].ce_ratio, strict=True)), "ce_ratio/")
 
     def _report_skipped(self, update: int, updated: Updated, batch: UpdateBatch) -> None:
         """Raise, or say under `on_nonfinite: skip`, that an update's loss or gradient is not finite."""

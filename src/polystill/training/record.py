@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from polystill.environment.child import process_peak
-from polystill.objectives.base import Loss, Objective
+from polystill.objectives.base import FrozenTeacherObjective, Loss, Objective
 from polystill.runs.results import Cost
 from polystill.students import Student
 from polystill.training.feed import MicroBatch, Position
@@ -61,19 +61,21 @@ class StageState:
 class Interaction:
     """Counts in a stage's state how often each student was drawn, and how often its teacher was detached from it.
 
-    Every draw of every micro-batch counts. Ratios stay on their device until `flush`, so that a GPU is not waited for.
+    Every draw of every micro-batch counts, but for students of a frozen teacher, with which none is compared. Ratios
+    stay on their device until `flush`, so that a GPU is not waited for.
     """
 
     BINS = 10
 
     def __init__(self, state: StageState, updates: int, objective: Objective) -> None:
         self._state, self._threshold = state, objective.detaches_at
+        self._with_teacher = not isinstance(objective, FrozenTeacherObjective)
         self._pending: list[tuple[int, Sequence[Student], Tensor]] = []
         state.bin_updates = state.bin_updates or -(-updates // self.BINS)
 
     def add(self, networks: Sequence[Student], loss: Loss) -> None:
         """Count one micro-batch of the state's update; `networks` has the teacher first."""
-        if len(networks) > 1:
+        if len(networks) > 1 and self._with_teacher:
             self._pending.append(((self._state.update - 1) // self._state.bin_updates, networks[1:], loss.ratios))
 
     def flush(self) -> None:
