@@ -156,6 +156,25 @@ def test_a_network_of_a_further_supernet_alone_is_as_in_the_family(values: dict[
     assert steps["alone-e2d2"].parsed.training.learning_rate == 0.004
 
 
+def test_a_network_alone_has_the_stages_of_its_supernet(values: dict[str, Any], tmp_path: Path) -> None:
+    values["supernets"] = {"small": {"d_model": 8, "ffn_dim": 16, "heads": 2, "encoder_layers": 2, "decoder_layers": 2}}
+    values["alone"]["students"] = ["small-e2d1", "e2d2"]
+    values["training"]["mode"] = "exact"
+    values |= {"more_seeds": {}, "pretrained": None}
+    learns = {"kind": "word_kd", "students_per_step": 2}
+    values["stages"] = [
+        {"name": "wide", "updates": 5, "supernets": "first"},
+        {"name": "narrow", "updates": 3, "supernets": "further", "objective": learns},
+    ]
+    steps = {step.name: step for step in rows_of(study_of(values, tmp_path))}
+    stages = {
+        name: [(s.name, s.updates) for s in steps[name].parsed.stages] for name in ("alone-e2d2", "word-kd-small-e2d1")
+    }
+    assert stages == {"alone-e2d2": [("wide", 5)], "word-kd-small-e2d1": [("narrow", 3)]}
+    assert steps["family"].parsed.training.mode == "exact"
+    assert "mode" not in (steps["alone-e2d2"].recipe or {})["training"], "alike for one network"
+
+
 def test_no_row_has_other_rates_or_a_fresh_optimizer_at_another_time(values: dict[str, Any], tmp_path: Path) -> None:
     values["stages"][1] = {**values["stages"][1], "learning_rate": 0.001, "warmup": 3, "schedule": "constant"}
     steps = {step.name: step for step in rows_of(study_of(values, tmp_path))}
