@@ -360,7 +360,7 @@ def test_sharing_passes_saves_flops(make_model) -> None:
 def test_validation_equals_one_network_at_a_time(make_model, dataset: PackedDataset) -> None:
     model = make_model()
     space = StudentSpace.from_list([model.teacher], in_ranges(model.teacher, (1, 3), (1, 3), "any"))
-    result = validate(Supernets(model), dataset, space, label_smoothing=0.1)
+    result = validate(Supernets(model).eval(), dataset, space, label_smoothing=0.1)
     sources, targets = dataset.rows(np.arange(len(dataset)))
     for student in (Student(1, 3), Student(2, 1), model.teacher):
         nll, tokens = 0.0, 0
