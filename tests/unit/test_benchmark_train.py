@@ -49,6 +49,15 @@ def test_a_frozen_teacher_is_not_timed(counting_recipe, tmp_path) -> None:
         load_workload(recipe, tmp_path, students=2, batches=1)
 
 
+def test_stages_that_hold_the_teacher_are_not_timed(counting_recipe, tmp_path) -> None:
+    learns = {"kind": "word_kd", "students_per_step": 1}
+    supernets = {"tiny": {"d_model": 8, "ffn_dim": 16, "heads": 2, "encoder_layers": 2, "decoder_layers": 1}}
+    stages = [{"name": "narrow", "updates": 3, "supernets": "further", "objective": learns}]
+    values = {**counting_recipe, "model": {"start": "somewhere"}, "supernets": supernets, "stages": stages}
+    with pytest.raises(UserError, match=r"^stage narrow: holds the first supernet"):
+        load_workload(parse_recipe(values, "test"), tmp_path, students=2, batches=1)
+
+
 def test_variants_of_a_machine() -> None:
     names = ["teacher", "teacher-plain", "family-plain", "family-exact", "family-shared"]
     assert [variant.name for variant in variants(fast_bf16=False, gpu=False)] == names

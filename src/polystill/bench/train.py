@@ -78,15 +78,21 @@ class Workload:
 
 
 def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Workload:
-    """The first batches of the corpus itself, and the objective of the first stage that trains all networks.
+    """The first batches of the corpus itself, and the objective of the first stage that trains the whole first supernet.
 
     students: drawn for each batch, instead of `students_per_step`, by an objective that draws any.
 
     Raises:
-        UserError: that stage learns from a frozen teacher, the data folder is damaged, or the student space does
-            not fit the teacher.
+        UserError: no stage trains the first supernet, that stage learns from a frozen teacher, the data folder is
+            damaged, or the student space does not fit the teacher.
     """
-    stage = next((stage for stage in recipe.stages if stage.networks == "all"), recipe.stages[0])
+    teaches = (stage for stage in recipe.stages if stage.networks == "all" and stage.supernets != "further")
+    stage = next(teaches, recipe.stages[0])
+    if stage.supernets == "further":
+        raise UserError(
+            f"stage {stage.name}: holds the first supernet, whose largest network is timed, too; give a recipe with a "
+            "stage that trains it"
+        )
     objective = recipe.stage_objective(stage)
     objective = objective.drawing(students) if objective.trains_family else objective
     if objective.frozen_teacher:
