@@ -37,7 +37,7 @@ from polystill.config.training import Training
 from polystill.errors import UserError
 from polystill.objectives.aio_kd import AioKd as FamilyObjective
 from polystill.schema import Strict
-from polystill.students import Student, StudentSpace
+from polystill.students import Student, StudentSpace, are_chosen
 
 
 class Alone(Strict):
@@ -380,7 +380,7 @@ def _stages_alone(study: AioKd, supernet: str = "") -> list[Part]:
     """The family's stages that train a supernet, for one network of it."""
     stages = []
     for stage in study.stages:
-        if stage.get("supernets", "all") in ("all", "further" if supernet else "first"):
+        if are_chosen(stage.get("supernets", "all"), supernet):
             objective = {"objective": _smoothing(stage["objective"])} if _smoothing(stage.get("objective")) else {}
             stages.append({key: x for key, x in stage.items() if key not in ("objective", "supernets")} | objective)
     return stages

@@ -19,7 +19,7 @@ from polystill.errors import UserError
 Networks = Literal["all", "largest", "smallest"]
 """The networks of a supernet that a stage may train (`StudentSpace.only`)."""
 Chosen = Literal["all", "first", "further"]
-"""The supernets that a stage may train (`StudentSpace.only`)."""
+"""The supernets that a stage may train (`are_chosen`)."""
 RULES = ("decoder<=encoder", "any")
 WORDS = ("teacher", "largest", "smallest")
 """Names that `StudentSpace.get` takes beside those of students."""
@@ -85,6 +85,11 @@ def check_supernet(name: str) -> str:
     if re.fullmatch(_DEPTHS, name) or name in WORDS:
         raise ValueError(f"{name!r} reads like a student's name; call the supernet otherwise, such as tiny")
     return name
+
+
+def are_chosen(supernets: Chosen, name: str) -> bool:
+    """Whether a supernet is among those that a stage trains; the first one's name is empty."""
+    return supernets in ("all", "further" if name else "first")
 
 
 def in_ranges(
@@ -166,7 +171,7 @@ class StudentSpace:
 
     def only(self, networks: Networks, supernets: Chosen = "all") -> StudentSpace:
         """The space of the networks that a stage trains: all of some supernets, or the largest or smallest of each."""
-        chosen = {"all": self.supernets, "first": self.supernets[:1], "further": self.supernets[1:]}[supernets]
+        chosen = tuple(m for m in self.supernets if are_chosen(supernets, m.largest.supernet))
         if networks == "all":
             return StudentSpace(chosen)
         single = [m.largest if networks == "largest" else m.candidates[0] for m in chosen]

@@ -14,9 +14,9 @@ from polystill.config.training import Pruning, Schedule, Stage, Training
 from polystill.errors import UserError, nearest
 from polystill.objectives import OBJECTIVES, AnyObjective, combined, first_kind, no_such_key
 from polystill.objectives.aio_kd import AioKd
-from polystill.objectives.base import Objective
+from polystill.objectives.base import FrozenTeacherObjective, Objective
 from polystill.schema import Seed, Strict, changed
-from polystill.students import Student, StudentSpace
+from polystill.students import Student, StudentSpace, are_chosen
 
 
 class EngineFacts(NamedTuple):
@@ -138,7 +138,7 @@ class Recipe(Strict):
                 if key not in OBJECTIVES[kind].model_fields:
                     raise ValueError(f"stages.{i}.objective.{key}: {no_such_key(kind, key)}")
             objective = self.stage_objective(stage)
-            learns_from_one = "teacher" in OBJECTIVES[kind].model_fields and stage.supernets != "further"
+            learns_from_one = isinstance(objective, FrozenTeacherObjective) and stage.supernets != "further"
             if learns_from_one and not objective.frozen_teacher:
                 raise ValueError(f"objective.teacher: missing; {kind} (stage {stage.name}) learns from one")
         return self
@@ -152,7 +152,7 @@ class Recipe(Strict):
             if stage.supernets == "further":
                 if not self.supernets:
                     raise ValueError(f"{place}: further, but the recipe has no supernets beside the first")
-                if self.stage_objective(stage).kind == AioKd.model_fields["kind"].default:
+                if isinstance(self.stage_objective(stage), AioKd):
                     raise ValueError(
                         f"{place}: aio_kd trains the teacher, and the first supernet is held in stage {stage.name}; "
                         "learn from it with objective: {kind: word_kd}"
@@ -172,13 +172,12 @@ class Recipe(Strict):
         """Every supernet is trained, and all of its networks at last. A first one from `model.start` may be held."""
         for name in ("", *self.supernets):
             stages = self.stages_of(name)
-            if not stages and not name and self.model.start is not None:
+            supernet = f"supernets.{name}" if name else "the first supernet"
+            if not stages and (name or self.model.start is None):
+                raise ValueError(f"stages: none trains {supernet}")
+            if not stages or not self.trains_family or self.stage_objective(stages[-1]).trains_family:
                 continue
-            if not stages:
-                raise ValueError(f"stages: none trains {f'supernets.{name}' if name else 'the first supernet'}")
             last = stages[-1]
-            if not self.trains_family or self.stage_objective(last).trains_family:
-                continue
             place = f"stages.{self.stages.index(last)}"
             if last.networks != "all":
                 raise ValueError(
@@ -186,7 +185,6 @@ class Recipe(Strict):
                     "harms the students that were trained before; put it before the others"
                 )
             if last.supernets != "all":
-                supernet = f"supernets.{name}" if name else "the first supernet"
                 raise ValueError(
                     f"{place}.objective.students_per_step: 0 in stage {last.name}, the last of {supernet}, whose other "
                     "students it would not train; say how many are drawn, such as 2"
@@ -195,7 +193,7 @@ class Recipe(Strict):
 
     def stages_of(self, supernet: str) -> list[Stage]:
         """The stages that train a supernet; the first one's name is empty."""
-        return [stage for stage in self.stages if stage.supernets in ("all", "further" if supernet else "first")]
+        return [stage for stage in self.stages if are_chosen(stage.supernets, supernet)]
 
     def grows(self, supernet: str) -> bool:
         """Whether a supernet is new, and only its smallest network is trained at first."""

@@ -69,13 +69,14 @@ class Interaction:
 
     def __init__(self, state: StageState, updates: int, objective: Objective) -> None:
         self._state, self._threshold = state, objective.detaches_at
-        self._with_teacher = not isinstance(objective, FrozenTeacherObjective)
+        self.compares = not isinstance(objective, FrozenTeacherObjective)
+        """Whether the first network of an update is the others' teacher."""
         self._pending: list[tuple[int, Sequence[Student], Tensor]] = []
         state.bin_updates = state.bin_updates or -(-updates // self.BINS)
 
     def add(self, networks: Sequence[Student], loss: Loss) -> None:
         """Count one micro-batch of the state's update; `networks` has the teacher first."""
-        if len(networks) > 1 and self._with_teacher:
+        if len(networks) > 1 and self.compares:
             self._pending.append(((self._state.update - 1) // self._state.bin_updates, networks[1:], loss.ratios))
 
     def flush(self) -> None:
