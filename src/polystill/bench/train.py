@@ -78,7 +78,7 @@ class Workload:
 
 
 def load_workload(recipe: Recipe, data: Path, students: int, batches: int) -> Workload:
-    """The first batches of the corpus itself, and the objective of the first stage that trains the whole first supernet.
+    """The first batches of the corpus, and the objective of the first stage that trains the whole first supernet.
 
     students: drawn for each batch, instead of `students_per_step`, by an objective that draws any.
 
