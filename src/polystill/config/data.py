@@ -15,13 +15,19 @@ class Cleaning(Strict):
     between them, they are estimated from its letters."""
 
     enabled: bool = True
+    """False keeps every pair that has text on both sides."""
     min_words: int = Field(1, ge=1)
+    """Pairs with fewer words on a side are dropped."""
     max_words: int = Field(150, ge=1)
+    """Pairs with more words on a side are dropped."""
     max_ratio: float = Field(4.0, gt=1)
-    """Longer side over shorter side, applied from 8 words on."""
+    """The longer side may have so many times the words of the shorter one; applied from 8 words on."""
     max_word_characters: int = Field(100, ge=1)
+    """Pairs with a longer word, such as an address, are dropped."""
     drop_duplicates: bool = True
+    """Drop pairs that come again."""
     drop_identical: bool = True
+    """Drop pairs whose two sides are the same."""
     drop_held_out: bool = False
     """Drop training pairs of which a side is in a validation or test set, whatever its capitals and signs."""
     min_script_share: float = Field(0.5, ge=0, le=1)
@@ -64,6 +70,7 @@ class PharaohAlignment(Strict):
 
     kind: Literal["pharaoh"]
     files: list[str] = Field(min_length=1)
+    """One for each source of `train`, in order."""
 
 
 ALIGNMENTS: dict[str, type[Strict]] = {"ibm": IbmAlignment, "pharaoh": PharaohAlignment}
@@ -80,17 +87,24 @@ class Data(Strict):
     folder: str = "."
     """Relative paths of the sources below start here."""
     source_language: str = "en"
+    """Language of the source side, such as `en` (ISO 639)."""
     target_language: str = "de"
+    """Language of the target side, such as `de` (ISO 639)."""
     train: list[Source] = Field(min_length=1)
+    """The training text, read one source after another."""
     first_pairs: int | None = Field(None, ge=1)
-    """Read only the first so many pairs of `train`: shows what a method does with little text."""
+    """Read only so many pairs of `train`, the first ones: shows what a method does with little text."""
     validation: Source
+    """The validation set, which chooses the best checkpoints."""
     test: dict[str, Source] = Field(default_factory=dict)
+    """Test sets by name."""
     targets: dict[TargetsName, str] = Field(default_factory=dict)
     """Further targets for the sources of `train`: folders that `polystill generate` or `select` wrote. The corpus' own
     targets are called gold."""
     cleaning: Cleaning = Cleaning()
+    """Which training pairs are dropped."""
     tokenizer: TokenizerSettings = TokenizerSettings()
+    """The joint vocabulary of both languages."""
     max_tokens: int = Field(256, ge=8)
     """Training pairs with more tokens on either side (end mark included) are dropped and counted."""
     alignment: Alignment | None = None

@@ -39,15 +39,25 @@ class Shape(Strict):
     architecture: Literal["transformer", "lstm"] = "transformer"
     """`lstm`: with attention and input feeding; it has encoder_layers, decoder_layers, d_model and dropout."""
     preset: Literal["tiny", "base-memory", "base"] | None = None
+    """Sizes that Bergamot ships. Single keys beside it win."""
     encoder_layers: int = Field(6, ge=1)
+    """Encoder layers of the largest network."""
     decoder_layers: int = Field(6, ge=1)
+    """Decoder layers of the largest network."""
     d_model: int = Field(256, ge=2)
+    """Width of embeddings and hidden states: even, and divisible by `heads`."""
     ffn_dim: int = Field(1024, ge=1)
+    """Hidden units of each feed-forward part."""
     heads: int = Field(4, ge=1)
+    """Attention heads."""
     activation: Literal["relu", "swish", "gelu"] = "relu"
+    """Activation function of the feed-forward parts."""
     dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout of embeddings and of the output of each part of a layer."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout of attention weights."""
     activation_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout of the feed-forward parts' hidden units."""
 
     @model_validator(mode="before")
     @classmethod
@@ -85,6 +95,8 @@ class Model(Shape):
     """
 
     start: str | None = None
+    """A trained model that the first supernet begins with: a Marian or OPUS-MT folder, a run (its family), or a
+    student's folder."""
     max_positions: int = Field(512, ge=8)
     """The longest sentences that the networks take, in tokens."""
     positions: Literal["huggingface", "marian"] | None = None
@@ -104,7 +116,9 @@ class Depths(Strict):
     """Inclusive ranges of depths."""
 
     encoder: Range | None = None
+    """The fewest and the most encoder layers of a student. By default from 2 to all."""
     decoder: Range | None = None
+    """The fewest and the most decoder layers of a student. By default from 2 to all."""
 
     def ranges(self, largest: Student, *, clipped: bool = False) -> tuple[Range, Range]:
         """Encoder and decoder depths under a largest network; by default (2, deepest), the published choice.
@@ -137,9 +151,10 @@ class Supernet(Shape):
     """A further supernet: a network of its own width or architecture that is elastic in depth, too."""
 
     start: Literal["new", "projected"] = "new"
-    """Its first weights: new, or those of a first supernet that has a `start` itself, projected to this shape."""
+    """Its first weights: `new` ones, or those of the first supernet, `projected` to this shape. The latter needs
+    `model.start`."""
     learning_rate_factor: float = Field(1.0, gt=0)
-    """Of the stage's learning rate: narrow networks want larger ones than wide ones."""
+    """The stage's learning rate is multiplied by this: narrow networks want larger ones than wide ones."""
     students: Depths | None = None
     """Its depths; by default those of the recipe's `students`, as far as the supernet goes."""
 
@@ -154,7 +169,9 @@ class Students(Depths):
     """
 
     rule: Literal["decoder<=encoder", "any"] = "decoder<=encoder"
+    """`decoder<=encoder` leaves out students with more decoder than encoder layers."""
     only: list[str] | None = None
+    """Names of students, instead of the ranges."""
 
     def space(self, teacher: Student, supernets: Mapping[str, Supernet] = NO_SUPERNETS) -> StudentSpace:
         """The space under that teacher, with further supernets.

@@ -40,12 +40,15 @@ else:
 
 class Evaluation(Strict):
     beams: list[Annotated[int, Field(ge=1, le=1000)]] = Field(default_factory=lambda: [1, 5], min_length=1)
+    """Beam sizes; 1 is greedy search."""
     length_penalty: float = Field(1.0, ge=0)
+    """A hypothesis of n tokens scores log p / n ** length_penalty."""
     engine: EngineName | None = None
     """By default each student is evaluated by the first engine that has its architecture."""
     precision: str = "float32"
+    """Precision of the exported models, by the engine's names, such as `float32` or `int8`."""
     students: list[str] | None = None
-    """Which students to evaluate; all of them by default."""
+    """Names of the students that are evaluated. By default all of them, but at most 30 of a large family."""
     lowercase: bool = False
     """Also report BLEU with sacreBLEU's -lc, as Multi30k's literature does."""
 
@@ -62,21 +65,30 @@ class Evaluation(Strict):
 
 class Recipe(Strict):
     name: str = Field("run", pattern=r"^[A-Za-z0-9_.-]+$")
+    """The run's name in reports and model cards."""
     seed: Seed = 1
+    """The seed of new weights, batches, drawn students and dropout."""
     data: Data
+    """The text, and how it is prepared."""
     model: Model = Model()
+    """The first supernet. Its largest network is the teacher."""
     supernets: dict[SupernetName, Supernet] = Field(default_factory=dict)
     """Further supernets by name, beside the first, which is `model`."""
     students: Students = Students()
+    """Which networks are students."""
     objective: AnyObjective = AioKd()
+    """What the networks learn from."""
     targets: Weights = Field(default_factory=lambda: {GOLD: 1.0})
     """What the networks learn to say: `gold`, names of `data.targets`, or a mixture of them with weights."""
     domains: Weights | None = None
     """How often the pairs of each domain of `data.train` are drawn; a domain that is not named is not drawn. A pair's
     weight is that of its targets times that of its domain. By default all are drawn alike."""
     training: Training = Training()
+    """How they learn."""
     stages: list[Stage] = Field(min_length=1)
+    """In which steps they learn, one after another."""
     evaluation: Evaluation = Evaluation()
+    """How students are measured."""
 
     @model_validator(mode="after")
     def _check_engine(self) -> Recipe:

@@ -22,13 +22,13 @@ class Pruning(Strict):
     """`oneshot`: all at once before the first update. `gradual`: along a cubic over `updates` (Zhu & Gupta 2017).
     `hold`: nothing is pruned, the zeros of the model that the stage starts from are kept."""
     sparsity: float = Field(0.0, ge=0, lt=1)
-    """Share of the matrices' weights that is removed."""
+    """The share of the matrices' weights that is removed."""
     scope: Literal["global", "layer", "matrix"] = "global"
-    """Whose weights are ranked together."""
+    """Which weights are ranked together: those of all matrices (`global`), of a `layer`, or of a `matrix`."""
     updates: int = Field(0, ge=0)
-    """gradual: the update that reaches the full sparsity; what is left of the stage retrains."""
+    """With `gradual`, the update that reaches the full sparsity. The rest of the stage retrains."""
     every: int = Field(100, ge=1)
-    """gradual: updates between two steps."""
+    """With `gradual`, updates between two steps of pruning."""
 
     @model_validator(mode="after")
     def _check_keys_apply(self) -> Pruning:
@@ -46,27 +46,34 @@ class Stage(Strict):
     """One stage of training; it starts from the best checkpoint of the stage before it with a fresh optimizer."""
 
     name: str = Field(pattern=r"^[a-z0-9_-]+$")
+    """The stage's name in logs and results."""
     updates: int = Field(ge=1)
+    """Number of optimizer steps."""
     networks: Networks = "all"
-    """`largest` and `smallest` train one network of each supernet, without drawn students."""
+    """`all` trains the students that are drawn, too. `largest` and `smallest` train one network of each supernet."""
     supernets: Chosen = "all"
-    """`first` trains the first supernet alone. `further` trains the others, and holds the first, which may teach."""
+    """`all` trains all supernets, `first` the first one alone. `further` trains the others: the first one
+    does not change then, and may teach them."""
     dropout: bool = True
     """False leaves all dropout out of this stage."""
     objective: dict[str, Any] = Field(default_factory=dict)
     """Keys of the recipe's `objective` that differ in this stage. With another `kind`, those keys of the recipe's are
     kept that were changed and that both kinds have."""
     pruning: Pruning | None = None
+    """Prunes weights in this stage."""
     targets: Weights | None = None
     """Instead of the recipe's `targets`."""
     domains: Weights | None = None
     """Instead of the recipe's `domains`."""
     learning_rate: float | None = Field(None, gt=0)
+    """Instead of `training.learning_rate`."""
     warmup: int | None = Field(None, ge=0)
+    """Instead of `training.warmup`."""
     schedule: Schedule | None = None
+    """Instead of `training.schedule`."""
     select_by: Literal["ce", "bleu"] = "ce"
-    """The best checkpoint: of the lowest label-smoothed cross-entropy, or of the highest BLEU of greedy translations,
-    on the validation set and summed over all networks of the space."""
+    """The best checkpoint has the lowest label-smoothed cross-entropy (`ce`) or the highest greedy BLEU (`bleu`) on the
+    validation set: the mean over each supernet's networks that the stage trains, summed over supernets."""
 
     @field_validator("objective")
     @classmethod
@@ -102,10 +109,15 @@ class Training(Strict):
     accumulate: int = Field(1, ge=1)
     """Micro-batches that one update is split into; each decides by itself where gradients are detached."""
     learning_rate: float = Field(5e-4, gt=0)
+    """The peak of the schedule."""
     schedule: Schedule = "inverse_sqrt"
+    """From the peak on: `inverse_sqrt` falls as 1/√update, `cosine` to 0 at the stage's end, `constant` stays."""
     warmup: int = Field(4000, ge=0)
+    """Updates over which the learning rate grows from 0 to its peak."""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
+    """Coefficients of AdamW's running means."""
     weight_decay: float = Field(1e-4, ge=0)
+    """AdamW's decoupled weight decay."""
     clip_norm: float = Field(0.0, ge=0)
     """Largest gradient norm; 0 does not clip."""
     precision: Literal["auto", Precision] = "auto"
@@ -114,7 +126,9 @@ class Training(Strict):
     """`shared`: one encoder pass for all sampled networks. `exact`: batched, with dropout masks of each network's own.
     `plain`: one network after another, unfused; the twin that the others are tested against."""
     validate_every: int = Field(500, ge=1)
+    """Updates between two validations."""
     checkpoint_every: int = Field(500, ge=1)
+    """Updates between two checkpoints, from which a stopped run continues."""
     average_last: int = Field(0, ge=0)
     """Validation points whose weights are averaged at the end of a stage; kept if better than the best single one."""
     early_stopping: int = Field(0, ge=0)
@@ -124,6 +138,7 @@ class Training(Strict):
     alignment_weight: float = Field(0.1, gt=0)
     """Weight of the cross-entropy against `data.alignment`, where that is given; Marian's guided-alignment-weight."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
+    """If a loss or gradient is not finite: `stop` ends the run with an error, `skip` leaves the update out."""
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads of one process; 0 takes as many as OMP_NUM_THREADS says, or else all cores."""
 

@@ -41,15 +41,21 @@ class AioKd(Objective):
     kind: Literal["aio_kd"] = "aio_kd"
     title: ClassVar[str] = "AIO-KD (Miao et al., EMNLP 2023): teacher and sampled students trained jointly in one run"
     students_per_step: int = Field(2, ge=0)
+    """Students that each update draws from every supernet, beside its largest network."""
     ce_weight: float = Field(1.0, ge=0)
+    """Weight of all cross-entropies against the text."""
     kd_weight: float = Field(5.5, ge=0)
+    """Weight of what students learn from the teacher."""
     kd_warmup: int = Field(0, ge=0)
     """Updates over which kd_weight grows linearly from 0 to its value; 0 applies it in full at once, as published."""
     mutual_weight: float = Field(0.5, ge=0)
+    """Weight of what students learn from each other."""
     mutual: Mutual = "none"
     """How students teach each other: `none` (the paper's stage 1), `no_weight` (the better teaches the worse, stage 2),
     `full` (both ways), `detaching` (the better teaches the worse, with the threshold)."""
     detach_threshold: float = Field(1.1, ge=0)
+    """From this CE(student) / CE(teacher) on, no gradient of the student's KL reaches the teacher. 0 always
+    detaches."""
 
     @property
     def detaches_at(self) -> float:

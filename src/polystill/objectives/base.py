@@ -92,7 +92,9 @@ class Objective(Strict):
     """The base of all objectives: networks that are trained by their label-smoothed likelihood."""
 
     kind: str
+    """The objective's name."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """The share of the target distribution that all other tokens have together."""
     students_per_step: int = Field(0, ge=0)
     """Students that each update draws from every supernet, beside its largest network."""
     sampling: Literal["uniform", "sandwich"] = "uniform"
@@ -175,7 +177,7 @@ class FrozenTeacherObjective(Objective):
     teacher: str | None = None
     """A model's folder, a run (its teacher is meant), or RUN/student, of any architecture."""
     temperature: float = Field(1.0, gt=0)
-    """Of the softmaxes that are compared."""
+    """Temperature of both softmaxes."""
 
     @property
     def frozen_teacher(self) -> str | None:

@@ -33,10 +33,15 @@ class HuggingFaceSource(PairSource):
 
     kind: Literal["huggingface"]
     path: str
+    """A local folder or file, or the data set's name on the hub."""
     name: str | None = None
+    """The data set's configuration."""
     split: str = "train"
+    """The split that is read."""
     source_column: str | None = None
+    """By default both sides are in the column `translation`."""
     target_column: str | None = None
+    """By default both sides are in the column `translation`."""
 
     def describe(self, folder: Path) -> str:
         return self.path

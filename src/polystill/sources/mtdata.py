@@ -27,6 +27,7 @@ class MtdataSource(PairSource):
 
     kind: Literal["mtdata"]
     dataset: str
+    """Its name in mtdata."""
 
     def describe(self, folder: Path) -> str:
         return f"mtdata {self.dataset}"

@@ -23,6 +23,7 @@ class PoSource(PairSource):
 
     kind: Literal["po"]
     path: str
+    """The file."""
 
     def describe(self, folder: Path) -> str:
         return str(folder / self.path)

@@ -19,6 +19,7 @@ class SyntheticSource(PairSource):
 
     kind: Literal["synthetic"]
     split: Literal["train", "validation", "test"] = "train"
+    """The part that is read."""
     pairs: Annotated[int, Field(ge=1)] | None = None
     """The first so many of the split; all of them by default."""
 

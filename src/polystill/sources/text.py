@@ -21,7 +21,9 @@ class TextSource(PairSource):
 
     kind: Literal["text"]
     source: str
+    """The file with the source sentences."""
     target: str
+    """The file with their translations."""
 
     def describe(self, folder: Path) -> str:
         return str(folder / self.source)

@@ -35,6 +35,7 @@ class TmxSource(PairSource):
 
     kind: Literal["tmx"]
     path: str
+    """The file."""
 
     def describe(self, folder: Path) -> str:
         return str(folder / self.path)

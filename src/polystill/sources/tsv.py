@@ -17,8 +17,11 @@ class TsvSource(PairSource):
 
     kind: Literal["tsv"]
     path: str
+    """The file."""
     source_column: int = Field(0, ge=0)
+    """Counted from 0."""
     target_column: int = Field(1, ge=0)
+    """Counted from 0."""
 
     def describe(self, folder: Path) -> str:
         return str(folder / self.path)

@@ -23,6 +23,7 @@ class XliffSource(PairSource):
 
     kind: Literal["xliff"]
     path: str
+    """The file."""
 
     def describe(self, folder: Path) -> str:
         return str(folder / self.path)
