@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from polystill.decoding import ENGINES
 from polystill.errors import UserError
 from polystill.languages import check_pair
 from polystill.runs import Run
+from polystill.runs.family import first_students
 from polystill.runs.places import Kind, find_start, open_place
 from polystill.storage import atomic_folder
 from polystill.students import Student, StudentSpace
@@ -122,7 +124,7 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
         recipe.refuse_ignored_keys()
     if run is None or not run.finished("data"):
         _open_targets(recipe)
-    teacher, positions = _teacher(recipe, run)
+    teacher, started, positions = _teacher(recipe, run)
     if recipe.data.max_tokens > positions:
         raise UserError(
             f"data.max_tokens {recipe.data.max_tokens} is more than the model's {positions} positions; "
@@ -130,7 +132,7 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
         )
     if not (run and run.finished("family")):
         _check_frozen_teachers(recipe)
-    space = recipe.student_space(teacher)
+    space = recipe.student_space(teacher, started)
     evaluated = [space.get(name) for name in recipe.evaluation.students or map(str, space.candidates)]
     for supernet in dict.fromkeys(student.supernet for student in evaluated):
         engine = ENGINES[recipe.evaluation.engine_for(recipe.architecture_of(supernet))]
@@ -138,10 +140,10 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
     return space
 
 
-def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, int]:
-    """Return the teacher's depths and its number of positions."""
+def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, Sequence[Student], int]:
+    """Return the teacher's depths, the students that `model.start` has, and the teacher's number of positions."""
     if recipe.model.start is None:
-        return recipe.model.teacher, recipe.model.max_positions
+        return recipe.model.teacher, (), recipe.model.max_positions
     from polystill.models.folder import read_all_but_weights
     from polystill.training.session import check_architecture
 
@@ -152,7 +154,7 @@ def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, int]:
     except UserError as error:
         raise error if trained else UserError(f"model.start: {error}") from None
     check_architecture(config, recipe)
-    return config.teacher, config.max_positions
+    return config.teacher, first_students(folder), config.max_positions
 
 
 def _check_frozen_teachers(recipe: Recipe) -> None:

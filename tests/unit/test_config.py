@@ -40,6 +40,9 @@ def two_supernets(*stages: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+TAUGHT = {"kind": "word_kd", "students_per_step": 2}
+
+
 def error(values: dict[str, Any]) -> str:
     with pytest.raises(UserError) as caught:
         parse_recipe({**MINIMAL, **values}, "my.yaml")
@@ -157,8 +160,20 @@ def test_several_mistakes_are_reported_together() -> None:
         (two_supernets({"supernets": "both"}), "stages.0.supernets"),
         ({"stages": [{"name": "a", "updates": 1, "supernets": "further"}]}, "stages.0.supernets: further, but"),
         (
-            two_supernets({"supernets": "further", "objective": {"kind": "nll"}}),
-            "stages.0.supernets: the first supernet, which teaches stage s0, is trained by no stage before",
+            two_supernets({"supernets": "further", "objective": TAUGHT}, {"supernets": "first"}),
+            "stages.0.supernets: the largest network of the first supernet, which teaches stage s0, is trained by no",
+        ),
+        (
+            two_supernets(
+                {"supernets": "first", "networks": "smallest"},
+                {"supernets": "further", "objective": TAUGHT},
+                {"supernets": "first"},
+            ),
+            "stages.1.supernets: the largest network of the first supernet, which teaches stage s1, is trained by no",
+        ),
+        (
+            two_supernets({"supernets": "first"}, {"pruning": {"sparsity": 0.5}}),
+            "stages.1.pruning: no stage before s1 trains supernets.tiny; prune in a later stage",
         ),
         (two_supernets({}, {"supernets": "further"}), "stages.1.supernets: aio_kd trains the teacher"),
         (two_supernets({"supernets": "first"}), "stages: none trains supernets.tiny"),
@@ -203,6 +218,32 @@ def test_wrong_values_name_their_field(values: dict[str, Any], words: str) -> No
     assert message.startswith("my.yaml: ")
     assert words in message
     assert "\n" not in message
+
+
+def test_a_supernet_of_one_network_needs_no_drawn_students() -> None:
+    stages = two_supernets({"supernets": "first"}, {"supernets": "further", "objective": {"kind": "nll"}})
+    single = {"tiny": {**stages["supernets"]["tiny"], "encoder_layers": 1, "decoder_layers": 1}}
+    assert parse_recipe({**MINIMAL, **stages, "supernets": single}, "test").method_of("tiny") == "nll"
+
+    alone = two_supernets(
+        {"supernets": "first", "objective": {"kind": "nll"}}, {"supernets": "further", "objective": TAUGHT}
+    )
+    recipe = parse_recipe({**MINIMAL, **alone, "students": {"only": ["tiny-e2d2"]}}, "test")
+    assert (recipe.method, recipe.method_of(""), recipe.method_of("tiny")) == ("word_kd", "nll", "word_kd")
+
+
+def test_a_first_supernet_that_no_stage_trains_has_the_students_of_its_start() -> None:
+    values = two_supernets({"supernets": "further", "objective": TAUGHT})
+    recipe = parse_recipe({**MINIMAL, **values, "model": {"start": "some-run"}}, "test")
+    teacher, started = Student(6, 6), [Student(3, 2), Student(9, 9)]
+    first, tiny = recipe.student_space(teacher, started).supernets
+    assert first.candidates == (Student(3, 2), teacher)
+    assert len(tiny.candidates) > 2
+    assert recipe.student_space(teacher).supernets[0].candidates == (teacher,)
+    assert recipe.method_of("") == ""
+    moved = parse_recipe({**MINIMAL, **values, "model": {"start": "some-run", "positions": "marian"}}, "test")
+    with pytest.raises(UserError, match=r"model\.positions: come from model\.start"):
+        moved.refuse_ignored_keys()
 
 
 @pytest.mark.parametrize("evaluation", [{}, {"evaluation": {"beams": [1]}}, {"evaluation": {"engine": "torch"}}])

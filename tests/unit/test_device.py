@@ -23,7 +23,7 @@ from polystill.objectives.aio_kd import AioKd
 from polystill.objectives.base import Objective
 from polystill.objectives.nll import Nll
 from polystill.objectives.selective_kd import SelectiveKd
-from polystill.students import Student, StudentSpace
+from polystill.students import Chosen, Student, StudentSpace
 from polystill.training.feed import MicroBatch, Position, UpdateBatch
 from polystill.training.frozen import FrozenTeacher
 from polystill.training.loop import StageProgress, StageTraining, train_family
@@ -54,10 +54,11 @@ def run_update(make_model: Callable[..., ElasticModel], make_batch: Callable[...
     has_fused = getattr(optimizers, name)()
     monkeypatch.setattr(optimizers, name, lambda: [*has_fused, "meta"])
 
-    def run(objective: Objective) -> list[Any]:
+    def run(objective: Objective, supernets: Chosen = "all") -> list[Any]:
         model = Supernets(make_model(layers=2, dropout=0.1), {"small": make_model(layers=1, d_model=8)}).to(META)
         teacher = FrozenTeacher(make_model(layers=1), make_model(layers=1).teacher).to(META)
-        space = StudentSpace.from_list([Student(2, 2), Student(1, 1, "small")], [Student(1, 1)])
+        space = StudentSpace.from_list([Student(2, 2), Student(1, 1, "small")], [Student(1, 1)]).only("all", supernets)
+        model.hold_all_but(space)
         plain = make_batch()
         links = [np.array([(0, 0), (1, 2)]) for _ in plain.source]
         batch = MicroBatch.of(plain.source, plain.target, 39, links)
@@ -89,6 +90,12 @@ def test_an_update_waits_for_no_device(run_update, objective: Objective) -> None
         assert updated.figures.device == META and updated.figures.shape == (3,)
         with pytest.raises(RuntimeError, match="meta"):
             updated.loss  # noqa: B018 - reading it is what waits
+
+
+@pytest.mark.parametrize(("objective", "supernets"), [(AioKd(), "first"), (SelectiveKd(teacher="there"), "further")])
+def test_an_update_of_some_supernets_waits_for_none_either(run_update, objective: Objective, supernets: Chosen) -> None:
+    for updated in run_update(objective, supernets):
+        assert updated.figures.device == META
 
 
 def test_what_makes_a_device_wait_is_noticed() -> None:

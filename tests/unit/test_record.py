@@ -77,6 +77,12 @@ def test_students_of_a_frozen_teacher_are_compared_with_no_other() -> None:
     assert interaction.record() == {}
 
 
+def test_students_of_a_further_supernet_by_itself_are_compared_with_no_other() -> None:
+    interaction = Interaction(StageState(update=1), 10, Nll())
+    interaction.add([Student(2, 2, "small"), Student(1, 1, "small")], _loss(1.25))
+    assert interaction.record() == {}
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_run_counts_every_draw_of_every_micro_batch(
     accumulate: int, counting_recipe: dict[str, Any], prepared_run: Callable[..., Run]

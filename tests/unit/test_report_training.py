@@ -123,6 +123,27 @@ def test_a_stage_that_trains_the_smallest_network_has_its_line_only(copied: Call
     assert loss.table.rows[-1][0] == "e2d2" and loss.table.rows[-1][1] == ""
 
 
+def test_networks_that_learn_from_a_held_teacher_are_measured_by_its_last_value(copied: Callable[..., Path]) -> None:
+    copy = copied({})
+    state = read_checked_json(copy / "state.json")
+    for point in state["stages"]["training.mutual"]["history"]:
+        for key in ("nll", "cross_entropy"):
+            point[key] = {"small-e1d1": point[key]["e1d1"] + 9}
+    (copy / "state.json").write_text(checked_json(state))
+    assert interaction(Run.open(copy))["mutual"].ce_ratio == {}
+    charts = [part for section in build_report([copy]).sections for part in section.parts if isinstance(part, Chart)]
+    loss, distance = (
+        next(chart for chart in charts if chart.name.startswith(name))
+        for name in ("training-1-loss", "training-1-distance")
+    )
+    assert "highest for small-e1d1" in loss.summary
+    teacher = state["stages"]["training.distillation"]["history"][-1]["nll"]["e2d2"]
+    small = state["stages"]["training.mutual"]["history"][-1]["nll"]["small-e1d1"]
+    gap = [value["gap"] for value in distance.spec["data"]["values"] if value["student"] == "small-e1d1"][-1]
+    assert gap == pytest.approx(small - teacher, abs=1e-4)
+    assert f"small-e1d1 is farthest behind, by {small - teacher:.3f}" in distance.summary
+
+
 def test_a_family_whose_gradients_all_reach_the_teacher_says_so(copied: Callable[..., Path]) -> None:
     none = {name: {**record, "detached": {s: [0, 0] for s in record["draws"]}} for name, record in RECORDS.items()}
     text, *charts = together(copied(none))

@@ -421,6 +421,20 @@ def test_supernets_are_added_to_a_trained_family_which_stays_as_it_is(first_then
     assert len(run.record("training.narrow")["validation"]["nll"]) == 6
 
 
+def test_a_trained_network_by_itself_gets_no_students_that_nothing_trains(first_then_further, prepared_run) -> None:
+    first, further = first_then_further["stages"]
+    single = prepared_run(
+        {**first_then_further, "supernets": {}, "stages": [{**first, "objective": {"kind": "nll"}}]}, "single"
+    )
+    train_family(single)
+    single.close()
+    run = prepared_run({**first_then_further, "model": {"start": str(single.folder)}, "stages": [further]}, "more")
+    train_family(run)
+    assert set(run.record("training.narrow")["validation"]["nll"]) == {
+        *("e2d2", "recurrent-e1d1", "tiny-e1d1", "tiny-e2d1")
+    }
+
+
 def test_supernets_in_stages_of_their_own_go_on_to_the_bit(first_then_further, prepared_run) -> None:
     undisturbed, run = _whole_and_stopped(first_then_further, prepared_run)
     expected = _all_weights(undisturbed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
@@ -169,9 +169,10 @@ class Recipe(Strict):
                         f"{place}: aio_kd trains the teacher, and the first supernet is held in stage {stage.name}; "
                         "learn from it with objective: {kind: word_kd}"
                     )
-                if self.model.start is None and not any(other.supernets != "further" for other in self.stages[:i]):
+                if self._learns_from_first(stage) and not self._teacher_is_trained_before(i):
                     raise ValueError(
-                        f"{place}: the first supernet, which teaches stage {stage.name}, is trained by no stage before"
+                        f"{place}: the largest network of the first supernet, which teaches stage {stage.name}, is "
+                        "trained by no stage before"
                     )
             if self.stage_pruning(stage):
                 raise ValueError(
@@ -179,15 +180,36 @@ class Recipe(Strict):
                 )
         return self
 
+    def _learns_from_first(self, stage: Stage) -> bool:
+        """Whether the first supernet's largest network is a stage's frozen teacher."""
+        objective = self.stage_objective(stage)
+        return isinstance(objective, FrozenTeacherObjective) and objective.teacher is None
+
+    def _teacher_is_trained_before(self, index: int) -> bool:
+        """Whether the first supernet's largest network has been trained when a stage begins."""
+        before = (stage for stage in self.stages[:index] if stage.supernets != "further")
+        return self.model.start is not None or any(stage.networks != "smallest" for stage in before)
+
+    @model_validator(mode="after")
+    def _check_pruned_supernets_are_trained(self) -> Recipe:
+        """New weights are not pruned after other supernets were trained: which are small says nothing yet."""
+        for name in ("", *self.supernets):
+            first = next(iter(self.stages_of(name)), None)
+            if first is not None and first.pruning and first != self.stages[0] and self.starts_new(name):
+                raise ValueError(
+                    f"stages.{self.stages.index(first)}.pruning: no stage before {first.name} trains "
+                    f"{_title(name)}; prune in a later stage"
+                )
+        return self
+
     @model_validator(mode="after")
     def _check_last_stages(self) -> Recipe:
-        """Every supernet is trained, and all of its networks at last. A first one from `model.start` may be held."""
+        """Every supernet is trained, but for a first one from `model.start`. No last stage harms students before it."""
         for name in ("", *self.supernets):
             stages = self.stages_of(name)
-            supernet = f"supernets.{name}" if name else "the first supernet"
             if not stages and (name or self.model.start is None):
-                raise ValueError(f"stages: none trains {supernet}")
-            if not stages or not self.trains_family or self.stage_objective(stages[-1]).trains_family:
+                raise ValueError(f"stages: none trains {_title(name)}")
+            if not stages or not self._has_students(name) or self.stage_objective(stages[-1]).trains_family:
                 continue
             last = stages[-1]
             place = f"stages.{self.stages.index(last)}"
@@ -198,10 +220,21 @@ class Recipe(Strict):
                 )
             if last.supernets != "all":
                 raise ValueError(
-                    f"{place}.objective.students_per_step: 0 in stage {last.name}, the last of {supernet}, whose other "
-                    "students it would not train; say how many are drawn, such as 2"
+                    f"{place}.objective.students_per_step: 0 in stage {last.name}, the last of {_title(name)}, whose "
+                    "other students it would not train; say how many are drawn, such as 2, or name the students of "
+                    "the other supernets in students.only"
                 )
         return self
+
+    def _has_students(self, supernet: str) -> bool:
+        """Whether a supernet has students beside its largest network."""
+        if not self.trains_family:
+            return False
+        try:
+            space = self.students.space(self.model.teacher, self.supernets)
+        except UserError:  # of a student that does not fit, which `student_space` refuses; or of the start's shape
+            return True
+        return any(len(m.candidates) > 1 for m in space.supernets if m.largest.supernet == supernet)
 
     def stages_of(self, supernet: str) -> list[Stage]:
         """The stages that train a supernet; the first one's name is empty."""
@@ -315,6 +348,11 @@ class Recipe(Strict):
         """The kind of objective that the run as a whole goes by: a family's if any of its stages trains one."""
         return first_kind(self.stage_objectives)
 
+    def method_of(self, supernet: str) -> str:
+        """The kind of objective that a supernet is trained by; empty for a first one that no stage trains."""
+        stages = self.stages_of(supernet)
+        return first_kind(map(self.stage_objective, stages)) if stages else ""
+
     @property
     def trains_family(self) -> bool:
         """Whether students learn beside their teacher; otherwise only the largest network of each supernet does."""
@@ -325,15 +363,21 @@ class Recipe(Strict):
         """The frozen teachers of all stages, as the recipe names them."""
         return list(dict.fromkeys(o.frozen_teacher for o in self.stage_objectives if o.frozen_teacher))
 
-    def student_space(self, teacher: Student) -> StudentSpace:
-        """The networks that this recipe trains: the largest of each supernet, or the whole family.
+    def student_space(self, teacher: Student, started: Collection[Student] = ()) -> StudentSpace:
+        """The networks of this recipe's family: the largest of each supernet, and their students if these are trained.
+
+        started: the students of `model.start`. A first supernet that no stage trains has no others.
 
         Raises:
             UserError: the space does not fit the teacher.
         """
-        if self.trains_family:
-            return self.students.space(teacher, self.supernets)
-        return StudentSpace.from_list(largest_of(teacher, self.supernets), [])
+        largest = largest_of(teacher, self.supernets)
+        if not self.trains_family:
+            return StudentSpace.from_list(largest, [])
+        space = self.students.space(teacher, self.supernets)
+        if self.stages_of(""):
+            return space
+        return StudentSpace.from_list(largest, [each for each in space.candidates if each.supernet or each in started])
 
     def with_absolute_paths(self) -> Recipe:
         """The same recipe, for any current folder.
@@ -357,7 +401,7 @@ class Recipe(Strict):
                 alignments without `data.alignment`, or a key of the objective that no stage's kind has.
         """
         if self.model.start is not None:
-            used = {"architecture", "start", *BESIDE_START}
+            used = {"architecture", "start", *(BESIDE_START if self.stages_of("") else ())}
             ignored = [f"model.{key}" for key in changed(self.model) if key not in used]
             ignored += [f"data.tokenizer.{key}" for key in changed(self.data.tokenizer)]
             if ignored:
@@ -375,6 +419,10 @@ class Recipe(Strict):
                 raise UserError(
                     f"objective.{key}: has no effect, because every stage has another kind ({', '.join(kinds)})"
                 )
+
+
+def _title(supernet: str) -> str:
+    return f"supernets.{supernet}" if supernet else "the first supernet"
 
 
 def _targets_label(weights: dict[str, float]) -> str:

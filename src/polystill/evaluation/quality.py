@@ -203,7 +203,7 @@ class _Measurement:
         return QualityRow(
             model_id=model_id(self.run, student),
             model=str(student),
-            method=recipe.method,
+            method=recipe.method_of(student.supernet),
             targets=recipe.targets_label,
             domains=recipe.domains_label,
             test_set=test_set,

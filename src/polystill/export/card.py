@@ -249,10 +249,10 @@ def _training(record: Record) -> Iterator[str]:
 
     lines = []
     facts = {**record.family, **(record.rows[0].to_json() if record.rows else {})}
-    if "method" in facts:
+    if facts.get("method"):
         lines.append(f"- method: {title_of(facts['method'])}")
     if (members := len(facts.get("candidates", []))) > 1:
-        lines.append(f"- one of a family of {members} students that one run trained together")
+        lines.append(f"- one of the {members} students of a family that one run trained")
     keys = (("targets", "targets"), ("domains", "domains"), ("seed", "seed"), ("run", "run_id"))
     named = [f"{name}: {facts[key]}" for name, key in keys if key in facts]
     lines += [f"- {'; '.join(named)}"] if named else []

@@ -156,6 +156,7 @@ def alone(family: Family) -> Alone | None:
         or not recipe.trains_family
         or not data.get("tokens")
         or any(not cost.flops for cost in costs)
+        or recipe.frozen_teachers  # their passes are among the FLOPs, and their shapes are not known here
     ):
         return None
     space = family_space(run.family)
@@ -170,14 +171,14 @@ def alone(family: Family) -> Alone | None:
         draws = [objective.networks(trained, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
         plans = [model.plans(networks, recipe.training.mode) for networks in draws]
         mean = sum(model.update_flops(each, *shape) for each in plans) / len(plans)
-        if isinstance(objective, FrozenTeacherObjective) and objective.teacher is None:
+        if isinstance(objective, FrozenTeacherObjective):
             mean += _teaching(model, space.teacher, shape)
         for student in space.only("all", stage.supernets).candidates:
             teacher = None if student == space.teacher else space.teacher
             flops[student] += (cost.flops or 0) * update_alone(model, student, teacher, shape) / mean
     total = sum(cost.flops or 0 for cost in costs)
     seconds = sum(cost.seconds or 0 for cost in costs)
-    return Alone({student: value / total for student, value in flops.items()}, total, seconds)
+    return Alone({student: value / total for student, value in flops.items() if value}, total, seconds)
 
 
 def mean_batch(data: dict[str, Any]) -> tuple[int, int, int]:

@@ -151,40 +151,53 @@ def training_parts(families: Sequence[Family]) -> Iterator[Part]:
 
 
 def _loss_charts(stages: Mapping[str, Interaction], prefix: str, suffix: str) -> Iterator[Chart]:
-    """The loss of each student and, if there are several, its distance to the largest one."""
+    """The loss of each student and, if there are several, its distance to the teacher."""
     nll = _over_stages(stages, "nll")
-    largest = max(nll, key=Student.parse)
-    gaps = {
-        name: {update: value - nll[largest][update] for update, value in line.items() if update in nll[largest]}
-        for name, line in nll.items()
-    }
-    end, last = _at_the_end(nll)
+    last = _last_values(nll)
     best, worst = (choose(last, key=last.__getitem__) for choose in (min, max))
+    end = max(map(max, nll.values()))
     summary = (
-        f"Validation loss of {len(nll)} students over {end:,} updates ({', '.join(stages)}). At the end it is "
+        f"Validation loss of {len(nll)} students over {end:,} updates ({', '.join(stages)}). At last it is "
         f"lowest for {best} ({last[best]:.3f} nats a token) and highest for {worst} ({last[worst]:.3f})."
     )
     table = _line_table("Validation loss by update (nats a token)", nll, ".3f", lowest=True)
     tooltip = [tip("nll", "nats a token", ".3f")]
     spec = _student_lines(_values(nll, "nll"), "nll", "nats a token", tooltip, _ends(stages))
     yield Chart(f"{prefix}-loss", f"Validation loss{suffix}", summary, spec, table)
-    if largest in last and len(last) > 1:
-        far = max(last, key=lambda student: gaps[student][end])
+    teacher = _teacher_of(nll)
+    if teacher and len(nll) > 1:
+        gaps = _distances(nll, nll[teacher])
+        last = _last_values(gaps)
+        far = max(last, key=last.__getitem__)
         summary = (
-            f"The same losses as differences to the largest student, {largest}; below zero is better. At the end {far} "
-            f"is farthest behind, by {gaps[far][end]:.3f} nats a token."
+            f"The same losses as differences to the largest student, {teacher}; below zero is better. At last {far} "
+            f"is farthest behind, by {last[far]:.3f} nats a token."
         )
-        others = {student: line for student, line in gaps.items() if student != largest}
-        table = _line_table(f"Distance to {largest} by update (nats a token)", others, "+.3f")
-        tooltip = [tip("gap", f"distance to {largest}", "+.3f")]
+        others = {student: line for student, line in gaps.items() if student != teacher}
+        table = _line_table(f"Distance to {teacher} by update (nats a token)", others, "+.3f")
+        tooltip = [tip("gap", f"distance to {teacher}", "+.3f")]
         spec = _student_lines(_values(gaps, "gap"), "gap", "nats a token", tooltip, _ends(stages))
-        yield Chart(f"{prefix}-distance", f"Distance to {largest}{suffix}", summary, spec, table)
+        yield Chart(f"{prefix}-distance", f"Distance to {teacher}{suffix}", summary, spec, table)
 
 
-def _at_the_end(lines: Lines) -> tuple[int, dict[str, float]]:
-    """The last update, and the values of the students that were validated at it."""
-    end = max(update for line in lines.values() for update in line)
-    return end, {student: line[end] for student, line in lines.items() if end in line}
+def _teacher_of(students: Iterable[str]) -> str:
+    """The largest student of the first supernet; empty where there is none of it."""
+    return max((name for name in students if not Student.parse(name).supernet), key=Student.parse, default="")
+
+
+def _distances(lines: Lines, teacher: dict[int, float]) -> dict[str, dict[int, float]]:
+    """How far every line is above the teacher's last value by then. Lines that end before the teacher's begins, not."""
+    gaps: dict[str, dict[int, float]] = {}
+    for student, line in lines.items():
+        for update, value in line.items():
+            if before := [known for known in teacher if known <= update]:
+                gaps.setdefault(student, {})[update] = value - teacher[max(before)]
+    return gaps
+
+
+def _last_values(lines: Lines) -> dict[str, float]:
+    """The value of every student when it was last validated."""
+    return {student: line[max(line)] for student, line in lines.items()}
 
 
 def _values(lines: Lines, field: str) -> list[Spec]:
@@ -231,7 +244,7 @@ def interaction(run: Run) -> dict[str, Interaction]:
     finished = {name: record for name, record in records.items() if record is not None}
     histories = {name: record["history"] for name, record in finished.items()}
     trained = {name: list(history[0]["nll"]) if history else [] for name, history in histories.items()}
-    teacher = max((each for names in trained.values() for each in names), key=Student.parse, default="")
+    teacher = _teacher_of(each for names in trained.values() for each in names)
     stages = {}
     for name, record in finished.items():
         counts, history, students = record.get("interaction", {}), histories[name], trained[name]
@@ -361,9 +374,13 @@ def _never_detached(stages: Mapping[str, Interaction]) -> str:
 
 
 def _totals(stages: Mapping[str, Interaction]) -> tuple[int, int]:
-    """Draws, and those that were detached, over all stages and students."""
-    drawn = sum(sum(map(sum, stage.draws.values())) for stage in stages.values())
-    return drawn, sum(sum(map(sum, stage.detached.values())) for stage in stages.values())
+    """Draws, and those that were detached, over all students and the stages that have a threshold."""
+    counted = [stage for stage in stages.values() if stage.threshold is not None]
+    drawn, detached = (
+        sum(sum(map(sum, counts.values())) for counts in each)
+        for each in ([stage.draws for stage in counted], [stage.detached for stage in counted])
+    )
+    return drawn, detached
 
 
 def ratio_chart(stages: Mapping[str, Interaction], name: str, title: str) -> Chart | None:
@@ -377,10 +394,10 @@ def ratio_chart(stages: Mapping[str, Interaction], name: str, title: str) -> Cha
     threshold = min(thresholds, default=None)
     tooltip = [tip("ratio", "of the teacher's", ".3f")]
     spec = _student_lines(values, "ratio", "cross-entropy / the teacher's", tooltip, _ends(stages), threshold)
-    _, last = _at_the_end(lines)
+    last = _last_values(lines)
     most = max(last, key=last.__getitem__)
     summary = (
-        "Validation cross-entropy of every network over the teacher's. At the end it is highest for "
+        "Validation cross-entropy over the teacher's, of the networks that learn beside it. At last it is highest for "
         f"{most} ({last[most]:.3f})." + (" Dotted: the threshold of detaching." if threshold is not None else "")
     )
     table = _line_table("Validation cross-entropy over the teacher's, by update", lines, ".3f")

@@ -34,6 +34,11 @@ def family_space(folder: Path) -> StudentSpace:
     return StudentSpace.from_list(list(largest), candidates)
 
 
+def first_students(folder: Path) -> tuple[Student, ...]:
+    """The students of the first supernet of a model's folder; none where it is no family."""
+    return family_space(folder).supernets[0].candidates if (folder / FAMILY).is_file() else ()
+
+
 def supernet_folder(family: Path, name: str) -> Path:
     """The model's folder of one supernet of a family; the first one's name is empty, and its folder the family's."""
     return family / name

@@ -231,7 +231,7 @@ class StageTraining:
         self.curves.add(update, {"train/loss": updated.loss, "train/learning_rate": updated.learning_rate})
         if (alignment := updated.losses[-1].alignment) is not None:
             self.curves.add(update, {"train/alignment": float(alignment)})
-        if self.interaction.compares:
+        if self.interaction.compares(updated.networks):
             names = map(str, updated.networks[1:])
             self.curves.add(update, dict(zip(names, updated.losses[-1].ce_ratio, strict=True)), "ce_ratio/")
 

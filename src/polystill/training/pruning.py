@@ -75,10 +75,11 @@ class Pruner:
 
 def warn_of_zeros(recipe: Recipe, model: ElasticModel, warn: Callable[[str], None]) -> None:
     """Warn where a pruned model is about to be trained dense again: nobody would see it in the end."""
-    if recipe.model.start is not None and recipe.stages[0].pruning is None:
-        share = sparsity_of(model)
-        if share > NOTICED:
-            warn(
-                f"model.start: {share:.0%} of its weights are zero, which training will change; to keep them zero, "
-                "say stages.0.pruning: {schedule: hold}"
-            )
+    stages = recipe.stages_of("")
+    if recipe.model.start is None or not stages or stages[0].pruning is not None:
+        return
+    share = sparsity_of(model)
+    if share > NOTICED:
+        place = f"stages.{recipe.stages.index(stages[0])}"
+        hold = f"; to keep them zero, say {place}.pruning: {{schedule: hold}}" if stages[0].supernets == "all" else ""
+        warn(f"model.start: {share:.0%} of its weights are zero, which training will change{hold}")

@@ -61,22 +61,25 @@ class StageState:
 class Interaction:
     """Counts in a stage's state how often each student was drawn, and how often its teacher was detached from it.
 
-    Every draw of every micro-batch counts, but for students of a frozen teacher, with which none is compared. Ratios
-    stay on their device until `flush`, so that a GPU is not waited for.
+    Every draw of every micro-batch counts in which the teacher learns as well: no student is compared with a frozen
+    teacher. Ratios stay on their device until `flush`, so that a GPU is not waited for.
     """
 
     BINS = 10
 
     def __init__(self, state: StageState, updates: int, objective: Objective) -> None:
         self._state, self._threshold = state, objective.detaches_at
-        self.compares = not isinstance(objective, FrozenTeacherObjective)
-        """Whether the first network of an update is the others' teacher."""
+        self._frozen = isinstance(objective, FrozenTeacherObjective)
         self._pending: list[tuple[int, Sequence[Student], Tensor]] = []
         state.bin_updates = state.bin_updates or -(-updates // self.BINS)
 
+    def compares(self, networks: Sequence[Student]) -> bool:
+        """Whether the first of these networks is the teacher of the others: a further supernet has none."""
+        return len(networks) > 1 and not self._frozen and not networks[0].supernet
+
     def add(self, networks: Sequence[Student], loss: Loss) -> None:
-        """Count one micro-batch of the state's update; `networks` has the teacher first."""
-        if len(networks) > 1 and self.compares:
+        """Count one micro-batch of the state's update."""
+        if self.compares(networks):
             self._pending.append(((self._state.update - 1) // self._state.bin_updates, networks[1:], loss.ratios))
 
     def flush(self) -> None:

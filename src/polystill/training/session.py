@@ -27,6 +27,7 @@ from polystill.models.supernets import Supernets
 from polystill.models.transformer import Transformer, TransformerConfig
 from polystill.objectives.base import FrozenTeacherObjective
 from polystill.runs import Run
+from polystill.runs.family import first_students
 from polystill.runs.places import find_start
 from polystill.storage import storage_errors, write_atomic
 from polystill.training.checkpoint import Checkpoints
@@ -83,7 +84,9 @@ class Session:
         self.train_set = PackedDataset.open(run.data / "train")
         self.validation_set = PackedDataset.open(run.data / "validation")
         self.model = build_supernets(recipe, self.tokenizer).to(self.accelerator.device)
-        self.space = recipe.student_space(self.model.first.teacher)
+        start = recipe.model.start
+        started = first_students(find_start(start)) if start is not None else ()
+        self.space = recipe.student_space(self.model.first.teacher, started)
         self._grow_from_smallest()
 
     def _grow_from_smallest(self) -> None:

@@ -190,7 +190,9 @@ class Update:
         self._pruner.mask_gradient()
         self._accelerator.unscale_gradients()
         # By supernet: one norm over all would let a poor supernet slow the teacher down.
-        norms = [clip_grad_norm_(supernet.parameters(), self._clip_norm).double() for supernet in supernets]
+        # That of a supernet without gradients is on the CPU, where a GPU need not be waited for.
+        clipped = [clip_grad_norm_(supernet.parameters(), self._clip_norm) for supernet in supernets]
+        norms = [norm.to(mean_loss.device, torch.float64, non_blocking=True) for norm in clipped]
         total = norms[0] if len(norms) == 1 else torch.stack(norms).norm()
         # Under fp16 the scaler itself leaves out updates whose gradient overflows, and lowers its scale.
         applied = mean_loss.isfinite() if self._scaled else mean_loss.isfinite() & total.isfinite()
