@@ -147,7 +147,7 @@ def pick(
     message names the command that measures it.
 
     Exit status: 0 if a student was picked for every device; 1 if nothing fits (the nearest student is shown, and what
-    it misses); 2 after a mistake, or if a figure was not measured.
+    it misses); 2 after a mistake, or if no measured student fits and others lack a figure.
 
     **Examples**
 
