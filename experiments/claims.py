@@ -59,7 +59,7 @@ class Compared:
     trials: tuple[int, int]
     """Tuning trials of each."""
     seeds_tell: bool
-    """Whether trainings with several seeds say how much one varies, for both sides."""
+    """Whether each side was trained with several seeds, or is the only teacher, which the comparison is about."""
     differences: dict[str, Difference]
     """By metric; empty until they are computed."""
 

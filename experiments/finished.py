@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
@@ -33,6 +33,9 @@ class Finished(Generic[S]):
 
     `final`: also compute what takes long, comparisons. Until then only those have results that were computed before.
     """
+
+    teachers: Collection[str] = ()
+    """Labels that have one seed, since comparisons are about these very networks."""
 
     def __init__(self, study: S, folder: Path, rows: Sequence[Row], *, final: bool) -> None:
         self.study, self.folder, self.final = study, folder, final
@@ -114,7 +117,7 @@ class Finished(Generic[S]):
             how = search(before) if before == after else f"{search(before)}, {search(after)}"
             seeds = len(sides[0].trainings), len(sides[1].trainings)
             trials = self._trials(labels[0]), self._trials(labels[1])
-            tell = all(any(len(trainings) > 1 for trainings in side.seeds) for side in (sides[0], sides[1]))
+            tell = all(n > 1 or set(side) <= set(self.teachers) for n, side in zip(seeds, labels, strict=True))
             found = self._known.differences(self.texts, comparison)
             self.compared[comparison] = Compared(names[0], names[1], how, seeds, trials, tell, found)
         return self.compared[comparison]

@@ -65,6 +65,8 @@ def write(study: KimRush, folder: Path, rows: Sequence[Row], *, final: bool) -> 
 class Done(Finished[KimRush]):
     """The finished rows, with the timings and the sizes on disk."""
 
+    teachers = (TEACHER, TUNED_TEACHER, AS_LONG)
+
     def __init__(self, study: KimRush, folder: Path, rows: Sequence[Row], *, final: bool) -> None:
         super().__init__(study, folder, rows, final=final)
         self.speed = _timings(folder / "speed.json")

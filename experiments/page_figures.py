@@ -36,16 +36,25 @@ def content(source: str) -> Values:
 
 
 def row(
-    source: str, name: str, beam: int, model: str = "", *, precision: str = "float32", shortlist: bool = False
+    source: str,
+    name: str,
+    beam: int,
+    model: str = "",
+    *,
+    precision: str = "float32",
+    shortlist: bool = False,
+    test_set: str = "",
 ) -> Values:
     """The row of a student of a run, or of a row of a study (its student `model` where it has several).
+
+    test_set: by default a study's own.
 
     Raises:
         UserError: there is none, or several.
     """
     is_study = "study" in content(source)
     names = {"row": name, "model": model} if is_study else {"model": name}
-    names["test_set"] = content(source).get("test_set", "")  # a study's; its rows are of the validation set, too
+    names["test_set"] = test_set or content(source).get("test_set", "")  # a study's rows are of the validation set, too
     wanted = {key: value for key, value in names.items() if value} | {"beam": beam, "precision": precision}
     found = [
         each
@@ -276,10 +285,11 @@ def one_by_one(source: str, students: Sequence[str], seeds: dict[str, str]) -> s
     return plain_table(["student", "seed", *titles], lines)
 
 
-def over_seeds(source: str, models: Sequence[str], ways: dict[str, str]) -> str:
+def over_seeds(source: str, models: Sequence[str], ways: dict[str, str], test_set: str = "") -> str:
     """Students of a study by the ways in which they were trained: means over seeds, and their standard deviations.
 
     `ways` has the row of each way, in which `{}` stands for the student. Ways that are not finished are left out.
+    test_set: by default the study's own.
     """
     known = dict.fromkeys(each["row"] for each in content(source)["rows"])
     lines = []
@@ -288,14 +298,15 @@ def over_seeds(source: str, models: Sequence[str], ways: dict[str, str]) -> str:
             name = label.format(model)
             inside = model if name == label else model.rpartition("-")[2]  # alone it is in no supernet
             seeds = [each for each in known if each == name or each.startswith(f"{name}-seed")]
-            columns = [[row(source, seed, beam, inside)[m] for seed in seeds] for beam in (1, 5) for m in _BOTH]
+            rows = {beam: [row(source, seed, beam, inside, test_set=test_set) for seed in seeds] for beam in (1, 5)}
+            columns = [[each[metric] for each in rows[beam]] for beam, metric in _SHOWN]
             if seeds:
                 lines.append([model, title, *map(_mean_and_deviation, columns), str(len(seeds))])
     scores = [f"{title} {how}" for how in ("greedy", "beam 5") for title in ("BLEU", "chrF")]
-    return plain_table(["student", "trained", *scores, "seeds"], lines)
+    return plain_table(["student", "trained", *scores, "PPL", "seeds"], lines)
 
 
-_BOTH = ("bleu", "chrf")
+_SHOWN = ((1, "bleu"), (1, "chrf"), (5, "bleu"), (5, "chrf"), (1, "perplexity"))
 
 
 def _mean_and_deviation(scores: Sequence[float]) -> str:

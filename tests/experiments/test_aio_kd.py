@@ -436,14 +436,14 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
     assert claims[text].holds is True
     taught = claims["e2d2 of the family is as good as the same network taught alone by Word-KD (beam 5)"]
     assert taught.paper == "De→En -0.29, En→Ro +0.49, En→De -0.21"
-    assert taught.verdict == "not clear" and taught.ours["seeds"] == [1, 2]
+    assert taught.verdict == "not clear: one seed" and taught.ours["seeds"] == [1, 2]
     cheaper = claims[CHEAPER]
     teacher = claims["The teacher e2d2 of the family is better than trained alone (beam 5)"]
     assert teacher.paper == "De→En +1.16, En→Ro +3.67, En→De -0.28" and teacher.ours["BLEU"]["difference"] == 0
     assert teacher.rows == ["alone-e2d2", "family"]
     otherwise = "e1d1 of the family of row otherwise is as good as the same network"
     beside = claims[f"{otherwise} taught alone by Word-KD (beam 5)"]
-    assert beside.verdict == "not clear" and beside.ours["BLEU"]["difference"] < 0
+    assert beside.verdict == "not clear: one seed" and beside.ours["BLEU"]["difference"] < 0
     text = "After the same first stage, going on as row mutual is better than going on as row no-mutual (beam 5)"
     branches = claims[text]
     assert branches.ours["BLEU"]["difference"] > 0
@@ -460,7 +460,7 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
     assert claims[f"{text} (beam 5)"].paper == "En→De +0.76"
     text = "In the space any of 4 students, the family's own students are as good as in the family (beam 5)"
     space = claims[text]
-    assert space.ours["members"] == 3 and space.verdict == "not clear"  # one line of 20 is no proof of it
+    assert space.ours["members"] == 3 and space.verdict == "not clear: one seed"
     (usable,) = (claim for text, claim in claims.items() if "the best teacher's validation BLEU" in text)
     assert usable.holds is True and usable.ours == {"updates pretrained": 10, "updates from-scratch": "not within it"}
 
@@ -515,7 +515,7 @@ def test_one_seed_decides_nothing(values: dict[str, Any], tmp_path: Path) -> Non
 
     finish(folder, named["family-seed2"], {"e1d1": 18.0, "e2d2": 19.0})
     assert claim(final=False).verdict == "not tested yet"  # it is another comparison now
-    assert claim(final=True).verdict == "not clear"  # one pair of seeds says little of how much a training varies
+    assert claim(final=True).verdict == "not clear: one seed"  # of the other
     finish(folder, named["no-detaching-seed2"], {"e1d1": 6.0, "e2d2": 20.0})
     assert claim(final=True).verdict == "yes"
     assert claim(final=False).verdict == "yes"  # what was computed once is known

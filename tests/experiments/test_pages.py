@@ -63,17 +63,22 @@ def test_a_table_is_written_and_checked(results: Path) -> None:
 
 def test_students_are_shown_by_their_means_over_seeds(results: Path) -> None:
     rows = [
-        {"row": name, "model": "e1d1", "beam": beam, "precision": "float32", "bleu": bleu, "chrf": 50.0}
+        {
+            **{"row": name, "model": "e1d1", "beam": beam, "precision": "float32", "test_set": test_set},
+            **{"bleu": bleu + (test_set == "validation"), "chrf": 50.0, "perplexity": 5.0},
+        }
         for name, bleu in (("family", 20.0), ("family-seed2", 22.0), ("alone-e1d1", 19.0))
         for beam in (1, 5)
+        for test_set in ("captions", "validation")
     ]
-    (results / "seeds.json").write_text(json.dumps({"study": "aio-kd", "rows": rows}))
+    (results / "seeds.json").write_text(json.dumps({"study": "aio-kd", "test_set": "captions", "rows": rows}))
     ways = {"alone": "alone-{}", "by Word-KD": "word-kd-{}", "in": "family"}
     table = page_figures.over_seeds("seeds", ["e1d1"], ways)
     assert table.splitlines()[2:] == [
-        "| e1d1 | alone | 19.00 | 50.00 | 19.00 | 50.00 | 1 |",
-        "| e1d1 | in | 21.00 ± 1.41 | 50.00 ± 0.00 | 21.00 ± 1.41 | 50.00 ± 0.00 | 2 |",
+        "| e1d1 | alone | 19.00 | 50.00 | 19.00 | 50.00 | 5.00 | 1 |",
+        "| e1d1 | in | 21.00 ± 1.41 | 50.00 ± 0.00 | 21.00 ± 1.41 | 50.00 ± 0.00 | 5.00 ± 0.00 | 2 |",
     ]
+    assert "| e1d1 | alone | 20.00 |" in page_figures.over_seeds("seeds", ["e1d1"], ways, "validation")
 
 
 @pytest.mark.parametrize("expression", ['row("run", "e9d9", 1)', 'row("none", "e1d1", 1)', "().__class__", "1 +"])
