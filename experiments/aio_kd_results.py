@@ -30,6 +30,7 @@ from experiments.costs import (
     FIGURES,
     HEADINGS,
     Cost,
+    about_estimates,
     enough,
     estimate,
     flops_of_updates,
@@ -175,15 +176,21 @@ class Done(Finished[AioKd]):
             return None
         spent = summed([self.cost([label]) for label in mine.values()])
         values: Values = {"all": spent, "machines": self._machines(list(mine.values()))}
-        if len(mine) == len(space_of(self.rows[FAMILY]).candidates):
-            return values
         updates = flops_of_updates(self.runs[FAMILY], taught=kind != ALONE)
-        if not updates or not enough(trained, updates):
-            return None
-        others, off = estimate(trained, updates)
-        guessed = summed([cost for student, cost in others.items() if student not in mine])
-        both = {key: spent[key] + guessed[key] for key in spent}
-        return {**values, "all": both, "trained": spent, "estimated": guessed, "estimate_off_by": off}
+        flops = {student: cost["flops"] for student, cost in trained.items()}
+        if len(mine) < len(space_of(self.rows[FAMILY]).candidates):
+            if not updates or not enough(trained, updates):
+                return None
+            others, off = estimate(trained, updates)
+            flops |= {student: cost["flops"] for student, cost in others.items()}
+            guessed = summed([cost for student, cost in others.items() if student not in mine])
+            both = {key: spent[key] + guessed[key] for key in spent}
+            values |= {"all": both, "trained": spent, "estimated": guessed, "estimate_off_by": off}
+        if updates and kind != ALONE:
+            alone = flops_of_updates(self.runs[FAMILY], taught=False)
+            taught = [student for student in flops if student != self.teacher]
+            values["teacher_flops"] = sum(flops[each] * (1 - alone[each] / updates[each]) for each in taught)
+        return values
 
     def _machines(self, rows: Sequence[str]) -> list[str]:
         """On which these rows were measured."""
@@ -364,7 +371,7 @@ def _tables(done: Done, content: Values) -> Iterator[str]:
         yield from ("## Cost", _cost_table(content["cost_of_ways"]))
     if content["cost_of_all"]:
         yield from ("## Cost of all students", ABOUT, markdown(HEADINGS, table_lines(content["cost_of_all"])))
-        yield _about_estimates(content["cost_of_all"])
+        yield about_estimates(content["cost_of_all"])
     yield from ("## Families", "The cost of `pretrained` is without its teacher's.", _family_table(content["families"]))
     if done.study.spaces:
         yield from ("## Wider spaces", _space_table(done))
@@ -405,22 +412,6 @@ def _cost_table(ways: dict[str, Values]) -> str:
         for way, cost in ways.items()
     ]
     return markdown(["way", "runs", "hours", "CPU hours", "target tokens", "FLOPs", "peak MB", "weights MB"], lines)
-
-
-def _about_estimates(ways: dict[str, Values]) -> str:
-    """How good the estimates are, and where the trainings were."""
-    names = {"flops": "FLOPs", "cpu_seconds": "CPU time", "seconds": "time", "peak_rss_bytes": "memory"}
-    told = []
-    for way, off in ((way, values["estimate_off_by"]) for way, values in ways.items() if "estimate_off_by" in values):
-        told.append(f"{way} " + ", ".join(f"{name} {off[key]:.1%}" for key, name in names.items() if key in off))
-    lines = []
-    if told:
-        about = "For the trained students, from which it is made, the estimate is off by at most"
-        lines.append(f"{about} {'; '.join(told)}.")
-    machines = sorted({machine for values in ways.values() for machine in values["machines"]})
-    if len(machines) > 1:
-        lines.append(f"The rows were trained on several machines, whose times do not compare: {'; '.join(machines)}.")
-    return " ".join(lines)
 
 
 _SCORES = {"mean": "mean", "worst": "worst", "teacher": "teacher", "mean_chrf": "mean chrF"}

@@ -128,7 +128,28 @@ def table_lines(ways: Mapping[str, Values]) -> list[list[str]]:
         times = values.get("times_family", {})
         paper = [cost_times(way, figure) for figure in ("hours", "gigabytes")] if times else ["", ""]
         lines.append([title, str(values["all"]["students"]), *_figures(values["all"], times), *paper])
+        if "teacher_flops" in values and times:
+            lines.append([f"{title}, without the teacher's passes", str(values["all"]["students"])])
+            left = values["all"]["flops"] - values["teacher_flops"]
+            ratio = times["flops"] * left / values["all"]["flops"]
+            lines[-1] += [f"{left:.3g} ({ratio:.2f})", *[""] * (len(HEADINGS) - 3)]
     return lines
+
+
+def about_estimates(ways: dict[str, Values]) -> str:
+    """How good the estimates are, and where the trainings were."""
+    names = {"flops": "FLOPs", "cpu_seconds": "CPU time", "seconds": "time", "peak_rss_bytes": "memory"}
+    told = []
+    for way, off in ((way, values["estimate_off_by"]) for way, values in ways.items() if "estimate_off_by" in values):
+        told.append(f"{way} " + ", ".join(f"{name} {off[key]:.1%}" for key, name in names.items() if key in off))
+    lines = []
+    if told:
+        about = "For the trained students, from which it is made, the estimate is off by at most"
+        lines.append(f"{about} {'; '.join(told)}.")
+    machines = sorted({machine for values in ways.values() for machine in values["machines"]})
+    if len(machines) > 1:
+        lines.append(f"The rows were trained on several machines, whose times do not compare: {'; '.join(machines)}.")
+    return " ".join(lines)
 
 
 def _figures(cost: Values, times: Mapping[str, float] | None = None) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.aio_kd_results import detaching_table
 from experiments.claims import Values
-from experiments.costs import HEADINGS, table_lines
+from experiments.costs import ABOUT, HEADINGS, about_estimates, table_lines
 from experiments.finished import between, shown, signed
 from experiments.kim_rush import base_of
 from polystill.errors import UserError
@@ -318,7 +318,8 @@ _ONE_BY_ONE = (("bleu", 1), ("bleu", 5), ("chrf", 5))
 
 def costs(source: str) -> str:
     """What all students of an AIO-KD study cost as one family and one by one, beside the paper's Table 3."""
-    return plain_table(HEADINGS, table_lines(content(source)["cost_of_all"]))
+    ways = content(source)["cost_of_all"]
+    return f"{plain_table(HEADINGS, table_lines(ways))}\n\n{ABOUT} {about_estimates(ways)}".rstrip()
 
 
 def detaching(source: str, families: Sequence[str]) -> str:
