@@ -220,7 +220,7 @@ def test_a_card_says_what_the_network_was_trained_with() -> None:
         model_card({**INFO, "format": "hf"}, Record(family={"method": method, "candidates": candidates}), 1)
         for method, candidates in (("nll", ["e2d1"]), ("aio_kd", ["e1d1", "e2d1", "e2d2"]))
     )
-    assert "- one of a family of 3 students that one run trained together" in together
+    assert "- one of the 3 students of a family that one run trained" in together
     assert "family" not in alone
 
 
