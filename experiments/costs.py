@@ -127,12 +127,12 @@ def table_lines(ways: Mapping[str, Values]) -> list[list[str]]:
             lines.append([f"{title}: {part}", str(cost["students"]), *_figures(cost), "", ""])
         times = values.get("times_family", {})
         paper = [cost_times(way, figure) for figure in ("hours", "gigabytes")] if times else ["", ""]
-        lines.append([title, str(values["all"]["students"]), *_figures(values["all"], times), *paper])
+        students, flops = str(values["all"]["students"]), values["all"]["flops"]
+        lines.append([title, students, *_figures(values["all"], times), *paper])
         if "teacher_flops" in values and times:
-            lines.append([f"{title}, without the teacher's passes", str(values["all"]["students"])])
-            left = values["all"]["flops"] - values["teacher_flops"]
-            ratio = times["flops"] * left / values["all"]["flops"]
-            lines[-1] += [f"{left:.3g} ({ratio:.2f})", *[""] * (len(HEADINGS) - 3)]
+            left = flops - values["teacher_flops"]
+            cell = f"{left:.3g} ({times['flops'] * left / flops:.2f})"
+            lines.append([f"{title}, without the teacher's passes", students, cell, *[""] * (len(HEADINGS) - 3)])
     return lines
 
 

@@ -85,9 +85,11 @@ def default(field: FieldInfo) -> str:
     return f"`{value if isinstance(value, str) else json.dumps(value)}`"
 
 
-def table(section: type[Strict], keys: list[str]) -> Iterator[str]:
-    """The table of some keys of a section."""
-    yield from ("| key | default | meaning |", "|---|---|---|")
+HEAD = ("| key | default | meaning |", "|---|---|---|")
+
+
+def rows(section: type[Strict], keys: list[str]) -> Iterator[str]:
+    """The rows of a table, one for each of these keys of a section."""
     said = meanings(section)
     for key in keys:
         field = section.model_fields[key]
@@ -125,7 +127,7 @@ def page() -> str:
         if section is model.Supernet:
             lines.append("It has the keys of `model` from `architecture` to `activation_dropout`, and these:\n")
             keys = own_keys(section, model.Shape)
-        lines += [*table(section, keys), ""]
+        lines += [*HEAD, *rows(section, keys), ""]
         if section is data.TokenizerSettings:
             lines += _sources()
         if section is model.Students:
@@ -136,30 +138,26 @@ def page() -> str:
 def _sources() -> Iterator[str]:
     yield "## Sources\n"
     yield "`data.train`, `data.validation` and `data.test` name sources of text. All kinds have these keys:\n"
-    yield from ("| key | default | meaning |", "|---|---|---|", "| `kind` | required | One of the kinds below. |")
-    yield from list(table(PairSource, own_keys(PairSource)))[2:]
-    yield ""
+    yield from (*HEAD, "| `kind` | required | One of the kinds below. |", *rows(PairSource, own_keys(PairSource)), "")
     for kind, source in SOURCES.items():
         yield f"**{kind}.** {_first_paragraph(source)}\n"
-        yield from (*table(source, own_keys(source, PairSource)), "")
+        yield from (*HEAD, *rows(source, own_keys(source, PairSource)), "")
     yield "## data.alignment\n"
     for kind, alignment in data.ALIGNMENTS.items():
         yield f"**{kind}.** {_first_paragraph(alignment)}\n"
         if keys := own_keys(alignment):
-            yield from (*table(alignment, keys), "")
+            yield from (*HEAD, *rows(alignment, keys), "")
 
 
 def _objectives() -> Iterator[str]:
     yield "## objective\n"
     yield "All kinds have these keys. A stage may change any of them for itself.\n"
-    yield from ("| key | default | meaning |", "|---|---|---|")
-    yield f"| `kind` | `{DEFAULT}` | One of {', '.join(f'`{kind}`' for kind in OBJECTIVES)}. |"
-    yield from list(table(Objective, own_keys(Objective)))[2:]
-    yield ""
+    kinds = f"| `kind` | `{DEFAULT}` | One of {', '.join(f'`{kind}`' for kind in OBJECTIVES)}. |"
+    yield from (*HEAD, kinds, *rows(Objective, own_keys(Objective)), "")
     for kind, objective in OBJECTIVES.items():
         if keys := own_keys(objective, Objective):
             yield f"**{kind}.** {_first_paragraph(objective)}\n"
-            yield from (*table(objective, keys), "")
+            yield from (*HEAD, *rows(objective, keys), "")
 
 
 def _first_paragraph(section: type[Strict]) -> str:

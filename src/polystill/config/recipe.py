@@ -149,9 +149,7 @@ class Recipe(Strict):
             for key in stage.objective:
                 if key not in OBJECTIVES[kind].model_fields:
                     raise ValueError(f"stages.{i}.objective.{key}: {no_such_key(kind, key)}")
-            objective = self.stage_objective(stage)
-            learns_from_one = isinstance(objective, FrozenTeacherObjective) and stage.supernets != "further"
-            if learns_from_one and not objective.frozen_teacher:
+            if stage.supernets != "further" and self._lacks_teacher(stage):
                 raise ValueError(f"objective.teacher: missing; {kind} (stage {stage.name}) learns from one")
         return self
 
@@ -169,7 +167,7 @@ class Recipe(Strict):
                         f"{place}: aio_kd trains the teacher, and the first supernet is held in stage {stage.name}; "
                         "learn from it with objective: {kind: word_kd}"
                     )
-                if self._learns_from_first(stage) and not self._teacher_is_trained_before(i):
+                if self._lacks_teacher(stage) and not self._teacher_is_trained_before(i):
                     raise ValueError(
                         f"{place}: the largest network of the first supernet, which teaches stage {stage.name}, is "
                         "trained by no stage before"
@@ -180,10 +178,10 @@ class Recipe(Strict):
                 )
         return self
 
-    def _learns_from_first(self, stage: Stage) -> bool:
-        """Whether the first supernet's largest network is a stage's frozen teacher."""
+    def _lacks_teacher(self, stage: Stage) -> bool:
+        """Whether a stage's objective learns from a frozen teacher and names none. A `further` stage has the first."""
         objective = self.stage_objective(stage)
-        return isinstance(objective, FrozenTeacherObjective) and objective.teacher is None
+        return isinstance(objective, FrozenTeacherObjective) and not objective.frozen_teacher
 
     def _teacher_is_trained_before(self, index: int) -> bool:
         """Whether the first supernet's largest network has been trained when a stage begins."""

@@ -376,11 +376,8 @@ def _never_detached(stages: Mapping[str, Interaction]) -> str:
 def _totals(stages: Mapping[str, Interaction]) -> tuple[int, int]:
     """Draws, and those that were detached, over all students and the stages that have a threshold."""
     counted = [stage for stage in stages.values() if stage.threshold is not None]
-    drawn, detached = (
-        sum(sum(map(sum, counts.values())) for counts in each)
-        for each in ([stage.draws for stage in counted], [stage.detached for stage in counted])
-    )
-    return drawn, detached
+    drawn = sum(sum(map(sum, stage.draws.values())) for stage in counted)
+    return drawn, sum(sum(map(sum, stage.detached.values())) for stage in counted)
 
 
 def ratio_chart(stages: Mapping[str, Interaction], name: str, title: str) -> Chart | None:
