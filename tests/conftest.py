@@ -308,7 +308,9 @@ def train_counting_student(
         words = [words_of([tokenizer.pieces[i] for i in side[:-1]]) for side in (source, target)]
         of_same = [(s, t) for s, i in enumerate(words[0]) for t, j in enumerate(words[1]) if i + j == words[0][-1]]
         links.append(np.array([*of_same, (len(source) - 1, len(target) - 1)]))
-    for step in range(160):
+    steps = 320
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / steps)  # or it would end in loops, now and then
         rows = slice(step * 32 % 2000, step * 32 % 2000 + 32)
         batch = make_micro_batch(sources[rows], targets[rows], tokenizer.pad_id, links[rows])
         attention: list[torch.Tensor] = []
