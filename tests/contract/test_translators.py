@@ -143,10 +143,11 @@ def test_max_length_is_kept_and_cuts_are_counted(
 def test_a_translation_is_limited_by_its_own_source(
     translator: Translator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("polystill.decoding.translator.LENGTH_STEP", 1)
+    monkeypatch.setattr("polystill.decoding.translator.LENGTH_STEP", -2)  # rounds down: too short for two words
     monkeypatch.setattr("polystill.decoding.translator.LENGTH_FACTOR", 1)
-    lines = [word for words in LINES for word in (words, *words.split())]
-    limits = [len(ids) for ids in translator.tokenizer.encode_source(lines)]  # type: ignore[attr-defined]
+    lines = [words for words in LINES if words.strip()]
+    lengths = [len(ids) for ids in translator.tokenizer.encode_source(lines)]  # type: ignore[attr-defined]
+    limits = [length // 2 * 2 for length in lengths]
     options = DecodingOptions(beam_size=2)
     together = translator.translate(lines, options)
     lengths = [len(found[0].tokens) for found in together]
