@@ -10,7 +10,7 @@ pretrained        a family from a trained teacher's Marian folder;  from-scratch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -138,15 +138,19 @@ def rows_of(study: AioKd) -> list[Row]:
         check_names(study, "more_seeds", names, list(labels))
         if any(labels[name].kind == BRANCH for name in names):
             names = list(dict.fromkeys([*names, COMMON]))
-        rows += [_with_seed(study, labels[name], seed) for name in names]
+        rows += [_with_seed(study, labels[name], seed, names) for name in names]
     check_rows(study, rows)
     return rows
 
 
-def _with_seed(study: AioKd, row: Row, seed: int) -> Row:
+def _with_seed(study: AioKd, row: Row, seed: int, others: Sequence[str]) -> Row:
+    """A row with a further seed; `others` are all rows that are trained with it."""
     recipe = {**(row.recipe or {}), "seed": seed}
     if row.kind == BRANCH:
         recipe = merged(recipe, {"model": {"start": _family_of(study, COMMON, seed)}})
+    teacher = f"{ALONE}-{teacher_of(study)}"
+    if row.kind in (WORD_KD, SELECTIVE_KD) and teacher in others:
+        recipe = merged(recipe, {"objective": {"teacher": Path("runs") / study.named(teacher, seed)}})
     return study.run(row.label, row.kind, recipe, seed, claim=row.claim, shows=row.shows, against=row.against)
 
 

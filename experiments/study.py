@@ -134,7 +134,8 @@ class Study(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     seed: Seed = 1
     more_seeds: dict[Seed, list[str]] = Field(default_factory=dict)
-    """Rows that are trained with a further seed as well, from the same teacher and targets."""
+    """Rows that are trained with a further seed as well. They learn from the same targets, and from the teacher of the
+    same seed where that is one of these rows; else from the same teacher."""
     trials: dict[str, list[Trial]] = Field(default_factory=dict)
     """Tuning trials by arm, a row or what `tuned_with` names: sides of a comparison need as many of them."""
     data: Part

@@ -156,6 +156,15 @@ def test_a_network_of_a_further_supernet_alone_is_as_in_the_family(values: dict[
     assert steps["alone-e2d2"].parsed.training.learning_rate == 0.004
 
 
+def test_word_kd_with_a_further_seed_learns_from_the_teacher_of_that_seed(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    values["more_seeds"] = {2: ["alone-e2d2", "word-kd-e1d1"], 3: ["alone-e1d1", "word-kd-e1d1"]}
+    steps = {step.name: step for step in rows_of(study_of(values, tmp_path))}
+    assert steps["word-kd-e1d1-seed2"].parsed.objective.frozen_teacher == "runs/alone-e2d2-seed2"
+    assert steps["word-kd-e1d1-seed3"].parsed.objective.frozen_teacher == "runs/alone-e2d2"  # there is none
+
+
 def test_a_network_alone_has_the_stages_of_its_supernet(values: dict[str, Any], tmp_path: Path) -> None:
     values["supernets"] = {"small": {"d_model": 8, "ffn_dim": 16, "heads": 2, "encoder_layers": 2, "decoder_layers": 2}}
     values["alone"]["students"] = ["small-e2d1", "e2d2"]
