@@ -157,6 +157,10 @@ def test_several_mistakes_are_reported_together() -> None:
             },
             "stages.1.networks: the last stage (b) trains the smallest networks alone, which harms the students",
         ),
+        (
+            {"stages": [{"name": "a", "updates": 1, "networks": "smallest"}]},
+            "stages.0.networks: there is no smallest network, because no stage trains students",
+        ),
         (two_supernets({"supernets": "both"}), "stages.0.supernets"),
         ({"stages": [{"name": "a", "updates": 1, "supernets": "further"}]}, "stages.0.supernets: further, but"),
         (

@@ -224,6 +224,16 @@ class Recipe(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _check_there_is_a_smallest_network(self) -> Recipe:
+        for i, stage in enumerate(self.stages):
+            if stage.networks == "smallest" and not self.trains_family:
+                raise ValueError(
+                    f"stages.{i}.networks: there is no smallest network, because no stage trains students; add a stage "
+                    "that draws them (objective.students_per_step, such as 2)"
+                )
+        return self
+
     def _has_students(self, supernet: str) -> bool:
         """Whether a supernet has students beside its largest network."""
         if not self.trains_family:
