@@ -3,7 +3,7 @@
 # make test-consumers  exports in the programs that they are for, which are installed into .pytest_cache/tools
 # make chaos        kills, full disks, damage, swaps and jumping clocks at random moments
 # make lint         ruff and mypy;  make format  ruff's formatter
-# make results      recomputes the figures of the results, claims and quickstart pages; fails on a mismatch
+# make results      recomputes the figures of the pages that show results; fails on a mismatch
 # make docs         the documentation as a site, in site/
 # Each installs what it needs into .venv first. Another Python: make PYTHON=/path/to/python3.11 test
 

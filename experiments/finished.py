@@ -227,9 +227,11 @@ def _named(labels: Sequence[str], members: Sequence[str] | None) -> str:
 
 
 def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are to the right."""
-    lines = [f"| {' | '.join(titles)} |", "|---|" + "---:|" * (len(titles) - 1)]
-    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
+    """A Markdown table; columns of figures are to the right."""
+    lines = list(rows)
+    of_figures = [all(not row[i] or row[i][0] in "0123456789+-–" for row in lines) for i in range(len(titles))]
+    rule = "".join("---:|" if figures else "---|" for figures in of_figures)
+    return "\n".join([f"| {' | '.join(titles)} |", f"|{rule}", *(f"| {' | '.join(cells)} |" for cells in lines)])
 
 
 ABOUT_COMPARISONS = (

@@ -12,7 +12,7 @@ from typing import Any
 from experiments.aio_kd_results import detaching_table
 from experiments.claims import Values
 from experiments.costs import ABOUT, HEADINGS, about_estimates, table_lines
-from experiments.finished import between, shown, signed
+from experiments.finished import between, markdown, shown, signed
 from experiments.kim_rush import base_of
 from polystill.errors import UserError
 from polystill.evaluation.figures import megabytes, search
@@ -89,11 +89,6 @@ def cpu_seconds(source: str, *rows: str) -> float:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def plain_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
-
-
 def students(source: str, mean: bool = False, lowercased: bool = True) -> str:
     """All students of a run in float32: size, perplexity and, by search, BLEU, BLEU -lc (if `lowercased`) and chrF."""
     metrics = {"bleu": "BLEU", "bleu_lc": "-lc", "chrf": "chrF"}
@@ -114,7 +109,7 @@ def students(source: str, mean: bool = False, lowercased: bool = True) -> str:
         [title.replace("BLEU", f"BLEU {how}") for title in metrics.values()] for how in ("greedy", "beam 5")
     )
     titles = ["student", "parameters", "size", "PPL", *greedy, *beam]
-    return plain_table(titles, lines)
+    return markdown(titles, lines)
 
 
 def pairs(first: Sequence[str], second: Sequence[str], models: Sequence[str], titles: Sequence[str], mean: str) -> str:
@@ -134,7 +129,7 @@ def pairs(first: Sequence[str], second: Sequence[str], models: Sequence[str], ti
             means = [sum(each) / len(each) for each in zip(*columns, strict=True)]
             lines[len(models), beam] = [mean, *_with_changes(beam, means)]
     scores = [each for name in ("BLEU -lc", "chrF") for each in (f"{name}, {titles[0]}", titles[1], "difference")]
-    return plain_table(
+    return markdown(
         ["student", "search", *scores], [lines[key] for key in sorted(lines, key=lambda k: (k[0], -k[1]))]
     )
 
@@ -161,7 +156,7 @@ def as_shipped(source: str) -> str:
     means = [sum(column) / len(column) for column in zip(*columns, strict=True)]
     lines.append(["mean", "", "", *(f"{each:.{1 if i % 4 > 1 else 2}f}" for i, each in enumerate(means))])
     by_search = [each for how in ("greedy", "beam 5") for each in (f"BLEU {how}", "+list", "ms", "+list")]
-    return plain_table(["student", "MB", "+list", *by_search], lines)
+    return markdown(["student", "MB", "+list", *by_search], lines)
 
 
 def _int8(source: str, model: str, beam: int, shortlist: bool) -> Values:
@@ -191,7 +186,7 @@ def gains(source: str, titles: dict[str, str]) -> str:
                 cells += [shown(here[key]), signed(here[key] - before[key]) if before else ""]
         lines.append([title, *cells, shown(here["perplexity"]), f"{100 * here['p_mode']:.1f} %"])
     scores = [f"{title} {how}" for how in ("greedy", "beam 5") for title in ("BLEU", "chrF")]
-    return plain_table(["row", *(each for score in scores for each in (score, "gain")), "PPL", "p(mode)"], lines)
+    return markdown(["row", *(each for score in scores for each in (score, "gain")), "PPL", "p(mode)"], lines)
 
 
 def families(source: str, titles: dict[str, str]) -> str:
@@ -208,7 +203,7 @@ def families(source: str, titles: dict[str, str]) -> str:
         lines.append([title, *cells, shown(sum(chrf) / len(chrf)), powers(each["cost"]["flops"])])
     scores = [f"{how}{what}" for how in ("greedy", "beam 5") for what in (" mean", "")]
     titles_of = [each for score in (scores[0], scores[2]) for each in (score, "difference (95 %)", "worst", "teacher")]
-    return plain_table(["family", *titles_of, "chrF mean", "FLOPs"], lines)
+    return markdown(["family", *titles_of, "chrF mean", "FLOPs"], lines)
 
 
 def speed(source: str, titles: dict[str, str], engines: bool = False) -> str:
@@ -227,7 +222,7 @@ def speed(source: str, titles: dict[str, str], engines: bool = False) -> str:
                     cells.append("1" if times["min"] == times["max"] == 1 else spread(times, ".2f"))
                 lines.append(cells)
     head = ["", *(["engine"] if engines else []), "batch", "greedy", "times the teacher's beam 5", "beam 5", "times"]
-    return plain_table(head, lines)
+    return markdown(head, lines)
 
 
 def _timings(source: str) -> list[Values]:
@@ -266,7 +261,7 @@ def pruning(source: str, whole: str) -> str:
         title = "not pruned, as it was" if name == whole else f"{sparsity} %{', seed ' * bool(seed)}{seed}"
         lines.append([title, *cells])
     titles = ["pruned", "not zero", "times fewer than the teacher", "BLEU greedy", "beam 5", "chrF greedy", "beam 5"]
-    return plain_table([*titles, "below the teacher's beam 5", "MB dense", "MB sparse", "sparse int8"], lines)
+    return markdown([*titles, "below the teacher's beam 5", "MB dense", "MB sparse", "sparse int8"], lines)
 
 
 def one_by_one(source: str, students: Sequence[str], seeds: dict[str, str]) -> str:
@@ -282,7 +277,7 @@ def one_by_one(source: str, students: Sequence[str], seeds: dict[str, str]) -> s
         lines.append(["mean", seed, *(shown(sum(each) / len(each)) for each in zip(*columns, strict=True))])
     ways = [f"{title} alone" for title in ("greedy", "beam 5", "chrF")]
     titles = [title for way in ways for title in (way, "Word-KD", "in the family")]
-    return plain_table(["student", "seed", *titles], lines)
+    return markdown(["student", "seed", *titles], lines)
 
 
 def over_seeds(source: str, models: Sequence[str], ways: dict[str, str], test_set: str = "") -> str:
@@ -303,7 +298,7 @@ def over_seeds(source: str, models: Sequence[str], ways: dict[str, str], test_se
             if seeds:
                 lines.append([model, title, *map(_mean_and_deviation, columns), str(len(seeds))])
     scores = [f"{title} {how}" for how in ("greedy", "beam 5") for title in ("BLEU", "chrF")]
-    return plain_table(["student", "trained", *scores, "PPL", "seeds"], lines)
+    return markdown(["student", "trained", *scores, "PPL", "seeds"], lines)
 
 
 _SHOWN = ((1, "bleu"), (1, "chrf"), (5, "bleu"), (5, "chrf"), (1, "perplexity"))
@@ -319,7 +314,7 @@ _ONE_BY_ONE = (("bleu", 1), ("bleu", 5), ("chrf", 5))
 def costs(source: str) -> str:
     """What all students of an AIO-KD study cost as one family and one by one, beside the paper's Table 3."""
     ways = content(source)["cost_of_all"]
-    return f"{plain_table(HEADINGS, table_lines(ways))}\n\n{ABOUT} {about_estimates(ways)}".rstrip()
+    return f"{markdown(HEADINGS, table_lines(ways))}\n\n{ABOUT} {about_estimates(ways)}".rstrip()
 
 
 def detaching(source: str, families: Sequence[str]) -> str:
@@ -337,12 +332,12 @@ def verdicts(source: str, claims: Sequence[str]) -> str:
         found = [between(ours[m]["difference"], ours[m]["low"], ours[m]["high"]) for m in ("BLEU", "chrF") if m in ours]
         seeds = " / ".join(map(str, ours.get("seeds", [])))
         lines.append([text, claim["paper"], *(found or ["", ""]), seeds, claim["verdict"]])
-    return plain_table(["claim", "paper", "BLEU", "chrF", "seeds", "holds"], lines)
+    return markdown(["claim", "paper", "BLEU", "chrF", "seeds", "holds"], lines)
 
 
 FUNCTIONS: dict[str, Any] = {
     **{"content": content, "row": row, "gain": gain, "family": family, "cpu_seconds": cpu_seconds},
     **{each.__name__: each for each in (students, gains, one_by_one, families, costs, speed, pruning, verdicts)},
     **{each.__name__: each for each in (over_seeds, detaching, pairs, as_shipped)},
-    **{"table": plain_table, "sum": sum, "signed": signed},
+    **{"table": markdown, "sum": sum, "signed": signed},
 }

@@ -3,7 +3,7 @@
     <!-- table: EXPRESSION -->    what follows, up to <!-- end -->, is what it makes; --write writes it
     1,791<!-- = EXPRESSION -->    the figure before it is the expression's, to the digits shown
 
-Expressions are Jinja's, with the functions of `experiments.page_figures`. In results.md and claims.md
+Expressions are Jinja's, with the functions of `experiments.page_figures`. In all pages but quickstart.md
 `<!-- unchecked: 12 -->` says how many decimal figures have neither: they cannot become more unnoticed. The scores and
 intervals of studies whose translations are in docs/results/ are computed again from these.
 """
@@ -35,7 +35,7 @@ from polystill.evaluation.figures import TITLES
 from polystill.evaluation.resampling import METRICS
 from polystill.storage import write_atomic
 
-EVIDENCE = [RESULTS.parent / name for name in ("results.md", "claims.md")]
+EVIDENCE = [RESULTS.parent / f"{name}.md" for name in ("results", "claims", "tables", "earlier")]
 PAGES = [*EVIDENCE, RESULTS.parent / "quickstart.md"]
 
 _TABLE = re.compile(r"(<!-- table: (.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
