@@ -61,7 +61,7 @@ results: $(READY)
 	$(BIN)/python -m experiments.pages $(ARGS)
 
 docs: $(READY_FOR_DOCS)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis

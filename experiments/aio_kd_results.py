@@ -29,6 +29,7 @@ from experiments.costs import (
     ABOUT,
     FIGURES,
     HEADINGS,
+    TEACHER,
     Cost,
     about_estimates,
     enough,
@@ -156,10 +157,12 @@ class Done(Finished[AioKd]):
         if not self.students or FAMILY not in self.counted:
             return {}
         ways = {label: self._family_cost(label) for label in self.beside if label in self.counted}
-        ways |= {kind: cost for kind in self.ways if (cost := self._cost_one_by_one(kind)) is not None}
         family = ways[FAMILY]["all"]
-        for values in ways.values():
-            if values["all"]["students"] == family["students"]:
+        if (alone := f"{ALONE}-{self.teacher}") in self.counted:
+            ways[TEACHER] = {"all": summed([self.cost([alone])]), "machines": self._machines([alone])}
+        ways |= {kind: cost for kind in self.ways if (cost := self._cost_one_by_one(kind)) is not None}
+        for way, values in ways.items():
+            if way == TEACHER or values["all"]["students"] == family["students"]:
                 values["times_family"] = {f: values["all"][f] / family[f] for f in FIGURES if family[f]}
         return ways
 

@@ -24,6 +24,8 @@ from polystill.students import Student
 FIGURES = ("flops", "cpu_seconds", "seconds", "peak_rss_bytes", "bytes_kept")
 """Of a training; of several their sums, also of peak memory, as the paper has it."""
 Cost = dict[str, float]
+TEACHER = "teacher"
+"""The way that is one network: the largest one alone."""
 
 
 def flops_of_updates(run: Run, taught: bool) -> dict[str, float]:
@@ -101,17 +103,18 @@ def summed(costs: Sequence[Mapping[str, float]]) -> Values:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 ABOUT = (
-    "All students of the family, trained together or one by one: sums over the trainings, of peak memory as well. In "
-    "brackets: times the family's. Time includes validations. Estimated are the students that were not trained: their "
-    "FLOPs by formula, in proportion to those counted; time, memory and weights on a straight line over FLOPs through "
-    "the students that were trained. Paper: Table 3, times AIO-KD's, of "
-    f"{', '.join(PAPER['bleu'])}; there a student alone takes a quarter to a third of AIO-KD's updates."
+    "Each line sums over its trainings, including peak memory, as the paper does; each is one run. In brackets: "
+    "relative to the family. One by one, the largest network is trained by likelihood, and teaches the others. Time "
+    "includes validations. Students that were not trained are estimated: FLOPs by formula, in proportion to those "
+    "counted; time, memory and weights on a straight line over FLOPs through the students that were trained. Paper: Table 3, "
+    f"relative to AIO-KD, of {', '.join(PAPER['bleu'])}; there a student alone takes a quarter to a third of AIO-KD's "
+    "updates."
 )
 HEADINGS = ["way", "students", "FLOPs", "CPU hours", "hours", "peak memory (GB)", "weights (MB)"]
 HEADINGS += ["paper: GPU hours", "paper: memory"]
 _TITLES_OF_WAYS = {
-    **{"family": "the family", "alone": "each alone"},
-    **{"word-kd": "each by Word-KD", "selective-kd": "each by Selective-KD"},
+    **{"family": "the family", TEACHER: "its largest network alone", "alone": "one by one by likelihood"},
+    **{"word-kd": "one by one by Word-KD", "selective-kd": "one by one by Selective-KD"},
 }
 _UNITS: dict[str, tuple[float, str]] = {"flops": (1, ".3g"), "cpu_seconds": (3600, ".2f"), "seconds": (3600, ".2f")}
 _UNITS |= {"peak_rss_bytes": (1e9, ".1f"), "bytes_kept": (1e6, ".1f")}
@@ -148,7 +151,8 @@ def about_estimates(ways: dict[str, Values]) -> str:
         lines.append(f"{about} {'; '.join(told)}.")
     machines = sorted({machine for values in ways.values() for machine in values["machines"]})
     if len(machines) > 1:
-        lines.append(f"The rows were trained on several machines, whose times do not compare: {'; '.join(machines)}.")
+        about = "The rows were trained on several machines, so do not compare their times"
+        lines.append(f"{about}: {'; '.join(machines)}.")
     return " ".join(lines)
 
 

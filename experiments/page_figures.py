@@ -129,9 +129,7 @@ def pairs(first: Sequence[str], second: Sequence[str], models: Sequence[str], ti
             means = [sum(each) / len(each) for each in zip(*columns, strict=True)]
             lines[len(models), beam] = [mean, *_with_changes(beam, means)]
     scores = [each for name in ("BLEU -lc", "chrF") for each in (f"{name}, {titles[0]}", titles[1], "difference")]
-    return markdown(
-        ["student", "search", *scores], [lines[key] for key in sorted(lines, key=lambda k: (k[0], -k[1]))]
-    )
+    return markdown(["student", "search", *scores], [lines[key] for key in sorted(lines, key=lambda k: (k[0], -k[1]))])
 
 
 def _with_changes(beam: int, scores: Sequence[float]) -> list[str]:
@@ -322,17 +320,17 @@ def detaching(source: str, families: Sequence[str]) -> str:
     return detaching_table({name: content(source)["interaction"][name] for name in families})
 
 
-def verdicts(source: str, claims: Sequence[str]) -> str:
-    """Claims of a study: what was found in both metrics, with intervals, the seeds, and the verdict."""
+def verdicts(source: str, claims: dict[str, str], title: str) -> str:
+    """Claims of a study by what the page calls them, under a title: the difference in both metrics, and the verdict."""
     known = {each["claim"]: each for each in content(source)["claims"]}
     lines = []
-    for text in claims:
+    for name, text in claims.items():
         claim = known[text]
         ours = claim.get("ours", {})
         found = [between(ours[m]["difference"], ours[m]["low"], ours[m]["high"]) for m in ("BLEU", "chrF") if m in ours]
         seeds = " / ".join(map(str, ours.get("seeds", [])))
-        lines.append([text, claim["paper"], *(found or ["", ""]), seeds, claim["verdict"]])
-    return markdown(["claim", "paper", "BLEU", "chrF", "seeds", "holds"], lines)
+        lines.append([name, *(found or ["", ""]), seeds, claim["paper"], claim["verdict"]])
+    return markdown([title, "BLEU", "chrF", "seeds", "paper: BLEU", "holds"], lines)
 
 
 FUNCTIONS: dict[str, Any] = {

@@ -484,8 +484,9 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
     assert result["cost_of_ways"]["word-kd"]["runs"] == 2
     assert result["cost_of_ways"]["alone"]["bytes_kept"] == 2000
     every = result["cost_of_all"]
-    assert set(every) == {"family", "otherwise", "alone", "word-kd"}  # of Selective-KD one is trained
+    assert set(every) == {"family", "otherwise", "teacher", "alone", "word-kd"}  # of Selective-KD one is trained
     assert every["family"]["all"]["students"] == 3 and "trained" not in every["family"]
+    assert every["teacher"]["all"]["students"] == 1
     for way in ("alone", "word-kd"):
         parts = [every[way][part] for part in ("trained", "estimated", "all")]
         assert [part["students"] for part in parts] == [2, 1, 3]
@@ -497,7 +498,7 @@ def test_tables_claims_and_data(values: dict[str, Any], tmp_path: Path) -> None:
     assert "| family | 1 | 3 | 17.67 | 17.00 | 19.00 | 17.67 | 17.67 | 17.00 | 19.00 | 17.67 | 0.01 | 10 |" in table
     assert "| e1d1 | 5.50 ± 0.71 | 18.00 | 12.00 | 17.50 ± 0.71 | 17.00 |" in table
     assert "BLEU greedy, selective-kd | BLEU greedy, family | BLEU greedy, otherwise" in table
-    assert "| each by Word-KD: trained | 2 | 20 | 0.02 |" in table
+    assert "| one by one by Word-KD: trained | 2 | 20 | 0.02 |" in table
     assert "| space-any | 1 | e2d1 | 17.00 | 17.00 |" in table
     assert "| family, distillation | 1.10 | 2 | e1d1 50% |" in table
     assert "| no-detaching: mean of 3 | family: mean of 3 | beam 5 | 2 / 2 | 0 / 0 | +" in table

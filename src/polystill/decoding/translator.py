@@ -171,7 +171,7 @@ def counted_cuts(cuts: Cuts | None = None) -> Iterator[Cuts]:
 
 LENGTH_FACTOR = 3
 """A translation has at most this many times the tokens of its source, as in Marian. Without a limit, one sentence in a
-thousand that loops to the last position can cost a point of BLEU (docs/results.md) and much time."""
+thousand that loops to the last position can cost a point of BLEU (docs/earlier.md) and much time."""
 LENGTH_STEP = 16
 """The source's length is first rounded up to a multiple of this. A single word may need many tokens, and lines of
 similar length can then be translated together."""

@@ -78,7 +78,12 @@ def _hardware() -> Hardware:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         gpu = torch.cuda.get_device_name()
-    parts = [_cpu_model(), f"{cores} cores", f"{memory / 2**30:.0f} GiB" if memory else "", gpu or ""]
+    parts = [
+        _cpu_model(),
+        f"{cores} core{'s' * (cores != 1)}",
+        f"{memory / 2**30:.0f} GiB" if memory else "",
+        gpu or "",
+    ]
     summary = ", ".join(filter(None, parts))
     return Hardware(cpu=_cpu_model(), cores=cores, memory_bytes=memory, gpu=gpu or "", summary=summary)
 
