@@ -106,9 +106,9 @@ ABOUT = (
     "Each line sums over its trainings, including peak memory, as the paper does; each is one run. In brackets: "
     "relative to the family. One by one, the largest network is trained by likelihood, and teaches the others. Time "
     "includes validations. Students that were not trained are estimated: FLOPs by formula, in proportion to those "
-    "counted; time, memory and weights on a straight line over FLOPs through the students that were trained. Paper: Table 3, "
-    f"relative to AIO-KD, of {', '.join(PAPER['bleu'])}; there a student alone takes a quarter to a third of AIO-KD's "
-    "updates."
+    "counted; time, memory and weights on a straight line over FLOPs through the students that were trained. "
+    f"Paper: Table 3, relative to AIO-KD, of {', '.join(PAPER['bleu'])}; there a student alone takes a quarter to a "
+    "third of AIO-KD's updates."
 )
 HEADINGS = ["way", "students", "FLOPs", "CPU hours", "hours", "peak memory (GB)", "weights (MB)"]
 HEADINGS += ["paper: GPU hours", "paper: memory"]
