@@ -19,6 +19,7 @@ from polystill.models.projected_start import project
 from polystill.models.transformer import Transformer
 from polystill.pipeline import check_recipe
 from polystill.runs import Run
+from polystill.students import Student
 from polystill.training.session import Session, build_supernets
 
 
@@ -51,6 +52,14 @@ def test_the_same_function_at_the_same_width(positions: str, wide: Transformer, 
 def test_keeps_the_first_and_the_last_layer_and_others_between(wide: Transformer, make_batch: Any) -> None:
     batch, narrow = make_batch(), projected(wide, encoder_layers=2, decoder_layers=1)
     del wide.encoder[1], wide.decoder[1:]
+    assert torch.allclose(narrow(batch.source, batch.target_in), wide(batch.source, batch.target_in), atol=1e-4)
+
+
+def test_keeps_the_first_layers_where_a_student_is_as_deep(wide: Transformer, make_batch: Any) -> None:
+    batch, student = make_batch(), Student(2, 1)
+    narrow = Transformer(replace(wide.config, encoder_layers=2, decoder_layers=1)).eval()
+    project(wide, narrow, [Student(1, 1), student])
+    del wide.encoder[2:], wide.decoder[1:]
     assert torch.allclose(narrow(batch.source, batch.target_in), wide(batch.source, batch.target_in), atol=1e-4)
 
 

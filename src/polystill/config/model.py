@@ -152,7 +152,7 @@ class Supernet(Shape):
 
     start: Literal["new", "projected"] = "new"
     """Its first weights: `new` ones, or those of the first supernet, `projected` to this shape. The latter needs
-    `model.start`."""
+    `model.start`, and takes its student of the same depth, if it has one."""
     learning_rate_factor: float = Field(1.0, gt=0)
     """The stage's learning rate is multiplied by this: narrow networks want larger ones than wide ones."""
     students: Depths | None = None

@@ -19,6 +19,7 @@ layers are (outputs, inputs), as in torch.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
@@ -30,6 +31,7 @@ from polystill.errors import UserError
 from polystill.models.layers import CrossAttention, FeedForward, Residual, SelfAttention
 from polystill.models.passes import shared_plan
 from polystill.models.transformer import DecoderLayer, EncoderLayer, Transformer, TransformerConfig
+from polystill.students import Student
 
 Layer = EncoderLayer | DecoderLayer
 
@@ -56,13 +58,19 @@ def check_projection(name: str, wide: TransformerConfig, narrow: Supernet) -> No
 
 
 @torch.no_grad()
-def project(wide: Transformer, narrow: Transformer) -> None:
-    """Set all weights of `narrow`, whose shape `check_projection` has accepted, from those of `wide`."""
+def project(wide: Transformer, narrow: Transformer, students: Collection[Student] = ()) -> None:
+    """Set all weights of `narrow`, whose shape `check_projection` has accepted, from those of `wide`.
+
+    students: networks of `wide` that were trained to stand alone. One that is as deep as `narrow` gives it its layers,
+    the first ones; otherwise they are taken evenly from all.
+    """
     stream = _Stream.between(wide, narrow)
     narrow.embedding.copy_(wide.embedding.double() @ stream.basis * (stream.embedded * stream.ratio))
     narrow.output_bias.copy_(wide.output_bias)
+    as_deep = narrow.teacher in students
     for ours, theirs in ((narrow.encoder, wide.encoder), (narrow.decoder, wide.decoder)):
-        for depth, i in enumerate(evenly_spaced(len(theirs), len(ours))):
+        kept = range(len(ours)) if as_deep else evenly_spaced(len(theirs), len(ours))
+        for depth, i in enumerate(kept):
             _project_layer(cast(Layer, theirs[i]), cast(Layer, ours[depth]), stream, first=depth == 0)
 
 

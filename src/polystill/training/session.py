@@ -169,6 +169,7 @@ def build_supernets(recipe: Recipe, tokenizer: Tokenizer) -> Supernets:
         UserError: as `build_model`.
     """
     first, further = build_model(recipe, tokenizer), {}
+    started = first_students(find_start(recipe.model.start)) if recipe.model.start is not None else ()
     for name, shape in recipe.supernets.items():
         torch.manual_seed(random_seed(recipe.seed, *name.encode()))  # whatever other supernets there are
         has = {field.name for field in fields(ARCHITECTURES[shape.architecture].config_class)}
@@ -176,7 +177,7 @@ def build_supernets(recipe: Recipe, tokenizer: Tokenizer) -> Supernets:
         new = _new_model(shape.architecture, {**shape.sizes(), **common}, recipe, tokenizer)
         if shape.start == "projected":
             assert isinstance(first, Transformer) and isinstance(new, Transformer)
-            project(first, new)
+            project(first, new, started)
         further[name] = new
     return Supernets(first, further)
 
