@@ -143,6 +143,10 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
 def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, Sequence[Student], int]:
     """Return the teacher's depths, the students that `model.start` has, and the teacher's number of positions."""
     if recipe.model.start is None:
+        if any(supernet.start == "projected" for supernet in recipe.supernets.values()):
+            from polystill.training.session import check_projections
+
+            check_projections(recipe, recipe.model)
         return recipe.model.teacher, (), recipe.model.max_positions
     from polystill.models.folder import read_all_but_weights
     from polystill.training.session import check_architecture

@@ -20,6 +20,7 @@ from polystill.models.transformer import Transformer
 from polystill.pipeline import check_recipe
 from polystill.runs import Run
 from polystill.students import Student
+from polystill.training.loop import train_family
 from polystill.training.session import Session, build_supernets
 
 
@@ -121,6 +122,25 @@ def test_a_recipe_starts_a_supernet_new_or_projected(recipe: dict[str, Any], cou
     assert not torch.equal(new["tiny"].embedding, started["tiny"].embedding)
 
 
+def test_without_a_start_a_supernet_is_projected_when_its_first_stage_begins(
+    counting_recipe: dict[str, Any], prepared_run: Callable[..., Run]
+) -> None:
+    tiny = {"encoder_layers": 1, "decoder_layers": 1, "d_model": 8, "ffn_dim": 16, "heads": 2, "start": "projected"}
+    stages = [
+        {"name": "wide", "updates": 4, "supernets": "first"},
+        {"name": "held", "updates": 1, "supernets": "further", "objective": {"kind": "word_kd"}, "learning_rate": 1e-9},
+    ]
+    changed = {"supernets": {"tiny": tiny}, "stages": stages, "students": {"encoder": [1, 2], "decoder": [1, 2]}}
+    run = prepared_run({**counting_recipe, **changed})
+    train_family(run)
+    first, learnt = load_model(run.family), load_model(run.family / "tiny")
+    assert isinstance(first, Transformer)
+    narrow = Transformer(learnt.config).eval()
+    project(first, narrow, [Student(1, 1)])
+    for name, tensor in narrow.state_dict().items():
+        assert torch.allclose(learnt.state_dict()[name], tensor, atol=1e-6), name
+
+
 def test_a_session_leaves_projected_layers_as_they_are(
     recipe: dict[str, Any], counting_student: Path, tmp_path: Path
 ) -> None:
@@ -144,13 +164,13 @@ def test_a_session_leaves_projected_layers_as_they_are(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"encoder_layers": 3}, r"supernets\.tiny\.encoder_layers: 3; .* at most model.start's 2"),
-        ({"decoder_layers": 4}, r"supernets\.tiny\.decoder_layers: 4; .* at most model.start's 2"),
-        ({"d_model": 64}, r"supernets\.tiny\.d_model: 64; .* at most model.start's 32"),
-        ({"ffn_dim": 96}, r"supernets\.tiny\.ffn_dim: 96; .* at most model.start's 64"),
-        ({"heads": 8, "d_model": 16}, r"supernets\.tiny\.heads: 8; .* at most model.start's 4"),
+        ({"encoder_layers": 3}, r"supernets\.tiny\.encoder_layers: 3; .* at most the first supernet's 2"),
+        ({"decoder_layers": 4}, r"supernets\.tiny\.decoder_layers: 4; .* at most the first supernet's 2"),
+        ({"d_model": 64}, r"supernets\.tiny\.d_model: 64; .* at most the first supernet's 32"),
+        ({"ffn_dim": 96}, r"supernets\.tiny\.ffn_dim: 96; .* at most the first supernet's 64"),
+        ({"heads": 8, "d_model": 16}, r"supernets\.tiny\.heads: 8; .* at most the first supernet's 4"),
         ({"d_model": 12, "heads": 1}, r"supernets\.tiny\.heads: 1 of size 12; .* size 8, so give at least 2 heads"),
-        ({"activation": "gelu"}, r"supernets\.tiny\.activation: gelu; .* model.start's relu"),
+        ({"activation": "gelu"}, r"supernets\.tiny\.activation: gelu; .* the first supernet's relu"),
         ({"start": "old"}, r"supernets\.tiny\.start: .*'new' or 'projected'"),
     ],
 )
@@ -162,7 +182,7 @@ def test_shapes_that_nothing_can_be_projected_to(recipe: dict[str, Any], change:
 
 def test_projected_needs_a_transformer_that_has_been_trained(recipe: dict[str, Any], counting_lstm: Path) -> None:
     beside_new = {**recipe, "model": {"encoder_layers": 2, "decoder_layers": 2, "d_model": 16, "heads": 2}}
-    with pytest.raises(UserError, match=r"supernets\.tiny\.start: projected needs model\.start"):
+    with pytest.raises(UserError, match=r"supernets\.tiny\.start: projected needs a trained first supernet"):
         parse_recipe(beside_new, "test")
     beside_lstm = {**recipe, "model": {"start": str(counting_lstm), "architecture": "lstm"}}
     with pytest.raises(UserError, match=r"supernets\.tiny\.start: projected is for a transformer"):

@@ -151,8 +151,9 @@ class Supernet(Shape):
     """A further supernet: a network of its own width or architecture that is elastic in depth, too."""
 
     start: Literal["new", "projected"] = "new"
-    """Its first weights: `new` ones, or those of the first supernet, `projected` to this shape. The latter needs
-    `model.start`, and takes its student of the same depth, if it has one."""
+    """Its first weights: `new` ones, or those of the first supernet, `projected` to this shape. If the first supernet
+    has a student of this depth, its layers are projected. This needs `model.start`, or stages that train the first
+    supernet alone before those that train this one."""
     learning_rate_factor: float = Field(1.0, gt=0)
     """The stage's learning rate is multiplied by this: narrow networks want larger ones than wide ones."""
     students: Depths | None = None

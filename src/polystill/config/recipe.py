@@ -116,9 +116,11 @@ class Recipe(Strict):
         for name, supernet in self.supernets.items():
             if supernet.start != "projected":
                 continue
-            if self.model.start is None:
+            first = next((i for i, stage in enumerate(self.stages) if are_chosen(stage.supernets, name)), 0)
+            if not self._teacher_is_trained_before(first):
                 raise ValueError(
-                    f"supernets.{name}.start: projected needs model.start, a trained model whose weights are projected"
+                    f"supernets.{name}.start: projected needs a trained first supernet: model.start, or stages with "
+                    "supernets: first before those that train this one"
                 )
             if {self.model.architecture, supernet.architecture} != {"transformer"}:
                 raise ValueError(

@@ -26,7 +26,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from polystill.config import Supernet
+from polystill.config import Model, Supernet
 from polystill.errors import UserError
 from polystill.models.layers import CrossAttention, FeedForward, Residual, SelfAttention
 from polystill.models.passes import shared_plan
@@ -41,19 +41,22 @@ SENTENCES, LENGTH = 64, 24
 """Random sentences whose hidden states P is made for, and the tokens in each: enough for a d_model of 1,024."""
 
 
-def check_projection(name: str, wide: TransformerConfig, narrow: Supernet) -> None:
+def check_projection(name: str, wide: TransformerConfig | Model, narrow: Supernet) -> None:
     """Raise UserError where supernet `name` has a shape that weights of the first one cannot be projected to."""
     for key in ("encoder_layers", "decoder_layers", "d_model", "ffn_dim", "heads"):
         if (has := getattr(narrow, key)) > (most := getattr(wide, key)):
-            raise UserError(f"supernets.{name}.{key}: {has}; with start: projected, at most model.start's {most}")
+            raise UserError(
+                f"supernets.{name}.{key}: {has}; with start: projected, at most the first supernet's {most}"
+            )
     if narrow.d_model // narrow.heads > (size := wide.d_model // wide.heads):
         raise UserError(
             f"supernets.{name}.heads: {narrow.heads} of size {narrow.d_model // narrow.heads}; with start: projected, "
-            f"heads have at most model.start's size {size}, so give at least {-(-narrow.d_model // size)} heads"
+            f"heads have at most the first supernet's size {size}, so give at least {-(-narrow.d_model // size)} heads"
         )
     if narrow.activation != wide.activation:
         raise UserError(
-            f"supernets.{name}.activation: {narrow.activation}; with start: projected, model.start's {wide.activation}"
+            f"supernets.{name}.activation: {narrow.activation}; with start: projected, the first supernet's "
+            f"{wide.activation}"
         )
 
 

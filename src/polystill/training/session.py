@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +13,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from polystill.config import BESIDE_START, GOLD, Precision, Recipe, Stage
+from polystill.config import BESIDE_START, GOLD, Model, Precision, Recipe, Stage
 from polystill.data.alignment import Alignments
 from polystill.data.batching import Group, Mixture
 from polystill.data.domains import groups_of
@@ -30,6 +31,7 @@ from polystill.runs import Run
 from polystill.runs.family import first_students
 from polystill.runs.places import find_start
 from polystill.storage import storage_errors, write_atomic
+from polystill.students import Student
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.frozen import FrozenTeacher, load_teacher
 
@@ -94,6 +96,14 @@ class Session:
         for members in self.space.supernets:
             if self.recipe.grows(name := members.largest.supernet):
                 self.model[name].grow_from(members.candidates[0])
+
+    def project_before(self, index: int) -> None:
+        """Project the first supernet, trained by earlier stages, to those that stage `index` is the first to train."""
+        if self.recipe.model.start is not None:
+            return
+        for name, supernet in self.recipe.supernets.items():
+            if supernet.start == "projected" and self.recipe.stages_of(name)[0] == self.recipe.stages[index]:
+                _project(self.model.first, self.model[name], self.space.supernets[0].candidates)
 
     def mixture(self, stage: Stage, seed: int) -> Mixture:
         """The training data of a stage: gold and generated pairs by the weights of their targets and domains."""
@@ -165,6 +175,9 @@ def _precision(run: Run) -> str:
 def build_supernets(recipe: Recipe, tokenizer: Tokenizer) -> Supernets:
     """The supernets that training starts from: the first as `build_model` has it, the others new or projected from it.
 
+    Without `model.start`, those to be projected are new at first: their first stage projects them
+    (`Session.project_before`).
+
     Raises:
         UserError: as `build_model`.
     """
@@ -175,11 +188,15 @@ def build_supernets(recipe: Recipe, tokenizer: Tokenizer) -> Supernets:
         has = {field.name for field in fields(ARCHITECTURES[shape.architecture].config_class)}
         common = {key: getattr(first.config, key) for key in has & _IN_COMMON if hasattr(first.config, key)}
         new = _new_model(shape.architecture, {**shape.sizes(), **common}, recipe, tokenizer)
-        if shape.start == "projected":
-            assert isinstance(first, Transformer) and isinstance(new, Transformer)
-            project(first, new, started)
+        if shape.start == "projected" and recipe.model.start is not None:
+            _project(first, new, started)
         further[name] = new
     return Supernets(first, further)
+
+
+def _project(first: ElasticModel, new: ElasticModel, students: Collection[Student]) -> None:
+    assert isinstance(first, Transformer) and isinstance(new, Transformer)
+    project(first, new, students)
 
 
 _IN_COMMON = {"max_positions", "positions"}
@@ -230,7 +247,12 @@ def check_architecture(started: ElasticConfig, recipe: Recipe) -> None:
     cannot be projected to the shape of a supernet that is to start from it."""
     if (name := started.architecture.name) != recipe.model.architecture:
         raise UserError(f"model.start: {recipe.model.start} needs model.architecture: {name}")
+    if isinstance(started, TransformerConfig):
+        check_projections(recipe, started)
+
+
+def check_projections(recipe: Recipe, wide: TransformerConfig | Model) -> None:
+    """Raises UserError where the first supernet cannot be projected to the shape of one that is to start from it."""
     for name, shape in recipe.supernets.items():
         if shape.start == "projected":
-            assert isinstance(started, TransformerConfig)
-            check_projection(name, started, shape)
+            check_projection(name, wide, shape)
