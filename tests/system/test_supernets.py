@@ -139,7 +139,7 @@ def test_a_supernet_starts_from_the_weights_of_the_first(polystill: Any, run: Pa
     assert new["e2d2"] == projected["e2d2"] and new["tiny-e2d1"] != projected["tiny-e2d1"]
     deep = ["--set", "supernets.tiny.start=projected", "--set", "supernets.tiny.encoder_layers=3"]
     again = ["--out", tmp_path / "deep", *start, *deep]
-    too_deep = "supernets.tiny.encoder_layers: 3", "at most model.start's 2"
+    too_deep = "supernets.tiny.encoder_layers: 3", "at most the first supernet's 2"
     polystill("prepare", tmp_path / "recipe.yaml", *again).refused(*too_deep)
     untrained = ["--out", tmp_path / "untrained", "--set", "supernets.tiny.start=projected"]
     polystill("run", tmp_path / "recipe.yaml", *untrained).refused("supernets.tiny.start", "needs model.start")
