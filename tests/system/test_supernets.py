@@ -142,7 +142,8 @@ def test_a_supernet_starts_from_the_weights_of_the_first(polystill: Any, run: Pa
     too_deep = "supernets.tiny.encoder_layers: 3", "at most the first supernet's 2"
     polystill("prepare", tmp_path / "recipe.yaml", *again).refused(*too_deep)
     untrained = ["--out", tmp_path / "untrained", "--set", "supernets.tiny.start=projected"]
-    polystill("run", tmp_path / "recipe.yaml", *untrained).refused("supernets.tiny.start", "needs a trained first supernet")
+    told = "supernets.tiny.start", "needs a trained first supernet"
+    polystill("run", tmp_path / "recipe.yaml", *untrained).refused(*told)
     assert not (tmp_path / "deep").exists() and not (tmp_path / "untrained").exists()
 
 
