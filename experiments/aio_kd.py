@@ -148,8 +148,7 @@ def _with_seed(study: AioKd, row: Row, seed: int, others: Sequence[str]) -> Row:
     recipe = {**(row.recipe or {}), "seed": seed}
     if row.kind == BRANCH:
         recipe = merged(recipe, {"model": {"start": _family_of(study, COMMON, seed)}})
-    teacher = f"{ALONE}-{teacher_of(study)}"
-    if row.kind in (WORD_KD, SELECTIVE_KD) and teacher in others:
+    if row.kind in (WORD_KD, SELECTIVE_KD) and (teacher := f"{ALONE}-{teacher_of(study)}") in others:
         recipe = merged(recipe, {"objective": {"teacher": Path("runs") / study.named(teacher, seed)}})
     return study.run(row.label, row.kind, recipe, seed, claim=row.claim, shows=row.shows, against=row.against)
 

@@ -116,8 +116,8 @@ class Recipe(Strict):
         for name, supernet in self.supernets.items():
             if supernet.start != "projected":
                 continue
-            first = next((i for i, stage in enumerate(self.stages) if are_chosen(stage.supernets, name)), 0)
-            if not self._teacher_is_trained_before(first):
+            first = self.first_stage_of(name)
+            if not self._teacher_is_trained_before(self.stages.index(first) if first else 0):
                 raise ValueError(
                     f"supernets.{name}.start: projected needs a trained first supernet: model.start, or stages with "
                     "supernets: first before those that train this one"
@@ -194,7 +194,7 @@ class Recipe(Strict):
     def _check_pruned_supernets_are_trained(self) -> Recipe:
         """New weights are not pruned after other supernets were trained: which are small says nothing yet."""
         for name in ("", *self.supernets):
-            first = next(iter(self.stages_of(name)), None)
+            first = self.first_stage_of(name)
             if first is not None and first.pruning and first != self.stages[0] and self.starts_new(name):
                 raise ValueError(
                     f"stages.{self.stages.index(first)}.pruning: no stage before {first.name} trains "
@@ -250,10 +250,14 @@ class Recipe(Strict):
         """The stages that train a supernet; the first one's name is empty."""
         return [stage for stage in self.stages if are_chosen(stage.supernets, supernet)]
 
+    def first_stage_of(self, supernet: str) -> Stage | None:
+        """The first stage that trains a supernet, if one does."""
+        return next(iter(self.stages_of(supernet)), None)
+
     def grows(self, supernet: str) -> bool:
         """Whether a supernet is new, and only its smallest network is trained at first."""
-        stages = self.stages_of(supernet)
-        return self.starts_new(supernet) and bool(stages) and stages[0].networks == "smallest"
+        first = self.first_stage_of(supernet)
+        return self.starts_new(supernet) and first is not None and first.networks == "smallest"
 
     @model_validator(mode="after")
     def _check_pruned_layers_are_trained(self) -> Recipe:

@@ -60,7 +60,7 @@ def train_family(run: Run) -> None:
             continue
         if index:
             session.model.load_state_dict(session.checkpoints(stages[index - 1]).load_final())
-        session.project_before(index)
+        session.project_before(stage)
         StageTraining(session, index, stage).train()
     _write_family(session)
 

@@ -97,13 +97,15 @@ class Session:
             if self.recipe.grows(name := members.largest.supernet):
                 self.model[name].grow_from(members.candidates[0])
 
-    def project_before(self, index: int) -> None:
-        """Project the first supernet, trained by earlier stages, to those that stage `index` is the first to train."""
+    def project_before(self, stage: Stage) -> None:
+        """Project the first supernet, trained by earlier stages, to those that `stage` is the first to train."""
         if self.recipe.model.start is not None:
             return
-        for name, supernet in self.recipe.supernets.items():
-            if supernet.start == "projected" and self.recipe.stages_of(name)[0] == self.recipe.stages[index]:
-                _project(self.model.first, self.model[name], self.space.supernets[0].candidates)
+        projected = [name for name, supernet in self.recipe.supernets.items() if supernet.start == "projected"]
+        for name in (name for name in projected if self.recipe.first_stage_of(name) == stage):
+            self.model.cpu()  # where it is projected with `model.start`, too, before it moves to a GPU
+            _project(self.model.first, self.model[name], self.space.supernets[0].candidates)
+            self.model.to(self.accelerator.device)
 
     def mixture(self, stage: Stage, seed: int) -> Mixture:
         """The training data of a stage: gold and generated pairs by the weights of their targets and domains."""
