@@ -21,7 +21,7 @@ from polystill.pipeline import check_recipe
 from polystill.runs import Run
 from polystill.students import Student
 from polystill.training.loop import train_family
-from polystill.training.session import Session, build_supernets
+from polystill.training.session import Session
 
 
 @pytest.fixture
@@ -109,11 +109,21 @@ def recipe(counting_student: Path, counting_recipe: dict[str, Any]) -> dict[str,
     return {**counting_recipe, "model": {"start": str(counting_student)}, "supernets": {"tiny": tiny}}
 
 
-def test_a_recipe_starts_a_supernet_new_or_projected(recipe: dict[str, Any], counting_student: Path) -> None:
-    _, tokenizer = load_model_with_tokenizer(counting_student)
-    started = build_supernets(parse_recipe(recipe, "test"), tokenizer)
+def begun_session(recipe: dict[str, Any], start: Path, folder: Path) -> Session:
+    """The session of a run at its first update."""
+    run = Run.start(folder, parse_recipe(recipe, "test"))
+    run.finish("data", prepare_data(run.recipe, run.data, tokenizer=load_model_with_tokenizer(start)[1], log=print))
+    session = Session(run)
+    session.project_before(run.recipe.stages[0])
+    return session
+
+
+def test_a_recipe_starts_a_supernet_new_or_projected(
+    recipe: dict[str, Any], counting_student: Path, tmp_path: Path
+) -> None:
+    started = begun_session(recipe, counting_student, tmp_path / "projected").model
     recipe["supernets"]["tiny"]["start"] = "new"
-    new = build_supernets(parse_recipe(recipe, "test"), tokenizer)
+    new = begun_session(recipe, counting_student, tmp_path / "new").model
     first = started.first
     assert isinstance(first, Transformer)
     expected = projected(first, encoder_layers=2, decoder_layers=1, d_model=8, ffn_dim=16, heads=2)
@@ -146,13 +156,10 @@ def test_a_session_leaves_projected_layers_as_they_are(
 ) -> None:
     """New layers above the smallest network's begin with none where that learns first; these have something to lose."""
     recipe["stages"].insert(0, {"name": "smallest", "updates": 1, "networks": "smallest"})
-    tokenizer = load_model_with_tokenizer(counting_student)[1]
 
     def has_second_layer() -> bool:
-        folder = tmp_path / recipe["supernets"]["tiny"]["start"]
-        run = Run.start(folder, parse_recipe(recipe, "test"))
-        run.finish("data", prepare_data(run.recipe, run.data, tokenizer=tokenizer, targets={}, log=print))
-        tiny = Session(run).model["tiny"]
+        start = recipe["supernets"]["tiny"]["start"]
+        tiny = begun_session(recipe, counting_student, tmp_path / start).model["tiny"]
         assert isinstance(tiny, Transformer)
         return bool(tiny.encoder_layers(2)[1].self_attention.output.weight.any())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -31,7 +30,6 @@ from polystill.runs import Run
 from polystill.runs.family import first_students
 from polystill.runs.places import find_start
 from polystill.storage import storage_errors, write_atomic
-from polystill.students import Student
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.frozen import FrozenTeacher, load_teacher
 
@@ -87,8 +85,8 @@ class Session:
         self.validation_set = PackedDataset.open(run.data / "validation")
         self.model = build_supernets(recipe, self.tokenizer).to(self.accelerator.device)
         start = recipe.model.start
-        started = first_students(find_start(start)) if start is not None else ()
-        self.space = recipe.student_space(self.model.first.teacher, started)
+        self._started = first_students(find_start(start)) if start is not None else ()
+        self.space = recipe.student_space(self.model.first.teacher, self._started)
         self._grow_from_smallest()
 
     def _grow_from_smallest(self) -> None:
@@ -98,14 +96,15 @@ class Session:
                 self.model[name].grow_from(members.candidates[0])
 
     def project_before(self, stage: Stage) -> None:
-        """Project the first supernet, trained by earlier stages, to those that `stage` is the first to train."""
-        if self.recipe.model.start is not None:
-            return
-        projected = [name for name, supernet in self.recipe.supernets.items() if supernet.start == "projected"]
-        for name in (name for name in projected if self.recipe.first_stage_of(name) == stage):
-            self.model.cpu()  # where it is projected with `model.start`, too, before it moves to a GPU
-            _project(self.model.first, self.model[name], self.space.supernets[0].candidates)
-            self.model.to(self.accelerator.device)
+        """Project the first supernet, which is trained, to those that `stage` is the first to train."""
+        trained = self.space.supernets[0].candidates if self.recipe.model.start is None else self._started
+        for name, supernet in self.recipe.supernets.items():
+            if supernet.start == "projected" and self.recipe.first_stage_of(name) == stage:
+                self.model.cpu()
+                first, new = self.model.first, self.model[name]
+                assert isinstance(first, Transformer) and isinstance(new, Transformer)
+                project(first, new, trained)
+                self.model.to(self.accelerator.device)
 
     def mixture(self, stage: Stage, seed: int) -> Mixture:
         """The training data of a stage: gold and generated pairs by the weights of their targets and domains."""
@@ -175,30 +174,20 @@ def _precision(run: Run) -> str:
 
 
 def build_supernets(recipe: Recipe, tokenizer: Tokenizer) -> Supernets:
-    """The supernets that training starts from: the first as `build_model` has it, the others new or projected from it.
+    """The supernets that training starts from: the first as `build_model` has it, the others new.
 
-    Without `model.start`, those to be projected are new at first: their first stage projects them
-    (`Session.project_before`).
+    Those that are to be projected from the first are new, too: `Session.project_before` projects them.
 
     Raises:
         UserError: as `build_model`.
     """
     first, further = build_model(recipe, tokenizer), {}
-    started = first_students(find_start(recipe.model.start)) if recipe.model.start is not None else ()
     for name, shape in recipe.supernets.items():
         torch.manual_seed(random_seed(recipe.seed, *name.encode()))  # whatever other supernets there are
         has = {field.name for field in fields(ARCHITECTURES[shape.architecture].config_class)}
         common = {key: getattr(first.config, key) for key in has & _IN_COMMON if hasattr(first.config, key)}
-        new = _new_model(shape.architecture, {**shape.sizes(), **common}, recipe, tokenizer)
-        if shape.start == "projected" and recipe.model.start is not None:
-            _project(first, new, started)
-        further[name] = new
+        further[name] = _new_model(shape.architecture, {**shape.sizes(), **common}, recipe, tokenizer)
     return Supernets(first, further)
-
-
-def _project(first: ElasticModel, new: ElasticModel, students: Collection[Student]) -> None:
-    assert isinstance(first, Transformer) and isinstance(new, Transformer)
-    project(first, new, students)
 
 
 _IN_COMMON = {"max_positions", "positions"}
