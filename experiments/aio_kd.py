@@ -414,4 +414,7 @@ def _with_curve(study: AioKd, key: str, stages: list[Part]) -> list[Part]:
     for i, stage in enumerate(stages):
         if stage.get("select_by", "bleu") != "bleu":
             raise study.mistake(f"pretrained.{key}.{i}.select_by: {stage['select_by']}; curves are of `bleu`")
+        for part in ("networks", "supernets"):
+            if stage.get(part, "all") != "all":
+                raise study.mistake(f"pretrained.{key}.{i}.{part}: {stage[part]}; curves are of all students")
     return [_BY_BLEU | stage for stage in stages]

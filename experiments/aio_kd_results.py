@@ -38,7 +38,7 @@ from experiments.costs import (
     summed,
     table_lines,
 )
-from experiments.finished import Finished, markdown, over_seeds, shown
+from experiments.finished import Finished, markdown, mean_over_seeds, shown
 from experiments.forest import write_forest
 from experiments.measured import Measured
 from experiments.study import BEAM, BEAMS, GREEDY, Row
@@ -392,7 +392,7 @@ def _one_by_one_table(done: Done) -> str:
             members = (done.models[name].get(student) for name in done.seeds(family))
             columns.append([member for member in members if member is not None])
         cells = [
-            over_seeds([getattr(model.by_beam[beam], key) for model in models])
+            mean_over_seeds([getattr(model.by_beam[beam], key) for model in models])
             for key, beam in _FIGURES
             for models in columns
         ]

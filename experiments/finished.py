@@ -66,6 +66,11 @@ class Finished(Generic[S]):
         """The models of a row that trains one network, by seed."""
         return [model for name in self.seeds(label) for model in self.members(name)[:1]]
 
+    def pairs(self, before: str, after: str) -> list[tuple[Measured, Measured]]:
+        """The models of two such rows, for each seed that both have."""
+        of_seed = {model.seed: model for model in self.each(after)}
+        return [(model, of_seed[model.seed]) for model in self.each(before) if model.seed in of_seed]
+
     def conditions(self) -> str:
         """The test set, engine, precision and signatures of the tables."""
         for row in (model.any for name in self.models for model in self.members(name)):
@@ -234,6 +239,16 @@ def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([f"| {' | '.join(titles)} |", f"|{rule}", *(f"| {' | '.join(cells)} |" for cells in lines)])
 
 
+def timed_row(timing: Values) -> str:
+    """The row whose student was timed by `polystill bench decode`; the name itself of a network of the timed run."""
+    return str(timing["student"]) if "/" not in timing["student"] else str(Path(timing["student"]).parts[-2])
+
+
+def shown_rounds(figure: Values, form: str) -> str:
+    """Median, lowest and highest of the rounds."""
+    return f"{figure['median']:{form}} ({figure['min']:{form}}–{figure['max']:{form}})"
+
+
 ABOUT_COMPARISONS = (
     "The second minus the first; in brackets the two-sided 95 % interval over test sentences and, where recipes with "
     "several seeds tell how much one training varies, over trainings. p: approximate randomisation over sentences, "
@@ -303,7 +318,7 @@ def change(before: float | None, after: float | None, digits: int = 2) -> str:
     return "" if before is None or after is None else signed(after - before, digits)
 
 
-def over_seeds(figures: Sequence[float | None]) -> str:
+def mean_over_seeds(figures: Sequence[float | None]) -> str:
     """The mean over seeds, with its standard deviation where there are several; empty where one is missing."""
     known = [figure for figure in figures if figure is not None]
     if not known or len(known) < len(figures):

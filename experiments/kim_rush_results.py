@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from experiments.claims import Claim, Values, Verdict, all_seeds, as_good, better, judged
-from experiments.finished import Finished, change, markdown, shown, signed
+from experiments.finished import Finished, change, markdown, shown, shown_rounds, signed, timed_row
 from experiments.forest import write_forest
 from experiments.kim_rush import (
     AS_LONG,
@@ -112,11 +112,6 @@ def _timings(path: Path) -> Values:
     return result
 
 
-def _timed_row(timing: Values) -> str:
-    """The row whose student, in runs/<row>, was timed."""
-    return TEACHER if timing["student"] == TEACHER else Path(timing["student"]).parts[-2]
-
-
 def _compare_all(done: Done) -> None:
     """Each row with those that it is to be compared with; of members the same networks."""
     whole = done.whole()
@@ -162,7 +157,7 @@ def _raises(beam: int, done: Done, before: str, after: str) -> Verdict | None:
 
 def _larger_greedily(done: Done, baseline: str, label: str) -> Verdict:
     """The seeds of both, one by one: a difference of differences has no interval here."""
-    pairs = list(zip(done.each(baseline), done.each(label), strict=False))
+    pairs = done.pairs(baseline, label)
     gains = [[after.bleu(beam) - before.bleu(beam) for before, after in pairs] for beam in BEAMS]
     holds, why = all_seeds([greedy > max(beam, 0) for greedy, beam in zip(*gains, strict=True)])
     return holds, {"greedy": " and ".join(map(signed, gains[0])), "beam 5": " and ".join(map(signed, gains[1]))}, why
@@ -175,7 +170,7 @@ def _near_beam(done: Done, label: str, members: Sequence[str] | None = None) -> 
 
 
 def _tenfold(done: Done, baseline: str, label: str) -> Verdict | None:
-    pairs = [(a.p_mode, b.p_mode) for a, b in zip(done.each(baseline), done.each(label), strict=False)]
+    pairs = [(a.p_mode, b.p_mode) for a, b in done.pairs(baseline, label)]
     known = [(before, after) for before, after in pairs if before is not None and after is not None]
     if not known:
         return None
@@ -187,7 +182,7 @@ def _tenfold(done: Done, baseline: str, label: str) -> Verdict | None:
 
 
 def _worse_perplexity(done: Done, baseline: str, label: str) -> Verdict | None:
-    pairs = [(a.any.perplexity, b.any.perplexity) for a, b in zip(done.each(baseline), done.each(label), strict=False)]
+    pairs = [(a.any.perplexity, b.any.perplexity) for a, b in done.pairs(baseline, label)]
     worse = [after > before for before, after in pairs if before is not None and after is not None]
     compared = done.compare(baseline, label, BEAM)
     if not worse or compared is None:
@@ -262,7 +257,7 @@ def _speed_claims(done: Done) -> Iterator[Claim]:
         yield Claim(text, paper, None, {}, [SPEED])
     for timing in timings:
         times = timing["speed_to_teacher_same_engine"]
-        which = f"row {_timed_row(timing)}, {timing['engine']} {timing['precision']}, batch {timing['batch_size']}"
+        which = f"row {timed_row(timing)}, {timing['engine']} {timing['precision']}, batch {timing['batch_size']}"
         ours = {"times": times["median"], "from": times["min"], "to": times["max"]}
         holds = True if times["min"] >= TIMES else False if times["max"] < TIMES else None
         yield Claim(f"{text} ({which})", paper, holds, ours)
@@ -401,14 +396,9 @@ def _speed_table(done: Done) -> str:
     lines = []
     for timing in done.speed.get("rows", []):
         how = [f"{timing['engine']} {timing['precision']}", str(timing["batch_size"]), str(timing["beam"])]
-        speeds = [_spread(timing["words_per_second"], ",.0f"), _spread(timing["speed_to_teacher_same_engine"], ".2f")]
-        lines.append([_timed_row(timing), *how, *speeds])
+        speed, times = timing["words_per_second"], timing["speed_to_teacher_same_engine"]
+        lines.append([timed_row(timing), *how, shown_rounds(speed, ",.0f"), shown_rounds(times, ".2f")])
     return markdown(["row", "engine", "batch", "beam", "words/s", "times the teacher's beam 5"], lines)
-
-
-def _spread(figure: Values, form: str) -> str:
-    """Median, lowest and highest of the rounds."""
-    return f"{figure['median']:{form}} ({figure['min']:{form}}–{figure['max']:{form}})"
 
 
 def _paper_speed() -> str:

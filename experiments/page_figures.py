@@ -6,13 +6,12 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from experiments.aio_kd_results import detaching_table
 from experiments.claims import Values
 from experiments.costs import ABOUT, HEADINGS, about_estimates, table_lines
-from experiments.finished import between, markdown, shown, signed
+from experiments.finished import between, markdown, mean_over_seeds, shown, shown_rounds, signed, timed_row
 from experiments.kim_rush import base_of
 from polystill.errors import UserError
 from polystill.evaluation.figures import megabytes, search
@@ -206,7 +205,7 @@ def families(source: str, titles: dict[str, str]) -> str:
 
 def speed(source: str, titles: dict[str, str], engines: bool = False) -> str:
     """Timings of a Kim & Rush study: medians of the rounds, with the slowest and the fastest."""
-    timings = {(_timed(t), t["engine"], t["precision"], t["batch_size"], t["beam"]): t for t in _timings(source)}
+    timings = {(timed_row(t), t["engine"], t["precision"], t["batch_size"], t["beam"]): t for t in _timings(source)}
     lines = []
     forms = dict.fromkeys(key[1:3] for key in timings if engines is False or key[1] == "ctranslate2")
     for batch in dict.fromkeys(key[3] for key in timings):
@@ -216,8 +215,8 @@ def speed(source: str, titles: dict[str, str], engines: bool = False) -> str:
                 for beam in (1, 5):
                     timing = timings[name, *form, batch, beam]
                     times = timing["speed_to_teacher_same_engine"]
-                    cells.append(spread(timing["words_per_second"], ",.0f"))
-                    cells.append("1" if times["min"] == times["max"] == 1 else spread(times, ".2f"))
+                    cells.append(shown_rounds(timing["words_per_second"], ",.0f"))
+                    cells.append("1" if times["min"] == times["max"] == 1 else shown_rounds(times, ".2f"))
                 lines.append(cells)
     head = ["", *(["engine"] if engines else []), "batch", "greedy", "times the teacher's beam 5", "beam 5", "times"]
     return markdown(head, lines)
@@ -226,14 +225,6 @@ def speed(source: str, titles: dict[str, str], engines: bool = False) -> str:
 def _timings(source: str) -> list[Values]:
     found: list[Values] = content(source)["speed"]["rows"]
     return found
-
-
-def _timed(timing: Values) -> str:
-    return str(timing["student"]) if "/" not in timing["student"] else str(Path(timing["student"]).parts[-2])
-
-
-def spread(figure: Values, form: str) -> str:
-    return f"{figure['median']:{form}} ({figure['min']:{form}}–{figure['max']:{form}})"
 
 
 def powers(value: float) -> str:
@@ -294,16 +285,12 @@ def over_seeds(source: str, models: Sequence[str], ways: dict[str, str], test_se
             rows = {beam: [row(source, seed, beam, inside, test_set=test_set) for seed in seeds] for beam in (1, 5)}
             columns = [[each[metric] for each in rows[beam]] for beam, metric in _SHOWN]
             if seeds:
-                lines.append([model, title, *map(_mean_and_deviation, columns), str(len(seeds))])
+                lines.append([model, title, *map(mean_over_seeds, columns), str(len(seeds))])
     scores = [f"{title} {how}" for how in ("greedy", "beam 5") for title in ("BLEU", "chrF")]
     return markdown(["student", "trained", *scores, "PPL", "seeds"], lines)
 
 
 _SHOWN = ((1, "bleu"), (1, "chrf"), (5, "bleu"), (5, "chrf"), (1, "perplexity"))
-
-
-def _mean_and_deviation(scores: Sequence[float]) -> str:
-    return f"{fmean(scores):.2f}" + (f" ± {stdev(scores):.2f}" if len(scores) > 1 else "")
 
 
 _ONE_BY_ONE = (("bleu", 1), ("bleu", 5), ("chrf", 5))

@@ -33,7 +33,7 @@ from polystill.config import Recipe
 from polystill.data.packing import PackedDataset
 from polystill.errors import UserError
 from polystill.models.transformer import TransformerConfig
-from polystill.training.session import best_precision
+from polystill.training.accelerator import best_precision
 
 MOST_PAIRS = 100_000
 CHECKED_PAIRS = 300

@@ -32,9 +32,9 @@ from polystill.data.packing import PackedDataset
 from polystill.environment.child import peak_memory
 from polystill.errors import UserError
 from polystill.models.passes import PassPlan
+from polystill.training.accelerator import best_precision
 from polystill.training.feed import GPU_MULTIPLE, BatchFeed, Position, UpdateBatch
 from polystill.training.memory import Batching, MemoryOfUpdates, shapes
-from polystill.training.session import best_precision
 from polystill.training.update import stage_seed
 
 

@@ -26,7 +26,7 @@ from polystill.config.model import Shape
 from polystill.objectives.word_kd import WordKd
 from polystill.students import Student
 from polystill.training.frozen import FrozenTeacher
-from polystill.training.session import build_model
+from polystill.training.start import build_model
 
 
 def word_kd(workload: Workload, student: Student, teacher: FrozenTeacher, alone: Variant) -> Trial:

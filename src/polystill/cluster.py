@@ -34,7 +34,7 @@ from polystill.storage import clear_left_overs, write_atomic
 Say = Callable[[str], None]
 
 MOST_STARTS = 10
-"""Minutes that Ray Train waits for CPUs that others have: it looks for them for a minute at a time."""
+"""Times that Ray Train looks for free CPUs before it gives up. Each time it waits for a minute."""
 _PREPARING_THREADS = 8
 """More hardly make the data stage faster (`environment.threads`)."""
 

@@ -1,5 +1,7 @@
 """The one exception that means "the user can fix this"."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from json import JSONDecodeError
 
 
@@ -9,6 +11,15 @@ class UserError(Exception):
     The command line prints it without a traceback and exits with status 2. Programmers' mistakes are
     assertions instead, and keep their traceback.
     """
+
+
+@contextmanager
+def mistakes_in(place: str) -> Iterator[None]:
+    """Name a place, such as a recipe's key, in front of the messages of the block's `UserError`s."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
 
 
 def reason(error: Exception) -> str:

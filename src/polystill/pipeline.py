@@ -12,11 +12,11 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polystill.config import Recipe, load_recipe
 from polystill.decoding import ENGINES
-from polystill.errors import UserError
+from polystill.errors import UserError, mistakes_in
 from polystill.languages import check_pair
 from polystill.runs import Run
 from polystill.runs.family import first_students
@@ -71,7 +71,7 @@ def _wait_for_data(run: Run) -> None:
         time.sleep(0.5)
         waited += 1
         if waited % 120 == 0:
-            _log.info("%s: waiting since %d min for the first rank to prepare the data", run.folder, waited // 120)
+            _log.info("%s: has waited %d min for the first rank to prepare the data", run.folder, waited // 120)
 
 
 def data_stage(run: Run) -> None:
@@ -85,7 +85,21 @@ def data_stage(run: Run) -> None:
     with run.spending("data"), atomic_folder(run.data) as temporary:
         tokenizer, targets = _start_tokenizer(run.recipe), _open_targets(run.recipe)
         record = prepare.prepare_data(run.recipe, temporary, tokenizer=tokenizer, targets=targets, log=_log.info)
+        _check_same_data(run, record)
     run.finish("data", record)
+
+
+def _check_same_data(run: Run, record: dict[str, Any]) -> None:
+    """Raise UserError where data that are prepared again are not those that the run was trained on."""
+    before = run.record("data")
+    if before is None or not run.checkpoints.exists():
+        return
+    files = (name for name in before["files"] if name.startswith(("tokenizer/", "train/", "targets/", "validation/")))
+    if other := [name for name in files if record["files"].get(name) != before["files"][name]]:
+        raise UserError(
+            f"{run.folder}: its networks were trained on other data than those prepared now (data/{other[0]} differs); "
+            "bring back the corpora as they were, or start in another folder"
+        )
 
 
 def training_stage(run: Run) -> None:
@@ -120,7 +134,7 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
             engine does not have the precision, or values of a new run would be ignored.
     """
     run = Run.open(folder) if folder is not None and open_place(folder).kind is Kind.RUN else None
-    if run is None:
+    if run is None or not run.stages():
         recipe.refuse_ignored_keys()
     if run is None or not run.finished("data"):
         _open_targets(recipe)
@@ -133,10 +147,12 @@ def check_recipe(recipe: Recipe, folder: Path | None = None) -> StudentSpace:
     if not (run and run.finished("family")):
         _check_frozen_teachers(recipe)
     space = recipe.student_space(teacher, started)
-    evaluated = [space.get(name) for name in recipe.evaluation.students or map(str, space.candidates)]
+    with mistakes_in("evaluation.students"):
+        evaluated = [space.get(name) for name in recipe.evaluation.students or map(str, space.candidates)]
     for supernet in dict.fromkeys(student.supernet for student in evaluated):
         engine = ENGINES[recipe.evaluation.engine_for(recipe.architecture_of(supernet))]
-        engine.check_precision(recipe.evaluation.precision)
+        with mistakes_in("evaluation.precision"):
+            engine.check_precision(recipe.evaluation.precision)
     return space
 
 
@@ -144,12 +160,12 @@ def _teacher(recipe: Recipe, run: Run | None) -> tuple[Student, Sequence[Student
     """Return the teacher's depths, the students that `model.start` has, and the teacher's number of positions."""
     if recipe.model.start is None:
         if any(supernet.start == "projected" for supernet in recipe.supernets.values()):
-            from polystill.training.session import check_projections
+            from polystill.training.start import check_projections
 
             check_projections(recipe, recipe.model)
         return recipe.model.teacher, (), recipe.model.max_positions
     from polystill.models.folder import read_all_but_weights
-    from polystill.training.session import check_architecture
+    from polystill.training.start import check_architecture
 
     trained = run is not None and run.finished("family")
     folder = run.family if run and trained else find_start(recipe.model.start)
@@ -192,11 +208,9 @@ def _open_targets(recipe: Recipe) -> dict[str, TargetSet]:
 
     targets = {}
     for name, folder in recipe.data.targets.items():
-        try:
+        with mistakes_in(f"data.targets.{name}"):
             targets[name] = TargetSet.open(Path(folder))
             check_pair(folder, targets[name].languages, _languages(recipe))
-        except UserError as error:
-            raise UserError(f"data.targets.{name}: {error}") from None
     return targets
 
 

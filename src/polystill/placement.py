@@ -187,7 +187,7 @@ class _Placement:
         for word in within:
             inside = sum(start <= middle < end for middle in word.linked)
             if word.linked and 2 * inside >= len(word.linked):
-                run = [*run, word]
+                run.append(word)
                 best = max(best, run, key=len)
             elif word.linked:
                 run = []
@@ -214,14 +214,13 @@ class _Placement:
             return max(low, at)
         if at >= length:
             return min(high, len(self._translation) + at - length)
-        closes = bool(tag.closes)
-        places = [word.end if closes else word.start for word in within]
-        after = [[middle >= at for middle in word.linked] for word in within]
-        crossing = [
-            sum(map(sum, after[: i + closes])) + sum(len(each) - sum(each) for each in after[i + closes :])
-            for i in range(len(within))
-        ]
-        return min(zip(crossing, places, strict=True), default=(0, low), key=lambda pair: pair[0])[1]
+        crossing = sum(middle < at for word in within for middle in word.linked)  # in front of all words
+        places = []
+        for word in within:
+            behind = crossing + sum(1 if middle >= at else -1 for middle in word.linked)
+            places.append((behind, word.end) if tag.closes else (crossing, word.start))
+            crossing = behind
+        return min(places, default=(0, low), key=lambda place: place[0])[1]
 
 
 def _is_sign(character: str) -> bool:

@@ -269,16 +269,19 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Try to hold a file or folder; yields whether it is held, which it always is on a file system without locks."""
+    """Try to hold a file or folder; yields whether it is held.
+
+    Where the file system has no such locks, as NFS has none of folders, it counts as held by who would `wait`.
+    """
     import fcntl
 
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # NFS locks what is open for writing
     try:
         held = True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            held = error.errno != errno.EWOULDBLOCK
+        except OSError:
+            held = wait
         yield held
     finally:
         os.close(descriptor)
@@ -307,7 +310,7 @@ def _sync_tree(folder: Path) -> None:
 def clear_left_overs(folder: Path) -> None:
     """Clean up after killed processes: move folders back that were moved aside, remove temporaries.
 
-    Folders that a running process is filling stay.
+    Folders that a running process is filling stay, and so do all where the file system has no locks to tell by.
     """
     for parent, folders, names in os.walk(folder):
         left_overs = [name for name in (*folders, *names) if _LEFT_OVER.fullmatch(name)]

@@ -81,9 +81,11 @@ def check_supernet(name: str) -> str:
         ValueError: it has another form, or reads like a student's name or one of `WORDS`.
     """
     if not re.fullmatch(_SUPERNET, name):
-        raise ValueError(f"{name!r} is no supernet's name: expected a-z, 0-9 and _, a letter first, such as tiny")
+        raise ValueError(
+            f"{name!r} is not a valid name of a supernet: expected a-z, 0-9 and _, a letter first, such as tiny"
+        )
     if re.fullmatch(_DEPTHS, name) or name in WORDS:
-        raise ValueError(f"{name!r} reads like a student's name; call the supernet otherwise, such as tiny")
+        raise ValueError(f"{name!r} reads like a student's name; choose another one, such as tiny")
     return name
 
 

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
 from polystill.decoding import default_engine, find_engine
-from polystill.decoding.ctranslate2 import CTranslate2
+from polystill.decoding.ctranslate2 import CTranslate2, own_search
 from polystill.decoding.translator import DecodingOptions
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from polystill.decoding.translator import Translator
 
 _log = logging.getLogger(__name__)
+
+_BEAM_SEARCH = DecodingOptions()
 
 
 @contextmanager
@@ -54,7 +56,9 @@ def open_translator(
     if place.kind is Kind.CTRANSLATE2:
         chosen = find_engine(engine or CTranslate2.name)
         if chosen.export_format != CTranslate2.export_format:
-            raise UserError(f"{model}: a CTranslate2 folder does not run with --engine {engine}")
+            raise UserError(
+                f"--engine {engine}: {model} is a CTranslate2 folder; leave it out, or translate from the run"
+            )
         chosen.check_precision(precision)
         yield chosen.open(place.folder, precision, threads)
         return
@@ -141,8 +145,6 @@ def search_of(model: Path) -> DecodingOptions:
     """
     run = find_model(model).run
     if run is None:
-        from polystill.decoding.ctranslate2 import own_search
-
         return own_search(model)
     from polystill.runs import Run
 
@@ -155,26 +157,21 @@ def translate_files(
     output: Path | None,
     stdin: BinaryIO,
     *,
-    beam_size: int = 5,
-    n_best: int = 1,
-    length_penalty: float = 1.0,
-    alignment: bool = False,
+    options: DecodingOptions = _BEAM_SEARCH,
 ) -> None:
     """Translate files one after another, or stdin, to a file or stdout: one line in, one line out.
 
-    With n_best > 1 a line's translations stand on one line, best first, separated by tabs. With `alignment` each is
-    followed by ` ||| ` and its links of words, such as `0-0 1-2` (see `decoding.alignment.word_links`). Lines of a pipe
-    or terminal are translated and written as they arrive. An output file appears when it is complete; a symbolic link
-    is followed.
+    With `options.n_best` > 1 a line's translations stand on one line, best first, separated by tabs. With
+    `options.alignment` each is followed by ` ||| ` and its links of words, such as `0-0 1-2` (see
+    `decoding.alignment.word_links`). Lines of a pipe or terminal are translated and written as they arrive. An output
+    file appears when it is complete; a symbolic link is followed.
 
     Raises:
         UserError: an input cannot be read or is not UTF-8, or the output cannot be written or is an input as well.
     """
     from polystill.decoding.alignment import pharaoh, word_links
     from polystill.decoding.stream import longest_line, translate_lines
-    from polystill.decoding.translator import DecodingOptions
 
-    options = DecodingOptions(beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, alignment=alignment)
     for path in inputs:  # check them all before translating the first
         with _reading(path):
             if not path.is_fifo():  # opening and closing it would stop its writer
@@ -185,7 +182,7 @@ def translate_files(
     with _output(output) as target:
         for hypotheses in translate_lines(translator, lines, options, has_line=lines.has_line):
             texts = [hypothesis.text.replace("\t", " ") for hypothesis in hypotheses]
-            if alignment:
+            if options.alignment:
                 texts = [f"{text} ||| {pharaoh(word_links(h))}" for text, h in zip(texts, hypotheses, strict=True)]
             target.write("\t".join(texts).encode() + b"\n")
             target.flush()
@@ -266,7 +263,7 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
 
 # --- documents --------------------------------------------------------------------------------------------------------
 
-_BETWEEN_LINES = re.compile(r"(\A\s+|\s*\n\s*|\s+\Z)")
+_BETWEEN_LINES = re.compile(r"(\A\s+|(?<!\s)\s*\n\s*|(?<!\s)\s+\Z)")
 
 
 def translate_document(
@@ -288,12 +285,15 @@ def translate_document(
     if output is not None:
         _check_no_input(output, [document], stdin)
     aligns = opened.has_codes and bool(translator.info.get("alignment"))
-    translations = translate_texts(translator, opened.texts, replace(options, alignment=aligns))
+    found = translate_texts(translator, opened.texts, replace(options, alignment=aligns))
+    translations = [t if t is not None and opened.can_write(t.text) else None for t in found]
     content = opened.filled(translations, translator.languages[1])
     with _output(output) as target:
         target.write(content)
-    cut = translations.count(None)
-    done = f"{len(translations) - cut} texts translated, {cut} not, as they or their translations are too long"
+    long, unwritable = found.count(None), translations.count(None) - found.count(None)
+    done = f"{len(found) - long - unwritable} texts translated, {long} not, as they or their translations are too long"
+    if unwritable:
+        done += f", {unwritable} not, as the file's encoding lacks characters of their translations"
     _log.info("%s: %s; left as they were: %s", document, done, opened.left)
 
 

@@ -68,7 +68,7 @@ def test_translate_writes_a_line_for_a_line(spelling_ctranslate2: Path, odd_line
     source, out = tmp_path / "odd.txt", tmp_path / "out.txt"
     source.write_bytes("".join(f"{line}\n" for line in odd_lines).encode())
     with open_translator(spelling_ctranslate2, None, threads=1) as translator:
-        translate_files(translator, [source], out, io.BytesIO(), beam_size=1)
+        translate_files(translator, [source], out, io.BytesIO(), options=DecodingOptions(beam_size=1))
     lines = out.read_bytes().decode().removesuffix("\n").split("\n")
     assert len(lines) == len(odd_lines)
     assert [i for i, line in enumerate(odd_lines) if is_blank(line)] == [i for i, line in enumerate(lines) if not line]

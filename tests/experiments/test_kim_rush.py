@@ -333,6 +333,21 @@ def test_greedy_is_behind_beam_search_where_that_is_no_luck(values: dict[str, An
     assert claim.ours["BLEU"]["difference"] == pytest.approx(claim.ours["BLEU"]["to"] - claim.ours["BLEU"]["from"])
 
 
+def test_seeds_are_compared_with_themselves(values: dict[str, Any], tmp_path: Path) -> None:
+    """Where one of a row's seeds is not measured yet."""
+    study = study_of({**values, "more_seeds": {2: ["baseline", "seq-kd"], 3: ["baseline", "seq-kd"]}}, tmp_path)
+    steps = rows_of(study)
+    named = {step.name: step for step in steps}
+    for seed, bleu in ((1, 10.0), (2, 2.0), (3, 20.0)):
+        suffix = "" if seed == 1 else f"-seed{seed}"
+        finish(tmp_path, named[f"baseline{suffix}"], {1: (bleu, 0.1), 5: (bleu, 0.1)})
+        if seed != 2:
+            finish(tmp_path, named[f"seq-kd{suffix}"], {1: (bleu + 4, 0.1), 5: (bleu + 1, 0.1)})
+    claims = {claim.text: claim for claim in kim_rush_results.write(study, tmp_path, steps, final=True)}
+    ours = claims["Seq-KD brings more BLEU with greedy search than with beam 5"].ours
+    assert (ours["greedy"], ours["beam 5"]) == ("+4.00 and +4.00", "+1.00 and +1.00")
+
+
 def weights(path: Path, size: int) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"x" * size)

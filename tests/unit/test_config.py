@@ -284,7 +284,11 @@ def test_supernets_of_several_architectures_have_an_engine_each_unless_the_recip
         ({"decoder": [0, 2]}, r"students\.decoder: \[0, 2\]"),
         ({"encoder": [4, 3]}, r"students\.encoder: \[4, 3\]"),
         ({"only": ["e9d1"]}, "e9d1 is deeper than its teacher e6d6"),
-        ({"only": ["small"]}, "'small' is not a student's name"),
+        ({"only": ["small"]}, r"^students\.only: 'small' is not a student's name"),
+        (
+            {"encoder": [2, 2], "decoder": [3, 6]},
+            r"^students\.rule: decoder<=encoder leaves no student of encoder \[2, 2\] and decoder \[3, 6\]",
+        ),
     ],
 )
 def test_spaces_that_do_not_fit_the_teacher(students: dict[str, Any], words: str) -> None:
@@ -324,7 +328,6 @@ def test_stage_objectives_are_read_as_the_recipes_own_is() -> None:
     [
         ("nll", ["nll", "nll"], "nll", 1),
         ("aio_kd", ["nll", "aio_kd"], "aio_kd", 15),
-        ("aio_kd", ["aio_kd", "nll"], "aio_kd", 15),
         ("nll", ["nll", "aio_kd"], "aio_kd", 15),
         ("aio_kd", ["nll", "nll"], "nll", 1),
     ],
@@ -595,8 +598,15 @@ def test_wrong_domains_are_named(values: dict[str, Any], words: str) -> None:
     assert words in error(values)
 
 
+def test_a_test_set_needs_a_plain_name() -> None:
+    sets = {"../x": {"kind": "synthetic", "split": "test"}}
+    assert error({"data": {**MINIMAL["data"], "test": sets}}) == (
+        "my.yaml: data.test: '../x' is not a name for a test set; use letters, digits and _ . -"
+    )
+
+
 @pytest.mark.parametrize("place", ["validation", "test.news"])
 def test_a_held_out_set_has_no_domain(place: str) -> None:
     source = {"kind": "synthetic", "split": "test", "domain": "chat"}
     data = {**MINIMAL["data"], **({"test": {"news": source}} if place == "test.news" else {"validation": source})}
-    assert f"my.yaml: data: {place}.domain: of no use" in error({"data": data})
+    assert f"my.yaml: data.{place}.domain: of no use" in error({"data": data})

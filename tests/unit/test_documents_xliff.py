@@ -242,6 +242,14 @@ def test_other_encodings_stay(tmp_path: Path, encoding: str) -> None:
     assert targets[1].startswith("→")
 
 
+def test_the_language_is_stated_in_files_without_text_as_well(tmp_path: Path) -> None:
+    unit = '<trans-unit id="1"><source>a</source></trans-unit>'
+    empty, full = '<file source-language="en" original="a"/>', f'<file source-language="en"><body>{unit}</body></file>'
+    path = write(tmp_path, f'<xliff version="1.2">{empty}{full}</xliff>')
+    filled = etree.fromstring(XliffDocument(path).filled(told("b"), "pt"))
+    assert [file.get("target-language") for file in filled.iter("file")] == ["pt", "pt"]
+
+
 def test_codes_are_never_lost_and_stay_well_formed(tmp_path: Path) -> None:
     source = (
         'A <g id="1">bold <g id="2">and</g> <x id="3"/>italic</g> word, (<g id="4">see</g>) <bx id="5"/>end<ex id="6"/>'

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from polystill import drafting
 from polystill.config import load_recipe
 from polystill.data.held_out import likeness
-from polystill.drafting import Request, draft_recipe
+from polystill.drafting import draft as drafting
 from polystill.drafting.choice import SHAPES, choose, smaller_shape
+from polystill.drafting.draft import Request, draft_recipe
 from polystill.drafting.text import languages_of, size_of_sets, sources_of
 from polystill.errors import UserError
 from polystill.pipeline import check_recipe

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.ctranslate2 import INFO
+from polystill.decoding.ctranslate2 import INFO, read_info
 from polystill.errors import UserError
 from polystill.export.prune import prune_folder
 from polystill.export.students import export_student, extract_student, write_extracted
@@ -88,6 +88,19 @@ def test_an_lstms_student_is_extracted(counting_student: Path, tmp_path: Path) -
     space = StudentSpace.from_list([model.teacher], in_ranges(model.teacher, (1, 2), (1, 2)))
     save_family(tmp_path / "family", Supernets(model), tokenizer, space, {})
     assert load_model(extract_student(tmp_path / "family", "e1d1", tmp_path / "out")).teacher == Student(1, 1)
+
+
+@pytest.mark.parametrize("to", ["ctranslate2", "hf"])
+def test_an_export_has_the_name_of_a_further_supernets_student(
+    counting_student: Path, make_model: Callable[..., Any], tmp_path: Path, to: str
+) -> None:
+    tokenizer = Tokenizer.load(counting_student)
+    shape = {"vocabulary_size": tokenizer.vocabulary_size, "d_model": 32}
+    supernets = Supernets(make_model(layers=2, **shape), {"tiny": make_model(layers=1, **shape)})
+    space = StudentSpace.from_list([Student(2, 2), Student(1, 1, "tiny")], [])
+    save_family(tmp_path / "family", supernets, tokenizer, space, {})
+    out = export_student(tmp_path / "family", "tiny-e1d1", to, tmp_path / "out")
+    assert read_info(out)["name"] == "tiny-e1d1"
 
 
 def test_what_only_a_run_has_is_said(pruned: Path, tmp_path: Path) -> None:

@@ -88,6 +88,13 @@ def test_one_too_many_is_as_bad_as_none() -> None:
     assert [h.text for h in hypotheses] == ["USE %d DOGS"]
 
 
+def test_an_invented_placeholder_is_as_bad_as_a_lost_one() -> None:
+    lists = [[Hypothesis("%d Hunde in %s", [], 0.0)]]
+    assert [h.text for h in keep_placeholders(Shouter(), ["use %d dogs"], lists, DecodingOptions())[0]] == [
+        "USE %d DOGS"
+    ]
+
+
 def test_hypotheses_that_keep_all_stay_as_they_are() -> None:
     lists = [[Hypothesis("Hund", ["Hund"], -1.0), Hypothesis("Hund %s", ["Hund", "%s"], -2.0)]]
     assert keep_placeholders(Shouter(), ["dog %s"], lists, DecodingOptions()) == [[lists[0][1]]]
@@ -219,6 +226,15 @@ def test_numbers_that_a_model_changes_are_put_back() -> None:
     assert out == ["In 1984 it cost 3.75 {unit}.", "It cost 3,75.", "1984"]
 
 
+def test_numbers_may_change_in_languages_that_count_in_ten_thousands() -> None:
+    chinese = Forgetful()
+    chinese.languages = ("en", "zh")
+    lists = [[Hypothesis("赚了100亿美元", [], -1.0)]]
+    assert keep_placeholders(chinese, ["earned $10 billion"], lists, DecodingOptions()) == lists
+    (repaired,) = keep_placeholders(chinese, ["in 1984 {unit}"], [[Hypothesis("", [], -1.0)]], DecodingOptions())
+    assert [h.text for h in repaired] == ["in 9999 {unit}"]
+
+
 # --- capitals -------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +250,7 @@ def test_numbers_that_a_model_changes_are_put_back() -> None:
         ("The USB DRIVE IS FULL", False),
         ("12 345 678", False),
         ("漢字かな交じり文 のような文章", False),
+        ("유엔 UNESCO WIPO 회의", False),
         ("", False),
     ],
 )

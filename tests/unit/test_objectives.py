@@ -124,15 +124,22 @@ def test_a_key_of_no_use_is_refused(objective: dict[str, Any], stage: dict[str, 
 
 
 def test_a_stage_of_another_kind_keeps_the_changed_keys_that_its_kind_has() -> None:
-    recipe = _recipe({"kd_weight": 3.0, "label_smoothing": 0.2}, {"mutual": "full"}, {"kind": "nll"})
+    recipe = _recipe({"kd_weight": 3.0, "label_smoothing": 0.2}, {"kind": "nll"}, {"mutual": "full"})
     assert recipe.stage_objectives == [
-        AioKd(kd_weight=3.0, label_smoothing=0.2, mutual="full"),
         Nll(label_smoothing=0.2),
+        AioKd(kd_weight=3.0, label_smoothing=0.2, mutual="full"),
     ]
     assert (recipe.method, recipe.trains_family) == ("aio_kd", True)
     recipe = _recipe({"kind": "word_kd", "teacher": "t", "temperature": 2.0}, {"kind": "selective_kd"})
     assert recipe.stage_objectives == [SelectiveKd(teacher="t", temperature=2.0)]
     assert recipe.frozen_teachers == ["t"]
+
+
+def test_a_stages_key_is_judged_by_its_kind() -> None:
+    (objective,) = _recipe({"kind": "selective_kd", "teacher": "t"}, {"alpha": 2.0}).stage_objectives
+    assert objective == SelectiveKd(teacher="t", alpha=2.0)
+    with pytest.raises(UserError, match=r"stages\.0\.objective\.alpha: .* less than or equal to 1 \(got 2\.0\)"):
+        _recipe({"kind": "word_kd", "teacher": "t"}, {"alpha": 2.0})
 
 
 def test_a_changed_key_that_no_stage_has_is_refused() -> None:

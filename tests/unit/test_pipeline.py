@@ -80,6 +80,24 @@ def test_targets_and_frozen_teachers_of_another_language_pair_are_refused(
         check_recipe(parse_recipe(counting_recipe, "test"))
 
 
+def test_other_data_are_not_prepared_for_a_run_that_has_trained(
+    counting_recipe: dict[str, Any], tmp_path: Path, counting_data: Path
+) -> None:
+    corpus = Path(shutil.copytree(counting_data, tmp_path / "corpus"))
+    recipe = parse_recipe({**counting_recipe, "data": {**counting_recipe["data"], "folder": str(corpus)}}, "test")
+    prepare_data(recipe, folder := tmp_path / "run")
+    (folder / "checkpoints").mkdir()
+    shutil.rmtree(folder / "data")
+    whole = (corpus / "train.de").read_text()
+    (corpus / "train.de").write_text(whole.replace("null eins", "eins null"))
+    with pytest.raises(UserError, match=f"^{folder}: its networks were trained on other data"):
+        prepare_data(recipe, folder)
+    assert not (folder / "data").exists()
+    (corpus / "train.de").write_text(whole)
+    prepare_data(recipe, folder)
+    Run.open(folder).check_data()
+
+
 @pytest.mark.parametrize("name", ["train/00000.arrow", "tokenizer/source.spm", "test/counting.target.txt"])
 def test_a_flipped_bit_in_prepared_data_is_noticed(counting_recipe: dict[str, Any], tmp_path: Path, name: str) -> None:
     recipe, folder = parse_recipe(counting_recipe, "test"), tmp_path / "run"

@@ -11,7 +11,7 @@ import torch
 from polystill.config import parse_recipe
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.models.transformer import Transformer, sinusoidal_positions
-from polystill.training.session import build_model
+from polystill.training.start import build_model
 
 
 @pytest.mark.parametrize(

@@ -283,14 +283,6 @@ def test_repairs_are_counted_and_logged(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "data/cleaning.json").read_text())["repaired"] == record["repaired"]
 
 
-def test_a_test_set_needs_a_plain_name(tmp_path: Path) -> None:
-    given = recipe(tmp_path)
-    given = given.model_copy(update={"data": given.data.model_copy(update={"test": {"../x": given.data.validation}})})
-    assert error_of(given, tmp_path / "data") == (
-        "data.test: '../x' is not a name for a test set; use letters, digits and _ . -"
-    )
-
-
 def test_a_vocabulary_that_does_not_fit_the_corpus(tmp_path: Path) -> None:
     given = recipe(tmp_path, tokenizer={"vocabulary_size": 30_000})
     assert "is too large for this corpus; the largest possible is" in error_of(given, tmp_path / "data")

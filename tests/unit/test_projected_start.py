@@ -132,21 +132,26 @@ def test_a_recipe_starts_a_supernet_new_or_projected(
     assert not torch.equal(new["tiny"].embedding, started["tiny"].embedding)
 
 
+@pytest.mark.parametrize(("networks", "trained"), [("all", True), ("largest", False)])
 def test_without_a_start_a_supernet_is_projected_when_its_first_stage_begins(
-    counting_recipe: dict[str, Any], prepared_run: Callable[..., Run]
+    networks: str, trained: bool, counting_recipe: dict[str, Any], prepared_run: Callable[..., Run]
 ) -> None:
-    tiny = {"encoder_layers": 1, "decoder_layers": 1, "d_model": 8, "ffn_dim": 16, "heads": 2, "start": "projected"}
+    """From the student that is as deep, if that was trained."""
+    counting_recipe["model"] |= {"encoder_layers": 3, "max_positions": 16}
+    counting_recipe["data"]["max_tokens"] = 16
+    tiny = {"encoder_layers": 2, "decoder_layers": 1, "d_model": 8, "ffn_dim": 16, "heads": 2, "start": "projected"}
+    tiny["students"] = {"encoder": [2, 2], "decoder": [1, 1]}
     stages = [
-        {"name": "wide", "updates": 4, "supernets": "first"},
+        {"name": "wide", "updates": 4, "supernets": "first", "networks": networks},
         {"name": "held", "updates": 1, "supernets": "further", "objective": {"kind": "word_kd"}, "learning_rate": 1e-9},
     ]
-    changed = {"supernets": {"tiny": tiny}, "stages": stages, "students": {"encoder": [1, 2], "decoder": [1, 2]}}
+    changed = {"supernets": {"tiny": tiny}, "stages": stages, "students": {"encoder": [1, 3], "decoder": [1, 2]}}
     run = prepared_run({**counting_recipe, **changed})
     train_family(run)
     first, learnt = load_model(run.family), load_model(run.family / "tiny")
     assert isinstance(first, Transformer)
     narrow = Transformer(learnt.config).eval()
-    project(first, narrow, [Student(1, 1)])
+    project(first, narrow, [Student(2, 1)] if trained else [])
     for name, tensor in narrow.state_dict().items():
         assert torch.allclose(learnt.state_dict()[name], tensor, atol=1e-6), name
 

@@ -63,13 +63,10 @@ def test_cost_is_kept_by_stage_and_figure() -> None:
     [
         ({"rows": {}}, "rows: expected a list, not {}"),
         ({"devices": None}, "devices: expected a list, not null"),
-        ({"more": []}, "unknown key 'more'"),
-        ({"rows": [{**ROW.to_json(), "color": "red"}]}, "rows.0: unknown key 'color'"),
         ({"rows": [{**ROW.to_json(), "bleu": "high"}]}, 'rows.0.bleu: expected a number, not "high"'),
         ({"rows": [{**ROW.to_json(), "beam": True}]}, "rows.0.beam: expected a whole number, not true"),
         ({"rows": [{"model": "e2d2"}]}, "rows.0: no key 'model_id'"),
         ({"rows": [3]}, "rows.0: expected an object, not 3"),
-        ({"cost": {"data": {"hours": 1}}}, "cost.data: unknown key 'hours'"),
         ({"robustness": [{**SYSTEM, "kinds": 1}]}, "robustness.0: no key 'model_id'"),
         ({"provenance": {"time": "now", "hardware": {}}}, "provenance.hardware: no key 'summary'"),
     ],
@@ -83,6 +80,22 @@ def test_damaged_files_are_refused(tmp_path: Path, changes: dict[str, Any], mess
     path.write_text("{}")
     with pytest.raises(UserError, match="no key 'rows'"):
         Results.read(path, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"more": []}, "unknown key 'more'"),
+        ({"rows": [{**ROW.to_json(), "color": "red"}]}, "rows.0: unknown key 'color'"),
+        ({"cost": {"data": {"hours": 1}}}, "cost.data: unknown key 'hours'"),
+    ],
+)
+def test_files_of_another_version_are_not_called_damaged(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"rows": [], "cost": {}, "provenance": {}, **changes}))
+    with pytest.raises(UserError) as caught:
+        Results.read(path, "measure again")
+    assert str(caught.value) == f"{path}: {message}; another version of polystill wrote it, so use that one"
 
 
 @pytest.mark.parametrize("row", [ROW, DEVICE])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,8 +59,8 @@ def folder(tmp_path: Path) -> Path:
 
 def finish_everything(run: Run) -> None:
     for stage in ("data", "training.one", "training.two", "family", "evaluation"):
-        run.finish(stage, {"n": 1})
-    run.data.mkdir()
+        run.finish(stage, {"n": 1, "updates": 20})
+    make_data(run)
     run.family.mkdir()
     run.add([ROW])
 
@@ -104,7 +105,7 @@ def test_a_stage_whose_folder_is_gone_is_not_finished(folder: Path) -> None:
         finish_everything(run)
         (folder / "family").rmdir()
         assert (run.finished("data"), run.finished("training.two"), run.finished("family")) == (True, True, False)
-        (folder / "data").rmdir()
+        shutil.rmtree(folder / "data")
         assert not run.finished("data")
 
 
@@ -120,7 +121,13 @@ def begin(folder: Path, recipe: Recipe) -> None:
     """A run whose data are prepared."""
     with Run.start(folder, recipe) as run:
         run.finish("data", {})
-        run.data.mkdir()
+        make_data(run)
+
+
+def make_data(run: Run) -> None:
+    """Of the data, what tells that the test set is prepared."""
+    (run.data / "test").mkdir(parents=True)
+    (run.data / "test" / "seen.target.txt").touch()
 
 
 def test_a_run_that_has_done_nothing_takes_another_recipe(folder: Path) -> None:
@@ -150,7 +157,6 @@ def test_changed_recipe_is_refused_with_every_key_and_both_values(folder: Path) 
 
 
 REFUSED = {
-    "fewer updates": {"stages__1__updates": 19},
     "another first stage": {"stages__0__updates": 11},
     "a test set that changed": {"data__test__seen__pairs": 11},
     "no test set": {"data__test": {}},
@@ -197,7 +203,7 @@ def test_what_can_be_added(folder: Path, changes: dict[str, Any], unfinished: se
 
 def test_corpora_may_not_move_if_they_are_to_be_read_again(folder: Path) -> None:
     begin(folder, recipe())
-    (folder / "data").rmdir()
+    shutil.rmtree(folder / "data")
     with pytest.raises(UserError, match=r"data\.folder"):
         Run.start(folder, recipe(data__folder="/elsewhere"))
 
@@ -232,19 +238,40 @@ def test_removed_rows_are_counted(folder: Path, caplog: pytest.LogCaptureFixture
     assert "1 rows of results are of the family before; removed" in caplog.text
 
 
+def test_a_test_set_may_change_until_it_is_prepared(folder: Path) -> None:
+    """Such as the name of a file that is not there, at which the run ended."""
+    begin(folder, recipe())
+    Run.start(folder, recipe(data__test__more={**NEW_TEST_SET, "pairs": 6})).close()
+    Run.start(folder, recipe(data__test__more=NEW_TEST_SET)).close()
+    (folder / "data" / "test" / "more.target.txt").touch()
+    with pytest.raises(UserError, match=r"data\.test\.more\.pairs: was 5, now 6"):
+        Run.start(folder, recipe(data__test__more={**NEW_TEST_SET, "pairs": 6}))
+
+
+def test_updates_may_become_fewer_but_not_than_are_done(folder: Path) -> None:
+    begin(folder, recipe())
+    Run.start(folder, recipe(stages__1__updates=2000)).close()
+    (folder / "checkpoints" / "two").mkdir(parents=True)
+    (folder / "checkpoints" / "two" / "state-00000015.pt").touch()
+    Run.start(folder, recipe(stages__1__updates=15)).close()
+    with pytest.raises(UserError, match=r"stages\.1\.updates: was 15, now 14"):
+        Run.start(folder, recipe(stages__1__updates=14))
+
+
 def test_more_updates_are_refused_where_the_schedule_depends_on_them(folder: Path) -> None:
     begin(folder, recipe(training__schedule="cosine"))
     with pytest.raises(UserError, match=r"stages\.1\.updates: was 20, now 30"):
         Run.start(folder, recipe(training__schedule="cosine", stages__1__updates=30))
 
 
-@pytest.mark.parametrize(("done", "allowed"), [(12, False), (20, True)])
+@pytest.mark.parametrize("done", [12, 20])
+@pytest.mark.parametrize("allowed", [False, True])
 def test_more_updates_are_refused_for_a_stage_that_stopped_early(folder: Path, done: int, allowed: bool) -> None:
     with Run.start(folder, recipe(training__early_stopping=3)) as run:
         finish_everything(run)
-        run.finish("training.two", {"updates": done})
+        run.finish("training.two", {"updates": done, **({} if allowed else {"stopped_early": True})})
     more = recipe(training__early_stopping=3, stages__1__updates=30)
-    message = r"stages\.1\.updates: was 20, now 30, but stage two stopped early after 12 \(training\.early_stopping 3\)"
+    message = rf"stages\.1\.updates: was 20, now 30, but stage two stopped early after {done} \(training"
     with nullcontext() if allowed else pytest.raises(UserError, match=message):
         Run.start(folder, more).close()
     assert (len(Run.open(folder).results().rows), allowed) in ((1, False), (0, True))

@@ -238,6 +238,16 @@ def test_temperature_is_0_beside_other_parameters(generate: Any, server: Server)
     assert [body["temperature"] for body in server.bodies] == [0.0, 0.7]
 
 
+def test_numbers_are_sent_as_numbers_however_they_are_written(tmp_path: Path) -> None:
+    values = "endpoint: http://localhost:8000/v1\nmodel: m\nprompt: 'Say: {source}'\nparameters:\n"
+    (tmp_path / "written.yaml").write_text(f"{values}  top_p: 0.90\n  seed: 1e3\n  stop: [a, 007]\n")
+    assert endpoint.read_endpoint(tmp_path / "written.yaml").parameters == {
+        "temperature": 0.0, "top_p": 0.9, "seed": 1000.0, "stop": ["a", "007"]
+    }  # fmt: skip
+    (tmp_path / "written.yaml").write_text(f"{values}  temperature: 0.00\n")
+    assert endpoint.read_endpoint(tmp_path / "written.yaml").parameters["temperature"] == 0.0
+
+
 def test_several_candidates_in_one_request_or_more(generate: Any, server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--n-best 3 with temperature 0"):
         generate(["a b c"], n_best=3)

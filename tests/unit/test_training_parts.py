@@ -18,9 +18,9 @@ from polystill.models.passes import exact_plan
 from polystill.models.supernets import Supernets
 from polystill.objectives.aio_kd import AioKd
 from polystill.students import Student, StudentSpace, in_ranges
+from polystill.training.accelerator import random_seed
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.feed import BatchFeed, Position, make_micro_batch
-from polystill.training.session import random_seed
 from polystill.training.update import BatchLoss, learning_rate, stage_seed
 from polystill.training.validation import validate
 

@@ -270,7 +270,9 @@ def test_codes_go_with_their_words_where_the_model_aligns(
 def test_alignments_follow_their_translations(counting_ctranslate2: Path, tmp_path: Path) -> None:
     translator, out = CTranslate2Translator(counting_ctranslate2), tmp_path / "out"
     lines = b"one two three\n\nseven\n"
-    translate_files(translator, [], out, io.BytesIO(lines), beam_size=2, n_best=2, alignment=True)
+    translate_files(
+        translator, [], out, io.BytesIO(lines), options=DecodingOptions(beam_size=2, n_best=2, alignment=True)
+    )
     first, empty, _ = out.read_text().splitlines()
     assert empty == " ||| "
     for translation in first.split("\t"):
@@ -278,7 +280,7 @@ def test_alignments_follow_their_translations(counting_ctranslate2: Path, tmp_pa
         pairs = [tuple(map(int, link.split("-"))) for link in links.split()]
         assert pairs and all(source < 3 and target < len(text.split()) for source, target in pairs)
     plain = tmp_path / "plain"
-    translate_files(translator, [], plain, io.BytesIO(lines), beam_size=2, n_best=2)
+    translate_files(translator, [], plain, io.BytesIO(lines), options=DecodingOptions(beam_size=2, n_best=2))
     stripped = [[part.partition(" ||| ")[0] for part in line.split("\t")] for line in out.read_text().splitlines()]
     assert [line.split("\t") for line in plain.read_text().splitlines()] == stripped
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from polystill.bench.rounds import Spread, interleaved, quotients, shown_spread, spread, synchronize
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.beam import beam_search
+from polystill.decoding.beam import beam_search, padded
 from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.errors import UserError
 from polystill.evaluation.speed import percentile
@@ -33,7 +33,6 @@ from polystill.models.folder import architecture_in, load_model_with_tokenizer
 from polystill.runs import Run
 from polystill.runs.family import family_space, supernet_folder
 from polystill.runs.results import WITH_SHORTLIST
-from polystill.storage import text_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -209,7 +208,7 @@ def test_lines(folder: Path, test_set: str | None, count: int) -> tuple[list[str
     if test_set not in (None, *known):
         raise UserError(f"--test-set {test_set}: the run has {' '.join(known)}")
     name = test_set or known[0]
-    lines = [line for line in text_lines(run.data / "test" / f"{name}.source.txt") if line.strip()]
+    lines = [line for line in run.test_lines(name, "source") if line.strip()]
     return lines[:count], name
 
 
@@ -282,7 +281,10 @@ def measure_generate(
     model, tokenizer = load_model_with_tokenizer(folder)
     model = model.to(device).eval()
     reference: Any = MarianMTModel.from_pretrained(folder).to(device).eval()
-    sources = [_padded(batch, tokenizer, model.max_positions, device) for batch in batches_of(lines, batch_size)]
+    batches = (
+        Cuts().fit_sources(b, tokenizer.encode_source, model.max_positions) for b in batches_of(lines, batch_size)
+    )
+    sources = [padded(rows, tokenizer.pad_id).to(device) for rows in batches]
     translations: dict[str, list[list[int]]] = {}
 
     def search(batches: Sequence[Tensor] = sources) -> None:
@@ -320,15 +322,6 @@ def measure_generate(
         speed_to_transformers=quotients(seconds["transformers"], seconds["polystill"]),
         same_translations=sum(same) / len(same),
     )
-
-
-def _padded(lines: Sequence[str], tokenizer: Tokenizer, most: int, device: torch.device) -> Tensor:
-    """(B, S) token ids; of a longer line the first `most`, the end mark last."""
-    rows = [ids if len(ids) <= most else [*ids[: most - 1], ids[-1]] for ids in tokenizer.encode_source(lines)]
-    out = torch.full((len(rows), max(map(len, rows))), tokenizer.pad_id)
-    for row, ids in zip(out, rows, strict=True):
-        row[: len(ids)] = torch.tensor(ids)
-    return out.to(device)
 
 
 def _without_marks(ids: list[int], tokenizer: Tokenizer) -> list[int]:

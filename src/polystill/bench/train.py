@@ -45,9 +45,10 @@ from polystill.models.elastic import ElasticConfig
 from polystill.models.transformer import Transformer
 from polystill.objectives.base import FrozenTeacherObjective, Objective
 from polystill.students import Chosen, Networks, Student
+from polystill.training.accelerator import best_precision, make_accelerator
 from polystill.training.feed import BatchFeed, Position, UpdateBatch
 from polystill.training.frozen import FrozenTeacher
-from polystill.training.session import best_precision, build_model, build_supernets, make_accelerator
+from polystill.training.start import build_model, build_supernets
 from polystill.training.update import Update, Updated, learning_rate, make_optimizer, stage_seed
 
 if TYPE_CHECKING:

@@ -258,7 +258,7 @@ def prepared_data(what: Path, settings: list[str] | None, out: Path | None) -> I
         run = Run.open(what)
         if out is not None:
             raise UserError(
-                f"--out {out}: is for a recipe's data, and {what} is a run, which has its data; leave --out out"
+                f"--out {out}: {what} is a run, which has data of its own; --out is for a recipe's, so leave it out"
             )
         if not run.finished("data"):
             raise UserError(f"{what}: its data are not prepared; run polystill prepare first")

@@ -70,7 +70,7 @@ def init(
     """
     need_packages("init")
     show_log()
-    from polystill.drafting import Request, draft_recipe
+    from polystill.drafting.draft import Request, draft_recipe
 
     sets = [
         [Path(name) for name in words(option, given) or []]

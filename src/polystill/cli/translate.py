@@ -90,26 +90,20 @@ def translate(
     from polystill.translation import open_translator, search_of, translate_document, translate_files
 
     document = _document(inputs or [], n_best, alignment)
+    search = search_of(model)
+    options = DecodingOptions(
+        beam_size=beam or search.beam_size,
+        n_best=n_best,
+        length_penalty=search.length_penalty if length_penalty is None else length_penalty,
+        alignment=alignment,
+    )
     with open_translator(model, student, engine=engine, precision=precision, threads=threads) as translator:
-        search = search_of(model)
-        beam_size = beam or search.beam_size
-        penalty = search.length_penalty if length_penalty is None else length_penalty
         if alignment and not translator.info.get("alignment"):
             say(f"warning: {model} was not trained with alignments, as far as it says, so they will often be wrong")
         if document is not None:
-            options = DecodingOptions(beam_size=beam_size, length_penalty=penalty)
             translate_document(translator, document, output, sys.stdin.buffer, options=options)
-            return
-        translate_files(
-            translator,
-            inputs or [],
-            output,
-            sys.stdin.buffer,
-            beam_size=beam_size,
-            n_best=n_best,
-            length_penalty=penalty,
-            alignment=alignment,
-        )
+        else:
+            translate_files(translator, inputs or [], output, sys.stdin.buffer, options=options)
 
 
 def _document(inputs: list[Path], n_best: int, alignment: bool) -> Path | None:

@@ -13,7 +13,7 @@ from polystill.config.data import (
 from polystill.config.model import BESIDE_START, PRESETS, TRANSFORMER_ONLY, Model, Students, Supernet
 from polystill.config.reading import load_recipe, parse_recipe
 from polystill.config.recipe import Evaluation, Recipe
-from polystill.config.training import Precision, Pruning, Stage, Training
+from polystill.config.training import Mode, Precision, Pruning, Stage, Training
 
 __all__ = [
     "BESIDE_START",
@@ -23,6 +23,7 @@ __all__ = [
     "Cleaning",
     "Data",
     "Evaluation",
+    "Mode",
     "Model",
     "Precision",
     "Pruning",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -78,7 +79,7 @@ ALIGNMENTS: dict[str, type[Strict]] = {"ibm": IbmAlignment, "pharaoh": PharaohAl
 Alignment = Annotated[IbmAlignment | PharaohAlignment, Field(discriminator="kind")]
 GOLD = "gold"
 TargetsName = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
-Weights = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+DrawWeights = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
 """How often the pairs of each kind of targets are drawn in an epoch, or those of each domain: 2 takes each twice, 0.5
 half of them."""
 
@@ -133,12 +134,14 @@ class Data(Strict):
     @classmethod
     def _check_test(cls, sets: dict[str, Any]) -> dict[str, Any]:
         if "validation" in sets:
-            raise ValueError("'validation' is the name of the validation set; call this one otherwise")
+            raise ValueError("'validation' is the name of the validation set; choose another name")
+        if wrong := [name for name in sets if not re.fullmatch(r"[A-Za-z0-9_.-]+", name)]:
+            raise ValueError(f"{wrong[0]!r} is not a name for a test set; use letters, digits and _ . -")
         return sets
 
     @field_validator("targets")
     @classmethod
     def _check_targets(cls, folders: dict[str, str]) -> dict[str, str]:
         if GOLD in folders:
-            raise ValueError(f"{GOLD!r} is the name of the corpus' own targets; call these otherwise")
+            raise ValueError(f"{GOLD!r} is the name of the corpus' own targets; choose another name")
         return folders

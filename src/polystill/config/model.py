@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from polystill.errors import UserError
+from polystill.errors import UserError, mistakes_in
 from polystill.schema import Strict, changed
 from polystill.students import Student, StudentSpace, check_supernet, in_ranges
 
@@ -171,23 +171,31 @@ class Students(Depths):
 
     rule: Literal["decoder<=encoder", "any"] = "decoder<=encoder"
     """`decoder<=encoder` leaves out students with more decoder than encoder layers."""
-    only: list[str] | None = None
+    only: list[str] | None = Field(None, min_length=1)
     """Names of students, instead of the ranges."""
 
     def space(self, teacher: Student, supernets: Mapping[str, Supernet] = NO_SUPERNETS) -> StudentSpace:
         """The space under that teacher, with further supernets.
 
         Raises:
-            UserError: a range or a listed student does not fit its supernet.
+            UserError: a range or a listed student does not fit its supernet, or the rule leaves none.
         """
         largest = largest_of(teacher, supernets)
         if self.only is not None:
-            return StudentSpace.from_list(largest, [Student.parse(name) for name in self.only])
+            with mistakes_in("students.only"):
+                return StudentSpace.from_list(largest, [Student.parse(name) for name in self.only])
         members: list[Student] = []
         for network in largest:
             own = supernets[network.supernet].students if network.supernet else None
-            ranges = own.ranges(network) if own else self.ranges(network, clipped=bool(network.supernet))
-            members += in_ranges(network, *ranges, self.rule)
+            clipped = bool(network.supernet) and own is None
+            encoder, decoder = own.ranges(network) if own else self.ranges(network, clipped=clipped)
+            found = in_ranges(network, encoder, decoder, self.rule)
+            if not found and not clipped and in_ranges(network, encoder, decoder, "any"):
+                raise UserError(
+                    f"students.rule: {self.rule} leaves no student of encoder {list(encoder)} and decoder "
+                    f"{list(decoder)}; let encoder begin deeper, decoder shallower, or say rule: any"
+                )
+            members += found
         return StudentSpace.from_list(largest, members)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,12 @@ def _explain(detail: Any, origin: str, sections: dict[str, type[BaseModel]]) -> 
     message = detail["msg"].removeprefix("Value error, ")
     given = detail.get("input")
     shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
+    if _KEY.match(message):  # of a key further in
+        return f"{origin}: {'.'.join([*map(str, place), message])}{shown}"
     return f"{origin}: {field}: {message}{shown}"
+
+
+_KEY = re.compile(r"[a-z_][\w.]*: ")
 
 
 def _kinds_of(field: str) -> list[str]:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from polystill.config.data import GOLD, Data, Weights
+from polystill.config.data import GOLD, Data, DrawWeights
 from polystill.config.model import BESIDE_START, Model, Students, Supernet, SupernetName, largest_of
 from polystill.config.training import Pruning, Schedule, Stage, Training
 from polystill.errors import UserError, nearest
@@ -78,9 +78,9 @@ class Recipe(Strict):
     """Which networks are students."""
     objective: AnyObjective = AioKd()
     """What the networks learn from."""
-    targets: Weights = Field(default_factory=lambda: {GOLD: 1.0})
+    targets: DrawWeights = Field(default_factory=lambda: {GOLD: 1.0})
     """What the networks learn to say: `gold`, names of `data.targets`, or a mixture of them with weights."""
-    domains: Weights | None = None
+    domains: DrawWeights | None = None
     """How often the pairs of each domain of `data.train` are drawn; a domain that is not named is not drawn. A pair's
     weight is that of its targets times that of its domain. By default all are drawn alike."""
     training: Training = Training()
@@ -218,12 +218,11 @@ class Recipe(Strict):
                     f"{place}.networks: the last stage ({last.name}) trains the {last.networks} networks alone, which "
                     "harms the students that were trained before; put it before the others"
                 )
-            if last.supernets != "all":
-                raise ValueError(
-                    f"{place}.objective.students_per_step: 0 in stage {last.name}, the last of {_title(name)}, whose "
-                    "other students it would not train; say how many are drawn, such as 2, or name the students of "
-                    "the other supernets in students.only"
-                )
+            raise ValueError(
+                f"{place}.objective.students_per_step: 0 in stage {last.name}, the last of {_title(name)}, whose "
+                "other students it would not train; say how many are drawn, such as 2, or name the students of "
+                "the other supernets in students.only"
+            )
         return self
 
     @model_validator(mode="after")
@@ -340,7 +339,14 @@ class Recipe(Strict):
 
         It draws students only where the stage trains all networks.
         """
-        objective = combined(self.objective, stage.objective)
+        try:
+            objective = combined(self.objective, stage.objective)
+        except ValidationError as error:
+            detail = error.errors()[0]
+            key = ".".join(map(str, detail["loc"]))
+            raise ValueError(
+                f"stages.{self.stages.index(stage)}.objective.{key}: {detail['msg']} (got {detail['input']!r})"
+            ) from None
         return objective if stage.networks == "all" else objective.drawing(0)
 
     @property

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from polystill.config.data import Weights
+from polystill.config.data import DrawWeights
 from polystill.objectives import checked_keys
 from polystill.schema import Strict, changed
 from polystill.students import Chosen, Networks
@@ -61,9 +61,9 @@ class Stage(Strict):
     kept that were changed and that both kinds have."""
     pruning: Pruning | None = None
     """Prunes weights in this stage."""
-    targets: Weights | None = None
+    targets: DrawWeights | None = None
     """Instead of the recipe's `targets`."""
-    domains: Weights | None = None
+    domains: DrawWeights | None = None
     """Instead of the recipe's `domains`."""
     learning_rate: float | None = Field(None, gt=0)
     """Instead of `training.learning_rate`."""
@@ -96,6 +96,7 @@ class Stage(Strict):
 
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Mode = Literal["shared", "exact", "plain"]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -122,7 +123,7 @@ class Training(Strict):
     """Largest gradient norm; 0 does not clip."""
     precision: Literal["auto", Precision] = "auto"
     """`auto` takes bf16 where the hardware has instructions for it (a GPU's, AVX-512 BF16, AMX), otherwise fp32."""
-    mode: Literal["shared", "exact", "plain"] = "shared"
+    mode: Mode = "shared"
     """`shared`: one encoder pass for all sampled networks. `exact`: batched, with dropout masks of each network's own.
     `plain`: one network after another, unfused; the twin that the others are tested against."""
     validate_every: int = Field(500, ge=1)

@@ -29,7 +29,7 @@ from polystill.data.packing import BLOCK_PAIRS, Packed, PackedDataset, pack, pac
 from polystill.data.repair import repaired
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.data.training_text import TrainingText, all_cleaned_away, clean_training, report_rows
-from polystill.errors import UserError
+from polystill.errors import UserError, mistakes_in
 from polystill.sources.base import PairSource, SentencePair, Unreadable
 from polystill.storage import checksums, scratch_folder, storage_errors, write_atomic, write_json
 
@@ -113,7 +113,8 @@ def _prepare(
         f"repaired: {report.repairs()}"
     )
     for name, target in targets.items():
-        _check_source(name, target, source_sha256, text)
+        with mistakes_in(f"data.targets.{name}"):
+            target.check_source(source_sha256, len(text))
 
     tokenizer = tokenizer or _train_tokenizer(recipe, text, log)
     tokenizer = tokenizer.with_languages(recipe.data.source_language, recipe.data.target_language)
@@ -180,13 +181,6 @@ def _leakage_counter(held_out: dict[str, _HeldOut]) -> Callable[[CleanedBlock], 
                 held.note(source, target)
 
     return note
-
-
-def _check_source(name: str, targets: Targets, source_sha256: str, text: TrainingText) -> None:
-    try:
-        targets.check_source(source_sha256, len(text))
-    except UserError as error:
-        raise UserError(f"data.targets.{name}: {error}") from None
 
 
 def _pack_targets(
@@ -331,12 +325,7 @@ def _leakage(held_out: dict[str, _HeldOut], log: Callable[[str], None]) -> dict[
 
 def _held_out_sets(recipe: Recipe) -> dict[str, PairSource]:
     """ "validation" and every "test/<name>"."""
-    sets: dict[str, PairSource] = {"validation": recipe.data.validation}
-    for name, source in recipe.data.test.items():
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-            raise UserError(f"data.test: {name!r} is not a name for a test set; use letters, digits and _ . -")
-        sets[f"test/{name}"] = source
-    return sets
+    return {"validation": recipe.data.validation} | {f"test/{n}": source for n, source in recipe.data.test.items()}
 
 
 def _write_held_out(recipe: Recipe, folder: Path, sets: dict[str, PairSource]) -> dict[str, _HeldOut]:

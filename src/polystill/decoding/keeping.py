@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, Translator
@@ -45,7 +45,7 @@ _PATTERNS = (
     r"&(?:\#\d+|\#x[0-9A-Fa-f]+|[A-Za-z]\w*);",  # their entities
     r"(?:https?|ftp)://[^\s<>\"]*[\w/=&\#+-]|www\.[^\s<>\"]*[\w/=&\#+-]",  # web addresses
     r"(?<![\w.-])(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}/[^\s<>\"]*[\w/=&\#+-]",  # the same without http:, but with a path
-    r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",  # mail addresses
+    r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",  # mail addresses
     r"%\(\w+\)[a-zA-Z]",  # Python: %(name)s
     r"%(?:\d+\$)?[-+\#0]*\d*(?:\.\d+)?(?:hh?|ll?|[jztLq])?[sdiufFeEgGxXocn@](?![A-Za-z])",  # printf: %s, %1$s, %.2f
     r"%L?\d{1,2}(?![\d.,])|%[A-Z][A-Z0-9_]+%?",  # Qt: %1; LibreOffice and Windows: %PRODUCTNAME, %PATH%
@@ -76,21 +76,18 @@ def keep_placeholders(
     Of several hypotheses those are left out that lack one. Where all do, the first is replaced by a translation of the
     pieces between the placeholders; its tokens and score stay those of the model's own, and there is no alignment.
     """
-    kept = list(lists)
-    lost = []
+    kept, lost = list(lists), []
+    numbers = _writes_digits_alike(translator.languages[1])
     for i, (line, hypotheses) in enumerate(zip(lines, lists, strict=True)):
         wanted, between = Counter(placeholders(line)), _between(line)
-        if (wanted or long_numbers(between)) and hypotheses:
-            kept[i] = [h for h in hypotheses if _has_all(h.text, wanted) and _keeps_numbers(h.text, between)]
+        if (wanted or (numbers and long_numbers(between))) and hypotheses:
+            same = [h for h in hypotheses if Counter(placeholders(h.text)) == wanted]
+            kept[i] = [h for h in same if not numbers or _keeps_numbers(h.text, between)]
             lost += [i] * (not kept[i])
-    for i, (text, cut) in zip(lost, _by_pieces(translator, [lines[i] for i in lost], options), strict=True):
+    pieces = [_pieces(lines[i], numbers) for i in lost]
+    for i, (text, cut) in zip(lost, _by_pieces(translator, pieces, options), strict=True):
         kept[i] = [replace(lists[i][0], text=text, alignment=None, cut=cut)]
     return kept
-
-
-def _has_all(text: str, wanted: Mapping[str, int]) -> bool:
-    has = Counter(placeholders(text))
-    return all(has[placeholder] == count for placeholder, count in wanted.items())
 
 
 def _between(line: str) -> str:
@@ -98,15 +95,16 @@ def _between(line: str) -> str:
     return " ".join(split_at_placeholders(line)[::2])
 
 
-def _by_pieces(translator: Translator, lines: Sequence[str], options: DecodingOptions) -> Iterator[tuple[str, bool]]:
-    """Each line with the text between its placeholders and long numbers translated; text without a letter stays.
+def _by_pieces(
+    translator: Translator, pieces: Sequence[Sequence[str]], options: DecodingOptions
+) -> Iterator[tuple[str, bool]]:
+    """Each line with those of its pieces translated that have a letter and are no placeholder or number.
 
     With it comes whether the translation of a piece was cut.
     """
-    pieces = [_pieces(line) for line in lines]
     texts = list(dict.fromkeys(piece.strip() for parts in pieces for piece in parts[::2] if _has_letters(piece)))
     if not texts:
-        yield from ((line, False) for line in lines)
+        yield from (("".join(parts), False) for parts in pieces)
         return
     once = replace(options, n_best=1, token_scores=False, alignment=False)
     translated = dict(zip(texts, translator.translate(texts, once, Cuts()), strict=True))
@@ -116,9 +114,11 @@ def _by_pieces(translator: Translator, lines: Sequence[str], options: DecodingOp
         yield text, any(h[0].cut for h in found if h)
 
 
-def _pieces(line: str) -> list[str]:
-    """Text at even places, placeholders and long numbers at odd ones."""
+def _pieces(line: str, numbers: bool) -> list[str]:
+    """Text at even places, placeholders at odd ones, and so are long numbers if these are kept, too."""
     parts = split_at_placeholders(line)
+    if not numbers:
+        return parts
     return [piece for i, part in enumerate(parts) for piece in ([part] if i % 2 else split_at_long_numbers(part))]
 
 
@@ -140,6 +140,8 @@ def _in_place(piece: str, hypotheses: Sequence[Hypothesis]) -> str:
 
 LEAST_DIGITS = 2
 """Smaller numbers may be written as words."""
+_IN_MYRIADS = ("ja", "ko", "zh")
+"""Languages that count in ten thousands: "10 billion" is 100億, so right numbers have other digits."""
 MOST_GROUPS = 4
 """Most groups of digits in one number, with blanks between them."""
 _SEPARATED = re.compile(r"\d(?:[\d.,'’/:\u00a0\u202f-]*\d)?")
@@ -147,6 +149,10 @@ _ONE_NUMBER = re.compile(r"\d{1,3}(?:([.,'’\u00a0\u202f])\d{3})(?:\1\d{3})*(?:
 _GROUPED = re.compile(r"(?<![\d.,'’/:-])(?<!\d )\d{1,3}(?: \d{3})+(?![\d'’/:-]| \d|[.,]\d+[.,]\d)")
 """Three digits each after a plain blank, which most often are one number."""
 _GROUPS = re.compile(r"\d[\d.,'’\s]*")
+
+
+def _writes_digits_alike(target_language: str | None) -> bool:
+    return target_language is None or base_of(target_language) not in _IN_MYRIADS
 
 
 def split_at_long_numbers(text: str) -> list[str]:
@@ -218,9 +224,11 @@ _SENTENCE = re.compile(r"\w(?:[^.!?]|[.!?](?!\s))*")
 
 
 def is_in_capitals(line: str) -> bool:
-    """Whether a line has several words, at least `FEWEST_LETTERS` capitals, and small letters in placeholders only."""
+    """Whether a line has several words and at least `FEWEST_LETTERS` letters, all of them capitals but for those in
+    placeholders. Letters of a script without case are no capitals."""
     text = _between(line)
-    return sum(map(str.isupper, text)) >= FEWEST_LETTERS and len(text.split()) > 1 and not any(map(str.islower, text))
+    letters = [character for character in text if character.isalpha()]
+    return len(letters) >= FEWEST_LETTERS and len(text.split()) > 1 and all(map(str.isupper, letters))
 
 
 def in_small_letters(line: str, language: str | None) -> str:

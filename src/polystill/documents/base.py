@@ -41,6 +41,10 @@ class Document(Protocol):
     left: Skipped
     """The units that stay as they are."""
 
+    def can_write(self, text: str) -> bool:
+        """Whether the file's encoding has all characters of a translation."""
+        ...
+
     def filled(self, translations: Sequence[Translation | None], target_language: str | None = None) -> bytes:
         """The file with the translation of each text; one that is None stays untranslated.
 

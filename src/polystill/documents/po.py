@@ -97,12 +97,19 @@ class PoDocument:
                 self.left.add(reason)
         self.texts: list[str] = [entry.msgid for entry in self._entries]
 
+    def can_write(self, text: str) -> bool:
+        try:
+            text.encode(self._encoding)
+        except UnicodeEncodeError:
+            return False
+        return True
+
     def filled(self, translations: Sequence[Translation | None], target_language: str | None = None) -> bytes:
         """The file with translations as fuzzy entries. A header stays as it is, whatever language it states."""
         assert len(translations) == len(self._entries)
         lines = list(self._lines)
         for entry, translation in reversed(list(zip(self._entries, translations, strict=True))):
-            if translation is not None and self._is_writable(translation.text):
+            if translation is not None:
                 start = max(0, entry.linenum - 1)  # polib counts the first entry as 0
                 end = _message_end(lines, start)
                 lines[start:end] = self._filled_entry(lines[start:end], translation.text)
@@ -125,14 +132,6 @@ class PoDocument:
             head[flags] = head[flags].replace("#,", "#, fuzzy,", 1)
         head.insert(comment, f"# {MARK}{end_of_line}")
         return [*head, *new]
-
-    def _is_writable(self, translation: str) -> bool:
-        try:
-            translation.encode(self._encoding)
-        except UnicodeEncodeError:
-            self.left.add(f"with characters that {self._encoding} lacks")
-            return False
-        return True
 
     def _message(self, translation: str) -> list[str]:
         """The lines of a msgstr, escaped and wrapped by polib."""

@@ -202,6 +202,9 @@ class XliffDocument:
 
     # --- filling in ---
 
+    def can_write(self, text: str) -> bool:
+        return True  # as a reference to the character, where the encoding lacks it
+
     def filled(self, translations: Sequence[Translation | None], target_language: str | None = None) -> bytes:
         """The file with translations, marked as a machine's and not approved."""
         assert len(translations) == len(self.texts)
@@ -260,7 +263,7 @@ class XliffDocument:
         assert xliff is not None
         is_first = not xliff.attributes.get("version", "").startswith("2")
         for node in xliff.all("file") if is_first else [xliff]:
-            at = node.inner - 1
+            at = node.inner - (2 if self._text[node.inner - 2] == "/" else 1)
             yield _Edit(at, at, f' {"target-language" if is_first else "trgLang"}="{escape(language)}"')
 
 

@@ -65,7 +65,7 @@ class Choice:
     batch_tokens: int
     epochs: float
     updates: int = _FEWEST_UPDATES
-    """Of both stages together."""
+    """Of all stages together."""
     validations: int = _MOST_VALIDATIONS
     """Beside the one at the end of each stage."""
 

@@ -41,7 +41,7 @@ class Wording:
 
     task: Callable[[Task], str] = lambda task: f"shard {task[0]}"
     remedy: str = "use fewer --workers, a smaller --batch-tokens or a smaller --beam"
-    """Where workers die of it."""
+    """What to try if workers keep running out of memory."""
     too_large: Callable[[int], str] = lambda cpus: f"use --threads {cpus} or fewer"
     """Where a worker has more threads than the largest node's CPUs, which are given."""
 

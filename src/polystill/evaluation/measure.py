@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from polystill.decoding.ctranslate2 import MODEL, CTranslate2, check_files, own_search, read_info
 from polystill.decoding.stream import read_lines
 from polystill.decoding.translator import DecodingOptions
-from polystill.errors import UserError, reason
+from polystill.errors import UserError, mistakes_in, reason
 from polystill.evaluation.speed import Subject, measure_in_turn, sample
 from polystill.runs.provenance import provenance
 from polystill.runs.records import Record
@@ -148,11 +148,11 @@ def _with_models(folders: Sequence[Path], log: Callable[[str], object]) -> list[
 def _read_sample(path: Path, count: int) -> list[str]:
     try:
         with path.open("rb") as file:
-            return sample(list(read_lines(file, str(path))), count)
+            lines = list(read_lines(file, f"--text {path}"))
     except OSError as error:
         raise UserError(f"--text {path}: cannot be read ({error.strerror})") from None
-    except UserError as error:
-        raise UserError(f"--text {path}: {error}") from None
+    with mistakes_in(f"--text {path}"):
+        return sample(lines, count)
 
 
 def measure_folders(

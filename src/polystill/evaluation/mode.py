@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from polystill.data.batching import SCORED_BATCH_TOKENS
+from polystill.decoding.beam import padded
 
 LARGEST_LOGITS = 2**25
 """Most logits (B * T * V) of one batch: 128 MiB."""
@@ -53,8 +53,8 @@ def log_probabilities(model: Any, sources: Sequence[Ids], targets: Sequence[Ids]
     device = next(model.parameters()).device
     scores: list[list[float]] = [[]] * len(targets)
     for numbers in _batches(sources, targets, len(model.output_bias)):
-        source = _padded([sources[i] for i in numbers], model.pad_id).to(device)
-        target = _padded([targets[i] for i in numbers], model.pad_id).to(device)
+        source = padded([sources[i] for i in numbers], model.pad_id).to(device)
+        target = padded([targets[i] for i in numbers], model.pad_id).to(device)
         target_in = torch.cat([torch.full_like(target[:, :1], model.pad_id), target[:, :-1]], 1)
         pad = torch.tensor(model.pad_id, device=device)
         logits = model(source, target_in).float().index_fill(2, pad, -math.inf)
@@ -74,10 +74,3 @@ def _batches(sources: Sequence[Ids], targets: Sequence[Ids], vocabulary_size: in
         rows = max(1, most // lengths[left[0]])
         yield left[:rows]
         left = left[rows:]
-
-
-def _padded(rows: Sequence[Ids], pad_id: int) -> Tensor:
-    padded = torch.full((len(rows), max(map(len, rows))), pad_id)
-    for i, row in enumerate(rows):
-        padded[i, : len(row)] = torch.tensor(row)
-    return padded

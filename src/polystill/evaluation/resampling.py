@@ -214,8 +214,8 @@ def _luck_of_training(noise: TrainingNoise | None, trainings: int, resamples: in
     """A deviation of an arm's mean for each resample, [B]: Student's t, since `noise` is an estimate itself."""
     if noise is None:
         return np.zeros(resamples)
-    draws = np.random.default_rng([SEED + 1, stream]).standard_t(noise.freedom, size=resamples)
-    return noise.deviation / trainings**0.5 * draws
+    deviates = np.random.default_rng([SEED + 1, stream]).standard_t(noise.freedom, size=resamples)
+    return noise.deviation / trainings**0.5 * deviates
 
 
 # --- differences ------------------------------------------------------------------------------------------------------

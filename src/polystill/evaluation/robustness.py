@@ -25,7 +25,6 @@ from polystill.data.cleaning import Repetition
 from polystill.decoding import ENGINES
 from polystill.decoding.engine import ModelTranslator
 from polystill.decoding.keeping import digits, readings, translate_block
-from polystill.decoding.stream import read_lines
 from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, Translator
 from polystill.environment.process import available_cores
 from polystill.errors import UserError
@@ -280,14 +279,10 @@ def _store(run: Run, row: RobustnessRow, probes: Sequence[Probe], outputs: Seque
 
 def _test_source(run: Run) -> list[str]:
     """The source of the first test set, or of the validation set where the recipe has no test set."""
-    names = [f"test/{name}.source.txt" for name in run.recipe.data.test]
-    path = run.data / [*names, "validation.source.txt"][0]
-    if not path.is_file():
-        raise UserError(f"{path}: missing; probes are made from it")
-    with path.open("rb") as file:
-        lines = list(read_lines(file, str(path)))
+    name = run.held_out[0]
+    lines = run.test_lines(name, "source")
     if not any(line.strip() for line in lines):
-        raise UserError(f"{path}: has no sentence to make probes from")
+        raise UserError(f"{run.folder}: {name} has no sentence to make probes from")
     return lines
 
 

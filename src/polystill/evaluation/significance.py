@@ -46,7 +46,9 @@ def compare(
         UserError: fewer than two systems, or a system has another number of lines than the references.
     """
     if len(systems) < 2:
-        raise UserError("comparing needs at least two systems")
+        raise UserError(
+            f"only {' '.join(systems) or 'nothing'} is given; comparing takes two different systems or more"
+        )
     for name, lines in systems.items():
         if len(lines) != len(references):
             raise UserError(f"{name} has {len(lines)} translations, but there are {len(references)} references")

@@ -172,11 +172,12 @@ def _readable(student: Path, form: Format) -> Iterator[Path]:
 def describe_export(student: Path, model: ElasticModel, tokenizer: Tokenizer, to: str) -> Info:
     """The part of polystill.json that does not depend on the format."""
     languages = {"source_language": tokenizer.source_language, "target_language": tokenizer.target_language}
+    info = read_info(student)
     return {
         "format": to,
-        "name": str(model.teacher),
+        "name": info.get("name", str(model.teacher)),
         "architecture": model.architecture.name,
-        **how_trained(read_info(student)),
+        **how_trained(info),
         **{key: value for key, value in languages.items() if value},
         "encoder_layers": model.config.encoder_layers,
         "decoder_layers": model.config.decoder_layers,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from polystill.data.tokenizer import keep_unknown_codes
 from polystill.models.folder import need_architecture, save_student
-from polystill.runs.family import family_space
+from polystill.runs.family import family_space, supernet_folder
 from polystill.runs.places import Kind, open_place
 from polystill.storage import need_new_folder
 from polystill.students import Student, StudentSpace
@@ -53,11 +53,12 @@ class Family:
         `name` is a student's, such as "e4d2", or "teacher" or "smallest".
 
         Raises:
-            UserError: there is no such student (the message lists the students), or this is a family of LSTMs.
+            UserError: there is no such student (the message lists the students), or it is an LSTM.
         """
         from transformers import AutoTokenizer, MarianMTModel
 
-        need_architecture(self.folder, "Hugging Face's transformers")
+        supernet = self.space.get(str(name)).supernet
+        need_architecture(supernet_folder(self.folder, supernet), "Hugging Face's transformers")
 
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "student"

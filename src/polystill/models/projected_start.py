@@ -123,7 +123,8 @@ class _Stream:
 def _hidden_states(network: Transformer) -> list[Tensor]:
     """The outputs (B, D) of all normalisations for random sentences."""
     generator = torch.Generator().manual_seed(1)
-    source, target = torch.randint(network.config.vocabulary_size, (2, SENTENCES, LENGTH), generator=generator)
+    shape = 2, SENTENCES, min(LENGTH, network.config.max_positions)
+    source, target = torch.randint(network.config.vocabulary_size, shape, generator=generator)
     states: list[Tensor] = []
     hooks = [
         module.register_forward_hook(lambda _, __, output: states.append(output.flatten(0, 1).double()))

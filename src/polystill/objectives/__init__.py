@@ -6,9 +6,10 @@ A new objective is a file of its own beside these, an import here and a line in 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated, Any, get_args
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, Tag, ValidationError
 
 from polystill.errors import nearest
 from polystill.objectives.aio_kd import AioKd
@@ -53,17 +54,31 @@ def no_such_key(kind: str, key: str) -> str:
 def checked_keys(values: dict[str, Any]) -> dict[str, Any]:
     """Some keys of an objective with checked values: a stage's, beside the recipe's.
 
-    Without `kind` they are read as those of the first objective that has most of them. Keys that only other objectives
-    have are left as they are: whether the stage's kind has them is known with the recipe.
+    Without `kind` they may be those of any objective that has most of them. Keys that only other objectives have are
+    left as they are: whether the stage's kind has them is known with the recipe.
 
     Raises:
         ValueError: the kind or a key is unknown, or a value is not allowed.
     """
-    kind = values.get("kind", max(OBJECTIVES, key=lambda kind: len(OBJECTIVES[kind].model_fields.keys() & values)))
-    if kind not in OBJECTIVES:
-        raise ValueError(
-            f"unknown kind {kind!r}{nearest(str(kind), list(OBJECTIVES))}; there are: {' '.join(OBJECTIVES)}"
-        )
+    if "kind" in values:
+        kind = values["kind"]
+        if kind not in OBJECTIVES:
+            raise ValueError(
+                f"unknown kind {kind!r}{nearest(str(kind), list(OBJECTIVES))}; there are: {' '.join(OBJECTIVES)}"
+            )
+        return _checked(values, kind)
+    shared = {kind: len(cls.model_fields.keys() & values) for kind, cls in OBJECTIVES.items()}
+    first, *others = (kind for kind, count in shared.items() if count == max(shared.values()))
+    try:
+        return _checked(values, first)
+    except ValidationError:
+        for kind in others:
+            with suppress(ValidationError):
+                return _checked(values, kind)
+        raise
+
+
+def _checked(values: dict[str, Any], kind: str) -> dict[str, Any]:
     here = {key for key in values if key in OBJECTIVES[kind].model_fields or not with_key(key)}
     checked = OBJECTIVES[kind].model_validate({key: values[key] for key in here}).model_dump(include=here)
     return {**values, **checked}

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from pathlib import Path
+from typing import Literal
 
-from polystill.decoding.stream import read_lines
 from polystill.errors import UserError
 from polystill.evaluation.figures import TITLES, figure, measured, search
 from polystill.evaluation.resampling import RESAMPLES, Difference
 from polystill.evaluation.significance import compare
 from polystill.runs import Run
 from polystill.runs.results import DeviceRow, QualityRow, Results
+from polystill.storage import text_lines
 from polystill.students import Student
 
 
@@ -40,9 +40,15 @@ class Family:
         rows = [row for row in self.rows if row.beam == beam and row.measured_as(self.run.recipe)]
         return sorted(rows, key=lambda row: (row.parameters or 0, Student.parse(row.model)))
 
-    def text(self, side: str) -> list[str] | None:
-        """The `source` or `target` lines of the test set. None if the run was copied without them."""
-        return _lines(self.run.data / "test" / f"{self.test_set}.{side}.txt")
+    def text(self, side: Literal["source", "target"]) -> list[str] | None:
+        """The `source` or `target` lines of the test set. None if the run was copied without them.
+
+        Raises:
+            UserError: they have changed since the run prepared them.
+        """
+        if self.test_set is None or not (self.run.data / "test" / f"{self.test_set}.{side}.txt").is_file():
+            return None
+        return self.run.test_lines(self.test_set, side)
 
     def translations(self, row: QualityRow) -> list[str] | None:
         """The stored translations of the test set. None if their file is missing.
@@ -51,7 +57,7 @@ class Family:
             UserError: the file and the test set have different numbers of lines.
         """
         path = self.run.folder / row.hypotheses
-        lines, references = _lines(path), self.text("target")
+        lines, references = text_lines(path) if path.is_file() else None, self.text("target")
         if lines is not None and references is not None and len(lines) != len(references):
             raise UserError(
                 f"{path}: {len(lines)} lines, but the test set has {len(references)}; measure them again with "
@@ -63,13 +69,6 @@ class Family:
 def title_end(family: Family, families: Sequence[Family]) -> str:
     """The end of a chart's title: the family's name if the report has several."""
     return f": {family.name}" if len(families) > 1 else ""
-
-
-def _lines(path: Path) -> list[str] | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return list(read_lines(file, str(path)))
 
 
 def open_families(folders: Sequence[Path]) -> list[Family]:
@@ -104,9 +103,9 @@ def _common_test_set(runs: Sequence[Run]) -> str | None:
 
 def _check_same_sentences(families: Sequence[Family]) -> None:
     first = families[0]
-    for other, side in product(families[1:], ("source", "target")):
-        expected, lines = first.text(side), other.text(side)
-        if expected is not None and lines is not None and expected != lines:
+    for other in families[1:]:
+        sides = (first.text("source"), other.text("source")), (first.text("target"), other.text("target"))
+        if any(expected is not None and lines is not None and expected != lines for expected, lines in sides):
             raise UserError(
                 f"{other.run.folder}: its test set {first.test_set} is not the same as that of {first.run.folder}; "
                 "report them one by one"

@@ -167,13 +167,13 @@ def _loss_charts(stages: Mapping[str, Interaction], prefix: str, suffix: str) ->
     teacher = _teacher_of(nll)
     if teacher and len(nll) > 1:
         gaps = _distances(nll, nll[teacher])
-        last = _last_values(gaps)
+        others = {student: line for student, line in gaps.items() if student != teacher}
+        last = _last_values(others)
         far = max(last, key=last.__getitem__)
         summary = (
             f"The same losses as differences to the largest student, {teacher}; below zero is better. At last {far} "
             f"is farthest behind, by {last[far]:.3f} nats a token."
         )
-        others = {student: line for student, line in gaps.items() if student != teacher}
         table = _line_table(f"Distance to {teacher} by update (nats a token)", others, "+.3f")
         tooltip = [tip("gap", f"distance to {teacher}", "+.3f")]
         spec = _student_lines(_values(gaps, "gap"), "gap", "nats a token", tooltip, _ends(stages))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,18 +41,29 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from _flatten(child, f"{prefix}{key}.")
 
 
-def can_be_added(change: Change, before: Recipe, after: Recipe, *, data_finished: bool = False) -> bool:
+@dataclass(frozen=True)
+class Done:
+    """What of a run is finished."""
+
+    data: bool = False
+    test_sets: Collection[str] = ()
+    """Names of those that are prepared."""
+    updates: int = 0
+    """Of the last stage."""
+
+
+def can_be_added(change: Change, before: Recipe, after: Recipe, done: Done) -> bool:
     """Whether a run that has begun can take a change. Once its data are prepared, the corpora may move elsewhere."""
-    key, old, new = change
+    key, _, new = change
     if key.startswith("evaluation.") or key in FREE:
         return True
     if key == "data.folder":
-        return data_finished
+        return done.data
     if key.startswith("data.test."):
-        return all(after.data.test.get(name) == source for name, source in before.data.test.items())
+        return all(after.data.test.get(name) == before.data.test.get(name) for name in done.test_sets)
     last = len(before.stages) - 1
-    longer = key == f"stages.{last}.updates" and len(after.stages) == len(before.stages) and new > old
-    return longer and before.stage_schedule(before.stages[last]) != "cosine"
+    is_last = key == f"stages.{last}.updates" and len(after.stages) == len(before.stages)
+    return is_last and new >= done.updates and before.stage_schedule(before.stages[last]) != "cosine"
 
 
 def shown_value(value: Any) -> str:

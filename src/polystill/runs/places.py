@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from polystill.errors import UserError
+from polystill.errors import UserError, mistakes_in
 
 OTHER_PROGRAMS = {
     "argos": "an Argos package, to be installed with argospm install {package}",
@@ -151,10 +151,8 @@ def find_folder(path: str | Path) -> Path:
 
 def find_start(path: str) -> Path:
     """Accept what a recipe's `model.start` may name, as `find_folder`; errors name the key."""
-    try:
+    with mistakes_in("model.start"):
         return find_folder(path)
-    except UserError as error:
-        raise UserError(f"model.start: {error}") from None
 
 
 def _need_model(path: Path, expected: str) -> Place:

@@ -24,15 +24,20 @@ class Record:
         """The record that a JSON object stands for, which stands at `path` of its file.
 
         Raises:
-            ValueError: a key is missing or unknown, or its value has another type; the message names it.
+            UnknownKey: a key is unknown, perhaps of another version of polystill.
+            ValueError: a key is missing, or its value has another type; the message names it.
         """
         types = json_types(cls)  # type: ignore[arg-type]
         if unknown := [name for name in _checked(dict, values, path) if name not in types]:
-            raise ValueError(_at(path, f"unknown key {unknown[0]!r}"))
+            raise UnknownKey(_at(path, f"unknown key {unknown[0]!r}"))
         for entry in fields(cls):  # type: ignore[arg-type]
             if entry.name not in values and entry.default is entry.default_factory is MISSING:
                 raise ValueError(_at(path, f"no key {entry.name!r}"))
         return cls(**{name: _decode(types[name], value, (*path, name)) for name, value in values.items()})
+
+
+class UnknownKey(ValueError):
+    """A record has a key that this version of polystill does not know."""
 
 
 @cache

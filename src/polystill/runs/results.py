@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from polystill.errors import UserError, reason
-from polystill.runs.records import Record, json_types
+from polystill.runs.records import Record, UnknownKey, json_types
 from polystill.storage import json_text, write_atomic
 
 if TYPE_CHECKING:
@@ -190,7 +190,8 @@ class RobustnessRow(_StudentRow):
     kinds: Mapping[str, ProbeCounts]
     """Of the model's own translations, as other programs show them."""
     kept: Mapping[str, ProbeCounts] | None = None
-    """Of translations by `translate` and `serve`, which keep what models lose; none in rows of before November 2026."""
+    """Of translations by `translate` and `serve`, which keep what models lose; missing from rows written before
+    November 2026."""
     outputs: str
     """The file with all probes and their translations, as seen from the run's folder."""
 
@@ -374,6 +375,8 @@ class Results(Record):
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return cls()
+        except UnknownKey as error:
+            raise UserError(f"{path}: {error}; another version of polystill wrote it, so use that one") from None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: damaged ({reason(error)}); {remedy}") from None
 

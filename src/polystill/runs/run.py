@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 from polystill.errors import UserError, reason
-from polystill.runs.changes import FREE, can_be_added, recipe_differences, shown_value
+from polystill.runs.changes import FREE, Done, can_be_added, recipe_differences, shown_value
 from polystill.runs.provenance import provenance
 from polystill.runs.results import VALIDATION, Cost, Provenance, QualityRow, Results, RobustnessRow, Row
 from polystill.storage import (
@@ -128,8 +128,9 @@ class Run:
         if not begun:  # The first start was refused or stopped at once, so no result depends on its recipe.
             return cls._create(folder, recipe, lock)
         changes = recipe_differences(before, recipe)
-        prepared = run.finished("data")
-        refused = [c for c in changes if not can_be_added(c, before, recipe, data_finished=prepared)]
+        test_sets = [name for name in before.data.test if (run.data / "test" / f"{name}.target.txt").is_file()]
+        done = Done(run.finished("data"), test_sets, run._updates_done(before.stages[-1].name))
+        refused = [change for change in changes if not can_be_added(change, before, recipe, done)]
         if refused:
             lines = "\n".join(f"  {key}: was {shown_value(old)}, now {shown_value(new)}" for key, old, new in refused)
             raise UserError(
@@ -144,17 +145,23 @@ class Run:
             run._write_recipe()
         return run
 
+    def _updates_done(self, stage: str) -> int:
+        """The updates of a training stage that are done, by its record or its newest checkpoint."""
+        if record := self.record(f"training.{stage}"):
+            return int(record["updates"])
+        states = (self.checkpoints / stage).glob("state-*.pt")
+        return max((int(path.stem.removeprefix("state-")) for path in states), default=0)
+
     def _refuse_vain_updates(self, before: Recipe) -> None:
         """Raise UserError where updates are added to a stage that stopped early: it would stop there again."""
         index = len(before.stages) - 1
         stage, planned = before.stages[index], self.recipe.stages[index].updates
         record = self.record(f"training.{stage.name}") or {}
-        done = record.get("updates", stage.updates)
-        if planned > stage.updates > done:
+        if planned > stage.updates and record.get("stopped_early"):
             raise UserError(
                 f"{self.folder}: stages.{index}.updates: was {stage.updates}, now {planned}, but stage {stage.name} "
-                f"stopped early after {done} (training.early_stopping {before.training.early_stopping}) and would "
-                "again; use the old value, or start in another folder"
+                f"stopped early after {record['updates']} (training.early_stopping "
+                f"{before.training.early_stopping}) and would again; use the old value, or start in another folder"
             )
 
     def _reopen(self, changed: set[str]) -> None:
@@ -319,7 +326,7 @@ class Run:
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: damaged ({reason(error)}); {remedy}") from None
         for key, kind in (("run_id", str), ("stages", dict)):
-            if not isinstance(state, dict) or not isinstance(state.get(key), kind):
+            if not isinstance(state.get(key), kind):
                 raise UserError(f"{path}: damaged (no valid {key!r} in it); {remedy}")
         return state
 

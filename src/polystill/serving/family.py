@@ -87,8 +87,7 @@ class Family:
     source_language: str
     target_language: str
     beam: int = 1
-    threads: int = 1
-    """The number of batches that are translated at a time."""
+    batches_at_a_time: int = 1
     how_to_measure: str = ""
     """What makes latencies known that are not."""
 
@@ -158,7 +157,8 @@ def open_family(
             raise UserError(f"{model}: its tokenizer_config.json lacks source_lang or target_lang, which requests name")
         how = _how_to_measure(loaded[0].engine, precision, search.beam_size, rows) if is_run else _FOLDER
         languages = standard_code(source), standard_code(target)
-        yield Family(name, loaded, *languages, search.beam_size, threads, how)
+        batches = 1 if any(ENGINES[student.engine.engine].inner_threads for student in loaded) else threads
+        yield Family(name, loaded, *languages, search.beam_size, batches, how)
 
 
 _FOLDER = "a folder has no measured latencies, its run has: serve the run, or choose by model instead"

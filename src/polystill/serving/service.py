@@ -33,13 +33,14 @@ class Service:
 
     def __init__(self, family: Family, limits: Limits, metrics: Metrics) -> None:
         self.family, self.limits, self.metrics = family, limits, metrics
-        self._executor = ThreadPoolExecutor(family.threads, thread_name_prefix="translate")
+        at_a_time = family.batches_at_a_time
+        self._executor = ThreadPoolExecutor(at_a_time, thread_name_prefix="translate")
         self._source_script = ScriptShare(family.source_language)
         self._active = 0
         self._batchers: dict[str, Batcher[Translation]] = {}
         for student in family.students:
             observe = metrics.batches.labels(student.name).observe
-            batcher = Batcher(partial(_translate, student, family.beam), self._executor, family.threads, observe)
+            batcher = Batcher(partial(_translate, student, family.beam), self._executor, at_a_time, observe)
             metrics.waiting.labels(student.name).set_function(partial(attrgetter("waiting"), batcher))
             self._batchers[student.name] = batcher
         metrics.active.set_function(lambda: self._active)
@@ -90,14 +91,7 @@ class Service:
         wanted = Wanted(1 + body.alternatives, is_aligned)
         translations = await self._batchers[student.name].translate(sentences, wanted)
         self.metrics.sentences.labels(student.name).inc(len(sentences))
-        texts, done = [], 0
-        for document in documents:
-            lists = translations[done : done + len(document.sentences)]
-            done += len(lists)
-            ranks = range(max(map(len, lists), default=1))  # 0 is best; the longest list sets their number
-            ranked = [document.join([n_best[min(k, len(n_best) - 1)] for n_best in lists]) for k in ranks]
-            texts.append(list(dict.fromkeys(ranked)))
-        return texts
+        return await asyncio.to_thread(_joined, documents, translations)
 
     def _content(self, student: Student, body: TranslateBody, texts: Sequence[Sequence[str]]) -> dict[str, Any]:
         single = isinstance(body.q, str)
@@ -159,6 +153,18 @@ def _search(student: Student, beam: int, sentences: list[str], wanted: Wanted) -
         [Translation(h.text, tuple(aligned_spans(sentence, h))) for h in hypotheses] or [Translation("")]
         for sentence, hypotheses in zip(sentences, lists, strict=True)
     ]
+
+
+def _joined(documents: Sequence[PlainText | Markup], translations: Sequence[Sequence[Translation]]) -> list[list[str]]:
+    """Each document's translations, best first, from an n-best list for each sentence of all documents."""
+    texts, done = [], 0
+    for document in documents:
+        lists = translations[done : done + len(document.sentences)]
+        done += len(lists)
+        ranks = range(max(map(len, lists), default=1))  # 0 is best; the longest list sets their number
+        ranked = [document.join([n_best[min(k, len(n_best) - 1)] for n_best in lists]) for k in ranks]
+        texts.append(list(dict.fromkeys(ranked)))
+    return texts
 
 
 # --- metrics --------------------------------------------------------------------------------------------------------

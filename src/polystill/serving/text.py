@@ -26,7 +26,7 @@ Fits = Callable[[str], bool]
 """Tells whether the model takes a sentence whole. A longer one would be cut and its rest lost."""
 
 LONGEST_WORD = 100
-_BLANKS = re.compile(f"([\\s{INVISIBLE}]*)(.*?)([\\s{INVISIBLE}]*)", re.DOTALL)
+_BLANKS = re.compile(f"[\\s{INVISIBLE}]+")
 _PLACES = re.compile(r"[,;:.!?、，；。]\s*|\s+")
 
 
@@ -84,9 +84,13 @@ def split_blanks(text: str) -> tuple[str, str, str]:
     """Split off the blanks at the beginning and at the end, with the invisible characters among them."""
     if is_blank(text):
         return text, "", ""
-    match = _BLANKS.fullmatch(text)
-    assert match is not None
-    return match[1], match[2], match[3]
+    start, end = _first_blanks(text), len(text) - _first_blanks(text[::-1])
+    return text[:start], text[start:end], text[end:]
+
+
+def _first_blanks(text: str) -> int:
+    found = _BLANKS.match(text)
+    return found.end() if found else 0
 
 
 def _fitting(sentence: str, fits: Fits) -> Iterator[str]:

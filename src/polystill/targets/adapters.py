@@ -23,6 +23,7 @@ from polystill.decoding.ctranslate2 import DEFAULT_POSITIONS, begin_batch, side_
 from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, counted_cuts, longest_of_each
 from polystill.environment.process import available_cores
 from polystill.errors import UserError, nearest
+from polystill.models.elastic import beam_rows
 
 Languages = tuple[str | None, str | None]
 """Source and target language, as a multilingual model names them: "en" for M2M, "eng_Latn" for NLLB."""
@@ -103,8 +104,7 @@ class _State:
         self.cache.reorder_cache(rows)  # memory and mask are the same for all beams of a sentence
 
     def keep(self, sentences: Tensor) -> None:
-        beams = torch.arange(self.beam_size, device=sentences.device)
-        rows = (sentences[:, None] * self.beam_size + beams).flatten()
+        rows = beam_rows(sentences, self.beam_size)
         self.memory, self.mask = self.memory[rows], self.mask[rows]
         self.cache.reorder_cache(rows)
 

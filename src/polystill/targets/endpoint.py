@@ -39,6 +39,7 @@ MALFORMED = 3
 _PASSING = (408, 429, 500, 502, 503, 504)
 _TOO_MUCH = (400, 413, 422)
 """What servers answer where a sentence is too long for them."""
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 
@@ -82,11 +83,22 @@ class Endpoint(Strict):
     @field_validator("parameters")
     @classmethod
     def _fill_temperature(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {"temperature": 0.0, **values}
+        return {"temperature": 0.0, **_with_numbers(values)}
 
     def settings(self) -> dict[str, Any]:
         """What decides the answers, and so is part of the plan. The same model may move to another server."""
         return {"model": self.model, "prompt": self.prompt, "parameters": self.parameters}
+
+
+def _with_numbers(value: Any) -> Any:
+    """A value of YAML in which text is a number where JSON has one, such as 0.90 and 1e-3."""
+    if isinstance(value, dict):
+        return {key: _with_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(each) for each in value]
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return json.loads(value)
+    return value
 
 
 def read_endpoint(path: Path) -> Endpoint:

@@ -218,7 +218,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = read_checked_json(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: damaged ({reason(error)}); restore it from a copy, or generate anew") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "plan" not in manifest:
+    if manifest.get("format") != FORMAT or "plan" not in manifest:
         raise UserError(f"{path}: this version of polystill reads targets of format {FORMAT}")
     return manifest
 

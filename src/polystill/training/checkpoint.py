@@ -169,7 +169,7 @@ def _load(path: Path) -> dict[str, Tensor]:
     except SafetensorError:
         raise _DamagedWeights(f"{path}: damaged weights") from None
     if not is_intact(content, needs_checksum=True):
-        raise _DamagedWeights(f"{path}: damaged weights (their checksum is another)")
+        raise _DamagedWeights(f"{path}: damaged weights (checksum mismatch)")
     return weights
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from polystill.data.tokenizer import Tokenizer
-from polystill.errors import UserError
+from polystill.errors import UserError, mistakes_in
 from polystill.models.elastic import ElasticConfig, ElasticModel
 from polystill.models.folder import load_model, read_all_but_weights
 from polystill.objectives.projection import Output
@@ -15,6 +15,8 @@ from polystill.runs.family import family_space, supernet_folder
 from polystill.runs.places import find_model
 from polystill.students import Student
 from polystill.training.feed import MicroBatch
+
+_KEY = "objective.teacher"
 
 
 class FrozenTeacher:
@@ -46,14 +48,12 @@ def find_teacher(place: str) -> tuple[Path, Student | None]:
     Raises:
         UserError: nothing of the kind is there.
     """
-    try:
+    with mistakes_in(_KEY):
         found = find_model(place)
         if found.student is None:
             return found.folder, None
         student = family_space(found.folder).get(found.student)
         return supernet_folder(found.folder, student.supernet), student
-    except UserError as error:
-        raise UserError(f"objective.teacher: {error}") from None
 
 
 def teacher_tokenizer(place: str) -> Tokenizer:
@@ -63,10 +63,8 @@ def teacher_tokenizer(place: str) -> Tokenizer:
         UserError: as `find_teacher`, or the folder has no tokenizer.
     """
     folder, _ = find_teacher(place)
-    try:
+    with mistakes_in(_KEY):
         return Tokenizer.load(folder)
-    except UserError as error:
-        raise UserError(f"objective.teacher: {error}") from None
 
 
 def load_teacher(place: str, tokenizer: Tokenizer) -> FrozenTeacher:
@@ -77,10 +75,8 @@ def load_teacher(place: str, tokenizer: Tokenizer) -> FrozenTeacher:
     """
     check_frozen_teacher(place, tokenizer)
     folder, student = find_teacher(place)
-    try:
+    with mistakes_in(_KEY):
         model = load_model(folder)
-    except UserError as error:
-        raise UserError(f"objective.teacher: {error}") from None
     return FrozenTeacher(model, student or model.teacher)
 
 
@@ -91,13 +87,11 @@ def check_frozen_teacher(place: str, tokenizer: Tokenizer) -> ElasticConfig:
         UserError: as `load_teacher`.
     """
     folder, _ = find_teacher(place)
-    try:
+    with mistakes_in(_KEY):
         config, teachers = read_all_but_weights(folder)
-    except UserError as error:
-        raise UserError(f"objective.teacher: {error}") from None
     if teachers.pieces != tokenizer.pieces:
         raise UserError(
-            f"objective.teacher: the vocabulary of {place} ({teachers.vocabulary_size} pieces) is not the student's "
+            f"{_KEY}: the vocabulary of {place} ({teachers.vocabulary_size} pieces) is not the student's "
             f"({tokenizer.vocabulary_size} pieces); Word-KD compares probabilities piece by piece"
         )
     return config

@@ -168,7 +168,7 @@ class StageTraining:
 
     def _check_memory(self) -> None:
         """Raises UserError where updates need more memory than there is; the plain mode is not estimated."""
-        t, state, device = self.session, self.state, self.session.accelerator.device
+        session, state, device = self.session, self.state, self.session.accelerator.device
         free = free_bytes(device)
         if free is None or self.training.mode == "plain" or state.update >= self.stage.updates:
             return
@@ -176,10 +176,12 @@ class StageTraining:
         drawn = dict.fromkeys(tuple(self.update.networks(number)) for number in numbers)
         plans = [self.update.batch_loss.plans(networks) for networks in drawn]
         check_memory(
-            MemoryOfUpdates(t.model, plans, t.precision, device),
+            MemoryOfUpdates(session.model, plans, session.precision, device),
             self._mixture,
             state.position.epoch,
-            Batching(self.training.batch_tokens, self.training.accumulate * t.ranks, GPU_MULTIPLE if self._gpu else 1),
+            Batching(
+                self.training.batch_tokens, self.training.accumulate * session.ranks, GPU_MULTIPLE if self._gpu else 1
+            ),
             moments=not self.optimizer.state,
             free=free,
             where=f"stage {self.stage.name} on {device}",
@@ -270,36 +272,41 @@ class StageTraining:
 
     def _training_data(self) -> tuple[Mixture, Augmenter | None]:
         """The stage's training data, and what modifies it."""
-        t = self.session
-        seed = stage_seed(t.recipe.seed, self.index)
-        mixture = t.mixture(self.stage, seed)
+        session = self.session
+        seed = stage_seed(session.recipe.seed, self.index)
+        mixture = session.mixture(self.stage, seed)
         augmenter = None
-        if shares := {str(name): share for name, share in t.recipe.training.modifiers.items()}:
+        if shares := {str(name): share for name, share in session.recipe.training.modifiers.items()}:
             augmenter = Augmenter(
-                mixture.dataset, t.tokenizer, shares, t.recipe.data.max_tokens, seed, trained_on=mixture.drawn
+                mixture.dataset,
+                session.tokenizer,
+                shares,
+                session.recipe.data.max_tokens,
+                seed,
+                trained_on=mixture.drawn,
             )
             mixture.lengths = augmenter.lengths
         return mixture, augmenter
 
     def feed(self) -> BatchFeed:
         """The batches of the stage's updates."""
-        t = self.session
+        session = self.session
         return BatchFeed(
             self._mixture.dataset,
             self._mixture,
-            pad_id=t.model.first.pad_id,
+            pad_id=session.model.first.pad_id,
             accumulate=self.training.accumulate,
-            rank=t.rank,
-            ranks=t.ranks,
+            rank=session.rank,
+            ranks=session.ranks,
             gpu=self._gpu,
             augmenter=self._augmenter,
-            alignments=t.alignments(self.stage),
+            alignments=session.alignments(self.stage),
         )
 
     def _finish(self) -> None:
         """Leave the model with the stage's best weights, and write the stage's record."""
-        t, state = self.session, self.state
-        t.accelerator.wait_for_everyone()  # the first rank writes what all read
+        session, state = self.session, self.state
+        session.accelerator.wait_for_everyone()  # the first rank writes what all read
         if not state.best_update:
             raise UserError(
                 f"stage {self.stage.name}: no validation gave a finite cross-entropy "
@@ -309,13 +316,14 @@ class StageTraining:
         final, chosen, result = self.best.choose()
         self.progress.say(f"{self.stage.name}: keeps {chosen}, validation {result}")
         cost = self.cost.record()
-        if t.is_main:
+        if session.is_main:
             self.checkpoints.save_final(final)
-            t.run.add_cost(stage_key(self.stage), cost)
-            t.run.finish(
+            session.run.add_cost(stage_key(self.stage), cost)
+            session.run.finish(
                 stage_key(self.stage),
                 {
                     "updates": state.update,
+                    **({"stopped_early": True} if self.best.stopped_early() else {}),
                     "kept": chosen,
                     "skipped": state.skipped,
                     **self.pruner.record(),
@@ -324,7 +332,7 @@ class StageTraining:
                     **self.interaction.record(),
                 },
             )
-        t.accelerator.wait_for_everyone()
+        session.accelerator.wait_for_everyone()
 
     def _save(self) -> None:
         self._read()

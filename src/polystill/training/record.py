@@ -166,10 +166,10 @@ class StageCost:
     def record(self) -> Cost:
         """The whole stage so far, all ranks together; updates that a kill undid are not in it."""
         self.lap()
-        state, t = self._state, self._session
+        state, session = self._state, self._session
         of_rank = [state.cpu_seconds, state.peak_rss_bytes, state.peak_device_bytes]
         of_ranks = torch.tensor(of_rank, dtype=torch.float64, device=self._device)
-        cpu_seconds, peak, device_peak = t.sum_over_ranks(of_ranks).tolist()
+        cpu_seconds, peak, device_peak = session.sum_over_ranks(of_ranks).tolist()
         return Cost(
             seconds=round(state.seconds, 3),
             cpu_seconds=round(cpu_seconds, 3),
@@ -178,10 +178,10 @@ class StageCost:
             projections_again=state.projections_again,
             peak_rss_bytes=int(peak),
             peak_device_bytes=int(device_peak) if self._device.type == "cuda" else None,
-            processes=t.ranks,
+            processes=session.ranks,
             threads=torch.get_num_threads(),
             device=self._device.type,
-            precision=t.precision,
+            precision=session.precision,
             energy_kwh=state.energy_kwh or None,
             energy_by=self._energy.how if state.energy_kwh else "",
         )

@@ -2,70 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import numpy as np
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.state import AcceleratorState
+from accelerate import PartialState
 from torch import Tensor
 
-from polystill.config import BESIDE_START, GOLD, Model, Precision, Recipe, Stage
+from polystill.config import GOLD, Precision, Stage
 from polystill.data.alignment import Alignments
 from polystill.data.batching import Group, Mixture
 from polystill.data.domains import groups_of
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
 from polystill.errors import UserError
-from polystill.models import ARCHITECTURES
-from polystill.models.elastic import ElasticConfig, ElasticModel
-from polystill.models.folder import load_model_with_tokenizer
-from polystill.models.projected_start import check_projection, project
-from polystill.models.supernets import Supernets
-from polystill.models.transformer import Transformer, TransformerConfig
+from polystill.models.projected_start import project
+from polystill.models.transformer import Transformer
 from polystill.objectives.base import FrozenTeacherObjective
 from polystill.runs import Run
 from polystill.runs.family import first_students
 from polystill.runs.places import find_start
 from polystill.storage import storage_errors, write_atomic
+from polystill.students import Student, are_chosen
+from polystill.training.accelerator import best_precision, make_accelerator, sum_over_ranks
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.frozen import FrozenTeacher, load_teacher
+from polystill.training.start import build_supernets
 
 PRECISIONS = get_args(Precision)
-
-
-def best_precision() -> str:
-    """ "bf16" where the hardware multiplies it fast, else "fp32".
-
-    A CPU without AVX-512 BF16 or AMX computes bf16 products up to a hundred times slower than fp32 ones.
-    """
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if fast else "fp32"
-
-
-def make_accelerator(precision: str) -> Accelerator:
-    """An Accelerator for this process.
-
-    Raises:
-        UserError: fp16 without a GPU.
-    """
-    cpu = not torch.cuda.is_available()
-    if precision == "fp16" and cpu:
-        raise UserError("training.precision=fp16 needs a GPU; use auto, fp32 or bf16")
-    AcceleratorState._reset_state()  # a library user may train twice in one process, in two precisions
-    return Accelerator(cpu=cpu, mixed_precision="no" if precision == "fp32" else precision)
-
-
-def sum_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
-    """The element-wise sum over all processes; the values themselves where there is one."""
-    if accelerator.num_processes == 1:
-        return values
-    total: Tensor = accelerator.reduce(values.clone(), reduction="sum")
-    return total
 
 
 class Session:
@@ -97,7 +63,7 @@ class Session:
 
     def project_before(self, stage: Stage) -> None:
         """Project the first supernet, which is trained, to those that `stage` is the first to train."""
-        trained = self.space.supernets[0].candidates if self.recipe.model.start is None else self._started
+        trained = self._trained_before(stage)
         for name, supernet in self.recipe.supernets.items():
             if supernet.start == "projected" and self.recipe.first_stage_of(name) == stage:
                 self.model.cpu()
@@ -105,6 +71,15 @@ class Session:
                 assert isinstance(first, Transformer) and isinstance(new, Transformer)
                 project(first, new, trained)
                 self.model.to(self.accelerator.device)
+
+    def _trained_before(self, stage: Stage) -> Sequence[Student]:
+        """The first supernet's students that are trained when `stage` begins."""
+        before = takewhile(lambda earlier: earlier != stage, self.recipe.stages)
+        last = next(reversed([each for each in before if are_chosen(each.supernets, "")]), None)
+        if last is None:
+            return self._started
+        drawn = last.networks != "all" or self.recipe.stage_objective(last).trains_family
+        return self.space.only(last.networks if drawn else "largest", "first").candidates
 
     def mixture(self, stage: Stage, seed: int) -> Mixture:
         """The training data of a stage: gold and generated pairs by the weights of their targets and domains."""
@@ -171,79 +146,3 @@ def _precision(run: Run) -> str:
         run.checkpoints.mkdir(parents=True, exist_ok=True)
     write_atomic(note, precision + "\n")
     return precision
-
-
-def build_supernets(recipe: Recipe, tokenizer: Tokenizer) -> Supernets:
-    """The supernets that training starts from: the first as `build_model` has it, the others new.
-
-    Those that are to be projected from the first are new, too: `Session.project_before` projects them.
-
-    Raises:
-        UserError: as `build_model`.
-    """
-    first, further = build_model(recipe, tokenizer), {}
-    for name, shape in recipe.supernets.items():
-        torch.manual_seed(random_seed(recipe.seed, *name.encode()))  # whatever other supernets there are
-        has = {field.name for field in fields(ARCHITECTURES[shape.architecture].config_class)}
-        common = {key: getattr(first.config, key) for key in has & _IN_COMMON if hasattr(first.config, key)}
-        further[name] = _new_model(shape.architecture, {**shape.sizes(), **common}, recipe, tokenizer)
-    return Supernets(first, further)
-
-
-_IN_COMMON = {"max_positions", "positions"}
-"""The sizes that all supernets of a family have alike, as far as their architectures have them."""
-
-
-def build_model(recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
-    """The first supernet that training starts from: new by the recipe's shape and seed, or from `model.start`.
-
-    Raises:
-        UserError: the start folder is no model of this architecture, or its vocabulary is not the data's.
-    """
-    shape = recipe.model
-    if shape.start is None:
-        torch.manual_seed(recipe.seed)
-        return _new_model(shape.architecture, shape.sizes(), recipe, tokenizer)
-    started, own_tokenizer = load_model_with_tokenizer(find_start(shape.start))
-    if own_tokenizer.vocabulary_size != tokenizer.vocabulary_size or own_tokenizer.pieces != tokenizer.pieces:
-        raise UserError(f"model.start: the vocabulary of {shape.start} is not the one that the data was tokenised with")
-    check_architecture(started.config, recipe)
-    changes = {key: value for key, value in shape.sizes().items() if key in BESIDE_START}
-    return started.with_settings(kernels=_kernels(recipe), **changes)
-
-
-def _new_model(name: str, sizes: dict[str, Any], recipe: Recipe, tokenizer: Tokenizer) -> ElasticModel:
-    architecture = ARCHITECTURES[name]
-    config = architecture.config_class(
-        vocabulary_size=tokenizer.vocabulary_size,
-        pad_id=tokenizer.pad_id,
-        eos_id=tokenizer.eos_id,
-        kernels=_kernels(recipe),
-        **sizes,
-    )
-    return architecture.model_class(config)
-
-
-def _kernels(recipe: Recipe) -> str:
-    return "plain" if recipe.training.mode == "plain" else "fast"
-
-
-def random_seed(*numbers: int) -> int:
-    """A seed of 64 bits that differs for every sequence of numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-def check_architecture(started: ElasticConfig, recipe: Recipe) -> None:
-    """Raises UserError where the model that the recipe starts from has another architecture than the recipe says, or
-    cannot be projected to the shape of a supernet that is to start from it."""
-    if (name := started.architecture.name) != recipe.model.architecture:
-        raise UserError(f"model.start: {recipe.model.start} needs model.architecture: {name}")
-    if isinstance(started, TransformerConfig):
-        check_projections(recipe, started)
-
-
-def check_projections(recipe: Recipe, wide: TransformerConfig | Model) -> None:
-    """Raises UserError where the first supernet cannot be projected to the shape of one that is to start from it."""
-    for name, shape in recipe.supernets.items():
-        if shape.start == "projected":
-            check_projection(name, wide, shape)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import get_args
 
 import torch
 from accelerate import Accelerator
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.utils import clip_grad_norm_
 
-from polystill.config import Training
+from polystill.config import Mode, Training
 from polystill.models.supernets import Plans, Supernets
 from polystill.objectives import base
 from polystill.objectives.alignment import alignment_loss
@@ -29,12 +30,11 @@ from polystill.objectives.fused import fused_loss
 from polystill.objectives.plain import Sum, loss_of_logits
 from polystill.objectives.projection import Output
 from polystill.students import Student, StudentSpace
+from polystill.training.accelerator import random_seed, sum_over_ranks
 from polystill.training.feed import MicroBatch, UpdateBatch
 from polystill.training.frozen import FrozenTeacher
 from polystill.training.pruning import Pruner
-from polystill.training.session import random_seed, sum_over_ranks
 
-MODES = ("shared", "exact", "plain")
 _NO_FACTORS: Mapping[str, float] = {}
 
 
@@ -223,7 +223,7 @@ class BatchLoss(nn.Module):
         alignment_weight: float = 0.1,
     ) -> None:
         super().__init__()
-        assert mode in MODES
+        assert mode in get_args(Mode)
         self.model, self.objective, self.mode, self.alignment_weight = model, objective, mode, alignment_weight
         self._sum_over_ranks, self._teacher = sum_over_ranks, teacher
         self._expectation = Expectation(objective)

@@ -157,30 +157,30 @@ class BestWeights:
         return result, state.best_update == state.update
 
     def _keep(self, result: Validation) -> None:
-        state, t = self._state, self._session
-        weights = t.model.state_dict()
-        if t.is_main and self._average_last > 1:
+        state, session = self._state, self._session
+        weights = session.model.state_dict()
+        if session.is_main and self._average_last > 1:
             self._checkpoints.save_weights(state.update, weights, self._average_last)
         if result.score < state.best_score:
             state.best_score, state.best_update, state.validations_since_best = result.score, state.update, 0
-            if t.is_main:
+            if session.is_main:
                 self._checkpoints.save_best(state.update, weights)
         else:
             state.validations_since_best += 1
 
     def _score(self, space: StudentSpace | None = None) -> Validation:
         """Score the model's networks in a space: by default those that the stage trains."""
-        t, space = self._session, space or self._space
+        session, space = self._session, space or self._space
         result = validate(
-            t.model,
-            t.validation_set,
+            session.model,
+            session.validation_set,
             space,
-            t.recipe.stage_objective(self._stage).label_smoothing,
-            rank=t.rank,
-            ranks=t.ranks,
-            sum_over_ranks=t.sum_over_ranks,
+            session.recipe.stage_objective(self._stage).label_smoothing,
+            rank=session.rank,
+            ranks=session.ranks,
+            sum_over_ranks=session.sum_over_ranks,
         )
-        return with_bleu(result, t, space) if self._stage.select_by == "bleu" else result
+        return with_bleu(result, session, space) if self._stage.select_by == "bleu" else result
 
     def stopped_early(self) -> bool:
         """Whether the stage ends because it has not become better for `training.early_stopping` validations."""
@@ -191,7 +191,7 @@ class BestWeights:
 
         Returns them, what they are, and their score: in the last stage of the run, that of all its networks.
         """
-        t, model, state = self._session, self._session.model, self._state
+        session, model, state = self._session, self._session.model, self._state
         final, chosen = self._checkpoints.load_best(state.best_update), f"update {state.best_update}"
         average = self._checkpoints.average_weights() if self._average_last > 1 else None
         if average is not None:
@@ -200,4 +200,4 @@ class BestWeights:
             if self._score().score < state.best_score:
                 final, chosen = mean, f"average of the last {count}"
         model.load_state_dict(final)
-        return final, chosen, self._score(t.space if self._stage is t.recipe.stages[-1] else None)
+        return final, chosen, self._score(session.space if self._stage is session.recipe.stages[-1] else None)
