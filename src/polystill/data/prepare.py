@@ -325,7 +325,8 @@ def _leakage(held_out: dict[str, _HeldOut], log: Callable[[str], None]) -> dict[
 
 def _held_out_sets(recipe: Recipe) -> dict[str, PairSource]:
     """ "validation" and every "test/<name>"."""
-    return {"validation": recipe.data.validation} | {f"test/{n}": source for n, source in recipe.data.test.items()}
+    sets: dict[str, PairSource] = {"validation": recipe.data.validation}
+    return sets | {f"test/{name}": source for name, source in recipe.data.test.items()}
 
 
 def _write_held_out(recipe: Recipe, folder: Path, sets: dict[str, PairSource]) -> dict[str, _HeldOut]:
