@@ -87,6 +87,10 @@ def test_decode_compares_members_and_engines(polystill, own_run: Path, tmp_path:
         assert ("latency_ms" in row) == (row["batch_size"] == 1)
         assert row["device"] == "cpu" or row["engine"] == "torch"
     assert [row["batch_size"] for row in result["generate"]] == [3, 1]
+    fast = ("--engine", "ctranslate2", "--sentences", "2", "--rounds", "1", "--batch-sizes", "2")
+    done = polystill("bench", "decode", own_run, "--student", "e1d1", *fast).ok()
+    assert "transformers" not in done.stdout and "torch" not in done.stdout
+    polystill("bench", "decode", own_run, "--engine", "torhc").refused("torhc", "did you mean 'torch'")
     polystill("bench", "decode", own_run, "--student", "e9d9").refused("e9d9", "not in this family")
     polystill("bench", "decode", own_run, "--student", "nowhere/e1d1").refused("nowhere", "no such run")
     polystill("bench", "decode", own_run, "--test-set", "x").refused("--test-set x", "unseen")

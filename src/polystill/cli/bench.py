@@ -23,7 +23,8 @@ from polystill.cli.common import (
     words,
     write_json,
 )
-from polystill.decoding import ENGINES
+from polystill.decoding import ENGINES, find_engine
+from polystill.decoding.torch import Torch
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 from polystill.progress import show_log
@@ -134,6 +135,9 @@ def decode(
     beam: Annotated[
         list[str] | None, typer.Option(metavar="N,N,…", help="Beam sizes of the students. By default 1 (greedy).")
     ] = None,
+    engine: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,NAME,…", help="Only in these engines. By default in all.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Use this many CPU threads.")] = 1,
     batch_sizes: Annotated[
         str, typer.Option(metavar="N,N,…", help="Numbers of sentences translated at once.")
@@ -149,7 +153,8 @@ def decode(
     """Time translation by the teacher (with beam 5 and greedily) and the students (greedily), in every engine.
 
     CTranslate2 runs on the CPU in float32 and int8, torch in float32, on the GPU if there is one. LSTMs run in torch
-    only. Times include tokenisation. The torch beam search is also compared with transformers' `generate`.
+    only. Times include tokenisation. The torch beam search is also compared with transformers' `generate`. torch takes
+    most of the time: leave it out with `--engine ctranslate2`.
     docs/benchmark.md explains the figures.
 
     **Examples**
@@ -161,6 +166,7 @@ def decode(
     need_packages("bench decode")
     from polystill.bench.decode import architecture_of, decode_table, find_members, test_lines
 
+    engines = [find_engine(name) for name in words("--engine", engine) or ENGINES]
     sizes = numbers("--batch-sizes", batch_sizes)
     check_new_file("--json", json_file)
     lines, test_set = test_lines(folder, test_set, sentences)
@@ -169,15 +175,13 @@ def decode(
     beams = {"teacher": (BEAM, 1), **dict.fromkeys(members, tuple(wanted))}
     members = {"teacher": (folder, "teacher"), **members}
     architectures = {architecture_of(run, name) for run, name in members.values()}
-    decoders = [
-        (engine, precision)
-        for engine in ENGINES.values()
-        if architectures <= set(engine.architectures)
-        for precision in engine.compared
-    ]
+    fitting = [each for each in engines if architectures <= set(each.architectures)]
+    if not fitting:
+        raise UserError(f"--engine {','.join(engine or ())}: has no {' and '.join(map(str.upper, architectures))}")
+    decoders = [(each, precision) for each in fitting for precision in each.compared]
     shortened = list(members)[1:] if shortlist else []
     rows = _decode_systems(members, beams, decoders, shortened, lines, sizes, rounds, threads)
-    has_generate = architecture_of(folder, "teacher") == "transformer"
+    has_generate = Torch.name in {each.name for each in fitting} and architecture_of(folder, "teacher") == "transformer"
     generated = _against_generate(folder, lines, sizes, rounds, threads) if has_generate else []
     out = console()
     out.print(decode_table(rows))
