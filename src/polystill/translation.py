@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from polystill.decoding import default_engine, find_engine
 from polystill.decoding.ctranslate2 import CTranslate2, own_search
-from polystill.decoding.translator import DecodingOptions
+from polystill.decoding.translator import Cuts, DecodingOptions
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 from polystill.placement import Span, Translation
@@ -329,7 +329,6 @@ def _whole_translations(
     from polystill.decoding.alignment import aligned_spans
     from polystill.decoding.keeping import translate_block
     from polystill.decoding.stream import BLOCK_LINES
-    from polystill.decoding.translator import Cuts
 
     for start in range(0, len(lines), BLOCK_LINES):
         cuts = Cuts()

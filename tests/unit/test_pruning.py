@@ -136,5 +136,5 @@ def test_sparsity_outside_its_range(sparsity: float) -> None:
 def test_weights_that_are_no_numbers() -> None:
     model = Small()
     model.embedding.data[0, 0] = float("nan")
-    with pytest.raises(UserError, match="not all numbers"):
+    with pytest.raises(UserError, match="weights are not finite"):
         prune(model, 0.5, "global")

@@ -156,7 +156,10 @@ def fast_tokenizer(tokenizer: Tokenizer) -> Any:
 
     proto: Any = pb.ModelProto.FromString(tokenizer.sentencepiece_models[0])
     if proto.trainer_spec.model_type != pb.TrainerSpec.UNIGRAM:
-        raise UserError("this format needs a SentencePiece model of the unigram kind")
+        raise UserError(
+            "the SentencePiece model is not of the unigram kind, which this format needs; --to ctranslate2 and --to hf "
+            "take any"
+        )
     fast = tokenizers.Tokenizer(Unigram(_scored_pieces(proto, tokenizer.pieces), unk_id=tokenizer.unk_id))
     fast.normalizer = _normalizer(proto.normalizer_spec)
     fast.pre_tokenizer = _pre_tokenizer()

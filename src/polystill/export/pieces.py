@@ -22,7 +22,10 @@ def joint_pieces(tokenizer: Tokenizer, lines: Sequence[str]) -> list[bytes]:
     from sentencepiece import SentencePieceProcessor
 
     if tokenizer.pad_id != tokenizer.vocabulary_size - 1:
-        raise UserError(f"this format has no {PAD} and needs it last in the vocabulary, not at {tokenizer.pad_id}")
+        raise UserError(
+            f"the vocabulary has {PAD} at {tokenizer.pad_id}, and this format, which has none, needs it last; --to "
+            "ctranslate2 and --to hf take any vocabulary"
+        )
     vocabulary = tokenizer.pieces[:-1]
     models = [_in_order(model, vocabulary) for model in tokenizer.sentencepiece_models]
     processor = SentencePieceProcessor(model_proto=models[0])

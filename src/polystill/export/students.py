@@ -19,11 +19,11 @@ from polystill.export import FORMATS
 from polystill.export.format import how_trained
 from polystill.progress import Progress
 from polystill.runs import Run
-from polystill.runs.family import WEIGHTS, family_space, read_family
+from polystill.runs.family import WEIGHTS, family_space, read_family, supernet_folder
 from polystill.runs.places import Kind, open_place
 from polystill.runs.results import Variant
 from polystill.storage import is_no_permission, json_text, locked_folder, need_new_folder, sha256, write_atomic
-from polystill.students import Student
+from polystill.students import Student, StudentSpace
 
 if TYPE_CHECKING:
     from polystill.decoding.translator import DecodingOptions
@@ -35,7 +35,6 @@ def extract_student(folder: Path, name: str, out: Path | None = None) -> Path:
     `folder` may also be a family's own. Returns where the student is. Raises what `export_student` raises.
     """
     from polystill.models.folder import architecture_in
-    from polystill.runs.family import family_space, supernet_folder
 
     family = folder
     if not _is_model(folder):
@@ -118,7 +117,6 @@ def _export_from_model(
     from polystill.export.card import Record
     from polystill.export.driver import export_folder
     from polystill.models.folder import load_model
-    from polystill.students import StudentSpace
 
     out = _new(out)
     if open_place(folder).kind is not Kind.FAMILY:
@@ -204,7 +202,6 @@ def _temporary_students(family: Path) -> TemporaryDirectory[str]:
 def write_extracted(family: Path, student: Student, folder: Path) -> None:
     """Write the layers of a family's student, and a note of what they were taken from."""
     from polystill.models.folder import save_student, weights_path
-    from polystill.runs.family import read_family, supernet_folder
 
     save_student(family, student, folder)
     weights = weights_path(supernet_folder(family, student.supernet))
@@ -214,7 +211,6 @@ def write_extracted(family: Path, student: Student, folder: Path) -> None:
 
 
 def _is_extracted(run: Run, student: Student, folder: Path) -> bool:
-    from polystill.runs.family import WEIGHTS, read_family, supernet_folder
 
     read_family(run.family)
     weights = supernet_folder(run.family, student.supernet) / WEIGHTS

@@ -111,7 +111,9 @@ def _prune_together(group: list[nn.Parameter], sparsity: float, pad_rows: list[i
         magnitudes.append(magnitude.flatten())
     flat = torch.cat(magnitudes)
     if not torch.isfinite(flat).all():
-        raise UserError("the model's weights are not all numbers; it cannot be pruned")
+        raise UserError(
+            "weights are not finite, so they cannot be pruned; train with a lower learning rate or a clip_norm"
+        )
     count = round(sparsity * (len(flat) - padding))
     if count == 0:
         return

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polystill.config import Pruning, Recipe
+from polystill.errors import mistakes_in
 from polystill.models.elastic import ElasticModel
 from polystill.models.pruning import prune, sparsity_of, zeros
 from polystill.models.supernets import Supernets
@@ -48,8 +49,9 @@ class Pruner:
             return
         sparsity = sparsity_at(update, self._settings)
         if sparsity is not None:
-            for supernet in self._supernets:
-                prune(supernet, sparsity, self._settings.scope)
+            with mistakes_in(f"update {update}"):
+                for supernet in self._supernets:
+                    prune(supernet, sparsity, self._settings.scope)
         self._zeros = [pair for supernet in self._supernets for pair in zeros(supernet)]
 
     def mask_gradient(self) -> None:

@@ -57,15 +57,19 @@ class Validation:
         return {name: values for name, values in vars(self).items() if values is not None}
 
     def __str__(self) -> str:
-        """Such as "nll e2d2 2.31 … e6d6 2.10, mean CE 3.512", and "greedy BLEU e2d2 30.1 … e6d6 33.0, mean 31.9"."""
+        """Such as "nll e2d2 2.31 … e6d6 2.10, mean CE 3.512", and "greedy BLEU e2d2 30.1 … e6d6 33.0, mean 31.9".
+
+        Of several supernets, the means are summed, as in `score`.
+        """
         names = list(self.nll)
         ends = dict.fromkeys([names[0], names[-1]])
         nll = " … ".join(f"{name} {self.nll[name]:.3f}" for name in ends)
-        text = f"nll {nll}, mean CE {fmean(self.cross_entropy.values()):.3f}"
+        what = "mean" if len({Student.parse(name).supernet for name in names}) == 1 else "sum of means"
+        text = f"nll {nll}, {what} CE {_summed_means(self.cross_entropy):.3f}"
         if self.bleu is None:
             return text
         bleu = " … ".join(f"{name} {self.bleu[name]:.2f}" for name in ends)
-        return f"{text}, greedy BLEU {bleu}, mean {fmean(self.bleu.values()):.2f}"
+        return f"{text}, greedy BLEU {bleu}, {what} {_summed_means(self.bleu):.2f}"
 
 
 def _summed_means(values: dict[str, float]) -> float:
