@@ -49,7 +49,7 @@ def test_bad_input(polystill: Any, finished_run: Path, own_run: Path, tmp_path: 
     polystill("compare", finished_run, "e2d2", "e9d9").refused("e9d9 is not in this family")
     polystill("compare", finished_run, "e2d2", "e1d1", "--beam", "7").refused("not evaluated on unseen with beam 7")
     polystill("compare", finished_run, "e2d2", "e1d1", "--test-set", "other").refused("other", "the run has unseen")
-    polystill("compare", finished_run, "e2d2").refused("at least two")
+    polystill("compare", finished_run, "e2d2").refused("only e2d2 is given", "takes two")
     polystill("compare", finished_run, "e2d2", f"{tmp_path}/nowhere/e2d2").refused("nowhere: no such run")
     state = read_checked_json(own_run / "state.json")
     del state["stages"]["data"]["files"]  # a run of other text has other checksums

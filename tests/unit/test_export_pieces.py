@@ -67,7 +67,7 @@ def test_a_vocabulary_filled_up_cuts_and_joins_as_before(opus: Tokenizer) -> Non
 def test_pad_must_be_last(opus: Tokenizer) -> None:
     rows = ["<pad>", *opus.pieces[:-1]]
     moved = Tokenizer(*opus.sentencepiece_models, {piece: i for i, piece in enumerate(rows)}, {})
-    with pytest.raises(UserError, match="<pad> and needs it last"):
+    with pytest.raises(UserError, match="<pad> at 0, and this format, which has none, needs it last"):
         joint_pieces(moved, [])
 
 

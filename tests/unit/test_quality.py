@@ -281,7 +281,7 @@ def test_lowercase_scores_are_added_to_what_is_measured(
 
 
 def test_the_method_is_aio_kd_if_a_stage_is(trained: Callable[..., Run], counting_recipe: dict[str, Any]) -> None:
-    counting_recipe["stages"][1]["objective"] = {"kind": "nll"}
+    counting_recipe["stages"][0]["objective"] = {"kind": "nll"}
     (row,) = evaluate_students(trained(), students=["e1d1"], beams=[1])
     assert (row.method, row.model_id) == ("aio_kd", "aio_kd-gold-e1d1")
 

@@ -385,6 +385,8 @@ def test_runs_that_do_not_go_together(small_run: Path, changed: Callable[..., Pa
     with pytest.raises(UserError, match="no test set in common"):
         open_families([small_run, other])
     another = changed(name="another")
+    with Run.open(another, lock=True) as run:  # one that was prepared like this
+        run.finish("data", {**(run.record("data") or {}), "files": {}})
     (another / "data" / "test" / "counting.target.txt").write_text("eins\n")
     with pytest.raises(UserError, match=r"its test set \S+ is not the same as that of"):
         open_families([small_run, another])

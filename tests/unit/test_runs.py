@@ -400,7 +400,7 @@ def test_rows_are_merged_by_their_key(folder: Path) -> None:
     assert [(r.beam, r.bleu) for r in rows] == [(1, 12.0), (5, 11.0), (1, 13.0), (1, 14.0)]
     assert rows[0].seed == 1
     assert rows[0].run_id.startswith("run-")
-    assert "cores" in rows[0].hardware
+    assert "core" in rows[0].hardware
 
 
 def test_what_a_row_says_of_its_origin_is_kept(folder: Path) -> None:
