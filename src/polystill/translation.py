@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_BEAM_SEARCH = DecodingOptions()
-
 
 @contextmanager
 def open_translator(
@@ -157,7 +155,7 @@ def translate_files(
     output: Path | None,
     stdin: BinaryIO,
     *,
-    options: DecodingOptions = _BEAM_SEARCH,
+    options: DecodingOptions,
 ) -> None:
     """Translate files one after another, or stdin, to a file or stdout: one line in, one line out.
 

@@ -53,6 +53,14 @@ def test_rows_of_every_kind_are_merged_by_their_key(tmp_path: Path) -> None:
     assert Results.read(tmp_path / "results.json", "") == merged
 
 
+def refusal(path: Path, changes: dict[str, Any]) -> str:
+    """The message about results that have these changes."""
+    path.write_text(json.dumps({"rows": [], "cost": {}, "provenance": {}, **changes}))
+    with pytest.raises(UserError) as caught:
+        Results.read(path, "measure again")
+    return str(caught.value)
+
+
 def test_cost_is_kept_by_stage_and_figure() -> None:
     results = Results().add_cost("data", Cost(seconds=1.5, device="cpu")).add_cost("data", Cost(seconds=3.5))
     assert results.to_json()["cost"] == {"data": {"seconds": 3.5, "device": "cpu"}}
@@ -73,10 +81,7 @@ def test_cost_is_kept_by_stage_and_figure() -> None:
 )
 def test_damaged_files_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = tmp_path / "results.json"
-    path.write_text(json.dumps({"rows": [], "cost": {}, "provenance": {}, **changes}))
-    with pytest.raises(UserError) as caught:
-        Results.read(path, "measure again")
-    assert str(caught.value) == f"{path}: damaged ({message}); measure again"
+    assert refusal(path, changes) == f"{path}: damaged ({message}); measure again"
     path.write_text("{}")
     with pytest.raises(UserError, match="no key 'rows'"):
         Results.read(path, "")
@@ -92,10 +97,7 @@ def test_damaged_files_are_refused(tmp_path: Path, changes: dict[str, Any], mess
 )
 def test_files_of_another_version_are_not_called_damaged(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = tmp_path / "results.json"
-    path.write_text(json.dumps({"rows": [], "cost": {}, "provenance": {}, **changes}))
-    with pytest.raises(UserError) as caught:
-        Results.read(path, "measure again")
-    assert str(caught.value) == f"{path}: {message}; another version of polystill wrote it, so use that one"
+    assert refusal(path, changes) == f"{path}: {message}; another version of polystill wrote it, so use that one"
 
 
 @pytest.mark.parametrize("row", [ROW, DEVICE])

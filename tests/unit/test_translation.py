@@ -49,9 +49,9 @@ def test_an_input_is_not_overwritten(tmp_path: Path, name: str) -> None:
     (tmp_path / "hard").hardlink_to(tmp_path / "in")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match=r"--output .*: this is the input .*/in; give another file"):
-        translate_files(Shouter(), [tmp_path / "in"], tmp_path / name, NO_STDIN)
+        translate_files(Shouter(), [tmp_path / "in"], tmp_path / name, NO_STDIN, options=DecodingOptions())
     with (tmp_path / "in").open("rb") as stdin, pytest.raises(UserError, match="this is the input, stdin"):
-        translate_files(Shouter(), [], tmp_path / name, stdin)
+        translate_files(Shouter(), [], tmp_path / name, stdin, options=DecodingOptions())
     assert (tmp_path / "in").read_text() == "a dog\n"
     assert sorted(tmp_path.iterdir()) == before
 
@@ -63,14 +63,14 @@ def test_a_link_is_written_through(tmp_path: Path, is_there: bool) -> None:
     if is_there:
         target.write_text("old")
     link.symlink_to(target)
-    translate_files(Shouter(), [], link, io.BytesIO(b"a dog\n"))
+    translate_files(Shouter(), [], link, io.BytesIO(b"a dog\n"), options=DecodingOptions())
     assert link.is_symlink()
     assert target.read_text() == "A DOG\n"
     assert [path.name for path in target.parent.iterdir()] == ["out"]
 
 
 def test_a_device_is_input_and_output(tmp_path: Path) -> None:
-    translate_files(Shouter(), [Path("/dev/null")], Path("/dev/null"), NO_STDIN)
+    translate_files(Shouter(), [Path("/dev/null")], Path("/dev/null"), NO_STDIN, options=DecodingOptions())
 
 
 def test_a_huge_line_is_read_in_part(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -86,7 +86,7 @@ def test_a_huge_line_is_read_in_part(tmp_path: Path, caplog: pytest.LogCaptureFi
 
     stdin = Endless("öde ".encode() * 400_000 + b"\na dog\n")
     with caplog.at_level(logging.WARNING):
-        translate_files(Shouter(), [], tmp_path / "out", stdin)
+        translate_files(Shouter(), [], tmp_path / "out", stdin, options=DecodingOptions())
     assert (tmp_path / "out").read_text().split("\n") == [" ".join(["ÖDE"] * 8), "A DOG", ""]
     assert stdin.largest < 10_000
     assert caplog.messages == ["1 of 2 lines are longer than the model's 8 tokens and were cut"]
@@ -96,7 +96,7 @@ def test_cuts_are_counted_over_all_files(tmp_path: Path, caplog: pytest.LogCaptu
     paths = [tmp_path / "a", tmp_path / "b"]
     for path in paths:
         path.write_text("a dog\n" + "word " * 9 + "\n")
-    translate_files(Shouter(), paths, tmp_path / "out", NO_STDIN)
+    translate_files(Shouter(), paths, tmp_path / "out", NO_STDIN, options=DecodingOptions())
     assert caplog.messages == ["2 of 4 lines are longer than the model's 8 tokens and were cut"]
     assert len((tmp_path / "out").read_text().splitlines()) == 4
 
@@ -149,7 +149,9 @@ def test_what_cannot_be_read_is_named_before_anything_is_translated(tmp_path: Pa
     (tmp_path / "folder").mkdir()
     (tmp_path / "in").write_text("a dog\n")
     with pytest.raises(UserError, match=f"{name}: cannot be read"):
-        translate_files(Shouter(), [tmp_path / "in", tmp_path / name], tmp_path / "out", NO_STDIN)
+        translate_files(
+            Shouter(), [tmp_path / "in", tmp_path / name], tmp_path / "out", NO_STDIN, options=DecodingOptions()
+        )
     assert not (tmp_path / "out").exists()
 
 

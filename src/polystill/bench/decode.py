@@ -24,8 +24,9 @@ import torch
 from torch import Tensor
 
 from polystill.bench.rounds import Spread, interleaved, quotients, shown_spread, spread, synchronize
+from polystill.data.batching import padded
 from polystill.data.tokenizer import Tokenizer
-from polystill.decoding.beam import beam_search, padded
+from polystill.decoding.beam import beam_search
 from polystill.decoding.translator import Cuts, DecodingOptions, Translator
 from polystill.errors import UserError
 from polystill.evaluation.speed import percentile
@@ -284,7 +285,7 @@ def measure_generate(
     batches = (
         Cuts().fit_sources(b, tokenizer.encode_source, model.max_positions) for b in batches_of(lines, batch_size)
     )
-    sources = [padded(rows, tokenizer.pad_id).to(device) for rows in batches]
+    sources = [torch.from_numpy(padded(rows, tokenizer.pad_id)).to(device) for rows in batches]
     translations: dict[str, list[list[int]]] = {}
 
     def search(batches: Sequence[Tensor] = sources) -> None:

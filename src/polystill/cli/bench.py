@@ -181,7 +181,7 @@ def decode(
     decoders = [(each, precision) for each in fitting for precision in each.compared]
     shortened = list(members)[1:] if shortlist else []
     rows = _decode_systems(members, beams, decoders, shortened, lines, sizes, rounds, threads)
-    has_generate = Torch.name in {each.name for each in fitting} and architecture_of(folder, "teacher") == "transformer"
+    has_generate = ENGINES[Torch.name] in fitting and architecture_of(folder, "teacher") == "transformer"
     generated = _against_generate(folder, lines, sizes, rounds, threads) if has_generate else []
     out = console()
     out.print(decode_table(rows))

@@ -46,14 +46,15 @@ def collate(
     """
     assert len(sources) == len(targets) > 0
     numbers = np.arange(len(sources)) if rows is None else np.asarray(rows)
-    return Batch(_padded(sources, pad_id, multiple), _padded(targets, pad_id, multiple), numbers)
+    return Batch(padded(sources, pad_id, multiple), padded(targets, pad_id, multiple), numbers)
 
 
-def _padded(rows: Sequence[np.ndarray], pad_id: int, multiple: int) -> np.ndarray:
+def padded(rows: Sequence[np.ndarray] | Sequence[Sequence[int]], pad_id: int, multiple: int = 1) -> np.ndarray:
+    """Rows of token ids as one array (R, longest), int64, both sizes rounded up to a multiple."""
     shape = [-(-size // multiple) * multiple for size in (len(rows), max(len(row) for row in rows))]
     out = np.full(shape, pad_id, dtype=np.int64)
     for i, row in enumerate(rows):
-        out[i, : len(row)] = row
+        out[i, : len(row)] = np.asarray(row)
     return out
 
 

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from polystill.data.batching import padded
 from polystill.data.tokenizer import Tokenizer
 from polystill.decoding.translator import (
     EMPTY,
@@ -50,14 +51,6 @@ class Finished(NamedTuple):
     ids: list[int]
     score: float
     token_scores: list[float]
-
-
-def padded(rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
-    """Rows of token ids as one tensor (R, longest), int64."""
-    out = torch.full((len(rows), max(map(len, rows))), pad_id)
-    for row, ids in zip(out, rows, strict=True):
-        row[: len(ids)] = torch.tensor(ids)
-    return out
 
 
 # --- search -------------------------------------------------------------------------------------------------------
@@ -281,7 +274,7 @@ class TorchTranslator:
     ) -> list[list[Hypothesis]]:
         results: list[list[Hypothesis]] = [[EMPTY]] * len(sources)
         for limit, numbers in self._batches(sources, options, limits):
-            source = padded([sources[number] for number in numbers], self.model.pad_id)
+            source = torch.from_numpy(padded([sources[number] for number in numbers], self.model.pad_id))
             limited = replace(options, max_length=limit)
             n_best_lists = beam_search(self.model, source.to(self.device), limited, self.student)
             for number, candidates in zip(numbers, n_best_lists, strict=True):
@@ -303,7 +296,7 @@ class TorchTranslator:
     def align(self, source: Tensor, targets: Sequence[Sequence[str]]) -> list[Alignment]:
         """The alignments of source (B, S) with given targets, pieces without end marks."""
         ids = [[self._ids[piece] for piece in target] for target in targets]
-        target_in = padded([[self.model.pad_id, *each[:-1]] for each in ids], self.model.pad_id)
+        target_in = torch.from_numpy(padded([[self.model.pad_id, *each[:-1]] for each in ids], self.model.pad_id))
         attention: list[Tensor] = []
         plan = exact_plan([self.student or self.model.teacher])
         self.model.hidden_states(source, target_in.to(self.device), plan, attention)

@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 
-from polystill.data.batching import SCORED_BATCH_TOKENS
-from polystill.decoding.beam import padded
+from polystill.data.batching import SCORED_BATCH_TOKENS, padded
 
 LARGEST_LOGITS = 2**25
 """Most logits (B * T * V) of one batch: 128 MiB."""
@@ -53,8 +52,8 @@ def log_probabilities(model: Any, sources: Sequence[Ids], targets: Sequence[Ids]
     device = next(model.parameters()).device
     scores: list[list[float]] = [[]] * len(targets)
     for numbers in _batches(sources, targets, len(model.output_bias)):
-        source = padded([sources[i] for i in numbers], model.pad_id).to(device)
-        target = padded([targets[i] for i in numbers], model.pad_id).to(device)
+        source = torch.from_numpy(padded([sources[i] for i in numbers], model.pad_id)).to(device)
+        target = torch.from_numpy(padded([targets[i] for i in numbers], model.pad_id)).to(device)
         target_in = torch.cat([torch.full_like(target[:, :1], model.pad_id), target[:, :-1]], 1)
         pad = torch.tensor(model.pad_id, device=device)
         logits = model(source, target_in).float().index_fill(2, pad, -math.inf)

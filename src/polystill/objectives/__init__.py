@@ -6,7 +6,6 @@ A new objective is a file of its own beside these, an import here and a line in 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Annotated, Any, get_args
 
 from pydantic import Discriminator, Tag, ValidationError
@@ -60,22 +59,22 @@ def checked_keys(values: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: the kind or a key is unknown, or a value is not allowed.
     """
-    if "kind" in values:
-        kind = values["kind"]
-        if kind not in OBJECTIVES:
-            raise ValueError(
-                f"unknown kind {kind!r}{nearest(str(kind), list(OBJECTIVES))}; there are: {' '.join(OBJECTIVES)}"
-            )
-        return _checked(values, kind)
     shared = {kind: len(cls.model_fields.keys() & values) for kind, cls in OBJECTIVES.items()}
-    first, *others = (kind for kind, count in shared.items() if count == max(shared.values()))
-    try:
-        return _checked(values, first)
-    except ValidationError:
-        for kind in others:
-            with suppress(ValidationError):
-                return _checked(values, kind)
-        raise
+    kinds = [kind for kind, count in shared.items() if count == max(shared.values())]
+    if "kind" in values:
+        given = values["kind"]
+        if given not in OBJECTIVES:
+            raise ValueError(
+                f"unknown kind {given!r}{nearest(str(given), list(OBJECTIVES))}; there are: {' '.join(OBJECTIVES)}"
+            )
+        kinds = [given]
+    errors = []
+    for kind in kinds:
+        try:
+            return _checked(values, kind)
+        except ValidationError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _checked(values: dict[str, Any], kind: str) -> dict[str, Any]:

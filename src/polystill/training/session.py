@@ -75,9 +75,10 @@ class Session:
     def _trained_before(self, stage: Stage) -> Sequence[Student]:
         """The first supernet's students that are trained when `stage` begins."""
         before = takewhile(lambda earlier: earlier != stage, self.recipe.stages)
-        last = next(reversed([each for each in before if are_chosen(each.supernets, "")]), None)
-        if last is None:
+        trained = [earlier for earlier in before if are_chosen(earlier.supernets, "")]
+        if not trained:
             return self._started
+        last = trained[-1]
         drawn = last.networks != "all" or self.recipe.stage_objective(last).trains_family
         return self.space.only(last.networks if drawn else "largest", "first").candidates
 
