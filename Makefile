@@ -34,15 +34,16 @@ $(READY_FOR_DOCS): pyproject.toml constraints.txt tools/set_up.py
 quickstart: $(READY_TO_TRAIN)
 	$(BIN)/polystill run recipes/quickstart.yaml --out $(RUN)
 
-# Two workers, one thread each: more threads than cores make small models several times slower.
+# Two workers, one thread each: more threads than cores make small models several times slower. A test that hangs fails
+# after ten minutes; the slowest takes one.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal --timeout 600 $(ARGS)
 
 test-long: $(READY)
 	$(BIN)/python -m pytest -q -m long $(ARGS)
 
 test-consumers: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m consumer $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m consumer --timeout 1200 $(ARGS)
 
 # CHAOS_SEED=7 repeats the moments of a run; CHAOS_PART=0.1 does a tenth of everything.
 chaos: $(READY)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from select import select
 from threading import Thread
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -108,8 +108,9 @@ def test_cuts_are_counted_over_all_files(tmp_path: Path, caplog: pytest.LogCaptu
 def translating() -> Callable[..., Thread]:
     """`translate_files` in a thread, so that a test in which it waits for ever ends."""
 
-    def start(*arguments: Any) -> Thread:
-        thread = Thread(target=translate_files, args=(Shouter(), *arguments), daemon=True)
+    def start(inputs: Sequence[Path], output: Path, stdin: BinaryIO) -> Thread:
+        options = {"options": DecodingOptions()}
+        thread = Thread(target=translate_files, args=(Shouter(), inputs, output, stdin), kwargs=options, daemon=True)
         thread.start()
         return thread
 
