@@ -26,9 +26,9 @@ def test_the_promised_recipes_are_there() -> None:
 def test_recipe_loads(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    space = check_recipe(recipe)
-    assert len(space.candidates) >= (6 if recipe.method == "aio_kd" else 1)
     assert recipe.data.test
+    if recipe.model.start is None:  # or else the run that it starts from says which students there are
+        assert len(check_recipe(recipe).candidates) >= (6 if recipe.method == "aio_kd" else 1)
 
 
 def test_quickstart_has_both_stages_and_unseen_test_sentences() -> None:

@@ -24,17 +24,18 @@ class Supernets(nn.Module):
     def __init__(self, first: ElasticModel, further: Mapping[str, ElasticModel] | None = None) -> None:
         super().__init__()
         self.first = first
-        self.further = nn.ModuleDict(further or {})
+        self._names = list(further or {})
+        self.further = nn.ModuleList((further or {}).values())  # an nn.ModuleDict has no modules named half or type
         assert len({(s.config.vocabulary_size, s.pad_id, s.eos_id) for s in self.each()}) == 1
 
     def __getitem__(self, name: str) -> ElasticModel:
-        supernet = self.further[name] if name else self.first
+        supernet = self.further[self._names.index(name)] if name else self.first
         assert isinstance(supernet, ElasticModel)
         return supernet
 
     def items(self) -> Iterator[tuple[str, ElasticModel]]:
         """Name and supernet, the first one first."""
-        for name in ("", *self.further):
+        for name in ("", *self._names):
             yield name, self[name]
 
     def each(self) -> list[ElasticModel]:
