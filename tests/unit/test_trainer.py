@@ -448,5 +448,5 @@ def test_a_supernet_grows_from_its_smallest_network_in_its_first_stage(first_the
     run = prepared_run(first_then_further)
     train_family(run)
     start = load_file(run.checkpoints / "wide" / "final.safetensors")
-    upper = [name for name in start if name.startswith("further.0.encoder.1.") and name.endswith("weight")]
+    upper = [name for name in start if name.startswith("further.supernet-tiny.encoder.1.") and name.endswith("weight")]
     assert any(not start[name].any() for name in upper), "layers above the smallest begin with zeros"

@@ -14,6 +14,9 @@ from polystill.students import Student, StudentSpace
 Plans = dict[str, PassPlan]
 """The passes of each supernet, by its name."""
 
+_KEY = "supernet-"
+"""What keys of an `nn.ModuleDict` begin with here: it refuses names of its own methods, such as half and type."""
+
 
 class Supernets(nn.Module):
     """A family's supernets by name. The first one's name is empty, and its largest network is the teacher.
@@ -24,18 +27,17 @@ class Supernets(nn.Module):
     def __init__(self, first: ElasticModel, further: Mapping[str, ElasticModel] | None = None) -> None:
         super().__init__()
         self.first = first
-        self._names = list(further or {})
-        self.further = nn.ModuleList((further or {}).values())  # an nn.ModuleDict has no modules named half or type
+        self.further = nn.ModuleDict({_KEY + name: supernet for name, supernet in (further or {}).items()})
         assert len({(s.config.vocabulary_size, s.pad_id, s.eos_id) for s in self.each()}) == 1
 
     def __getitem__(self, name: str) -> ElasticModel:
-        supernet = self.further[self._names.index(name)] if name else self.first
+        supernet = self.further[_KEY + name] if name else self.first
         assert isinstance(supernet, ElasticModel)
         return supernet
 
     def items(self) -> Iterator[tuple[str, ElasticModel]]:
         """Name and supernet, the first one first."""
-        for name in ("", *self._names):
+        for name in ("", *(key.removeprefix(_KEY) for key in self.further)):
             yield name, self[name]
 
     def each(self) -> list[ElasticModel]:
