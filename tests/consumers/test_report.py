@@ -11,6 +11,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from polystill.reporting.build import write_report
+from polystill.runs.run import Run
+from polystill.storage import checksums
 
 HOSTILE = "</script><script>window.injected = 1</script><img src=https://example.org/x.png onerror='window.injected=1'>"
 VIEWS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
@@ -30,12 +32,12 @@ LOOK = """() => ({
 @pytest.fixture(scope="module")
 def page(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a run whose first translations and test sentence are code."""
-    run = tmp_path_factory.mktemp("report") / "run"
-    shutil.copytree(small_run, run)
-    for path in [*(run / "hypotheses").rglob("*.txt"), run / "data" / "test" / "counting.source.txt"]:
+    run = Run.open(Path(shutil.copytree(small_run, tmp_path_factory.mktemp("report") / "run")))
+    for path in [*(run.folder / "hypotheses").rglob("*.txt"), run.data / "test" / "counting.source.txt"]:
         first, rest = path.read_text().split("\n", 1)
         path.write_text(f"{HOSTILE} {first}\n{rest}")
-    return write_report([run])[0]
+    run.finish("data", {**run.stages()["data"], "files": checksums(run.data)})
+    return write_report([run.folder])[0]
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
