@@ -201,6 +201,17 @@ def test_what_can_be_added(folder: Path, changes: dict[str, Any], unfinished: se
     assert load_recipe(folder / "recipe.yaml") == changed
 
 
+def test_another_order_of_supernets_is_no_change(folder: Path) -> None:
+    """The optimizer's state in a checkpoint goes by the order of the weights."""
+    shape = {"encoder_layers": 1, "decoder_layers": 1, "d_model": 8, "ffn_dim": 16, "heads": 2}
+    begin(folder, recipe(supernets={"small": shape, "tiny": {**shape, "d_model": 4}}))
+    reordered = recipe(supernets={"tiny": {**shape, "d_model": 4}, "small": shape}, evaluation__beams=[3])
+    with Run.start(folder, reordered) as run:
+        assert list(run.recipe.supernets) == ["small", "tiny"]
+        assert run.recipe.evaluation.beams == [3]
+    assert list(load_recipe(folder / "recipe.yaml").supernets) == ["small", "tiny"]
+
+
 def test_corpora_may_not_move_if_they_are_to_be_read_again(folder: Path) -> None:
     begin(folder, recipe())
     shutil.rmtree(folder / "data")

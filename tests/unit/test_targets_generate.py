@@ -195,6 +195,14 @@ def test_the_recipes_languages_count_and_groups_of_languages_pass(
         generate(f"{source}-{target}", teachers=[teacher])
 
 
+def test_settings_change_the_recipe(generate: Any, tmp_path: Path, recipe_file: Path) -> None:
+    generate(text=Text(run=recipe_file, settings=["data.first_pairs=7"]))
+    assert sorted(i for entry in entries(tmp_path / "out") for i in entry.ids) == list(range(7))
+    with pytest.raises(UserError, match=r"^--set seed=2: only a recipe can be changed; give one with --run$"):
+        generate("other", text=Text(source=tmp_path / "small.en", settings=["seed=2"]))
+    assert not (tmp_path / "other").exists()
+
+
 def test_languages_that_are_not_the_recipes_are_refused(generate: Any, tmp_path: Path, recipe_file: Path) -> None:
     with pytest.raises(UserError, match=r"--target-language: this is for en–fra_Latn, but en–de is needed"):
         generate(text=Text(run=recipe_file, languages=("en", "fra_Latn")))

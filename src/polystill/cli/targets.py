@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from polystill.cli.common import Out, say, saying_how_to_continue
+from polystill.cli.common import Out, Settings, say, saying_how_to_continue
 from polystill.decoding import ENGINES
 from polystill.environment.extras import need_packages
 from polystill.errors import UserError
@@ -43,6 +43,7 @@ def generate(
     run: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Translate the training text of this run or recipe.")
     ] = None,
+    settings: Settings = None,
     source: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Translate this file, one sentence on each line; plain, .gz or .zst."),
@@ -119,7 +120,7 @@ def generate(
     with saying_how_to_continue("the first shard that is missing"):
         manifest = generate_targets(
             teachers,
-            Text(run, source, (source_language, target_language)),
+            Text(run, source, (source_language, target_language), settings or ()),
             out,
             options=DecodingOptions(beam or default_beam(n_best), n_best, length_penalty, batch_tokens=batch_tokens),
             compute=Compute(next(iter(engines), None), precision, workers, threads, "ray" in (engine or [])),

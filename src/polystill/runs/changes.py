@@ -28,6 +28,25 @@ def recipe_differences(before: Recipe, after: Recipe) -> list[Change]:
     return [change for change in pairs if change[1] != change[2]]
 
 
+def in_order_of(before: Recipe, after: Recipe) -> Recipe:
+    """`after`, with the keys of its mappings in the order that they have in `before`.
+
+    A stage goes on from a checkpoint only with the same order of supernets and targets: an optimizer knows weights by
+    their number.
+    """
+    values = _in_order_of(before.model_dump(mode="json"), after.model_dump(mode="json"))
+    return type(after).model_validate(values)
+
+
+def _in_order_of(before: Any, after: Any) -> Any:
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [*(key for key in before if key in after), *(key for key in after if key not in before)]
+        return {key: _in_order_of(before.get(key), after[key]) for key in keys}
+    if isinstance(before, list) and isinstance(after, list):
+        return [_in_order_of(*pair) for pair in zip(before, after, strict=False)] + after[len(before) :]
+    return after
+
+
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Pairs of dotted key and value; lists of plain values count as one value."""
     if isinstance(value, dict):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 from polystill.errors import UserError, reason
-from polystill.runs.changes import FREE, Done, can_be_added, recipe_differences, shown_value
+from polystill.runs.changes import FREE, Done, can_be_added, in_order_of, recipe_differences, shown_value
 from polystill.runs.provenance import provenance
 from polystill.runs.results import VALIDATION, Cost, Provenance, QualityRow, Results, RobustnessRow, Row
 from polystill.storage import (
@@ -139,6 +139,7 @@ class Run:
                 "updates of the last stage (not with a cosine schedule) and what is evaluated (evaluation); "
                 f"{', '.join(FREE)} may change"
             )
+        run.recipe = in_order_of(before, recipe)
         run._refuse_vain_updates(before)
         if changes:
             run._reopen({key for key, _, _ in changes})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -37,16 +37,20 @@ class Text:
     source: Path | None = None
     languages: tuple[str | None, str | None] = (None, None)
     """As a multilingual teacher names them. By default the recipe's, or those of a teacher for one pair."""
+    settings: Sequence[str] = ()
+    """Changes to the recipe, as `load_recipe` takes them."""
 
     def read_recipe(self) -> Recipe | None:
         """Return the recipe whose training text is meant, or None for a file.
 
         Raises:
-            UserError: there is no such run or recipe, or it is damaged.
+            UserError: there is no such run or recipe, it is damaged, or there are settings for what is not a recipe.
         """
-        if self.run is None:
-            return None
-        return Run.open(self.run).recipe if self.run.is_dir() else load_recipe(self.run)
+        if self.run is not None and not self.run.is_dir():
+            return load_recipe(self.run, list(self.settings))
+        if self.settings:
+            raise UserError(f"--set {self.settings[0]}: only a recipe can be changed; give one with --run")
+        return Run.open(self.run).recipe if self.run is not None else None
 
 
 @dataclass(frozen=True)
