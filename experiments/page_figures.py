@@ -222,6 +222,20 @@ def speed(source: str, titles: dict[str, str], engines: bool = False) -> str:
     return markdown(head, lines)
 
 
+def decoding(source: str) -> str:
+    """What `bench decode` measured of a run's networks: medians of the rounds, with the slowest and the fastest."""
+    lines = []
+    for timing in content(source)["rows"]:
+        form = f"{timing['precision']}{' with a shortlist' if timing['shortlist'] else ''}"
+        speeds = [timing["speed_to_reference"], timing["speed_to_teacher_same_engine"]]
+        times = ["1" if each["min"] == each["max"] == 1 else shown_rounds(each, ".1f") for each in speeds]
+        words = shown_rounds(timing["words_per_second"], ",.0f")
+        search = f"beam {timing['beam']}" if timing["beam"] > 1 else "greedy"
+        lines.append([timing["student"], form, search, str(timing["batch_size"]), words, *times])
+    ratios = [f"times the teacher's beam 5 in {what}" for what in ("float32", "the same precision")]
+    return markdown(["network", "precision", "search", "batch", "words/s", *ratios], lines)
+
+
 def _timings(source: str) -> list[Values]:
     found: list[Values] = content(source)["speed"]["rows"]
     return found
@@ -323,6 +337,6 @@ def verdicts(source: str, claims: dict[str, str], title: str) -> str:
 FUNCTIONS: dict[str, Any] = {
     **{"content": content, "row": row, "gain": gain, "family": family, "cpu_seconds": cpu_seconds},
     **{each.__name__: each for each in (students, gains, one_by_one, families, costs, speed, pruning, verdicts)},
-    **{each.__name__: each for each in (over_seeds, detaching, pairs, as_shipped)},
+    **{each.__name__: each for each in (over_seeds, decoding, detaching, pairs, as_shipped)},
     **{"table": markdown, "sum": sum, "signed": signed},
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from experiments import aio_kd_results
 from experiments.aio_kd import AioKd, rows_of
 from experiments.kept import keep, take, unpacked
 from experiments.make import open_study, run_rows
-from experiments.study import Row, with_begun_seeds
+from experiments.page_figures import RESULTS
+from experiments.study import Row, load_study, with_begun_seeds
 from polystill.errors import UserError
 
-from .test_aio_kd import finish, study_of, values  # noqa: F401 (a fixture)
+from .test_aio_kd import RECIPES, finish, study_of, values  # noqa: F401 (a fixture)
 
 SCORES = {"e1d1": 17.0, "e2d1": 17.0, "e2d2": 19.0}
 
@@ -195,3 +198,17 @@ def test_nothing_to_keep(tmp_path: Path) -> None:
     open_study(tmp_path / "study", "aio-kd").close()
     with pytest.raises(UserError, match="no row is finished yet"):
         keep(tmp_path / "study", tmp_path / "a.tar.xz", say)
+
+
+@pytest.mark.parametrize("archive", sorted(RESULTS.glob("study-*/rows.tar.xz")), ids=lambda path: path.parent.name)
+def test_published_rows_are_those_of_their_recipe(archive: Path, tmp_path: Path) -> None:
+    recipe = RECIPES / f"{archive.parent.name.removeprefix('study-')}.yaml"
+    study = load_study(AioKd, recipe, None, {})
+    brought(study, archive, tmp_path / "study")
+    assert list((tmp_path / "study" / "steps").glob("*.done"))
+
+
+@pytest.mark.parametrize("path", sorted([*RESULTS.rglob("*.json"), *RESULTS.rglob("*.tar.xz")]), ids=str)
+def test_published_files_have_no_paths_of_a_machine(path: Path) -> None:
+    content = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+    assert re.search(rb"[\s\"=]/(home|root|tmp|work)/", content) is None
