@@ -63,7 +63,7 @@ class Marian:
         """
         with TemporaryDirectory(dir=self.folder) as scratch:
             done = subprocess.run(
-                [self.program, "train", *self._options(data, words, scratch), "--seed", str(seed), *stop],
+                [self.program, "train", *self.options(data, words, scratch), "--seed", str(seed), *stop],
                 capture_output=True,
                 text=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},  # a thread for each of --cpu-threads
@@ -74,7 +74,8 @@ class Marian:
             raise UserError(f"{self.program}: " + " | ".join(log.strip().splitlines()[-3:]))
         return updates
 
-    def _options(self, data: str, words: int, scratch: str) -> list[str]:
+    def options(self, data: str, words: int, scratch: str) -> list[str]:
+        """Of a training on `data` in batches of `words` source tokens; its model will be scratch/model.npz."""
         c, training = self.config, self.recipe.training
         source, target = (str(self.folder / f"{data}.{side}") for side in ("source", "target"))
         vocabulary = str(self.folder / "vocabulary.yml")
@@ -127,18 +128,19 @@ def write_pairs(folder: Path, name: str, dataset: PackedDataset, count: int) -> 
             if number == count:
                 break
             for file, ids in zip((source, target), row, strict=True):
-                file.write(" ".join(_word(i) for i in ids[:-1].tolist()) + "\n")
+                file.write(" ".join(word_of(i) for i in ids[:-1].tolist()) + "\n")
             tokens += len(row[1])
     return tokens
 
 
 def write_vocabulary(folder: Path, size: int) -> None:
     """Marian's vocabulary of that many rows, its end mark 0 and unknown word 1 as ours."""
-    words = {_word(i): i for i in range(size)}
+    words = {word_of(i): i for i in range(size)}
     (folder / "vocabulary.yml").write_text(json.dumps(words))
 
 
-def _word(i: int) -> str:
+def word_of(i: int) -> str:
+    """What Marian's texts have for a token id."""
     return {0: "</s>", 1: "<unk>"}.get(i, f"w{i}")
 
 

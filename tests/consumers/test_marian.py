@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from polystill.models.transformer import Transformer
 from polystill.students import Student
 from tests.conftest import counting_pairs, train_counting_student
 from tests.opus_mt import write_opus_folder
+from tools import marian_quality
 
 Translate = Callable[..., list[str]]
 
@@ -252,3 +254,15 @@ def test_what_marian_trains_and_we_lack_is_refused(
     marian_train(pymarian, tmp_path, trained, tmp_path / "vocab.spm", shape, updates=1)
     with pytest.raises(UserError, match=message):
         load_model_with_tokenizer(tmp_path)
+
+
+def test_marian_trains_a_runs_teacher(small_run: Path, with_pymarian: Path, tmp_path: Path) -> None:
+    settings = ["--set", "training.validate_every=5", "--set", "training.warmup=20"]
+    arguments = [str(small_run), "--marian", str(with_pymarian), "--minutes", "0.5", *settings]
+    marian_quality.main([*arguments, "--json", str(tmp_path / "figures.json")])
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["training"]["updates"] > 10
+    scores = {(row["system"], row["test_set"], row["beam"]): row["bleu"] for row in figures["rows"]}
+    for test_set in ("counting", "validation"):
+        assert {key[2] for key in scores if key[:2] == ("Marian", test_set)} == {1, 5}
+        assert scores["Marian", test_set, 1] > scores["e2d2", test_set, 1]  # which has had a dozen updates
