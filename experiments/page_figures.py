@@ -222,18 +222,23 @@ def speed(source: str, titles: dict[str, str], engines: bool = False) -> str:
     return markdown(head, lines)
 
 
-def decoding(source: str) -> str:
-    """What `bench decode` measured of a run's networks: medians of the rounds, with the slowest and the fastest."""
+def fast_students(runs: dict[str, str], student: str) -> str:
+    """Students that are to be fast, by the run that made each: scores by search, and how many times as fast each is.
+
+    A run has its rows in `SOURCE.json`, and its timings by `bench decode` in `SOURCE-speed.json`: greedily with a
+    shortlist against the teacher with beam 5 in float32, in batches and sentence by sentence.
+    """
     lines = []
-    for timing in content(source)["rows"]:
-        form = f"{timing['precision']}{' with a shortlist' if timing['shortlist'] else ''}"
-        speeds = [timing["speed_to_reference"], timing["speed_to_teacher_same_engine"]]
-        times = ["1" if each["min"] == each["max"] == 1 else shown_rounds(each, ".1f") for each in speeds]
-        words = shown_rounds(timing["words_per_second"], ",.0f")
-        search = f"beam {timing['beam']}" if timing["beam"] > 1 else "greedy"
-        lines.append([timing["student"], form, search, str(timing["batch_size"]), words, *times])
-    ratios = [f"times the teacher's beam 5 in {what}" for what in ("float32", "the same precision")]
-    return markdown(["network", "precision", "search", "batch", "words/s", *ratios], lines)
+    for title, source in runs.items():
+        name = next(each["model"] for each in content(source)["rows"] if each["model"].startswith(student))
+        held_out = ("test_2016_flickr", "validation")
+        rows = [row(source, name, beam, test_set=test_set) for test_set in held_out for beam in (1, 5)]
+        cells = [title, f"{rows[0]['parameters'] / 1e6:.2f} M", *(shown(each["bleu"]) for each in rows)]
+        timings = [each for each in content(f"{source}-speed")["rows"] if each["shortlist"]]
+        lines.append([*cells, *(shown_rounds(each["speed_to_reference"], ".1f") for each in timings)])
+    scores = [f"{test_set}: {search}" for test_set in ("test", "validation") for search in ("greedy", "beam 5")]
+    forms = [f"{each['precision']}, batch {each['batch_size']}" for each in timings]
+    return markdown(["student", "parameters", *scores, *forms], lines)
 
 
 def _timings(source: str) -> list[Values]:
@@ -337,6 +342,6 @@ def verdicts(source: str, claims: dict[str, str], title: str) -> str:
 FUNCTIONS: dict[str, Any] = {
     **{"content": content, "row": row, "gain": gain, "family": family, "cpu_seconds": cpu_seconds},
     **{each.__name__: each for each in (students, gains, one_by_one, families, costs, speed, pruning, verdicts)},
-    **{each.__name__: each for each in (over_seeds, decoding, detaching, pairs, as_shipped)},
+    **{each.__name__: each for each in (over_seeds, fast_students, detaching, pairs, as_shipped)},
     **{"table": markdown, "sum": sum, "signed": signed},
 }
