@@ -27,7 +27,7 @@ def test_recipe_loads(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
     assert recipe.data.test
-    if recipe.model.start is None:  # or else the run that it starts from says which students there are
+    if recipe.model.start is None and not recipe.data.targets:  # which are made first, by other commands
         assert len(check_recipe(recipe).candidates) >= (6 if recipe.method == "aio_kd" else 1)
 
 
