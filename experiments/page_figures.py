@@ -228,10 +228,9 @@ def fast_students(runs: dict[str, str], student: str) -> str:
     A run has its rows in `SOURCE.json`, and its timings by `bench decode` in `SOURCE-speed.json`: greedily with a
     shortlist against the teacher with beam 5 in float32, in batches and sentence by sentence.
     """
-    lines = []
+    lines, held_out = [], ("test_2016_flickr", "validation")
     for title, source in runs.items():
         name = next(each["model"] for each in content(source)["rows"] if each["model"].startswith(student))
-        held_out = ("test_2016_flickr", "validation")
         rows = [row(source, name, beam, test_set=test_set) for test_set in held_out for beam in (1, 5)]
         cells = [title, f"{rows[0]['parameters'] / 1e6:.2f} M", *(shown(each["bleu"]) for each in rows)]
         timings = [each for each in content(f"{source}-speed")["rows"] if each["shortlist"]]

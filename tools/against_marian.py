@@ -71,7 +71,7 @@ class Marian:
         log = done.stdout + done.stderr
         updates = read_log(log)
         if done.returncode or not updates:
-            raise UserError(f"{self.program}: " + " | ".join(log.strip().splitlines()[-3:]))
+            raise failure(self.program, log)
         return updates
 
     def options(self, data: str, words: int, scratch: str) -> list[str]:
@@ -115,6 +115,11 @@ class Marian:
         return flags
 
 
+def failure(program: str, log: str) -> UserError:
+    """The error of a Marian that failed: the last lines of its log."""
+    return UserError(f"{program}: " + " | ".join(log.strip().splitlines()[-3:]))
+
+
 def read_log(log: str) -> list[Update]:
     """Read Marian's log of its updates under --disp-freq 1u."""
     return [Update(int(match[1].replace(",", "")), float(match[2])) for match in UPDATE.finditer(log)]
@@ -135,8 +140,12 @@ def write_pairs(folder: Path, name: str, dataset: PackedDataset, count: int) -> 
 
 def write_vocabulary(folder: Path, size: int) -> None:
     """Marian's vocabulary of that many rows, its end mark 0 and unknown word 1 as ours."""
-    words = {word_of(i): i for i in range(size)}
-    (folder / "vocabulary.yml").write_text(json.dumps(words))
+    (folder / "vocabulary.yml").write_text(json.dumps(ids_of_words(size)))
+
+
+def ids_of_words(size: int) -> dict[str, int]:
+    """The token ids below `size` by what Marian's texts have for them."""
+    return {word_of(i): i for i in range(size)}
 
 
 def word_of(i: int) -> str:

@@ -27,7 +27,17 @@ from polystill.errors import UserError
 from polystill.models.folder import load_model_with_tokenizer
 from polystill.models.transformer import TransformerConfig
 from polystill.runs import Run
-from tools.against_marian import Marian, find_marian, read_log, version, word_of, write_pairs, write_vocabulary
+from tools.against_marian import (
+    Marian,
+    failure,
+    find_marian,
+    ids_of_words,
+    read_log,
+    version,
+    word_of,
+    write_pairs,
+    write_vocabulary,
+)
 
 BEAMS = (1, 5)
 SMOOTHING = 1e-3
@@ -58,9 +68,10 @@ def train(marian: Marian, words: int, minutes: float) -> dict[str, Any]:
         except subprocess.TimeoutExpired:
             process.terminate()  # it saves what it has
         process.wait()
-    updates = read_log(log.read_text())
+    text = log.read_text()
     if not best_weights(marian).is_file():
-        raise UserError(f"{marian.program}: " + " | ".join(log.read_text().strip().splitlines()[-3:]))
+        raise failure(marian.program, text)
+    updates = read_log(text)
     return {"updates": len(updates), "target_tokens": sum(update.tokens for update in updates), "minutes": minutes}
 
 
@@ -83,8 +94,8 @@ def translate(marian: Marian, sources: Sequence[Sequence[int]], beam: int) -> li
     )
     lines = done.stdout.splitlines()
     if done.returncode or len(lines) != len(sources):
-        raise UserError(f"{marian.program}: " + " | ".join(done.stderr.strip().splitlines()[-3:]))
-    ids = {word_of(i): i for i in range(marian.config.vocabulary_size)}
+        raise failure(marian.program, done.stderr)
+    ids = ids_of_words(marian.config.vocabulary_size)
     return [[ids[word] for word in line.split()] for line in lines]
 
 
@@ -93,14 +104,14 @@ def compare(run: Run, recipe: Recipe, program: str, minutes: float) -> dict[str,
     model, tokenizer = load_model_with_tokenizer(run.family)
     if not isinstance(model.config, TransformerConfig):
         raise UserError(f"{run.folder}: its teacher is no Transformer, and Marian trains Transformers only here")
-    dataset = PackedDataset.open(run.data / "train")
-    words = round(recipe.training.batch_tokens * dataset.source_lengths.sum() / dataset.target_lengths.sum())
+    parts = {name: PackedDataset.open(run.data / name) for name in ("train", "validation")}
+    tokens = [lengths.sum() for lengths in (parts["train"].source_lengths, parts["train"].target_lengths)]
+    words = round(recipe.training.batch_tokens * tokens[0] / tokens[1])
     rows = []
     with TemporaryDirectory(prefix="marian-") as temporary:
         marian = Marian(program, Path(temporary), recipe, model.config, 1)
         write_vocabulary(marian.folder, tokenizer.vocabulary_size)
-        for name in ("train", "validation"):
-            part = PackedDataset.open(run.data / name)
+        for name, part in parts.items():
             write_pairs(marian.folder, name, part, len(part))
         trained = train(marian, words, minutes)
         say(f"Marian: {trained['updates']:,} updates, {trained['target_tokens']:,} target tokens")
@@ -112,11 +123,10 @@ def compare(run: Run, recipe: Recipe, program: str, minutes: float) -> dict[str,
                 texts = tokenizer.decode(translate(marian, sources, beam))
                 scores = corpus_scores(texts, references, target_language=language)
                 rows.append({"system": "Marian", "test_set": test_set, "beam": beam, **scores})
-    ours = [row for row in run.results().rows if row.model == model.teacher.name and row.beam in BEAMS]
     rows += [
         {"system": row.model, "test_set": row.test_set, "beam": row.beam, "bleu": row.bleu, "chrf": row.chrf}
-        for row in ours
-        if row.precision == "float32"
+        for row in run.results().rows
+        if row.model == model.teacher.name and row.beam in BEAMS and row.precision == "float32"
     ]
     settings: dict[str, Any] = {"learning_rate": recipe.training.learning_rate, "warmup": recipe.training.warmup}
     settings |= {"words_an_update": words, "marian": version(program)}

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from polystill.reporting.build import write_report
-from polystill.runs.run import Run
+from polystill.runs import Run
 from polystill.storage import checksums
 
 HOSTILE = "</script><script>window.injected = 1</script><img src=https://example.org/x.png onerror='window.injected=1'>"
