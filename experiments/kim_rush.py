@@ -1,7 +1,8 @@
 """The rows of Kim & Rush (2016) on any data: one teacher, one student, and every way to teach it.
 
 teacher ─┬─ beam (Seq-KD) ──────────────┬─ students ─┬─ + seq-inter ── pruned-50 … ── pruned-50-float32, -int8
-         └─ n-best ── interpolated ─────┘            └─ speed
+         └─ n-best ─┬─ interpolated ────┤            └─ speed
+                    └─ mbr ─────────────┴─ families
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Generate(Strict):
 
     beam: int = Field(5, ge=1, le=LARGEST_BEAM)
     n_best: int = Field(35, ge=2, le=LARGEST_BEAM)
-    """Seq-Inter: candidates, and the beam that finds them."""
+    """Seq-Inter and MBR: candidates, and the beam that finds them."""
     by: Literal["bleu", "chrf"] = "bleu"
     share: float = Field(1.0, gt=0, le=1)
     """Seq-Inter: of the sentences."""
@@ -103,7 +104,7 @@ class KimRush(Study):
     family: Part = Field(default_factory=dict)
     """What the families have in common."""
     families: dict[Name, Part] = Field(default_factory=dict)
-    """Runs with students of their own (AIO-KD); `targets: {beam: 1.0}` are those of this study's teacher."""
+    """Runs with students of their own (AIO-KD), which may learn from `targets: {beam: 1.0}`, interpolated or mbr."""
     members: list[str] = Field(default_factory=list)
     """Members of the families that the tables show; all by default."""
     speed: Speed | None = None
@@ -259,15 +260,16 @@ def _targets(study: KimRush) -> list[Row]:
         sizes = ("--beam", str(beam), "--n-best", str(n_best))
         return targets(name, "generate", run, "--run", run, *sizes, options=options)
 
-    chosen = ("select", Path("targets/n-best"), "--by", g.by, "--share", f"{g.share:g}")
+    chosen = ("select", Path("targets/n-best"), "--by")
     rows = [generated("beam", g.beam, 1), generated("n-best", g.n_best, g.n_best)]
-    return [*rows, targets("interpolated", *chosen)]
+    rows += [targets("interpolated", *chosen, g.by, "--share", f"{g.share:g}")]
+    return [*rows, targets("mbr", *chosen, "mbr-chrf")]
 
 
 def _with_targets(part: Part) -> Part:
     """The same recipe, with the folders of all generated targets that it names."""
     named = {name for each in (part, *part["stages"]) for name in each.get("targets") or {}}
-    folders = {name: Path("targets") / name for name in ("beam", "interpolated") if name in named}
+    folders = {name: Path("targets") / name for name in ("beam", "interpolated", "mbr") if name in named}
     return merged(part, {"data": {"targets": folders}}) if folders else part
 
 

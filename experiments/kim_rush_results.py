@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from experiments import aio_kd_paper
 from experiments.claims import Claim, Values, Verdict, all_seeds, as_good, better, judged
 from experiments.finished import Finished, change, markdown, shown, shown_rounds, signed, timed_row
 from experiments.forest import write_forest
@@ -31,7 +32,9 @@ from experiments.kim_rush import (
 )
 from experiments.measured import Measured
 from experiments.study import BEAM, BEAMS, GREEDY, Row
+from polystill.config import GOLD
 from polystill.errors import UserError
+from polystill.evaluation.figures import search
 from polystill.evaluation.resampling import Difference
 
 TIMES = 10
@@ -292,14 +295,17 @@ def _pruning_claims(done: Done) -> Iterator[Claim]:
 
 
 def _family_claims(done: Done) -> Iterator[Claim]:
-    """Claims about the two systems together; no paper has figures of it."""
+    """Claims about the two systems together."""
+    for row in (row for row in done.of_kind(FAMILY) if row.seed == done.study.seed):
+        for gold in (label for label in row.against if done.rows[label].kind == FAMILY):
+            yield from _better_than_on_gold(done, gold, row.label)
 
     def as_good_as_alone(alone: str, row: Row, member: Measured) -> Verdict | None:
         compared = done.compare(alone, row.label, GREEDY, [member.model])
         return judged(compared, as_good)
 
     for row, member in done.family_members():
-        if "beam" not in member.any.targets or row.seed != done.study.seed:
+        if member.any.targets == GOLD or row.seed != done.study.seed:
             continue
         name = f"{member.model} of {row.label}"
         near = partial(_near_beam, done, row.label, [member.model])
@@ -311,6 +317,16 @@ def _family_claims(done: Done) -> Iterator[Claim]:
                 text = f"{name} is as good greedily as the same student trained alone on the same translations"
                 judge = partial(as_good_as_alone, label, row, member)
                 yield from done.claim(text, "–", [label, row.label], judge)
+
+
+def _better_than_on_gold(done: Done, gold: str, label: str) -> Iterator[Claim]:
+    """Of a family on translations, beside the same one on references; the paper has beam search's."""
+    members = [member.model for member in done.members(label)]
+    paper = aio_kd_paper.gain("family", "family-on-seq-kd", members) if members else "–"
+    for beam in BEAMS:
+        text = f"{label} is better than {gold}, {search(beam)}, on the mean of its members"
+        judge = partial(_raises, beam, done, gold, label)
+        yield from done.claim(text, paper if beam == BEAM else "–", [gold, label], judge)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

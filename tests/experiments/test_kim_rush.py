@@ -65,10 +65,15 @@ def test_shipped_recipes_work(path: Path) -> None:
 
 
 def test_translations_that_no_row_learns_from_are_not_made(values: dict[str, Any], tmp_path: Path) -> None:
-    few = {**values, "rows": ["baseline", "seq-kd"], "families": {}, "speed": None, "pruning": None}
-    targets = {"beam", "n-best", "interpolated"}
-    assert targets & set(by_name(study_of(few, tmp_path))) == {"beam"}
-    assert targets <= set(by_name(study_of({**few, "rows": ["baseline+seq-inter"]}, tmp_path)))
+    few = {**values, "rows": ["baseline", "seq-kd"], "depths": [], "families": {}, "speed": None, "pruning": None}
+    targets = {"beam", "n-best", "interpolated", "mbr"}
+
+    def made(**changes: Any) -> set[str]:
+        return targets & set(by_name(study_of({**few, **changes}, tmp_path)))
+
+    assert made() == {"beam"}
+    assert made(rows=["baseline+seq-inter"]) == {"n-best", "interpolated"}
+    assert made(rows=["teacher"], families={"family-mbr": {"targets": {"mbr": 1.0}}}) == {"n-best", "mbr"}
 
 
 def test_every_row_is_what_its_name_says(values: dict[str, Any], tmp_path: Path) -> None:
@@ -469,9 +474,10 @@ def test_members_are_compared_with_their_twins_on_gold(values: dict[str, Any], t
         *((base, name) for base in ("baseline", "word-kd") for name in ("a-gold", "b-gold")),
         *(("a-gold", "a-beam"), ("b-gold", "b-beam")),
     }
-    assert "e2d2 of a-beam is as good greedily as the same student trained alone on the same translations" in {
-        claim.text for claim in claims
-    }
+    texts = {claim.text for claim in claims}
+    assert "e2d2 of a-beam is as good greedily as the same student trained alone on the same translations" in texts
+    for search in ("greedy", "beam 5"):
+        assert f"a-beam is better than a-gold, {search}, on the mean of its members" in texts
 
 
 def test_a_member_that_no_row_trains_alone_is_not_missed(values: dict[str, Any], tmp_path: Path) -> None:
