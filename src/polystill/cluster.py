@@ -22,13 +22,13 @@ from polystill import pipeline
 from polystill.config import Recipe
 from polystill.environment.following import following, write_stderr_into
 from polystill.environment.pool import MOST_ATTEMPTS, Lines, Wording, Work
+from polystill.environment.process import cpu_seconds
 from polystill.environment.ray_pool import LIMIT_S, PATIENCE_S, Node, RayPool, connection, nodes_of
 from polystill.errors import UserError, reason
 from polystill.progress import show_log
 from polystill.runs import Run
 from polystill.runs.provenance import provenance
 from polystill.runs.results import Provenance, QualityRow
-from polystill.runs.run import cpu_seconds
 from polystill.storage import clear_left_overs, write_atomic
 
 Say = Callable[[str], None]

@@ -1,4 +1,4 @@
-"""Set up a process as it starts: its allocator, how long its threads wait; and the cores that it has.
+"""Set up a process as it starts: its allocator, how long its threads wait; its cores, and its time on them.
 
 Allocator. Every batch has lengths of its own, so every update asks for tensors of other sizes. The C library's malloc
 then spends about a fifth of a training looking for room; tcmalloc does not (docs/performance.md). A process takes
@@ -95,3 +95,8 @@ def available_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
+
+
+def cpu_seconds() -> float:
+    """User's and system's, of this process and of ended children."""
+    return sum(os.times()[:4])

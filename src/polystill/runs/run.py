@@ -11,7 +11,6 @@ Everything is written atomically (see `storage`); temporaries of killed processe
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
+from polystill.environment.process import cpu_seconds
 from polystill.errors import UserError, reason
 from polystill.runs.changes import FREE, Done, can_be_added, in_order_of, recipe_differences, shown_value
 from polystill.runs.provenance import provenance
@@ -339,11 +339,6 @@ class Run:
 
         values = self.recipe.model_dump(mode="json")
         write_atomic(self.folder / "recipe.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-
-
-def cpu_seconds() -> float:
-    """User's and system's, of this process and of ended children."""
-    return sum(os.times()[:4])
 
 
 def _refuse_other_things(folder: Path) -> None:

@@ -19,7 +19,7 @@ from polystill.config import Cleaning, Recipe
 from polystill.data.training_text import lines_sha256
 from polystill.decoding.translator import DecodingOptions
 from polystill.environment.pool import Task, ThisProcess
-from polystill.environment.process import available_cores
+from polystill.environment.process import available_cores, cpu_seconds
 from polystill.errors import UserError
 from polystill.languages import check_pair
 from polystill.progress import Progress
@@ -217,7 +217,8 @@ def _opened(folder: Path) -> Iterator[Path]:
 def _continue_or_start(folder: Path, plan: dict[str, Any], teachers: list[str]) -> dict[str, Any]:
     """Return the folder's manifest if it has this plan, or write a new one."""
     if not (folder / MANIFEST).is_file() or not any((folder / SHARDS).glob("*")):  # the last attempt failed at once
-        manifest = dict[str, Any](format=FORMAT, finished=False, plan=plan, teachers=teachers, cost={"seconds": 0.0})
+        cost = {"seconds": 0.0, "cpu_seconds": 0.0}
+        manifest = dict[str, Any](format=FORMAT, finished=False, plan=plan, teachers=teachers, cost=cost)
         with storage_errors(folder):
             store.write_manifest(folder, manifest)
         return manifest
@@ -261,7 +262,7 @@ class _Generation:
 
     def finish(self, job: Job, scratch: Path, say: Callable[[str], None]) -> dict[str, Any]:
         """Translate the shards that are missing and return the finished manifest."""
-        start = time.perf_counter()
+        start, processor = time.perf_counter(), cpu_seconds()
         with storage_errors(self.folder):
             (self.folder / SHARDS).mkdir(exist_ok=True)
             missing = [number for number in self.shards if not self._is_done(number)]
@@ -273,6 +274,7 @@ class _Generation:
                 finally:  # count the time of a process that was stopped, too
                     cost = self.manifest["cost"]
                     cost["seconds"] = round(cost["seconds"] + time.perf_counter() - start, 3)
+                    cost["cpu_seconds"] = round(cost["cpu_seconds"] + cpu_seconds() - processor, 3)
                     cost |= job.cost()
                     store.write_manifest(self.folder, self.manifest)
                 self._add_up()
