@@ -7,6 +7,7 @@
 FIREFOX is a Bergamot model's folder, which Firefox's engine runs (the extra `bergamot`); the others are CTranslate2
 exports. Everyone translates the whole text, then some of its sentences again, timed, all in turn in every round, on one
 thread. Firefox's engine takes a sentence at a time; students do so, too, and also in batches, which is another row.
+With --svg FILE, BLEU is drawn against size and speed (the extra `report`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ from polystill.decoding.translator import Cuts, DecodingOptions
 from polystill.errors import UserError
 from polystill.evaluation.measure import check_model, folder_bytes
 from polystill.evaluation.speed import percentile, sample
+from polystill.reporting.document import Chart, Table, category, layer, quantity
+from polystill.reporting.page import drawn
 from polystill.sources.lines import read_lines
+from polystill.storage import write_atomic
 from polystill.targets import bergamot
 
 PARTS = ("model*.bin*", "*vocab*.spm*", "lex*.bin*")
@@ -38,6 +42,8 @@ PARTS = ("model*.bin*", "*vocab*.spm*", "lex*.bin*")
 class System:
     """A model, given a line at a time or all at once."""
 
+    label: str
+    """In the chart."""
     name: str
     size_bytes: int
     write: Callable[[Sequence[str]], list[str]]
@@ -60,7 +66,7 @@ class System:
 def firefox(folder: Path) -> System:
     model = bergamot.Bergamot(folder)
     size = sum(path.stat().st_size for pattern in PARTS for path in folder.glob(pattern))
-    return System(f"Firefox {folder.name}", size, lambda lines: [model.write(line) for line in lines])
+    return System("Firefox", f"Firefox {folder.name}", size, lambda lines: [model.write(line) for line in lines])
 
 
 def student(folder: Path, beam: int, at_once: bool) -> System:
@@ -73,7 +79,7 @@ def student(folder: Path, beam: int, at_once: bool) -> System:
         return [hypotheses[0].text for hypotheses in translator.translate(lines, options, Cuts())]
 
     name = f"{folder.name} {translator.compute_type} beam {beam}" + (", batches" if at_once else "")
-    return System(name, folder_bytes(folder), write, at_once)
+    return System(folder.name, name, folder_bytes(folder), write, at_once)
 
 
 def measure(
@@ -88,7 +94,7 @@ def measure(
     seconds = interleaved(subjects, rounds, log=say, warm_up=False)
     rows = []
     for i, system in enumerate(systems):
-        row: dict[str, Any] = {"system": system.name, "megabytes": system.size_bytes / 1e6}
+        row: dict[str, Any] = {"label": system.label, "system": system.name, "megabytes": system.size_bytes / 1e6}
         row |= corpus_scores(system.translations, references, target_language=language)
         row["sentences_per_second"] = spread([len(lines) / s for s in seconds[str(i)]])
         row["times_as_fast"] = quotients(seconds["0"], seconds[str(i)])
@@ -108,6 +114,26 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         print("|", " | ".join(cells), "|")
 
 
+def chart(rows: Sequence[dict[str, Any]], about: str) -> Chart:
+    """BLEU against size and against speed, of everyone a sentence at a time."""
+    points = [{**row, "times": row["times_as_fast"]["median"]} for row in rows if "p50_ms" in row]
+    bleu = quantity("bleu", title="BLEU", scale={"zero": False, "padding": 14})
+    marks = [
+        layer({"type": "point", "size": 90, "filled": True}, color=category("kind", title=None, legend=None)),
+        layer({"type": "text", "dy": -11, "fontSize": 10}, text={"field": "label"}),
+    ]
+    axes = {"megabytes": "size on disk (MB)", "times": "times as fast as Firefox, one sentence at a time"}
+    scale = {"type": "log", "padding": 24, "nice": False}
+    sides = {"width": 340, "height": 340}
+    panels = [
+        {**sides, "encoding": {"x": quantity(key, title=title, scale=scale), "y": bleu}, "layer": marks}
+        for key, title in axes.items()
+    ]
+    values = [{**point, "kind": "Firefox" if point is points[0] else "student"} for point in points]
+    spec = {"data": {"values": values}, "hconcat": panels}
+    return Chart("firefox", about, about, spec, Table("", [], []))
+
+
 def read_text(path: Path) -> list[str]:
     return [line.decode("utf-8") for line in read_lines(path)]
 
@@ -118,10 +144,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("students", type=Path, nargs="*", help="CTranslate2 exports")
     parser.add_argument("--source", type=Path, required=True, help="the test set, plain, .gz or .zst")
     parser.add_argument("--target", type=Path, required=True, help="its references")
+    parser.add_argument("--svg", type=Path, help="also draw the figures here")
+    parser.add_argument("--title", default="Students beside Firefox's own model", help="of the picture")
     parser.add_argument("--beam", type=int, default=1, help="of the students; Firefox has 1")
     given = parser.parse_args(arguments)
     with user_errors():
         check_new_file("--json", given.json)
+        check_new_file("--svg", given.svg)
         sources, references = read_text(given.source), read_text(given.target)
         if len(sources) != len(references) or not sources:
             raise UserError(f"{given.source}: {len(sources):,} lines, but {len(references):,} in {given.target}")
@@ -130,6 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         language = bergamot.languages_of(given.firefox)[1] or ""
         rows = measure(systems, sources, references, language, given.sentences, given.rounds)
         report(rows)
+        if given.svg is not None:
+            write_atomic(given.svg, drawn(chart(rows, given.title))[0])
         settings = {"sentences": len(sources), "timed": given.sentences, "rounds": given.rounds, "threads": 1}
         write_benchmark(given.json, "firefox", {**settings, "rows": rows})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -138,9 +139,11 @@ def test_students_are_compared_with_it(
     for language in ("en", "de"):
         lines = (counting_data / f"train.{language}").read_text().splitlines()[:20]
         (tmp_path / language).write_text("".join(f"{line}\n" for line in lines))
-    figures = tmp_path / "figures.json"
+    figures, picture = tmp_path / "figures.json", tmp_path / "figures.svg"
     models = [str(firefox_model), str(counting_ctranslate2)]
-    compare_firefox.main([*models, *text, "--sentences", "5", "--rounds", "2", "--json", str(figures)])
+    files = ["--json", str(figures), "--svg", str(picture)]
+    compare_firefox.main([*models, *text, "--sentences", "5", "--rounds", "2", *files])
+    assert {"Firefox", counting_ctranslate2.name} <= set(re.findall(r">([^<>]+)</text>", picture.read_text()))
     written = json.loads(figures.read_text())
     rows = written["rows"]
     assert [row["system"].split()[0] for row in rows] == ["Firefox", "counting", "counting"]
