@@ -111,6 +111,70 @@ def students(source: str, mean: bool = False, lowercased: bool = True) -> str:
     return markdown(titles, lines)
 
 
+def members(source: str, test_set: str) -> str:
+    """All students of a run as they ship, in int8: size and scores, and how far these are from float32's."""
+    models = dict.fromkeys(each["model"] for each in content(source)["rows"])
+    lines = []
+    for model in sorted(models, key=lambda model: -row(source, model, 1, test_set=test_set)["parameters"]):
+        by_beam = {beam: _both_precisions(source, model, beam, test_set) for beam in (1, 5)}
+        first = by_beam[1][0]
+        cells = [model, f"{first['parameters'] / 1e6:.2f} M", megabytes(first["size_bytes"])]
+        for int8, float32 in by_beam.values():
+            cells += [each for key in ("bleu", "chrf") for each in (shown(int8[key]), signed(int8[key] - float32[key]))]
+        lines.append(cells)
+    scores = [f"{title} {how}" for how in ("greedy", "beam 5") for title in ("BLEU", "chrF")]
+    return markdown(["student", "parameters", "size", *(each for score in scores for each in (score, "int8"))], lines)
+
+
+def _both_precisions(source: str, model: str, beam: int, test_set: str) -> list[Values]:
+    return [row(source, model, beam, precision=each, test_set=test_set) for each in ("int8", "float32")]
+
+
+def beside_firefox(sources: dict[str, str], labels: Sequence[str]) -> str:
+    """Firefox's model and students with these labels, as `tools/compare_firefox.py` measured them, by text."""
+    first = next(iter(sources.values()))
+    lines = []
+    for label in ("Firefox", *labels):
+        rows = {source: _of_firefox(source, label) for source in sources.values()}
+        one, *batches = rows[first]
+        cells = [label, f"{one['megabytes']:.1f}"]
+        cells += [shown(each[0][key]) for each in rows.values() for key in ("bleu", "chrf")]
+        speed = [shown_rounds(each["times_as_fast"], ".1f") for each in (one, *batches)]
+        lines.append([*cells, shown_rounds(one["p50_ms"], ".1f"), *speed, *[""] * (2 - len(speed))])
+    scores = [f"{title} {text}" for text in sources for title in ("BLEU", "chrF")]
+    return markdown(["model", "MB", *scores, "ms a sentence", "times as fast", "in batches"], lines)
+
+
+def _of_firefox(source: str, label: str) -> list[Values]:
+    """A model's rows: one sentence at a time, and perhaps in batches."""
+    rows = [each for each in content(source)["rows"] if each["label"] == label]
+    if not rows:
+        raise UserError(f"docs/results: {source} has no rows of {label}")
+    return sorted(rows, key=lambda each: "p50_ms" not in each)
+
+
+def stages(runs: dict[str, Sequence[str]]) -> str:
+    """What the stages of these runs cost, each from one or several files with a `cost`."""
+    by_run = {
+        title: {stage: cost for source in sources for stage, cost in content(source)["cost"].items()}
+        for title, sources in runs.items()
+    }
+    names = dict.fromkeys(stage for costs in by_run.values() for stage in costs)
+    totals = {title: sum(cost["cpu_seconds"] for cost in costs.values()) for title, costs in by_run.items()}
+    lines = [
+        [stage, *(cell for title, costs in by_run.items() for cell in _minutes(costs.get(stage), totals[title]))]
+        for stage in names
+    ]
+    lines.append(["all", *(cell for total in totals.values() for cell in _minutes({"cpu_seconds": total}, total))])
+    return markdown(["stage", *(each for title in runs for each in (f"{title}: CPU minutes", "share"))], lines)
+
+
+def _minutes(cost: Values | None, total: float) -> list[str]:
+    if cost is None:
+        return ["", ""]
+    return [f"{cost['cpu_seconds'] / 60:.1f}", f"{cost['cpu_seconds'] / total:.0%}"]
+
+
 def pairs(first: Sequence[str], second: Sequence[str], models: Sequence[str], titles: Sequence[str], mean: str) -> str:
     """The same students of two runs: BLEU as `sacrebleu -lc` counts it, and chrF, with their differences.
 
@@ -342,5 +406,6 @@ FUNCTIONS: dict[str, Any] = {
     **{"content": content, "row": row, "gain": gain, "family": family, "cpu_seconds": cpu_seconds},
     **{each.__name__: each for each in (students, gains, one_by_one, families, costs, speed, pruning, verdicts)},
     **{each.__name__: each for each in (over_seeds, fast_students, detaching, pairs, as_shipped)},
+    **{each.__name__: each for each in (members, beside_firefox, stages)},
     **{"table": markdown, "sum": sum, "signed": signed},
 }

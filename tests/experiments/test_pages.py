@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,42 @@ def test_students_are_shown_by_their_means_over_seeds(results: Path) -> None:
         "| e1d1 | in | 21.00 ± 1.41 | 50.00 ± 0.00 | 21.00 ± 1.41 | 50.00 ± 0.00 | 5.00 ± 0.00 | 2 |",
     ]
     assert "| e1d1 | alone | 20.00 |" in page_figures.over_seeds("seeds", ["e1d1"], ways, "validation")
+
+
+def test_students_are_shown_as_they_ship(results: Path) -> None:
+    rows = [
+        {"model": name, "test_set": "test", "beam": beam, "precision": precision, "parameters": size}
+        | {"size_bytes": size * bytes_each, "bleu": 20.0 + beam - 4 / bytes_each, "chrf": 50.0}
+        for name, size in (("e1d1", 1_000_000), ("e2d2", 2_000_000))
+        for beam in (1, 5)
+        for precision, bytes_each in (("int8", 1), ("float32", 4))
+    ]
+    (results / "family.json").write_text(json.dumps({"rows": rows}))
+    _, _, first, second = page_figures.members("family", "test").splitlines()
+    assert first == "| e2d2 | 2.00 M | 2.0 MB | 17.00 | -3.00 | 50.00 | +0.00 | 21.00 | -3.00 | 50.00 | +0.00 |"
+    assert second.startswith("| e1d1 | 1.00 M | 1.0 MB |")
+
+
+def test_students_are_shown_beside_firefox(results: Path) -> None:
+    def timed(label: str, times: float, **more: Any) -> dict[str, Any]:
+        speed = {end: times for end in ("median", "min", "max")}
+        return {"label": label, "megabytes": 3.0, "bleu": 20.0, "chrf": 50.0, "times_as_fast": speed} | more
+
+    waits = {"p50_ms": {"median": 2.0, "min": 1.0, "max": 3.0}}
+    rows = [timed("Firefox", 1.0, **waits), timed("e1d1", 4.0, **waits), timed("e1d1", 9.0)]
+    (results / "text.json").write_text(json.dumps({"rows": rows}))
+    _, _, firefox, student = page_figures.beside_firefox({"here": "text"}, ["e1d1"]).splitlines()
+    assert firefox.startswith("| Firefox | 3.0 | 20.00 | 50.00 | 2.0 (1.0–3.0) |") and firefox.endswith("|  |")
+    assert [cell.split()[0] for cell in student.split("|")[-3:-1]] == ["4.0", "9.0"]
+    with pytest.raises(UserError, match="text has no rows of e2d2"):
+        page_figures.beside_firefox({"here": "text"}, ["e2d2"])
+
+
+def test_stages_are_shown_with_their_shares(results: Path) -> None:
+    (results / "more.json").write_text(json.dumps({"cost": {"packages": {"cpu_seconds": 597.0666}}}))
+    lines = page_figures.stages({"a": ["run", "more"], "b": ["more"]}).splitlines()
+    assert lines[2:] == ["| training.a | 29.9 | 75% |  |  |", "| packages | 10.0 | 25% | 10.0 | 100% |", lines[-1]]
+    assert lines[-1] == "| all | 39.8 | 100% | 10.0 | 100% |"
 
 
 @pytest.mark.parametrize("expression", ['row("run", "e9d9", 1)', 'row("none", "e1d1", 1)', "().__class__", "1 +"])
