@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ctranslate2.specs.model_spec import ACCEPTED_MODEL_TYPES
 from safetensors.torch import load_file, save_file
 
@@ -24,6 +25,7 @@ from polystill.evaluation.measure import describe
 from polystill.export import ctranslate2 as export
 from polystill.export.card import Record
 from polystill.export.driver import export_folder
+from polystill.training.quantization import rounded
 from polystill.translation import search_of
 
 LINES = ["one two three", "nine eight seven six five four", "zero", "five five five", "two four six eight"]
@@ -202,25 +204,27 @@ def test_a_wrong_conversion_is_noticed_and_not_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_int8_weights_use_seven_bits(counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_weights_are_rounded_to_seven_bits(
+    counting_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import numpy as np
 
     weights: dict[str, Any] = {}
-    limit = export._limit_to_seven_bits
+    quantize = export._quantize
 
-    def look(spec: Any) -> None:
-        before = {n: v.numpy().astype(float) for n, v in spec.variables().items() if hasattr(v, "numpy")}
-        limit(spec)
+    def look(spec: Any, precision: str) -> None:
+        before = {n: v.numpy().copy() for n, v in spec.variables().items() if hasattr(v, "numpy")}
+        quantize(spec, precision)
         after = {n: v.numpy() for n, v in spec.variables().items() if hasattr(v, "numpy")}
         weights.update({n: (before, after) for n in after if after[n].dtype == np.int8 and f"{n}_scale" in after})
 
-    monkeypatch.setattr(export, "_limit_to_seven_bits", look)
+    monkeypatch.setattr(export, "_quantize", look)
     export_folder(counting_student, tmp_path / "out", "ctranslate2", "int8")
     assert len(weights) > 10
     for name, (before, after) in weights.items():
         assert np.abs(after[name]).max() == 63
-        old, new = (side[name] / side[f"{name}_scale"][:, None] for side in (before, after))
-        assert np.abs(old - new).max() <= 0.51 / after[f"{name}_scale"].min()
+        found = after[name] / after[f"{name}_scale"][:, None]
+        np.testing.assert_allclose(found, rounded(torch.from_numpy(before[name])).numpy(), rtol=1e-5, atol=1e-7)
 
 
 def test_made_up_lines_verify_where_none_are_given(counting_student: Path, tmp_path: Path) -> None:

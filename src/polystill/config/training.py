@@ -61,6 +61,8 @@ class Stage(Strict):
     kept that were changed and that both kinds have."""
     pruning: Pruning | None = None
     """Prunes weights in this stage."""
+    quantization: Literal["int8"] | None = None
+    """`int8`: 8-bit fine-tuning. Networks are computed with weights rounded to int8, and so get used to it."""
     targets: DrawWeights | None = None
     """Instead of the recipe's `targets`."""
     domains: DrawWeights | None = None

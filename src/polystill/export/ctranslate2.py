@@ -96,22 +96,24 @@ def _convert(student: Path, folder: Path, precision: str) -> None:
         if shows_bars:
             logging.enable_progress_bar()
     spec.validate()
-    spec.optimize(quantization=precision)
-    if precision.startswith("int8"):
-        _limit_to_seven_bits(spec)
+    _quantize(spec, precision)
     spec.save(str(folder))
 
 
-def _limit_to_seven_bits(spec: Any) -> None:
-    """Scale int8 weights from ±127 to ±63, in place. A weight w stands for w / scale, one scale a row."""
+def _quantize(spec: Any, precision: str) -> None:
+    """Quantize as CTranslate2 does, but int8 weights to ±63. They stand for weight / scale, one scale a row."""
     import numpy as np
 
+    exact = {}
+    if precision.startswith("int8"):
+        exact = {name: value.numpy().copy() for name, value in spec.variables().items() if hasattr(value, "numpy")}
+    spec.optimize(quantization=precision)
     variables = spec.variables()
     for name, weight in variables.items():
         scale = variables.get(f"{name}_scale")
         if scale is not None and getattr(weight, "dtype", None) == "int8":  # others are aliases of these
-            weight.array = np.rint(weight.numpy() * (63 / 127)).astype(np.int8)
             scale.array = scale.numpy() * np.float32(63 / 127)
+            weight.array = np.rint(exact[name] * scale.array[:, None]).astype(np.int8)
 
 
 def _texts(folder: Path, export: Export) -> list[str]:

@@ -32,6 +32,7 @@ from polystill.runs import Run
 from polystill.training.feed import GPU_MULTIPLE, BatchFeed, UpdateBatch
 from polystill.training.memory import LOOKED_AT, Batching, MemoryOfUpdates, check_memory, free_bytes
 from polystill.training.pruning import Pruner, warn_of_zeros
+from polystill.training.quantization import Quantizer
 from polystill.training.record import Interaction, StageCost, StageState
 from polystill.training.session import Session
 from polystill.training.update import Update, Updated, learning_rate, make_optimizer, stage_seed
@@ -120,6 +121,7 @@ class StageTraining:
             )
         self._mixture, self._augmenter = self._training_data()
         self.pruner = Pruner(session.model, recipe.stage_pruning(stage))
+        quantizer = Quantizer(session.model, stage.quantization)
         teacher = session.frozen_teacher(stage)
         self.update = Update(
             session.model,
@@ -140,10 +142,11 @@ class StageTraining:
             dropout=stage.dropout,
             teacher=teacher,
             pruner=self.pruner,
+            quantizer=quantizer,
         )
         self.progress = StageProgress(stage, self.state.update, silent)
         self.curves = Curves(session.run.logs / stage.name, self.state.update + 1, silent)
-        self.best = BestWeights(session, stage, self.state, self.checkpoints, self.pruner)
+        self.best = BestWeights(session, stage, self.state, self.checkpoints, self.pruner, quantizer)
         self.cost = StageCost(session, self.state, self.update.batch_loss, teacher)
         self.interaction = Interaction(self.state, stage.updates, objective)
         self._unread: list[tuple[int, Updated, UpdateBatch]] = []

@@ -34,6 +34,7 @@ from polystill.training.accelerator import random_seed, sum_over_ranks
 from polystill.training.feed import MicroBatch, UpdateBatch
 from polystill.training.frozen import FrozenTeacher
 from polystill.training.pruning import Pruner
+from polystill.training.quantization import Quantizer
 
 _NO_FACTORS: Mapping[str, float] = {}
 
@@ -128,6 +129,7 @@ class Update:
         dropout: bool = True,
         teacher: FrozenTeacher | None = None,
         pruner: Pruner | None = None,
+        quantizer: Quantizer | None = None,
     ) -> None:
         """seed: the recipe's. stage: its index. learning_rate: of an update, counted from 1. dropout: False: none."""
         self.batch_loss = BatchLoss(
@@ -141,6 +143,7 @@ class Update:
         self._model, self._objective, self._space, self._accelerator = model, objective, space, accelerator
         self._optimizer, self._learning_rate, self._seed, self._stage = optimizer, learning_rate, seed, stage
         self._pruner, self._dropout = pruner or Pruner(model, None), dropout
+        self._quantizer = quantizer or Quantizer(model, None)
         self._clip_norm = training.clip_norm or math.inf
         self._scaled = accelerator.mixed_precision == "fp16"
         # Fused optimizers leave a step out by a number on the device, as GradScaler has them do.
@@ -168,15 +171,16 @@ class Update:
         self._wrapped_optimizer.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=accelerator.device)
         losses: list[Loss] = []
-        for i, micro_batch in enumerate(batch.micro_batches):
-            last = i + 1 == len(batch.micro_batches)
-            with nullcontext() if last else accelerator.no_sync(self._wrapped_loss):
-                mark("encoder")
-                loss: Loss = self._wrapped_loss(micro_batch.to(accelerator.device), networks, update)
-                mark("vocabulary_loss")
-                accelerator.backward(loss.loss * (accelerator.num_processes / batch.target_tokens))
-            losses.append(replace(loss, loss=loss.loss.detach()))
-            total += losses[-1].loss
+        with self._quantizer():
+            for i, micro_batch in enumerate(batch.micro_batches):
+                last = i + 1 == len(batch.micro_batches)
+                with nullcontext() if last else accelerator.no_sync(self._wrapped_loss):
+                    mark("encoder")
+                    loss: Loss = self._wrapped_loss(micro_batch.to(accelerator.device), networks, update)
+                    mark("vocabulary_loss")
+                    accelerator.backward(loss.loss * (accelerator.num_processes / batch.target_tokens))
+                losses.append(replace(loss, loss=loss.loss.detach()))
+                total += losses[-1].loss
         mark("optimizer")
         figures = self._apply(sum_over_ranks(accelerator, total) / batch.target_tokens)
         mark(None)

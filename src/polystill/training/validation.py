@@ -29,6 +29,7 @@ from polystill.students import Student, StudentSpace
 from polystill.training.checkpoint import Checkpoints
 from polystill.training.feed import make_micro_batch
 from polystill.training.pruning import Pruner
+from polystill.training.quantization import Quantizer
 from polystill.training.record import StageState
 from polystill.training.session import Session
 
@@ -146,10 +147,11 @@ class BestWeights:
         state: StageState,
         checkpoints: Checkpoints,
         pruner: Pruner,
+        quantizer: Quantizer,
     ) -> None:
         self._session, self._stage, self._state = session, stage, state
         self._space = session.space.only(stage.networks, stage.supernets)
-        self._checkpoints, self._pruner = checkpoints, pruner
+        self._checkpoints, self._pruner, self._quantizer = checkpoints, pruner, quantizer
         self._average_last = session.recipe.training.average_last
 
     def validate(self) -> tuple[Validation, bool]:
@@ -173,18 +175,19 @@ class BestWeights:
             state.validations_since_best += 1
 
     def _score(self, space: StudentSpace | None = None) -> Validation:
-        """Score the model's networks in a space: by default those that the stage trains."""
+        """Score the model's networks in a space: by default those that the stage trains, rounded as it rounds them."""
         session, space = self._session, space or self._space
-        result = validate(
-            session.model,
-            session.validation_set,
-            space,
-            session.recipe.stage_objective(self._stage).label_smoothing,
-            rank=session.rank,
-            ranks=session.ranks,
-            sum_over_ranks=session.sum_over_ranks,
-        )
-        return with_bleu(result, session, space) if self._stage.select_by == "bleu" else result
+        with self._quantizer():
+            result = validate(
+                session.model,
+                session.validation_set,
+                space,
+                session.recipe.stage_objective(self._stage).label_smoothing,
+                rank=session.rank,
+                ranks=session.ranks,
+                sum_over_ranks=session.sum_over_ranks,
+            )
+            return with_bleu(result, session, space) if self._stage.select_by == "bleu" else result
 
     def stopped_early(self) -> bool:
         """Whether the stage ends because it has not become better for `training.early_stopping` validations."""
