@@ -114,24 +114,38 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         print("|", " | ".join(cells), "|")
 
 
-def chart(rows: Sequence[dict[str, Any]], about: str) -> Chart:
-    """BLEU against size and against speed, of everyone a sentence at a time."""
-    points = [{**row, "times": row["times_as_fast"]["median"]} for row in rows if "p50_ms" in row]
-    bleu = quantity("bleu", title="BLEU", scale={"zero": False, "padding": 14})
-    marks = [
-        layer({"type": "point", "size": 90, "filled": True}, color=category("kind", title=None, legend=None)),
-        layer({"type": "text", "dy": -11, "fontSize": 10}, text={"field": "label"}),
-    ]
-    axes = {"megabytes": "size on disk (MB)", "times": "times as fast as Firefox, one sentence at a time"}
+def chart(rows: Sequence[dict[str, Any]], title: str) -> Chart:
+    """BLEU against size and latency, of everyone a sentence at a time; the front of the students has names."""
+    points = [{**row, "ms": row["p50_ms"]["median"]} for row in rows if "p50_ms" in row]
+    axes = {"megabytes": "size on disk (MB)", "ms": "milliseconds a sentence, median"}
     scale = {"type": "log", "padding": 24, "nice": False}
-    sides = {"width": 340, "height": 340}
-    panels = [
-        {**sides, "encoding": {"x": quantity(key, title=title, scale=scale), "y": bleu}, "layer": marks}
-        for key, title in axes.items()
-    ]
-    values = [{**point, "kind": "Firefox" if point is points[0] else "student"} for point in points]
-    spec = {"data": {"values": values}, "hconcat": panels}
-    return Chart("firefox", about, about, spec, Table("", [], []))
+    bleu = quantity("bleu", title="BLEU", scale={"zero": False, "padding": 18})
+    panels = []
+    for key, axis in axes.items():
+        front = [point for point in points[1:] if not any(_beats(other, point, key) for other in points[1:])]
+        named = [{**point, "front": point in front, "named": point in [points[0], *front]} for point in points]
+        values = [{**point, "kind": "Firefox" if i == 0 else "student"} for i, point in enumerate(named)]
+        layers = [
+            layer(
+                {"type": "line", "interpolate": "step-after", "strokeDash": [5, 4], "style": "quiet"},
+                where="datum.front",
+            ),
+            layer({"type": "point", "size": 80, "filled": True}, color=category("kind", title=None, legend=None)),
+            layer(
+                {"type": "text", "align": "right", "dx": -7, "dy": -6, "fontSize": 10},
+                where="datum.named",
+                text={"field": "label"},
+            ),
+        ]
+        encoding = {"x": quantity(key, title=axis, scale=scale), "y": bleu}
+        panels.append({"width": 340, "height": 340, "data": {"values": values}, "encoding": encoding, "layer": layers})
+    summary = "BLEU against size and against the time for a sentence on one thread; students on the front have names."
+    return Chart("firefox", title, summary, {"hconcat": panels}, Table("", [], []))
+
+
+def _beats(one: dict[str, Any], other: dict[str, Any], cost: str) -> bool:
+    """Whether a model costs less and is at least as good."""
+    return bool(one[cost] < other[cost] and one["bleu"] >= other["bleu"])
 
 
 def read_text(path: Path) -> list[str]:
