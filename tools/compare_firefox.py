@@ -118,7 +118,7 @@ def chart(rows: Sequence[dict[str, Any]], title: str) -> Chart:
     """BLEU against size and latency, of everyone a sentence at a time; the front of the students has names."""
     points = [{**row, "ms": row["p50_ms"]["median"]} for row in rows if "p50_ms" in row]
     axes = {"megabytes": "size on disk (MB)", "ms": "milliseconds a sentence, median"}
-    scale = {"type": "log", "padding": 24, "nice": False}
+    scale = {"type": "log", "padding": 64, "nice": False}
     bleu = quantity("bleu", title="BLEU", scale={"zero": False, "padding": 18})
     panels = []
     for key, axis in axes.items():
