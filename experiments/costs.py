@@ -3,6 +3,7 @@
 Where only some were trained one by one, the others are estimated from those:
 
 FLOPs                                an update's by the formulas of `models.flops`, in proportion to what was counted
+                                     of the trained students of the same supernet
 time, memory, bytes of the weights   a straight line over FLOPs through the trained students of the same supernet
 """
 
@@ -70,18 +71,19 @@ def estimate(trained: Mapping[str, Cost], updates: Mapping[str, float]) -> tuple
         Costs by student, and by figure the largest relative error for the students that the estimate is made from. A
         line's error is known where a supernet has three of them: any line meets two points.
     """
-    counted = sum(cost["flops"] for cost in trained.values()) / sum(updates[student] for student in trained)
-    flops = {student: counted * update for student, update in updates.items()}
-    estimates: dict[str, Cost] = {student: {"flops": value} for student, value in flops.items()}
+    estimates: dict[str, Cost] = {}
     names = list(map(_supernet, trained))
     for supernet in dict.fromkeys(names):
         known = [student for student in trained if _supernet(student) == supernet]
+        counted = sum(trained[student]["flops"] for student in known) / sum(updates[student] for student in known)
+        flops = {student: counted * update for student, update in updates.items() if _supernet(student) == supernet}
+        estimates |= {student: {"flops": value} for student, value in flops.items()}
         if len(known) < 2:  # the only student of its supernet
             continue
         for figure in FIGURES[1:]:
             line = linear_regression([flops[s] for s in known], [trained[s][figure] for s in known])
-            for student in (student for student in updates if _supernet(student) == supernet):
-                estimates[student][figure] = line.intercept + line.slope * flops[student]
+            for student, value in flops.items():
+                estimates[student][figure] = line.intercept + line.slope * value
     tested = [student for student in trained if names.count(_supernet(student)) > 2]
     off: Cost = {}
     for figure in FIGURES:

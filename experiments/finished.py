@@ -21,6 +21,7 @@ from experiments.comparisons import (
 )
 from experiments.measured import Measured, measured_models
 from experiments.study import Row, S, read_kept
+from polystill.errors import UserError
 from polystill.evaluation.figures import search
 from polystill.models.folder import weights_bytes
 from polystill.runs import Run
@@ -98,7 +99,11 @@ class Finished(Generic[S]):
             model, beam = by_name[name]
             return model.translations(beam)
 
-        return Texts(models[0].references(), models[0].language, read)
+        references = models[0].references()
+        for other in models[1:]:
+            if other.references() != references:
+                raise UserError(f"{other.run.folder}: its test set has other references than {models[0].run.folder}")
+        return Texts(references, models[0].language, read)
 
     def compare(
         self,

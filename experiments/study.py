@@ -349,8 +349,9 @@ def check_left_out(study: Study, key: str, part: Part, *names: str) -> None:
 
 def check_method(study: Study, row: Row, key: str, method: str) -> None:
     """Raises UserError where a part of the recipe would have a run trained by another method than its row says."""
-    if row.parsed.method != method:
-        raise study.mistake(f"{key}objective.kind: {row.parsed.method}; it is {method} here, leave it out")
+    for kind in (row.parsed.objective.kind, row.parsed.method):
+        if kind != method:
+            raise study.mistake(f"{key}objective.kind: {kind}; it is {method} here, leave it out")
 
 
 def check_rows(study: Study, rows: Sequence[Row]) -> None:

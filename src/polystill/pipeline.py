@@ -41,9 +41,7 @@ def run_recipe(recipe: Recipe, folder: Path) -> Run | None:
     """
     recipe = recipe.with_absolute_paths()
     if int(os.environ.get("RANK", "0")) > 0:
-        run = Run(folder, recipe)
-        _wait_for_data(run)
-        training_stage(run)
+        training_stage(_wait_for_data(folder, recipe))
         return None
     check_recipe(recipe, folder)
     with Run.start(folder, recipe) as run:
@@ -64,14 +62,21 @@ def prepare_data(recipe: Recipe, folder: Path) -> None:
 # --- stages -------------------------------------------------------------------------------------------------------
 
 
-def _wait_for_data(run: Run) -> None:
-    """Wait until the first rank has started the run with this recipe and prepared the data."""
-    path, waited = run.folder / "recipe.yaml", 0
-    while not (path.is_file() and load_recipe(path).with_absolute_paths() == run.recipe and run.finished("data")):
+def _wait_for_data(folder: Path, recipe: Recipe) -> Run:
+    """Wait until the first rank has started the run with this recipe and prepared the data.
+
+    The run has the recipe as the first rank wrote it: its supernets are in the order of their weights.
+    """
+    path, waited = folder / "recipe.yaml", 0
+    while True:
+        if path.is_file() and (written := load_recipe(path).with_absolute_paths()) == recipe:
+            run = Run(folder, written)
+            if run.finished("data"):
+                return run
         time.sleep(0.5)
         waited += 1
         if waited % 120 == 0:
-            _log.info("%s: has waited %d min for the first rank to prepare the data", run.folder, waited // 120)
+            _log.info("%s: has waited %d min for the first rank to prepare the data", folder, waited // 120)
 
 
 def data_stage(run: Run) -> None:

@@ -75,6 +75,16 @@ def test_it_says_how_far_off_it_is() -> None:
     assert not others and off["cpu_seconds"] > 0.1 and off["flops"] == pytest.approx(0)
 
 
+def test_supernets_may_have_different_numbers_of_updates() -> None:
+    """Their students are estimated from their own."""
+    updates = UPDATES | {f"small-{student}": flops / 2 for student, flops in UPDATES.items()}
+    trained = {student: spent(UPDATES[student]) for student in ("e1d1", "e2d2")}
+    trained |= {f"small-{student}": {**spent(0), "flops": UPDATES[student] / 2} for student in ("e1d1", "e2d2")}
+    others, off = estimate(trained, updates)
+    assert {student: cost["flops"] for student, cost in others.items()} == {"e2d1": 42.0, "small-e2d1": 7.0}
+    assert off["flops"] == pytest.approx(0)
+
+
 def test_a_supernet_needs_two_trained_students() -> None:
     small = {**UPDATES, "small-e1d1": 2.0, "small-e2d2": 4.0}
     assert enough(["e1d1", "e2d2"], UPDATES) and not enough(["e1d1"], UPDATES)

@@ -451,6 +451,12 @@ def test_all_is_kept_that_a_sceptic_needs(values: dict[str, Any], tmp_path: Path
         assert again.compare(comparison) == differences
     sides = [side.trainings for comparison, _, _ in known for side in (comparison.first, comparison.second)]
     assert (("seq-kd e2d2 beam 5",), ("seq-kd-seed2 e2d2 beam 5",)) in sides
+    references = tmp_path / "runs" / "seq-kd" / "data" / "test" / "counting.target.txt"
+    whole = references.read_text()
+    references.write_text(whole.replace("sentence 3", "sentence 4"))
+    with pytest.raises(UserError, match=r"runs/seq-kd: its test set has other references than .*/runs/baseline"):
+        kim_rush_results.write(study, tmp_path, steps, final=True)
+    references.write_text(whole)
     (tmp_path / SIGNIFICANCE).write_text('{"broken')
     with pytest.raises(UserError, match=r"significance.json: damaged .*; remove it, and it is computed again"):
         kim_rush_results.write(study, tmp_path, steps, final=True)

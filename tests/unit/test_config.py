@@ -186,9 +186,26 @@ def test_several_mistakes_are_reported_together() -> None:
             "stages.0.networks: the last stage (s0) trains the largest networks alone",
         ),
         (
-            two_supernets({"pruning": {"sparsity": 0.5}}, {"supernets": "further", **NLL}),
+            two_supernets({}, {"supernets": "further", "pruning": {"sparsity": 0.5}, **NLL}),
             "stages.1.supernets: pruning prunes all supernets, and stage s1 trains only some",
         ),
+        (
+            two_supernets({}, {"pruning": {"sparsity": 0.5}}, {"supernets": "further", **NLL}),
+            "stages.2.supernets: a stage before prunes all supernets and has their zeros held from then on",
+        ),
+        (
+            two_supernets({"pruning": {"sparsity": 0.8}}, {"pruning": {"sparsity": 0.5}}),
+            "stages.1.pruning.sparsity: 0.5, but a stage before prunes to 0.8",
+        ),
+        (
+            two_supernets({"networks": "largest", "objective": {"sampling": "sandwich"}}, {}),
+            "stages.0.objective.sampling: stage s0 trains the largest networks and draws none; leave it out",
+        ),
+        (
+            two_supernets({"objective": {"sampling": "sandwich", "students_per_step": 1}}),
+            "stages.0.objective: ",
+        ),
+        ({"training": {"average_last": 1}}, "training.average_last: one point is no average"),
         (
             two_supernets({}, {"objective": {"kind": "word_kd"}}),
             "objective.teacher: missing; word_kd (stage s1) learns from one",

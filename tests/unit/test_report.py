@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 
 from polystill.errors import UserError
+from polystill.models.folder import load_supernets
 from polystill.reporting.build import build_report
 from polystill.reporting.cost import alone
 from polystill.reporting.document import Cell, Chart, Gap, Part, Report, Samples, Section, Table
 from polystill.reporting.families import open_families
 from polystill.reporting.page import to_markdown
 from polystill.runs import Run
+from polystill.runs.family import family_space
 from polystill.storage import checked_json, read_checked_json, write_atomic
+from polystill.training.update import stage_seed
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +239,27 @@ def test_a_plain_family_is_compared_by_the_passes_that_it_made(changed: Callable
         assert found is not None
         totals[mode] = found.total
     assert totals["plain"] == totals["exact"] < totals["shared"]
+
+
+def test_repeated_projections_are_no_part_of_a_student_alone(changed: Callable[..., Path]) -> None:
+    (plain,) = open_families([changed(name="plain")])
+    again = 40
+
+    def repeat(results: dict[str, Any]) -> None:
+        """As if guesses of the second stage had been wrong."""
+        cost, model = results["cost"]["training.mutual"], load_supernets(plain.run.family)
+        recipe = plain.run.recipe
+        stage = recipe.stages[1]
+        tokens = round(cost["target_tokens"] / stage.updates)
+        drawn = recipe.stage_objective(stage).networks(family_space(plain.run.family), stage_seed(recipe.seed, 1), 1)
+        cost["flops"] += again * model.projection_flops(model.plans(drawn), tokens)
+        cost["projections_again"] += again
+
+    (repeated,) = open_families([changed(repeat, name="repeated")])
+    before, after = alone(plain), alone(repeated)
+    assert before is not None and after is not None
+    assert after.flops > 1.05 * before.flops
+    assert after.total * after.flops == pytest.approx(before.total * before.flops, rel=0.01)
 
 
 def test_energy_is_shown_with_how_it_is_known(changed: Callable[..., Path]) -> None:

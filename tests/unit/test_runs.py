@@ -124,6 +124,11 @@ def begin(folder: Path, recipe: Recipe) -> None:
         make_data(run)
 
 
+def checkpoint(folder: Path) -> None:
+    (folder / "checkpoints" / "one").mkdir(parents=True)
+    (folder / "checkpoints" / "one" / "state-00000003.pt").touch()
+
+
 def make_data(run: Run) -> None:
     """Of the data, what tells that the test set is prepared."""
     (run.data / "test").mkdir(parents=True)
@@ -143,6 +148,7 @@ def test_a_run_that_has_done_nothing_takes_another_recipe(folder: Path) -> None:
 
 def test_changed_recipe_is_refused_with_every_key_and_both_values(folder: Path) -> None:
     begin(folder, recipe())
+    checkpoint(folder)
     state = (folder / "state.json").read_bytes()
     changed = recipe(training__learning_rate=0.1, model__d_model=64, stages__0__updates=11)
     with pytest.raises(UserError) as caught:
@@ -199,6 +205,18 @@ def test_what_can_be_added(folder: Path, changes: dict[str, Any], unfinished: se
         assert {stage for stage in stages if not run.finished(stage)} == unfinished
         assert len(run.results().rows) == rows
     assert load_recipe(folder / "recipe.yaml") == changed
+
+
+def test_training_may_change_before_its_first_checkpoint(folder: Path) -> None:
+    """A smaller batch, say, if the memory does not suffice: the data need not be prepared again."""
+    begin(folder, recipe())
+    changed = recipe(training__batch_tokens=64, training__precision="fp32")
+    with Run.start(folder, changed) as run:
+        assert run.finished("data")
+    assert load_recipe(folder / "recipe.yaml") == changed
+    checkpoint(folder)
+    with pytest.raises(UserError, match=r"training.batch_tokens: was 64, now 32\n.*all of training before the first"):
+        Run.start(folder, recipe(training__batch_tokens=32, training__precision="fp32"))
 
 
 def test_another_order_of_supernets_is_no_change(folder: Path) -> None:

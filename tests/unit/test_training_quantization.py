@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from polystill.config import parse_recipe
+from polystill.errors import UserError
 from polystill.models.folder import load_model
 from polystill.models.pruning import matrices
 from polystill.models.supernets import Supernets
@@ -31,7 +33,7 @@ def test_gradients_of_rounded_weights_are_those_of_the_exact_ones(make_model: An
         matrix.data = rounded(matrix.data)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     losses = []
-    for each, quantizer in ((model, Quantizer(Supernets(model), "int8")), (twin, Quantizer(Supernets(twin), None))):
+    for each, quantizer in ((model, Quantizer(Supernets(model), [""])), (twin, Quantizer(Supernets(twin)))):
         with quantizer():
             loss = BatchLoss(Supernets(each), Nll(), "plain")(batch, [each.teacher]).loss
             loss.backward()
@@ -42,19 +44,21 @@ def test_gradients_of_rounded_weights_are_those_of_the_exact_ones(make_model: An
         assert one.grad is not None and other.grad is not None and torch.equal(one.grad, other.grad), name
 
 
-def test_what_is_held_is_not_rounded(make_model: Any) -> None:
-    model = make_model()
-    model.embedding.requires_grad_(False)
-    before = copy.deepcopy(matrices(model))
-    with Quantizer(Supernets(model), "int8")():
-        changed = [name for name, matrix in matrices(model).items() if not torch.equal(matrix, before[name])]
-    assert changed == [name for name in before if name != "embedding"]
+def test_other_supernets_are_not_rounded(make_model: Any) -> None:
+    models = {"": make_model(), "small": make_model()}
+    before = copy.deepcopy({name: matrices(model) for name, model in models.items()})
+    quantizer = Quantizer(Supernets(models[""], {"small": models["small"]}), ["small"])
+    assert quantizer.copied_bytes == sum(4 * matrix.numel() for matrix in before["small"].values())
+    with quantizer():
+        for name, model in models.items():
+            equal = [torch.equal(matrix, before[name][key]) for key, matrix in matrices(model).items()]
+            assert equal == [not name] * len(equal)
 
 
 def test_weights_are_exact_again_after_an_error(make_model: Any) -> None:
     model = make_model()
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(KeyboardInterrupt), Quantizer(Supernets(model), "int8")():
+    with pytest.raises(KeyboardInterrupt), Quantizer(Supernets(model), [""])():
         raise KeyboardInterrupt
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
@@ -72,7 +76,21 @@ def test_a_stage_chooses_by_rounded_weights_and_keeps_exact_ones(
     exact, int8 = (runs[name].record("training.one")["validation"]["cross_entropy"] for name in ("exact", "int8"))
     assert all(exact[name] != int8[name] for name in exact)
     assert int8 == pytest.approx(exact, rel=0.01)
+    assert runs["int8"].record("training.one")["quantization"] == "int8"
     weights = matrices(load_model(runs["int8"].family))
     for name, matrix in matrices(load_model(runs["exact"].family)).items():
         torch.testing.assert_close(weights[name], matrix, msg=name)
         assert not torch.equal(matrix, rounded(matrix)), name
+
+
+def test_stages_that_would_undo_it_and_lstms_are_refused(counting_recipe: dict[str, Any]) -> None:
+    stages = [{"name": name, "updates": 2} for name in "abc"]
+    stages[1]["quantization"] = "int8"
+    message = r"stages.1.quantization: stage c trains the first supernet again without it"
+    with pytest.raises(UserError, match=message):
+        parse_recipe({**counting_recipe, "stages": stages}, "test")
+    stages[2]["quantization"] = "int8"
+    assert parse_recipe({**counting_recipe, "stages": stages}, "test").quantized == [""]
+    model = {"architecture": "lstm", "encoder_layers": 2, "decoder_layers": 2, "d_model": 16}
+    with pytest.raises(UserError, match=r"stages.1.quantization: the first supernet is no Transformer"):
+        parse_recipe({**counting_recipe, "model": model, "stages": stages}, "test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
@@ -151,6 +152,11 @@ class Recipe(Strict):
             for key in stage.objective:
                 if key not in OBJECTIVES[kind].model_fields:
                     raise ValueError(f"stages.{i}.objective.{key}: {no_such_key(kind, key)}")
+                if stage.networks != "all" and key in ("students_per_step", "sampling", "sample_every"):
+                    raise ValueError(
+                        f"stages.{i}.objective.{key}: stage {stage.name} trains the {stage.networks} networks and "
+                        "draws none; leave it out"
+                    )
             if stage.supernets != "further" and self._lacks_teacher(stage):
                 raise ValueError(f"objective.teacher: missing; {kind} (stage {stage.name}) learns from one")
         return self
@@ -174,9 +180,14 @@ class Recipe(Strict):
                         f"{place}: the largest network of the first supernet, which teaches stage {stage.name}, is "
                         "trained by no stage before"
                     )
-            if self.stage_pruning(stage):
+            if stage.pruning:
                 raise ValueError(
                     f"{place}: pruning prunes all supernets, and stage {stage.name} trains only some; leave it out"
+                )
+            if self.stage_pruning(stage):
+                raise ValueError(
+                    f"{place}: a stage before prunes all supernets and has their zeros held from then on, and stage "
+                    f"{stage.name} trains only some; put it before that stage"
                 )
         return self
 
@@ -201,6 +212,38 @@ class Recipe(Strict):
                     f"{_title(name)}; prune in a later stage"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _check_pruning_grows(self) -> Recipe:
+        """Weights that are zero count as pruned, so a lower sparsity would prune nothing."""
+        pruned = [(i, stage.pruning.sparsity) for i, stage in enumerate(self.stages) if stage.pruning]
+        asked = [(i, sparsity) for i, sparsity in pruned if sparsity]
+        for (_, before), (i, now) in pairwise(asked):
+            if now <= before:
+                raise ValueError(f"stages.{i}.pruning.sparsity: {now:g}, but a stage before prunes to {before:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_quantization_lasts(self) -> Recipe:
+        """A stage that trains exact weights undoes what 8-bit fine-tuning did, and LSTMs run in no 8-bit engine."""
+        for name in ("", *self.supernets):
+            stages = self.stages_of(name)
+            first = next((i for i, stage in enumerate(stages) if stage.quantization), None)
+            if first is None:
+                continue
+            place = f"stages.{self.stages.index(stages[first])}.quantization"
+            if self.architecture_of(name) != "transformer":
+                raise ValueError(f"{place}: {_title(name)} is no Transformer, and no engine runs others in int8")
+            if later := [stage.name for stage in stages[first:] if not stage.quantization]:
+                raise ValueError(
+                    f"{place}: stage {later[0]} trains {_title(name)} again without it; give it quantization: int8, too"
+                )
+        return self
+
+    @property
+    def quantized(self) -> list[str]:
+        """The supernets that are fine-tuned for int8."""
+        return [name for name in ("", *self.supernets) if (own := self.stages_of(name)) and own[-1].quantization]
 
     @model_validator(mode="after")
     def _check_last_stages(self) -> Recipe:
@@ -343,10 +386,10 @@ class Recipe(Strict):
             objective = combined(self.objective, stage.objective)
         except ValidationError as error:
             detail = error.errors()[0]
-            key = ".".join(map(str, detail["loc"]))
-            raise ValueError(
-                f"stages.{self.stages.index(stage)}.objective.{key}: {detail['msg']} (got {detail['input']!r})"
-            ) from None
+            key = ".".join(["objective", *map(str, detail["loc"])])
+            got = f" (got {detail['input']!r})" if detail["loc"] else ""
+            told = detail["msg"].removeprefix("Value error, ")
+            raise ValueError(f"stages.{self.stages.index(stage)}.{key}: {told}{got}") from None
         return objective if stage.networks == "all" else objective.drawing(0)
 
     @property

@@ -133,7 +133,8 @@ class Training(Strict):
     checkpoint_every: int = Field(500, ge=1)
     """Updates between two checkpoints, from which a stopped run continues."""
     average_last: int = Field(0, ge=0)
-    """Validation points whose weights are averaged at the end of a stage; kept if better than the best single one."""
+    """Validation points whose weights are averaged at the end of a stage; kept if better than the best single one.
+    0 averages none."""
     early_stopping: int = Field(0, ge=0)
     """Validations without a new best after which a stage ends; 0 never stops early."""
     modifiers: dict[ModifierName, Share] = Field(default_factory=dict)
@@ -144,6 +145,13 @@ class Training(Strict):
     """If a loss or gradient is not finite: `stop` ends the run with an error, `skip` leaves the update out."""
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads of one process; 0 takes as many as OMP_NUM_THREADS says, or else all cores."""
+
+    @field_validator("average_last")
+    @classmethod
+    def _check_average(cls, points: int) -> int:
+        if points == 1:
+            raise ValueError("one point is no average; 0 averages none, 2 or more are averaged")
+        return points
 
     @field_validator("modifiers")
     @classmethod

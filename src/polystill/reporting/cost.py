@@ -14,7 +14,7 @@ from typing import Any
 
 from polystill.evaluation.figures import megabytes
 from polystill.models.folder import load_supernets
-from polystill.models.supernets import Supernets
+from polystill.models.supernets import Plans, Supernets
 from polystill.objectives.base import FrozenTeacherObjective
 from polystill.reporting.document import Cell, Chart, Gap, Line, Part, Spec, Table, category, quantity, tip
 from polystill.reporting.families import Family
@@ -171,14 +171,22 @@ def alone(family: Family) -> Alone | None:
         draws = [objective.networks(trained, seed, update) for update in range(1, min(DRAWS, stage.updates) + 1)]
         plans = [model.plans(networks, recipe.training.mode) for networks in draws]
         mean = sum(model.update_flops(each, *shape) for each in plans) / len(plans)
+        counted = (cost.flops or 0) - _projected_again(model, plans, cost, stage.updates * recipe.training.accumulate)
         if isinstance(objective, FrozenTeacherObjective):
             mean += _teaching(model, space.teacher, shape)
         for student in space.only("all", stage.supernets).candidates:
             teacher = None if student == space.teacher else space.teacher
-            flops[student] += (cost.flops or 0) * update_alone(model, student, teacher, shape) / mean
+            flops[student] += counted * update_alone(model, student, teacher, shape) / mean
     total = sum(cost.flops or 0 for cost in costs)
     seconds = sum(cost.seconds or 0 for cost in costs)
     return Alone({student: value / total for student, value in flops.items() if value}, total, seconds)
+
+
+def _projected_again(model: Supernets, plans: Sequence[Plans], cost: Cost, batches: int) -> float:
+    """FLOPs of projections that were repeated since guesses were wrong; a student alone repeats none."""
+    tokens = round((cost.target_tokens or 0) / batches)
+    each = sum(model.projection_flops(plan, tokens) for plan in plans) / len(plans)
+    return (cost.projections_again or 0) * each
 
 
 def mean_batch(data: dict[str, Any]) -> tuple[int, int, int]:

@@ -67,15 +67,22 @@ class Done:
     data: bool = False
     test_sets: Collection[str] = ()
     """Names of those that are prepared."""
+    training: bool = False
+    """Whether a stage has a checkpoint or is finished."""
     updates: int = 0
     """Of the last stage."""
 
 
 def can_be_added(change: Change, before: Recipe, after: Recipe, done: Done) -> bool:
-    """Whether a run that has begun can take a change. Once its data are prepared, the corpora may move elsewhere."""
+    """Whether a run that has begun can take a change.
+
+    Before its first checkpoint it may be trained otherwise. Once its data are prepared, the corpora may move elsewhere.
+    """
     key, _, new = change
     if key.startswith("evaluation.") or key in FREE:
         return True
+    if key.startswith("training."):
+        return not done.training
     if key == "data.folder":
         return done.data
     if key.startswith("data.test."):

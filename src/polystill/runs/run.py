@@ -68,8 +68,8 @@ class Run:
           at every update depends on their number;
         - `evaluation.*`: other students, beam sizes, precision and so on.
 
-        `training.on_nonfinite`, `checkpoint_every` and `threads` may change at any time, `data.folder` once the data
-        are prepared. A folder without a finished stage takes any recipe.
+        `training.on_nonfinite`, `checkpoint_every` and `threads` may change at any time, all of `training` before the
+        first checkpoint, `data.folder` once the data are prepared. A folder without a finished stage takes any recipe.
 
         Raises:
             UserError: the recipe differs elsewhere (the message has all differing keys with old and new values), the
@@ -129,7 +129,8 @@ class Run:
             return cls._create(folder, recipe, lock)
         changes = recipe_differences(before, recipe)
         test_sets = [name for name in before.data.test if (run.data / "test" / f"{name}.target.txt").is_file()]
-        done = Done(run.finished("data"), test_sets, run._updates_done(before.stages[-1].name))
+        updates = run._updates_done(before.stages[-1].name)
+        done = Done(run.finished("data"), test_sets, run.has_trained(before), updates)
         refused = [change for change in changes if not can_be_added(change, before, recipe, done)]
         if refused:
             lines = "\n".join(f"  {key}: was {shown_value(old)}, now {shown_value(new)}" for key, old, new in refused)
@@ -137,7 +138,7 @@ class Run:
                 f"{folder}: this run was started with another recipe:\n{lines}\n"
                 "use the old values or another folder; to a run that has begun one can add test sets (data.test), "
                 "updates of the last stage (not with a cosine schedule) and what is evaluated (evaluation); "
-                f"{', '.join(FREE)} may change"
+                f"{', '.join(FREE)} may change, and all of training before the first checkpoint"
             )
         run.recipe = in_order_of(before, recipe)
         run._refuse_vain_updates(before)
@@ -145,6 +146,10 @@ class Run:
             run._reopen({key for key, _, _ in changes})
             run._write_recipe()
         return run
+
+    def has_trained(self, recipe: Recipe) -> bool:
+        """Whether a stage of this recipe, which is the folder's, has a checkpoint or is finished."""
+        return any(self._updates_done(stage.name) for stage in recipe.stages)
 
     def _updates_done(self, stage: str) -> int:
         """The updates of a training stage that are done, by its record or its newest checkpoint."""

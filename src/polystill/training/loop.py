@@ -29,6 +29,7 @@ from polystill.models.folder import save_family
 from polystill.objectives import base
 from polystill.progress import Progress
 from polystill.runs import Run
+from polystill.students import are_chosen
 from polystill.training.feed import GPU_MULTIPLE, BatchFeed, UpdateBatch
 from polystill.training.memory import LOOKED_AT, Batching, MemoryOfUpdates, check_memory, free_bytes
 from polystill.training.pruning import Pruner, warn_of_zeros
@@ -121,7 +122,8 @@ class StageTraining:
             )
         self._mixture, self._augmenter = self._training_data()
         self.pruner = Pruner(session.model, recipe.stage_pruning(stage))
-        quantizer = Quantizer(session.model, stage.quantization)
+        trained = [name for name, _ in session.model.items() if are_chosen(stage.supernets, name)]
+        self.quantizer = Quantizer(session.model, trained if stage.quantization else ())
         teacher = session.frozen_teacher(stage)
         self.update = Update(
             session.model,
@@ -142,11 +144,11 @@ class StageTraining:
             dropout=stage.dropout,
             teacher=teacher,
             pruner=self.pruner,
-            quantizer=quantizer,
+            quantizer=self.quantizer,
         )
         self.progress = StageProgress(stage, self.state.update, silent)
         self.curves = Curves(session.run.logs / stage.name, self.state.update + 1, silent)
-        self.best = BestWeights(session, stage, self.state, self.checkpoints, self.pruner, quantizer)
+        self.best = BestWeights(session, stage, self.state, self.checkpoints, self.pruner, self.quantizer)
         self.cost = StageCost(session, self.state, self.update.batch_loss, teacher)
         self.interaction = Interaction(self.state, stage.updates, objective)
         self._unread: list[tuple[int, Updated, UpdateBatch]] = []
@@ -179,7 +181,7 @@ class StageTraining:
         drawn = dict.fromkeys(tuple(self.update.networks(number)) for number in numbers)
         plans = [self.update.batch_loss.plans(networks) for networks in drawn]
         check_memory(
-            MemoryOfUpdates(session.model, plans, session.precision, device),
+            MemoryOfUpdates(session.model, plans, session.precision, device, copied=self.quantizer.copied_bytes),
             self._mixture,
             state.position.epoch,
             Batching(
@@ -330,6 +332,7 @@ class StageTraining:
                     "kept": chosen,
                     "skipped": state.skipped,
                     **self.pruner.record(),
+                    **({"quantization": self.stage.quantization} if self.stage.quantization else {}),
                     "validation": result.record(),
                     "history": state.history,
                     **self.interaction.record(),
@@ -357,6 +360,7 @@ class StageTraining:
 
     def _resume(self) -> StageState:
         """Load the last checkpoint, if there is one; returns where the stage stands."""
+        self.session.begin_scaling()
         saved = self.checkpoints.load_state(warn)
         if self.session.is_main:
             self.checkpoints.forget_after(0 if saved is None else saved["stage"]["update"])

@@ -59,7 +59,7 @@ class Batching:
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of an update: of weights' gradients and moments not allocated yet, and of a micro-batch's activations."""
+    """Bytes of an update: of weights' gradients, moments and copies to be made, and of a micro-batch's activations."""
 
     weights: int
     activations: int
@@ -74,8 +74,11 @@ class Need:
 class MemoryOfUpdates:
     """Estimates the memory of a stage's updates."""
 
-    def __init__(self, model: Supernets, plans: Sequence[Plans], precision: str, device: torch.device) -> None:
-        """plans: of the updates that are looked at. precision: "fp32", "bf16" or "fp16"."""
+    def __init__(
+        self, model: Supernets, plans: Sequence[Plans], precision: str, device: torch.device, *, copied: int = 0
+    ) -> None:
+        """plans: of the updates that are looked at. precision: "fp32", "bf16" or "fp16". copied: bytes of weights."""
+        self._copied = copied
         self._model, self._plans, self._on_host = model, plans, device.type == "cpu"
         self._product = 4 if precision == "fp32" else 2
 
@@ -99,7 +102,7 @@ class MemoryOfUpdates:
         trained = sum(parameter.numel() for parameter in self._model.parameters() if parameter.requires_grad)
         largest = max(self._plans, key=lambda plans: self.activations(plans, shape))
         networks = sum(len(plan.reads) for plan in largest.values())
-        return Need(trained * (4 + 8 * moments), self.activations(largest, shape), shape, networks)
+        return Need(trained * (4 + 8 * moments) + self._copied, self.activations(largest, shape), shape, networks)
 
 
 def shapes(mixture: Mixture, epoch: int) -> Iterator[Shape]:

@@ -7,7 +7,7 @@ the row's largest magnitude over 63. Activations are not rounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -27,22 +27,26 @@ def rounded(weight: Tensor) -> Tensor:
 
 
 class Quantizer:
-    """Rounds what a stage trains, for as long as it is computed; without `precision` it does nothing."""
+    """Rounds some supernets for as long as they are computed."""
 
-    def __init__(self, model: Supernets, precision: str | None) -> None:
-        self._supernets = model.each() if precision else ()
+    def __init__(self, model: Supernets, supernets: Sequence[str] = ()) -> None:
+        self._matrices = [matrix for name in supernets for matrix in matrices(model[name]).values()]
+
+    @property
+    def copied_bytes(self) -> int:
+        """Of the exact weights, while there are rounded ones."""
+        return sum(matrix.numel() * matrix.element_size() for matrix in self._matrices)
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Within the block, matrices that are trained have rounded values; afterwards their own again."""
-        trained = [p for supernet in self._supernets for p in matrices(supernet).values() if p.requires_grad]
-        exact = [parameter.detach().clone() for parameter in trained]
+        """Within the block, matrices have rounded values; afterwards their own again."""
+        exact = [matrix.detach().clone() for matrix in self._matrices]
         with torch.no_grad():
-            for parameter in trained:
-                parameter.copy_(rounded(parameter))
+            for matrix in self._matrices:
+                matrix.copy_(rounded(matrix))
         try:
             yield
         finally:
             with torch.no_grad():
-                for parameter, values in zip(trained, exact, strict=True):
-                    parameter.copy_(values)
+                for matrix, values in zip(self._matrices, exact, strict=True):
+                    matrix.copy_(values)

@@ -46,6 +46,8 @@ class Session:
         self.accelerator = make_accelerator(self.precision)
         self.is_main = self.accelerator.is_main_process
         self.rank, self.ranks = self.accelerator.process_index, self.accelerator.num_processes
+        scaler = self.accelerator.scaler
+        self._new_scale = None if scaler is None else scaler.state_dict()
         self.tokenizer = Tokenizer.load(run.data / "tokenizer")
         self.train_set = PackedDataset.open(run.data / "train")
         self.validation_set = PackedDataset.open(run.data / "validation")
@@ -60,6 +62,11 @@ class Session:
         for members in self.space.supernets:
             if self.recipe.grows(name := members.largest.supernet):
                 self.model[name].grow_from(members.candidates[0])
+
+    def begin_scaling(self) -> None:
+        """Scale losses as at the start of a run (fp16): every stage begins so, whether or not one came before it."""
+        if self._new_scale is not None:
+            self.accelerator.scaler.load_state_dict(self._new_scale)
 
     def project_before(self, stage: Stage) -> None:
         """Project the first supernet, which is trained, to those that `stage` is the first to train."""
@@ -136,7 +143,8 @@ class Session:
 def _precision(run: Run) -> str:
     """The precision of the run: decided once, by the first rank, so that all go on as it began, on whatever machine."""
     note = run.checkpoints / "precision.txt"  # no stage can have this name
-    if note.is_file():
+    is_first = PartialState(cpu=not torch.cuda.is_available()).is_main_process
+    if note.is_file() and (run.has_trained(run.recipe) or not is_first):
         noted = note.read_text(encoding="utf-8", errors="replace").strip()
         if noted not in PRECISIONS:
             raise UserError(f"{note}: damaged; write the precision of the run into it, one of {', '.join(PRECISIONS)}")

@@ -143,7 +143,7 @@ class Update:
         self._model, self._objective, self._space, self._accelerator = model, objective, space, accelerator
         self._optimizer, self._learning_rate, self._seed, self._stage = optimizer, learning_rate, seed, stage
         self._pruner, self._dropout = pruner or Pruner(model, None), dropout
-        self._quantizer = quantizer or Quantizer(model, None)
+        self._quantizer = quantizer or Quantizer(model)
         self._clip_norm = training.clip_norm or math.inf
         self._scaled = accelerator.mixed_precision == "fp16"
         # Fused optimizers leave a step out by a number on the device, as GradScaler has them do.

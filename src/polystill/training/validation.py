@@ -175,9 +175,11 @@ class BestWeights:
             state.validations_since_best += 1
 
     def _score(self, space: StudentSpace | None = None) -> Validation:
-        """Score the model's networks in a space: by default those that the stage trains, rounded as it rounds them."""
-        session, space = self._session, space or self._space
-        with self._quantizer():
+        """Score the networks that the stage trains, or in a space all networks, rounded where they are trained so."""
+        session = self._session
+        quantizer = self._quantizer if space is None else Quantizer(session.model, session.recipe.quantized)
+        space = space or self._space
+        with quantizer():
             result = validate(
                 session.model,
                 session.validation_set,
