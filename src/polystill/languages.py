@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from math import ceil
 
 from polystill.errors import UserError
@@ -89,8 +90,10 @@ def language_name(code: str) -> str:
 
 def scripts_of(language: str) -> list[str]:
     """The scripts of a language ("de", "deu", "zh-Hant", "deu_Latn"); [] for an unknown one."""
-    base, *rest = re.split("[-_]", language)
+    base, *rest = re.split("[-_@.]", language)
     for part in rest:
+        if part.title() in ("Latin", "Cyrillic"):  # gettext's sr@latin
+            return [part.title()]
         if part.title() in _BY_SUBTAG:
             return _BY_SUBTAG[part.title()].split()
     base = _SHORT.get(base.lower(), base.lower())
@@ -118,9 +121,45 @@ def check_pair(what: str, pair: tuple[str | None, str | None], wanted: tuple[str
 
 def base_of(language: str) -> str:
     """The code without its script or country, with two letters if there is such a one."""
-    base = re.split("[-_]", language.lower())[0]
+    base = re.split("[-_@.]", language.lower())[0]
     base = _SHORT.get(base, base)
     return _SAME.get(base, base)
+
+
+def is_known(language: str) -> bool:
+    """Whether a code is of a language that is known here."""
+    return base_of(language) in _KNOWN
+
+
+def plain_code(stated: str) -> str:
+    """A code as documents state it, in a recipe's form: "sr-Latn" of gettext's sr@latin, "en-US" of EN-US."""
+    code, _, variant = stated.partition("@")
+    base, *rest = re.split("[-_]", code.partition(".")[0])
+    script = {"latin": ["Latn"], "cyrillic": ["Cyrl"]}.get(variant.lower(), [])
+    return "-".join([base.lower(), *script, *rest])
+
+
+# --- capitals -----------------------------------------------------------------------------------------------------
+
+_DOTTED_I = ("tr", "az")
+"""Languages in which the capital of i is İ, and that of ı is I."""
+_TONOS = "\u0301"
+"""The accent of Greek vowels, which capitals do not have."""
+
+
+def lower(text: str, language: str | None) -> str:
+    """The text in small letters, by the rules of its language."""
+    dotted = language is not None and base_of(language) in _DOTTED_I
+    return (text.replace("I", "ı").replace("İ", "i") if dotted else text).lower()
+
+
+def upper(text: str, language: str | None) -> str:
+    """The text in capitals, by the rules of its language."""
+    base = base_of(language or "")
+    if base == "el":
+        plain = unicodedata.normalize("NFD", text).replace(_TONOS, "")
+        return unicodedata.normalize("NFC", plain).upper()
+    return (text.replace("i", "İ") if base in _DOTTED_I else text).upper()
 
 
 def is_unspaced(language: str) -> bool:

@@ -15,13 +15,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple
+from unicodedata import category
 
 _UNSPACED = (
     "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 )
 """Letters of scripts without spaces between words; each of them is taken for a word."""
-LETTER = rf"[^\W{_UNSPACED}]"
-WORD = re.compile(rf"[{_UNSPACED}]|{LETTER}+")
+_MARKS = "".join(sign for sign in map(chr, range(0x300, 0x1F000)) if category(sign)[0] == "M") + "\u200c\u200d"
+"""Signs that are a part of the letter before them, such as vowels of Devanagari, and joiners; `\\w` lacks them."""
+LETTER = rf"(?:[^\W{_UNSPACED}]|[{_MARKS}])"
+WORD = re.compile(rf"[{_UNSPACED}][{_MARKS}]*|{LETTER}+")
 
 
 class Span(NamedTuple):

@@ -48,7 +48,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         code, shown = _error_code(error), _shown(error, path)
         if code in (errno.ENOTDIR, errno.EEXIST):
             raise UserError(f"{shown}: is a file where a folder is needed ({os.strerror(code)})") from error
-        if code in (errno.ENOENT, errno.EISDIR):
+        if code in (errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG):
             raise UserError(f"{shown}: {os.strerror(code).lower()}") from error
         raise
 
@@ -106,7 +106,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         UserError: no space left, or no permission; the old file stays as it was.
     """
     path = Path(path)
-    temporary = _sibling(path, "tmp")
+    temporary = sibling(path, "tmp")
     try:
         with storage_errors(path):
             with temporary.open("xb") as file:
@@ -162,8 +162,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path = Path(path)
     if path.is_symlink():  # the link stays
         path = Path(os.path.realpath(path))
-    temporary = _sibling(path, "tmp")
-    aside = _sibling(path, "old")
+    temporary = sibling(path, "tmp")
+    aside = sibling(path, "old")
     is_there = False
     try:
         with storage_errors(path):
@@ -287,7 +287,8 @@ def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _sibling(path: Path, kind: str) -> Path:
+def sibling(path: Path, kind: str) -> Path:
+    """A path beside another one, for what is being written or is about to go; `clear_left_overs` knows such names."""
     return path.with_name(f".{path.name}.{kind}-{secrets.token_hex(4)}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from polystill.environment.extras import need_packages
 from polystill.errors import UserError
 from polystill.placement import Span, Translation
 from polystill.runs.places import Kind, Place, find_model
-from polystill.storage import remove_if_possible, storage_errors
+from polystill.storage import need_writable, remove_if_possible, sibling, storage_errors
 
 if TYPE_CHECKING:
     from polystill.decoding.engine import Engine, ModelTranslator
@@ -153,7 +154,7 @@ def translate_files(
     translator: Translator,
     inputs: Sequence[Path],
     output: Path | None,
-    stdin: BinaryIO,
+    stdin: BinaryIO | None,
     *,
     options: DecodingOptions,
 ) -> None:
@@ -189,12 +190,13 @@ def translate_files(
 class _Lines:
     """The lines of all files in turn, or of stdin. `has_line` tells whether the next one can be read at once."""
 
-    def __init__(self, inputs: Sequence[Path], stdin: BinaryIO, most_characters: int) -> None:
+    def __init__(self, inputs: Sequence[Path], stdin: BinaryIO | None, most_characters: int) -> None:
         self._inputs, self._stdin, self._most_characters = inputs, stdin, most_characters
         self._live: LiveStream | None = None  # the pipe or terminal that is being read, if it is one
 
     def __iter__(self) -> Iterator[str]:
         if not self._inputs:
+            assert self._stdin is not None
             yield from self._read(self._stdin, "stdin")
         for path in self._inputs:
             with _reading(path):
@@ -212,14 +214,14 @@ class _Lines:
         return self._live is None or self._live.has_line()
 
 
-def _check_no_input(output: Path, inputs: Sequence[Path], stdin: BinaryIO) -> None:
+def _check_no_input(output: Path, inputs: Sequence[Path], stdin: BinaryIO | None) -> None:
     """Raise UserError where the output is one of the input files, under any name: its text would be lost."""
     if not output.is_file():
         return
     for path in inputs:
         if output.samefile(path):
             raise UserError(f"--output {output}: this is the input {path}; give another file")
-    if not inputs and _is_open_as(output, stdin):
+    if not inputs and stdin is not None and _is_open_as(output, stdin):
         raise UserError(f"--output {output}: this is the input, stdin; give another file")
 
 
@@ -244,19 +246,29 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    if path.exists() and not path.is_file():  # write to a pipe or /dev/null; do not replace it
-        with storage_errors(path), path.open("wb") as file:
-            yield file
-        return
-    real = Path(os.path.realpath(path))  # replace what a symbolic link points to, not the link
-    unfinished = real.with_name(f".{real.name}.unfinished")
-    try:
-        with storage_errors(path):
-            with unfinished.open("wb") as file:
+    with storage_errors(path):
+        if not _is_replaced(path):
+            with path.open("ab") as file:
                 yield file
+            return
+        real = Path(os.path.realpath(path))  # replace what a symbolic link points to, not the link
+        unfinished = sibling(real, "tmp")
+        try:
+            with unfinished.open("xb") as file:
+                yield file
+            if real.exists():
+                shutil.copymode(real, unfinished)
             unfinished.replace(real)
-    finally:
-        remove_if_possible(unfinished)
+        finally:
+            remove_if_possible(unfinished)
+
+
+def _is_replaced(path: Path) -> bool:
+    """Whether an output is written as a new file. Pipes, and what is open already (/dev/stdout), are written to."""
+    folder = path.absolute().parent
+    if folder == Path("/dev") or folder.name == "fd":
+        return False
+    return path.is_file() or not path.exists()
 
 
 # --- documents --------------------------------------------------------------------------------------------------------
@@ -265,7 +277,12 @@ _BETWEEN_LINES = re.compile(r"(\A\s+|(?<!\s)\s*\n\s*|(?<!\s)\s+\Z)")
 
 
 def translate_document(
-    translator: ModelTranslator, document: Path, output: Path | None, stdin: BinaryIO, *, options: DecodingOptions
+    translator: ModelTranslator,
+    document: Path,
+    output: Path | None,
+    stdin: BinaryIO | None,
+    *,
+    options: DecodingOptions,
 ) -> None:
     """Fill in what a document of `polystill.documents` leaves untranslated, and write it to a file or stdout.
 
@@ -282,6 +299,8 @@ def translate_document(
     check_languages(str(document), opened.languages, translator.languages)
     if output is not None:
         _check_no_input(output, [document], stdin)
+        if _is_replaced(output):
+            need_writable(output)
     aligns = opened.has_codes and bool(translator.info.get("alignment"))
     found = translate_texts(translator, opened.texts, replace(options, alignment=aligns))
     translations = [t if t is not None and opened.can_write(t.text) else None for t in found]

@@ -141,6 +141,28 @@ def test_links_of_files_stay_with_their_pairs_through_cleaning(
     assert found == [{(9, 0), (0, 9)}, {(9, 0), (0, 7)}]
 
 
+def test_links_count_words_between_spaces(counting_data: Path, counting_recipe: dict, tmp_path: Path) -> None:
+    """As fast_align does, for which a word and the sign behind a no-break space are one."""
+    pairs = [("one\u00a0two three", "eins\u200b zwei drei", "0-0 1-2"), ("six \u200b seven", "sechs sieben", "0-0 2-1")]
+    for i, name in enumerate(("en", "de", "links")):
+        (tmp_path / f"odd.{name}").write_text("".join(f"{pair[i]}\n" for pair in pairs), encoding="utf-8")
+    count = len((counting_data / "train.en").read_text().splitlines())
+    (tmp_path / "train.links").write_text("0-0\n" * count)
+    odd = {"kind": "text", "source": str(tmp_path / "odd.en"), "target": str(tmp_path / "odd.de")}
+    data = {**counting_recipe["data"], "train": [odd, *counting_recipe["data"]["train"]]}
+    files = [str(tmp_path / "odd.links"), str(tmp_path / "train.links")]
+    alignments, packed = prepared(
+        {**counting_recipe, "data": data}, tmp_path / "data", {"kind": "pharaoh", "files": files}
+    )
+    tokenizer = Tokenizer.load(tmp_path / "data" / "tokenizer")
+    found = []
+    rows = np.arange(2)
+    for links, *sides in zip(alignments.rows(rows), *packed.rows(rows), strict=True):
+        words = [words_of([tokenizer.pieces[i] for i in side[:-1]]) for side in sides]
+        found.append({(words[0][s], words[1][t]) for s, t in links.tolist()[:-1]})
+    assert found == [{(0, 0), (1, 0), (2, 2)}, {(0, 0), (1, 1)}]
+
+
 @pytest.mark.parametrize(
     ("line", "more", "message"),
     [

@@ -173,12 +173,12 @@ def test_version_1_is_filled_in_and_marked(tmp_path: Path) -> None:
 
 def test_version_2_is_filled_in_and_marked(tmp_path: Path) -> None:
     document = open_document(write(tmp_path, SECOND))
-    assert document.texts == ["Save  file"]
+    assert document.texts == ["Save file"]
     filled = document.filled(told("Salvar arquivo"), "pt").decode()
     assert filled == SECOND.replace(' srcLang="en">', ' srcLang="en" trgLang="pt">').replace(
         '<segment id="s2">\n    <source>Save <ph id="2" dataRef="d1"/> file</source>\n',
         '<segment id="s2" state="initial" subState="polystill:mt">\n    <source>Save <ph id="2" dataRef="d1"/> file'
-        '</source>\n    <target>Salvar <ph id="2" dataRef="d1"/>arquivo</target>\n',
+        '</source>\n    <target>Salvar <ph id="2" dataRef="d1"/> arquivo</target>\n',
     )
     assert pairs(write(tmp_path, filled)) == [("Hello world.", "Olá mundo.")]  # no training learns from it
     assert open_document(tmp_path / "a.xlf").texts == []
@@ -240,6 +240,16 @@ def test_other_encodings_stay(tmp_path: Path, encoding: str) -> None:
     assert filled[:2] == content[:2]
     targets = [target.text for target in etree.fromstring(filled).iter("{*}target")]
     assert targets[1].startswith("→")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("declaration", ["<?xml version='1.0'?>", ""])
+def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str, declaration: str) -> None:
+    text = FIRST.replace("<?xml version='1.0' encoding=\"utf-8\"?>", declaration).lstrip("\n")
+    content = f"\ufeff{text}".encode(encoding)
+    (tmp_path / "a.xlf").write_bytes(content)
+    document = XliffDocument(tmp_path / "a.xlf")
+    assert document.filled([None] * 3) == content
 
 
 def test_the_language_is_stated_in_files_without_text_as_well(tmp_path: Path) -> None:
@@ -313,6 +323,25 @@ def fill(content: str, translation: str, links: str) -> str:
         # A code by itself: a placeholder, and one whose partner is in another segment.
         ('one <x id="1"/>two three', "eins zwei drei", "0-0 1-1 2-2", 'eins <x id="1"/>zwei drei'),
         ('one two<ex id="9"/> three', "eins zwei drei", "0-0 1-1 2-2", 'eins zwei<ex id="9"/> drei'),
+        # A line break between words, and text that is not to be translated.
+        (
+            'First line<x id="1" ctype="lb"/>second line',
+            "Erste Zeile zweite Zeile",
+            "0-0 1-1 2-2 3-3",
+            'Erste Zeile <x id="1" ctype="lb"/>zweite Zeile',
+        ),
+        (
+            'Start <mrk mtype="protected">Foo Bar</mrk> now',
+            "Jetzt starten",
+            "0-1 1-0",
+            '<mrk mtype="protected">Foo Bar</mrk> Jetzt starten',
+        ),
+        (
+            'Start <mrk mtype="protected">Foo Bar</mrk> now',
+            "Starte jetzt",
+            "0-0 1-1",
+            'Starte <mrk mtype="protected">Foo Bar</mrk> jetzt',
+        ),
         # Blanks around the text, within it, and several lines of it.
         (' <g id="1">a</g>  b ', " y x ", "0-1 1-0", ' y <g id="1">x</g> '),
         ('a b\n<g id="1">c</g> d', "y x\nw z", "0-1 1-0 2-3 3-2", 'y x\nw <g id="1">z</g>'),

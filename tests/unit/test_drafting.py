@@ -63,6 +63,8 @@ def test_kinds_and_languages_by_the_files_names(tmp_path: Path) -> None:
     files = write_text(tmp_path, sentences(1), ("train.en.gz", "train.pt_BR.gz"))
     assert languages_of(files, None, None) == ("en", "pt-BR")
     assert languages_of(files, None, "gl") == ("en", "gl")
+    with pytest.raises(UserError, match=r"train\.src: does not state its languages; give --from"):
+        languages_of([tmp_path / "train.src", tmp_path / "train.tgt"], None, None)
     assert sources_of(files) == [{"kind": "text", "source": str(files[0]), "target": str(files[1])}]
     several = [tmp_path / name for name in ("a.tsv.gz", "b.TMX", "c.po", "d.xlf")]
     for path in several:
@@ -75,6 +77,8 @@ def test_documents_state_their_languages(tmp_path: Path) -> None:
     assert languages_of([tmp_path / "a.xlf"], None, None) == ("en", "de")
     (tmp_path / "a.po").write_text('msgid ""\nmsgstr "Language: uk\\n"\n')
     assert languages_of([tmp_path / "a.po"], "en", None) == ("en", "uk")
+    (tmp_path / "latin.po").write_text('msgid ""\nmsgstr "Language: sr@latin\\n"\n')
+    assert languages_of([tmp_path / "latin.po"], "en", None) == ("en", "sr-Latn")
     with pytest.raises(UserError, match=r"a\.po: does not state its languages; give --from"):
         languages_of([tmp_path / "a.po"], None, None)
 
@@ -94,6 +98,7 @@ def test_documents_state_their_languages(tmp_path: Path) -> None:
         (["a.csv"], {"source_language": "en", "target_language": "pt"}, r"a\.csv: expected two text files"),
         (["a.po.gz"], {"source_language": "en"}, r"a\.po\.gz: PO and XLIFF files are not read compressed; unpack it"),
         (["few.en", "few.pt"], {}, r"of 10 pairs can be used; at least 50 are needed"),
+        (["a.en", "a.pt"], {"validation": ["a.tsv", "b.tsv"]}, r"--validation .*b\.tsv: one set only; join the files"),
         (["a.en", "a.pt"], {"source_language": "ru"}, r"not in the scripts of ru and pt; are --from and --to right"),
     ],
 )
@@ -104,11 +109,13 @@ def test_bad_input_is_one_line_and_writes_nothing(
     write_text(tmp_path, sentences(10), ("few.en", "few.pt"))
     write_text(tmp_path, sentences(10), ("short.en", "short.pt"))
     write_text(tmp_path, [], ("empty.en", "empty.pt"))
-    for name in ("a.csv", "a.tsv", "a.po.gz"):
+    for name in ("a.csv", "a.tsv", "b.tsv", "a.po.gz"):
         (tmp_path / name).write_text("a\tb\n")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match=problem) as caught:
-        draft_recipe(Request([tmp_path / name for name in names], **languages), tmp_path / "mine", lambda line: None)
+        files = {key: [tmp_path / name for name in value] for key, value in languages.items() if key == "validation"}
+        request = Request([tmp_path / name for name in names], **{**languages, **files})
+        draft_recipe(request, tmp_path / "mine", lambda line: None)
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.iterdir()) == before
 

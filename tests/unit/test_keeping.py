@@ -15,6 +15,7 @@ from polystill.decoding.keeping import (
     placeholders,
     readings,
     split_at_long_numbers,
+    split_at_placeholders,
 )
 from polystill.decoding.stream import translate_lines
 from polystill.decoding.translator import EMPTY, Cuts, DecodingOptions, Hypothesis
@@ -169,6 +170,11 @@ def test_digits_may_be_grouped_otherwise() -> None:
         ("At 10:05", "Um 10.05 Uhr", True),
         ("On 15.03.2024 we met", "Am 15.04.2024 trafen wir uns", False),
         ("Version 10.4.2", "Version 10.4.3", False),
+        ("It costs 12.50.", "Es kostet 12,50.", True),
+        ("It costs 12.50.", "Es kostet 50,12.", False),
+        ("Agent 007 met us", "Agent 7 traf uns", False),
+        ("Call 0171", "Ruf 171 an", False),
+        ("Have 10 000 dogs", "Habe 10 0 Hunde", False),
     ],
 )
 def test_dates_and_versions_are_no_single_number(line: str, translation: str, is_kept: bool) -> None:
@@ -276,6 +282,12 @@ def test_capitals_follow_the_language() -> None:
     assert in_capitals("Die Straße ist kalt: {name}.", "de") == "DIE STRASSE IST KALT: {name}."
     assert in_capitals("bir ışık", "tr") == "BİR IŞIK"
     assert in_capitals("bir", None) == "BIR"
+    assert in_capitals("Ο σκύλος τρέχει: {name}, ΐ", "el") == "Ο ΣΚΥΛΟΣ ΤΡΕΧΕΙ: {name}, Ϊ"
+
+
+def test_a_long_run_of_zeros_takes_no_long_time() -> None:
+    """Quadratic, it took minutes."""
+    assert split_at_placeholders("%" + "0" * 100_000 + " %05d")[1::2] == ["%05d"]
 
 
 class Parrot:

@@ -12,7 +12,7 @@ import pytest
 from polystill.config import TokenizerSettings
 from polystill.config.training import ModifierName
 from polystill.data.batching import Mixture
-from polystill.data.modifiers import MERGE, MODIFIERS, Augmenter
+from polystill.data.modifiers import CAPITALS, MERGE, MODIFIERS, Augmenter
 from polystill.data.packing import PackedDataset, pack
 from polystill.data.tokenizer import Tokenizer, train_tokenizer
 from polystill.training.feed import BatchFeed, Position
@@ -48,6 +48,21 @@ def test_capitals() -> None:
         "Don't Look Back",
         "Schau Nicht Zurück",
     )
+
+
+def test_capitals_are_those_of_the_languages() -> None:
+    generator, pair = random.Random(1), ("istanbul is fine", "istanbul iyi")
+    both = {name: MODIFIERS[name](pair, generator, languages=("en", "tr")) for name in CAPITALS}
+    assert both["UpperCase"] == ("ISTANBUL IS FINE", "İSTANBUL İYİ")
+    assert both["TitleCase"] == ("Istanbul Is Fine", "İstanbul İyi")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tags_take_the_place_of_whole_words(seed: int) -> None:
+    """Of letters with their marks."""
+    source, target = MODIFIERS["Tags"](("सुंदरी और राम", "सुंदरी आणि राम"), random.Random(seed)) or ("", "")
+    for side, words in ((source, ("सुंदरी", "राम", "और")), (target, ("सुंदरी", "राम", "आणि"))):
+        assert sum(word in side for word in words) >= 2
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -59,6 +59,11 @@ def placed(html: str, translation: str, links: str) -> str:
         # An element without links is put at its share of the text, and one without words stays between.
         ("a <b>b</b> c", "x y z", "0-0 2-2", "x <b>y</b> z"),
         ("a <b></b>c d", "x z y", "0-0 1-2 2-1", "x <b></b>z y"),
+        # Vowels that stand beside a letter, points, joiners, and marks in scripts without spaces are parts of words.
+        ("<b>Hindi</b> language", "हिन्दी भाषा", "0-0 1-1", "<b>हिन्दी</b> भाषा"),
+        ("<b>Tamil</b> here", "தமிழ் இங்கே", "0-0 1-1", "<b>தமிழ்</b> இங்கே"),
+        ("<b>peace</b> now", "שָׁלוֹם עַכְשָׁו", "0-0 1-1", "<b>שָׁלוֹם</b> עַכְשָׁו"),
+        ("I <b>want</b>", "من می\u200cخواهم", "0-0 1-1", "من <b>می\u200cخواهم</b>"),
     ],
 )
 def test_elements_follow_their_words(html: str, translation: str, links: str, expected: str) -> None:

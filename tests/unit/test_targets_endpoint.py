@@ -194,6 +194,15 @@ def test_a_budget_stops_and_goes_on_without_asking_twice(generate: Any, server: 
         generate(lines, prompt="Translate: {source}")
 
 
+def test_refused_sentences_are_counted_after_an_interruption_as_well(generate: Any, server: Server) -> None:
+    server.special = {"long": lambda time: 400}
+    lines = ["sentence one", "sentence two", "long one", "sentence four"]
+    with pytest.raises(UserError, match="most_requests 2: used up"):
+        generate(lines, most_requests=2, concurrency=1)
+    manifest = generate(lines, most_requests=9, concurrency=1)
+    assert manifest["filter"]["dropped"]["cut"] == 1 and manifest["finished"]
+
+
 def test_a_sentence_of_many_requests_stays_within_the_budget(generate: Any, server: Server, tmp_path: Path) -> None:
     server.special["one"] = lambda time: completion(f"Antwort Nummer {time}")  # one candidate a request
     keys = {"n_best": 3, "parameters": {"temperature": 0.7}, "concurrency": 1}

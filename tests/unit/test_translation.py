@@ -69,6 +69,30 @@ def test_a_link_is_written_through(tmp_path: Path, is_there: bool) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["out"]
 
 
+def test_what_stdout_leads_to_is_added_to(tmp_path: Path) -> None:
+    """As in `translate -o /dev/stdout >> all.txt`."""
+    everything = tmp_path / "all.txt"
+    everything.write_text("before\n")
+    with everything.open("ab") as stdout:
+        output = Path(f"/proc/self/fd/{stdout.fileno()}")
+        translate_files(Shouter(), [], output, io.BytesIO(b"a dog\n"), options=DecodingOptions())
+    assert everything.read_text() == "before\nA DOG\n"
+
+
+def test_a_replaced_file_keeps_its_mode_and_its_neighbours(tmp_path: Path) -> None:
+    output, neighbour = tmp_path / "out", tmp_path / ".out.unfinished"
+    for path in (output, neighbour):
+        path.write_text("mine")
+    output.chmod(0o600)
+    translate_files(Shouter(), [], output, io.BytesIO(b"a dog\n"), options=DecodingOptions())
+    assert (output.read_text(), output.stat().st_mode & 0o777, neighbour.read_text()) == ("A DOG\n", 0o600, "mine")
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"n{250}: "):
+        translate_files(Shouter(), [], tmp_path / ("n" * 250), io.BytesIO(b"a dog\n"), options=DecodingOptions())
+
+
 def test_a_device_is_input_and_output(tmp_path: Path) -> None:
     translate_files(Shouter(), [Path("/dev/null")], Path("/dev/null"), NO_STDIN, options=DecodingOptions())
 

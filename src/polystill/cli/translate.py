@@ -90,6 +90,9 @@ def translate(
     from polystill.translation import open_translator, search_of, translate_document, translate_files
 
     document = _document(inputs or [], n_best, alignment)
+    stdin = sys.stdin.buffer if sys.stdin is not None else None
+    if stdin is None and not inputs:
+        raise UserError("stdin is closed; give a file with --input")
     search = search_of(model)
     options = DecodingOptions(
         beam_size=beam or search.beam_size,
@@ -101,9 +104,9 @@ def translate(
         if alignment and not translator.info.get("alignment"):
             say(f"warning: {model} was not trained with alignments, as far as it says, so they will often be wrong")
         if document is not None:
-            translate_document(translator, document, output, sys.stdin.buffer, options=options)
+            translate_document(translator, document, output, stdin, options=options)
         else:
-            translate_files(translator, inputs or [], output, sys.stdin.buffer, options=options)
+            translate_files(translator, inputs or [], output, stdin, options=options)
 
 
 def _document(inputs: list[Path], n_best: int, alignment: bool) -> Path | None:

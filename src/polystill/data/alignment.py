@@ -16,6 +16,7 @@ import numpy as np
 
 from polystill.config.data import Data, PharaohAlignment
 from polystill.data.aligner import Aligner, blocks
+from polystill.data.normalization import BLANKS, is_blank
 from polystill.data.packing import BLOCK_PAIRS, Packed, PackedDataset
 from polystill.data.tokenizer import Tokenizer, words_of
 from polystill.data.training_text import TrainingText
@@ -23,6 +24,7 @@ from polystill.errors import UserError
 from polystill.sources.lines import LineReader, read_lines
 
 _LINKS, _STARTS = "alignment.links", "alignment.starts.npy"
+_SPACES, _OTHER_BLANKS = re.compile(r"[ \t]+"), re.compile(f"[{BLANKS}]+")
 _LINK = re.compile(rb"(\d+)-(\d+)")
 
 
@@ -128,10 +130,32 @@ def _from_words(
     while block := list(islice(pairs, BLOCK_PAIRS)):
         sources = tokenizer.source_pieces([source for _, ((source, _), _) in block])
         targets = tokenizer.target_pieces([target for _, ((_, target), _) in block])
-        for (number, (_, (corpus, line))), *sides in zip(block, sources, targets, strict=True):
+        for (number, (pair, (corpus, line))), *sides in zip(block, sources, targets, strict=True):
             links = lines.links(corpus, line)
             if number not in too_long:
-                yield _piece_links(links, *(words_of(side[:-1]) for side in sides))
+                yield _piece_links(_of_model(links, *pair), *(words_of(side[:-1]) for side in sides))
+
+
+def _of_model(links: Sequence[tuple[int, int]], source: str, target: str) -> list[tuple[int, int]]:
+    """Links of a line's words, which stand between spaces, as links of the words that the model reads."""
+    of_source, of_target = _model_words(source), _model_words(target)
+    return [
+        (s, t)
+        for i, j in links
+        if i < len(of_source) and j < len(of_target)
+        for s in of_source[i]
+        for t in of_target[j]
+    ]
+
+
+def _model_words(text: str) -> list[range]:
+    """For each word between spaces, the words that it becomes: several at a no-break space, none if nothing shows."""
+    places, count = [], 0
+    for word in filter(None, _SPACES.split(text)):
+        parts = 1 if word.isascii() else sum(not is_blank(part) for part in _OTHER_BLANKS.split(word))
+        places.append(range(count, count + parts))
+        count += parts
+    return places
 
 
 def _piece_links(links: Sequence[tuple[int, int]], source: Sequence[int], target: Sequence[int]) -> np.ndarray:

@@ -9,30 +9,38 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from polystill.data.packing import PackedDataset
 from polystill.data.tokenizer import Tokenizer
-from polystill.languages import is_unspaced
+from polystill.languages import is_unspaced, upper
+from polystill.placement import LETTER, WORD
 
 Pair = tuple[str, str]
-Modifier = Callable[[Pair, random.Random], Pair | None]
-"""Changes a pair, or returns None where it cannot be changed in this way."""
+Modifier = Callable[..., Pair | None]
+"""Changes a pair by a generator, or returns None where it cannot be changed in this way."""
+Languages = Sequence[str | None]
+"""Of source and target."""
+UNKNOWN: Languages = (None, None)
 
 
 # --- modifiers ------------------------------------------------------------------------------------------------------
 
 
-def upper_case(pair: Pair, generator: random.Random) -> Pair | None:
+def upper_case(pair: Pair, generator: random.Random, languages: Languages = UNKNOWN) -> Pair | None:
     """A LINE IN CAPITALS on both sides."""
-    return pair[0].upper(), pair[1].upper()
+    source, target = (upper(side, language) for side, language in zip(pair, languages, strict=True))
+    return source, target
 
 
-def title_case(pair: Pair, generator: random.Random) -> Pair | None:
+def title_case(pair: Pair, generator: random.Random, languages: Languages = UNKNOWN) -> Pair | None:
     """A Headline on both sides."""
-    source, target = (" ".join(word[:1].upper() + word[1:] for word in side.split(" ")) for side in pair)
+    source, target = (
+        " ".join(upper(word[:1], language) + word[1:] for word in side.split(" "))
+        for side, language in zip(pair, languages, strict=True)
+    )
     return source, target
 
 
@@ -91,7 +99,7 @@ def tags(pair: Pair, generator: random.Random) -> Pair | None:
     tag = generator.choice(_TAGS)(generator)
     shared = sorted({*_words(pair[0])} & {*_words(pair[1])})
     if shared and generator.random() < 0.7:
-        word = re.compile(rf"(?<!\w){re.escape(generator.choice(shared))}(?!\w)")
+        word = re.compile(rf"(?<!{LETTER}){re.escape(generator.choice(shared))}(?!{LETTER})")
         source, target = (word.sub(lambda _: tag, side) for side in pair)
         return source, target
     if tag.startswith("<"):
@@ -106,7 +114,7 @@ def tags(pair: Pair, generator: random.Random) -> Pair | None:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w{2,}", text)
+    return [word for word in WORD.findall(text) if len(word) > 1]
 
 
 def _name(generator: random.Random, letters: str = "abcdefghijklmnopqrstuvwxyz") -> str:
@@ -150,6 +158,8 @@ MODIFIERS: dict[str, Modifier] = {
     "Tags": tags,
 }
 """By OpusTrainer's names; with `MERGE` those that a recipe may name."""
+CAPITALS = ("UpperCase", "TitleCase")
+"""Those that need to know the languages."""
 
 
 # --- rows of token ids ----------------------------------------------------------------------------------------------
@@ -238,7 +248,9 @@ class Augmenter:
 
     def _modified(self, name: str, row: int, partner: int, epoch: int) -> Pair | None:
         if name != MERGE:
-            return MODIFIERS[name](self._text(row), random.Random(f"modifiers-{self._seed}-{epoch}-{row}"))
+            languages = {"languages": self._tokenizer.languages} if name in CAPITALS else {}
+            generator = random.Random(f"modifiers-{self._seed}-{epoch}-{row}")
+            return MODIFIERS[name](self._text(row), generator, **languages)
         source, target = (
             gap.join(sides) for gap, *sides in zip(self._gaps, self._text(row), self._text(partner), strict=True)
         )

@@ -35,7 +35,7 @@ JOINERS = "\u200c\u200d"
 PLAIN_LETTERS = "A-Za-zÀ-ÖØ-öø-ſΆ-ώЀ-џ"
 """Letters after which joiners are removed."""
 
-_BLANK = re.compile(f"[\\s{BLANKS}{INVISIBLE}]*")
+_BLANK = re.compile(f"[\\s\0{BLANKS}{INVISIBLE}]*")
 _LINE_OF_CONTROLS = {i: " " for i in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
 _HALFWIDTH_KANA, _HALFWIDTH_MARKS = "\uff66-\uff9d", "\uff9e\uff9f"
 _SYLLABLES = range(0xAC00, 0xD7A4)

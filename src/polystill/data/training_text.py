@@ -6,6 +6,7 @@ The text stays on disk: memory holds one block of pairs, and a few numbers a pai
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -238,6 +239,6 @@ class TextStore:
 
     def row(self, number: int) -> tuple[int, int, SentencePair]:
         """Corpus number, line and text of one row."""
-        i = int(np.searchsorted(self._starts, number, side="right")) - 1
+        i = bisect_right(self._starts, number) - 1
         row = self._batches[i].slice(number - self._starts[i], 1).to_pylist()[0]
         return row["corpus"], row["line"], (row["source"], row["target"])

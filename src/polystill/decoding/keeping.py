@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, Translator
-from polystill.languages import base_of
+from polystill.languages import base_of, lower, upper
 
 
 def translate_block(
@@ -47,7 +47,7 @@ _PATTERNS = (
     r"(?<![\w.-])(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}/[^\s<>\"]*[\w/=&\#+-]",  # the same without http:, but with a path
     r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",  # mail addresses
     r"%\(\w+\)[a-zA-Z]",  # Python: %(name)s
-    r"%(?:\d+\$)?[-+\#0]*\d*(?:\.\d+)?(?:hh?|ll?|[jztLq])?[sdiufFeEgGxXocn@](?![A-Za-z])",  # printf: %s, %1$s, %.2f
+    r"%(?:\d+\$)?[-+\#0]*+\d*(?:\.\d+)?(?:hh?|ll?|[jztLq])?[sdiufFeEgGxXocn@](?![A-Za-z])",  # printf: %s, %1$s, %.2f
     r"%L?\d{1,2}(?![\d.,])|%[A-Z][A-Z0-9_]+%?",  # Qt: %1; LibreOffice and Windows: %PRODUCTNAME, %PATH%
     r"\{\{[^{}]*\}\}|\{[^{}\s]*\}",  # ICU, Python and Mustache: {name}, {0}, {{name}}
     r"\$\{[^{}]*\}|\$\(\w+\)|\$[A-Za-z_]\w*",  # shells and Make: $VAR, ${var}
@@ -191,7 +191,16 @@ def has_numbers(translation: str, numbers: Sequence[str]) -> bool:
     """Whether a translation has the digits of each number, and of a date all numbers, in any notation and order."""
     found = readings(translation)
     dates = [sorted(_numbers_of(separated)) for separated in _SEPARATED.findall(translation)]
-    return all(long_numbers(number) <= found or sorted(_numbers_of(number)) in dates for number in numbers)
+    return all(
+        long_numbers(number) <= found or (_is_date(number) and sorted(_numbers_of(number)) in dates)
+        for number in numbers
+    )
+
+
+def _is_date(number: str) -> bool:
+    """Whether its parts may be those of a date, a time or a version; two may be a day and a month, or a time."""
+    parts = _numbers_of(number)
+    return len(parts) > 2 or (len(parts) == 2 and all(int(part or 0) <= 31 for part in parts))
 
 
 def _numbers_of(date: str) -> list[str]:
@@ -218,8 +227,6 @@ def digits(number: str) -> str:
 
 FEWEST_LETTERS = 8
 """A shorter line may be an acronym or two, which a model copies."""
-_DOTTED_I = ("tr", "az")
-"""Languages in which the capital of i is İ, and that of ı is I."""
 _SENTENCE = re.compile(r"\w(?:[^.!?]|[.!?](?!\s))*")
 
 
@@ -234,26 +241,14 @@ def is_in_capitals(line: str) -> bool:
 def in_small_letters(line: str, language: str | None) -> str:
     """A line in capitals as sentences, which begin with a capital; placeholders stay."""
     return _between_placeholders(
-        line, lambda text: _SENTENCE.sub(lambda found: found[0][0] + _lower(found[0][1:], language), text)
+        line, lambda text: _SENTENCE.sub(lambda found: found[0][0] + lower(found[0][1:], language), text)
     )
 
 
 def in_capitals(line: str, language: str | None) -> str:
     """A line in capitals by the rules of its language; placeholders stay."""
-    return _between_placeholders(line, lambda text: _upper(text, language))
+    return _between_placeholders(line, lambda text: upper(text, language))
 
 
 def _between_placeholders(line: str, change: Callable[[str], str]) -> str:
     return "".join(part if i % 2 else change(part) for i, part in enumerate(split_at_placeholders(line)))
-
-
-def _lower(text: str, language: str | None) -> str:
-    return (text.replace("I", "ı").replace("İ", "i") if _has_dotted_i(language) else text).lower()
-
-
-def _upper(text: str, language: str | None) -> str:
-    return (text.replace("i", "İ") if _has_dotted_i(language) else text).upper()
-
-
-def _has_dotted_i(language: str | None) -> bool:
-    return language is not None and base_of(language) in _DOTTED_I

@@ -6,7 +6,7 @@ XLIFF 1.2 with further elements and attributes, which are passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,6 +169,11 @@ def _segments_of_unit(unit: Any) -> Iterator[tuple[Any, Any, str]]:
         yield _child(segment, "source"), _child(segment, "target"), state
 
 
+def is_line_break(attributes: Mapping[str, str]) -> bool:
+    """Whether a code is a line break, by its attributes in XLIFF 1.2 or 2."""
+    return "lb" in (attributes.get("ctype"), (attributes.get("subType") or "").rpartition(":")[2])
+
+
 def _text(element: Any) -> Iterator[str]:
     """The text of a segment without codes; a code for a line break counts as a blank."""
     if element is None:
@@ -178,6 +183,6 @@ def _text(element: Any) -> Iterator[str]:
         name = child.tag.rpartition("}")[2] if isinstance(child.tag, str) else ""  # a comment's tag is a function
         if name in SPANNING:
             yield from _text(child)
-        elif "lb" in (child.get("ctype"), (child.get("subType") or "").rpartition(":")[2]):
+        elif is_line_break(child.attrib):
             yield " "
         yield child.tail or ""

@@ -21,6 +21,7 @@ from polystill.documents.xliff import (
     REVIEW_STATE,
     SPANNING,
     UNTRANSLATED_STATES,
+    is_line_break,
     languages_of,
 )
 from polystill.errors import UserError
@@ -190,15 +191,28 @@ class XliffDocument:
             words = _unescaped(self._text[done : child.start])
             if child.characters is not None:
                 yield words + child.characters, None
-            elif child.name in SPANNING and child.inner < child.end:
+            elif child.name in SPANNING and child.inner < child.end and not _is_protected(child):
                 element = f"element at {child.start}"
                 yield words, Tag(0, self._text[child.start : child.inner], opens=element)
                 yield from self._parts(child)
                 yield "", Tag(0, self._text[child.outer : child.end], closes=element)
             else:
-                yield words, Tag(0, self._text[child.start : child.end], *_pair(child))
+                pair = _pair(child)
+                end = child.end + (pair == ("", "") and self._stands_between_blanks(child))
+                yield words + self._blank_for(child), Tag(0, self._text[child.start : end], *pair)
+                done = end
+                continue
             done = child.end
         yield _unescaped(self._text[done : node.outer]), None
+
+    def _blank_for(self, code: Node) -> str:
+        """The blank that a line break is for a model, if there is none beside it."""
+        around = self._text[code.start - 1], self._text[code.end]
+        return " " if is_line_break(code.attributes) and not any(map(str.isspace, around)) else ""
+
+    def _stands_between_blanks(self, code: Node) -> bool:
+        """Then the second blank goes with the code, so that there are two of them wherever it stands."""
+        return self._text[code.start - 1].isspace() and self._text[code.end] == " "
 
     # --- filling in ---
 
@@ -267,6 +281,13 @@ class XliffDocument:
             yield _Edit(at, at, f' {"target-language" if is_first else "trgLang"}="{escape(language)}"')
 
 
+def _is_protected(node: Node) -> bool:
+    """Whether a marker says that its text is not to be translated: it is kept as one code."""
+    return node.name == "mrk" and (
+        node.attributes.get("translate") == "no" or node.attributes.get("mtype") == "protected"
+    )
+
+
 def _read(path: Path) -> tuple[str, str]:
     """The file's text, and the encoding to write it in again."""
     from lxml import etree
@@ -279,9 +300,14 @@ def _read(path: Path) -> tuple[str, str]:
     except etree.XMLSyntaxError as error:
         raise UserError(f"{path}: not valid XML: {error}") from None
     encoding = str(root.getroottree().docinfo.encoding or "UTF-8")
-    if encoding.upper() in ("UTF-16", "UTF16"):  # Python would write a byte order mark of its own
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # stays in the text, and is written again
         encoding = "UTF-16-LE" if content.startswith(b"\xff\xfe") else "UTF-16-BE"
-    return content.decode(encoding), encoding
+    elif encoding.upper() in ("UTF-16", "UTF16"):
+        encoding = "UTF-16-BE"
+    try:
+        return content.decode(encoding), encoding
+    except (UnicodeDecodeError, LookupError) as error:
+        raise UserError(f"{path}: cannot be read as {encoding} ({error})") from None
 
 
 def _unescaped(text: str) -> str:

@@ -21,6 +21,7 @@ from polystill.data.prepare import prepare_data
 from polystill.drafting.choice import FEWEST_EPOCHS, STAGES, Choice, choose, smaller_shape, with_vocabulary_that_fits
 from polystill.drafting.recipe import Draft, recipe_text
 from polystill.drafting.text import Survey, draw, languages_of, size_of_sets, sources_of, survey
+from polystill.errors import UserError
 from polystill.sources.base import SentencePair
 from polystill.storage import atomic_folder, need_new_folder
 from polystill.training.accelerator import best_precision
@@ -66,7 +67,7 @@ def draft_recipe(request: Request, out: Path, log: Log) -> Path:
     languages = languages_of(request.files, request.source_language, request.target_language)
     name = "".join(c if (c.isascii() and c.isalnum()) or c in "_.-" else "-" for c in out.resolve().name) or "mine"
     with atomic_folder(out) as folder, TemporaryDirectory(prefix="polystill-") as scratch:
-        given = {key: _given(files) for key, files in (("validation", request.validation), ("test", request.test))}
+        given = {key: _given(key, files) for key, files in (("validation", request.validation), ("test", request.test))}
         draft = Draft(name, out.resolve(), languages, train, {}, {}, choose(0, 0, 0), {})
         seen = survey(_recipe_to_read(draft, given), Path(scratch) / "text.arrow", log)
         log(_text_line(seen, languages))
@@ -77,9 +78,12 @@ def draft_recipe(request: Request, out: Path, log: Log) -> Path:
     return out / RECIPE
 
 
-def _given(files: Sequence[Path]) -> dict[str, Any] | None:
+def _given(key: str, files: Sequence[Path]) -> dict[str, Any] | None:
     """A held-out set of the user's own, as an entry of a recipe."""
-    return sources_of(files)[0] if files else None
+    sources = sources_of(files) if files else []
+    if len(sources) > 1:
+        raise UserError(f"--{key} {files[1]}: one set only; join the files, or leave {files[1].name} out")
+    return sources[0] if sources else None
 
 
 def _recipe_to_read(draft: Draft, given: dict[str, dict[str, Any] | None]) -> Recipe:

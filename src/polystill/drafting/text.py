@@ -16,6 +16,7 @@ from polystill.data.held_out import HeldOutText
 from polystill.data.training_text import TrainingText, clean_training
 from polystill.documents import PO_SUFFIXES, XLIFF_SUFFIXES
 from polystill.errors import UserError
+from polystill.languages import count_words, is_known, plain_code
 from polystill.sources.base import SentencePair
 
 KINDS = {".tsv": "tsv", ".tmx": "tmx", **dict.fromkeys(PO_SUFFIXES, "po"), **dict.fromkeys(XLIFF_SUFFIXES, "xliff")}
@@ -78,15 +79,17 @@ def _stated(files: Sequence[Path]) -> tuple[str | None, str | None]:
     if kind == "po":
         from polystill.documents.po import language_of, read_po
 
-        return None, language_of(read_po(files[0]))
+        stated = language_of(read_po(files[0]))
+        return None, None if stated is None else plain_code(stated)
     if kind == "xliff":
         from polystill.documents.xliff import stated_languages
 
-        return stated_languages(files[0])
+        source, target = (None if code is None else plain_code(code) for code in stated_languages(files[0]))
+        return source, target
     if kind is not None or len(files) != 2:
         return None, None
     codes = [suffix.removeprefix(".") for suffix in map(_suffix, files)]
-    first, second = (code if _CODE.fullmatch(code) else None for code in codes)
+    first, second = (code if _CODE.fullmatch(code) and is_known(code) else None for code in codes)
     return (None, None) if first == second else (first, second)
 
 
@@ -106,7 +109,7 @@ class Survey:
     report: CleaningReport
     text: TrainingText
     words: tuple[float, float]
-    """Of a source and a target, on average, between spaces."""
+    """Of a source and a target, on average."""
     characters: int
     """Of both sides together."""
     alphabet: int
@@ -118,8 +121,7 @@ class Survey:
 
     @property
     def target_words(self) -> float:
-        """In languages without spaces two characters count as a word, as in cleaning."""
-        return max(self.words[1] * self.pairs, self.characters / 2 / 12)
+        return self.words[1] * self.pairs
 
 
 def survey(recipe: Recipe, scratch: Path, log: Callable[[str], None]) -> Survey:
@@ -141,7 +143,7 @@ def survey(recipe: Recipe, scratch: Path, log: Callable[[str], None]) -> Survey:
     words, characters, alphabet = [0, 0], 0, set[str]()
     for pair in text.pairs():
         for i, side in enumerate(pair):
-            words[i] += len(side.split())
+            words[i] += count_words(side)
             characters += len(side)
             alphabet.update(side)
     return Survey(report, text, (words[0] / len(text), words[1] / len(text)), characters, len(alphabet))

@@ -124,8 +124,7 @@ def read_blocks(path: Path) -> Iterator[bytes]:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(4)
-            file.seek(0)
+            head = file.peek(4)[:4]  # a pipe cannot be read twice
             if head.startswith(_GZIP):
                 yield from _decompressed(path, file, "gzip", lambda: zlib.decompressobj(wbits=31), zlib.error)
             elif _ZSTD.fullmatch(head):

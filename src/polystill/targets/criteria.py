@@ -178,7 +178,8 @@ def open_criterion(
         raise UserError("give one of --by, --scores and --scorer")
     if scores is not None:
         if not scores.is_file():
-            raise UserError(f"--scores {scores}: no such file")
+            what = "no file; it is read twice, so write the scores into one" if scores.exists() else "no such file"
+            raise UserError(f"--scores {scores}: {what}")
         with GivenScores(f"--scores {scores}", {"sha256": fingerprint(scores)}, read_lines(scores)) as given:
             yield given
     elif scorer is not None:

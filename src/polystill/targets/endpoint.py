@@ -166,7 +166,8 @@ class Client:
         )
         self._http = urllib3.PoolManager(maxsize=settings.concurrency, retries=retries, timeout=settings.timeout)
         self._url = f"{settings.endpoint}/chat/completions"
-        self._has_answered = self._has_refused = False
+        self.has_answered = self._has_refused = False
+        """Whether a request has succeeded, here or before: then the server refuses sentences, and not the settings."""
 
     def ask(self, source: str, spending: Spending) -> list[Candidate]:
         """Return `n_best` candidates, in as many requests as the server needs for them; no text where it refuses.
@@ -194,7 +195,7 @@ class Client:
         for _ in range(MALFORMED):
             spending.begin_request()
             response = self._send(body)
-            if response.status in _TOO_MUCH and self._has_answered:
+            if response.status in _TOO_MUCH and self.has_answered:
                 self._say_once(f"the server refuses {shortened(source)} ({self._message(response)}); counted as cut")
                 return []
             if response.status != 200:
@@ -203,7 +204,7 @@ class Client:
                 candidates, tokens = _read(response.json(), self._settings.most_tokens is not None)
             except (ValueError, LookupError, TypeError, AttributeError):
                 continue
-            self._has_answered = True
+            self.has_answered = True
             spending.tokens += tokens
             return candidates
         raise UserError(f"{self._url}: expected a chat completion, got {self._message(response)}")
@@ -276,6 +277,11 @@ class Answers:
             except (ValueError, TypeError):
                 raise UserError(f"{self._path}: line {number} is damaged; delete the line or the file") from None
 
+    @property
+    def has_translation(self) -> bool:
+        """Whether the server has answered a sentence."""
+        return any(candidate.text for candidates in self._known.values() for candidate in candidates)
+
     def get(self, source: str, ask: Callable[[str, Spending], list[Candidate]]) -> list[Candidate]:
         """Return a sentence's candidates as they are known, or ask for them and keep the answer.
 
@@ -335,7 +341,8 @@ def job(teachers: Sequence[Path], path: Path, options: DecodingOptions, compute:
     opened: list[Answers] = []
 
     def ready(scratch: Path) -> Callable[[], Translate]:
-        opened.append(Answers(scratch.parent / ANSWERS, settings, options.n_best))
+        opened.append(answers := Answers(scratch.parent / ANSWERS, settings, options.n_best))
+        client.has_answered = answers.has_translation
 
         def translate(lines: Sequence[str]) -> list[list[Candidate]]:
             with ThreadPoolExecutor(settings.concurrency) as threads:
