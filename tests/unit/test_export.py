@@ -48,6 +48,8 @@ def test_the_documented_table_of_formats_is_the_registry() -> None:
         assert re.sub(r"\[(.*?)\]\(.*?\)", r"\1", purpose) == form.purpose
         if form.precisions == ("float32",):
             assert precisions == "–"
+        elif len(form.precisions) == 1:
+            assert precisions == f"– (always {form.precisions[0]})"
         elif "all of" in precisions:
             assert precisions.endswith(f"; {form.default_precision} by default")
         else:

@@ -141,11 +141,11 @@ class Session:
 
 
 def _precision(run: Run) -> str:
-    """The precision of the run: decided once, by the first rank, so that all go on as it began, on whatever machine."""
+    """The precision of the run: decided by the first rank before the first checkpoint, and kept on whatever machine."""
     note = run.checkpoints / "precision.txt"  # no stage can have this name
+    noted = note.read_text(encoding="utf-8", errors="replace").strip() if note.is_file() else None
     is_first = PartialState(cpu=not torch.cuda.is_available()).is_main_process
-    if note.is_file() and (run.has_trained(run.recipe) or not is_first):
-        noted = note.read_text(encoding="utf-8", errors="replace").strip()
+    if noted is not None and (run.has_trained(run.recipe) or not is_first):
         if noted not in PRECISIONS:
             raise UserError(f"{note}: damaged; write the precision of the run into it, one of {', '.join(PRECISIONS)}")
         return noted
@@ -153,5 +153,6 @@ def _precision(run: Run) -> str:
     precision = best_precision() if wanted == "auto" else wanted
     with storage_errors(run.checkpoints):
         run.checkpoints.mkdir(parents=True, exist_ok=True)
-    write_atomic(note, precision + "\n")
+    if precision != noted:
+        write_atomic(note, precision + "\n")
     return precision
