@@ -21,10 +21,10 @@ _UNSPACED = (
     "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 )
 """Letters of scripts without spaces between words; each of them is taken for a word."""
-_MARKS = "".join(sign for sign in map(chr, range(0x300, 0x1F000)) if category(sign)[0] == "M") + "\u200c\u200d"
+MARKS = "".join(sign for sign in map(chr, range(0x300, 0x1F000)) if category(sign)[0] == "M") + "\u200c\u200d"
 """Signs that are a part of the letter before them, such as vowels of Devanagari, and joiners; `\\w` lacks them."""
-LETTER = rf"(?:[^\W{_UNSPACED}]|[{_MARKS}])"
-WORD = re.compile(rf"[{_UNSPACED}][{_MARKS}]*|{LETTER}+")
+LETTER = rf"(?:[^\W{_UNSPACED}]|[{MARKS}])"
+WORD = re.compile(rf"[{_UNSPACED}][{MARKS}]*|{LETTER}+")
 
 
 class Span(NamedTuple):
@@ -204,9 +204,9 @@ class _Placement:
     def _with_signs(self, start: int, end: int, first: int, last: int) -> tuple[int, int]:
         """Take in the signs at the words if the element has such, too."""
         text = self._translation
-        while first > 0 and not self._words[start].isalnum() and _is_sign(text[first - 1]):
+        while first > 0 and not is_of_word(self._words[start]) and _is_sign(text[first - 1]):
             first -= 1
-        while last < len(text) and not self._words[end - 1].isalnum() and _is_sign(text[last]):
+        while last < len(text) and not is_of_word(self._words[end - 1]) and _is_sign(text[last]):
             last += 1
         return first, last
 
@@ -226,5 +226,10 @@ class _Placement:
         return min(places, default=(0, low), key=lambda place: place[0])[1]
 
 
+def is_of_word(character: str) -> bool:
+    """Whether it is a letter, a digit, or a mark of a letter."""
+    return character.isalnum() or character in MARKS
+
+
 def _is_sign(character: str) -> bool:
-    return not character.isalnum() and not character.isspace()
+    return not is_of_word(character) and not character.isspace()

@@ -372,6 +372,10 @@ def test_a_document_says_whether_alignments_are_of_use(tmp_path: Path, content: 
     assert open_document(path).has_codes == has_codes
 
 
+def test_without_alignments_a_code_is_found_at_a_word_with_vowel_signs() -> None:
+    assert fill('The <x id="1"/>हिन्दी text here', "यहाँ हिन्दी पाठ", "") == 'यहाँ <x id="1"/>हिन्दी पाठ'
+
+
 def test_without_alignments_codes_keep_their_order() -> None:
     content = 'Click <g id="1">the red button</g> now'
     assert fill(content, "Jetzt den roten Knopf klicken", "").startswith("Jetzt <g")

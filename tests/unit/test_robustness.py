@@ -24,6 +24,12 @@ def test_probes_are_of_every_kind_and_the_same_each_time() -> None:
     assert not any("\n" in probe.source for probe in probes)
 
 
+def test_words_keep_their_vowel_signs() -> None:
+    probes = {kind: [p.source for p in make_probes(["सुंदर हिन्दी भाषा।"]) if p.kind == kind] for kind in KINDS}
+    assert probes["one word"] == ["हिन्दी"]
+    assert {*probes["unpunctuated"][0].split()} == {"सुंदर", "हिन्दी", "भाषा"}
+
+
 def test_one_short_line_suffices() -> None:
     assert {probe.kind for probe in make_probes(["", "Go"])} == set(KINDS)
 

@@ -25,7 +25,7 @@ from polystill.documents.xliff import (
     languages_of,
 )
 from polystill.errors import UserError
-from polystill.placement import Tag, Translation, out_of_words, placed_tags
+from polystill.placement import LETTER, Tag, Translation, is_of_word, out_of_words, placed_tags
 
 _TAG = re.compile(
     r"(?P<other><!--.*?-->|<\?.*?\?>|<!DOCTYPE(?:[^>\[\"']|\"[^\"]*\"|'[^']*')*"
@@ -37,6 +37,7 @@ _REFERENCE = re.compile(r"&(?:#x([0-9A-Fa-f]+)|#([0-9]+)|(amp|lt|gt|quot|apos));
 _OWN_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)[^#]")
 _CHARACTERS = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _WORD = re.compile(r"\S+")
+_NEXT, _LAST = re.compile(rf"{LETTER}{{2,}}"), re.compile(rf"{LETTER}{{2,}}$")
 _STARTS = {"ept": "bpt", "ex": "bx", "ec": "sc", "em": "sm"}
 """Codes that end a pair, and those that begin it."""
 _NAMES = ("rid", "startRef", "id")
@@ -421,7 +422,7 @@ def _place(offset: int, source: str, translation: str, starts: Sequence[int], en
         return least
     if not source[offset:].strip():
         return len(translation)
-    before_word = source[offset - 1].isspace() or (not source[offset].isspace() and not source[offset - 1].isalnum())
+    before_word = source[offset - 1].isspace() or (not source[offset].isspace() and not is_of_word(source[offset - 1]))
     boundaries = [place for place in (starts if before_word else ends) if place >= least]
     if not boundaries:
         return len(translation)
@@ -434,10 +435,10 @@ def _place(offset: int, source: str, translation: str, starts: Sequence[int], en
 
 def _same_word(offset: int, source: str, translation: str, before_word: bool) -> int | None:
     """Where the word next to the code stands in the translation, if it stands there once, unchanged."""
-    match = re.match(r"\w{2,}", source[offset:]) if before_word else re.search(r"\w{2,}$", source[:offset])
+    match = _NEXT.match(source[offset:]) if before_word else _LAST.search(source[:offset])
     if match is None:
         return None
-    found = list(re.finditer(rf"\b{re.escape(match[0])}\b", translation))
+    found = list(re.finditer(rf"(?<!{LETTER}){re.escape(match[0])}(?!{LETTER})", translation))
     if len(found) != 1:
         return None
     return found[0].start() if before_word else found[0].end()

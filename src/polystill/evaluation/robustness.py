@@ -29,6 +29,7 @@ from polystill.decoding.translator import Cuts, DecodingOptions, Hypothesis, Tra
 from polystill.environment.process import available_cores
 from polystill.errors import UserError
 from polystill.evaluation.students import choose_students, file_name, model_id
+from polystill.placement import MARKS
 from polystill.progress import Progress
 from polystill.runs import Run
 from polystill.runs.results import ProbeCounts, RobustnessRow, Variant, totals
@@ -108,7 +109,7 @@ def _words(sentences: Sequence[str]) -> list[str]:
     """The longest word of each sentence that no sentence before has given."""
     words: list[str] = []
     for sentence in sentences:
-        new = [word for word in re.findall(r"[^\W\d_]+", sentence) if word not in words]
+        new = [word for word in re.findall(rf"(?:[^\W\d_]|[{MARKS}])+", sentence) if word not in words]
         words += sorted(new, key=len, reverse=True)[:1]
     return words
 
@@ -121,7 +122,7 @@ def _joined(sentences: Sequence[str], lines: int, each: int) -> Iterator[str]:
 
 
 def _plain(line: str) -> str:
-    return " ".join(re.sub(r"[^\w\s]|_", " ", line).split()).lower()
+    return " ".join(re.sub(rf"[^\w\s{MARKS}]|_", " ", line).split()).lower()
 
 
 _END = re.compile(r"[\s.!?。！？…]*$")
