@@ -266,7 +266,7 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
 def _is_replaced(path: Path) -> bool:
     """Whether an output is written as a new file. Pipes, and what is open already (/dev/stdout), are written to."""
     folder = path.absolute().parent
-    if folder == Path("/dev") or folder.name == "fd":
+    if folder in (Path("/dev"), Path("/dev/fd")) or folder.is_relative_to("/proc"):
         return False
     return path.is_file() or not path.exists()
 

@@ -88,6 +88,13 @@ def test_a_replaced_file_keeps_its_mode_and_its_neighbours(tmp_path: Path) -> No
     assert (output.read_text(), output.stat().st_mode & 0o777, neighbour.read_text()) == ("A DOG\n", 0o600, "mine")
 
 
+def test_a_folder_may_be_called_as_that_of_open_files(tmp_path: Path) -> None:
+    (tmp_path / "fd").mkdir()
+    for _ in range(2):
+        translate_files(Shouter(), [], tmp_path / "fd" / "out", io.BytesIO(b"a dog\n"), options=DecodingOptions())
+    assert (tmp_path / "fd" / "out").read_text() == "A DOG\n"
+
+
 def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"n{250}: "):
         translate_files(Shouter(), [], tmp_path / ("n" * 250), io.BytesIO(b"a dog\n"), options=DecodingOptions())
