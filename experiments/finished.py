@@ -100,7 +100,7 @@ class Finished(Generic[S]):
             return model.translations(beam)
 
         references = models[0].references()
-        for other in models[1:]:
+        for other in (members[0] for members in map(self.members, self.models) if members):
             if other.references() != references:
                 raise UserError(f"{other.run.folder}: its test set has other references than {models[0].run.folder}")
         return Texts(references, models[0].language, read)

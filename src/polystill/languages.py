@@ -90,10 +90,8 @@ def language_name(code: str) -> str:
 
 def scripts_of(language: str) -> list[str]:
     """The scripts of a language ("de", "deu", "zh-Hant", "deu_Latn"); [] for an unknown one."""
-    base, *rest = re.split("[-_@.]", language)
+    base, *rest = re.split("[-_]", plain_code(language))
     for part in rest:
-        if part.title() in ("Latin", "Cyrillic"):  # gettext's sr@latin
-            return [part.title()]
         if part.title() in _BY_SUBTAG:
             return _BY_SUBTAG[part.title()].split()
     base = _SHORT.get(base.lower(), base.lower())
